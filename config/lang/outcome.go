@@ -1,0 +1,105 @@
+package lang
+
+import "fmt"
+
+// A Class says who is to blame for an error; retry and catch choose by it.
+type Class uint8
+
+// The classes of an error.
+const (
+	ClassFunction  Class = iota + 1 // the function answered with a failure
+	ClassThrottle                   // the function or its platform asked for less
+	ClassPlatform                   // it could not be reached, or answered nonsense
+	ClassTimeout                    // a try or a deadline ran out
+	ClassCancelled                  // somebody cancelled it
+)
+
+var classes = [...]string{ClassFunction: "function", ClassThrottle: "throttle", ClassPlatform: "platform", ClassTimeout: "timeout", ClassCancelled: "cancelled"}
+
+// ClassNames lists the classes' words, in order.
+func ClassNames() []string { return classes[1:] }
+
+// String returns the class's word.
+func (c Class) String() string {
+	if int(c) < len(classes) && c > 0 {
+		return classes[c]
+	}
+	return fmt.Sprintf("class(%d)", uint8(c))
+}
+
+// MarshalText writes the class's word.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads the class's word.
+func (c *Class) UnmarshalText(text []byte) error {
+	for i, word := range classes {
+		if i > 0 && word == string(text) {
+			*c = Class(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown error class %q; it is one of %v", text, ClassNames())
+}
+
+// An Error is why a step failed. Type is what catch and retry match: a function's own name for it, or one of ours in snake_case.
+type Error struct {
+	Type    string `json:"type"`
+	Message string `json:"message"`
+	Class   Class  `json:"class"`
+	Data    Value  `json:"data,omitzero"`
+}
+
+// Error returns type and message.
+func (e *Error) Error() string { return e.Type + ": " + e.Message }
+
+// Value returns the error as expressions and joins see it: {type, message, class, data}.
+func (e *Error) Value() Value { return Of(e) }
+
+// Failf returns an error of the given class and type with a formatted message.
+func Failf(c Class, kind, format string, a ...any) *Error {
+	return &Error{Type: kind, Message: fmt.Sprintf(format, a...), Class: c}
+}
+
+// A Verdict is how a step ended.
+type Verdict uint8
+
+// The verdicts. Continue ends an attempt, not a step: no policy ever sees it.
+const (
+	Succeeded Verdict = iota + 1
+	Failed
+	Skipped
+	Continue
+)
+
+var verdicts = [...]string{Succeeded: "succeeded", Failed: "failed", Skipped: "skipped", Continue: "continue"}
+
+// String returns the verdict's word.
+func (v Verdict) String() string {
+	if int(v) < len(verdicts) && v > 0 {
+		return verdicts[v]
+	}
+	return "none"
+}
+
+// MarshalText writes the verdict's word.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// An Outcome is a verdict with what belongs to it: Value for succeeded (and the state for continue), Err for failed.
+type Outcome struct {
+	Verdict Verdict
+	Value   Value
+	Err     *Error
+}
+
+// Success, Failure and Skip build outcomes.
+func Success(v Value) Outcome  { return Outcome{Verdict: Succeeded, Value: v} }
+func Failure(e *Error) Outcome { return Outcome{Verdict: Failed, Err: e} }
+func Skip() Outcome            { return Outcome{Verdict: Skipped} }
+
+// Collected returns what a join that takes errors as values shows for o: its value, null when skipped, {"error": {...}} when failed.
+func (o Outcome) Collected() Value {
+	if o.Verdict == Failed {
+		return Object(Member{"error", o.Err.Value()})
+	}
+	return o.Value
+}

@@ -1,0 +1,125 @@
+package lang
+
+import (
+	"time"
+
+	"github.com/onward-router/onward/config/plugin"
+)
+
+// The words of a step that are not a policy's name.
+const (
+	UseFunction = "function"
+	UseFlow     = "flow"
+)
+
+// Reserved names cannot be used for steps, items or any other name that a document declares (DESIGN 6).
+var Reserved = []string{"event", "data", "input", "output", "steps", "item", "index", "error", "previous", "arrived", "attempt", "run", "signal"}
+
+// A Step is one node of a flow: exactly one key that says what it does, and the common keys, which work on all steps alike.
+//
+// A policy's settings struct holds its children as Step, *Step, []Step, map[string]Step, or as structs that embed Step and add keys of their own
+// (dag: needs; choice: if), to be found by Children.
+type Step struct {
+	Name     string          `doc:"name" help:"name of the step, unique within its trigger; steps.NAME is its output"`
+	When     Expr            `doc:"when" help:"the step is skipped unless this is true"`
+	Input    Expr            `doc:"input" help:"what the step is given; default: what its policy passes on"`
+	Output   Expr            `doc:"output" help:"what the step yields; the name output is what the work yielded"`
+	Timeout  plugin.Duration `doc:"timeout" help:"bound on one try, from sending"`
+	Deadline plugin.Duration `doc:"deadline" help:"bound on the whole step with all its tries, from its opening"`
+	Retry    *Retry          `doc:"retry" help:"when and how often to try again"`
+	Catch    []Catch         `doc:"catch" help:"what to do instead when the step failed; the first that matches is run and its outcome is the step's"`
+
+	// Use is UseFunction, UseFlow or a policy's name.
+	Use string
+	// Target is the function's or the flow's name; empty for a policy.
+	Target string
+	// Body is the named flow's step once a compiler has resolved Target; nil otherwise.
+	Body *Step
+	// Policy is the policy's settings, a pointer to its struct; nil for functions and flows.
+	Policy any
+
+	// Pos is where the step stands; zero when it was read from a definition.
+	Pos Pos
+}
+
+// Retry says when and how often to try again. The zero value of a field means its default.
+type Retry struct {
+	Attempts int             `doc:"attempts" help:"tries in all, the first included" default:"1"`
+	Backoff  plugin.Duration `doc:"backoff" help:"pause before the second try" default:"1s"`
+	Factor   float64         `doc:"factor" help:"each pause is this much longer than the one before" default:"2"`
+	Max      plugin.Duration `doc:"max" help:"longest pause" default:"5m"`
+	Jitter   *float64        `doc:"jitter" help:"share of the pause, 0 to 1, that is spread by a hash of the invocation's id" default:"0.2"`
+	On       []string        `doc:"on" help:"error classes or types to try again; default: all but cancelled"`
+}
+
+// The defaults of Retry.
+const (
+	DefaultBackoff = time.Second
+	DefaultFactor  = 2.0
+	DefaultMax     = 5 * time.Minute
+	DefaultJitter  = 0.2
+)
+
+// Matches reports whether an error is one that r tries again.
+func (r *Retry) Matches(e *Error) bool {
+	if len(r.On) == 0 {
+		return e.Class != ClassCancelled
+	}
+	return matches(r.On, e)
+}
+
+// Pause returns the wait after the given number of tries (from 1): backoff x factor^(tries-1), at most max, less up to the jitter share of it;
+// spread in [0,1) chooses where. The same arguments give the same pause, to the nanosecond.
+func (r *Retry) Pause(tries int, spread float64) time.Duration {
+	backoff, factor, limit, jitter := float64(r.Backoff), r.Factor, float64(r.Max), DefaultJitter
+	if backoff == 0 {
+		backoff = float64(DefaultBackoff)
+	}
+	if factor == 0 {
+		factor = DefaultFactor
+	}
+	if limit == 0 {
+		limit = float64(DefaultMax)
+	}
+	if r.Jitter != nil {
+		jitter = *r.Jitter
+	}
+	pause := backoff
+	for range min(tries-1, 1000) {
+		if pause *= factor; pause >= limit {
+			break
+		}
+	}
+	pause = min(pause, limit)
+	// The conversion keeps the compiler from fusing the product into the difference, which would round differently by processor.
+	return time.Duration(pause - float64(pause*jitter*spread))
+}
+
+// A Catch is a handler for a failed step.
+type Catch struct {
+	Errors []string `doc:"errors" help:"error classes or types that it handles; default: all but cancelled"`
+	Do     Step     `doc:"do,required" help:"the step to run; the name error is the error"`
+}
+
+// Matches reports whether an error is one that c handles.
+func (c *Catch) Matches(e *Error) bool {
+	if len(c.Errors) == 0 {
+		return e.Class != ClassCancelled
+	}
+	return matches(c.Errors, e)
+}
+
+func matches(words []string, e *Error) bool {
+	for _, w := range words {
+		if w == e.Type || w == e.Class.String() {
+			return true
+		}
+	}
+	return false
+}
+
+// Pos is a place in a document. The zero Pos is nowhere.
+type Pos struct {
+	File      string
+	Line, Col int // from 1
+}

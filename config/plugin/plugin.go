@@ -1,0 +1,87 @@
+// Package plugin is the registry that policies, sinks and sources enter by one line each.
+//
+// A registry is a value: only a main package names the one it uses, so two routers in one process may know different components.
+package plugin
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// A Door is a kind of component: the three places where a third party's code enters.
+type Door uint8
+
+// The doors.
+const (
+	Policy Door = iota + 1
+	Sink
+	Source
+)
+
+// String returns the word that documents and messages use for d.
+func (d Door) String() string {
+	switch d {
+	case Policy:
+		return "policy"
+	case Sink:
+		return "sink"
+	case Source:
+		return "source"
+	}
+	return "unknown door"
+}
+
+// A Component is one registered policy, sink or source.
+type Component struct {
+	Door    Door
+	Name    string // the word in documents, lower camel case
+	Version int    // of its semantics, from 1; a policy's version is pinned in definitions
+	Summary string // one sentence, shown by help texts and in the schema
+
+	// Settings is the type that the component's part of a document decodes into. See lang.Decode for its tags.
+	Settings reflect.Type
+
+	// Make is the door's own factory: schedulers.Machine, sinks.Factory or triggers.Factory. Factories have no side effects.
+	Make any
+}
+
+// A Registry holds components by door and name. The zero Registry is empty and ready. It is not safe to Add concurrently with other calls;
+// fill it first, then share it.
+type Registry struct {
+	components map[Door]map[string]Component
+}
+
+// Add enters c. It panics when the door already has a component of that name: a programmer's error, found at start.
+func (r *Registry) Add(c Component) {
+	if c.Name == "" || c.Door.String() == "unknown door" || c.Version < 1 {
+		panic(fmt.Sprintf("plugin: component %+v needs a door, a name and a version", c))
+	}
+	if r.components == nil {
+		r.components = make(map[Door]map[string]Component)
+	}
+	if r.components[c.Door] == nil {
+		r.components[c.Door] = make(map[string]Component)
+	}
+	if _, double := r.components[c.Door][c.Name]; double {
+		panic(fmt.Sprintf("plugin: %s %q is registered twice", c.Door, c.Name))
+	}
+	r.components[c.Door][c.Name] = c
+}
+
+// Get returns the component of that name, and whether there is one.
+func (r *Registry) Get(d Door, name string) (Component, bool) {
+	c, ok := r.components[d][name]
+	return c, ok
+}
+
+// List returns the components of a door, sorted by name.
+func (r *Registry) List(d Door) []Component {
+	out := make([]Component, 0, len(r.components[d]))
+	for _, c := range r.components[d] {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Component) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}

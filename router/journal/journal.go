@@ -1,0 +1,104 @@
+// Package journal is the contract of the ordered, durable log in which every fact that can change a run is one record.
+//
+// Only the input is written: state is what the records fold to. An implementation keeps order within a partition, and what it has acknowledged.
+package journal
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"io"
+)
+
+// A Journal is a partitioned log. All methods may be called concurrently.
+type Journal interface {
+	// Layout returns what was written once, when the journal was made.
+	Layout() Layout
+	// Append writes the records and returns when all are durable. Records of one call and partition keep their order; calls from one goroutine
+	// keep theirs. It keeps neither slice nor payloads after it returned. On an error each record may or may not be in the journal, now or
+	// later: appending it again is always right. ErrFull refuses records that are Refusable before anything of the call is written.
+	Append(ctx context.Context, records []Record) error
+	// Own calls fold for each partition that becomes this process's own, each in its own goroutine, once a partition and tenure. The tenure's
+	// context ends when ownership does. Own returns when ctx has ended and all folds have returned, or with the first fatal error. A fold that
+	// returns an error gives its partition up.
+	Own(ctx context.Context, fold func(ctx context.Context, t Tenure) error) error
+	// Close releases everything. Own must have returned.
+	Close() error
+}
+
+// A Tenure is one period of owning a partition. Its methods are for one goroutine, but Save and Trim may be called from another one.
+type Tenure interface {
+	Partition() int
+	// Load gives the newest complete snapshot to read, with the offset it was saved at, and places Read after that. Without a snapshot it
+	// returns ErrNoSnapshot and Read begins at the log's start. It is called once, before Read. The reader is closed by Load's caller never:
+	// it is valid during read only.
+	Load(ctx context.Context, read func(offset int64, r io.Reader) error) error
+	// Read blocks until there are records and returns them in order. Its batch and the payloads are valid until the next Read. Records that
+	// were damaged come as Parked. The error is the context's, or fatal: ErrDamaged, ErrLost, ErrNewer or an I/O error.
+	Read(ctx context.Context) (Batch, error)
+	// Save writes a snapshot of the state at an offset, atomically: a crash leaves the former one. An owner whose tenure is over gets ErrFenced.
+	Save(ctx context.Context, offset int64, write func(io.Writer) error) error
+	// Trim allows the journal to forget this partition's records up to and including offset. It must be at or below a saved snapshot's.
+	Trim(ctx context.Context, offset int64) error
+}
+
+// A Batch is what one Read returned.
+type Batch struct {
+	Records []Record
+	Parked  []Parked
+	// End says that with these records the reader has seen all that was durable when the tenure began (and when it was first asked, later).
+	End bool
+	// Next is the offset after the last record read; the position to save a snapshot at is the last folded record's offset.
+	Next int64
+}
+
+// A Parked is a place in the log that held no readable record. It is kept, counted and shown; it never blocks what follows.
+type Parked struct {
+	Offset int64
+	Reason string
+	Bytes  []byte // at most the first 1 KiB
+}
+
+// Errors of a journal.
+var (
+	ErrNoSnapshot = errors.New("journal: no snapshot")
+	ErrFull       = errors.New("journal: the disk is nearly full")
+	ErrFenced     = errors.New("journal: the tenure is over")
+	ErrDamaged    = errors.New("journal: damaged")
+	ErrLost       = errors.New("journal: records that no snapshot covers are gone")
+	ErrClosed     = errors.New("journal: closed")
+	ErrLayout     = errors.New("journal: layout differs")
+)
+
+// A Layout is written once, when a journal is made, and never changes: run ids and their partitions follow from it.
+type Layout struct {
+	Version    int      `json:"version"`
+	Partitions int      `json:"partitions"`
+	Hash       string   `json:"hash"` // "hmac-sha256"
+	Key        [32]byte `json:"key"`
+}
+
+// Partition returns where a route's records are: route x P >> 32.
+func (l Layout) Partition(route uint32) int { return int(uint64(route) * uint64(l.Partitions) >> 32) }
+
+// RunID derives the id of the run that a trigger starts from an event: a keyed hash over the length-prefixed fields, so that the same event gives
+// the same run again and nobody else can compute the id.
+func (l Layout) RunID(tenant, trigger string, fields ...string) RunID {
+	mac := hmac.New(sha256.New, l.Key[:])
+	var size [8]byte
+	write := func(s string) {
+		binary.BigEndian.PutUint64(size[:], uint64(len(s)))
+		mac.Write(size[:])
+		mac.Write([]byte(s))
+	}
+	write(tenant)
+	write(trigger)
+	for _, f := range fields {
+		write(f)
+	}
+	var id RunID
+	copy(id[:], mac.Sum(nil))
+	return id
+}

@@ -1,0 +1,216 @@
+package journal
+
+import (
+	"encoding/base32"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A Kind says which fact a record states.
+type Kind uint8
+
+// The kinds of records. The table below says who writes each, whether it is fenced, and what makes two of them the same fact.
+const (
+	Claim      Kind = iota + 1 // an owner begins its tenure
+	Define                     // the bytes of a definition
+	Start                      // an event starts a run
+	Completion                 // the outcome of an invocation
+	Accepted                   // an invocation or event has arrived
+	Signal                     // a named signal to a run
+	Cancel                     // cancel a run
+	Fired                      // a timer is due
+	TimedOut                   // a try took too long
+	GaveUp                     // an invocation or event could not be delivered
+	Matched                    // which triggers the event of a run's end starts
+	Skip                       // a record on which the fold died is passed over
+	Release                    // an owner leaves in good order
+	kindEnd
+)
+
+// A Writer says who may write a kind.
+type Writer uint8
+
+// The writers.
+const (
+	ByAnyone Writer = iota + 1 // any replica, at any time
+	ByOwner                    // the partition's owner only
+)
+
+// A Row is what holds for all records of a kind.
+type Row struct {
+	Kind      Kind
+	Name      string
+	Writer    Writer
+	Fenced    bool   // a record of another epoch than the current claim's changes nothing and is counted
+	Refusable bool   // admission may refuse or delay it when space or memory is short; all other kinds are bounded by what was started
+	Key       string // what makes two records the same fact: the later one changes nothing
+}
+
+// Table has a row a kind, in order of the kinds.
+var Table = []Row{
+	{Claim, "claim", ByOwner, false, false, "epoch; counts only when it is the last epoch + 1"},
+	{Define, "define", ByAnyone, false, false, "digest"},
+	{Start, "start", ByAnyone, false, true, "run"},
+	{Completion, "completion", ByAnyone, false, false, "run, invocation number"},
+	{Accepted, "accepted", ByAnyone, false, false, "run, invocation number"},
+	{Signal, "signal", ByAnyone, false, false, "run, source, event id"},
+	{Cancel, "cancel", ByAnyone, false, false, "run"},
+	{Fired, "fired", ByOwner, true, false, "run, timer number"},
+	{TimedOut, "timed-out", ByOwner, true, false, "run, invocation number"},
+	{GaveUp, "gave-up", ByOwner, true, false, "run, invocation number"},
+	{Matched, "matched", ByOwner, false, false, "run"},
+	{Skip, "skip", ByOwner, true, false, "partition, offset"},
+	{Release, "release", ByOwner, true, false, "epoch"},
+}
+
+// Of returns the table's row of k; false for a kind of a newer version.
+func Of(k Kind) (Row, bool) {
+	if k == 0 || k >= kindEnd {
+		return Row{}, false
+	}
+	return Table[k-1], true
+}
+
+// String returns the kind's word.
+func (k Kind) String() string {
+	if row, ok := Of(k); ok {
+		return row.Name
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// KindNamed returns the kind of that word.
+func KindNamed(word string) (Kind, bool) {
+	for _, row := range Table {
+		if row.Name == word {
+			return row.Kind, true
+		}
+	}
+	return 0, false
+}
+
+// A RunID is the route (4 bytes, which decide the partition) and a keyed hash (12 bytes).
+type RunID [16]byte
+
+var idText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// String returns the 26 characters by which the outside knows a run.
+func (id RunID) String() string { return idText.EncodeToString(id[:]) }
+
+// Route is the part of id that decides its partition.
+func (id RunID) Route() uint32 { return binary.BigEndian.Uint32(id[:4]) }
+
+// IsZero reports the id that no run has.
+func (id RunID) IsZero() bool { return id == RunID{} }
+
+// MarshalText writes String's form.
+func (id RunID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// ParseRunID reads String's form, in either case.
+func ParseRunID(s string) (RunID, error) {
+	var id RunID
+	if len(s) != 26 {
+		return id, fmt.Errorf("%q is not a run id: it has 26 characters", s)
+	}
+	if _, err := idText.Decode(id[:], []byte(strings.ToLower(s))); err != nil {
+		return RunID{}, fmt.Errorf("%q is not a run id: %w", s, err)
+	}
+	if id.String() != strings.ToLower(s) {
+		return RunID{}, fmt.Errorf("%q is not a run id: it has bits that none has", s)
+	}
+	return id, nil
+}
+
+// Level is the fold level that this binary writes; it folds Level and Level-1.
+const Level = 1
+
+// A Record is one fact. Its payload is the engine's to read and is never changed on the way.
+type Record struct {
+	Kind      Kind
+	Level     uint8
+	Partition int
+	Epoch     uint64 // of the tenure that wrote it; 0 when anyone may
+	Tenant    string
+	Run       RunID
+	Payload   []byte
+
+	// Offset and Time are the journal's: it sets them when it appends, and gives them with what it reads. Offsets grow within a partition, not
+	// necessarily by one. Time has nanoseconds at most and never goes back by more than the journal's clock does.
+	Offset int64
+	Time   time.Time
+}
+
+// Refusable reports whether admission may refuse the record when space is short.
+func (r *Record) Refusable() bool {
+	row, ok := Of(r.Kind)
+	return ok && row.Refusable
+}
+
+// Format is the version of Encode's form. A reader that meets a newer one stops and gives the partition up.
+const Format = 1
+
+// Errors of Decode.
+var (
+	ErrNewer   = errors.New("written by a newer version")
+	ErrGarbage = errors.New("not a record")
+)
+
+// Append appends the record's form to b: format, kind, level, epoch, time, tenant, run, payload. Length and CRC are the frame's, around it;
+// the offset is the place. Integers are unsigned varints, strings and the payload follow their length, the payload runs to the end.
+func (r *Record) Append(b []byte) []byte {
+	b = append(b, Format, byte(r.Kind), r.Level)
+	b = binary.AppendUvarint(b, uint64(r.Partition))
+	b = binary.AppendUvarint(b, r.Epoch)
+	b = binary.AppendVarint(b, r.Time.UnixNano())
+	b = binary.AppendUvarint(b, uint64(len(r.Tenant)))
+	b = append(b, r.Tenant...)
+	b = append(b, r.Run[:]...)
+	return append(b, r.Payload...)
+}
+
+// DecodeRecord reads Append's form. The payload aliases b.
+func DecodeRecord(b []byte) (Record, error) {
+	var r Record
+	if len(b) < 3 {
+		return r, ErrGarbage
+	}
+	if b[0] > Format {
+		return r, fmt.Errorf("%w: record format %d", ErrNewer, b[0])
+	}
+	if b[0] != Format {
+		return r, ErrGarbage
+	}
+	r.Kind, r.Level = Kind(b[1]), b[2]
+	b = b[3:]
+	partition, n := binary.Uvarint(b)
+	if n <= 0 || partition > 1<<20 {
+		return r, ErrGarbage
+	}
+	b = b[n:]
+	epoch, n := binary.Uvarint(b)
+	if n <= 0 {
+		return r, ErrGarbage
+	}
+	b = b[n:]
+	at, n := binary.Varint(b)
+	if n <= 0 {
+		return r, ErrGarbage
+	}
+	b = b[n:]
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) || len(b)-n-int(size) < len(r.Run) {
+		return r, ErrGarbage
+	}
+	r.Partition, r.Epoch, r.Time = int(partition), epoch, time.Unix(0, at).UTC()
+	r.Tenant = string(b[n : n+int(size)])
+	b = b[n+int(size):]
+	copy(r.Run[:], b)
+	r.Payload = b[len(r.Run):]
+	if _, known := Of(r.Kind); !known {
+		return r, fmt.Errorf("%w: record kind %d", ErrNewer, r.Kind)
+	}
+	return r, nil
+}

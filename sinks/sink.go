@@ -1,0 +1,103 @@
+// Package sinks is the contract of a sink: how invocations and events go out.
+//
+// A sink delivers; it does not decide. Whether a failure is tried again under the same id (the outbox's business) or as a new attempt (the fold's)
+// follows from the Result alone.
+package sinks
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/plugin"
+)
+
+// A Sink carries deliveries out. Deliver starts all of d and may return before they end; each ends by exactly one call of its Done, from any
+// goroutine. The slice is the caller's again when Deliver returns; the deliveries are the sink's until Done. A delivery is given up, with
+// Failed(ErrCancelled...), when its own Context ends. Deliver may be called concurrently.
+type Sink interface {
+	Deliver(ctx context.Context, d []*Delivery)
+	// Close releases what the sink holds once all deliveries are done.
+	Close() error
+}
+
+// A Delivery is one event to carry out.
+type Delivery struct {
+	Context  context.Context // ends when the try's time is over or the invocation is cancelled
+	Event    *event.Event    // the invocation or event to send; read-only. Data is JSON
+	Function string          // the name it goes to
+	Contract string          // how the answer reads: "http" (default), "lambda", ...; sinks that get no answer ignore it
+	Invoke   bool            // an invocation, whose answer is a completion; else an event, for which acceptance is all that counts
+	Attempt  int             // from 1
+	Done     func(Result)
+}
+
+// A Verdict is how a delivery ended.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Accepted  Verdict = iota + 1 // it has arrived; a completion, if one is due, comes later as an event
+	Completed                    // the function has answered: Completion holds how
+	Retry                        // it may not have arrived, or was put off: send again under the same id, not before After
+	Failed                       // it cannot succeed as it is; Err says why
+)
+
+// A Result is how a delivery ended, with what belongs to the verdict.
+type Result struct {
+	Verdict    Verdict
+	Completion Completion
+	After      time.Duration // asked for by the receiver (Retry-After); 0 leaves it to the outbox
+	Err        *Error        // for Retry and Failed
+}
+
+// A Completion is a function's answer.
+type Completion struct {
+	Data     []byte // JSON: the value, or for Continue the state
+	Continue bool   // it ran out of time and asks to be invoked again with its state
+	Err      *Error // it failed; Data is ignored
+}
+
+// An Error is why a delivery or a function failed. Class is one of function, throttle, platform, timeout, cancelled.
+type Error struct {
+	Type, Message, Class string
+	Data                 []byte // JSON; may be nil
+}
+
+// Error returns type and message.
+func (e *Error) Error() string { return e.Type + ": " + e.Message }
+
+// Accept, Complete, Again and Fail build results.
+func Accept() Result { return Result{Verdict: Accepted} }
+func Complete(data []byte) Result {
+	return Result{Verdict: Completed, Completion: Completion{Data: data}}
+}
+func CompleteError(e *Error) Result {
+	return Result{Verdict: Completed, Completion: Completion{Err: e}}
+}
+func Again(after time.Duration, e *Error) Result {
+	return Result{Verdict: Retry, After: after, Err: e}
+}
+func Fail(e *Error) Result { return Result{Verdict: Failed, Err: e} }
+
+// A Host is what the router offers to the sinks that it makes.
+type Host struct {
+	// Start starts runs of a trigger by name with the event (the trigger sink), durably, and is idempotent by the event's source and id.
+	Start func(ctx context.Context, trigger string, e *event.Event) error
+	// Log writes one structured line (the log sink).
+	Log func(ctx context.Context, msg string, args ...any)
+	// Concurrency is the most deliveries that the outbox has in flight to this sink; pools are sized to it.
+	Concurrency int
+}
+
+// A Factory makes a sink from its settings (a pointer to the type it was registered with) without side effects.
+type Factory func(name string, settings any, h Host) (Sink, error)
+
+// Register enters a sink type under name; S is its settings struct.
+func Register[S any](r *plugin.Registry, name string, version int, summary string, make func(name string, s *S, h Host) (Sink, error)) {
+	r.Add(plugin.Component{
+		Door: plugin.Sink, Name: name, Version: version, Summary: summary, Settings: reflect.TypeFor[S](),
+		Make: Factory(func(n string, settings any, h Host) (Sink, error) { return make(n, settings.(*S), h) }),
+	})
+}

@@ -1,0 +1,86 @@
+// Package triggers is the contract of a source: how events come in.
+//
+// A source gets events and hands them to the router's Admit, which returns when they are durable; only then may the source acknowledge them to
+// whoever sent them.
+package triggers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/plugin"
+)
+
+// A Source brings events in until its context ends; then it stops taking new ones, waits for those it has handed over, and returns nil.
+type Source interface {
+	Run(ctx context.Context, admit Admit) error
+}
+
+// An HTTPSource is a source that is a path on the router's own listener.
+type HTTPSource interface {
+	Source
+	// Handler returns the path that it serves and its handler, which uses admit. It is called once, before Run.
+	Handler(admit Admit) (path string, h http.Handler)
+	// Authenticates reports whether callers must prove who they are: only then, or with --insecure, may the listener leave loopback.
+	Authenticates() bool
+}
+
+// Admit hands events to the router and returns when every one of them is durable or refused: a receipt for each, in order. The error is for the
+// call as a whole (the router is closing); then nothing of it may be acknowledged. Admit may be called concurrently. It does not keep the events.
+type Admit func(ctx context.Context, events []event.Event) ([]Receipt, error)
+
+// A Receipt says what became of one event.
+type Receipt struct {
+	Runs []Run  // started by it, or already running or done because of an earlier copy of it, or advanced by it
+	Kind Kind   // what it was taken for
+	Err  error  // it was not admitted; one of the errors below or one that wraps it
+	Note string // for a person, e.g. that nothing matched, and why
+}
+
+// A Kind says what an event was taken for.
+type Kind uint8
+
+// The kinds.
+const (
+	Matched    Kind = iota + 1 // it started runs, or it had before
+	Completion                 // the outcome of an invocation
+	Signal                     // a signal to a run
+	Unmatched                  // no trigger's filters let it through
+)
+
+var kinds = [...]string{Matched: "matched", Completion: "completion", Signal: "signal", Unmatched: "unmatched"}
+
+// String returns the kind's word.
+func (k Kind) String() string { return kinds[k] }
+
+// A Run is a run that an event touched.
+type Run struct {
+	ID      string
+	Trigger string
+	// Wait returns the event of the run's end once it has ended, also when it ended a short while ago. It returns the context's error when
+	// that comes first. It is nil where the run cannot be waited for (another replica has it).
+	Wait func(ctx context.Context) (*event.Event, error)
+}
+
+// Errors of a receipt.
+var (
+	ErrInvalid  = errors.New("not a valid CloudEvent") // wrapped with the field and what is wrong with it
+	ErrTooLarge = errors.New("event too large")
+	ErrBusy     = errors.New("too many events in flight") // starts only; try again after RetryAfter
+	ErrFull     = errors.New("the journal's disk is nearly full")
+	ErrDraining = errors.New("the router is shutting down")
+)
+
+// A Factory makes a source from its settings (a pointer to the type it was registered with) without side effects: lint is build without run.
+type Factory func(name string, settings any) (Source, error)
+
+// Register enters a source type under name; S is its settings struct.
+func Register[S any](r *plugin.Registry, name string, version int, summary string, make func(name string, s *S) (Source, error)) {
+	r.Add(plugin.Component{
+		Door: plugin.Source, Name: name, Version: version, Summary: summary, Settings: reflect.TypeFor[S](),
+		Make: Factory(func(n string, settings any) (Source, error) { return make(n, settings.(*S)) }),
+	})
+}
