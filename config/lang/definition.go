@@ -1,10 +1,6 @@
 package lang
 
-import (
-	"crypto/sha256"
-
-	"github.com/onward-router/onward/config/plugin"
-)
+import "crypto/sha256"
 
 // A Digest names a definition by its canonical bytes.
 type Digest [sha256.Size]byte
@@ -13,26 +9,25 @@ type Digest [sha256.Size]byte
 // destinations and its limits. A run is pinned to the digest it started with; a changed document gives a new digest and leaves old runs alone.
 // Addresses, headers, credentials and concurrency are not in it: the outbox looks them up by function name when it sends.
 type Definition struct {
-	Version   int                 `json:"version"` // of the document form
-	Tenant    string              `json:"tenant"`
-	Trigger   string              `json:"trigger"`
-	Flow      *Step               `json:"flow,omitempty"` // nil: the event goes straight to the destinations
-	Functions map[string]Function `json:"functions,omitempty"`
-	OnSuccess []Destination       `json:"onSuccess,omitempty"`
-	OnFailure []Destination       `json:"onFailure,omitempty"`
-	Policies  map[string]int      `json:"policies,omitempty"` // versions of the policies used
-	Deadline  plugin.Duration     `json:"deadline,omitempty"` // of the run
+	Version   int                 `doc:"version"` // of the document form
+	Tenant    string              `doc:"tenant"`
+	Trigger   string              `doc:"trigger"`
+	Flow      *Step               `doc:"flow"` // nil: the event goes straight to the destinations
+	Functions map[string]Function `doc:"functions"`
+	OnSuccess []Destination       `doc:"onSuccess"`
+	OnFailure []Destination       `doc:"onFailure"`
+	Policies  map[string]int      `doc:"policies"` // versions of the policies used
 }
 
 // A Function is what the fold knows of one: how its completions read.
 type Function struct {
-	Contract string `json:"contract"`
+	Contract string `doc:"contract"`
 }
 
 // A Destination is where the event of a run's end goes: exactly one of Function (an inline sink is an anonymous function) and Trigger is set.
 type Destination struct {
-	Function string `json:"function,omitempty"`
-	Trigger  string `json:"trigger,omitempty"`
-	When     Expr   `json:"when,omitzero"`
-	Data     Expr   `json:"data,omitzero"` // default: the outcome
+	Function string `doc:"function"`
+	Trigger  string `doc:"trigger"`
+	When     Expr   `doc:"when"`
+	Data     Expr   `doc:"data"` // default: the outcome
 }

@@ -1,0 +1,195 @@
+package lang
+
+import (
+	"crypto/sha256"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/onward-router/onward/config/plugin"
+)
+
+// Canonical returns the definition's canonical bytes: JSON in the form of documents, keys sorted, what is zero left out. Equal definitions have
+// equal bytes.
+func (d *Definition) Canonical() []byte { return []byte(document(reflect.ValueOf(d)).JSON()) }
+
+// Digest names the definition by its canonical bytes.
+func (d *Definition) Digest() Digest { return sha256.Sum256(d.Canonical()) }
+
+// ParseDefinition reads canonical bytes. It fails for a definition that names a policy that the registry has not, or has in an older version.
+func ParseDefinition(b []byte, r *plugin.Registry) (*Definition, error) {
+	n, err := ParseJSONNode(b)
+	if err != nil {
+		return nil, err
+	}
+	def := new(Definition)
+	d := &decoder{registry: r, definition: true}
+	if versions := n.Get("policies"); versions != nil {
+		d.decode(versions, reflect.ValueOf(&def.Policies).Elem(), nil)
+	}
+	for _, name := range sortedKeys(def.Policies) {
+		c, ok := r.Get(plugin.Policy, name)
+		if !ok {
+			return nil, fmt.Errorf("policy %q is not built in; run a binary that registers it", name)
+		}
+		if c.Version < def.Policies[name] {
+			return nil, fmt.Errorf("policy %q has version %d here and %d in the definition; run a newer binary", name, c.Version, def.Policies[name])
+		}
+	}
+	d.decode(n, reflect.ValueOf(def).Elem(), nil)
+	var errs []error
+	for _, f := range d.findings {
+		errs = append(errs, errors.New(f.String()))
+	}
+	return def, errors.Join(errs...)
+}
+
+func sortedKeys(m map[string]int) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// NodeMarshaler is the other half of NodeUnmarshaler.
+type NodeMarshaler interface{ MarshalNode() Value }
+
+// document returns the document form of a value, Null when it is zero.
+func document(v reflect.Value) Value {
+	if !v.IsValid() || v.IsZero() {
+		return Null
+	}
+	switch x := v.Interface().(type) {
+	case NodeMarshaler:
+		return x.MarshalNode()
+	case Expr:
+		return x.t.doc
+	case Value:
+		return x
+	case Step:
+		return Object(stepMembers(&x)...)
+	case Steps:
+		return documentSteps(x)
+	case encoding.TextMarshaler:
+		b, err := x.MarshalText()
+		if err != nil {
+			panic(fmt.Sprintf("lang: %T does not marshal: %v", x, err))
+		}
+		return Text(string(b))
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		return document(v.Elem())
+	case reflect.Slice:
+		items := make([]Value, v.Len())
+		for i := range items {
+			items[i] = document(v.Index(i))
+		}
+		return List(items...)
+	case reflect.Map:
+		members := make([]Member, 0, v.Len())
+		for _, k := range v.MapKeys() {
+			m := Member{k.String(), document(v.MapIndex(k))}
+			if m.Value.IsNull() {
+				m.Value = emptyOf(v.Type().Elem())
+			}
+			members = append(members, m)
+		}
+		return sortedObject(members)
+	case reflect.Struct:
+		return sortedObject(structMembers(v))
+	}
+	return scalarDocument(v)
+}
+
+func emptyOf(t reflect.Type) Value {
+	if t.Kind() == reflect.Struct || t.Kind() == reflect.Map {
+		return Trusted("{}")
+	}
+	return Of(reflect.Zero(t).Interface())
+}
+
+func scalarDocument(v reflect.Value) Value {
+	b, err := json.Marshal(v.Interface())
+	if err != nil {
+		panic(fmt.Sprintf("lang: %s has no document form: %v", v.Type(), err))
+	}
+	var s string
+	if json.Unmarshal(b, &s) == nil {
+		return Text(s)
+	}
+	return Trusted(string(b))
+}
+
+func structMembers(v reflect.Value) []Member {
+	var members []Member
+	if embedsStep(v.Type()) {
+		step := v.FieldByName("Step").Interface().(Step)
+		members = stepMembers(&step)
+	}
+	for _, f := range fieldsOf(v.Type()) {
+		fv := v.FieldByIndex(f.Index)
+		if fv.Kind() == reflect.Pointer && !fv.IsNil() && fv.Elem().IsZero() {
+			members = append(members, Member{f.Name, emptyOf(fv.Type().Elem())})
+			continue
+		}
+		if x := document(fv); !x.IsNull() {
+			members = append(members, Member{f.Name, x})
+		} else if f.Default != "" {
+			// A zero that was said is not the default.
+			members = append(members, Member{f.Name, Of(fv.Interface())})
+		}
+	}
+	return members
+}
+
+func stepMembers(s *Step) []Member {
+	var members []Member
+	v := reflect.ValueOf(s).Elem()
+	for _, f := range stepFields {
+		if x := document(v.FieldByIndex(f.Index)); !x.IsNull() {
+			members = append(members, Member{f.Name, x})
+		}
+	}
+	switch {
+	case s.Policy != nil:
+		x := document(reflect.ValueOf(s.Policy))
+		if x.IsNull() {
+			x = Trusted("{}")
+		}
+		members = append(members, Member{s.Use, x})
+	case s.Use != "":
+		members = append(members, Member{s.Use, Text(s.Target)})
+	}
+	if s.Body != nil {
+		members = append(members, Member{"body", document(reflect.ValueOf(s.Body))})
+	}
+	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Key, b.Key) })
+	return members
+}
+
+func documentSteps(s Steps) Value {
+	items := make([]Value, len(s.List))
+	for i := range s.List {
+		items[i] = Object(stepMembers(&s.List[i])...)
+	}
+	if s.Names == nil {
+		return List(items...)
+	}
+	members := make([]Member, len(items))
+	for i := range items {
+		members[i] = Member{s.Names[i], items[i]}
+	}
+	return Object(members...)
+}
+
+func sortedObject(members []Member) Value {
+	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Key, b.Key) })
+	return Object(members...)
+}

@@ -1,0 +1,327 @@
+package lang
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/onward-router/onward/config/plugin"
+)
+
+// Decode makes settings of a document, strictly, and reports everything that is wrong with it at once. dst points to a struct (or to any of the
+// types below); the struct's tags are the document's form:
+//
+//	doc:"name"            the key; doc:"-" or no tag: not of the document
+//	doc:"name,required"   must be there
+//	doc:"name,value"      stands for the whole when the document gives no mapping: `wait: 5s`
+//	doc:"name,list"       a list that may be written as its only item
+//	default:"..."         set before, as if the document said so
+//
+// Fields are strings, numbers, bools, text unmarshalers (plugin.Duration), Value, Expr, Step, Steps, structs, pointers, slices and maps by string
+// of those; anonymous structs are inlined. A value that is a plugin.Checker is asked once it decoded without a finding.
+func Decode(n *Node, dst any, r *plugin.Registry) []Finding {
+	d := &decoder{registry: r}
+	d.decode(n, reflect.ValueOf(dst).Elem(), nil)
+	return d.findings
+}
+
+type decoder struct {
+	registry   *plugin.Registry
+	definition bool // definitions hold what documents may not say
+	findings   []Finding
+}
+
+func (d *decoder) find(n *Node, path []string, cure, format string, a ...any) {
+	d.findings = append(d.findings, Finding{Pos: n.Pos, Path: strings.Join(path, "."), What: fmt.Sprintf(format, a...), Cure: cure})
+}
+
+func below(path []string, key string) []string { return append(slices.Clip(path), key) }
+
+var (
+	typeExpr  = reflect.TypeFor[Expr]()
+	typeValue = reflect.TypeFor[Value]()
+	typeStep  = reflect.TypeFor[Step]()
+	typeSteps = reflect.TypeFor[Steps]()
+	typeText  = reflect.TypeFor[encoding.TextUnmarshaler]()
+	typeNode  = reflect.TypeFor[NodeUnmarshaler]()
+)
+
+// A NodeUnmarshaler decodes itself: for words with several forms, such as `join: all` and `join: {atLeast: 3}`. Decode decodes what is below.
+type NodeUnmarshaler interface {
+	UnmarshalNode(n *Node, decode func(n *Node, dst any)) []plugin.Problem
+}
+
+func (d *decoder) decode(n *Node, v reflect.Value, path []string) {
+	before := len(d.findings)
+	switch {
+	case v.Kind() == reflect.Pointer:
+		p := reflect.New(v.Type().Elem())
+		d.decode(n, p.Elem(), path)
+		v.Set(p)
+		return
+	case reflect.PointerTo(v.Type()).Implements(typeNode):
+		for _, p := range v.Addr().Interface().(NodeUnmarshaler).UnmarshalNode(n, func(n *Node, dst any) {
+			d.decode(n, reflect.ValueOf(dst).Elem(), path)
+		}) {
+			d.problem(n, path, p)
+		}
+	case v.Type() == typeExpr:
+		d.expr(n, v, path)
+	case v.Type() == typeValue:
+		v.Set(reflect.ValueOf(n.JSON()))
+	case v.Type() == typeStep:
+		d.step(n, v.Addr().Interface().(*Step), path, nil)
+	case v.Type() == typeSteps:
+		d.steps(n, v.Addr().Interface().(*Steps), path)
+	case reflect.PointerTo(v.Type()).Implements(typeText):
+		d.text(n, v, path)
+	default:
+		d.plain(n, v, path)
+	}
+	if c, ok := v.Addr().Interface().(plugin.Checker); ok && len(d.findings) == before {
+		for _, p := range c.Check() {
+			d.problem(n, path, p)
+		}
+	}
+}
+
+func (d *decoder) problem(n *Node, path []string, p plugin.Problem) {
+	at := n
+	for _, key := range p.Path {
+		if at.Kind == MapNode {
+			if next := at.Get(key); next != nil {
+				at = next
+			}
+		} else if i, err := strconv.Atoi(key); err == nil && at.Kind == ListNode && i < len(at.Items) {
+			at = at.Items[i]
+		}
+	}
+	d.find(at, append(slices.Clip(path), p.Path...), p.Cure, "%s", p.What)
+}
+
+func (d *decoder) plain(n *Node, v reflect.Value, path []string) {
+	switch v.Kind() {
+	case reflect.Struct:
+		d.structure(n, v, path)
+	case reflect.Slice:
+		if n.Kind != ListNode {
+			d.find(n, path, "write [ ... ]", "%s where a list is due", n.describe())
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), len(n.Items), len(n.Items)))
+		for i, item := range n.Items {
+			d.decode(item, v.Index(i), below(path, strconv.Itoa(i)))
+		}
+	case reflect.Map:
+		if n.Kind != MapNode {
+			d.find(n, path, "write { key: value }", "%s where a mapping is due", n.describe())
+			return
+		}
+		v.Set(reflect.MakeMapWithSize(v.Type(), len(n.Items)))
+		for i, item := range n.Items {
+			x := reflect.New(v.Type().Elem()).Elem()
+			d.decode(item, x, below(path, n.Keys[i].Name))
+			v.SetMapIndex(reflect.ValueOf(n.Keys[i].Name), x)
+		}
+	default:
+		d.scalar(n, v, path)
+	}
+}
+
+func (d *decoder) scalar(n *Node, v reflect.Value, path []string) {
+	if n.Kind != ScalarNode {
+		d.find(n, path, "", "%s where %s is due", n.describe(), kindWord(v.Kind()))
+		return
+	}
+	text := n.Value.JSON()
+	var err error
+	switch v.Kind() {
+	case reflect.String:
+		if text[0] != '"' {
+			d.find(n, path, fmt.Sprintf("quote it: %q", text), "%s where a text is due", n.describe())
+			return
+		}
+		v.SetString(n.Text())
+	case reflect.Bool:
+		var b bool
+		if err = n.Value.Decode(&b); err == nil && !n.Value.IsNull() {
+			v.SetBool(b)
+			return
+		}
+		d.find(n, path, "write true or false", "%s where true or false is due", n.describe())
+	case reflect.Float64:
+		var f float64
+		if err = n.Value.Decode(&f); err != nil || n.Value.IsNull() {
+			d.find(n, path, "write a number", "%s where a number is due", n.describe())
+			return
+		}
+		v.SetFloat(f)
+	default:
+		i, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || v.OverflowInt(i) {
+			d.find(n, path, "write a whole number", "%s where a whole number is due", n.describe())
+			return
+		}
+		v.SetInt(i)
+	}
+}
+
+func kindWord(k reflect.Kind) string {
+	switch k {
+	case reflect.String:
+		return "a text"
+	case reflect.Bool:
+		return "true or false"
+	}
+	return "a number"
+}
+
+func (d *decoder) text(n *Node, v reflect.Value, path []string) {
+	if n.Kind != ScalarNode {
+		d.find(n, path, "", "%s where a single value is due", n.describe())
+		return
+	}
+	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Text())); err != nil {
+		what, cure, _ := strings.Cut(err.Error(), "; ")
+		d.find(n, path, cure, "%s", what)
+	}
+}
+
+func (d *decoder) expr(n *Node, v reflect.Value, path []string) {
+	e, err := ParseExpr(n.JSON())
+	if err == nil {
+		v.Set(reflect.ValueOf(e))
+		return
+	}
+	// The innermost node that does not parse is where the fault is.
+	for n.Kind != ScalarNode {
+		inner := n
+		for _, item := range n.Items {
+			if _, err2 := ParseExpr(item.JSON()); err2 != nil {
+				inner, err = item, err2
+				break
+			}
+		}
+		if inner == n {
+			break
+		}
+		n = inner
+	}
+	d.find(n, path, "", "expression %v", err)
+}
+
+// A field is one key of a struct's document form.
+type field struct {
+	Name     string
+	Help     string
+	Default  string
+	Required bool
+	Value    bool
+	List     bool
+	Index    []int
+	Type     reflect.Type
+}
+
+// Fields returns the document form of a struct type, in order, with those of anonymous structs in their place (a Step's own keys are not among
+// them). It is what Decode, the schema and the reference read alike.
+func fieldsOf(t reflect.Type) []field {
+	var fields []field
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous && f.Type.Kind() == reflect.Struct {
+			if f.Type != typeStep {
+				for _, inner := range fieldsOf(f.Type) {
+					inner.Index = append([]int{i}, inner.Index...)
+					fields = append(fields, inner)
+				}
+			}
+			continue
+		}
+		name, options, _ := strings.Cut(f.Tag.Get("doc"), ",")
+		if name == "" || name == "-" {
+			continue
+		}
+		fields = append(fields, field{
+			Name: name, Help: f.Tag.Get("help"), Default: f.Tag.Get("default"), Index: []int{i}, Type: f.Type,
+			Required: strings.Contains(options, "required"), Value: strings.Contains(options, "value"), List: strings.Contains(options, "list"),
+		})
+	}
+	return fields
+}
+
+func embedsStep(t reflect.Type) bool {
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	f, ok := t.FieldByName("Step")
+	return ok && f.Anonymous && f.Type == typeStep
+}
+
+func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
+	fields := fieldsOf(v.Type())
+	if n.Kind != MapNode {
+		for _, f := range fields {
+			if f.Value {
+				d.field(n, v.FieldByIndex(f.Index), f, path)
+				return
+			}
+		}
+		d.find(n, path, "write { key: value }", "%s where a mapping is due", n.describe())
+		return
+	}
+	if embedsStep(v.Type()) {
+		step := v.FieldByName("Step").Addr().Interface().(*Step)
+		d.step(n, step, path, fields)
+	} else {
+		d.unknown(n, path, names(fields))
+	}
+	for _, f := range fields {
+		item := n.Get(f.Name)
+		if item == nil {
+			if f.Required {
+				d.find(n, path, "add "+f.Name+": ...", "%s is missing", f.Name)
+			} else if f.Default != "" {
+				d.setDefault(v.FieldByIndex(f.Index), f)
+			}
+			continue
+		}
+		d.field(item, v.FieldByIndex(f.Index), f, below(path, f.Name))
+	}
+}
+
+func (d *decoder) setDefault(v reflect.Value, f field) {
+	n := &Node{Kind: ScalarNode, Value: Text(f.Default)}
+	if k := v.Kind(); k != reflect.String && !reflect.PointerTo(v.Type()).Implements(typeText) {
+		n.Value = Trusted(f.Default)
+	}
+	d.decode(n, v, []string{f.Name})
+}
+
+func (d *decoder) field(n *Node, v reflect.Value, f field, path []string) {
+	if f.List && n.Kind != ListNode {
+		n = &Node{Kind: ListNode, Items: []*Node{n}, Pos: n.Pos}
+	}
+	d.decode(n, v, path)
+}
+
+func names(fields []field) []string {
+	out := make([]string, len(fields))
+	for i, f := range fields {
+		out[i] = f.Name
+	}
+	return out
+}
+
+// unknown reports the keys that are not known.
+func (d *decoder) unknown(n *Node, path []string, known []string) {
+	for i, k := range n.Keys {
+		if !slices.Contains(known, k.Name) {
+			at := *n.Items[i]
+			at.Pos = k.Pos
+			d.find(&at, below(path, k.Name), Nearest(k.Name, known), "unknown key %q", k.Name)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package lang
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/onward-router/onward/config/plugin"
+)
+
+// Steps are the branches of a policy: a list of steps, or a mapping of names to steps.
+type Steps struct {
+	Names []string // of the mapping, in the document's order; nil for a list
+	List  []Step
+}
+
+// stepFields are the common keys.
+var stepFields = fieldsOf(typeStep)
+
+// CommonKeys lists the keys that every step has.
+func CommonKeys() []string { return names(stepFields) }
+
+func (d *decoder) steps(n *Node, s *Steps, path []string) {
+	if n.Kind == ScalarNode {
+		d.find(n, path, "write a list of steps, or names with steps", "%s where steps are due", n.describe())
+		return
+	}
+	s.List = make([]Step, len(n.Items))
+	if n.Kind == MapNode {
+		s.Names = []string{}
+	}
+	for i, item := range n.Items {
+		label := strconv.Itoa(i)
+		if n.Kind == MapNode {
+			label = n.Keys[i].Name
+			s.Names = append(s.Names, label)
+		}
+		d.step(item, &s.List[i], below(path, label), nil)
+	}
+}
+
+// step decodes the common keys and the one key that says what the step does; extra are the keys that the parent adds to its children.
+func (d *decoder) step(n *Node, s *Step, path []string, extra []field) {
+	s.Pos = n.Pos
+	if n.Kind != MapNode {
+		d.find(n, path, "write { function: NAME }, or a policy", "%s where a step is due", n.describe())
+		return
+	}
+	common := append(names(stepFields), names(extra)...)
+	var uses []int
+	for i, k := range n.Keys {
+		switch {
+		case slices.Contains(common, k.Name):
+		case d.definition && k.Name == "body":
+		case d.isUse(k.Name):
+			uses = append(uses, i)
+		default:
+			at := Node{Kind: ScalarNode, Pos: k.Pos}
+			d.find(&at, below(path, k.Name), Nearest(k.Name, append(slices.Clone(common), d.uses()...)), "unknown key or policy %q", k.Name)
+		}
+	}
+	v := reflect.ValueOf(s).Elem()
+	for _, f := range stepFields {
+		if item := n.Get(f.Name); item != nil {
+			d.field(item, v.FieldByIndex(f.Index), f, below(path, f.Name))
+		}
+	}
+	switch len(uses) {
+	case 1:
+		d.use(n, uses[0], s, path)
+	case 0:
+		if len(n.Keys) == 0 || d.known(n, common) {
+			d.find(n, path, "add one of "+strings.Join(d.uses(), ", "), "a step that does nothing")
+		}
+	default:
+		d.find(n, path, "keep one; put several into a sequence or a forkjoin", "a step does one thing, and this one says %q and %q", n.Keys[uses[0]].Name, n.Keys[uses[1]].Name)
+	}
+}
+
+// known reports whether all keys of n are among the given: else the unknown one, reported already, was to say what the step does.
+func (d *decoder) known(n *Node, keys []string) bool {
+	for _, k := range n.Keys {
+		if !slices.Contains(keys, k.Name) {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *decoder) uses() []string {
+	words := []string{UseFunction, UseFlow}
+	for _, c := range d.registry.List(plugin.Policy) {
+		words = append(words, c.Name)
+	}
+	return words
+}
+
+func (d *decoder) isUse(word string) bool {
+	if word == UseFunction || word == UseFlow {
+		return true
+	}
+	_, ok := d.registry.Get(plugin.Policy, word)
+	return ok
+}
+
+func (d *decoder) use(n *Node, i int, s *Step, path []string) {
+	s.Use = n.Keys[i].Name
+	item := n.Items[i]
+	if s.Use == UseFunction || s.Use == UseFlow {
+		d.decode(item, reflect.ValueOf(&s.Target).Elem(), below(path, s.Use))
+		if body := n.Get("body"); body != nil && d.definition {
+			s.Body = new(Step)
+			d.step(body, s.Body, below(path, "body"), nil)
+		}
+		return
+	}
+	c, _ := d.registry.Get(plugin.Policy, s.Use)
+	settings := reflect.New(c.Settings)
+	d.decode(item, settings.Elem(), below(path, s.Use))
+	s.Policy = settings.Interface()
+}
+
+// Check reports a retry that cannot work.
+func (r *Retry) Check() []plugin.Problem {
+	var p []plugin.Problem
+	if r.Attempts < 1 {
+		p = append(p, plugin.Problem{Path: []string{"attempts"}, What: "retry attempts count the first try and are at least 1", Cure: "write attempts: 3 for two more tries"})
+	}
+	if r.Factor != 0 && r.Factor < 1 {
+		p = append(p, plugin.Problem{Path: []string{"factor"}, What: "a factor below 1 makes the pauses shorter", Cure: "write 1 or more"})
+	}
+	if r.Jitter != nil && (*r.Jitter < 0 || *r.Jitter > 1) {
+		p = append(p, plugin.Problem{Path: []string{"jitter"}, What: "jitter is a share from 0 to 1"})
+	}
+	return p
+}
+
+// Children returns the steps inside a policy's settings (a pointer to its struct), in the order of fields, lists and names: their positions are the
+// slots. It does not go into the children's own.
+func Children(policy any) []*Step {
+	var out []*Step
+	if policy == nil {
+		return nil
+	}
+	collect(reflect.ValueOf(policy), &out)
+	return out
+}
+
+func collect(v reflect.Value, out *[]*Step) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			collect(v.Elem(), out)
+		}
+	case reflect.Slice:
+		if k := v.Type().Elem().Kind(); k == reflect.Struct || k == reflect.Pointer {
+			for i := range v.Len() {
+				collect(v.Index(i), out)
+			}
+		}
+	case reflect.Struct:
+		if v.Type() == typeStep {
+			if step := v.Addr().Interface().(*Step); step.Use != "" {
+				*out = append(*out, step)
+			}
+			return
+		}
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				collect(v.Field(i), out)
+			}
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers"
+)
+
+// A definition is a lang.Definition made ready to run: who runs each step, and under which label it stands in paths.
+type definition struct {
+	*lang.Definition
+	digest lang.Digest
+	bytes  []byte
+	steps  map[*lang.Step]*stepInfo
+}
+
+// A stepInfo is what the engine knows of a step beside the step itself.
+type stepInfo struct {
+	label    string // unique among its siblings
+	machine  schedulers.Machine
+	settings any
+	children []*lang.Step
+	many     []bool // per child: it may run more than once
+	// reopens says that a retry, a catch or an output needs the step's names again after it was opened.
+	reopens bool
+}
+
+func (s *State) compile(payload []byte) (*definition, error) {
+	parsed, err := lang.ParseDefinition(payload, s.registry)
+	if err != nil {
+		return nil, fmt.Errorf("definition: %w", err)
+	}
+	def := &definition{Definition: parsed, bytes: append([]byte{}, payload...), steps: make(map[*lang.Step]*stepInfo)}
+	def.digest = parsed.Digest()
+	if parsed.Flow != nil {
+		if err := def.add(s.registry, parsed.Flow, stepLabel(parsed.Flow)); err != nil {
+			return nil, err
+		}
+	}
+	return def, nil
+}
+
+// add enters step and all below it.
+func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) error {
+	if d.steps[step] != nil {
+		return nil // A flow that is named twice is one tree.
+	}
+	info := &stepInfo{label: label, reopens: !step.Output.IsZero() || len(step.Catch) > 0}
+	d.steps[step] = info
+	switch step.Use {
+	case lang.UseFunction:
+	case lang.UseFlow:
+		if step.Body == nil {
+			return fmt.Errorf("definition: trigger %q: flow %q has no body", d.Trigger, step.Target)
+		}
+		info.machine, info.settings, info.children = flowMachine{}, step, []*lang.Step{step.Body}
+	default:
+		c, ok := reg.Get(plugin.Policy, step.Use)
+		if !ok {
+			return fmt.Errorf("definition: trigger %q: policy %q is not built in; run a binary that registers it", d.Trigger, step.Use)
+		}
+		info.machine, info.settings, info.children = c.Make.(schedulers.Machine), step.Policy, lang.Children(step.Policy)
+	}
+	info.many = make([]bool, len(info.children))
+	labels := make(map[string]bool, len(info.children))
+	declarer, _ := info.settings.(schedulers.Declarer)
+	for slot, child := range info.children {
+		if declarer != nil {
+			info.many[slot] = declarer.Declare(slot).Many
+		}
+		if err := d.add(reg, child, uniqueLabel(labels, stepLabel(child))); err != nil {
+			return err
+		}
+	}
+	for i := range step.Catch {
+		if err := d.add(reg, &step.Catch[i].Do, uniqueLabel(labels, "catch")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func stepLabel(step *lang.Step) string {
+	switch {
+	case step.Name != "":
+		return step.Name
+	case step.Target != "":
+		return step.Target
+	}
+	return step.Use
+}
+
+func uniqueLabel(taken map[string]bool, label string) string {
+	unique := label
+	for i := 2; taken[unique]; i++ {
+		unique = label + "-" + strconv.Itoa(i)
+	}
+	taken[unique] = true
+	return unique
+}
+
+// flowMachine runs a step that names a flow: one child, the flow's body, which sees the step's input and none of its names.
+type flowMachine struct{}
+
+func (flowMachine) State() any { return nil }
+
+func (flowMachine) Next(f schedulers.Frame, _, _ any, ev schedulers.Event) error {
+	switch ev.Kind {
+	case schedulers.Started:
+		f.Spawn(0, 0, 1)
+	case schedulers.Done:
+		if ev.Outcome.Verdict == lang.Failed {
+			f.Fail(ev.Outcome.Err)
+		} else {
+			f.Succeed(ev.Outcome.Value)
+		}
+	}
+	return nil
+}
+
+func (flowMachine) Bind(f schedulers.Scope, _, _ any, _, _ int) (schedulers.Binding, error) {
+	return schedulers.Binding{Input: f.Input()}, nil
+}
+
+func (flowMachine) Encode(any) ([]byte, error) { return nil, nil }
+func (flowMachine) Decode([]byte) (any, error) { return nil, nil }

@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/schedulers"
+)
+
+// A desk is the schedulers.Frame that a policy sees while it handles one event: it reads the frame and notes requests.
+type desk struct {
+	s        *State
+	f        *frame
+	requests []request
+	misuse   error // the first request that no frame can grant
+}
+
+var _ schedulers.Frame = (*desk)(nil)
+
+func (d *desk) Now() time.Time { return d.s.Now() }
+
+func (d *desk) Input() lang.Value { return d.f.owner.input }
+
+func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
+	if len(vars) == 0 {
+		for i := range d.f.memo {
+			if d.f.memo[i].expr == e {
+				return d.f.memo[i].value, nil
+			}
+		}
+	}
+	v, err := e.Eval(d.f.owner.scope(vars...), d.s.cache)
+	if err != nil {
+		return lang.Null, expressionError(e.Source(), err)
+	}
+	if len(vars) == 0 {
+		d.f.memo = append(d.f.memo, memo{e, v})
+	}
+	return v, nil
+}
+
+func (d *desk) Outcome(slot, index int) lang.Outcome { return d.f.outcome(slot, index) }
+
+func (d *desk) Counts(slot int) schedulers.Counts {
+	if slot < 0 || slot >= len(d.f.slots) {
+		return schedulers.Counts{}
+	}
+	sl := &d.f.slots[slot]
+	return schedulers.Counts{Spawned: sl.spawned, Open: len(sl.tasks), Succeeded: sl.succeeded, Failed: sl.failed, Skipped: sl.skipped}
+}
+
+func (d *desk) Element(list lang.Value, i int) lang.Value { return d.s.cache.Element(list, i) }
+
+func (d *desk) Length(list lang.Value) (int, bool) { return d.s.cache.Length(list) }
+
+func (d *desk) Collect(slot int) lang.Value {
+	if slot < 0 || slot >= len(d.f.slots) {
+		return lang.List()
+	}
+	sl := &d.f.slots[slot]
+	size := 2
+	for i := range sl.outcomes {
+		size += sl.outcomes[i].Value.Size() + 1
+	}
+	b := make([]byte, 0, size)
+	b = append(b, '[')
+	for i := range sl.spawned {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var o lang.Outcome
+		if i < len(sl.outcomes) {
+			o = sl.outcomes[i]
+		}
+		if o.Err != nil && o.Err.Class == lang.ClassCancelled {
+			o = lang.Skip()
+		}
+		b = append(b, o.Collected().JSON()...)
+	}
+	return lang.Trusted(string(append(b, ']')))
+}
+
+func (d *desk) ask(q request) { d.requests = append(d.requests, q) }
+
+func (d *desk) wrong(format string, a ...any) {
+	if d.misuse == nil {
+		d.misuse = fmt.Errorf(format, a...)
+	}
+}
+
+func (d *desk) hasSlot(what string, slot int) bool {
+	if slot < 0 || slot >= len(d.f.slots) {
+		d.wrong("%s: slot %d of a policy with %d steps", what, slot, len(d.f.slots))
+		return false
+	}
+	return true
+}
+
+func (d *desk) Spawn(slot, lo, hi int) {
+	if !d.hasSlot("spawn", slot) {
+		return
+	}
+	spawned := d.f.slots[slot].spawned
+	for _, q := range d.requests {
+		if q.op == opSpawn && q.slot == slot {
+			spawned = q.b
+		}
+	}
+	switch {
+	case lo != spawned || hi < lo:
+		d.wrong("spawn: children %d to %d of slot %d, which has %d", lo, hi, slot, spawned)
+	case hi > d.s.limits.Width:
+		d.wrong("spawn: %d children; the limit is %d", hi, d.s.limits.Width)
+	case hi > lo:
+		d.ask(request{op: opSpawn, slot: slot, a: lo, b: hi})
+	}
+}
+
+func (d *desk) Window(slot, n int) {
+	if d.hasSlot("window", slot) {
+		d.ask(request{op: opWindow, slot: slot, a: n})
+	}
+}
+
+func (d *desk) Discard(slot int) {
+	if d.hasSlot("discard", slot) {
+		d.ask(request{op: opDiscard, slot: slot})
+	}
+}
+
+func (d *desk) Cancel(slot, index int) {
+	if !d.hasSlot("cancel", slot) {
+		return
+	}
+	if index < 0 || index >= d.f.slots[slot].spawned {
+		d.wrong("cancel: child %d of slot %d, which has %d", index, slot, d.f.slots[slot].spawned)
+		return
+	}
+	d.ask(request{op: opCancel, slot: slot, a: index})
+}
+
+func (d *desk) After(name string, wait time.Duration) {
+	d.ask(request{op: opAfter, name: name, d: max(wait, 0)})
+}
+
+func (d *desk) Await(signal string) { d.ask(request{op: opAwait, name: signal}) }
+
+func (d *desk) Succeed(v lang.Value) { d.ask(request{op: opEnd, outcome: lang.Success(v)}) }
+
+func (d *desk) Fail(e *lang.Error) { d.ask(request{op: opEnd, outcome: lang.Failure(e)}) }

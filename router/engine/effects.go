@@ -1,0 +1,208 @@
+package engine
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A Reason says what a record did, or why it did nothing. It feeds the metrics, the log and the tests alike.
+type Reason uint8
+
+// The reasons.
+const (
+	Applied    Reason = iota + 1
+	Duplicate         // the same fact had been folded before
+	Finished          // its run has ended; a tombstone remembers it
+	Unknown           // no such run, and no tombstone: never started here, or longer ago than the dedupe window
+	Superseded        // a result of an invocation that another attempt, a time-out or a cancel has replaced
+	Stale             // an owner's record of another epoch than the current claim's, or a claim that lost
+	Early             // a timer fired before it was due on the fold's clock; it is to be fired again
+	Waiting           // a start whose definition has not come yet
+	Malformed         // a payload that does not decode
+	Limited           // a limit of its run
+	reasonEnd
+)
+
+var reasons = [...]string{
+	Applied: "applied", Duplicate: "duplicate", Finished: "finished", Unknown: "unknown", Superseded: "superseded",
+	Stale: "stale", Early: "early", Waiting: "waiting", Malformed: "malformed", Limited: "limited",
+}
+
+// String returns the reason's word.
+func (r Reason) String() string { return reasons[r] }
+
+// Reasons lists all of them, for metrics that begin at zero.
+func Reasons() []Reason {
+	var all []Reason
+	for r := Applied; r < reasonEnd; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
+// A Purpose says what an invocation is for.
+type Purpose uint8
+
+// The purposes.
+const (
+	Call   Purpose = iota + 1 // invoke a function; its completion advances the run
+	Notify                    // carry the event of the run's end to a destination; acceptance is all that counts
+	Route                     // put the event of the run's end past all filters; ends by Accepted, after Matched when any let it through
+)
+
+var purposes = [...]string{Call: "call", Notify: "notify", Route: "route"}
+
+// String returns the purpose's word.
+func (p Purpose) String() string { return purposes[p] }
+
+// An Invocation is one thing to be sent, under one id for ever. It is immutable: the fold replaces it, never changes it, so that the outbox may
+// read it from other goroutines.
+type Invocation struct {
+	Run     journal.RunID
+	N       uint32 // run-wide, never used twice
+	Purpose Purpose
+	Tenant  string
+	Trigger string // of the run
+	Digest  lang.Digest
+
+	Path     string // of the step, without N
+	Function string // to invoke or to notify; empty when ToTrigger is set and for Route
+	// ToTrigger is the trigger that a destination names.
+	ToTrigger string
+	Contract  string
+	Attempt   int           // from 1
+	Input     lang.Value    // data of the event
+	Timeout   time.Duration // of the try, from sending; 0 is none
+	Expires   time.Time     // after this it is given up
+	Created   time.Time     // fold time
+	Cause     string        // id of the event that led to it
+	Hops      int           // of the run
+	Traced    string        // traceparent of the event that started the run; may be empty
+
+	// Type is the CloudEvents type: dev.onward.function.invoke, or the run's end.
+	Type string
+	// Starts is what the filters let through, once Matched was folded (Route only).
+	Starts []byte
+
+	// Accepted is when it was accepted, on the fold's clock; zero before. It is set on the copy that Outstanding gives.
+	Accepted time.Time
+}
+
+// ID is the id of the event that is sent: RUN~path.N (DESIGN 7).
+func (i *Invocation) ID() string {
+	b := make([]byte, 0, 26+1+len(i.Path)+11)
+	b = append(b, i.Run.String()...)
+	b = append(b, '~')
+	b = append(b, i.Path...)
+	b = append(b, '.')
+	return string(strconv.AppendUint(b, uint64(i.N), 10))
+}
+
+// IdempotencyKey is the run and path, the same for all attempts.
+func (i *Invocation) IdempotencyKey() string { return i.Run.String() + "~" + i.Path }
+
+// ParseInvocationID reads ID's form; ok is false for ids that are not of that form.
+func ParseInvocationID(id string) (run journal.RunID, path string, n uint32, ok bool) {
+	if len(id) < 29 || id[26] != '~' {
+		return run, "", 0, false
+	}
+	dot := strings.LastIndexByte(id, '.')
+	if dot < 27 {
+		return run, "", 0, false
+	}
+	run, err := journal.ParseRunID(id[:26])
+	if err != nil {
+		return run, "", 0, false
+	}
+	num, err := strconv.ParseUint(id[dot+1:], 10, 32)
+	if err != nil {
+		return run, "", 0, false
+	}
+	return run, id[27:dot], uint32(num), true
+}
+
+// Effects is what a Fold obliges its caller to. The slices are the State's and are valid until the next Fold.
+type Effects struct {
+	Send  []*Invocation // to be sent, once the record that caused them is durable (it is: it was read)
+	Stop  []*Invocation // no longer wanted: not to be sent, or to be aborted where that can be done
+	Ended []Ended
+	// Need lists definitions that a start waits for.
+	Need []lang.Digest
+	// Claimed is set when a claim was folded: its nonce tells the owner whether it is its own.
+	Claimed []byte
+}
+
+func (e *Effects) reset() {
+	clear(e.Send)
+	clear(e.Stop)
+	clear(e.Ended)
+	e.Send, e.Stop, e.Ended, e.Need, e.Claimed = e.Send[:0], e.Stop[:0], e.Ended[:0], e.Need[:0], nil
+}
+
+// Ended is the end of a run.
+type Ended struct {
+	Run       journal.RunID
+	Tenant    string
+	Trigger   string
+	Digest    lang.Digest
+	Outcome   lang.Outcome
+	Cancelled bool
+	Started   time.Time
+	Ended     time.Time  // fold time
+	Event     lang.Value // attributes of the event that started it
+	Calls     int        // invocations made
+	// EventID, EventType and Data are those of the run's end event, as filters and waiting clients see it.
+	EventID, EventType string
+	Data               lang.Value
+}
+
+// A Change is one decision, for those who watch: `runs watch`, the log, and the plays' traces.
+type Change struct {
+	Kind    ChangeKind
+	Run     journal.RunID
+	Time    time.Time
+	Path    string
+	N       uint32
+	Attempt int
+	Outcome lang.Outcome  // of the step or run
+	Wait    time.Duration // until the retry, or the timer
+	Text    string        // function, signal or timer name
+	Reason  Reason        // of Refused
+}
+
+// A ChangeKind says which decision.
+type ChangeKind uint8
+
+// The kinds of changes.
+const (
+	RunStarted ChangeKind = iota + 1
+	Invoked
+	Delivered // accepted
+	StepEnded
+	Retrying
+	Caught
+	TimerSet
+	SignalAwaited
+	SignalTaken
+	SignalKept
+	Notified
+	RunEnded
+	RunLeft // all that its end obliged to is done; it leaves memory
+	Refused
+)
+
+var changeKinds = [...]string{
+	RunStarted: "run-started", Invoked: "invoked", Delivered: "accepted", StepEnded: "step-ended", Retrying: "retrying", Caught: "caught",
+	TimerSet: "timer-set", SignalAwaited: "signal-awaited", SignalTaken: "signal-taken", SignalKept: "signal-kept", Notified: "notified",
+	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused",
+}
+
+// String returns the kind's word.
+func (k ChangeKind) String() string { return changeKinds[k] }
+
+// MarshalText writes the kind's word.
+func (k ChangeKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }

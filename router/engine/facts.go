@@ -1,0 +1,363 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// The payloads of records: one type a kind, each with Append (its bytes) and a Decode function. Numbers are unsigned varints, texts and values
+// follow their length.
+
+// StartFact starts a run.
+type StartFact struct {
+	Trigger string
+	Digest  lang.Digest
+	Event   lang.Value // the event's attributes, extensions included, as one object
+	Data    lang.Value
+	Hops    int
+}
+
+// CompletionFact is the outcome of an invocation.
+type CompletionFact struct {
+	N       uint32
+	Outcome lang.Outcome
+	// Cause is the id of the completion event; empty for the answer to a request.
+	Cause string
+}
+
+// NumbersFact names invocations: Accepted, TimedOut.
+type NumbersFact struct{ Numbers []uint32 }
+
+// GaveUpFact says that an invocation could not be delivered.
+type GaveUpFact struct {
+	N   uint32
+	Err *lang.Error
+}
+
+// SignalFact is a named signal to a run. (Source, ID) tell repeats.
+type SignalFact struct {
+	Source, ID, Name string
+	Data             lang.Value
+}
+
+// CancelFact cancels a run.
+type CancelFact struct{ Reason string }
+
+// FiredFact says that a timer is due.
+type FiredFact struct{ Timer uint32 }
+
+// MatchedFact is what the filters let through of a run's end event; Starts is the writer's own form.
+type MatchedFact struct {
+	N      uint32
+	Starts []byte
+}
+
+// ClaimFact begins a tenure. The nonce lets an owner know its own claim.
+type ClaimFact struct {
+	Level uint8
+	Nonce []byte
+}
+
+// SkipFact passes over the record at an offset.
+type SkipFact struct {
+	Offset int64
+	Reason string
+}
+
+var errFact = errors.New("payload does not decode")
+
+func appendText(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+func appendValue(b []byte, v lang.Value) []byte {
+	if v.IsNull() {
+		return append(b, 0)
+	}
+	return appendText(b, v.JSON())
+}
+
+func appendError(b []byte, e *lang.Error) []byte {
+	if e == nil {
+		return append(b, 0)
+	}
+	b = append(b, byte(e.Class))
+	b = appendText(b, e.Type)
+	b = appendText(b, e.Message)
+	return appendValue(b, e.Data)
+}
+
+func appendOutcome(b []byte, o lang.Outcome) []byte {
+	b = append(b, byte(o.Verdict))
+	switch o.Verdict {
+	case lang.Succeeded, lang.Continue:
+		b = appendValue(b, o.Value)
+	case lang.Failed:
+		b = appendError(b, o.Err)
+	}
+	return b
+}
+
+// A reader takes a payload apart; after the first error all it gives is zero.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) fail() {
+	r.b, r.bad = nil, true
+}
+
+func (r *reader) byte() byte {
+	if len(r.b) == 0 {
+		r.fail()
+		return 0
+	}
+	c := r.b[0]
+	r.b = r.b[1:]
+	return c
+}
+
+func (r *reader) uint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) number() uint32 {
+	v := r.uint()
+	if v > 1<<32-1 {
+		r.fail()
+	}
+	return uint32(v)
+}
+
+func (r *reader) int() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// count reads a length of things that take at least one byte each, so that garbage cannot make us allocate.
+func (r *reader) count() int {
+	v := r.uint()
+	if v > uint64(len(r.b)) {
+		r.fail()
+		return 0
+	}
+	return int(v)
+}
+
+func (r *reader) bytes() []byte {
+	n := r.count()
+	out := r.b[:n:n]
+	r.b = r.b[n:]
+	return out
+}
+
+func (r *reader) text() string { return string(r.bytes()) }
+
+func (r *reader) value() lang.Value {
+	if b := r.bytes(); len(b) > 0 {
+		return lang.Trusted(string(b))
+	}
+	return lang.Null
+}
+
+func (r *reader) err() *lang.Error {
+	class := lang.Class(r.byte())
+	if class == 0 {
+		return nil
+	}
+	if class > lang.ClassCancelled {
+		r.fail()
+		return nil
+	}
+	return &lang.Error{Class: class, Type: r.text(), Message: r.text(), Data: r.value()}
+}
+
+func (r *reader) outcome() lang.Outcome {
+	o := lang.Outcome{Verdict: lang.Verdict(r.byte())}
+	switch o.Verdict {
+	case lang.Succeeded, lang.Continue:
+		o.Value = r.value()
+	case lang.Failed:
+		if o.Err = r.err(); o.Err == nil {
+			r.fail()
+		}
+	case lang.Skipped:
+	default:
+		r.fail()
+	}
+	return o
+}
+
+// digest reads what appendDigest wrote.
+func (r *reader) digest() (d lang.Digest) {
+	if b := r.bytes(); len(b) == len(d) {
+		copy(d[:], b)
+	} else {
+		r.fail()
+	}
+	return d
+}
+
+func appendDigest(b []byte, d lang.Digest) []byte { return appendText(b, string(d[:])) }
+
+func (r *reader) end(what string) error {
+	if r.bad || len(r.b) > 0 {
+		return fmt.Errorf("%s: %w", what, errFact)
+	}
+	return nil
+}
+
+// Append appends the fact's payload to b.
+func (f *StartFact) Append(b []byte) []byte {
+	b = appendText(b, f.Trigger)
+	b = appendDigest(b, f.Digest)
+	b = appendValue(b, f.Event)
+	b = appendValue(b, f.Data)
+	return binary.AppendUvarint(b, uint64(f.Hops))
+}
+
+// DecodeStart reads StartFact.Append's form.
+func DecodeStart(p []byte) (f StartFact, err error) {
+	r := reader{b: p}
+	f = StartFact{Trigger: r.text(), Digest: r.digest(), Event: r.value(), Data: r.value(), Hops: int(r.number())}
+	return f, r.end("start")
+}
+
+// Append appends the fact's payload to b.
+func (f *CompletionFact) Append(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(f.N))
+	b = appendText(b, f.Cause)
+	return appendOutcome(b, f.Outcome)
+}
+
+// DecodeCompletion reads CompletionFact.Append's form.
+func DecodeCompletion(p []byte) (f CompletionFact, err error) {
+	r := reader{b: p}
+	f = CompletionFact{N: r.number(), Cause: r.text(), Outcome: r.outcome()}
+	return f, r.end("completion")
+}
+
+// Append appends the fact's payload to b.
+func (f *NumbersFact) Append(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(f.Numbers)))
+	for _, n := range f.Numbers {
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	return b
+}
+
+// DecodeNumbers reads NumbersFact.Append's form.
+func DecodeNumbers(p []byte) (f NumbersFact, err error) {
+	r := reader{b: p}
+	f.Numbers = make([]uint32, r.count())
+	for i := range f.Numbers {
+		f.Numbers[i] = r.number()
+	}
+	return f, r.end("numbers")
+}
+
+// Append appends the fact's payload to b.
+func (f *GaveUpFact) Append(b []byte) []byte {
+	return appendError(binary.AppendUvarint(b, uint64(f.N)), f.Err)
+}
+
+// DecodeGaveUp reads GaveUpFact.Append's form.
+func DecodeGaveUp(p []byte) (f GaveUpFact, err error) {
+	r := reader{b: p}
+	f = GaveUpFact{N: r.number(), Err: r.err()}
+	if f.Err == nil {
+		r.fail()
+	}
+	return f, r.end("gave-up")
+}
+
+// Append appends the fact's payload to b.
+func (f *SignalFact) Append(b []byte) []byte {
+	return appendValue(appendText(appendText(appendText(b, f.Source), f.ID), f.Name), f.Data)
+}
+
+// DecodeSignal reads SignalFact.Append's form.
+func DecodeSignal(p []byte) (f SignalFact, err error) {
+	r := reader{b: p}
+	f = SignalFact{Source: r.text(), ID: r.text(), Name: r.text(), Data: r.value()}
+	return f, r.end("signal")
+}
+
+// Append appends the fact's payload to b.
+func (f *CancelFact) Append(b []byte) []byte { return appendText(b, f.Reason) }
+
+// DecodeCancel reads CancelFact.Append's form.
+func DecodeCancel(p []byte) (f CancelFact, err error) {
+	r := reader{b: p}
+	f = CancelFact{Reason: r.text()}
+	return f, r.end("cancel")
+}
+
+// Append appends the fact's payload to b.
+func (f *FiredFact) Append(b []byte) []byte { return binary.AppendUvarint(b, uint64(f.Timer)) }
+
+// DecodeFired reads FiredFact.Append's form.
+func DecodeFired(p []byte) (f FiredFact, err error) {
+	r := reader{b: p}
+	f = FiredFact{Timer: r.number()}
+	return f, r.end("fired")
+}
+
+// Append appends the fact's payload to b.
+func (f *MatchedFact) Append(b []byte) []byte {
+	return appendText(binary.AppendUvarint(b, uint64(f.N)), string(f.Starts))
+}
+
+// DecodeMatched reads MatchedFact.Append's form. Starts aliases p.
+func DecodeMatched(p []byte) (f MatchedFact, err error) {
+	r := reader{b: p}
+	f = MatchedFact{N: r.number(), Starts: r.bytes()}
+	return f, r.end("matched")
+}
+
+// Append appends the fact's payload to b.
+func (f *ClaimFact) Append(b []byte) []byte { return appendText(append(b, f.Level), string(f.Nonce)) }
+
+// DecodeClaim reads ClaimFact.Append's form. Nonce aliases p.
+func DecodeClaim(p []byte) (f ClaimFact, err error) {
+	r := reader{b: p}
+	f = ClaimFact{Level: r.byte(), Nonce: r.bytes()}
+	return f, r.end("claim")
+}
+
+// Append appends the fact's payload to b.
+func (f *SkipFact) Append(b []byte) []byte {
+	return appendText(binary.AppendVarint(b, f.Offset), f.Reason)
+}
+
+// DecodeSkip reads SkipFact.Append's form.
+func DecodeSkip(p []byte) (f SkipFact, err error) {
+	r := reader{b: p}
+	f = SkipFact{Offset: r.int(), Reason: r.text()}
+	return f, r.end("skip")
+}
+
+// DefinePayload is the payload of Define: the definition's canonical bytes themselves.
+func DefinePayload(d *lang.Definition) []byte { return d.Canonical() }
+
+// Record returns a record of the given kind with the payload f appends; the caller adds partition, epoch and tenant.
+func Record(k journal.Kind, run journal.RunID, f interface{ Append([]byte) []byte }) journal.Record {
+	return journal.Record{Kind: k, Level: journal.Level, Run: run, Payload: f.Append(nil)}
+}

@@ -1,0 +1,335 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/schedulers"
+)
+
+// A frame is one policy at work inside a run.
+type frame struct {
+	owner  *task
+	info   *stepInfo
+	n      uint32 // run-wide
+	state  any
+	slots  []slot
+	timers []namedTimer
+	awaits int // signals that it waits for
+	closed bool
+	memo   []memo // answers of expressions without further names; not state
+}
+
+type namedTimer struct {
+	name string
+	id   uint32
+}
+
+type memo struct {
+	expr  lang.Expr
+	value lang.Value
+}
+
+// A slot has the children of one step of a frame. Children open in index order; what is below opened and not in tasks is done.
+type slot struct {
+	spawned, opened, window    int
+	succeeded, failed, skipped int
+	discard                    bool
+	tasks                      map[int32]*task // open, or ended and not yet told
+	outcomes                   []lang.Outcome  // by index, unless discarded
+	early                      []int32         // cancelled before they opened, sorted
+}
+
+func (sl *slot) get(index int32) *task { return sl.tasks[index] }
+
+func (sl *slot) keep(index int, o lang.Outcome) {
+	switch o.Verdict {
+	case lang.Succeeded:
+		sl.succeeded++
+	case lang.Skipped:
+		sl.skipped++
+	default:
+		sl.failed++
+	}
+	if sl.discard {
+		return
+	}
+	for len(sl.outcomes) <= index {
+		sl.outcomes = append(sl.outcomes, lang.Outcome{})
+	}
+	sl.outcomes[index] = o
+}
+
+type frameEvent struct {
+	kind  eventKind
+	child *task
+	name  string
+	data  lang.Value
+	out   lang.Outcome
+}
+
+type eventKind uint8
+
+const (
+	evStarted eventKind = iota + 1
+	evDone
+	evFired
+	evSignalled
+)
+
+func (f *frame) isolated() bool { return f.owner.step.Use == lang.UseFlow }
+
+func (f *frame) outcome(slot, index int) lang.Outcome {
+	if slot < 0 || slot >= len(f.slots) || index < 0 || index >= len(f.slots[slot].outcomes) {
+		return lang.Outcome{}
+	}
+	return f.slots[slot].outcomes[index]
+}
+
+func (f *frame) forget(id uint32) {
+	f.timers = slices.DeleteFunc(f.timers, func(t namedTimer) bool { return t.id == id })
+}
+
+// childDone books the outcome of a child, tells the policy, and lets the next ones run.
+func (s *State) childDone(f *frame, t *task, o lang.Outcome) {
+	sl := &f.slots[t.slot]
+	delete(sl.tasks, t.index)
+	sl.keep(int(t.index), o)
+	s.step(f, frameEvent{kind: evDone, child: t, out: o})
+	if !f.closed {
+		s.fill(f, int(t.slot))
+		s.checkStuck(f)
+	}
+}
+
+// step tells a policy of an event and does what it asks for.
+func (s *State) step(f *frame, ev frameEvent) {
+	event := schedulers.Event{}
+	switch ev.kind {
+	case evStarted:
+		event.Kind = schedulers.Started
+	case evDone:
+		event.Kind, event.Slot, event.Index, event.Outcome = schedulers.Done, int(ev.child.slot), int(ev.child.index), ev.out
+	case evFired:
+		event.Kind, event.Name = schedulers.Fired, ev.name
+	case evSignalled:
+		event.Kind, event.Name, event.Outcome = schedulers.Signalled, ev.name, lang.Success(ev.data)
+		f.awaits--
+	}
+	c := &desk{s: s, f: f}
+	err := f.info.machine.Next(c, f.info.settings, f.state, event)
+	if err == nil {
+		err = c.misuse
+	}
+	if err != nil {
+		s.endFrame(f, lang.Failure(policyError(err)))
+		return
+	}
+	s.perform(f, c.requests)
+	if ev.kind != evDone {
+		s.checkStuck(f)
+	}
+}
+
+func policyError(err error) *lang.Error {
+	var e *lang.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &lang.Error{Type: "policy_error", Message: err.Error(), Class: lang.ClassPlatform}
+}
+
+// checkStuck fails a frame that waits for nothing: its policy forgot to end it.
+func (s *State) checkStuck(f *frame) {
+	if f.closed || len(f.timers) > 0 || f.awaits > 0 {
+		return
+	}
+	for i := range f.slots {
+		if len(f.slots[i].tasks) > 0 || f.slots[i].opened < f.slots[i].spawned {
+			return
+		}
+	}
+	s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "policy_stuck", "policy %q neither ended nor waits for anything", f.owner.step.Use)))
+}
+
+// endFrame ends a frame with the outcome of its try.
+func (s *State) endFrame(f *frame, o lang.Outcome) {
+	if f.closed {
+		return
+	}
+	s.close(f)
+	s.attemptEnded(f.owner, o)
+}
+
+// close stops all that still runs in a frame.
+func (s *State) close(f *frame) {
+	f.closed = true
+	for _, t := range f.timers {
+		s.dropTimer(f.owner.run, t.id)
+	}
+	if f.awaits > 0 {
+		r := f.owner.run
+		r.waits = slices.DeleteFunc(r.waits, func(w wait) bool { return w.frame == f })
+	}
+	for i := range f.slots {
+		for _, t := range f.slots[i].sorted() {
+			if !t.ended {
+				s.cancel(t)
+			}
+		}
+		f.slots[i].tasks = nil
+	}
+}
+
+func (sl *slot) sorted() []*task {
+	tasks := make([]*task, 0, len(sl.tasks))
+	for _, t := range sl.tasks {
+		tasks = append(tasks, t)
+	}
+	sortTasks(tasks)
+	return tasks
+}
+
+// tellCancelled gives the policy a last look; what it asks for does not count.
+func (s *State) tellCancelled(f *frame) {
+	c := &desk{s: s, f: f}
+	_ = f.info.machine.Next(c, f.info.settings, f.state, schedulers.Event{Kind: schedulers.Cancelled})
+}
+
+// fill opens spawned children as the window allows.
+func (s *State) fill(f *frame, at int) {
+	sl := &f.slots[at]
+	window := sl.window
+	if window <= 0 || window > s.limits.Window {
+		window = s.limits.Window
+	}
+	for !f.closed && sl.opened < sl.spawned && len(sl.tasks) < window {
+		index := sl.opened
+		sl.opened++
+		if len(sl.early) > 0 && sl.early[0] == int32(index) {
+			sl.early = sl.early[1:]
+			continue
+		}
+		s.openChild(f, at, index)
+	}
+}
+
+func (s *State) openChild(f *frame, at, index int) {
+	t := &task{run: f.owner.run, step: f.info.children[at], frame: f, slot: int32(at), index: int32(index)}
+	sl := &f.slots[at]
+	if sl.tasks == nil {
+		sl.tasks = make(map[int32]*task)
+	}
+	sl.tasks[t.index] = t
+	b, err := f.info.machine.Bind(&desk{s: s, f: f}, f.info.settings, f.state, at, index)
+	if err != nil {
+		t.opened = s.now
+		s.failed(t, policyError(err))
+		return
+	}
+	t.bound, t.vars, t.siblings = b.Input, b.Vars, b.Siblings
+	s.open(t)
+}
+
+// A request is one thing that a policy asked of its frame.
+type request struct {
+	op         op
+	slot, a, b int
+	name       string
+	d          time.Duration
+	outcome    lang.Outcome
+}
+
+type op uint8
+
+const (
+	opSpawn op = iota + 1
+	opWindow
+	opDiscard
+	opCancel
+	opAfter
+	opAwait
+	opEnd
+)
+
+// perform does what the policy asked for, in order.
+func (s *State) perform(f *frame, requests []request) {
+	for i := range requests {
+		if f.closed {
+			return
+		}
+		q := &requests[i]
+		switch q.op {
+		case opSpawn:
+			f.slots[q.slot].spawned = q.b
+			s.fill(f, q.slot)
+		case opWindow:
+			f.slots[q.slot].window = q.a
+			s.fill(f, q.slot)
+		case opDiscard:
+			f.slots[q.slot].discard = true
+		case opCancel:
+			s.cancelChild(f, q.slot, q.a)
+		case opAfter:
+			s.after(f, q.name, q.d)
+		case opAwait:
+			s.await(f, q.name)
+		case opEnd:
+			s.endFrame(f, q.outcome)
+		}
+	}
+}
+
+func (s *State) cancelChild(f *frame, at, index int) {
+	sl := &f.slots[at]
+	cancelled := lang.Failure(&lang.Error{Type: "cancelled", Message: "cancelled by its policy", Class: lang.ClassCancelled})
+	if index >= sl.opened {
+		if i, found := slices.BinarySearch(sl.early, int32(index)); !found {
+			sl.early = slices.Insert(sl.early, i, int32(index))
+			sl.keep(index, cancelled)
+		}
+		return
+	}
+	t := sl.tasks[int32(index)]
+	if t == nil || t.ended {
+		return
+	}
+	s.cancel(t)
+	delete(sl.tasks, t.index)
+	sl.keep(index, cancelled)
+	s.fill(f, at)
+}
+
+func (s *State) after(f *frame, name string, d time.Duration) {
+	r := f.owner.run
+	for i := range f.timers {
+		if f.timers[i].name == name {
+			s.dropTimer(r, f.timers[i].id)
+			f.timers = slices.Delete(f.timers, i, i+1)
+			break
+		}
+	}
+	if len(r.timers) >= s.limits.Timers {
+		s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "timer_limit", "more than %d timers in one run", s.limits.Timers)))
+		return
+	}
+	id := s.setTimer(r, d, timer{kind: timerPolicy, of: f, name: name})
+	f.timers = append(f.timers, namedTimer{name, id})
+	s.note(r, Change{Kind: TimerSet, Path: f.owner.path(), Text: name, Wait: d})
+}
+
+func (s *State) await(f *frame, name string) {
+	r := f.owner.run
+	f.awaits++
+	for i, k := range r.kept {
+		if k.name == name {
+			r.kept = slices.Delete(r.kept, i, i+1)
+			s.giveSignal(f, name, k.data)
+			return
+		}
+	}
+	r.waits = append(r.waits, wait{name, f})
+	s.note(r, Change{Kind: SignalAwaited, Path: f.owner.path(), Text: name})
+}

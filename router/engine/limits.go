@@ -1,0 +1,28 @@
+package engine
+
+import "time"
+
+// Limits bound what a run may do. They are part of the fold's level, not settings: two owners with different settings must decide the same.
+type Limits struct {
+	Depth        int           // frames inside frames
+	Width        int           // children of one slot
+	Window       int           // children of one slot open at a time when the policy does not say, and at most
+	Steps        int           // invocations of one run
+	ValueBytes   int           // one value inside a run
+	Signals      int           // signals that one run remembers, to refuse repeats and to keep early ones
+	Timers       int           // timers of one run at a time
+	Hops         int           // runs in one causal chain
+	Continues    int           // continuations of one step
+	Deliver      time.Duration // until an invocation without a deadline is given up
+	Tombstones   int           // ended runs that a partition remembers at most
+	TombstoneAge time.Duration // and for how long
+}
+
+// LimitsOf returns the limits of a fold level.
+func LimitsOf(level uint8) Limits {
+	_ = level // Levels 0 and 1 have the same.
+	return Limits{
+		Depth: 64, Width: 10_000_000, Window: 10_000, Steps: 50_000_000, ValueBytes: 16 << 20, Signals: 10_000, Timers: 1_000_000,
+		Hops: 64, Continues: 10_000, Deliver: 6 * time.Hour, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
+	}
+}

@@ -1,0 +1,434 @@
+package engine
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A run is one activation of a trigger's flow.
+type run struct {
+	id      journal.RunID
+	tenant  string
+	def     *definition
+	event   lang.Value
+	data    lang.Value
+	hops    int
+	started int64
+
+	next  uint32 // the last number given: to an invocation, a frame or a timer
+	calls int
+	// attempts is how often the function that failed last was tried; destinations are told.
+	attempts int
+	root     *task // nil once the run has ended
+
+	live       map[uint32]*live // invocations without an outcome
+	timers     map[uint32]*timer
+	superseded []uint32 // the latest invocations that were replaced, to tell a late result from a repeated one
+
+	seen  map[string]struct{} // source and id of the signals that came
+	kept  []keptSignal        // came before anything waited
+	waits []wait              // in order
+
+	outcome   *lang.Outcome // once ended
+	cancelled bool
+}
+
+// A live is an invocation without an outcome, with the step that waits for it; task is nil for the deliveries of the run's end.
+type live struct {
+	inv      *Invocation
+	task     *task
+	accepted int64
+}
+
+type keptSignal struct {
+	name string
+	data lang.Value
+}
+
+type wait struct {
+	name  string
+	frame *frame
+}
+
+const supersededKept = 1024
+
+func (s *State) runIDs() []journal.RunID {
+	return slices.SortedFunc(maps.Keys(s.runs), func(a, b journal.RunID) int { return slices.Compare(a[:], b[:]) })
+}
+
+func (s *State) waitingDigests() []lang.Digest {
+	return slices.SortedFunc(maps.Keys(s.waiting), func(a, b lang.Digest) int { return slices.Compare(a[:], b[:]) })
+}
+
+func sortedNumbers[V any](m map[uint32]V) []uint32 { return slices.Sorted(maps.Keys(m)) }
+
+// begin makes a run and opens its flow.
+func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact) {
+	r := &run{id: id, tenant: tenant, def: def, event: f.Event, data: f.Data, hops: f.Hops, started: s.now}
+	s.runs[id] = r
+	s.note(r, Change{Kind: RunStarted, Text: def.Trigger})
+	s.cause = func() string { return attribute(f.Event, "id") }
+	if r.hops > s.limits.Hops {
+		s.endRun(r, lang.Failure(lang.Failf(lang.ClassPlatform, "hop_limit", "more than %d runs in one chain; a trigger's own events start it again", s.limits.Hops)))
+		return
+	}
+	if def.Flow == nil {
+		s.endRun(r, lang.Success(r.data))
+		return
+	}
+	r.root = &task{run: r, step: def.Flow, bound: r.data}
+	s.open(r.root)
+}
+
+// attribute reads one attribute of an event; empty when it has none. Events are small and this is off the path of completions.
+func attribute(event lang.Value, name string) string {
+	var attrs map[string]any
+	if event.Decode(&attrs) != nil {
+		return ""
+	}
+	text, _ := attrs[name].(string)
+	return text
+}
+
+// note tells the observer of a change in r.
+func (s *State) note(r *run, c Change) {
+	if s.observe == nil {
+		return
+	}
+	c.Run, c.Time = r.id, s.Now()
+	s.observe(c)
+}
+
+// addLive enters an invocation under a new number and sends it.
+func (s *State) addLive(r *run, inv *Invocation, t *task) {
+	r.next++
+	inv.N, inv.Run, inv.Tenant, inv.Trigger, inv.Digest = r.next, r.id, r.tenant, r.def.Trigger, r.def.digest
+	inv.Created, inv.Hops, inv.Traced = s.Now(), r.hops, r.traceparent()
+	if s.cause != nil {
+		inv.Cause = s.cause()
+	}
+	if r.live == nil {
+		r.live = make(map[uint32]*live)
+	}
+	r.live[inv.N] = &live{inv: inv, task: t}
+	s.live++
+	s.out.Send = append(s.out.Send, inv)
+}
+
+func (r *run) traceparent() string {
+	// Most events carry none: looking for the word is cheaper than decoding.
+	if !containsKey(r.event, `"traceparent"`) {
+		return ""
+	}
+	return attribute(r.event, "traceparent")
+}
+
+func containsKey(v lang.Value, quoted string) bool {
+	text := v.JSON()
+	for i := 0; i+len(quoted) <= len(text); i++ {
+		if text[i] == '"' && text[i:i+len(quoted)] == quoted {
+			return true
+		}
+	}
+	return false
+}
+
+// dropLive forgets an invocation whose result no longer counts.
+func (s *State) dropLive(r *run, n uint32) {
+	l := r.live[n]
+	if l == nil {
+		return
+	}
+	delete(r.live, n)
+	s.live--
+	s.out.Stop = append(s.out.Stop, l.inv)
+	r.superseded = append(r.superseded, n)
+	if len(r.superseded) > supersededKept {
+		r.superseded = r.superseded[:copy(r.superseded, r.superseded[len(r.superseded)-supersededKept:])]
+	}
+}
+
+// missing says why number n is not live.
+func (r *run) missing(n uint32) Reason {
+	switch {
+	case n == 0 || n > r.next:
+		return Unknown
+	case slices.Contains(r.superseded, n):
+		return Superseded
+	case r.outcome != nil:
+		return Finished
+	}
+	return Duplicate
+}
+
+func (s *State) foldCompletion(r *run, payload []byte) Reason {
+	f, err := DecodeCompletion(payload)
+	if err != nil {
+		return Malformed
+	}
+	l := r.live[f.N]
+	if l == nil {
+		return r.missing(f.N)
+	}
+	s.cause = func() string {
+		if f.Cause != "" {
+			return f.Cause
+		}
+		return l.inv.ID()
+	}
+	delete(r.live, f.N)
+	s.live--
+	if l.task == nil {
+		s.note(r, Change{Kind: Delivered, N: f.N, Path: l.inv.Path})
+		s.leaveIfDone(r)
+		return Applied
+	}
+	l.task.inv = 0
+	s.attemptEnded(l.task, f.Outcome)
+	return Applied
+}
+
+func (s *State) foldAccepted(r *run, payload []byte) Reason {
+	f, err := DecodeNumbers(payload)
+	if err != nil {
+		return Malformed
+	}
+	reason := Duplicate
+	for _, n := range f.Numbers {
+		l := r.live[n]
+		switch {
+		case l == nil:
+			continue
+		case l.task == nil:
+			delete(r.live, n)
+			s.live--
+		case l.accepted != 0:
+			continue
+		default:
+			l.accepted = s.now
+		}
+		s.note(r, Change{Kind: Delivered, N: n, Path: l.inv.Path})
+		reason = Applied
+	}
+	s.leaveIfDone(r)
+	return reason
+}
+
+func (s *State) foldTimedOut(r *run, payload []byte) Reason {
+	f, err := DecodeNumbers(payload)
+	if err != nil {
+		return Malformed
+	}
+	reason := Duplicate
+	for _, n := range f.Numbers {
+		l := r.live[n]
+		if l == nil || l.task == nil {
+			continue
+		}
+		reason = Applied
+		s.cause = l.inv.ID
+		s.dropLive(r, n)
+		l.task.inv = 0
+		s.attemptEnded(l.task, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s of sending", l.inv.Timeout)))
+	}
+	return reason
+}
+
+func (s *State) foldGaveUp(r *run, payload []byte) Reason {
+	f, err := DecodeGaveUp(payload)
+	if err != nil {
+		return Malformed
+	}
+	l := r.live[f.N]
+	if l == nil {
+		return r.missing(f.N)
+	}
+	s.cause = l.inv.ID
+	if l.task == nil {
+		delete(r.live, f.N)
+		s.live--
+		s.note(r, Change{Kind: Delivered, N: f.N, Path: l.inv.Path, Outcome: lang.Failure(f.Err)})
+		s.leaveIfDone(r)
+		return Applied
+	}
+	s.dropLive(r, f.N)
+	l.task.inv = 0
+	s.attemptEnded(l.task, lang.Failure(f.Err))
+	return Applied
+}
+
+func (s *State) foldMatched(r *run, payload []byte) Reason {
+	f, err := DecodeMatched(payload)
+	if err != nil {
+		return Malformed
+	}
+	l := r.live[f.N]
+	if l == nil || l.inv.Purpose != Route || l.inv.Starts != nil {
+		return Duplicate
+	}
+	inv := *l.inv
+	inv.Starts = append([]byte{}, f.Starts...)
+	l.inv = &inv
+	s.out.Send = append(s.out.Send, &inv)
+	return Applied
+}
+
+func (s *State) foldSignal(r *run, payload []byte) Reason {
+	f, err := DecodeSignal(payload)
+	if err != nil {
+		return Malformed
+	}
+	if r.outcome != nil {
+		return Finished
+	}
+	key := f.Source + "\x00" + f.ID
+	if _, repeated := r.seen[key]; repeated {
+		return Duplicate
+	}
+	if len(r.seen) >= s.limits.Signals {
+		return Limited
+	}
+	if r.seen == nil {
+		r.seen = make(map[string]struct{})
+	}
+	r.seen[key] = struct{}{}
+	s.cause = func() string { return f.ID }
+	for i, w := range r.waits {
+		if w.name == f.Name {
+			r.waits = slices.Delete(r.waits, i, i+1)
+			s.giveSignal(w.frame, f.Name, f.Data)
+			return Applied
+		}
+	}
+	r.kept = append(r.kept, keptSignal{f.Name, f.Data})
+	s.note(r, Change{Kind: SignalKept, Text: f.Name})
+	return Applied
+}
+
+func (s *State) giveSignal(f *frame, name string, data lang.Value) {
+	s.note(f.owner.run, Change{Kind: SignalTaken, Text: name, Path: f.owner.path()})
+	s.queue = append(s.queue, work{frame: f, event: frameEvent{kind: evSignalled, name: name, data: data}})
+}
+
+func (s *State) foldCancel(r *run, payload []byte) Reason {
+	f, err := DecodeCancel(payload)
+	if err != nil {
+		return Malformed
+	}
+	if r.outcome != nil {
+		return Finished
+	}
+	why := f.Reason
+	if why == "" {
+		why = "cancelled by request"
+	}
+	if r.root != nil {
+		s.cancel(r.root)
+		r.root = nil
+	}
+	r.cancelled = true
+	s.endRun(r, lang.Failure(&lang.Error{Type: "cancelled", Message: why, Class: lang.ClassCancelled}))
+	return Applied
+}
+
+// The types of a run's end event.
+const (
+	TypeInvoke    = "dev.onward.function.invoke"
+	TypeSucceeded = "dev.onward.run.succeeded"
+	TypeFailed    = "dev.onward.run.failed"
+	TypeCancelled = "dev.onward.run.cancelled"
+)
+
+// endRun ends r: its destinations get the event of its end, and that event goes past all filters again.
+func (s *State) endRun(r *run, o lang.Outcome) {
+	r.root, r.outcome = nil, &o
+	for range r.timers {
+		s.timers.live--
+	}
+	r.timers, r.kept, r.waits = nil, nil, nil
+	s.note(r, Change{Kind: RunEnded, Outcome: o})
+	kind, data, destinations := TypeSucceeded, o.Value, r.def.OnSuccess
+	if o.Verdict == lang.Failed {
+		kind, destinations = TypeFailed, r.def.OnFailure
+		if r.cancelled {
+			kind = TypeCancelled
+		}
+		data = lang.Object(
+			lang.Member{Key: "error", Value: o.Err.Value()},
+			lang.Member{Key: "attempts", Value: lang.Of(r.attempts)},
+			lang.Member{Key: "input", Value: r.data},
+		)
+	}
+	label := "onSuccess"
+	if o.Verdict == lang.Failed {
+		label = "onFailure"
+	}
+	for i := range destinations {
+		s.notify(r, &destinations[i], label, i, kind, data)
+	}
+	route := &Invocation{Purpose: Route, Path: "end", Type: kind, Input: data, Attempt: 1, Expires: s.Now().Add(s.limits.Deliver)}
+	if o.Verdict == lang.Failed && o.Err.Type == "hop_limit" {
+		route = nil
+	}
+	if route != nil {
+		s.addLive(r, route, nil)
+	}
+	ended := Ended{
+		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Outcome: o, Cancelled: r.cancelled,
+		Started: time.Unix(0, r.started).UTC(), Ended: s.Now(), Event: r.event, Calls: r.calls, EventType: kind, Data: data,
+		EventID: r.id.String() + "~end",
+	}
+	s.out.Ended = append(s.out.Ended, ended)
+	s.leaveIfDone(r)
+}
+
+// notify sends the event of r's end to a destination, when its condition holds.
+func (s *State) notify(r *run, d *lang.Destination, label string, i int, kind string, data lang.Value) {
+	scope := endScope{r: r, data: data}
+	inv := &Invocation{
+		Purpose: Notify, Path: destinationPath(label, i), Function: d.Function, ToTrigger: d.Trigger, Contract: r.def.Functions[d.Function].Contract,
+		Attempt: 1, Input: data, Type: kind, Expires: s.Now().Add(s.limits.Deliver),
+	}
+	if !d.When.IsZero() {
+		ok, err := d.When.EvalBool(scope, s.cache)
+		if err != nil {
+			s.note(r, Change{Kind: Notified, Path: inv.Path, Text: d.Function + d.Trigger, Outcome: lang.Failure(expressionError("when", err))})
+			return
+		}
+		if !ok {
+			return
+		}
+	}
+	if !d.Data.IsZero() {
+		v, err := d.Data.Eval(scope, s.cache)
+		if err != nil {
+			s.note(r, Change{Kind: Notified, Path: inv.Path, Text: d.Function + d.Trigger, Outcome: lang.Failure(expressionError("data", err))})
+			return
+		}
+		inv.Input = v
+	}
+	s.addLive(r, inv, nil)
+	s.note(r, Change{Kind: Notified, N: inv.N, Path: inv.Path, Text: d.Function + d.Trigger})
+}
+
+// leaveIfDone lets a run that has ended leave memory once nothing of it is under way.
+func (s *State) leaveIfDone(r *run) {
+	if r.outcome == nil || len(r.live) > 0 || s.runs[r.id] == nil {
+		return
+	}
+	delete(s.runs, r.id)
+	s.tombstones.add(r.id, s.now, s.limits)
+	s.note(r, Change{Kind: RunLeft})
+}
+
+// sortTasks orders tasks by slot and index.
+func sortTasks(tasks []*task) {
+	slices.SortFunc(tasks, func(a, b *task) int {
+		return cmp.Or(cmp.Compare(a.slot, b.slot), cmp.Compare(a.index, b.index))
+	})
+}

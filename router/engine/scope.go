@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/onward-router/onward/config/lang"
+)
+
+// A view is a task's scope with names before it: the lexical scope of an expression on a step.
+type view struct {
+	t     *task
+	input lang.Value
+	vars  lang.Vars
+}
+
+// Lookup resolves a name: first those of the place itself, then those that the enclosing frames bind, outwards, then the run's.
+func (v view) Lookup(name string) (lang.Term, bool) {
+	if name == "input" {
+		return v.input, true
+	}
+	if term, ok := v.vars.Lookup(name); ok {
+		return term, true
+	}
+	if name == "steps" {
+		return v.t.steps(), true
+	}
+	for t := v.t; t != nil; t = t.outer() {
+		if term, ok := t.vars.Lookup(name); ok {
+			return term, true
+		}
+	}
+	return v.t.run.lookup(name)
+}
+
+// lookup resolves the names that all of a run's expressions see.
+func (r *run) lookup(name string) (lang.Term, bool) {
+	switch name {
+	case "event":
+		return r.event, true
+	case "data":
+		return r.data, true
+	case "run":
+		return lang.Object(
+			lang.Member{Key: "id", Value: lang.Text(r.id.String())},
+			lang.Member{Key: "tenant", Value: lang.Text(r.tenant)},
+			lang.Member{Key: "trigger", Value: lang.Text(r.def.Trigger)},
+		), true
+	}
+	return nil, false
+}
+
+// outer is the task whose names t sees too: the step that t handles, or the step whose frame t is in; nil at the top and inside a named flow.
+func (t *task) outer() *task {
+	if t.handles != nil {
+		return t.handles
+	}
+	if t.frame == nil || t.frame.isolated() {
+		return nil
+	}
+	return t.frame.owner
+}
+
+// steps are the outputs of the named steps that t sees: the siblings that its policy bound, and those of the frames around.
+func (t *task) steps() lang.Members {
+	type place struct {
+		f    *frame
+		slot int
+	}
+	at := make(map[string]place)
+	var keys []string
+	for x := t; x != nil; x = x.outer() {
+		for _, slot := range x.siblings {
+			name := x.frame.info.children[slot].Name
+			if _, nearer := at[name]; name != "" && !nearer {
+				at[name] = place{x.frame, slot}
+				keys = append(keys, name)
+			}
+		}
+	}
+	slices.Sort(keys)
+	return lang.Members{Keys: keys, Get: func(key string) lang.Value {
+		p, ok := at[key]
+		if !ok {
+			return lang.Null
+		}
+		return p.f.outcome(p.slot, 0).Value
+	}}
+}
+
+// An endScope is what a destination's expressions see: the run's names, and how it ended.
+type endScope struct {
+	r    *run
+	data lang.Value
+}
+
+func (e endScope) Lookup(name string) (lang.Term, bool) {
+	switch name {
+	case "output":
+		return e.r.outcome.Value, true
+	case "error":
+		if e.r.outcome.Err != nil {
+			return e.r.outcome.Err.Value(), true
+		}
+		return lang.Null, true
+	case "input":
+		return e.r.data, true
+	}
+	return e.r.lookup(name)
+}
+
+func expressionError(where string, err error) *lang.Error {
+	return &lang.Error{Type: "expression_error", Message: where + ": " + err.Error(), Class: lang.ClassFunction}
+}
+
+// path is where the task stands in its run: labels from the top, with an index where a step runs more than once. An unnamed policy at the top has none.
+func (t *task) path() string { return string(t.appendPath(nil)) }
+
+func (t *task) appendPath(b []byte) []byte {
+	info := t.run.def.steps[t.step]
+	switch {
+	case t.handles != nil:
+		b = t.handles.appendPath(b)
+	case t.frame != nil:
+		b = t.frame.owner.appendPath(b)
+	case t.step.Use != lang.UseFunction && t.step.Name == "":
+		return b
+	}
+	if len(b) > 0 {
+		b = append(b, '/')
+	}
+	b = append(b, info.label...)
+	if t.frame != nil && t.handles == nil && t.frame.info.many[t.slot] {
+		b = append(b, '[')
+		b = strconv.AppendInt(b, int64(t.index), 10)
+		b = append(b, ']')
+	}
+	return b
+}
+
+func destinationPath(label string, i int) string { return label + "[" + strconv.Itoa(i) + "]" }

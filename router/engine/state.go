@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// DefaultCacheBytes bounds the decoded values that a State remembers beside its state proper.
+const DefaultCacheBytes = 32 << 20
+
+// A State is what a partition's records have folded to. It is for one goroutine.
+type State struct {
+	registry *plugin.Registry
+	observe  func(Change)
+	limits   Limits
+	cache    *lang.Cache
+
+	level uint8
+	epoch uint64
+	now   int64 // fold time, Unix nanoseconds
+
+	definitions map[lang.Digest]*definition
+	runs        map[journal.RunID]*run
+	waiting     map[lang.Digest][]waitingStart
+	tombstones  tombstones
+	timers      timerHeap
+
+	// Scratch of one Fold.
+	out   *Effects
+	queue []work
+	cause func() string
+	live  int // invocations without an outcome, over all runs
+}
+
+// A waitingStart is a start record whose definition has not come.
+type waitingStart struct {
+	run    journal.RunID
+	tenant string
+	fact   StartFact
+}
+
+// work is one thing that a Fold has still to do: a step that has ended, or an event for a frame.
+type work struct {
+	task    *task // ended with outcome; nil when frame and event are set
+	outcome lang.Outcome
+	frame   *frame
+	event   frameEvent
+}
+
+// New returns the state of a partition without records. registry has the policies that definitions name. observe, which may be nil, is called with
+// every decision, inside Fold.
+func New(registry *plugin.Registry, observe func(Change)) *State {
+	return &State{
+		registry: registry, observe: observe, limits: LimitsOf(journal.Level), level: journal.Level,
+		cache:       lang.NewCache(DefaultCacheBytes),
+		definitions: make(map[lang.Digest]*definition),
+		runs:        make(map[journal.RunID]*run),
+		waiting:     make(map[lang.Digest][]waitingStart),
+	}
+}
+
+// Epoch returns the epoch of the last claim that counted; 0 before any.
+func (s *State) Epoch() uint64 { return s.epoch }
+
+// Now returns the fold's time: the latest record time so far.
+func (s *State) Now() time.Time { return time.Unix(0, s.now).UTC() }
+
+// Definition returns a definition that has been folded.
+func (s *State) Definition(d lang.Digest) (*lang.Definition, bool) {
+	def, ok := s.definitions[d]
+	if !ok {
+		return nil, false
+	}
+	return def.Definition, true
+}
+
+// Ended reports whether the run is remembered as ended and gone.
+func (s *State) Ended(id journal.RunID) bool { return s.tombstones.has(id) }
+
+// Fold folds one record and says what it did. out is filled with what follows from it; it is the caller's, and what is in it stays valid until
+// the caller's next Fold with it. The record may be reused after Fold. An error means that this binary must not go on with the partition: the
+// record is of a newer level, or names a policy that is not built in.
+func (s *State) Fold(rec *journal.Record, out *Effects) (Reason, error) {
+	out.reset()
+	if rec.Level > journal.Level {
+		return 0, fmt.Errorf("fold level %d: %w", rec.Level, journal.ErrNewer)
+	}
+	row, ok := journal.Of(rec.Kind)
+	if !ok {
+		return 0, fmt.Errorf("record kind %d: %w", rec.Kind, journal.ErrNewer)
+	}
+	s.out, s.cause = out, nil
+	s.now = max(s.now, rec.Time.UnixNano())
+	if row.Fenced && rec.Epoch != s.epoch {
+		return s.refuse(rec, Stale), nil
+	}
+	reason, err := s.dispatch(rec)
+	if err != nil {
+		return 0, err
+	}
+	s.drain()
+	if reason != Applied {
+		s.refuse(rec, reason)
+	}
+	return reason, nil
+}
+
+func (s *State) dispatch(rec *journal.Record) (Reason, error) {
+	switch rec.Kind {
+	case journal.Claim:
+		return s.foldClaim(rec)
+	case journal.Define:
+		return s.foldDefine(rec)
+	case journal.Start:
+		return s.foldStart(rec)
+	case journal.Skip, journal.Release:
+		return Applied, nil
+	}
+	r := s.runs[rec.Run]
+	if r == nil {
+		if s.tombstones.has(rec.Run) {
+			return Finished, nil
+		}
+		return Unknown, nil
+	}
+	switch rec.Kind {
+	case journal.Completion:
+		return s.foldCompletion(r, rec.Payload), nil
+	case journal.Accepted:
+		return s.foldAccepted(r, rec.Payload), nil
+	case journal.TimedOut:
+		return s.foldTimedOut(r, rec.Payload), nil
+	case journal.GaveUp:
+		return s.foldGaveUp(r, rec.Payload), nil
+	case journal.Signal:
+		return s.foldSignal(r, rec.Payload), nil
+	case journal.Cancel:
+		return s.foldCancel(r, rec.Payload), nil
+	case journal.Fired:
+		return s.foldFired(r, rec.Payload), nil
+	case journal.Matched:
+		return s.foldMatched(r, rec.Payload), nil
+	}
+	return 0, fmt.Errorf("record kind %d: %w", rec.Kind, journal.ErrNewer)
+}
+
+// drain does the queued work until there is none: ended steps are told to their parents, events to their frames, in the order they arose.
+func (s *State) drain() {
+	for i := 0; i < len(s.queue); i++ {
+		w := s.queue[i]
+		s.queue[i] = work{}
+		if w.task != nil {
+			s.settle(w.task, w.outcome)
+		} else if !w.frame.closed {
+			s.step(w.frame, w.event)
+		}
+		if i >= 1024 && i*2 > len(s.queue) {
+			s.queue = s.queue[:copy(s.queue, s.queue[i+1:])]
+			i = -1
+		}
+	}
+	s.queue = s.queue[:0]
+}
+
+func (s *State) refuse(rec *journal.Record, why Reason) Reason {
+	if s.observe != nil {
+		s.observe(Change{Kind: Refused, Run: rec.Run, Time: s.Now(), Text: rec.Kind.String(), Reason: why})
+	}
+	return why
+}
+
+func (s *State) foldClaim(rec *journal.Record) (Reason, error) {
+	f, err := DecodeClaim(rec.Payload)
+	if err != nil {
+		return Malformed, nil
+	}
+	if rec.Epoch != s.epoch+1 {
+		return Stale, nil
+	}
+	if f.Level > journal.Level {
+		return 0, fmt.Errorf("claim at fold level %d: %w", f.Level, journal.ErrNewer)
+	}
+	s.epoch, s.level, s.limits = rec.Epoch, f.Level, LimitsOf(f.Level)
+	s.out.Claimed = append([]byte{}, f.Nonce...)
+	s.timers.rebuild(s)
+	return Applied, nil
+}
+
+func (s *State) foldDefine(rec *journal.Record) (Reason, error) {
+	def, err := s.compile(rec.Payload)
+	if err != nil {
+		return 0, err
+	}
+	if s.definitions[def.digest] != nil {
+		return Duplicate, nil
+	}
+	s.definitions[def.digest] = def
+	starts := s.waiting[def.digest]
+	delete(s.waiting, def.digest)
+	for _, w := range starts {
+		s.begin(w.run, w.tenant, def, &w.fact)
+	}
+	return Applied, nil
+}
+
+func (s *State) foldStart(rec *journal.Record) (Reason, error) {
+	f, err := DecodeStart(rec.Payload)
+	if err != nil {
+		return Malformed, nil
+	}
+	if s.runs[rec.Run] != nil {
+		return Duplicate, nil
+	}
+	if s.tombstones.has(rec.Run) {
+		return Finished, nil
+	}
+	if def := s.definitions[f.Digest]; def != nil {
+		s.begin(rec.Run, rec.Tenant, def, &f)
+		return Applied, nil
+	}
+	for _, w := range s.waiting[f.Digest] {
+		if w.run == rec.Run {
+			return Duplicate, nil
+		}
+	}
+	s.waiting[f.Digest] = append(s.waiting[f.Digest], waitingStart{rec.Run, rec.Tenant, f})
+	s.out.Need = append(s.out.Need, f.Digest)
+	return Waiting, nil
+}
+
+// Outstanding gives every invocation that has no outcome, by run id and number: what a new owner has to send, or to wait for.
+func (s *State) Outstanding(yield func(*Invocation)) {
+	for _, id := range s.runIDs() {
+		r := s.runs[id]
+		for _, n := range sortedNumbers(r.live) {
+			l := r.live[n]
+			inv := l.inv
+			if l.accepted != 0 {
+				copied := *inv
+				copied.Accepted = time.Unix(0, l.accepted).UTC()
+				inv = &copied
+			}
+			yield(inv)
+		}
+	}
+}
+
+// Needed lists the definitions that starts wait for, sorted.
+func (s *State) Needed() []lang.Digest { return s.waitingDigests() }
+
+// Stats returns the partition's gauges.
+func (s *State) Stats() Stats {
+	st := Stats{
+		Runs: len(s.runs), Invocations: s.live, Definitions: len(s.definitions), Tombstones: len(s.tombstones.index),
+		Timers: s.timers.live,
+	}
+	for _, w := range s.waiting {
+		st.Waiting += len(w)
+	}
+	if at, evicted := s.tombstones.since(); evicted {
+		st.DedupeSince = time.Unix(0, at).UTC()
+	}
+	return st
+}

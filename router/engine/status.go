@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A Status is what a run is doing, for people: `runs get` and `runs explain` print it.
+type Status struct {
+	Run     journal.RunID `json:"run"`
+	Tenant  string        `json:"tenant"`
+	Trigger string        `json:"trigger"`
+	State   string        `json:"state"` // running, ending (its end is being delivered), waiting (for its definition)
+	Started time.Time     `json:"started"`
+	Calls   int           `json:"calls"` // invocations made so far
+	Event   lang.Value    `json:"event"`
+	Outcome string        `json:"outcome,omitempty"` // of a run that is ending
+	Result  lang.Value    `json:"result,omitzero"`
+	Error   *lang.Error   `json:"error,omitempty"`
+	// Root is the step at the top; nil when the run has ended.
+	Root *StepStatus `json:"root,omitempty"`
+	// Deliveries are the events of the run's end that are still under way.
+	Deliveries []InvocationStatus `json:"deliveries,omitempty"`
+	// Signals are signals that came before anything waited for them.
+	Signals []string `json:"signals,omitempty"`
+}
+
+// A StepStatus is one open step.
+type StepStatus struct {
+	Path     string    `json:"path"`
+	Does     string    `json:"does"` // function NAME, or the policy's name
+	Since    time.Time `json:"since"`
+	Attempt  int       `json:"attempt,omitempty"`
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Invocation is set while a function is at work.
+	Invocation *InvocationStatus `json:"invocation,omitempty"`
+	// RetryAt and LastError are set while it pauses before another try.
+	RetryAt   time.Time   `json:"retryAt,omitzero"`
+	LastError *lang.Error `json:"lastError,omitempty"`
+	// Timers and Awaits are what a policy waits for beside its children.
+	Timers []TimerStatus `json:"timers,omitempty"`
+	Awaits []string      `json:"awaits,omitempty"`
+	Slots  []SlotStatus  `json:"slots,omitempty"`
+	// Handler is the catch handler at work.
+	Handler *StepStatus `json:"handler,omitempty"`
+}
+
+// A TimerStatus is a timer that a policy has set.
+type TimerStatus struct {
+	Name string    `json:"name"`
+	Due  time.Time `json:"due"`
+}
+
+// A SlotStatus tells of the children of one slot.
+type SlotStatus struct {
+	Name      string `json:"name"`
+	Spawned   int    `json:"spawned"`
+	Open      int    `json:"open"`
+	Succeeded int    `json:"succeeded"`
+	Failed    int    `json:"failed"`
+	Skipped   int    `json:"skipped"`
+	Window    int    `json:"window"`
+	// Waiting are the first open children, at most as many as were asked for; Indexes are theirs.
+	Indexes []int         `json:"indexes,omitempty"`
+	Waiting []*StepStatus `json:"waiting,omitempty"`
+}
+
+// An InvocationStatus is an invocation that has no outcome yet. The outbox adds what it knows.
+type InvocationStatus struct {
+	ID       string    `json:"id"`
+	N        uint32    `json:"n"`
+	Function string    `json:"function"`
+	Attempt  int       `json:"attempt"`
+	Created  time.Time `json:"created"`
+	Accepted time.Time `json:"accepted,omitzero"`
+	Expires  time.Time `json:"expires,omitzero"`
+	// Outbox is filled in by the owner: queued, sending, resending, waiting for the completion event; and why.
+	Outbox string `json:"outbox,omitempty"`
+}
+
+// A Summary is one line of `runs list`.
+type Summary struct {
+	Run     journal.RunID `json:"run"`
+	Tenant  string        `json:"tenant"`
+	Trigger string        `json:"trigger"`
+	State   string        `json:"state"`
+	Started time.Time     `json:"started"`
+	Open    int           `json:"open"` // invocations without an outcome
+	Calls   int           `json:"calls"`
+}
+
+// Stats are a partition's gauges.
+type Stats struct {
+	Runs, Waiting, Invocations, Timers, Definitions, Tombstones int
+	// DedupeSince is the time since when ended runs are remembered; zero while all are.
+	DedupeSince time.Time
+	CacheBytes  int
+}

@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+)
+
+// A task is one activation of a step: the wrapper that every step, function or policy, gets alike. It ends exactly once.
+type task struct {
+	run     *run
+	step    *lang.Step
+	frame   *frame // whose child it is; nil at the top
+	handles *task  // the failed step that it, a catch handler, stands in for
+	slot    int32
+	index   int32
+
+	bound    lang.Value // input as its policy gave it
+	input    lang.Value // input after the step's own expression
+	vars     lang.Vars  // names that its policy, or its being a handler, gave it
+	siblings []int
+
+	opened    int64
+	tries     int32
+	continues int32
+	ended     bool
+	inv       uint32 // of the invocation at work; 0 is none
+	body      *frame // of the policy at work
+	handler   *task  // at work
+	lastErr   *lang.Error
+
+	deadlineTimer, retryTimer, tryTimer uint32
+}
+
+func (t *task) info() *stepInfo { return t.run.def.steps[t.step] }
+
+func (t *task) scope(vars ...lang.Var) view { return view{t: t, input: t.input, vars: vars} }
+
+// open begins a step: its condition, its deadline, its input, its first try.
+func (s *State) open(t *task) {
+	t.opened, t.input = s.now, t.bound
+	if !t.step.When.IsZero() {
+		ok, err := t.step.When.EvalBool(t.scope(), s.cache)
+		if err != nil {
+			s.failed(t, expressionError("when", err))
+			return
+		}
+		if !ok {
+			s.finish(t, lang.Skip())
+			return
+		}
+	}
+	if d := t.step.Deadline.D(); d > 0 {
+		t.deadlineTimer = s.setTimer(t.run, d, timer{kind: timerDeadline, task: t})
+	}
+	if !t.step.Input.IsZero() {
+		v, err := t.step.Input.Eval(t.scope(), s.cache)
+		if err != nil {
+			s.failed(t, expressionError("input", err))
+			return
+		}
+		t.input = v
+	}
+	if t.step.Use == lang.UseFunction && !t.info().reopens {
+		// Nothing will ask for its names again: a wide map need not keep them.
+		t.vars, t.siblings = nil, nil
+	}
+	s.attempt(t)
+}
+
+// attempt begins a try.
+func (s *State) attempt(t *task) {
+	t.tries++
+	if t.step.Use == lang.UseFunction {
+		s.invoke(t, t.input)
+		return
+	}
+	if t.depth() >= s.limits.Depth {
+		s.failed(t, lang.Failf(lang.ClassPlatform, "depth_limit", "more than %d policies inside one another", s.limits.Depth))
+		return
+	}
+	if d := t.step.Timeout.D(); d > 0 {
+		t.tryTimer = s.setTimer(t.run, d, timer{kind: timerTry, task: t})
+	}
+	info := t.info()
+	t.run.next++
+	t.body = &frame{owner: t, info: info, n: t.run.next, state: info.machine.State(), slots: make([]slot, len(info.children))}
+	s.step(t.body, frameEvent{kind: evStarted})
+}
+
+func (t *task) depth() int {
+	d := 0
+	for x := t; x != nil; {
+		if x.handles != nil {
+			x = x.handles
+		} else if x.frame != nil {
+			x = x.frame.owner
+			d++
+		} else {
+			x = nil
+		}
+	}
+	return d
+}
+
+// invoke sends the function of t an input under a new number.
+func (s *State) invoke(t *task, input lang.Value) {
+	r := t.run
+	if r.calls >= s.limits.Steps {
+		s.failed(t, lang.Failf(lang.ClassPlatform, "step_limit", "more than %d invocations in one run", s.limits.Steps))
+		return
+	}
+	r.calls++
+	expires := s.Now().Add(s.limits.Deliver)
+	if t.deadlineTimer != 0 {
+		expires = time.Unix(0, r.timers[t.deadlineTimer].due).UTC()
+	}
+	inv := &Invocation{
+		Purpose: Call, Path: t.path(), Function: t.step.Target, Contract: r.def.Functions[t.step.Target].Contract, Attempt: int(t.tries),
+		Input: input, Timeout: t.step.Timeout.D(), Expires: expires, Type: TypeInvoke,
+	}
+	s.addLive(r, inv, t)
+	t.inv = inv.N
+	s.note(r, Change{Kind: Invoked, N: inv.N, Path: inv.Path, Attempt: inv.Attempt, Text: inv.Function})
+}
+
+// attemptEnded takes the outcome of a try: it ends the step, or begins another try.
+func (s *State) attemptEnded(t *task, o lang.Outcome) {
+	s.dropTimer(t.run, t.tryTimer)
+	t.tryTimer, t.body = 0, nil
+	if o.Value.Size() > s.limits.ValueBytes {
+		o = lang.Failure(lang.Failf(lang.ClassFunction, "too_large", "the outcome has %d bytes and the limit is %d; pass a dataref instead", o.Value.Size(), s.limits.ValueBytes))
+	}
+	switch o.Verdict {
+	case lang.Continue:
+		if t.continues++; int(t.continues) > s.limits.Continues {
+			s.failed(t, lang.Failf(lang.ClassFunction, "continue_limit", "continued more than %d times", s.limits.Continues))
+			return
+		}
+		s.invoke(t, o.Value)
+	case lang.Failed:
+		if s.retry(t, o.Err) {
+			return
+		}
+		s.failed(t, o.Err)
+	case lang.Succeeded:
+		if !t.step.Output.IsZero() {
+			v, err := t.step.Output.Eval(t.scope(lang.Var{Name: "output", Value: o.Value}), s.cache)
+			if err != nil {
+				s.failed(t, expressionError("output", err))
+				return
+			}
+			o.Value = v
+		}
+		s.finish(t, o)
+	default:
+		s.finish(t, o)
+	}
+}
+
+// retry sets the timer of the next try, if there is to be one.
+func (s *State) retry(t *task, e *lang.Error) bool {
+	retry := t.step.Retry
+	if retry == nil || int(t.tries) >= retry.Attempts || !retry.Matches(e) {
+		return false
+	}
+	t.lastErr = e
+	pause := retry.Pause(int(t.tries), spread(t))
+	t.retryTimer = s.setTimer(t.run, pause, timer{kind: timerRetry, task: t})
+	s.note(t.run, Change{Kind: Retrying, Path: t.path(), Attempt: int(t.tries), Outcome: lang.Failure(e), Wait: pause})
+	return true
+}
+
+// spread is a number in [0,1) that is the same for the same try of the same step of the same run.
+func spread(t *task) float64 {
+	h := fnv.New64a()
+	h.Write(t.run.id[:])
+	h.Write([]byte(t.path()))
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], uint32(t.tries))
+	h.Write(b[:])
+	return float64(h.Sum64()>>11) / (1 << 53)
+}
+
+// failed ends a step by an error that is not tried again: a handler takes over, or the step fails.
+func (s *State) failed(t *task, e *lang.Error) {
+	t.lastErr = e
+	if t.step.Use == lang.UseFunction {
+		t.run.attempts = int(t.tries)
+	}
+	for i := range t.step.Catch {
+		c := &t.step.Catch[i]
+		if !c.Matches(e) {
+			continue
+		}
+		s.dropTimer(t.run, t.deadlineTimer)
+		t.deadlineTimer = 0
+		t.handler = &task{run: t.run, step: &c.Do, frame: t.frame, slot: t.slot, index: t.index, handles: t, bound: t.input,
+			vars: lang.Vars{{Name: "error", Value: e.Value()}}}
+		s.note(t.run, Change{Kind: Caught, Path: t.path(), Outcome: lang.Failure(e)})
+		s.open(t.handler)
+		return
+	}
+	s.finish(t, lang.Failure(e))
+}
+
+// finish ends a step; who waits for it is told when the work queued before is done.
+func (s *State) finish(t *task, o lang.Outcome) {
+	t.ended = true
+	s.dropTimer(t.run, t.deadlineTimer)
+	s.dropTimer(t.run, t.retryTimer)
+	t.deadlineTimer, t.retryTimer = 0, 0
+	s.queue = append(s.queue, work{task: t, outcome: o})
+}
+
+// settle hands the outcome of an ended step to who waits for it: the step it handles, its parent's policy, or the run.
+func (s *State) settle(t *task, o lang.Outcome) {
+	if t.gone() {
+		return
+	}
+	if s.observe != nil {
+		s.note(t.run, Change{Kind: StepEnded, Path: t.path(), Outcome: o, Attempt: int(t.tries)})
+	}
+	switch {
+	case t.handles != nil:
+		t.handles.handler = nil
+		s.finish(t.handles, o)
+	case t.frame != nil:
+		s.childDone(t.frame, t, o)
+	default:
+		s.endRun(t.run, o)
+	}
+}
+
+// gone reports whether nobody waits for t any more: it was cancelled, by itself or with what it is in, after it had ended.
+func (t *task) gone() bool {
+	switch {
+	case t.handles != nil:
+		return t.handles.handler != t
+	case t.frame != nil:
+		return t.frame.closed || t.frame.slots[t.slot].get(t.index) != t
+	}
+	return t.run.root != t
+}
+
+// cancel stops a step and all below it. Nobody is told of its end.
+func (s *State) cancel(t *task) {
+	t.ended = true
+	for _, id := range []uint32{t.deadlineTimer, t.retryTimer, t.tryTimer} {
+		s.dropTimer(t.run, id)
+	}
+	t.deadlineTimer, t.retryTimer, t.tryTimer = 0, 0, 0
+	s.stopWork(t)
+}
+
+// stopWork stops what is at work for t: its invocation, its frame or its handler.
+func (s *State) stopWork(t *task) {
+	if t.inv != 0 {
+		s.dropLive(t.run, t.inv)
+		t.inv = 0
+	}
+	if t.body != nil {
+		body := t.body
+		t.body = nil
+		s.tellCancelled(body)
+		s.close(body)
+	}
+	if t.handler != nil {
+		h := t.handler
+		t.handler = nil
+		s.cancel(h)
+	}
+}
+
+// deadline ends a step whose time is over, whatever it is at.
+func (s *State) deadline(t *task) {
+	if t.ended {
+		return
+	}
+	s.dropTimer(t.run, t.retryTimer)
+	s.dropTimer(t.run, t.tryTimer)
+	t.retryTimer, t.tryTimer = 0, 0
+	s.stopWork(t)
+	s.failed(t, lang.Failf(lang.ClassTimeout, "deadline", "not done within %s of opening", t.step.Deadline.D()))
+}
+
+// tryTimedOut ends a policy's try that took too long.
+func (s *State) tryTimedOut(t *task) {
+	if t.ended {
+		return
+	}
+	s.stopWork(t)
+	s.attemptEnded(t, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s", t.step.Timeout.D())))
+}
