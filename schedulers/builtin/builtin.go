@@ -1,0 +1,24 @@
+// Package builtin registers the policies that come with the router: one line each.
+package builtin
+
+import (
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers/choice"
+	"github.com/onward-router/onward/schedulers/dag"
+	"github.com/onward-router/onward/schedulers/forkjoin"
+	"github.com/onward-router/onward/schedulers/mapping"
+	"github.com/onward-router/onward/schedulers/sequence"
+	"github.com/onward-router/onward/schedulers/signal"
+	"github.com/onward-router/onward/schedulers/wait"
+)
+
+// Register enters them all.
+func Register(r *plugin.Registry) {
+	choice.Register(r)
+	dag.Register(r)
+	forkjoin.Register(r)
+	mapping.Register(r)
+	sequence.Register(r)
+	signal.Register(r)
+	wait.Register(r)
+}

@@ -1,0 +1,130 @@
+// Package mapping is the policy `map`: one step, run for each item of a list or for each number below n, a window of them at a time.
+//
+// Its cost does not grow with what is not open: it keeps no items, a tally, and only the results that it is to return.
+package mapping
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers"
+)
+
+// A Map gives each child its item as input, and the names item and index.
+type Map struct {
+	Items   lang.Expr       `doc:"items,required" help:"a list, or a number n for the items 0 to n-1"`
+	As      string          `doc:"as" help:"a further name for the item"`
+	Do      lang.Step       `doc:"do,required" help:"the step to run for each item"`
+	Window  int             `doc:"window" help:"how many may be open at a time; 0 is the engine's own limit"`
+	Join    schedulers.Join `doc:"join" help:"all (the first failure fails the step) or settled (errors are values in place)" default:"all"`
+	Results string          `doc:"results" help:"list (the outcomes in order), count (a tally) or none" default:"list"`
+}
+
+// State is empty: the frame's tally says it all.
+type State struct{}
+
+const slot = 0
+
+// Next opens the range of children, and ends when the join is decided.
+func (p *Map) Next(f schedulers.Frame, _ *State, ev schedulers.Event) error {
+	switch ev.Kind {
+	case schedulers.Started:
+		n, err := p.count(f)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return p.end(f, schedulers.Counts{})
+		}
+		f.Window(slot, p.Window)
+		if p.Results != "list" {
+			f.Discard(slot)
+		}
+		f.Spawn(slot, 0, n)
+	case schedulers.Done:
+		counts := f.Counts(slot)
+		switch p.Join.Progress(counts) {
+		case schedulers.Unreachable:
+			f.Fail(ev.Outcome.Err)
+		case schedulers.Enough:
+			return p.end(f, counts)
+		}
+	}
+	return nil
+}
+
+func (p *Map) end(f schedulers.Frame, c schedulers.Counts) error {
+	switch p.Results {
+	case "count":
+		f.Succeed(lang.Of(map[string]int{"succeeded": c.Succeeded, "failed": c.Failed, "skipped": c.Skipped}))
+	case "none":
+		f.Succeed(lang.Null)
+	default:
+		f.Succeed(f.Collect(slot))
+	}
+	return nil
+}
+
+// count returns the number of items.
+func (p *Map) count(f schedulers.Scope) (int, error) {
+	items, err := f.Eval(p.Items, nil)
+	if err != nil {
+		return 0, err
+	}
+	if n, ok := f.Length(items); ok {
+		return n, nil
+	}
+	n, err := strconv.Atoi(items.JSON())
+	if err != nil || n < 0 {
+		return 0, &lang.Error{Type: "bad_items", Class: lang.ClassFunction, Message: fmt.Sprintf("items: %s yields %.80s and not a list or a number from 0", p.Items.Source(), items.JSON())}
+	}
+	return n, nil
+}
+
+// Bind gives child i its item.
+func (p *Map) Bind(f schedulers.Scope, _ *State, _, i int) (schedulers.Binding, error) {
+	items, err := f.Eval(p.Items, nil)
+	if err != nil {
+		return schedulers.Binding{}, err
+	}
+	index := lang.Trusted(strconv.Itoa(i))
+	item := index
+	if items.JSON()[0] == '[' {
+		item = f.Element(items, i)
+	}
+	vars := lang.Vars{{Name: "item", Value: item}, {Name: "index", Value: index}}
+	if p.As != "" {
+		vars = append(vars, lang.Var{Name: p.As, Value: item})
+	}
+	return schedulers.Binding{Input: item, Vars: vars}, nil
+}
+
+// Declare says that a child sees item, index and the name of as.
+func (p *Map) Declare(int) schedulers.Declaration {
+	d := schedulers.Declaration{Names: []string{"item", "index"}, Many: true}
+	if p.As != "" {
+		d.Names = append(d.Names, p.As)
+	}
+	return d
+}
+
+// Check reports words and numbers that cannot be.
+func (p *Map) Check() []plugin.Problem {
+	var out []plugin.Problem
+	switch p.Results {
+	case "list", "count", "none":
+	default:
+		out = append(out, plugin.Problem{Path: []string{"results"}, What: fmt.Sprintf("unknown results %q", p.Results), Cure: lang.Nearest(p.Results, []string{"list", "count", "none"})})
+	}
+	if p.Window < 0 {
+		out = append(out, plugin.Problem{Path: []string{"window"}, What: "a window below 0", Cure: "write how many may be open at a time"})
+	}
+	return out
+}
+
+// Register enters the policy.
+func Register(r *plugin.Registry) {
+	schedulers.Register[Map, State](r, "map", 1, "Runs one step for each item of a list, or for each number below n, a window of them at a time.")
+}

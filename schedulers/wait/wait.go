@@ -1,0 +1,119 @@
+// Package wait is the policy that waits for a while, or until a time.
+package wait
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers"
+)
+
+// A Wait yields its own input. A time that has passed is no wait. The timer is journaled: it survives the router.
+type Wait struct {
+	For   lang.Expr `doc:"for,value" help:"a duration such as 30s, or an expression that yields one, or a number of seconds"`
+	Until lang.Expr `doc:"until" help:"a time by RFC 3339, or seconds since 1970"`
+}
+
+// State is empty.
+type State struct{}
+
+const timer = "wait"
+
+// Next sets the timer, and ends when it fires.
+func (p *Wait) Next(f schedulers.Frame, _ *State, ev schedulers.Event) error {
+	switch ev.Kind {
+	case schedulers.Started:
+		d, err := p.duration(f)
+		if err != nil {
+			return err
+		}
+		if d <= 0 {
+			f.Succeed(f.Input())
+			return nil
+		}
+		f.After(timer, d)
+	case schedulers.Fired:
+		f.Succeed(f.Input())
+	}
+	return nil
+}
+
+func (p *Wait) duration(f schedulers.Scope) (time.Duration, error) {
+	if !p.For.IsZero() {
+		v, err := f.Eval(p.For, nil)
+		if err != nil {
+			return 0, err
+		}
+		return parseFor(v)
+	}
+	v, err := f.Eval(p.Until, nil)
+	if err != nil {
+		return 0, err
+	}
+	at, err := parseUntil(v)
+	return at.Sub(f.Now()), err
+}
+
+func bad(format string, a ...any) error {
+	return &lang.Error{Type: "bad_wait", Class: lang.ClassFunction, Message: fmt.Sprintf(format, a...)}
+}
+
+// century bounds a wait; a longer one is a mistake, and durations overflow at 292 years.
+const century = 100 * 365 * 24 * time.Hour
+
+func parseFor(v lang.Value) (time.Duration, error) {
+	var text string
+	if v.Decode(&text) == nil && !v.IsNull() {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 || d > century {
+			return 0, bad("for: %q is not a duration up to 100 years; write 30s, 5m or 24h", text)
+		}
+		return d, nil
+	}
+	seconds, err := strconv.ParseFloat(v.JSON(), 64)
+	if err != nil || !(seconds >= 0 && seconds <= century.Seconds()) {
+		return 0, bad("for: %.80s is neither a duration nor a number of seconds", v.JSON())
+	}
+	return time.Duration(seconds * float64(time.Second)), nil
+}
+
+func parseUntil(v lang.Value) (time.Time, error) {
+	var text string
+	if v.Decode(&text) == nil && !v.IsNull() {
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			return time.Time{}, bad("until: %q is not a time by RFC 3339, such as 2030-01-31T12:00:00Z", text)
+		}
+		return at, nil
+	}
+	seconds, err := strconv.ParseFloat(v.JSON(), 64)
+	if err != nil || !(seconds > -1e11 && seconds < 1e11) {
+		return time.Time{}, bad("until: %.80s is neither a time nor seconds since 1970", v.JSON())
+	}
+	return time.Unix(0, 0).Add(time.Duration(seconds * float64(time.Second))), nil
+}
+
+// Check reports a wait for both or neither, and constants that cannot be.
+func (p *Wait) Check() []plugin.Problem {
+	if p.For.IsZero() == p.Until.IsZero() {
+		return []plugin.Problem{{What: "a wait says either for or until", Cure: "write wait: 30s, or wait: { until: ... }"}}
+	}
+	var err error
+	if v, constant := p.For.Const(); constant {
+		_, err = parseFor(v)
+	} else if v, constant := p.Until.Const(); constant {
+		_, err = parseUntil(v)
+	}
+	if e, ok := err.(*lang.Error); ok {
+		return []plugin.Problem{{What: e.Message}}
+	}
+	return nil
+}
+
+// Register enters the policy.
+func Register(r *plugin.Registry) {
+	schedulers.Register[Wait, State](r, "wait", 1, "Waits for a while, or until a time, by a timer that survives the router.")
+}
