@@ -1,0 +1,335 @@
+// Package file is the journal on one machine's disk: all partitions in one log of preallocated segments, one sync for all who append together.
+//
+// A failed sync stops the log for good: what the kernel did with the bytes is then unknown, and a second sync that succeeds proves nothing.
+package file
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/onward-router/onward/router/journal"
+)
+
+// Options say where and how.
+type Options struct {
+	Dir        string
+	Partitions int // when the journal is made; later it must be 0 or the same. Default 16
+	// NoSync acknowledges what the kernel has: it survives kill -9, not a power cut.
+	NoSync bool
+	// SegmentBytes is the size of a segment file. Default 32 MiB.
+	SegmentBytes int64
+	// LowWater is the free disk space below which records that may be refused are. Default 256 MiB; negative: never.
+	LowWater int64
+	// BacklogBytes of records that the folds have not read make records that may be refused wait. Default 64 MiB.
+	BacklogBytes int64
+	// Repair parks a damaged range instead of refusing to open or to read on: its records are lost, and shown as parked.
+	Repair bool
+	// Pause is how long a partition whose fold failed rests before its next tenure. Default 1 s.
+	Pause    time.Duration
+	Now      func() time.Time // default time.Now
+	FS       FS               // default the folder Dir
+	Observer Observer
+	Log      *slog.Logger
+}
+
+// An Observer is told what the log does. Nil functions are left out.
+type Observer struct {
+	Sync  func(d time.Duration, records int, bytes int) // a group became durable
+	Free  func(bytes int64)
+	Spare func(segments int)
+}
+
+func (o Options) withDefaults() Options {
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = 32 << 20
+	}
+	if o.LowWater == 0 {
+		o.LowWater = 256 << 20
+	}
+	if o.BacklogBytes == 0 {
+		o.BacklogBytes = 64 << 20
+	}
+	if o.Pause == 0 {
+		o.Pause = time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// A Journal is a journal.Journal in a folder. It owns all partitions.
+type Journal struct {
+	o        Options
+	fs       FS
+	lock     *os.File
+	layout   journal.Layout
+	segments *segments
+
+	manifestLock sync.Mutex
+	manifest     *manifest
+
+	mu       sync.Mutex
+	room     *sync.Cond // the group that is being filled was taken, or a backlog shrank
+	current  *group
+	segment  uint64 // where the next frame goes
+	pos      int64
+	size     int64 // of that segment
+	lastTime int64
+	durable  int64 // offset up to which all is durable; exclusive
+	backlog  int64
+	full     bool
+	fault    error // the log has stopped
+	closed   bool
+
+	wake    chan struct{} // there is something to write
+	stopped chan struct{} // fault is set
+	done    chan struct{} // the writer has returned
+	queues  []*queue
+}
+
+var _ journal.Journal = (*Journal)(nil)
+
+// Open opens the journal in a folder, or makes one. It cuts a torn end, and refuses a log that is damaged elsewhere.
+func Open(o Options) (*Journal, error) {
+	o = o.withDefaults()
+	j := &Journal{o: o, fs: o.FS, wake: make(chan struct{}, 1), stopped: make(chan struct{}), done: make(chan struct{})}
+	j.room = sync.NewCond(&j.mu)
+	if j.fs == nil {
+		dir, err := openDir(o.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
+		j.fs = dir
+		if err := j.lockDir(); err != nil {
+			return nil, err
+		}
+	}
+	if err := j.open(); err != nil {
+		j.unlock()
+		return nil, fmt.Errorf("journal in %s: %w", o.Dir, err)
+	}
+	go j.write()
+	return j, nil
+}
+
+func (j *Journal) lockDir() error {
+	name := filepath.Join(j.o.Dir, "LOCK")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if err := lockFile(f); err != nil {
+		_ = f.Close()
+		return fmt.Errorf("journal %s: %w", j.o.Dir, err)
+	}
+	j.lock = f
+	return nil
+}
+
+func (j *Journal) unlock() {
+	if j.lock != nil {
+		_ = j.lock.Close()
+	}
+}
+
+func (j *Journal) open() error {
+	m, err := readManifest(j.fs)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		if m, err = newManifest(j.o.Partitions); err != nil {
+			return err
+		}
+		if err := m.write(j.fs); err != nil {
+			return err
+		}
+	}
+	if j.o.Partitions != 0 && j.o.Partitions != m.Partitions {
+		return fmt.Errorf("%w: it has %d partitions and %d are asked for; run ids follow from their number, so keep it", journal.ErrLayout, m.Partitions, j.o.Partitions)
+	}
+	j.manifest = m
+	if j.layout, err = m.layout(); err != nil {
+		return err
+	}
+	if j.segments, err = openSegments(j.fs, j.o, m); err != nil {
+		return err
+	}
+	end, last, err := j.segments.tail(j.o.Repair)
+	if err != nil {
+		return err
+	}
+	j.segment, j.pos = placeOf(end)
+	j.durable, j.lastTime = end, last
+	if j.size, err = j.segments.ready(j.segment); err != nil {
+		return err
+	}
+	for range m.Partitions {
+		j.queues = append(j.queues, newQueue())
+	}
+	j.current = newGroup(end)
+	j.look()
+	return nil
+}
+
+func newManifest(partitions int) (*manifest, error) {
+	if partitions == 0 {
+		partitions = 16
+	}
+	if partitions < 0 || partitions > 1<<16 {
+		return nil, fmt.Errorf("%d partitions; choose 1 to 65536", partitions)
+	}
+	var key [32]byte
+	if _, err := rand.Read(key[:]); err != nil {
+		return nil, err
+	}
+	return &manifest{
+		Version: manifestVersion, Partitions: partitions, Hash: "hmac-sha256", Key: hex.EncodeToString(key[:]), First: 1,
+		Snapshots: make([][]snapshotFile, partitions), Trims: make([]int64, partitions),
+	}, nil
+}
+
+// Layout returns what was written when the journal was made.
+func (j *Journal) Layout() journal.Layout { return j.layout }
+
+// look measures the disk.
+func (j *Journal) look() {
+	if j.o.LowWater < 0 {
+		return
+	}
+	free, err := j.fs.Free()
+	if err != nil {
+		return
+	}
+	if j.o.Observer.Free != nil {
+		j.o.Observer.Free(free)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	was := j.full
+	j.full = free < j.o.LowWater
+	if j.full != was {
+		j.o.Log.Warn("journal: disk", "free", free, "lowWater", j.o.LowWater, "refusing starts", j.full)
+	}
+}
+
+// Append writes records and returns when they are durable.
+func (j *Journal) Append(ctx context.Context, records []journal.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	g, err := j.enqueue(ctx, records)
+	if err != nil {
+		return err
+	}
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-g.done:
+		return g.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (j *Journal) enqueue(ctx context.Context, records []journal.Record) (*group, error) {
+	refusable := false
+	for i := range records {
+		refusable = refusable || records[i].Refusable()
+		if p := records[i].Partition; p < 0 || p >= j.layout.Partitions {
+			return nil, fmt.Errorf("journal: partition %d of %d", p, j.layout.Partitions)
+		}
+	}
+	if refusable {
+		stop := context.AfterFunc(ctx, func() {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			j.room.Broadcast()
+		})
+		defer stop()
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.fault == nil && !j.closed && ctx.Err() == nil &&
+		(j.current.bytes > maxGroup || refusable && !j.full && j.backlog > j.o.BacklogBytes) {
+		j.room.Wait()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case j.fault != nil:
+		return nil, j.fault
+	case j.closed:
+		return nil, journal.ErrClosed
+	case refusable && j.full:
+		return nil, journal.ErrFull
+	}
+	j.lastTime = max(j.lastTime, j.o.Now().UnixNano())
+	at := time.Unix(0, j.lastTime).UTC()
+	for i := range records {
+		j.place(&records[i], at)
+	}
+	return j.current, nil
+}
+
+// place gives a record its place in the log and adds its frame to the group.
+func (j *Journal) place(r *journal.Record, at time.Time) {
+	rec := *r
+	rec.Time = at
+	need := frameHead + int64(len(rec.Payload)+len(rec.Tenant)) + 64
+	if j.pos+need+frameHead > j.size {
+		j.current.seal(j.segment, j.pos)
+		j.segment, j.pos = j.segment+1, 0
+		j.size = max(j.o.SegmentBytes, need+frameHead)
+	}
+	n := j.current.add(&rec, j.segment, j.pos, j.size)
+	j.pos += n
+}
+
+// Close stops the writer and releases the folder. What is being appended is written first.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return nil
+	}
+	j.closed = true
+	j.room.Broadcast()
+	j.mu.Unlock()
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	<-j.done
+	err := j.segments.close()
+	j.unlock()
+	return err
+}
+
+// stop records the fault that ends the log.
+func (j *Journal) stop(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.fault == nil {
+		j.fault = fmt.Errorf("journal: the log has stopped: %w", err)
+		j.o.Log.Error("journal: the log has stopped; restart the router once the disk is sound", "error", err)
+		close(j.stopped)
+	}
+	j.room.Broadcast()
+}
+
+var errNoSpace = errors.New("no space for another segment")

@@ -1,0 +1,311 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/onward-router/onward/router/journal"
+)
+
+// segments are the files of the log. Only the writer writes; the scanner reads; trims come from the folds' side.
+type segments struct {
+	fs    FS
+	o     Options
+	first uint64
+
+	mu     sync.Mutex
+	last   uint64
+	file   File // of the segment last
+	spares []string
+	made   int // spare files so far, for their names
+}
+
+func segmentName(n uint64) string { return fmt.Sprintf("segment-%016x", n) }
+
+func openSegments(f FS, o Options, m *manifest) (*segments, error) {
+	s := &segments{fs: f, o: o, first: m.First}
+	names, err := f.List()
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var have []uint64
+	for _, name := range names {
+		var n uint64
+		if k, _ := fmt.Sscanf(name, "segment-%016x", &n); k == 1 && segmentName(n) == name {
+			if n < m.First {
+				err = errors.Join(err, f.Remove(name))
+			} else {
+				have = append(have, n)
+			}
+			continue
+		}
+		if s.stray(name, m) {
+			err = errors.Join(err, f.Remove(name))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range have {
+		if n != m.First+uint64(i) {
+			return nil, fmt.Errorf("%w: segment %d is missing before %d; bring the file back from a copy of the folder", journal.ErrDamaged, m.First+uint64(i), n)
+		}
+	}
+	s.last = m.First
+	if len(have) > 0 {
+		s.last = have[len(have)-1]
+		s.file, err = f.Open(segmentName(s.last), os.O_RDWR)
+	}
+	return s, err
+}
+
+// stray tells the files that a crash left behind.
+func (s *segments) stray(name string, m *manifest) bool {
+	if strings.HasSuffix(name, ".tmp") || strings.HasPrefix(name, "spare-") {
+		return true
+	}
+	if !strings.HasPrefix(name, "snapshot-") {
+		return false
+	}
+	for _, of := range m.Snapshots {
+		if slices.ContainsFunc(of, func(f snapshotFile) bool { return f.Name == name }) {
+			return false
+		}
+	}
+	return true
+}
+
+// tail finds the end of the log and the time of its last record, cuts a torn end, and makes what is there durable before anybody folds it.
+func (s *segments) tail(repair bool) (end, lastTime int64, err error) {
+	if s.file == nil {
+		return offsetOf(s.last, 0), 0, nil
+	}
+	b, err := readAll(s.fs, segmentName(s.last))
+	if err != nil {
+		return 0, 0, err
+	}
+	pos, lastTime, sealed := walk(b, s.last, 0, func(int64, []byte) {})
+	if sealed {
+		if err := s.file.Sync(); err != nil {
+			return 0, 0, err
+		}
+		return offsetOf(s.last+1, 0), lastTime, nil
+	}
+	if err := s.cut(b, pos, repair); err != nil {
+		return 0, 0, err
+	}
+	return offsetOf(s.last, pos), lastTime, s.file.Sync()
+}
+
+// walk reads frames from pos on until something is not one; it returns that position, the last record's time, and whether a seal stands there.
+func walk(b []byte, segment uint64, pos int64, each func(pos int64, body []byte)) (end, lastTime int64, sealed bool) {
+	for {
+		body, what := readFrame(b[min(pos, int64(len(b))):], segment, pos)
+		switch what {
+		case nothing:
+			return pos, lastTime, false
+		case aSeal:
+			return pos, lastTime, true
+		}
+		if r, err := journal.DecodeRecord(body); err == nil {
+			lastTime = r.Time.UnixNano()
+		}
+		each(pos, body)
+		pos += frameHead + int64(len(body))
+	}
+}
+
+// cut looks at what stands behind the last good frame. Frames of the group that was being written are a torn end, and go; a later group is damage.
+func (s *segments) cut(b []byte, pos int64, repair bool) error {
+	torn := false
+	for at := pos; ; {
+		next, ok := nextFrame(b, s.last, at)
+		if !ok {
+			break
+		}
+		if groupOf(b[next:]) > pos && !repair {
+			return damage(s.last, pos, next)
+		}
+		torn = true
+		body, _ := readFrame(b[next:], s.last, next)
+		at = next + frameHead + int64(len(body))
+	}
+	if torn && !repair {
+		s.o.Log.Warn("journal: cut a torn end", "segment", segmentName(s.last), "position", pos)
+	}
+	if !torn {
+		return nil
+	}
+	// What stands there could read as live once new frames end just before it.
+	zero := make([]byte, int64(len(b))-pos)
+	if _, err := s.file.WriteAt(zero, pos); err != nil {
+		return err
+	}
+	return s.file.Sync()
+}
+
+func damage(segment uint64, pos, next int64) error {
+	return fmt.Errorf("%w: %s has no valid record at byte %d, and valid ones from byte %d on; bring the file back from a copy, or start once with journal.repair to go on without what is between",
+		journal.ErrDamaged, segmentName(segment), pos, next)
+}
+
+// ready makes the segment that is written next exist, and returns its size.
+func (s *segments) ready(segment uint64) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file != nil && s.last == segment {
+		size, err := s.file.Size()
+		if err == nil && size < s.o.SegmentBytes {
+			err = s.extend(s.file, size, s.o.SegmentBytes)
+			size = s.o.SegmentBytes
+		}
+		return size, err
+	}
+	return s.o.SegmentBytes, s.advance(segment, s.o.SegmentBytes)
+}
+
+// advance makes a segment the last one: a spare file, or a new one.
+func (s *segments) advance(segment uint64, size int64) error {
+	if s.file != nil {
+		if err := s.file.Close(); err != nil {
+			return err
+		}
+		s.file = nil
+	}
+	name := segmentName(segment)
+	if n := len(s.spares); n > 0 && size <= s.o.SegmentBytes {
+		spare := s.spares[n-1]
+		s.spares = s.spares[:n-1]
+		if err := s.fs.Rename(spare, name); err != nil {
+			return err
+		}
+	} else if err := s.make(name, size); err != nil {
+		return fmt.Errorf("%w: %w", errNoSpace, err)
+	}
+	file, err := s.fs.Open(name, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	s.file, s.last = file, segment
+	return s.fs.SyncDir()
+}
+
+// make writes a file of zeros, so that writing into it later changes no sizes and allocates nothing.
+func (s *segments) make(name string, size int64) error {
+	file, err := s.fs.Open(name, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	err = s.extend(file, 0, size)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, s.fs.Remove(name))
+	}
+	return nil
+}
+
+func (s *segments) extend(f File, from, to int64) error {
+	zero := make([]byte, min(1<<20, to-from))
+	for from < to {
+		n, err := f.WriteAt(zero[:min(int64(len(zero)), to-from)], from)
+		from += int64(n)
+		if err != nil {
+			return err
+		}
+	}
+	return f.Sync()
+}
+
+// write writes a part and syncs it.
+func (s *segments) write(p *part) error {
+	s.mu.Lock()
+	if s.last != p.segment {
+		if err := s.advance(p.segment, p.size); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+	}
+	file := s.file
+	s.mu.Unlock()
+	if _, err := file.WriteAt(p.buf, p.pos); err != nil {
+		return err
+	}
+	if s.o.NoSync {
+		return nil
+	}
+	return file.Sync()
+}
+
+// trim lets the files of the segments below first go; a few are kept to be written again. The manifest that says so is already durable.
+func (s *segments) trim(first uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	for ; s.first < first && s.first < s.last; s.first++ {
+		name := segmentName(s.first)
+		if len(s.spares) < sparesKept && s.isRegular(name) {
+			s.made++
+			spare := fmt.Sprintf("spare-%08d", s.made)
+			if e := s.fs.Rename(name, spare); e != nil {
+				err = errors.Join(err, e)
+				continue
+			}
+			s.spares = append(s.spares, spare)
+			continue
+		}
+		err = errors.Join(err, s.fs.Remove(name))
+	}
+	if s.o.Observer.Spare != nil {
+		s.o.Observer.Spare(len(s.spares))
+	}
+	return err
+}
+
+const sparesKept = 2
+
+func (s *segments) isRegular(name string) bool {
+	f, err := s.fs.Open(name, os.O_RDONLY)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	size, err := f.Size()
+	return err == nil && size == s.o.SegmentBytes
+}
+
+// read returns a segment's bytes, at most up to limit.
+func (s *segments) read(segment uint64, limit int64) ([]byte, error) {
+	f, err := s.fs.Open(segmentName(segment), os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, min(size, limit))
+	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (s *segments) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
+		return nil
+	}
+	err := s.file.Close()
+	s.file = nil
+	return err
+}
+
+const wholeSegment = math.MaxInt64

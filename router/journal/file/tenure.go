@@ -1,0 +1,421 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A queue has the records of one partition that its fold has not read: first those of the log as it was when the tenure began, then what came since.
+type queue struct {
+	mu       sync.Mutex
+	attached bool
+	past     []journal.Batch
+	pastSize int64
+	pastDone bool // no more of the past comes
+	ended    bool // End was said
+	present  []journal.Record
+	size     int64
+	err      error
+	wake     chan struct{}
+	drained  chan struct{} // the past has room again
+}
+
+func newQueue() *queue {
+	return &queue{wake: make(chan struct{}, 1), drained: make(chan struct{}, 1)}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// live adds durable records and returns how many bytes wait for it.
+func (q *queue) live(records []journal.Record) int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.attached {
+		return 0
+	}
+	var n int64
+	for i := range records {
+		n += recordBytes(&records[i])
+	}
+	q.present = append(q.present, records...)
+	q.size += n
+	poke(q.wake)
+	return n
+}
+
+// attach begins a tenure: from now on all that becomes durable is kept for it.
+func (q *queue) attach() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.attached, q.past, q.pastSize, q.pastDone, q.ended, q.err = true, nil, 0, false, false, nil
+}
+
+// detach ends it, drops what was not read, and returns its size.
+func (q *queue) detach() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	size := q.size
+	q.attached, q.past, q.present, q.size = false, nil, nil, 0
+	poke(q.drained)
+	return size
+}
+
+const pastLimit = 4 << 20
+
+// offer adds a piece of the past, and waits while much of it is unread. False: the tenure is over.
+func (q *queue) offer(ctx context.Context, b journal.Batch, size int64) bool {
+	for {
+		q.mu.Lock()
+		if !q.attached {
+			q.mu.Unlock()
+			return false
+		}
+		if q.pastSize < pastLimit {
+			q.past = append(q.past, b)
+			q.pastSize += size
+			poke(q.wake)
+			q.mu.Unlock()
+			return true
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.drained:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// finish says that the past is over, by an error or at its end.
+func (q *queue) finish(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pastDone = true
+	if q.err == nil {
+		q.err = err
+	}
+	poke(q.wake)
+}
+
+// take returns what there is to read, with Next the bytes of the present that were taken; ok is false when there is nothing yet.
+func (q *queue) take() (b journal.Batch, ok bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.past) > 0 {
+		b, q.past = q.past[0], q.past[1:]
+		if len(q.past) == 0 {
+			q.pastSize = 0
+			poke(q.drained)
+		}
+		if len(q.past) == 0 && q.pastDone && q.err == nil {
+			b.End, q.ended = true, true
+		}
+		return b, true, nil
+	}
+	if !q.pastDone {
+		return b, false, nil
+	}
+	if q.err != nil {
+		return b, false, q.err
+	}
+	if len(q.present) == 0 && q.ended {
+		return b, false, nil
+	}
+	b.Records, b.End = q.present, true
+	q.ended = true
+	b.Next = q.size
+	q.present, q.size = nil, 0
+	return b, true, nil
+}
+
+// A tenure is a period of owning a partition: from Own's call of fold to its return.
+type tenure struct {
+	j         *Journal
+	q         *queue
+	partition int
+	snapshot  *snapshotFile // to load; nil is none
+	after     int64         // the past begins after this offset; -1 is the log's begin
+	end       int64         // and ends before this one
+	err       error         // that Load returns
+}
+
+// Own folds all partitions. A fold that returns an error gets a new tenure after a pause; Own ends with the context, or with the log.
+func (j *Journal) Own(ctx context.Context, fold func(context.Context, journal.Tenure) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		select {
+		case <-j.stopped:
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			cancel(j.fault)
+		case <-ctx.Done():
+		}
+	})
+	first := j.begin(j.queues)
+	wait.Go(func() { j.scan(ctx, first) })
+	var folds sync.WaitGroup
+	for p := range j.queues {
+		folds.Go(func() { j.serve(ctx, cancel, first[p], fold) })
+	}
+	folds.Wait()
+	cause := context.Cause(ctx)
+	cancel(nil)
+	wait.Wait()
+	if cause == nil || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		return nil
+	}
+	return cause
+}
+
+// serve runs the tenures of one partition.
+func (j *Journal) serve(ctx context.Context, cancel context.CancelCauseFunc, t *tenure, fold func(context.Context, journal.Tenure) error) {
+	for {
+		err := fold(ctx, t)
+		j.readBack(t.q.detach())
+		if ctx.Err() != nil || err == nil {
+			return
+		}
+		if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrNewer) || errors.Is(err, journal.ErrLost) {
+			cancel(fmt.Errorf("partition %d: %w", t.partition, err))
+			return
+		}
+		j.o.Log.Error("journal: a shard gave its partition up; it starts again", "partition", t.partition, "error", err)
+		select {
+		case <-time.After(j.o.Pause):
+		case <-ctx.Done():
+			return
+		}
+		again := j.begin([]*queue{t.q})
+		t = again[0]
+		go j.scan(ctx, again)
+	}
+}
+
+// begin attaches queues at one point of the log, which parts their past from their present, and chooses the snapshots to begin with.
+func (j *Journal) begin(queues []*queue) []*tenure {
+	out := make([]*tenure, 0, len(queues))
+	for _, q := range queues {
+		t := &tenure{j: j, q: q, partition: slices.Index(j.queues, q), after: -1}
+		t.choose()
+		out = append(out, t)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, t := range out {
+		t.q.attach()
+		t.end = j.durable
+	}
+	return out
+}
+
+// choose takes the newest snapshot that is whole.
+func (t *tenure) choose() {
+	t.j.manifestLock.Lock()
+	saved := slices.Clone(t.j.manifest.Snapshots[t.partition])
+	trim := t.j.manifest.Trims[t.partition]
+	t.j.manifestLock.Unlock()
+	for i := range saved {
+		f, err := t.j.fs.Open(saved[i].Name, os.O_RDONLY)
+		if err == nil {
+			err = errors.Join(checkSnapshot(f, saved[i]), f.Close())
+		}
+		if err == nil && saved[i].Offset >= trim {
+			t.snapshot, t.after = &saved[i], saved[i].Offset
+			return
+		}
+		t.j.o.Log.Error("journal: a snapshot cannot be used; taking the one before", "partition", t.partition, "error", err)
+	}
+	if trim > 0 {
+		t.err = fmt.Errorf("%w: partition %d was trimmed at a snapshot that cannot be read; bring the folder back from a copy", journal.ErrLost, t.partition)
+	}
+}
+
+func (t *tenure) Partition() int { return t.partition }
+
+func (t *tenure) Load(_ context.Context, read func(int64, io.Reader) error) error {
+	if t.err != nil {
+		return t.err
+	}
+	if t.snapshot == nil {
+		return journal.ErrNoSnapshot
+	}
+	f, err := t.j.fs.Open(t.snapshot.Name, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return read(t.snapshot.Offset, io.NewSectionReader(f, 0, t.snapshot.Size))
+}
+
+func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
+	for {
+		b, ok, err := t.q.take()
+		if err != nil {
+			return journal.Batch{}, err
+		}
+		if ok {
+			if b.Next > 0 {
+				t.j.readBack(b.Next)
+			}
+			b.Next = t.end
+			if n := len(b.Records); n > 0 {
+				b.Next = b.Records[n-1].Offset + 1
+			}
+			return b, nil
+		}
+		select {
+		case <-t.q.wake:
+		case <-ctx.Done():
+			return journal.Batch{}, context.Cause(ctx)
+		}
+	}
+}
+
+func (t *tenure) Save(_ context.Context, offset int64, write func(io.Writer) error) error {
+	return t.j.saveSnapshot(t.partition, offset, write)
+}
+
+// Trim raises the partition's mark; the files go when all partitions' marks are beyond them.
+func (t *tenure) Trim(_ context.Context, offset int64) error {
+	j := t.j
+	j.manifestLock.Lock()
+	defer j.manifestLock.Unlock()
+	m := j.manifest
+	saved := m.Snapshots[t.partition]
+	if len(saved) == 0 || offset > saved[0].Offset {
+		return fmt.Errorf("journal: trim at %d is beyond the newest snapshot", offset)
+	}
+	if offset <= m.Trims[t.partition] {
+		return nil
+	}
+	before, first := m.Trims[t.partition], m.First
+	m.Trims[t.partition] = offset
+	keep, _ := placeOf(slices.Min(m.Trims))
+	m.First = max(m.First, keep)
+	if m.First == first {
+		// No file goes; the next manifest that is written has the mark.
+		return nil
+	}
+	if err := m.write(j.fs); err != nil {
+		m.Trims[t.partition], m.First = before, first
+		return err
+	}
+	return j.segments.trim(m.First)
+}
+
+// scan reads the log once for all the given tenures.
+func (j *Journal) scan(ctx context.Context, tenures []*tenure) {
+	from, end := tenures[0].after, tenures[0].end
+	by := make([]*tenure, j.layout.Partitions)
+	for _, t := range tenures {
+		from = min(from, t.after)
+		by[t.partition] = t
+	}
+	err := j.scanLog(ctx, by, from, end)
+	for _, t := range tenures {
+		t.q.finish(err)
+	}
+}
+
+func (j *Journal) scanLog(ctx context.Context, by []*tenure, from, end int64) error {
+	j.manifestLock.Lock()
+	segment := j.manifest.First
+	j.manifestLock.Unlock()
+	if from >= 0 {
+		s, _ := placeOf(from)
+		segment = max(segment, s)
+	}
+	last, limit := placeOf(end)
+	for ; segment <= last; segment++ {
+		size := int64(wholeSegment)
+		if segment == last {
+			if size = limit; size == 0 {
+				break
+			}
+		}
+		b, err := j.segments.read(segment, size)
+		if err != nil {
+			return err
+		}
+		if err := j.scanSegment(ctx, by, b, segment, segment == last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scanSegment hands a segment's records to the tenures they belong to.
+func (j *Journal) scanSegment(ctx context.Context, by []*tenure, b []byte, segment uint64, isLast bool) error {
+	batches := make([]journal.Batch, len(by))
+	sizes := make([]int64, len(by))
+	flush := func(p int) {
+		if by[p] != nil && len(batches[p].Records)+len(batches[p].Parked) > 0 {
+			by[p].q.offer(ctx, batches[p], sizes[p])
+		}
+		batches[p], sizes[p] = journal.Batch{}, 0
+	}
+	for pos := int64(0); ; {
+		end, _, sealed := walk(b, segment, pos, func(pos int64, body []byte) {
+			p := j.sort(by, batches, segment, pos, body)
+			if sizes[p] += int64(len(body)); sizes[p] > pastLimit/8 {
+				flush(p)
+			}
+		})
+		if sealed || isLast && end == int64(len(b)) {
+			break
+		}
+		next, ok := nextFrame(b, segment, end)
+		if !j.o.Repair {
+			return damage(segment, end, next)
+		}
+		reason := fmt.Sprintf("%s: no valid record at byte %d", segmentName(segment), end)
+		batches[0].Parked = append(batches[0].Parked, journal.Parked{Offset: offsetOf(segment, end), Reason: reason})
+		if !ok {
+			break
+		}
+		pos = next
+	}
+	for p := range batches {
+		flush(p)
+	}
+	return ctx.Err()
+}
+
+// sort puts a frame's record into its partition's batch, and returns the partition.
+func (j *Journal) sort(by []*tenure, batches []journal.Batch, segment uint64, pos int64, body []byte) int {
+	offset := offsetOf(segment, pos)
+	r, err := journal.DecodeRecord(body)
+	p := r.Partition
+	if err != nil || p >= len(by) {
+		p = bodyPartition(body, len(by))
+		if by[p] == nil || offset <= by[p].after {
+			return p
+		}
+		if errors.Is(err, journal.ErrNewer) {
+			by[p].q.finish(fmt.Errorf("%w: upgrade this router, or take the newer one back into service", err))
+			return p
+		}
+		batches[p].Parked = append(batches[p].Parked, journal.Parked{Offset: offset, Reason: "no record", Bytes: body[:min(len(body), 1024)]})
+		return p
+	}
+	if by[p] != nil && offset > by[p].after {
+		r.Offset = offset
+		batches[p].Records = append(batches[p].Records, r)
+	}
+	return p
+}

@@ -1,0 +1,161 @@
+package file
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/onward-router/onward/router/journal"
+)
+
+// maxGroup is the size of a group at which appenders wait for the writer.
+const maxGroup = 8 << 20
+
+// A group is what one sync makes durable, for all who appended meanwhile.
+type group struct {
+	parts   []part
+	records [][]journal.Record // by partition
+	count   int
+	bytes   int64
+	end     int64 // offset after it
+	done    chan struct{}
+	err     error
+}
+
+// A part is the piece of a group that goes to one segment.
+type part struct {
+	segment uint64
+	pos     int64
+	size    int64 // of the segment's file, at least
+	buf     []byte
+}
+
+func newGroup(end int64) *group { return &group{done: make(chan struct{}), end: end} }
+
+// part returns the piece for a segment at a position.
+func (g *group) part(segment uint64, pos, size int64) *part {
+	if n := len(g.parts); n > 0 && g.parts[n-1].segment == segment {
+		return &g.parts[n-1]
+	}
+	g.parts = append(g.parts, part{segment: segment, pos: pos, size: size})
+	return &g.parts[len(g.parts)-1]
+}
+
+func (g *group) seal(segment uint64, pos int64) {
+	p := g.part(segment, pos, 0)
+	at := len(p.buf)
+	p.buf = append(p.buf, make([]byte, frameHead)...)
+	putHead(p.buf[at:], segment, pos, p.pos, sealLength)
+}
+
+// add appends the record's frame and returns its size.
+func (g *group) add(r *journal.Record, segment uint64, pos, size int64) int64 {
+	p := g.part(segment, pos, size)
+	at := len(p.buf)
+	var head [frameHead]byte
+	p.buf = append(p.buf, head[:]...)
+	p.buf = r.Append(p.buf)
+	frame := p.buf[at:]
+	putHead(frame, segment, pos, p.pos, uint32(len(frame)-frameHead))
+	r.Offset = offsetOf(segment, pos)
+	// The copy that folds read: the buffer is not written again, so it may keep the payload.
+	r.Payload = frame[len(frame)-len(r.Payload):]
+	for len(g.records) <= r.Partition {
+		g.records = append(g.records, nil)
+	}
+	g.records[r.Partition] = append(g.records[r.Partition], *r)
+	g.count++
+	g.bytes += int64(len(frame))
+	g.end = offsetOf(segment, pos+int64(len(frame)))
+	return int64(len(frame))
+}
+
+// write is the writer's loop: it takes the group that was filled meanwhile, writes and syncs it, and hands its records to the folds.
+func (j *Journal) write() {
+	defer close(j.done)
+	looked := j.o.Now()
+	for range j.wake {
+		j.mu.Lock()
+		g, closed := j.current, j.closed
+		if g.count > 0 && j.fault == nil {
+			j.current = newGroup(g.end)
+			j.room.Broadcast()
+		}
+		j.mu.Unlock()
+		if g.count > 0 {
+			g.err = j.commit(g)
+			close(g.done)
+		}
+		if now := j.o.Now(); now.Sub(looked) > time.Second || j.isFull() {
+			looked = now
+			j.look()
+		}
+		if closed {
+			return
+		}
+	}
+}
+
+func (j *Journal) isFull() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.full
+}
+
+func (j *Journal) commit(g *group) error {
+	j.mu.Lock()
+	fault := j.fault
+	j.mu.Unlock()
+	if fault != nil {
+		return fault
+	}
+	begin := time.Now()
+	for i := range g.parts {
+		p := &g.parts[i]
+		if err := j.segments.write(p); err != nil {
+			j.stop(err)
+			return err
+		}
+	}
+	if j.o.Observer.Sync != nil {
+		j.o.Observer.Sync(time.Since(begin), g.count, int(g.bytes))
+	}
+	j.publish(g)
+	return nil
+}
+
+// publish hands a durable group to the folds.
+func (j *Journal) publish(g *group) {
+	var waiting int64
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.durable = g.end
+	for p, records := range g.records {
+		if len(records) > 0 {
+			waiting += j.queues[p].live(records)
+		}
+	}
+	j.backlog += waiting
+}
+
+// readBack books that a fold has read.
+func (j *Journal) readBack(bytes int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	was := j.backlog
+	j.backlog -= bytes
+	if was > j.o.BacklogBytes && j.backlog <= j.o.BacklogBytes {
+		j.room.Broadcast()
+	}
+}
+
+func recordBytes(r *journal.Record) int64 { return int64(len(r.Payload)+len(r.Tenant)) + 96 }
+
+// bodyPartition reads a frame body's partition without the rest, to say whose a record is that does not decode.
+func bodyPartition(body []byte, partitions int) int {
+	if len(body) > 3 {
+		if p, n := binary.Uvarint(body[3:]); n > 0 && p < uint64(partitions) {
+			return int(p)
+		}
+	}
+	return 0
+}
