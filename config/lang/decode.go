@@ -193,6 +193,7 @@ func (d *decoder) text(n *Node, v reflect.Value, path []string) {
 func (d *decoder) expr(n *Node, v reflect.Value, path []string) {
 	e, err := ParseExpr(n.JSON())
 	if err == nil {
+		e.t.pos = n.Pos
 		v.Set(reflect.ValueOf(e))
 		return
 	}
@@ -225,7 +226,7 @@ type field struct {
 	Type     reflect.Type
 }
 
-// Fields returns the document form of a struct type, in order, with those of anonymous structs in their place (a Step's own keys are not among
+// fieldsOf returns the document form of a struct type, in order, with those of anonymous structs in their place (a Step's own keys are not among
 // them). It is what Decode, the schema and the reference read alike.
 func fieldsOf(t reflect.Type) []field {
 	var fields []field

@@ -18,6 +18,7 @@ type Expr struct{ t *template }
 
 type template struct {
 	doc      Value // as written
+	pos      Pos
 	root     part
 	names    []string
 	steps    []string
@@ -373,4 +374,12 @@ func (e *Expr) UnmarshalJSON(b []byte) error {
 	}
 	*e, err = ParseExpr(v)
 	return err
+}
+
+// Pos returns where the template stands; zero when it was not read from a document.
+func (e Expr) Pos() Pos {
+	if e.t == nil {
+		return Pos{}
+	}
+	return e.t.pos
 }

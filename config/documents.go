@@ -1,0 +1,432 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/triggers/filter"
+)
+
+// DocumentVersion is the version of the documents' form.
+const DocumentVersion = 1
+
+// DefaultTenant owns what names no tenant.
+const DefaultTenant = "default"
+
+// A Set is what documents say, checked and ready to run.
+type Set struct {
+	Functions map[string]*Function
+	Sources   map[string]*Source
+	Triggers  map[string]*Trigger
+}
+
+// A Function is something invocable under a name. What the fold reads of it has gone into the definitions; the rest is the outbox's.
+type Function struct {
+	Name        string
+	Sink        plugin.Component
+	Settings    any
+	Concurrency int
+	Contract    string
+	Timeout     time.Duration
+	Retry       *lang.Retry
+	Deadline    time.Duration
+	Pos         lang.Pos
+}
+
+// A Source is a way in.
+type Source struct {
+	Name     string
+	Type     plugin.Component
+	Settings any
+	Pos      lang.Pos
+}
+
+// A Trigger is a rule, with the definition that its runs are pinned to.
+type Trigger struct {
+	Name       string
+	Tenant     string
+	Filters    []filter.Filter
+	Definition *lang.Definition
+	Digest     lang.Digest
+	Pos        lang.Pos
+}
+
+// TriggerNames returns the triggers' names, sorted.
+func (s *Set) TriggerNames() []string { return slices.Sorted(maps.Keys(s.Triggers)) }
+
+// Load reads documents from files and from folders (all *.yaml and *.yml below them), and merges them. Findings are all that is wrong, by place; with
+// any, the set is nil. check, which may be nil, builds a component without running it.
+func Load(paths []string, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {
+	files, findings := expand(paths)
+	l := &loader{registry: r, check: check, set: &Set{
+		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger),
+	}, flows: make(map[string]*lang.Step), triggers: make(map[string]*triggerDoc)}
+	l.findings = findings
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			l.findings = append(l.findings, lang.Finding{Pos: lang.Pos{File: file}, What: err.Error()})
+			continue
+		}
+		l.file(file, text)
+	}
+	return l.finish()
+}
+
+// Parse reads one document from memory.
+func Parse(name string, text []byte, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {
+	l := &loader{registry: r, check: check, set: &Set{
+		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger),
+	}, flows: make(map[string]*lang.Step), triggers: make(map[string]*triggerDoc)}
+	l.file(name, text)
+	return l.finish()
+}
+
+func expand(paths []string) (files []string, findings []lang.Finding) {
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			findings = append(findings, lang.Finding{Pos: lang.Pos{File: path}, What: cleanError(err)})
+			continue
+		}
+		if !info.IsDir() {
+			files = append(files, path)
+			continue
+		}
+		before := len(files)
+		err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+			if ext := filepath.Ext(p); err == nil && !d.IsDir() && (ext == ".yaml" || ext == ".yml") {
+				files = append(files, p)
+			}
+			return err
+		})
+		if err != nil {
+			findings = append(findings, lang.Finding{Pos: lang.Pos{File: path}, What: cleanError(err)})
+		} else if len(files) == before {
+			findings = append(findings, lang.Finding{Pos: lang.Pos{File: path}, What: "no documents in this folder", Cure: "documents end in .yaml or .yml"})
+		}
+	}
+	return files, findings
+}
+
+func cleanError(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}
+
+// A loader gathers the documents; what refers to other parts is looked up once all are there.
+type loader struct {
+	registry *plugin.Registry
+	check    func(plugin.Component, string, any) error
+	set      *Set
+	flows    map[string]*lang.Step
+	triggers map[string]*triggerDoc
+	findings []lang.Finding
+}
+
+type functionDoc struct {
+	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time" default:"64"`
+	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own" default:"30s"`
+	Deadline    plugin.Duration `doc:"deadline" help:"bound on a step that calls it, all told; a step may say its own"`
+	Retry       *lang.Retry     `doc:"retry" help:"when and how often to try again; a step may say its own"`
+	Contract    string          `doc:"contract" help:"how to ask and how to tell failure: http or lambda" default:"http"`
+}
+
+var contracts = []string{"http", "lambda"}
+
+// Check reports what no function can have.
+func (f *functionDoc) Check() []plugin.Problem {
+	var out []plugin.Problem
+	if f.Concurrency < 1 {
+		out = append(out, plugin.Problem{Path: []string{"concurrency"}, What: fmt.Sprintf("a concurrency of %d lets nothing through", f.Concurrency), Cure: "write 1 or more"})
+	}
+	if !slices.Contains(contracts, f.Contract) {
+		out = append(out, plugin.Problem{Path: []string{"contract"}, What: fmt.Sprintf("unknown contract %q", f.Contract), Cure: lang.Nearest(f.Contract, contracts)})
+	}
+	return out
+}
+
+type triggerDoc struct {
+	Tenant    string          `doc:"tenant" help:"who the trigger and its runs belong to" default:"default"`
+	Filters   []filter.Filter `doc:"filters" help:"all of them must let an event through; none lets every event through"`
+	Flow      *lang.Step      `doc:"flow" help:"what to run; without it the event goes straight to the destinations"`
+	OnSuccess lang.Value      `doc:"onSuccess" help:"where the event of the run's success goes: a destination or a list"`
+	OnFailure lang.Value      `doc:"onFailure" help:"where the event of the run's failure goes: a destination or a list"`
+
+	name         string
+	pos          lang.Pos
+	destinations [2][]destination
+}
+
+type destinationDoc struct {
+	Function string    `doc:"function" help:"the function to invoke with the event"`
+	Trigger  string    `doc:"trigger" help:"the trigger to start with the event, whatever its filters"`
+	When     lang.Expr `doc:"when" help:"the destination is left out unless this is true"`
+	Data     lang.Expr `doc:"data" help:"the event's data; default: how the run ended"`
+}
+
+type destination struct {
+	lang.Destination
+	pos lang.Pos
+}
+
+func (l *loader) find(pos lang.Pos, path, cure, format string, a ...any) {
+	l.findings = append(l.findings, lang.Finding{Pos: pos, Path: path, What: fmt.Sprintf(format, a...), Cure: cure})
+}
+
+// prefixed adds findings of a part under its path.
+func (l *loader) prefixed(path string, findings []lang.Finding) bool {
+	for _, f := range findings {
+		if f.Path = strings.TrimSuffix(path+"."+f.Path, "."); f.Path != "" {
+			l.findings = append(l.findings, f)
+		}
+	}
+	return len(findings) == 0
+}
+
+var topKeys = []string{"version", "functions", "flows", "sources", "triggers"}
+
+func (l *loader) file(name string, text []byte) {
+	nodes, findings := parseYAML(name, text)
+	l.findings = append(l.findings, findings...)
+	if len(nodes) == 0 && len(findings) == 0 {
+		l.find(lang.Pos{File: name, Line: 1, Col: 1}, "", "write version: 1, functions: and triggers:", "the document is empty")
+	}
+	for _, n := range nodes {
+		if n.Kind != lang.MapNode {
+			l.find(n.Pos, "", "write version: 1, functions: and triggers:", "a document is a mapping")
+			continue
+		}
+		l.version(n)
+		for i, key := range n.Keys {
+			l.section(key, n.Items[i])
+		}
+	}
+}
+
+func (l *loader) version(n *lang.Node) {
+	v := n.Get("version")
+	if v == nil {
+		l.find(n.Pos, "version", "add version: 1", "version is missing")
+	} else if v.JSON().JSON() != fmt.Sprint(DocumentVersion) {
+		l.find(v.Pos, "version", "write version: 1", "version %s is not known to this router", v.JSON())
+	}
+}
+
+func (l *loader) section(key lang.Key, n *lang.Node) {
+	each := func(enter func(name string, pos lang.Pos, n *lang.Node)) {
+		if n.Kind != lang.MapNode {
+			l.find(n.Pos, key.Name, "write names with what they stand for", "%s is not a mapping", key.Name)
+			return
+		}
+		for i, k := range n.Keys {
+			if !isName(k.Name) {
+				l.find(k.Pos, key.Name, "names have letters, digits, - and _", "%q is not a name", k.Name)
+				continue
+			}
+			enter(k.Name, k.Pos, n.Items[i])
+		}
+	}
+	switch key.Name {
+	case "version":
+	case "functions":
+		each(l.function)
+	case "flows":
+		each(l.flow)
+	case "sources":
+		each(l.source)
+	case "triggers":
+		each(l.trigger)
+	default:
+		l.find(key.Pos, key.Name, lang.Nearest(key.Name, topKeys), "unknown key %q", key.Name)
+	}
+}
+
+func isName(s string) bool {
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 100
+}
+
+// component takes the one key out of n that names a component of a door, decodes its settings, and returns the rest of n.
+func (l *loader) component(door plugin.Door, path string, n *lang.Node, others []string) (c plugin.Component, settings any, rest *lang.Node, ok bool) {
+	rest = &lang.Node{Kind: n.Kind, Pos: n.Pos}
+	var known []string
+	for _, x := range l.registry.List(door) {
+		known = append(known, x.Name)
+	}
+	if n.Kind != lang.MapNode {
+		l.find(n.Pos, path, "write { "+strings.Join(known, " | ")+": ... }", "a mapping is due here")
+		return c, nil, rest, false
+	}
+	var found []string
+	ok = true
+	for i, k := range n.Keys {
+		x, is := l.registry.Get(door, k.Name)
+		switch {
+		case is:
+			found = append(found, k.Name)
+			c = x
+			var good bool
+			settings, good = decodeSettings(n.Items[i], x, l, path+"."+k.Name)
+			ok = ok && good
+		case slices.Contains(others, k.Name):
+			rest.Keys, rest.Items = append(rest.Keys, k), append(rest.Items, n.Items[i])
+		default:
+			l.find(k.Pos, path+"."+k.Name, lang.Nearest(k.Name, append(slices.Clone(known), others...)), "unknown key or %s %q", door, k.Name)
+			ok = false
+		}
+	}
+	if len(found) > 1 {
+		l.find(n.Pos, path, "keep one", "it names more than one %s: %s", door, strings.Join(found, ", "))
+		return c, settings, rest, false
+	}
+	return c, settings, rest, ok
+}
+
+func (l *loader) build(c plugin.Component, path, name string, settings any, pos lang.Pos) {
+	if l.check == nil {
+		return
+	}
+	if err := l.check(c, name, settings); err != nil {
+		l.find(pos, path, "", "%v", err)
+	}
+}
+
+func (l *loader) function(name string, pos lang.Pos, n *lang.Node) {
+	path := "functions." + name
+	if had := l.set.Functions[name]; had != nil {
+		l.find(pos, path, "rename one", "two functions are named %q; the other stands at %s:%d", name, had.Pos.File, had.Pos.Line)
+		return
+	}
+	f := &Function{Name: name, Pos: pos}
+	l.set.Functions[name] = f // Also when it is wrong: what refers to it is not to be reported on top.
+	var doc functionDoc
+	c, settings, rest, ok := l.component(plugin.Sink, path, n, []string{"concurrency", "timeout", "deadline", "retry", "contract"})
+	ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
+	if c.Name == "" && ok {
+		l.find(pos, path, "add http: { url: ... } or another sink", "function %q says not where it is", name)
+		return
+	}
+	f.Sink, f.Settings, f.Concurrency, f.Contract = c, settings, doc.Concurrency, doc.Contract
+	f.Timeout, f.Retry, f.Deadline = doc.Timeout.D(), doc.Retry, doc.Deadline.D()
+	if ok {
+		l.build(c, path, name, settings, pos)
+	}
+}
+
+func (l *loader) flow(name string, pos lang.Pos, n *lang.Node) {
+	path := "flows." + name
+	if had := l.flows[name]; had != nil {
+		l.find(pos, path, "rename one", "two flows are named %q; the other stands at %s:%d", name, had.Pos.File, had.Pos.Line)
+		return
+	}
+	step := new(lang.Step)
+	l.prefixed(path, lang.Decode(n, step, l.registry))
+	l.flows[name] = step
+}
+
+func (l *loader) source(name string, pos lang.Pos, n *lang.Node) {
+	path := "sources." + name
+	if had := l.set.Sources[name]; had != nil {
+		l.find(pos, path, "rename one", "two sources are named %q; the other stands at %s:%d", name, had.Pos.File, had.Pos.Line)
+		return
+	}
+	c, settings, _, ok := l.component(plugin.Source, path, n, nil)
+	l.set.Sources[name] = &Source{Name: name, Type: c, Settings: settings, Pos: pos}
+	if ok && c.Name == "" {
+		l.find(pos, path, "add webhook: { path: /events } or another source", "source %q says not what it is", name)
+	} else if ok {
+		l.build(c, path, name, settings, pos)
+	}
+}
+
+func (l *loader) trigger(name string, pos lang.Pos, n *lang.Node) {
+	path := "triggers." + name
+	if had := l.triggers[name]; had != nil {
+		l.find(pos, path, "rename one", "two triggers are named %q; the other stands at %s:%d", name, had.pos.File, had.pos.Line)
+		return
+	}
+	t := &triggerDoc{name: name, pos: pos}
+	l.triggers[name] = t
+	l.prefixed(path, lang.Decode(n, t, l.registry))
+	t.name, t.pos = name, pos
+	if n.Kind != lang.MapNode {
+		return
+	}
+	t.destinations[0] = l.destinations(t, "onSuccess", n.Get("onSuccess"))
+	t.destinations[1] = l.destinations(t, "onFailure", n.Get("onFailure"))
+}
+
+// destinations decodes one or a list; an inline sink becomes an anonymous function.
+func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destination {
+	if n == nil {
+		return nil
+	}
+	items := []*lang.Node{n}
+	if n.Kind == lang.ListNode {
+		items = n.Items
+	}
+	var out []destination
+	for i, item := range items {
+		name := fmt.Sprintf("%s.%s[%d]", t.name, word, i)
+		path := "triggers." + name
+		var doc destinationDoc
+		c, settings, rest, ok := l.component(plugin.Sink, path, item, []string{"function", "trigger", "when", "data"})
+		if item.Kind != lang.MapNode {
+			continue
+		}
+		ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
+		d := destination{lang.Destination{Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data}, item.Pos}
+		targets := 0
+		for _, said := range []bool{c.Name != "", doc.Function != "", doc.Trigger != ""} {
+			if said {
+				targets++
+			}
+		}
+		if targets != 1 && ok {
+			l.find(item.Pos, path, "write a sink, function: NAME or trigger: NAME", "a destination names one target, and this one %d", targets)
+			continue
+		}
+		if c.Name != "" {
+			d.Function = name
+			l.set.Functions[name] = &Function{Name: name, Sink: c, Settings: settings, Concurrency: 64, Contract: "http", Timeout: 30 * time.Second, Pos: item.Pos}
+			if ok {
+				l.build(c, path, name, settings, item.Pos)
+			}
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// finish checks what refers to other parts, and compiles.
+func (l *loader) finish() (*Set, []lang.Finding) {
+	for _, name := range slices.Sorted(maps.Keys(l.triggers)) {
+		l.compile(l.triggers[name])
+	}
+	slices.SortStableFunc(l.findings, func(a, b lang.Finding) int {
+		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col))
+	})
+	l.findings = slices.CompactFunc(l.findings, func(a, b lang.Finding) bool { return a == b })
+	if len(l.findings) > 0 {
+		return nil, l.findings
+	}
+	return l.set, nil
+}

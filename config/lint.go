@@ -1,0 +1,314 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers"
+)
+
+// compile checks a trigger and makes its definition.
+func (l *loader) compile(t *triggerDoc) {
+	def := &lang.Definition{Version: DocumentVersion, Tenant: t.Tenant, Trigger: t.name, Flow: t.Flow}
+	c := &checker{l: l, trigger: t.name, def: def, names: make(map[string]lang.Pos)}
+	if t.Flow != nil {
+		c.collect(t.Flow)
+		c.step(t.Flow, scope{vars: []string{"event", "data", "run", "input", "steps"}}, "triggers."+t.name+".flow")
+	}
+	for i, word := range []string{"onSuccess", "onFailure"} {
+		for k := range t.destinations[i] {
+			c.destination(&t.destinations[i][k], word, k)
+		}
+	}
+	for _, d := range t.destinations[0] {
+		def.OnSuccess = append(def.OnSuccess, d.Destination)
+	}
+	for _, d := range t.destinations[1] {
+		def.OnFailure = append(def.OnFailure, d.Destination)
+	}
+	if t.Flow == nil && len(def.OnSuccess) == 0 {
+		l.find(t.pos, "triggers."+t.name, "add flow: or onSuccess:", "a trigger without a flow and without a destination does nothing")
+	}
+	if len(l.findings) == 0 {
+		l.set.Triggers[t.name] = &Trigger{Name: t.name, Tenant: t.Tenant, Filters: t.Filters, Definition: def, Digest: def.Digest(), Pos: t.pos}
+	}
+}
+
+// A checker goes through one trigger's steps.
+type checker struct {
+	l       *loader
+	trigger string
+	def     *lang.Definition
+	names   map[string]lang.Pos // of all its steps
+	inside  []string            // the flows that it is inside of
+	done    map[*lang.Step]bool // flows that were gone through
+}
+
+// A scope is what the expressions at a place see.
+type scope struct {
+	vars  []string // names that stand for values
+	own   []string // those of them that the document itself declared (as:)
+	steps []string // X of steps.X
+}
+
+func (c *checker) find(pos lang.Pos, path, cure, format string, a ...any) {
+	c.l.find(pos, path, cure, format, a...)
+}
+
+// collect notes the steps' names: they are unique within a trigger.
+func (c *checker) collect(s *lang.Step) {
+	if s.Name != "" {
+		if first, double := c.names[s.Name]; double {
+			c.find(s.Pos, "", "rename one", "two steps are named %q; the other stands on line %d", s.Name, first.Line)
+		}
+		if !isName(s.Name) {
+			c.find(s.Pos, "", "names have letters, digits, - and _", "%q is not a name", s.Name)
+		}
+		c.names[s.Name] = s.Pos
+	}
+	for _, child := range lang.Children(s.Policy) {
+		c.collect(child)
+	}
+	for i := range s.Catch {
+		c.collect(&s.Catch[i].Do)
+	}
+}
+
+// step checks a step in the scope it stands in, and completes it for the definition.
+func (c *checker) step(s *lang.Step, sc scope, path string) {
+	if s.Name != "" {
+		path += "(" + s.Name + ")"
+	}
+	if v, constant := s.When.Const(); constant && v.JSON() != "true" {
+		c.find(s.When.Pos(), path+".when", "write a condition in ${ }, or leave the step out", "unreachable step: its condition is never true")
+	}
+	c.expr(s.When, sc, path+".when")
+	c.expr(s.Input, sc, path+".input")
+	output := sc
+	output.vars = append(slices.Clone(sc.vars), "output")
+	c.expr(s.Output, output, path+".output")
+	switch s.Use {
+	case lang.UseFunction:
+		c.function(s, path)
+	case lang.UseFlow:
+		c.flow(s, path)
+	case "":
+	default:
+		c.policy(s, sc, path)
+	}
+	for i := range s.Catch {
+		handler := &s.Catch[i]
+		at := fmt.Sprintf("%s.catch.%d", path, i)
+		if i > 0 && len(s.Catch[i-1].Errors) == 0 {
+			c.find(handler.Do.Pos, at, "put the catch without errors last", "unreachable step: the catch before it takes every error")
+		}
+		inner := sc
+		inner.vars = append(slices.Clone(sc.vars), "error")
+		c.step(&handler.Do, inner, at)
+	}
+}
+
+func (c *checker) function(s *lang.Step, path string) {
+	f := c.l.set.Functions[s.Target]
+	if f == nil {
+		var known []string
+		for name := range c.l.set.Functions {
+			if !strings.Contains(name, "[") {
+				known = append(known, name)
+			}
+		}
+		slices.Sort(known)
+		c.find(s.Pos, path, lang.Nearest(s.Target, known), "unknown function %q", s.Target)
+		return
+	}
+	c.uses(f)
+	if s.Timeout == 0 {
+		s.Timeout = plugin.Duration(f.Timeout)
+	}
+	if s.Deadline == 0 {
+		s.Deadline = plugin.Duration(f.Deadline)
+	}
+	if s.Retry == nil {
+		s.Retry = f.Retry
+	}
+}
+
+func (c *checker) uses(f *Function) {
+	if c.def.Functions == nil {
+		c.def.Functions = make(map[string]lang.Function)
+	}
+	c.def.Functions[f.Name] = lang.Function{Contract: f.Contract}
+}
+
+// flow resolves a step that names a flow. The flow's body has a scope of its own: the event, its data, the run and the step's input.
+func (c *checker) flow(s *lang.Step, path string) {
+	body := c.l.flows[s.Target]
+	if body == nil {
+		c.find(s.Pos, path, lang.Nearest(s.Target, slices.Sorted(maps.Keys(c.l.flows))), "unknown flow %q", s.Target)
+		return
+	}
+	if slices.Contains(c.inside, s.Target) {
+		c.find(s.Pos, path, "a flow cannot contain itself; use a destination with trigger: instead", "the flows contain one another in a circle: %s", strings.Join(append(c.inside, s.Target), " > "))
+		return
+	}
+	s.Body = body
+	inner := *c
+	inner.inside = append(slices.Clone(c.inside), s.Target)
+	inner.names = make(map[string]lang.Pos)
+	inner.collect(body)
+	inner.step(body, scope{vars: []string{"event", "data", "run", "input", "steps"}}, "flows."+s.Target)
+	c.def = inner.def
+}
+
+func (c *checker) policy(s *lang.Step, sc scope, path string) {
+	comp, ok := c.l.registry.Get(plugin.Policy, s.Use)
+	if !ok || s.Policy == nil {
+		return
+	}
+	if c.def.Policies == nil {
+		c.def.Policies = make(map[string]int)
+	}
+	c.def.Policies[s.Use] = comp.Version
+	path += "." + s.Use
+	expressions(reflect.ValueOf(s.Policy), func(e lang.Expr) { c.expr(e, sc, path) })
+	children := lang.Children(s.Policy)
+	declarer, _ := s.Policy.(schedulers.Declarer)
+	for slot, child := range children {
+		inner := scope{vars: slices.Clone(sc.vars), own: slices.Clone(sc.own), steps: slices.Clone(sc.steps)}
+		if declarer != nil {
+			d := declarer.Declare(slot)
+			c.declare(&inner, d.Names, s, path)
+			for _, sibling := range d.Siblings {
+				if name := children[sibling].Name; name != "" {
+					inner.steps = append(inner.steps, name)
+				}
+			}
+		}
+		c.step(child, inner, fmt.Sprintf("%s.%d", path, slot))
+	}
+}
+
+// declare adds the names that a policy gives its children. A name that a document chose may stand for one thing only.
+func (c *checker) declare(sc *scope, names []string, s *lang.Step, path string) {
+	builtin := []string{"item", "index", "previous"}
+	for _, name := range names {
+		if slices.Contains(builtin, name) {
+			sc.vars = append(sc.vars, name)
+			continue
+		}
+		switch {
+		case !isIdent(name):
+			c.find(s.Pos, path, "names in expressions have letters, digits and _", "%q cannot be named in an expression", name)
+		case slices.Contains(lang.Reserved, name):
+			c.find(s.Pos, path, "choose another name", "the name %q shadows one of the language", name)
+		case slices.Contains(sc.own, name):
+			c.find(s.Pos, path, "choose another name", "the name %q shadows that of an enclosing step", name)
+		}
+		sc.vars, sc.own = append(sc.vars, name), append(sc.own, name)
+	}
+}
+
+func isIdent(s string) bool {
+	for i, r := range s {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_' || i > 0 && r >= '0' && r <= '9') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// expr checks that every name of an expression is known where it stands.
+func (c *checker) expr(e lang.Expr, sc scope, path string) {
+	for _, name := range e.Names() {
+		if slices.Contains(sc.vars, name) {
+			continue
+		}
+		cure := lang.Nearest(name, slices.Compact(slices.Sorted(slices.Values(sc.vars))))
+		switch name {
+		case "output":
+			cure = "output is known in output: only; a step's output is steps.NAME"
+		case "error":
+			cure = "error is known in a catch only"
+		case "item", "index":
+			cure = name + " is known in the do: of a map only"
+		case "previous":
+			cure = "previous is known in a sequence only"
+		}
+		c.find(e.Pos(), path, cure, "unknown name %q", name)
+	}
+	steps, _ := e.Steps()
+	for _, name := range steps {
+		if slices.Contains(sc.steps, name) {
+			continue
+		}
+		if _, exists := c.names[name]; exists {
+			c.find(e.Pos(), path, "a step sees those before it in a sequence, its needs in a dag, and those around it", "step %q is not visible here", name)
+		} else {
+			c.find(e.Pos(), path, lang.Nearest(name, sc.steps), "unknown step %q", name)
+		}
+	}
+}
+
+var typeExpr, typeStep, typeSteps = reflect.TypeFor[lang.Expr](), reflect.TypeFor[lang.Step](), reflect.TypeFor[lang.Steps]()
+
+// expressions gives the expressions of a policy's settings, without those of its steps.
+func expressions(v reflect.Value, each func(lang.Expr)) {
+	switch {
+	case v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface:
+		if !v.IsNil() {
+			expressions(v.Elem(), each)
+		}
+	case v.Type() == typeExpr:
+		each(v.Interface().(lang.Expr))
+	case v.Type() == typeStep || v.Type() == typeSteps:
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			expressions(v.Index(i), each)
+		}
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				expressions(v.Field(i), each)
+			}
+		}
+	}
+}
+
+// destination checks one destination, and that it can fire at all: silence is what people complain about most.
+func (c *checker) destination(d *destination, word string, i int) {
+	path := fmt.Sprintf("triggers.%s.%s[%d]", c.trigger, word, i)
+	sc := scope{vars: []string{"event", "data", "run", "input", "output", "error"}}
+	if word == "onSuccess" {
+		sc.vars = sc.vars[:5]
+	}
+	c.expr(d.When, sc, path+".when")
+	c.expr(d.Data, sc, path+".data")
+	if v, constant := d.When.Const(); constant && v.JSON() != "true" {
+		c.find(d.pos, path, "write a condition in ${ }, or leave the destination out", "a destination that can never fire: its condition is never true")
+	}
+	if word == "onFailure" && c.def.Flow == nil {
+		c.find(d.pos, path, "use onSuccess, or add a flow", "a destination that can never fire: a trigger without a flow cannot fail")
+	}
+	if d.Function != "" {
+		f := c.l.set.Functions[d.Function]
+		if f == nil {
+			c.function(&lang.Step{Target: d.Function, Pos: d.pos}, path)
+			return
+		}
+		c.uses(f)
+	}
+	if d.Trigger != "" && c.l.triggers[d.Trigger] == nil {
+		c.find(d.pos, path, lang.Nearest(d.Trigger, slices.Sorted(maps.Keys(c.l.triggers))), "unknown trigger %q", d.Trigger)
+	}
+}
+
+func decodeSettings(n *lang.Node, c plugin.Component, l *loader, path string) (any, bool) {
+	settings := reflect.New(c.Settings)
+	ok := l.prefixed(path, lang.Decode(n, settings.Interface(), l.registry))
+	return settings.Interface(), ok
+}

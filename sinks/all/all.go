@@ -1,0 +1,18 @@
+// Package all registers the sinks that come with the router: one line each.
+package all
+
+import (
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/sinks/exec"
+	"github.com/onward-router/onward/sinks/http"
+	"github.com/onward-router/onward/sinks/log"
+	"github.com/onward-router/onward/sinks/trigger"
+)
+
+// Register enters them all.
+func Register(r *plugin.Registry) {
+	exec.Register(r)
+	http.Register(r)
+	log.Register(r)
+	trigger.Register(r)
+}

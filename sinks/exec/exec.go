@@ -1,0 +1,163 @@
+// Package exec is the sink that runs a program: the input on its standard input, the result from its standard output.
+package exec
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/sinks"
+)
+
+// Settings are the sink's part of a document.
+type Settings struct {
+	Command []string                 `doc:"command,value,list,required" help:"the program and its arguments"`
+	Dir     string                   `doc:"dir" help:"the folder to run it in"`
+	Env     map[string]string        `doc:"env" help:"further environment variables"`
+	Secrets map[string]plugin.Secret `doc:"secrets" help:"environment variables whose values are secrets"`
+	Grace   plugin.Duration          `doc:"grace" help:"time between SIGTERM and SIGKILL when its time is over" default:"2s"`
+}
+
+// Check reports an empty command.
+func (s *Settings) Check() []plugin.Problem {
+	if len(s.Command) == 0 || s.Command[0] == "" {
+		return []plugin.Problem{{Path: []string{"command"}, What: "no program is named", Cure: "write command: [python3, count.py]"}}
+	}
+	return nil
+}
+
+// The limits of what a program may print.
+const (
+	MaxOutput  = 16 << 20
+	stderrTail = 4 << 10
+)
+
+type sink struct{ s *Settings }
+
+// New makes the sink.
+func New(_ string, s *Settings, _ sinks.Host) (sinks.Sink, error) { return &sink{s}, nil }
+
+func (k *sink) Close() error { return nil }
+
+func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
+	for _, d := range deliveries {
+		go func() { d.Done(k.run(d)) }()
+	}
+}
+
+func (k *sink) run(d *sinks.Delivery) sinks.Result {
+	env, err := k.env(d)
+	if err != nil {
+		return sinks.Fail(&sinks.Error{Type: "bad_request", Message: err.Error(), Class: "platform"})
+	}
+	var stdout, stderr tail
+	stdout.limit, stderr.limit, stderr.keepEnd = MaxOutput, stderrTail, true
+	cmd := exec.CommandContext(d.Context, k.s.Command[0], k.s.Command[1:]...)
+	cmd.Dir, cmd.Env = k.s.Dir, env
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(d.Event.Data()), &stdout, &stderr
+	ownGroup(cmd)
+	cmd.WaitDelay = k.s.Grace.D()
+	err = cmd.Run()
+	if cmd.Process != nil {
+		endGroup(cmd.Process.Pid)
+	}
+	return k.result(d, err, &stdout, &stderr)
+}
+
+func (k *sink) result(d *sinks.Delivery, err error, stdout, stderr *tail) sinks.Result {
+	var exit *exec.ExitError
+	switch {
+	case d.Context.Err() != nil:
+		return sinks.Fail(&sinks.Error{Type: "timeout", Message: "the program was ended: its time was over" + stderr.suffix(), Class: "timeout"})
+	case errors.As(err, &exit):
+		data, _ := json.Marshal(map[string]any{"exitCode": exit.ExitCode(), "stderr": stderr.String()}) // Texts and numbers marshal.
+		return sinks.CompleteError(&sinks.Error{
+			Type: fmt.Sprintf("exit_%d", exit.ExitCode()), Message: fmt.Sprintf("%s: %s%s", k.s.Command[0], exit.ProcessState, stderr.suffix()), Class: "function", Data: data,
+		})
+	case err != nil:
+		return sinks.Fail(&sinks.Error{Type: "not_started", Message: err.Error(), Class: "platform"})
+	case stdout.cut:
+		return sinks.CompleteError(&sinks.Error{Type: "too_large", Message: fmt.Sprintf("the program printed more than %d bytes", MaxOutput), Class: "function"})
+	case !d.Invoke:
+		return sinks.Accept()
+	}
+	out := bytes.TrimSpace(stdout.b)
+	if len(out) == 0 {
+		return sinks.Complete([]byte("null"))
+	}
+	if json.Valid(out) {
+		return sinks.Complete(out)
+	}
+	text, _ := json.Marshal(string(stdout.b)) // A string always marshals.
+	return sinks.Complete(text)
+}
+
+// env is the router's own environment without its secrets, the document's, and the event's attributes as CE_NAME.
+func (k *sink) env(d *sinks.Delivery) ([]string, error) {
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ONWARD_") })
+	for name, v := range k.s.Env {
+		env = append(env, name+"="+v)
+	}
+	for name, secret := range k.s.Secrets {
+		v, err := secret.Read()
+		if err != nil {
+			return nil, fmt.Errorf("secret %s: %w", name, err)
+		}
+		env = append(env, name+"="+v)
+	}
+	e := d.Event
+	env = append(env, "CE_SPECVERSION="+e.SpecVersion(), "CE_ID="+e.ID(), "CE_SOURCE="+e.Source(), "CE_TYPE="+e.Type(), "CE_SUBJECT="+e.Subject())
+	if !e.Time().IsZero() {
+		env = append(env, "CE_TIME="+e.Time().Format(time.RFC3339Nano))
+	}
+	for name, v := range e.Extensions() {
+		if text, err := types.Format(v); err == nil {
+			env = append(env, "CE_"+strings.ToUpper(name)+"="+text)
+		}
+	}
+	return env, nil
+}
+
+// A tail keeps the begin or the end of what is written to it.
+type tail struct {
+	b       []byte
+	limit   int
+	keepEnd bool
+	cut     bool
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.b = append(t.b, p...)
+	if over := len(t.b) - t.limit; over > 0 {
+		t.cut = true
+		if t.keepEnd {
+			t.b = append(t.b[:0], t.b[over:]...)
+		} else {
+			t.b = t.b[:t.limit]
+		}
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string { return strings.ToValidUTF8(string(t.b), "?") }
+
+func (t *tail) suffix() string {
+	if text := strings.TrimSpace(t.String()); text != "" {
+		return ": " + text
+	}
+	return ""
+}
+
+// Register enters the sink.
+func Register(r *plugin.Registry) {
+	sinks.Register(r, "exec", 1, "Runs a program: input on standard input, result from standard output.", New)
+}

@@ -1,0 +1,46 @@
+// Package trigger is the sink that starts runs of a trigger of the same router.
+package trigger
+
+import (
+	"context"
+
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/sinks"
+)
+
+// Settings are the sink's part of a document.
+type Settings struct {
+	Name string `doc:"name,value,required" help:"the trigger to start"`
+}
+
+type sink struct {
+	s *Settings
+	h sinks.Host
+}
+
+// New makes the sink.
+func New(_ string, s *Settings, h sinks.Host) (sinks.Sink, error) { return &sink{s, h}, nil }
+
+func (k *sink) Close() error { return nil }
+
+// Deliver starts a run for each delivery. The run's id follows from the event's source and id, so that a repeated delivery starts nothing new.
+func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
+	for _, d := range deliveries {
+		go func() {
+			if err := k.h.Start(d.Context, k.s.Name, d.Event); err != nil {
+				d.Done(sinks.Again(0, &sinks.Error{Type: "not_started", Message: err.Error(), Class: "platform"}))
+				return
+			}
+			if d.Invoke {
+				d.Done(sinks.Complete([]byte("null")))
+				return
+			}
+			d.Done(sinks.Accept())
+		}()
+	}
+}
+
+// Register enters the sink.
+func Register(r *plugin.Registry) {
+	sinks.Register(r, "trigger", 1, "Starts a trigger of this router with the event.", New)
+}

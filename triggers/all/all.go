@@ -1,0 +1,10 @@
+// Package all registers the sources that come with the router: one line each.
+package all
+
+import (
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/triggers/webhook"
+)
+
+// Register enters them all.
+func Register(r *plugin.Registry) { webhook.Register(r) }

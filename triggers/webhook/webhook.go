@@ -1,0 +1,361 @@
+// Package webhook is the source that takes CloudEvents by HTTP, in the binary, structured and batched modes of the HTTP binding 1.0.
+//
+// It answers 202 only when the events are durable: what it acknowledged is not lost.
+package webhook
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/binding"
+	"github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/triggers"
+)
+
+// Settings are the source's part of a document.
+type Settings struct {
+	Path     string `doc:"path" help:"the path on the router's listener" default:"/events"`
+	Auth     *Auth  `doc:"auth" help:"who may send"`
+	MaxEvent int    `doc:"maxEvent" help:"bytes of one event at most" default:"1048576"`
+	MaxBatch int    `doc:"maxBatch" help:"bytes of one batch at most" default:"16777216"`
+}
+
+// Auth says how callers prove who they are.
+type Auth struct {
+	Bearer plugin.Secret `doc:"bearer,required" help:"the token that callers send: {env: NAME} or {file: PATH}"`
+}
+
+// Check reports a path that cannot be served.
+func (s *Settings) Check() []plugin.Problem {
+	if !strings.HasPrefix(s.Path, "/") || strings.HasPrefix(s.Path, "/v1/") || strings.ContainsAny(s.Path, "{} ?#") {
+		return []plugin.Problem{{Path: []string{"path"}, What: fmt.Sprintf("%q cannot be served", s.Path), Cure: "write a path such as /events, and not below /v1/"}}
+	}
+	return nil
+}
+
+// A Webhook is the source.
+type Webhook struct {
+	s        *Settings
+	mu       sync.Mutex
+	draining bool
+	busy     sync.WaitGroup
+}
+
+// New makes the source.
+func New(_ string, s *Settings) (triggers.Source, error) { return &Webhook{s: s}, nil }
+
+var _ triggers.HTTPSource = (*Webhook)(nil)
+
+// Authenticates reports whether callers must send a token.
+func (w *Webhook) Authenticates() bool { return w.s.Auth != nil }
+
+// Run waits for its context, then lets the requests under way end.
+func (w *Webhook) Run(ctx context.Context, _ triggers.Admit) error {
+	<-ctx.Done()
+	w.mu.Lock()
+	w.draining = true
+	w.mu.Unlock()
+	w.busy.Wait()
+	return nil
+}
+
+// Handler returns the path and what serves it.
+func (w *Webhook) Handler(admit triggers.Admit) (string, http.Handler) {
+	return w.s.Path, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		if w.draining {
+			w.mu.Unlock()
+			refuse(rw, http.StatusServiceUnavailable, "the router is shutting down", "send it again", 1)
+			return
+		}
+		w.busy.Add(1)
+		w.mu.Unlock()
+		defer w.busy.Done()
+		w.serve(rw, r, admit)
+	})
+}
+
+type refusal struct {
+	Error string `json:"error"`
+	Cure  string `json:"cure,omitempty"`
+}
+
+func refuse(rw http.ResponseWriter, code int, what, cure string, retryAfter int) {
+	if retryAfter > 0 {
+		rw.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	answer(rw, code, refusal{what, cure})
+}
+
+func answer(rw http.ResponseWriter, code int, v any) {
+	rw.Header().Set("Content-Type", "application/json")
+	rw.WriteHeader(code)
+	_ = json.NewEncoder(rw).Encode(v) // The client has gone: nobody is left to be told.
+}
+
+func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.Admit) {
+	switch r.Method {
+	case http.MethodPost:
+	case http.MethodOptions:
+		w.handshake(rw, r)
+		return
+	default:
+		rw.Header().Set("Allow", "POST, OPTIONS")
+		refuse(rw, http.StatusMethodNotAllowed, r.Method+" is not how events are sent", "POST them", 0)
+		return
+	}
+	if !w.allowed(rw, r) {
+		return
+	}
+	wait, err := preferredWait(r.Header)
+	if err != nil {
+		refuse(rw, http.StatusBadRequest, err.Error(), "write Prefer: wait=10", 0)
+		return
+	}
+	events, code, err := w.read(rw, r)
+	if err != nil {
+		refuse(rw, code, err.Error(), "", 0)
+		return
+	}
+	receipts, err := admit(r.Context(), events)
+	if err != nil {
+		code, after := status(err)
+		refuse(rw, code, err.Error(), "send it again", after)
+		return
+	}
+	if wait > 0 && len(receipts) == 1 && receipts[0].Err == nil && len(receipts[0].Runs) == 1 && receipts[0].Runs[0].Wait != nil {
+		if w.answerResult(rw, r, wait, receipts[0].Runs[0]) {
+			return
+		}
+	}
+	w.acknowledge(rw, events, receipts)
+}
+
+// handshake answers the validation request of CloudEvents web hooks 1.0, section 4: any origin may send, those who prove who they are.
+func (w *Webhook) handshake(rw http.ResponseWriter, r *http.Request) {
+	rw.Header().Set("Allow", "POST, OPTIONS")
+	if origin := r.Header.Get("WebHook-Request-Origin"); origin != "" {
+		rw.Header().Set("WebHook-Allowed-Origin", origin)
+		rw.Header().Set("WebHook-Allowed-Rate", "*")
+	}
+	rw.WriteHeader(http.StatusNoContent)
+}
+
+func (w *Webhook) allowed(rw http.ResponseWriter, r *http.Request) bool {
+	if w.s.Auth == nil {
+		return true
+	}
+	want, err := w.s.Auth.Bearer.Read()
+	if err != nil {
+		refuse(rw, http.StatusServiceUnavailable, "the router cannot read its own token: "+err.Error(), "", 5)
+		return false
+	}
+	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
+	if !ok || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
+		rw.Header().Set("WWW-Authenticate", `Bearer realm="onward"`)
+		refuse(rw, http.StatusUnauthorized, "no valid token", "send Authorization: Bearer TOKEN", 0)
+		return false
+	}
+	return true
+}
+
+// maxWait bounds Prefer: wait.
+const maxWait = 300 * time.Second
+
+// preferredWait reads the seconds of Prefer: wait=N (RFC 7240, section 4.3).
+func preferredWait(h http.Header) (time.Duration, error) {
+	for _, line := range h.Values("Prefer") {
+		for _, part := range strings.FieldsFunc(line, func(c rune) bool { return c == ',' || c == ';' }) {
+			text, ok := strings.CutPrefix(strings.TrimSpace(part), "wait=")
+			if !ok {
+				continue
+			}
+			seconds, err := strconv.Atoi(strings.Trim(text, `"`))
+			if err != nil || seconds < 0 {
+				return 0, fmt.Errorf("Prefer: wait=%s is not a number of seconds", text)
+			}
+			return min(time.Duration(min(seconds, 1<<20))*time.Second, maxWait), nil
+		}
+	}
+	return 0, nil
+}
+
+// read takes the events out of a request.
+func (w *Webhook) read(rw http.ResponseWriter, r *http.Request) ([]event.Event, int, error) {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil && r.Header.Get("Content-Type") != "" {
+		return nil, http.StatusUnsupportedMediaType, fmt.Errorf("Content-Type %q does not parse", r.Header.Get("Content-Type"))
+	}
+	batch := media == event.ApplicationCloudEventsBatchJSON
+	structured := strings.HasPrefix(media, event.ApplicationCloudEventsJSON)
+	if strings.HasPrefix(media, "application/cloudevents") && !batch && !structured {
+		return nil, http.StatusUnsupportedMediaType, fmt.Errorf("%s is not supported; send %s or %s", media, event.ApplicationCloudEventsJSON, event.ApplicationCloudEventsBatchJSON)
+	}
+	if !batch && !structured && r.Header.Get("Ce-Specversion") == "" {
+		if r.Header.Get("Ce-Id")+r.Header.Get("Ce-Type")+r.Header.Get("Ce-Source") != "" {
+			return nil, http.StatusBadRequest, errors.New("ce-specversion is missing; send ce-specversion: 1.0")
+		}
+		return nil, http.StatusUnsupportedMediaType, errors.New("no CloudEvent: send ce-specversion, ce-id, ce-source and ce-type headers, or Content-Type: " + event.ApplicationCloudEventsJSON)
+	}
+	limit := w.s.MaxEvent
+	if batch {
+		limit = w.s.MaxBatch
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, int64(limit)))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes; pass large data by reference (dataref)", limit)
+		}
+		return nil, http.StatusBadRequest, fmt.Errorf("the body ended early: %w", err)
+	}
+	if batch {
+		return w.batch(body)
+	}
+	r.Body = io.NopCloser(strings.NewReader(string(body)))
+	e, err := cehttp.NewEventFromHTTPRequest(r)
+	if err != nil {
+		if errors.Is(err, binding.ErrUnknownEncoding) {
+			return nil, http.StatusUnsupportedMediaType, errors.New("no CloudEvent in a mode that is known")
+		}
+		return nil, http.StatusBadRequest, err
+	}
+	if err := validate(e); err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	return []event.Event{*e}, 0, nil
+}
+
+// batch reads each event of a JSON batch; the first that is none is named by its place.
+func (w *Webhook) batch(body []byte) ([]event.Event, int, error) {
+	var raw []json.RawMessage
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return nil, http.StatusBadRequest, fmt.Errorf("the batch is not a JSON list: %w", err)
+	}
+	events := make([]event.Event, len(raw))
+	for i := range raw {
+		if len(raw[i]) > w.s.MaxEvent {
+			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("event %d has more than %d bytes", i, w.s.MaxEvent)
+		}
+		if err := events[i].UnmarshalJSON(raw[i]); err != nil {
+			return nil, http.StatusBadRequest, fmt.Errorf("event %d: %w", i, err)
+		}
+		if err := validate(&events[i]); err != nil {
+			return nil, http.StatusBadRequest, fmt.Errorf("event %d: %w", i, err)
+		}
+	}
+	return events, 0, nil
+}
+
+// validate reports the first field that is wrong.
+func validate(e *event.Event) error {
+	switch {
+	case e.SpecVersion() != event.CloudEventsVersionV1:
+		return fmt.Errorf("specversion %q is not supported; send 1.0", e.SpecVersion())
+	case e.ID() == "":
+		return errors.New("id is missing")
+	case e.Source() == "":
+		return errors.New("source is missing")
+	case e.Type() == "":
+		return errors.New("type is missing")
+	}
+	if err := e.Validate(); err != nil {
+		return err
+	}
+	if content := e.DataMediaType(); len(e.Data()) > 0 && (content == "" || strings.HasSuffix(content, "json")) && !json.Valid(e.Data()) {
+		return errors.New("data is not JSON, and datacontenttype says that it is")
+	}
+	return nil
+}
+
+// status maps the errors of admission to a code and a pause in seconds.
+func status(err error) (code, retryAfter int) {
+	switch {
+	case errors.Is(err, triggers.ErrInvalid):
+		return http.StatusBadRequest, 0
+	case errors.Is(err, triggers.ErrTooLarge):
+		return http.StatusRequestEntityTooLarge, 0
+	case errors.Is(err, triggers.ErrBusy):
+		return http.StatusTooManyRequests, 1
+	case errors.Is(err, triggers.ErrFull):
+		return http.StatusInsufficientStorage, 30
+	}
+	return http.StatusServiceUnavailable, 1
+}
+
+// answerResult waits for the run's end and answers with its event, in binary mode: the client sees by Ce-Type how it went. False: the time was over.
+func (w *Webhook) answerResult(rw http.ResponseWriter, r *http.Request, wait time.Duration, run triggers.Run) bool {
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	e, err := run.Wait(ctx)
+	if err != nil {
+		return false
+	}
+	rw.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
+	rw.Header().Set("Location", "/v1/runs/"+run.ID)
+	if err := cehttp.WriteResponseWriter(r.Context(), binding.ToMessage(e), http.StatusOK, rw); err != nil {
+		return true // The client has gone.
+	}
+	return true
+}
+
+// taken is what the answer says of one event.
+type taken struct {
+	ID    string     `json:"id"`
+	Taken string     `json:"taken,omitempty"`
+	Runs  []takenRun `json:"runs"`
+	Note  string     `json:"note,omitempty"`
+	Error string     `json:"error,omitempty"`
+}
+
+type takenRun struct {
+	ID      string `json:"id"`
+	Trigger string `json:"trigger"`
+}
+
+// acknowledge answers with a list, one entry an event. Where one was refused, the status is the worst one's: those without an error are durable.
+func (w *Webhook) acknowledge(rw http.ResponseWriter, events []event.Event, receipts []triggers.Receipt) {
+	code, after := http.StatusAccepted, 0
+	out := make([]taken, len(receipts))
+	for i, r := range receipts {
+		t := taken{ID: events[i].ID(), Runs: []takenRun{}, Note: r.Note}
+		for _, run := range r.Runs {
+			t.Runs = append(t.Runs, takenRun{run.ID, run.Trigger})
+		}
+		if r.Err != nil {
+			t.Error = r.Err.Error()
+			if c, a := status(r.Err); c > code {
+				code, after = c, a
+			}
+		} else {
+			t.Taken = r.Kind.String()
+		}
+		out[i] = t
+	}
+	if len(receipts) == 1 && len(receipts[0].Runs) == 1 {
+		rw.Header().Set("Location", "/v1/runs/"+receipts[0].Runs[0].ID)
+	}
+	if after > 0 {
+		rw.Header().Set("Retry-After", strconv.Itoa(after))
+	}
+	answer(rw, code, out)
+}
+
+// Register enters the source.
+func Register(r *plugin.Registry) {
+	triggers.Register(r, "webhook", 1, "Takes CloudEvents by HTTP: binary, structured and batched.", New)
+}
