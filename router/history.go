@@ -1,0 +1,230 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A Finished is a run that has ended.
+type Finished struct {
+	ID        string      `json:"run"`
+	Tenant    string      `json:"tenant"`
+	Trigger   string      `json:"trigger"`
+	State     string      `json:"state"` // succeeded, failed or cancelled
+	Started   time.Time   `json:"started"`
+	Ended     time.Time   `json:"ended"`
+	Calls     int         `json:"calls"`
+	Event     lang.Value  `json:"event"`
+	Result    lang.Value  `json:"result,omitzero"`
+	Error     *lang.Error `json:"error,omitempty"`
+	EventType string      `json:"-"`
+	Data      lang.Value  `json:"-"`
+}
+
+// historyBytes bounds the results that are kept for people.
+const historyBytes = 64 << 20
+
+// history remembers the latest ended runs, filled by the folds - at a restart too, from the records since the snapshots.
+type history struct {
+	mu      sync.Mutex
+	limit   int
+	bytes   int
+	order   []journal.RunID
+	runs    map[journal.RunID]*Finished
+	waiters map[journal.RunID][]chan *Finished
+}
+
+func newHistory(limit int) *history {
+	return &history{limit: limit, runs: make(map[journal.RunID]*Finished), waiters: make(map[journal.RunID][]chan *Finished)}
+}
+
+func (h *history) add(id journal.RunID, f *Finished) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.runs[id] == nil {
+		h.order = append(h.order, id)
+		h.bytes += f.size()
+	}
+	h.runs[id] = f
+	for _, w := range h.waiters[id] {
+		w <- f
+	}
+	delete(h.waiters, id)
+	for len(h.order) > h.limit || h.bytes > historyBytes && len(h.order) > 1 {
+		h.bytes -= h.runs[h.order[0]].size()
+		delete(h.runs, h.order[0])
+		h.order = h.order[1:]
+	}
+}
+
+func (f *Finished) size() int { return f.Data.Size() + f.Event.Size() + 256 }
+
+// get returns an ended run, or a channel that gives it once it has ended, with a function to stop waiting.
+func (h *history) get(id journal.RunID) (*Finished, <-chan *Finished, func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f := h.runs[id]; f != nil {
+		return f, nil, func() {}
+	}
+	w := make(chan *Finished, 1)
+	h.waiters[id] = append(h.waiters[id], w)
+	return nil, w, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		list := h.waiters[id]
+		for i := range list {
+			if list[i] == w {
+				h.waiters[id] = append(list[:i:i], list[i+1:]...)
+			}
+		}
+		if len(h.waiters[id]) == 0 {
+			delete(h.waiters, id)
+		}
+	}
+}
+
+// list returns ended runs, the latest first.
+func (h *history) list(limit int) []*Finished {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []*Finished
+	for i := len(h.order) - 1; i >= 0 && len(out) < limit; i-- {
+		out = append(out, h.runs[h.order[i]])
+	}
+	return out
+}
+
+// Wait returns how a run ended, once it has. The error is the context's.
+func (r *Router) Wait(ctx context.Context, id journal.RunID) (*Finished, error) {
+	f, w, stop := r.history.get(id)
+	defer stop()
+	if f != nil {
+		return f, nil
+	}
+	select {
+	case f := <-w:
+		return f, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (r *Router) ended(e *engine.Ended) {
+	f := &Finished{
+		ID: e.Run.String(), Tenant: e.Tenant, Trigger: e.Trigger, State: e.Outcome.Verdict.String(), Started: e.Started, Ended: e.Ended, Calls: e.Calls,
+		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data,
+	}
+	if e.Cancelled {
+		f.State = "cancelled"
+	}
+	r.history.add(e.Run, f)
+}
+
+// watchers are those who follow runs as they go.
+type watchers struct {
+	any  atomic.Int64
+	mu   sync.Mutex
+	runs map[journal.RunID][]chan engine.Change
+}
+
+// observe hands a change to those who watch its run; one who does not keep up misses some, never holds the fold.
+func (r *Router) observe(c engine.Change) {
+	if r.watch.any.Load() == 0 {
+		return
+	}
+	r.watch.mu.Lock()
+	defer r.watch.mu.Unlock()
+	for _, w := range r.watch.runs[c.Run] {
+		select {
+		case w <- c:
+		default:
+		}
+	}
+}
+
+// Watch gives the changes of a run until ctx ends. A watcher that falls more than 1,024 behind misses changes.
+func (r *Router) Watch(ctx context.Context, id journal.RunID) <-chan engine.Change {
+	c := make(chan engine.Change, 1024)
+	r.watch.mu.Lock()
+	if r.watch.runs == nil {
+		r.watch.runs = make(map[journal.RunID][]chan engine.Change)
+	}
+	r.watch.runs[id] = append(r.watch.runs[id], c)
+	r.watch.mu.Unlock()
+	r.watch.any.Add(1)
+	context.AfterFunc(ctx, func() {
+		r.watch.any.Add(-1)
+		r.watch.mu.Lock()
+		defer r.watch.mu.Unlock()
+		list := r.watch.runs[id]
+		for i := range list {
+			if list[i] == c {
+				r.watch.runs[id] = append(list[:i:i], list[i+1:]...)
+				break
+			}
+		}
+		if len(r.watch.runs[id]) == 0 {
+			delete(r.watch.runs, id)
+		}
+		close(c)
+	})
+	return c
+}
+
+// Status tells what an open run is doing, with what the outbox knows of its invocations; of an ended one, how it ended.
+func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*engine.Status, *Finished, error) {
+	s := r.shardOf(id)
+	if s == nil {
+		return nil, nil, fmt.Errorf("the partition of run %s is not served here now; ask again", id)
+	}
+	var st *engine.Status
+	gone := false
+	if err := s.ask(ctx, func(state *engine.State) {
+		st, _ = state.Status(id, waiting)
+		gone = state.Ended(id)
+	}); err != nil {
+		return nil, nil, err
+	}
+	if st != nil {
+		if st.Root != nil {
+			r.fillIn(st.Root)
+		}
+		for i := range st.Deliveries {
+			st.Deliveries[i].Outbox = r.outbox.explain(id, st.Deliveries[i].N)
+		}
+		return st, nil, nil
+	}
+	r.history.mu.Lock()
+	f := r.history.runs[id]
+	r.history.mu.Unlock()
+	if f != nil {
+		return nil, f, nil
+	}
+	if gone {
+		return nil, nil, fmt.Errorf("%w: run %s has ended, too long ago to say how", errUnknownRun, id)
+	}
+	return nil, nil, fmt.Errorf("%w: no run %s", errUnknownRun, id)
+}
+
+func (r *Router) fillIn(s *engine.StepStatus) {
+	if inv := s.Invocation; inv != nil {
+		if run, _, n, ok := engine.ParseInvocationID(inv.ID); ok {
+			inv.Outbox = r.outbox.explain(run, n)
+		}
+	}
+	if s.Handler != nil {
+		r.fillIn(s.Handler)
+	}
+	for i := range s.Slots {
+		for _, child := range s.Slots[i].Waiting {
+			r.fillIn(child)
+		}
+	}
+}

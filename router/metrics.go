@@ -1,0 +1,69 @@
+package router
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the router's, all named onward_*.
+type metrics struct {
+	admit, append, fold, queue, snapshot prometheus.Histogram
+	deliver                              *prometheus.HistogramVec
+	events, records, unmatchedTypes      *prometheus.CounterVec
+	resent, parked, deaths               prometheus.Counter
+	runs, invocations, timers, tombs     prometheus.Gauge
+
+	mu    sync.Mutex
+	types map[string]bool
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	seconds := prometheus.ExponentialBuckets(10e-6, 2.5, 16)
+	histogram := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "onward_" + name + "_seconds", Help: help, Buckets: seconds})
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_" + name + "_total", Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_" + name, Help: help})
+	}
+	m := &metrics{
+		admit:    histogram("admit", "Time from an event's arrival to its being durable."),
+		append:   histogram("append", "Time of one append to the journal, sync included."),
+		fold:     histogram("fold", "Time to fold one record."),
+		queue:    histogram("queue", "Time that an invocation waited for room in its function's concurrency."),
+		snapshot: histogram("snapshot", "Time that the fold stood still for a snapshot."),
+		deliver: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "onward_function_seconds", Help: "Time from sending to the answer, by function.", Buckets: prometheus.ExponentialBuckets(100e-6, 3, 14),
+		}, []string{"function"}),
+		events:         prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_events_total", Help: "Events admitted, by what they were taken for."}, []string{"kind"}),
+		unmatchedTypes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_unmatched_events_total", Help: "Events that no trigger took, by type (the first 100 types)."}, []string{"type"}),
+		records:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_records_total", Help: "Records folded, by kind and by what they did."}, []string{"kind", "reason"}),
+		resent:         counter("resent", "Deliveries sent again under the same id."),
+		parked:         counter("parked", "Places in the journal that held no record."),
+		deaths:         counter("fold_deaths", "Records on which the fold died."),
+		runs:           gauge("runs", "Open runs."),
+		invocations:    gauge("invocations", "Invocations without an outcome."),
+		timers:         gauge("timers", "Timers that are set."),
+		tombs:          gauge("tombstones", "Ended runs that are remembered, to refuse repeats."),
+		types:          make(map[string]bool),
+	}
+	if reg != nil {
+		reg.MustRegister(m.admit, m.append, m.fold, m.queue, m.snapshot, m.deliver, m.events, m.unmatchedTypes, m.records, m.resent, m.parked,
+			m.deaths, m.runs, m.invocations, m.timers, m.tombs)
+	}
+	return m
+}
+
+// unmatched counts an event that nothing took. Types come from outside: only so many get a label of their own.
+func (m *metrics) unmatched(kind string) {
+	m.mu.Lock()
+	if !m.types[kind] && len(m.types) >= 100 {
+		kind = "other"
+	}
+	m.types[kind] = true
+	m.mu.Unlock()
+	m.unmatchedTypes.WithLabelValues(kind).Inc()
+}

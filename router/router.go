@@ -1,0 +1,300 @@
+// Package router puts the parts together: sources, journal, folds, outbox and the HTTP API. It is embeddable: Open, Run, Close.
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/triggers"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options are what a router is made of.
+type Options struct {
+	Set      *config.Set
+	Registry *plugin.Registry
+	Journal  journal.Journal // the caller's: Close leaves it open
+	Metrics  *prometheus.Registry
+	Log      *slog.Logger
+	// Listen is the address of the HTTP API and of sources that are paths on it; empty is none.
+	Listen string
+	// Token guards the API where it is set. Insecure lets a listener leave loopback without one.
+	Token    plugin.Secret
+	Insecure bool
+	// MaxRuns and MaxAdmitting refuse starts beyond them. Defaults 1,000,000 and 100,000.
+	MaxRuns, MaxAdmitting int
+	// SnapshotEvery is the number of records between snapshots of a partition. Default 200,000.
+	SnapshotEvery int
+	// History is the number of ended runs that are remembered for people and for repeated posts. Default 10,000.
+	History int
+}
+
+// A Router is running from Open to Close.
+type Router struct {
+	o         Options
+	journal   journal.Journal
+	layout    journal.Layout
+	metrics   *metrics
+	outbox    *outbox
+	rules     atomic.Pointer[rules]
+	functions atomic.Pointer[bound]
+	sources   []triggers.Source
+	server    *http.Server
+	listener  net.Listener
+
+	definitions *definitionLog
+	poison      poison
+	draining    atomic.Bool
+	admitting   atomic.Int64
+	openRuns    atomic.Int64
+
+	mu      sync.Mutex
+	shards  []*shard
+	stats   []engine.Stats
+	ready   chan struct{} // closed once all partitions are claimed
+	history *history
+	watch   watchers
+}
+
+// bound are the functions with their sinks.
+type bound struct{ byName map[string]*boundFunction }
+
+type boundFunction struct {
+	*config.Function
+	sink sinks.Sink
+}
+
+func (b *bound) get(name string) *boundFunction { return b.byName[name] }
+
+// Open makes a router and opens its listener; nothing is taken in and nothing sent before Run.
+func Open(o Options) (*Router, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	for _, d := range []struct {
+		v   *int
+		def int
+	}{{&o.MaxRuns, 1_000_000}, {&o.MaxAdmitting, 100_000}, {&o.SnapshotEvery, 200_000}, {&o.History, 10_000}} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	layout := o.Journal.Layout()
+	r := &Router{
+		o: o, journal: o.Journal, layout: layout, metrics: newMetrics(o.Metrics), definitions: newDefinitionLog(layout.Partitions),
+		shards: make([]*shard, layout.Partitions), stats: make([]engine.Stats, layout.Partitions), ready: make(chan struct{}),
+		history: newHistory(o.History),
+	}
+	r.outbox = newOutbox(r)
+	if err := r.bindAll(o.Set); err != nil {
+		return nil, err
+	}
+	r.rules.Store(newRules(o.Set))
+	if err := r.makeSources(); err != nil {
+		return nil, err
+	}
+	return r, r.listen()
+}
+
+// bindAll makes the sinks of a set's functions.
+func (r *Router) bindAll(set *config.Set) error {
+	b := &bound{byName: make(map[string]*boundFunction)}
+	for _, name := range sortedNames(set.Functions) {
+		f := set.Functions[name]
+		sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, sinks.Host{
+			Concurrency: f.Concurrency,
+			Start: func(ctx context.Context, trigger string, e *event.Event) error {
+				_, err := r.Start(ctx, trigger, e)
+				return err
+			},
+			Log: func(ctx context.Context, msg string, args ...any) { r.o.Log.InfoContext(ctx, msg, args...) },
+		})
+		if err != nil {
+			return fmt.Errorf("function %q: %w", name, err)
+		}
+		b.byName[name] = &boundFunction{f, sink}
+	}
+	r.functions.Store(b)
+	return nil
+}
+
+func (r *Router) makeSources() error {
+	for _, name := range sortedNames(r.o.Set.Sources) {
+		s := r.o.Set.Sources[name]
+		source, err := s.Type.Make.(triggers.Factory)(name, s.Settings)
+		if err != nil {
+			return fmt.Errorf("source %q: %w", name, err)
+		}
+		r.sources = append(r.sources, source)
+	}
+	return nil
+}
+
+// listen opens the listener, on loopback unless callers have to prove who they are.
+func (r *Router) listen() error {
+	if r.o.Listen == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(r.o.Listen)
+	if err != nil {
+		return fmt.Errorf("listen %q: %w; write 127.0.0.1:8080", r.o.Listen, err)
+	}
+	ip := net.ParseIP(host)
+	if loopback := host == "localhost" || ip != nil && ip.IsLoopback(); !loopback && !r.o.Insecure {
+		if r.o.Token.IsZero() {
+			return fmt.Errorf("listen %q leaves this machine without a token; set auth.env or auth.file, or say --insecure", r.o.Listen)
+		}
+		for _, s := range r.sources {
+			if h, ok := s.(triggers.HTTPSource); ok && !h.Authenticates() {
+				return fmt.Errorf("listen %q leaves this machine, and a webhook has no auth; add auth: { bearer: { env: NAME } }, or say --insecure", r.o.Listen)
+			}
+		}
+	}
+	mux, err := r.routes()
+	if err != nil {
+		return err
+	}
+	r.listener, err = net.Listen("tcp", r.o.Listen)
+	if err != nil {
+		return err
+	}
+	r.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	return nil
+}
+
+// Addr returns the listener's address; empty without one.
+func (r *Router) Addr() string {
+	if r.listener == nil {
+		return ""
+	}
+	return r.listener.Addr().String()
+}
+
+// Ready is closed once all partitions are claimed.
+func (r *Router) Ready() <-chan struct{} { return r.ready }
+
+// Run works until ctx ends; then it stops taking in, lets what is under way end, saves the state, and returns nil. An error is fatal.
+func (r *Router) Run(ctx context.Context) error {
+	owning, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	failed := make(chan error, 2+len(r.sources))
+	var owners, rest sync.WaitGroup
+	owners.Go(func() { failed <- r.journal.Own(owning, r.fold) })
+	feeding, stop := context.WithCancel(ctx)
+	defer stop()
+	for _, s := range r.sources {
+		rest.Go(func() {
+			if err := s.Run(feeding, r.Admit); err != nil {
+				failed <- fmt.Errorf("source: %w", err)
+			}
+		})
+	}
+	if r.server != nil {
+		go func() {
+			if err := r.server.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		}()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	r.draining.Store(true)
+	stop()
+	rest.Wait()
+	if r.server != nil {
+		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		if r.server.Shutdown(down) != nil {
+			_ = r.server.Close()
+		}
+		cancel()
+	}
+	release()
+	owners.Wait()
+	for _, b := range r.functions.Load().byName {
+		err = errors.Join(err, b.sink.Close())
+	}
+	return err
+}
+
+// Reload puts other documents into force. Runs keep the definitions that they began with; sources stay as they are.
+func (r *Router) Reload(set *config.Set) error {
+	if err := r.bindAll(set); err != nil {
+		return err
+	}
+	r.rules.Store(newRules(set))
+	r.outbox.bind()
+	return nil
+}
+
+func (r *Router) enter(s *shard) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shards[s.t.Partition()] = s
+}
+
+func (r *Router) leave(s *shard) {
+	r.outbox.leave(s)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.shards[s.t.Partition()] == s {
+		r.shards[s.t.Partition()] = nil
+	}
+}
+
+func (r *Router) claimed(s *shard) {
+	s.log.Debug("partition claimed", "epoch", s.epoch)
+	r.count(s)
+	r.outbox.pump()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, x := range r.shards {
+		if x == nil || !x.owned && x != s {
+			return
+		}
+	}
+	select {
+	case <-r.ready:
+	default:
+		close(r.ready)
+	}
+}
+
+// count takes over the gauges of a shard.
+func (r *Router) count(s *shard) {
+	st := s.state.Stats()
+	r.mu.Lock()
+	was := r.stats[s.t.Partition()]
+	r.stats[s.t.Partition()] = st
+	r.mu.Unlock()
+	r.openRuns.Add(int64(st.Runs - was.Runs))
+	r.metrics.runs.Add(float64(st.Runs - was.Runs))
+	r.metrics.invocations.Add(float64(st.Invocations - was.Invocations))
+	r.metrics.timers.Add(float64(st.Timers - was.Timers))
+	r.metrics.tombs.Add(float64(st.Tombstones - was.Tombstones))
+}
+
+// shardOf returns the shard that has a run.
+func (r *Router) shardOf(id journal.RunID) *shard {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shards[r.layout.Partition(id.Route())]
+}

@@ -1,0 +1,417 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A shard folds one partition for one tenure, and acts on what follows once it has claimed it.
+type shard struct {
+	r     *Router
+	ctx   context.Context
+	t     journal.Tenure
+	log   *slog.Logger
+	state *engine.State
+	out   engine.Effects
+	nonce []byte
+	owned bool
+	epoch uint64
+	last  int64 // offset of the last folded record
+	since int   // records since the last snapshot
+	saved int64 // offset of the last snapshot
+	save  chan struct{}
+	asks  chan func(*engine.State)
+	facts facts
+}
+
+// fold is the life of a tenure: load, catch up, claim, act; at the end a snapshot.
+func (r *Router) fold(ctx context.Context, t journal.Tenure) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &shard{
+		r: r, ctx: ctx, t: t, log: r.o.Log.With("partition", t.Partition()), nonce: make([]byte, 16), last: -1, saved: -1,
+		save: make(chan struct{}, 1), asks: make(chan func(*engine.State)), state: engine.New(r.o.Registry, r.observe),
+	}
+	if _, err := rand.Read(s.nonce); err != nil {
+		return err
+	}
+	err := t.Load(ctx, func(offset int64, from io.Reader) error {
+		s.last, s.saved = offset, offset
+		return s.state.Load(from)
+	})
+	if err != nil && !errors.Is(err, journal.ErrNoSnapshot) {
+		return fmt.Errorf("loading the snapshot: %w", err)
+	}
+	var writing sync.WaitGroup
+	s.facts.wake = make(chan struct{}, 1)
+	writing.Go(func() { s.append(cancel) })
+	r.enter(s)
+	err = s.loop(ctx)
+	r.leave(s)
+	cancel()
+	writing.Wait()
+	if errors.Is(err, context.Canceled) && s.owned {
+		s.save <- struct{}{}
+		if e := s.snapshot(context.WithoutCancel(ctx)); e != nil {
+			s.log.Warn("no snapshot at the end; the next start folds more records", "error", e)
+		}
+	}
+	return err
+}
+
+// loop reads, folds and acts until the tenure ends.
+func (s *shard) loop(ctx context.Context) error {
+	type read struct {
+		batch journal.Batch
+		err   error
+	}
+	reads, next := make(chan read), make(chan struct{})
+	var reader sync.WaitGroup
+	defer reader.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	reader.Go(func() {
+		for {
+			b, err := s.t.Read(ctx)
+			select {
+			case reads <- read{b, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+			select {
+			case <-next:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	claimed := false
+	for {
+		s.arm(timer)
+		select {
+		case rd := <-reads:
+			if rd.err != nil {
+				return rd.err
+			}
+			if err := s.batch(&rd.batch); err != nil {
+				return err
+			}
+			if rd.batch.End && !claimed {
+				claimed = true
+				s.claim()
+			}
+			select {
+			case next <- struct{}{}:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		case ask := <-s.asks:
+			ask(s.state)
+		case <-timer.C:
+			s.fire()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *shard) claim() {
+	s.epoch = s.state.Epoch() + 1
+	f := engine.ClaimFact{Level: journal.Level, Nonce: s.nonce}
+	rec := engine.Record(journal.Claim, journal.RunID{}, &f)
+	rec.Epoch = s.epoch
+	s.write(rec)
+}
+
+// batch folds records and acts on each.
+func (s *shard) batch(b *journal.Batch) error {
+	begin := time.Now()
+	for _, p := range b.Parked {
+		s.r.metrics.parked.Inc()
+		s.log.Error("a place in the journal holds no record; it is passed over", "offset", p.Offset, "reason", p.Reason)
+	}
+	for i := range b.Records {
+		rec := &b.Records[i]
+		if s.r.poison.skips(rec.Partition, rec.Offset) {
+			s.log.Error("a record on which the fold died twice is passed over", "offset", rec.Offset, "kind", rec.Kind, "run", rec.Run)
+			continue
+		}
+		reason, err := s.foldOne(rec)
+		if err != nil {
+			return err
+		}
+		s.last = rec.Offset
+		s.since++
+		s.r.metrics.records.WithLabelValues(rec.Kind.String(), reason.String()).Inc()
+		if err := s.act(rec, reason); err != nil {
+			return err
+		}
+	}
+	if len(b.Records) > 0 {
+		s.r.metrics.fold.Observe(time.Since(begin).Seconds() / float64(len(b.Records)))
+		s.r.outbox.pump()
+	}
+	s.r.count(s)
+	if s.owned && s.since >= s.r.o.SnapshotEvery {
+		select {
+		case s.save <- struct{}{}:
+			if err := s.snapshot(s.ctx); err != nil {
+				s.log.Error("a snapshot failed; the next one is tried later", "error", err)
+			}
+		default:
+		}
+	}
+	return nil
+}
+
+// foldOne folds a record. A fold that dies loses only its own memory: the tenure starts again from the snapshot, and passes the record over at the
+// second death.
+func (s *shard) foldOne(rec *journal.Record) (reason engine.Reason, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			twice := s.r.poison.died(rec.Partition, rec.Offset)
+			if twice {
+				f := engine.SkipFact{Offset: rec.Offset, Reason: fmt.Sprint(p)}
+				skip := engine.Record(journal.Skip, rec.Run, &f)
+				skip.Epoch = s.state.Epoch()
+				s.write(skip)
+			}
+			s.r.metrics.deaths.Inc()
+			err = fmt.Errorf("the fold died on the record at offset %d: %v", rec.Offset, p)
+		}
+	}()
+	return s.state.Fold(rec, &s.out)
+}
+
+// act does what a folded record obliges to, once the partition is claimed.
+func (s *shard) act(rec *journal.Record, reason engine.Reason) error {
+	for i := range s.out.Ended {
+		s.r.ended(&s.out.Ended[i])
+	}
+	for _, d := range s.out.Need {
+		s.define(d)
+	}
+	if rec.Kind == journal.Claim {
+		return s.claimed(rec, reason)
+	}
+	if !s.owned {
+		return nil
+	}
+	if reason == engine.Early {
+		s.log.Debug("a timer fired early", "run", rec.Run)
+	}
+	for _, inv := range s.out.Stop {
+		s.r.outbox.stop(inv)
+	}
+	for _, inv := range s.out.Send {
+		s.r.outbox.add(s, inv)
+	}
+	return nil
+}
+
+func (s *shard) claimed(rec *journal.Record, reason engine.Reason) error {
+	f, err := engine.DecodeClaim(rec.Payload)
+	if err != nil {
+		return nil
+	}
+	own := bytes.Equal(f.Nonce, s.nonce)
+	switch {
+	case own && reason == engine.Applied:
+		s.owned = true
+		s.state.Outstanding(func(inv *engine.Invocation) { s.r.outbox.add(s, inv) })
+		for _, d := range s.state.Needed() {
+			s.define(d)
+		}
+		s.r.claimed(s)
+	case own:
+		s.claim()
+	case s.owned && reason == engine.Applied:
+		return errors.New("another router has claimed the partition")
+	}
+	return nil
+}
+
+// define appends a definition that a start waits for, when this process has it.
+func (s *shard) define(d lang.Digest) {
+	for _, t := range s.r.rules.Load().set.Triggers {
+		if t.Digest == d {
+			s.write(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(t.Definition)})
+			return
+		}
+	}
+	s.log.Warn("a run waits for a definition that this router does not have; load the documents that it started with", "digest", fmt.Sprintf("%x", d[:6]))
+}
+
+// arm sets the timer to the next one that is due.
+func (s *shard) arm(timer *time.Timer) {
+	wait := time.Hour
+	if at, ok := s.state.NextDue(); ok && s.owned {
+		wait = max(time.Until(at), 0)
+	}
+	timer.Reset(wait)
+}
+
+// fire writes down the timers that are due.
+func (s *shard) fire() {
+	if !s.owned {
+		return
+	}
+	for _, d := range s.state.Due(time.Now(), 1000) {
+		f := engine.FiredFact{Timer: d.Timer}
+		rec := engine.Record(journal.Fired, d.Run, &f)
+		rec.Tenant = d.Tenant
+		s.write(rec)
+	}
+}
+
+// facts are the records that a shard has to append: all that gather while one append is under way go with the next.
+type facts struct {
+	mu      sync.Mutex
+	pending []journal.Record
+	wake    chan struct{}
+}
+
+// write appends a record soon. Owner's records get the epoch.
+func (s *shard) write(rec journal.Record) {
+	rec.Partition = s.t.Partition()
+	if row, ok := journal.Of(rec.Kind); ok && row.Fenced && rec.Epoch == 0 {
+		rec.Epoch = s.epoch
+	}
+	s.facts.mu.Lock()
+	s.facts.pending = append(s.facts.pending, rec)
+	s.facts.mu.Unlock()
+	select {
+	case s.facts.wake <- struct{}{}:
+	default:
+	}
+}
+
+// append is the shard's one appender. An error ends the tenure: what was not appended is made again by the next one.
+func (s *shard) append(cancel context.CancelFunc) {
+	var spare []journal.Record
+	for {
+		s.facts.mu.Lock()
+		records := s.facts.pending
+		s.facts.pending = spare[:0]
+		s.facts.mu.Unlock()
+		if len(records) == 0 {
+			select {
+			case <-s.facts.wake:
+				spare = records
+				continue
+			case <-s.ctx.Done():
+				return
+			}
+		}
+		if err := s.r.journal.Append(context.WithoutCancel(s.ctx), records); err != nil {
+			if s.ctx.Err() == nil && !errors.Is(err, journal.ErrClosed) {
+				s.log.Error("what happened cannot be journaled; the partition is given up", "error", err)
+			}
+			cancel()
+			return
+		}
+		clear(records)
+		spare = records
+	}
+}
+
+func (s *shard) accepted(inv *engine.Invocation) {
+	s.write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+}
+
+func (s *shard) completed(inv *engine.Invocation, o lang.Outcome) {
+	s.write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: o}))
+}
+
+func (s *shard) timedOut(inv *engine.Invocation) {
+	s.write(engine.Record(journal.TimedOut, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+}
+
+func (s *shard) gaveUp(inv *engine.Invocation, e *lang.Error) {
+	s.write(engine.Record(journal.GaveUp, inv.Run, &engine.GaveUpFact{N: inv.N, Err: e}))
+}
+
+// snapshot encodes the state here, on the fold's goroutine, and writes it beside it. The journal is trimmed one snapshot behind.
+func (s *shard) snapshot(ctx context.Context) error {
+	var b bytes.Buffer
+	begin := time.Now()
+	if err := s.state.Save(&b); err != nil {
+		<-s.save
+		return err
+	}
+	s.r.metrics.snapshot.Observe(time.Since(begin).Seconds())
+	offset, before := s.last, s.saved
+	s.saved, s.since = offset, 0
+	write := func() error {
+		defer func() { <-s.save }()
+		if offset < 0 || offset == before {
+			return nil
+		}
+		err := s.t.Save(ctx, offset, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
+		if err == nil && before >= 0 {
+			err = s.t.Trim(ctx, before)
+		}
+		return err
+	}
+	if s.ctx.Err() != nil {
+		return write()
+	}
+	go func() {
+		if err := write(); err != nil {
+			s.log.Error("a snapshot failed; the next one is tried later", "error", err)
+		}
+	}()
+	return nil
+}
+
+// ask runs f with the state on the fold's goroutine.
+func (s *shard) ask(ctx context.Context, f func(*engine.State)) error {
+	done := make(chan struct{})
+	select {
+	case s.asks <- func(st *engine.State) { defer close(done); f(st) }:
+		<-done
+		return nil
+	case <-s.ctx.Done():
+		return errors.New("the partition is changing hands; ask again")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// poison remembers the records on which the fold died.
+type poison struct {
+	mu     sync.Mutex
+	deaths map[[2]int64]int
+}
+
+func (p *poison) died(partition int, offset int64) (twice bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.deaths == nil {
+		p.deaths = make(map[[2]int64]int)
+	}
+	p.deaths[[2]int64{int64(partition), offset}]++
+	return p.deaths[[2]int64{int64(partition), offset}] >= 2
+}
+
+func (p *poison) skips(partition int, offset int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.deaths[[2]int64{int64(partition), offset}] >= 2
+}

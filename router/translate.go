@@ -1,0 +1,300 @@
+package router
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/triggers"
+)
+
+// The types of completions and signals (DESIGN 7), and the extensions that carry a run's context.
+const (
+	typeSucceeded = "dev.onward.function.succeeded"
+	typeFailed    = "dev.onward.function.failed"
+	typeContinue  = "dev.onward.function.continue"
+	typeSignal    = "dev.onward.signal"
+
+	extCausation   = "causationid"
+	extCorrelation = "correlationid"
+	extPartition   = "partitionkey"
+	extIdempotency = "idempotencykey"
+	extExpiry      = "expirytime"
+	extTrace       = "traceparent"
+	extHops        = "onwardhops"
+	extAttempt     = "onwardattempt"
+)
+
+// The limits at the door.
+const (
+	MaxEventBytes = 1 << 20  // of an event that starts something
+	MaxValueBytes = 16 << 20 // of a value inside a run
+)
+
+// attributesOf writes an event's context attributes, extensions included, as one object with sorted keys.
+func attributesOf(e *event.Event) lang.Value {
+	attrs := map[string]any{"specversion": e.SpecVersion(), "id": e.ID(), "source": e.Source(), "type": e.Type()}
+	for name, v := range map[string]string{"subject": e.Subject(), "datacontenttype": e.DataContentType(), "dataschema": e.DataSchema()} {
+		if v != "" {
+			attrs[name] = v
+		}
+	}
+	if !e.Time().IsZero() {
+		attrs["time"] = types.FormatTime(e.Time())
+	}
+	for name, v := range e.Extensions() {
+		switch v := v.(type) {
+		case bool, int32:
+			attrs[name] = v
+		default:
+			if text, err := types.Format(v); err == nil {
+				attrs[name] = text
+			}
+		}
+	}
+	return lang.Of(attrs)
+}
+
+// dataOf makes a value of an event's data: JSON as it is, a text as a string, else base64.
+func dataOf(e *event.Event) (lang.Value, error) {
+	b := e.Data()
+	if len(b) == 0 {
+		return lang.Null, nil
+	}
+	media := e.DataMediaType()
+	if media == "" || strings.HasSuffix(media, "json") {
+		v, err := lang.ParseValue(b)
+		if err != nil {
+			return lang.Null, fmt.Errorf("%w: data is not JSON: %w", triggers.ErrInvalid, err)
+		}
+		return v, nil
+	}
+	if utf8.Valid(b) && !e.DataBase64 {
+		return lang.Text(string(b)), nil
+	}
+	return lang.Text(base64.StdEncoding.EncodeToString(b)), nil
+}
+
+func extension(e *event.Event, name string) string {
+	v, ok := e.Extensions()[name]
+	if !ok {
+		return ""
+	}
+	if s, ok := v.(string); ok {
+		return s
+	}
+	text, _ := types.Format(v) // What does not format is none of ours.
+	return text
+}
+
+// completionOf reads a completion: an event caused by an invocation, of one of the three types. Any other event is not one.
+func completionOf(e *event.Event) (journal.RunID, *engine.CompletionFact, bool) {
+	cause := extension(e, extCausation)
+	if cause == "" {
+		return journal.RunID{}, nil, false
+	}
+	var verdict lang.Verdict
+	switch e.Type() {
+	case typeSucceeded:
+		verdict = lang.Succeeded
+	case typeFailed:
+		verdict = lang.Failed
+	case typeContinue:
+		verdict = lang.Continue
+	default:
+		return journal.RunID{}, nil, false
+	}
+	run, _, n, ok := engine.ParseInvocationID(cause)
+	if !ok {
+		return run, nil, false
+	}
+	data, err := dataOf(e)
+	f := &engine.CompletionFact{N: n, Cause: e.ID(), Outcome: lang.Outcome{Verdict: verdict, Value: data}}
+	switch {
+	case err != nil:
+		f.Outcome = lang.Failure(&lang.Error{Type: "bad_completion", Message: err.Error(), Class: lang.ClassPlatform})
+	case data.Size() > MaxValueBytes:
+		f.Outcome = lang.Failure(tooLarge(data.Size()))
+	case verdict == lang.Failed:
+		f.Outcome = lang.Failure(errorOf(data))
+	}
+	return run, f, true
+}
+
+func tooLarge(size int) *lang.Error {
+	return lang.Failf(lang.ClassFunction, "too_large", "the outcome has %d bytes and the limit is %d; pass a dataref instead", size, MaxValueBytes)
+}
+
+// errorOf reads the data of a failed completion: {type, message, class, data}, of which any may be missing.
+func errorOf(data lang.Value) *lang.Error {
+	var said struct {
+		Type    string     `json:"type"`
+		Message string     `json:"message"`
+		Class   string     `json:"class"`
+		Data    lang.Value `json:"data"`
+	}
+	e := &lang.Error{Type: "failed", Message: "the function failed", Class: lang.ClassFunction}
+	if data.Decode(&said) != nil {
+		e.Data = data
+		return e
+	}
+	if said.Type != "" {
+		e.Type = said.Type
+	}
+	if said.Message != "" {
+		e.Message = said.Message
+	}
+	if c := new(lang.Class); c.UnmarshalText([]byte(said.Class)) == nil {
+		e.Class = *c
+	}
+	e.Data = said.Data
+	return e
+}
+
+// signalOf reads a signal: type dev.onward.signal, the run as correlationid, the signal's name as subject.
+func signalOf(e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
+	if e.Type() != typeSignal {
+		return journal.RunID{}, nil, nil, false
+	}
+	run, err := journal.ParseRunID(extension(e, extCorrelation))
+	if err != nil {
+		return run, nil, fmt.Errorf("%w: correlationid: %w", triggers.ErrInvalid, err), true
+	}
+	if e.Subject() == "" {
+		return run, nil, fmt.Errorf("%w: subject is missing: it is the signal's name", triggers.ErrInvalid), true
+	}
+	data, err := dataOf(e)
+	return run, &engine.SignalFact{Source: e.Source(), ID: e.ID(), Name: e.Subject(), Data: data}, err, true
+}
+
+// outcomeOf makes an outcome of what a sink reports.
+func outcomeOf(r sinks.Result) lang.Outcome {
+	if r.Verdict == sinks.Failed {
+		return lang.Failure(errorFrom(r.Err))
+	}
+	c := r.Completion
+	if c.Err != nil {
+		return lang.Failure(errorFrom(c.Err))
+	}
+	if len(c.Data) > MaxValueBytes {
+		return lang.Failure(tooLarge(len(c.Data)))
+	}
+	v, err := lang.ParseValue(c.Data)
+	if err != nil {
+		return lang.Failure(&lang.Error{Type: "bad_response", Message: "the function's answer is not JSON: " + err.Error(), Class: lang.ClassPlatform})
+	}
+	if c.Continue {
+		return lang.Outcome{Verdict: lang.Continue, Value: v}
+	}
+	return lang.Success(v)
+}
+
+func errorFrom(e *sinks.Error) *lang.Error {
+	out := &lang.Error{Type: "failed", Message: "it failed", Class: lang.ClassPlatform}
+	if e == nil {
+		return out
+	}
+	out.Type, out.Message = e.Type, e.Message
+	if c := new(lang.Class); c.UnmarshalText([]byte(e.Class)) == nil {
+		out.Class = *c
+	}
+	if len(e.Data) > 0 && len(e.Data) <= MaxValueBytes {
+		if v, err := lang.ParseValue(e.Data); err == nil {
+			out.Data = v
+		}
+	}
+	return out
+}
+
+// eventOf makes the event of an invocation, or of a run's end (DESIGN 7).
+func eventOf(i *engine.Invocation) *event.Event {
+	e := event.New()
+	ctx := e.Context.AsV1()
+	id := i.ID()
+	ctx.ID, ctx.Type = id, i.Type
+	_ = ctx.SetSource("/onward/" + i.Trigger) // Names of triggers are letters, digits, - and _.
+	_ = ctx.SetDataContentType(event.ApplicationJSON)
+	_ = ctx.SetTime(i.Created)
+	subject := i.Function
+	if i.Purpose != engine.Call {
+		subject = i.Run.String()
+	}
+	_ = ctx.SetSubject(subject)
+	ext := map[string]any{
+		extCorrelation: i.Run.String(), extPartition: id, extIdempotency: i.IdempotencyKey(),
+		extHops: int32(i.Hops + 1), extAttempt: int32(i.Attempt),
+	}
+	if i.Cause != "" {
+		ext[extCausation] = i.Cause
+	}
+	if !i.Expires.IsZero() {
+		ext[extExpiry] = types.Timestamp{Time: i.Expires}
+	}
+	if i.Traced != "" {
+		ext[extTrace] = i.Traced
+	}
+	ctx.Extensions = ext
+	e.Context = ctx
+	e.DataEncoded = []byte(i.Input.JSON())
+	return &e
+}
+
+// hopsOf reads how many runs came before an event in its chain; an outsider's nonsense counts as none.
+func hopsOf(e *event.Event) int {
+	n, err := strconv.Atoi(extension(e, extHops))
+	if err != nil || n < 0 || n > 1<<20 {
+		return 0
+	}
+	return n
+}
+
+// endEvent makes the event of a run's end, for clients that wait for it.
+func endEvent(f *Finished) *event.Event {
+	e := event.New()
+	e.SetID(f.ID + "~end")
+	e.SetSource("/onward/" + f.Trigger)
+	e.SetType(f.EventType)
+	e.SetSubject(f.ID)
+	e.SetTime(f.Ended)
+	e.SetExtension(extCorrelation, f.ID)
+	_ = e.SetData(event.ApplicationJSON, json.RawMessage(f.Data.JSON())) // Our own JSON.
+	return &e
+}
+
+// startsPayload is the form in which a Matched record keeps what the filters let through: names of triggers, with the digests that they had.
+type startsPayload []matchedStart
+
+type matchedStart struct {
+	Trigger string      `json:"trigger"`
+	Digest  lang.Digest `json:"digest"`
+}
+
+func (s startsPayload) encode() []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // Names and bytes marshal.
+	}
+	return b
+}
+
+func decodeStarts(b []byte) (startsPayload, error) {
+	var s startsPayload
+	err := json.Unmarshal(b, &s)
+	return s, err
+}
+
+var errNoTrigger = errors.New("unknown trigger")
+
+func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
