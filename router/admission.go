@@ -362,3 +362,12 @@ func (d *definitionLog) first(partition int, digest lang.Digest) bool {
 	p.have = append(p.have, digest)
 	return true
 }
+
+// RunIDOf returns the id of the run that Start makes of an event.
+func (r *Router) RunIDOf(trigger string, e *event.Event) journal.RunID {
+	tenant := config.DefaultTenant
+	if t := r.rules.Load().set.Triggers[trigger]; t != nil {
+		tenant = t.Tenant
+	}
+	return r.layout.RunID(tenant, trigger, e.Source(), e.ID())
+}

@@ -38,6 +38,8 @@ type Options struct {
 	MaxRuns, MaxAdmitting int
 	// SnapshotEvery is the number of records between snapshots of a partition. Default 200,000.
 	SnapshotEvery int
+	// Hop, which may be nil, is told for every answer how long it took from its arrival until it was durable and folded. It must not block.
+	Hop func(time.Duration)
 	// History is the number of ended runs that are remembered for people and for repeated posts. Default 10,000.
 	History int
 }

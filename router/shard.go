@@ -33,6 +33,8 @@ type shard struct {
 	save  chan struct{}
 	asks  chan func(*engine.State)
 	facts facts
+	// arrived has the times at which answers came, while somebody asks for them.
+	arrived sync.Map
 }
 
 // fold is the life of a tenure: load, catch up, claim, act; at the end a snapshot.
@@ -213,6 +215,9 @@ func (s *shard) act(rec *journal.Record, reason engine.Reason) error {
 	if !s.owned {
 		return nil
 	}
+	if s.r.o.Hop != nil && rec.Kind == journal.Completion {
+		s.hop(rec)
+	}
 	if reason == engine.Early {
 		s.log.Debug("a timer fired early", "run", rec.Run)
 	}
@@ -336,6 +341,9 @@ func (s *shard) accepted(inv *engine.Invocation) {
 }
 
 func (s *shard) completed(inv *engine.Invocation, o lang.Outcome) {
+	if s.r.o.Hop != nil {
+		s.arrived.Store(itemKey{inv.Run, inv.N}, time.Now())
+	}
 	s.write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: o}))
 }
 
@@ -414,4 +422,15 @@ func (p *poison) skips(partition int, offset int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.deaths[[2]int64{int64(partition), offset}] >= 2
+}
+
+// hop tells how long an answer took to take effect.
+func (s *shard) hop(rec *journal.Record) {
+	f, err := engine.DecodeCompletion(rec.Payload)
+	if err != nil {
+		return
+	}
+	if at, ok := s.arrived.LoadAndDelete(itemKey{rec.Run, f.N}); ok {
+		s.r.o.Hop(time.Since(at.(time.Time)))
+	}
 }

@@ -182,6 +182,7 @@ const (
 	RunStarted ChangeKind = iota + 1
 	Invoked
 	Delivered // accepted
+	Answered  // an invocation's outcome came
 	StepEnded
 	Retrying
 	Caught
@@ -196,7 +197,7 @@ const (
 )
 
 var changeKinds = [...]string{
-	RunStarted: "run-started", Invoked: "invoked", Delivered: "accepted", StepEnded: "step-ended", Retrying: "retrying", Caught: "caught",
+	RunStarted: "run-started", Invoked: "invoked", Delivered: "accepted", Answered: "answered", StepEnded: "step-ended", Retrying: "retrying", Caught: "caught",
 	TimerSet: "timer-set", SignalAwaited: "signal-awaited", SignalTaken: "signal-taken", SignalKept: "signal-kept", Notified: "notified",
 	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused",
 }

@@ -189,6 +189,7 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 		return Applied
 	}
 	l.task.inv = 0
+	s.note(r, Change{Kind: Answered, N: f.N, Path: l.inv.Path, Outcome: f.Outcome, Attempt: l.inv.Attempt})
 	s.attemptEnded(l.task, f.Outcome)
 	return Applied
 }

@@ -1,0 +1,16 @@
+.PHONY: build run test bench
+
+build:
+	go build -o bin/ ./router/cmd/onward ./deploy/examples/01-word-count/functions
+
+run: build
+	@./deploy/examples/01-word-count/run.sh
+
+# The race detector needs a C compiler; without one the same tests run without it.
+RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
+
+test:
+	@gofmt -l . | (! grep .) || (echo "gofmt would change these files"; exit 1)
+	go vet ./...
+	@test -n "$(RACE)" || echo "no C compiler: the tests run without the race detector"
+	go test $(RACE) ./...

@@ -1,0 +1,157 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+)
+
+// Settings are the process's own. Documents say what to route; settings say how the router runs.
+type Settings struct {
+	Listen     string
+	Data       string
+	Durability string
+	Insecure   bool
+	AuthEnv    string
+	AuthFile   string
+	LogLevel   string
+	LogFormat  string
+	MaxRuns    int
+	History    int
+	Snapshot   int
+	LowWater   int64
+}
+
+// A setting is one key with its default and its help: flags, variables, file and printout come from this table alone.
+type setting struct {
+	key  string
+	def  any
+	help string
+	set  func(*Settings, *viper.Viper, string)
+}
+
+func text(f func(*Settings) *string) func(*Settings, *viper.Viper, string) {
+	return func(s *Settings, v *viper.Viper, k string) { *f(s) = v.GetString(k) }
+}
+
+func whole(f func(*Settings) *int) func(*Settings, *viper.Viper, string) {
+	return func(s *Settings, v *viper.Viper, k string) { *f(s) = v.GetInt(k) }
+}
+
+var settings = []setting{
+	{"listen", "127.0.0.1:8080", "address of the HTTP API and of webhooks", text(func(s *Settings) *string { return &s.Listen })},
+	{"data", "onward-data", "folder of the journal", text(func(s *Settings) *string { return &s.Data })},
+	{"durability", "fsync", "fsync (survives a power cut) or os (survives kill -9)", text(func(s *Settings) *string { return &s.Durability })},
+	{"insecure", false, "let the listener leave loopback without authentication", func(s *Settings, v *viper.Viper, k string) { s.Insecure = v.GetBool(k) }},
+	{"auth.env", "", "environment variable that holds the API's token", text(func(s *Settings) *string { return &s.AuthEnv })},
+	{"auth.file", "", "file that holds the API's token", text(func(s *Settings) *string { return &s.AuthFile })},
+	{"log.level", "info", "debug, info, warn or error", text(func(s *Settings) *string { return &s.LogLevel })},
+	{"log.format", "text", "text or json", text(func(s *Settings) *string { return &s.LogFormat })},
+	{"limits.runs", 1_000_000, "open runs beyond which starts are refused with 429", whole(func(s *Settings) *int { return &s.MaxRuns })},
+	{"history.runs", 10_000, "ended runs that are remembered", whole(func(s *Settings) *int { return &s.History })},
+	{"snapshot.records", 200_000, "records of a partition between snapshots", whole(func(s *Settings) *int { return &s.Snapshot })},
+	{"disk.low-water", 256 << 20, "free bytes below which starts are refused with 507", func(s *Settings, v *viper.Viper, k string) { s.LowWater = v.GetInt64(k) }},
+}
+
+// An Origin is a setting's effective value and where it came from.
+type Origin struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	From  string `json:"from"`
+	Help  string `json:"help"`
+}
+
+// BindFlags adds a flag for each setting: log.level is --log-level.
+func BindFlags(f *pflag.FlagSet) {
+	for _, s := range settings {
+		name := flagName(s.key)
+		switch def := s.def.(type) {
+		case string:
+			f.String(name, def, s.help)
+		case bool:
+			f.Bool(name, def, s.help)
+		case int:
+			f.Int64(name, int64(def), s.help)
+		}
+	}
+}
+
+func flagName(key string) string { return strings.ReplaceAll(key, ".", "-") }
+
+func envName(key string) string {
+	return "ONWARD_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(key))
+}
+
+// LoadSettings reads the settings: flags that were given, then ONWARD_* variables, then the file (empty is none), then defaults. The error names every
+// unknown key and every bad value.
+func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
+	v := viper.New()
+	var errs []error
+	var keys, envs []string
+	for _, s := range settings {
+		keys, envs = append(keys, s.key), append(envs, envName(s.key))
+		v.SetDefault(s.key, s.def)
+		errs = append(errs, v.BindEnv(s.key, envName(s.key)))
+		if flag := f.Lookup(flagName(s.key)); flag != nil {
+			errs = append(errs, v.BindPFlag(s.key, flag))
+		}
+	}
+	if file != "" {
+		v.SetConfigFile(file)
+		if err := v.ReadInConfig(); err != nil {
+			return Settings{}, nil, fmt.Errorf("settings file %s: %w", file, err)
+		}
+		for _, k := range v.AllKeys() {
+			if !slices.Contains(keys, k) {
+				errs = append(errs, fmt.Errorf("%s: unknown setting %q; %s", file, k, lang.Nearest(k, keys)))
+			}
+		}
+	}
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, "ONWARD_") && !slices.Contains(envs, name) && name != "ONWARD_TOKEN" && name != "ONWARD_ADDR" {
+			errs = append(errs, fmt.Errorf("unknown variable %s; %s", name, lang.Nearest(name, envs)))
+		}
+	}
+	var out Settings
+	var origins []Origin
+	for _, s := range settings {
+		s.set(&out, v, s.key)
+		o := Origin{Key: s.key, Value: fmt.Sprint(v.Get(s.key)), From: "default", Help: s.help}
+		if flag := f.Lookup(flagName(s.key)); flag != nil && flag.Changed {
+			o.From = "flag --" + flag.Name
+		} else if os.Getenv(envName(s.key)) != "" {
+			o.From = "env " + envName(s.key)
+		} else if v.InConfig(s.key) {
+			o.From = "file " + file
+		}
+		origins = append(origins, o)
+	}
+	return out, origins, errors.Join(append(errs, out.check()...)...)
+}
+
+func (s *Settings) check() []error {
+	var errs []error
+	oneOf := func(key, value string, words ...string) {
+		if !slices.Contains(words, value) {
+			errs = append(errs, fmt.Errorf("%s %q; %s", key, value, lang.Nearest(value, words)))
+		}
+	}
+	oneOf("durability", s.Durability, "fsync", "os")
+	oneOf("log.level", s.LogLevel, "debug", "info", "warn", "error")
+	oneOf("log.format", s.LogFormat, "text", "json")
+	if s.AuthEnv != "" && s.AuthFile != "" {
+		errs = append(errs, errors.New("auth.env and auth.file are both set; keep one"))
+	}
+	return errs
+}
+
+// Token is the API's token.
+func (s *Settings) Token() plugin.Secret { return plugin.Secret{Env: s.AuthEnv, File: s.AuthFile} }

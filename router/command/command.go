@@ -1,0 +1,250 @@
+// Package command is the command line of a router: a main package gives it a registry with what is built in.
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/router/journal/file"
+	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/triggers"
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitOK    = 0
+	exitRun   = 1 // the run failed, or lint found something
+	exitUsage = 2 // the command line or the documents are wrong
+)
+
+// An exitError carries an exit code; quiet ones have said what is to be said.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string { return e.err.Error() }
+
+var errSaid = errors.New("said")
+
+// A program is one invocation of the command line.
+type program struct {
+	registry *plugin.Registry
+	out      io.Writer
+	errs     io.Writer
+	output   string // -o
+}
+
+// Main runs the command line and returns the exit code.
+func Main(r *plugin.Registry, args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	p := &program{registry: r, out: os.Stdout, errs: os.Stderr}
+	root := p.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := exitUsage
+	var e exitError
+	if errors.As(err, &e) {
+		code, err = e.code, e.err
+	}
+	if !errors.Is(err, errSaid) {
+		fmt.Fprintln(p.errs, "onward:", err)
+	}
+	return code
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "onward", Short: "An event-driven destination router: parallel workloads on any FaaS.",
+		Long: "Onward takes function completion events in, decides by pluggable policies (fork-join, map, dag, ...) what is next, and sends the next\n" +
+			"invocations out. What it acknowledged it does not lose.",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.PersistentFlags().StringVarP(&p.output, "output", "o", "table", "table or json")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if p.output != "table" && p.output != "json" {
+			return fmt.Errorf("--output %q; write table or json", p.output)
+		}
+		return nil
+	}
+	root.AddCommand(p.serve(), p.run(), p.lint(), p.settings(), p.send(), p.runs(), p.version())
+	return root
+}
+
+func (p *program) print(v any, table func(w io.Writer)) error {
+	if p.output == "json" {
+		enc := json.NewEncoder(p.out)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	}
+	w := tabwriter.NewWriter(p.out, 0, 4, 2, ' ', 0)
+	table(w)
+	return w.Flush()
+}
+
+func (p *program) version() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version and what is built in.", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		info, _ := debug.ReadBuildInfo()
+		type part struct {
+			Kind    string `json:"kind"`
+			Name    string `json:"name"`
+			Version int    `json:"version"`
+			Summary string `json:"summary"`
+		}
+		var parts []part
+		for _, d := range []plugin.Door{plugin.Policy, plugin.Sink, plugin.Source} {
+			for _, c := range p.registry.List(d) {
+				parts = append(parts, part{d.String(), c.Name, c.Version, c.Summary})
+			}
+		}
+		return p.print(map[string]any{"version": info.Main.Version, "go": info.GoVersion, "parts": parts}, func(w io.Writer) {
+			fmt.Fprintf(w, "onward %s, %s\n", info.Main.Version, info.GoVersion)
+			for _, x := range parts {
+				fmt.Fprintf(w, "%s\t%s\tv%d\t%s\n", x.Kind, x.Name, x.Version, x.Summary)
+			}
+		})
+	}}
+}
+
+// check builds a component without running it.
+func check(c plugin.Component, name string, settings any) error {
+	switch make := c.Make.(type) {
+	case sinks.Factory:
+		_, err := make(name, settings, sinks.Host{Concurrency: 1})
+		return err
+	case triggers.Factory:
+		_, err := make(name, settings)
+		return err
+	}
+	return nil
+}
+
+// load reads documents; findings are printed, and end the command.
+func (p *program) load(paths []string) (*config.Set, error) {
+	set, findings := config.Load(paths, p.registry, check)
+	if len(findings) == 0 {
+		return set, nil
+	}
+	for _, f := range findings {
+		fmt.Fprintln(p.errs, f)
+	}
+	return nil, exitError{exitUsage, fmt.Errorf("%d findings; nothing was started", len(findings))}
+}
+
+func (p *program) lint() *cobra.Command {
+	return &cobra.Command{
+		Use: "lint FILE|DIR...", Short: "Find everything that is wrong with documents, before anything runs.", Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			set, findings := config.Load(args, p.registry, check)
+			if p.output == "json" {
+				if findings == nil {
+					findings = []lang.Finding{}
+				}
+				if err := p.print(findings, nil); err != nil {
+					return err
+				}
+			} else {
+				for _, f := range findings {
+					fmt.Fprintln(p.out, f)
+				}
+				if len(findings) == 0 {
+					fmt.Fprintf(p.out, "ok: %d functions, %d sources, %d triggers\n", len(set.Functions), len(set.Sources), len(set.Triggers))
+				}
+			}
+			if len(findings) > 0 {
+				return exitError{exitRun, errSaid}
+			}
+			return nil
+		},
+	}
+}
+
+func (p *program) settings() *cobra.Command {
+	var from string
+	c := &cobra.Command{Use: "settings", Short: "Print the effective settings, and where each came from.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		_, origins, err := config.LoadSettings(c.Flags(), from)
+		if err != nil {
+			return err
+		}
+		return p.print(origins, func(w io.Writer) {
+			for _, o := range origins {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", o.Key, o.Value, o.From, o.Help)
+			}
+		})
+	}}
+	c.Flags().StringVar(&from, "settings", "", "file of settings (YAML)")
+	config.BindFlags(c.Flags())
+	return c
+}
+
+func logger(s config.Settings, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(s.LogLevel)) // It was checked.
+	o := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+func (p *program) serve() *cobra.Command {
+	var from string
+	c := &cobra.Command{
+		Use: "serve DIR|FILE...", Short: "Route events by the documents, until SIGTERM.", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, _, err := config.LoadSettings(c.Flags(), from)
+			if err != nil {
+				return err
+			}
+			set, err := p.load(args)
+			if err != nil {
+				return err
+			}
+			log := logger(s, p.errs)
+			j, err := file.Open(file.Options{Dir: s.Data, NoSync: s.Durability == "os", LowWater: s.LowWater, Log: log})
+			if err != nil {
+				return err
+			}
+			defer j.Close()
+			r, err := router.Open(router.Options{
+				Set: set, Registry: p.registry, Journal: j, Log: log, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure,
+				MaxRuns: s.MaxRuns, History: s.History, SnapshotEvery: s.Snapshot,
+			})
+			if err != nil {
+				return err
+			}
+			log.Info("onward is routing", "address", "http://"+r.Addr(), "triggers", len(set.Triggers), "functions", len(set.Functions), "data", s.Data)
+			begin := time.Now()
+			go func() {
+				<-r.Ready()
+				log.Info("ready", "after", time.Since(begin).Round(time.Millisecond))
+			}()
+			err = r.Run(c.Context())
+			log.Info("stopped")
+			return err
+		},
+	}
+	c.Flags().StringVar(&from, "settings", "", "file of settings (YAML)")
+	config.BindFlags(c.Flags())
+	return c
+}

@@ -1,0 +1,201 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal/file"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+)
+
+// dataFlag reads --data: JSON, @file or - for standard input.
+func dataFlag(text string) (lang.Value, error) {
+	b, err := []byte(text), error(nil)
+	switch {
+	case text == "":
+		return lang.Null, nil
+	case text == "-":
+		b, err = io.ReadAll(os.Stdin)
+	case strings.HasPrefix(text, "@"):
+		b, err = os.ReadFile(text[1:])
+	}
+	if err != nil {
+		return lang.Null, err
+	}
+	v, err := lang.ParseValue(b)
+	if err != nil {
+		return v, fmt.Errorf("--data is not JSON: %w", err)
+	}
+	return v, nil
+}
+
+// run routes one event in this process, shows how it goes, and prints the result.
+func (p *program) run() *cobra.Command {
+	var trigger, data, dir string
+	var quiet bool
+	c := &cobra.Command{
+		Use: "run FILE|DIR...", Short: "Run one event through a trigger in this process, and print the result.", Args: cobra.MinimumNArgs(1),
+		Long: "Run embeds a router, starts one run, shows its progress on standard error and prints its result on standard output.\n" +
+			"It exits with 0 when the run succeeded, 1 when it failed, and 2 when the command line or the documents are wrong.",
+		RunE: func(c *cobra.Command, args []string) error {
+			set, err := p.load(args)
+			if err != nil {
+				return err
+			}
+			if trigger == "" && len(set.Triggers) == 1 {
+				trigger = set.TriggerNames()[0]
+			}
+			if set.Triggers[trigger] == nil {
+				return fmt.Errorf("--trigger %q: no such trigger; %s", trigger, lang.Nearest(trigger, set.TriggerNames()))
+			}
+			input, err := dataFlag(data)
+			if err != nil {
+				return err
+			}
+			if dir == "" {
+				if dir, err = os.MkdirTemp("", "onward-run-"); err != nil {
+					return err
+				}
+				defer os.RemoveAll(dir)
+			}
+			log := slog.New(slog.NewTextHandler(p.errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
+			j, err := file.Open(file.Options{Dir: dir, SegmentBytes: 8 << 20, Log: log})
+			if err != nil {
+				return err
+			}
+			defer j.Close()
+			set.Sources = nil
+			h := &hops{}
+			r, err := router.Open(router.Options{Set: set, Registry: p.registry, Journal: j, Log: log, Hop: h.add})
+			if err != nil {
+				return err
+			}
+			ctx, stop := context.WithCancel(c.Context())
+			defer stop()
+			ran := make(chan error, 1)
+			go func() { ran <- r.Run(ctx) }()
+			f, err := p.follow(ctx, r, h, trigger, input, quiet)
+			stop()
+			if e := <-ran; err == nil {
+				err = e
+			}
+			if err != nil {
+				return exitError{exitRun, err}
+			}
+			return p.result(f, h, quiet)
+		},
+	}
+	c.Flags().StringVar(&trigger, "trigger", "", "the trigger to start; may be left out when there is one")
+	c.Flags().StringVar(&data, "data", "", "data of the event: JSON, @FILE or - for standard input")
+	c.Flags().StringVar(&dir, "data-dir", "", "folder of the journal; default: a temporary one")
+	c.Flags().BoolVar(&quiet, "quiet", false, "no progress and no summary")
+	return c
+}
+
+// hops gathers what the summary tells.
+type hops struct {
+	invoked, done int
+
+	mu       sync.Mutex
+	overhead []time.Duration
+}
+
+func (h *hops) add(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.overhead = append(h.overhead, d)
+}
+
+// follow starts the run and shows how it goes until it has ended.
+func (p *program) follow(ctx context.Context, r *router.Router, h *hops, trigger string, input lang.Value, quiet bool) (*router.Finished, error) {
+	select {
+	case <-r.Ready():
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	e := event.New()
+	e.SetID(router.NewID())
+	e.SetSource("/onward/run")
+	e.SetType("dev.onward.start")
+	e.SetTime(time.Now())
+	if err := e.SetData(event.ApplicationJSON, json.RawMessage(input.JSON())); err != nil {
+		return nil, err
+	}
+	id := r.RunIDOf(trigger, &e)
+	changes := r.Watch(ctx, id)
+	shown := make(chan struct{})
+	var bar *progressbar.ProgressBar
+	if !quiet {
+		bar = progressbar.NewOptions(1, progressbar.OptionSetWriter(p.errs), progressbar.OptionSetDescription(trigger), progressbar.OptionShowCount(),
+			progressbar.OptionShowIts(), progressbar.OptionSetItsString("calls"), progressbar.OptionThrottle(50*time.Millisecond), progressbar.OptionSetWidth(30),
+			progressbar.OptionClearOnFinish())
+	}
+	go func() {
+		defer close(shown)
+		for c := range changes {
+			switch c.Kind {
+			case engine.Invoked:
+				h.invoked++
+			case engine.Answered:
+				h.done++
+			}
+			if bar != nil {
+				bar.ChangeMax(max(h.invoked, 1))
+				_ = bar.Set(min(h.done, max(h.invoked, 1)))
+			}
+			if c.Kind == engine.RunEnded {
+				return
+			}
+		}
+	}()
+	if _, err := r.Start(ctx, trigger, &e); err != nil {
+		return nil, err
+	}
+	f, err := r.Wait(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("stopped before the run ended: %w", err)
+	}
+	select {
+	case <-shown:
+	case <-time.After(time.Second):
+	}
+	if bar != nil {
+		_ = bar.Finish()
+	}
+	return f, nil
+}
+
+// result prints how the run ended: its value on standard output, the summary on standard error.
+func (p *program) result(f *router.Finished, h *hops, quiet bool) error {
+	if !quiet {
+		fmt.Fprintf(p.errs, "%s: %s in %s, %d calls\n", f.Trigger, f.State, f.Ended.Sub(f.Started).Round(100*time.Microsecond), f.Calls)
+		if n := len(h.overhead); n > 0 {
+			slices.Sort(h.overhead)
+			fmt.Fprintf(p.errs, "router overhead a hop (an outcome's arrival to its being folded): p50 %s, p99 %s\n", h.overhead[n/2], h.overhead[n*99/100])
+		}
+	}
+	if f.Error != nil {
+		fmt.Fprintln(p.out, f.Error.Value())
+		return exitError{exitRun, fmt.Errorf("the run %s: %w", f.State, f.Error)}
+	}
+	var text string
+	if f.Result.Decode(&text) == nil && !f.Result.IsNull() && p.output == "table" {
+		fmt.Fprintln(p.out, strings.TrimRight(text, "\n"))
+		return nil
+	}
+	fmt.Fprintln(p.out, f.Result.JSON())
+	return nil
+}
