@@ -266,6 +266,7 @@ func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
 	if n.Kind != MapNode {
 		for _, f := range fields {
 			if f.Value {
+				d.defaults(v, fields)
 				d.field(n, v.FieldByIndex(f.Index), f, path)
 				return
 			}
@@ -290,6 +291,15 @@ func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
 			continue
 		}
 		d.field(item, v.FieldByIndex(f.Index), f, below(path, f.Name))
+	}
+}
+
+// defaults sets the fields that a document which gives only the value cannot say.
+func (d *decoder) defaults(v reflect.Value, fields []field) {
+	for _, f := range fields {
+		if f.Default != "" && !f.Value {
+			d.setDefault(v.FieldByIndex(f.Index), f)
+		}
 	}
 }
 
