@@ -263,13 +263,14 @@ func (r *Router) leave(s *shard) {
 }
 
 func (r *Router) claimed(s *shard) {
-	s.log.Debug("partition claimed", "epoch", s.epoch)
+	s.log.Debug("partition claimed", "epoch", s.epoch.Load())
 	r.count(s)
 	r.outbox.pump()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s.serving = true
 	for _, x := range r.shards {
-		if x == nil || !x.owned && x != s {
+		if x == nil || !x.serving {
 			return
 		}
 	}

@@ -145,7 +145,10 @@ func functions(t testing.TB) (string, *atomic.Int64) {
 		}
 		fmt.Fprint(w, n)
 	})
-	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) {
+		number(r) // The server sees that the client has gone once the body was read.
+		<-r.Context().Done()
+	})
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s.URL, &calls
@@ -207,7 +210,7 @@ func TestPolicies(t *testing.T) {
 		{"caught", `1`, `16`},
 		{"flaky", `7`, `7`},
 		{"busy", `7`, `7`},
-		{"graph", `1`, `{"d":18}`},
+		{"graph", `1`, `{"d":20}`},
 		{"waits", `{"x":1}`, `{"x":1}`},
 	} {
 		f := r.run(c.trigger, "policies-"+c.trigger+c.data, c.data)

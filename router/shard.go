@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -18,21 +19,22 @@ import (
 
 // A shard folds one partition for one tenure, and acts on what follows once it has claimed it.
 type shard struct {
-	r     *Router
-	ctx   context.Context
-	t     journal.Tenure
-	log   *slog.Logger
-	state *engine.State
-	out   engine.Effects
-	nonce []byte
-	owned bool
-	epoch uint64
-	last  int64 // offset of the last folded record
-	since int   // records since the last snapshot
-	saved int64 // offset of the last snapshot
-	save  chan struct{}
-	asks  chan func(*engine.State)
-	facts facts
+	r       *Router
+	ctx     context.Context
+	t       journal.Tenure
+	log     *slog.Logger
+	state   *engine.State
+	out     engine.Effects
+	nonce   []byte
+	owned   bool
+	epoch   atomic.Uint64
+	serving bool  // claimed; the router's lock guards it
+	last    int64 // offset of the last folded record
+	since   int   // records since the last snapshot
+	saved   int64 // offset of the last snapshot
+	save    chan struct{}
+	asks    chan func(*engine.State)
+	facts   facts
 	// arrived has the times at which answers came, while somebody asks for them.
 	arrived sync.Map
 }
@@ -134,10 +136,10 @@ func (s *shard) loop(ctx context.Context) error {
 }
 
 func (s *shard) claim() {
-	s.epoch = s.state.Epoch() + 1
+	s.epoch.Store(s.state.Epoch() + 1)
 	f := engine.ClaimFact{Level: journal.Level, Nonce: s.nonce}
 	rec := engine.Record(journal.Claim, journal.RunID{}, &f)
-	rec.Epoch = s.epoch
+	rec.Epoch = s.epoch.Load()
 	s.write(rec)
 }
 
@@ -296,7 +298,7 @@ type facts struct {
 func (s *shard) write(rec journal.Record) {
 	rec.Partition = s.t.Partition()
 	if row, ok := journal.Of(rec.Kind); ok && row.Fenced && rec.Epoch == 0 {
-		rec.Epoch = s.epoch
+		rec.Epoch = s.epoch.Load()
 	}
 	s.facts.mu.Lock()
 	s.facts.pending = append(s.facts.pending, rec)

@@ -258,25 +258,25 @@ func completion(resp *http.Response, body []byte) sinks.Result {
 		if err := e.UnmarshalJSON(body); err != nil {
 			return sinks.CompleteError(&sinks.Error{Type: "bad_response", Message: "the response is no CloudEvent: " + err.Error(), Class: "function"})
 		}
-		kind, body, content = e.Type(), e.Data(), e.DataContentType()
+		kind, body = e.Type(), e.Data()
 	}
 	switch kind {
 	case typeFailed:
 		return sinks.CompleteError(errorBody(body, "failed", "the function failed"))
 	case typeContinue:
-		r := sinks.Complete(value(content, body))
+		r := sinks.Complete(value(body))
 		r.Completion.Continue = true
 		return r
 	}
-	return sinks.Complete(value(content, body))
+	return sinks.Complete(value(body))
 }
 
-// value makes JSON of a body: as it is when it is JSON, else a text.
-func value(content string, body []byte) []byte {
+// value makes JSON of a body: as it is when it is JSON, whatever its Content-Type says (many servers guess text/plain), else a text.
+func value(body []byte) []byte {
 	if len(body) == 0 {
 		return []byte("null")
 	}
-	if !strings.HasPrefix(content, "text/plain") && json.Valid(body) {
+	if json.Valid(body) {
 		return body
 	}
 	text, _ := json.Marshal(string(body)) // A string always marshals.
