@@ -117,4 +117,3 @@ func answer(w http.ResponseWriter, v any) {
 		log.Print(err)
 	}
 }
-
