@@ -1,0 +1,114 @@
+package router_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/onward-router/onward/"
+
+// allowed says what each folder may import of ours: the arrows of the plan, and nothing that runs back up.
+var allowed = []struct {
+	folder string
+	may    []string
+}{
+	{"config/plugin", nil},
+	{"config/lang", []string{"config/plugin"}},
+	{"triggers", []string{"config/plugin", "triggers"}},
+	{"sinks", []string{"config/plugin", "sinks"}},
+	{"schedulers", []string{"config/lang", "config/plugin", "schedulers"}},
+	{"config", []string{"config", "schedulers", "triggers/filter"}},
+	{"router/journal", []string{"router/journal"}},
+	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
+	{"router/command", []string{"config", "router", "sinks", "triggers"}},
+	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
+	{"router", []string{"config", "router/engine", "router/journal", "sinks", "triggers"}},
+}
+
+// pure are the folders whose code decides: no clock, randomness, I/O, goroutines.
+var pure = []string{"config/lang", "schedulers", "router/engine"}
+
+var bannedImports = []string{"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog", "path/filepath", "os/exec", "context"}
+
+var bannedCalls = []string{"time.Now", "time.Since", "time.Until", "time.Sleep", "time.After", "time.AfterFunc", "time.NewTimer", "time.NewTicker"}
+
+const longestFunction = 70 // lines
+
+// TestRules reads the whole tree: import direction, calls that the core may not make, and the length of functions.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	set := token.NewFileSet()
+	files := 0
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		files++
+		folder := filepath.ToSlash(filepath.Dir(strings.TrimPrefix(filepath.ToSlash(path), "../")))
+		checkImports(t, path, folder, file)
+		if slices.ContainsFunc(pure, func(p string) bool { return within(folder, p) }) {
+			checkPure(t, path, file)
+		}
+		for _, decl := range file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok {
+				if n := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; n > longestFunction {
+					t.Errorf("%s: %s has %d lines; a function fits a screen (%d)", path, f.Name.Name, n, longestFunction)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 50 {
+		t.Fatalf("%d files, %v", files, err)
+	}
+}
+
+func within(folder, parent string) bool {
+	return folder == parent || strings.HasPrefix(folder, parent+"/")
+}
+
+func checkImports(t *testing.T, path, folder string, file *ast.File) {
+	for _, rule := range allowed {
+		if !within(folder, rule.folder) {
+			continue
+		}
+		for _, spec := range file.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			own, ok := strings.CutPrefix(name, module)
+			if ok && !slices.ContainsFunc(rule.may, func(m string) bool { return within(own, m) }) {
+				t.Errorf("%s imports %s, which %s may not", path, own, rule.folder)
+			}
+		}
+		return
+	}
+}
+
+func checkPure(t *testing.T, path string, file *ast.File) {
+	for _, spec := range file.Imports {
+		if name, _ := strconv.Unquote(spec.Path.Value); slices.Contains(bannedImports, name) {
+			t.Errorf("%s imports %s: what decides does no I/O, and has no clock and no randomness", path, name)
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			t.Errorf("%s starts a goroutine", path)
+		case *ast.SelectorExpr:
+			if x, ok := n.X.(*ast.Ident); ok && slices.Contains(bannedCalls, x.Name+"."+n.Sel.Name) {
+				t.Errorf("%s calls %s.%s", path, x.Name, n.Sel.Name)
+			}
+		}
+		return true
+	})
+}
