@@ -86,7 +86,7 @@ func (p *program) root() *cobra.Command {
 		}
 		return nil
 	}
-	root.AddCommand(p.serve(), p.run(), p.lint(), p.settings(), p.send(), p.runs(), p.version())
+	root.AddCommand(p.serve(), p.run(), p.lint(), p.settings(), p.send(), p.runs(), p.bench(), p.version())
 	return root
 }
 
