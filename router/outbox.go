@@ -22,6 +22,8 @@ type outbox struct {
 	lanes map[string]*lane
 	items map[itemKey]*item
 	ready []*item // to be started once the lock is free
+	// pumping says that a goroutine starts them.
+	pumping bool
 }
 
 type itemKey struct {
@@ -149,20 +151,24 @@ func (o *outbox) fill(l *lane) {
 	}
 }
 
-// pump starts what may be sent.
+// pump starts what may be sent. One goroutine does it at a time: a sink that is done at once calls back into here, and must not recurse.
 func (o *outbox) pump() {
-	for {
-		o.mu.Lock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.pumping {
+		return
+	}
+	o.pumping = true
+	for len(o.ready) > 0 {
 		ready := o.ready
 		o.ready = nil
 		o.mu.Unlock()
-		if len(ready) == 0 {
-			return
-		}
 		for _, it := range ready {
 			o.send(it)
 		}
+		o.mu.Lock()
 	}
+	o.pumping = false
 }
 
 func (o *outbox) send(it *item) {

@@ -85,3 +85,14 @@ func (r *Registry) List(d Door) []Component {
 	slices.SortFunc(out, func(a, b Component) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
+
+// Clone returns a registry with the same components, to which more may be added.
+func (r *Registry) Clone() *Registry {
+	c := new(Registry)
+	for _, d := range []Door{Policy, Sink, Source} {
+		for _, x := range r.List(d) {
+			c.Add(x)
+		}
+	}
+	return c
+}

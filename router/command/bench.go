@@ -38,7 +38,7 @@ func (p *program) bench() *cobra.Command {
 	forkjoin.Flags().IntSliceVar(&sizes, "n", []int{100, 1000, 10_000}, "numbers of branches")
 	chain.Flags().IntSliceVar(&sizes, "n", []int{40, 1000}, "numbers of steps")
 	c.PersistentFlags().IntVar(&runs, "runs", 5, "runs of each; the median counts")
-	c.AddCommand(forkjoin, chain, benchFunction())
+	c.AddCommand(forkjoin, chain, p.benchIngest(), benchFunction())
 	return c
 }
 

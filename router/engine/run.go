@@ -183,6 +183,10 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 	}
 	delete(r.live, f.N)
 	s.live--
+	if f.Cause != "" {
+		// It came as an event: whoever still times the invocation, or waits for its answer, need not.
+		s.out.Stop = append(s.out.Stop, l.inv)
+	}
 	if l.task == nil {
 		s.note(r, Change{Kind: Delivered, N: f.N, Path: l.inv.Path})
 		s.leaveIfDone(r)
