@@ -360,6 +360,21 @@ func TestRunsEndStartsAnotherRun(t *testing.T) {
 	}
 }
 
+func TestTriggerWithoutFiltersDoesNotStartItself(t *testing.T) {
+	t.Parallel()
+	url, calls := functions(t)
+	r := start(t, t.TempDir(), "version: 1\nfunctions: { double: { http: { url: \""+url+"/double\" } } }\ntriggers: { all: { flow: { function: double } } }\n")
+	if f := r.run("all", "1", "1"); f.State != "succeeded" {
+		t.Fatal(f)
+	}
+	for range 3 { // Each later run comes after what an earlier end would have started.
+		r.run("all", fmt.Sprint("again", calls.Load()), "1")
+	}
+	if calls.Load() != 4 {
+		t.Errorf("%d calls", calls.Load())
+	}
+}
+
 func TestListenerStaysOnLoopback(t *testing.T) {
 	t.Parallel()
 	reg := registry()
