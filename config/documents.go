@@ -161,7 +161,7 @@ func (f *functionDoc) Check() []plugin.Problem {
 
 type triggerDoc struct {
 	Tenant    string          `doc:"tenant" help:"who the trigger and its runs belong to" default:"default"`
-	Filters   []filter.Filter `doc:"filters" help:"all of them must let an event through; without any, every event is let through but those of runs' ends (dev.onward.run.*)"`
+	Filters   []filter.Filter `doc:"filters" help:"all of them must let an event through; without any, every event is let through but those of runs' ends and functions' completions (dev.onward.run.*, dev.onward.function.*)"`
 	Flow      *lang.Step      `doc:"flow" help:"what to run; without it the event goes straight to the destinations"`
 	OnSuccess lang.Value      `doc:"onSuccess" help:"where the event of the run's success goes: a destination or a list"`
 	OnFailure lang.Value      `doc:"onFailure" help:"where the event of the run's failure goes: a destination or a list"`

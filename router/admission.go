@@ -38,15 +38,17 @@ func newRules(set *config.Set) *rules {
 	return r
 }
 
-// ownEvents begin the types of the events of runs' ends. A trigger without filters does not see them: it would start itself again and again.
-const ownEvents = "dev.onward.run."
+// isOwn reports the types of the events that runs bring about: a trigger without filters does not see them, or it would start itself again and again.
+func isOwn(kind string) bool {
+	return strings.HasPrefix(kind, "dev.onward.run.") || strings.HasPrefix(kind, "dev.onward.function.")
+}
 
 // match returns the triggers whose filters let an event through.
 func (r *rules) match(kind string, a filter.Attributes) []*config.Trigger {
 	var out []*config.Trigger
 	for _, list := range [][]*config.Trigger{r.byType[kind], r.anyType} {
 		for _, t := range list {
-			if len(t.Filters) == 0 && strings.HasPrefix(kind, ownEvents) {
+			if len(t.Filters) == 0 && isOwn(kind) {
 				continue
 			}
 			if filter.MatchAll(t.Filters, a) {

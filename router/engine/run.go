@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -16,6 +17,7 @@ type run struct {
 	tenant  string
 	def     *definition
 	event   lang.Value
+	traced  string // traceparent of event
 	data    lang.Value
 	hops    int
 	started int64
@@ -69,10 +71,10 @@ func sortedNumbers[V any](m map[uint32]V) []uint32 { return slices.Sorted(maps.K
 
 // begin makes a run and opens its flow.
 func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact) {
-	r := &run{id: id, tenant: tenant, def: def, event: f.Event, data: f.Data, hops: f.Hops, started: s.now}
+	r := &run{id: id, tenant: tenant, def: def, event: f.Event, traced: traceparent(f.Event), data: f.Data, hops: f.Hops, started: s.now}
 	s.runs[id] = r
 	s.note(r, Change{Kind: RunStarted, Text: def.Trigger})
-	s.cause = func() string { return attribute(f.Event, "id") }
+	s.cause = cause{event: f.Event}
 	if r.hops > s.limits.Hops {
 		s.endRun(r, lang.Failure(lang.Failf(lang.ClassPlatform, "hop_limit", "more than %d runs in one chain; a trigger's own events start it again", s.limits.Hops)))
 		return
@@ -104,14 +106,30 @@ func (s *State) note(r *run, c Change) {
 	s.observe(c)
 }
 
+// A cause is the event that led to what a Fold does: its id, or what to read that from once it is asked for.
+type cause struct {
+	id    string
+	inv   *Invocation
+	event lang.Value
+}
+
+func (c *cause) String() string {
+	switch {
+	case c.id != "":
+	case c.inv != nil:
+		c.id = c.inv.ID()
+	case !c.event.IsNull():
+		c.id = attribute(c.event, "id")
+	}
+	return c.id
+}
+
 // addLive enters an invocation under a new number and sends it.
 func (s *State) addLive(r *run, inv *Invocation, t *task) {
 	r.next++
 	inv.N, inv.Run, inv.Tenant, inv.Trigger, inv.Digest = r.next, r.id, r.tenant, r.def.Trigger, r.def.digest
-	inv.Created, inv.Hops, inv.Traced = s.Now(), r.hops, r.traceparent()
-	if s.cause != nil {
-		inv.Cause = s.cause()
-	}
+	inv.Created, inv.Hops, inv.Traced = s.Now(), r.hops, r.traced
+	inv.Cause = s.cause.String()
 	if r.live == nil {
 		r.live = make(map[uint32]*live)
 	}
@@ -120,22 +138,12 @@ func (s *State) addLive(r *run, inv *Invocation, t *task) {
 	s.out.Send = append(s.out.Send, inv)
 }
 
-func (r *run) traceparent() string {
+func traceparent(event lang.Value) string {
 	// Most events carry none: looking for the word is cheaper than decoding.
-	if !containsKey(r.event, `"traceparent"`) {
+	if !strings.Contains(event.JSON(), `"traceparent"`) {
 		return ""
 	}
-	return attribute(r.event, "traceparent")
-}
-
-func containsKey(v lang.Value, quoted string) bool {
-	text := v.JSON()
-	for i := 0; i+len(quoted) <= len(text); i++ {
-		if text[i] == '"' && text[i:i+len(quoted)] == quoted {
-			return true
-		}
-	}
-	return false
+	return attribute(event, "traceparent")
 }
 
 // dropLive forgets an invocation whose result no longer counts.
@@ -175,12 +183,7 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 	if l == nil {
 		return r.missing(f.N)
 	}
-	s.cause = func() string {
-		if f.Cause != "" {
-			return f.Cause
-		}
-		return l.inv.ID()
-	}
+	s.cause = cause{id: f.Cause, inv: l.inv}
 	delete(r.live, f.N)
 	s.live--
 	if f.Cause != "" {
@@ -236,7 +239,7 @@ func (s *State) foldTimedOut(r *run, payload []byte) Reason {
 			continue
 		}
 		reason = Applied
-		s.cause = l.inv.ID
+		s.cause = cause{inv: l.inv}
 		s.dropLive(r, n)
 		l.task.inv = 0
 		s.attemptEnded(l.task, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s of sending", l.inv.Timeout)))
@@ -253,7 +256,7 @@ func (s *State) foldGaveUp(r *run, payload []byte) Reason {
 	if l == nil {
 		return r.missing(f.N)
 	}
-	s.cause = l.inv.ID
+	s.cause = cause{inv: l.inv}
 	if l.task == nil {
 		delete(r.live, f.N)
 		s.live--
@@ -302,7 +305,7 @@ func (s *State) foldSignal(r *run, payload []byte) Reason {
 		r.seen = make(map[string]struct{})
 	}
 	r.seen[key] = struct{}{}
-	s.cause = func() string { return f.ID }
+	s.cause = cause{id: f.ID}
 	for i, w := range r.waits {
 		if w.name == f.Name {
 			r.waits = slices.Delete(r.waits, i, i+1)

@@ -441,6 +441,7 @@ func (s *State) loadRun(l *loader) {
 		return
 	}
 	r.event, r.data, r.hops, r.started = l.value(), l.value(), l.count(), l.int()
+	r.traced = traceparent(r.event)
 	r.next, r.calls, r.attempts, r.cancelled = l.number(), l.count(), l.count(), l.bool()
 	if l.bool() {
 		o := l.outcome()
@@ -496,7 +497,7 @@ func loadSignals(l *loader, r *run) []uint32 {
 }
 
 func (s *State) loadLive(l *loader, r *run) {
-	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Hops: r.hops, Traced: r.traceparent()}
+	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Hops: r.hops, Traced: r.traced}
 	entry := &live{inv: inv, accepted: l.int()}
 	inv.Purpose, inv.Path, inv.Function, inv.ToTrigger, inv.Contract = Purpose(l.uint()), l.text(), l.text(), l.text(), l.text()
 	inv.Attempt, inv.Input, inv.Timeout = l.count(), l.value(), time.Duration(l.int())

@@ -32,7 +32,7 @@ type State struct {
 	// Scratch of one Fold.
 	out   *Effects
 	queue []work
-	cause func() string
+	cause cause
 	live  int // invocations without an outcome, over all runs
 }
 
@@ -93,7 +93,8 @@ func (s *State) Fold(rec *journal.Record, out *Effects) (Reason, error) {
 	if !ok {
 		return 0, fmt.Errorf("record kind %d: %w", rec.Kind, journal.ErrNewer)
 	}
-	s.out, s.cause = out, nil
+	s.out = out
+	s.cause = cause{}
 	s.now = max(s.now, rec.Time.UnixNano())
 	if row.Fenced && rec.Epoch != s.epoch {
 		return s.refuse(rec, Stale), nil

@@ -185,7 +185,7 @@ func (s *State) foldFired(r *run, payload []byte) Reason {
 		return Early
 	}
 	s.dropTimer(r, t.id)
-	s.cause = func() string { return attribute(r.event, "id") }
+	s.cause = cause{event: r.event}
 	switch t.kind {
 	case timerRetry:
 		t.task.retryTimer = 0
