@@ -172,7 +172,10 @@ func (s *shard) batch(b *journal.Batch) error {
 		s.r.outbox.pump()
 	}
 	s.r.count(s)
-	if s.owned && s.since >= s.r.o.SnapshotEvery {
+	if b.Save {
+		s.last = max(s.last, b.Next-1)
+	}
+	if s.owned && (b.Save || s.since >= s.r.o.SnapshotEvery) {
 		select {
 		case s.save <- struct{}{}:
 			if err := s.snapshot(s.ctx); err != nil {

@@ -50,7 +50,9 @@ type Batch struct {
 	Parked  []Parked
 	// End says that with these records the reader has seen all that was durable when the tenure began (and when it was first asked, later).
 	End bool
-	// Next is the offset after the last record read; the position to save a snapshot at is the last folded record's offset.
+	// Save asks for a snapshot at Next - 1: the journal holds much that only this partition's next snapshot and trim let go.
+	Save bool
+	// Next is the offset after the last record read. A snapshot is saved at the last folded record's offset, or at Next - 1 when Save asks for it.
 	Next int64
 }
 

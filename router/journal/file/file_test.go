@@ -250,6 +250,97 @@ func TestSnapshotTrimRecycle(t *testing.T) {
 	}
 }
 
+// TestQuietPartitionLetsTheLogGo fills the log by one partition: the others hold nothing of it, and are asked to say so.
+func TestQuietPartitionLetsTheLogGo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j := open(t, Options{Dir: dir, Partitions: 4, SegmentBytes: 4 << 10, HoldBytes: 8 << 10})
+	ctx, cancel := context.WithCancel(context.Background())
+	folded, done := make(chan struct{}, 10_000), make(chan error, 1)
+	var asked sync.Map
+	go func() {
+		done <- j.Own(ctx, func(ctx context.Context, tn journal.Tenure) error {
+			_ = tn.Load(ctx, nil)
+			before, n := int64(-1), 0
+			for {
+				b, err := tn.Read(ctx)
+				if err != nil {
+					return err
+				}
+				n += len(b.Records)
+				if b.Save {
+					asked.Store(tn.Partition(), true)
+					if err := tn.Save(ctx, b.Next-1, func(w io.Writer) error { _, err := fmt.Fprint(w, n); return err }); err != nil {
+						return err
+					}
+					if before >= 0 {
+						if err := tn.Trim(ctx, before); err != nil {
+							return err
+						}
+					}
+					before = b.Next - 1
+				}
+				for range b.Records {
+					folded <- struct{}{}
+				}
+			}
+		})
+	}()
+	most := 0
+	for i := range 2000 {
+		if err := j.Append(context.Background(), []journal.Record{record(2, fmt.Sprintf("record %03d with some text", i))}); err != nil {
+			t.Fatal(err)
+		}
+		<-folded
+		if i%50 == 0 {
+			entries, _ := os.ReadDir(dir)
+			most = max(most, len(entries))
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for p := range 4 {
+		if _, ok := asked.Load(p); !ok {
+			t.Errorf("partition %d was never asked", p)
+		}
+	}
+	if most > 40 { // 2,000 records fill some 45 segments; two snapshots of each partition and the spares stay.
+		t.Errorf("%d files at most", most)
+	}
+	_ = j.Close()
+	j = open(t, Options{Dir: dir, SegmentBytes: 4 << 10})
+	ctx, cancel = context.WithCancel(context.Background())
+	var total, left int
+	var mu sync.Mutex
+	err := j.Own(ctx, func(ctx context.Context, tn journal.Tenure) error {
+		n := 0
+		if err := tn.Load(ctx, func(_ int64, r io.Reader) error { _, err := fmt.Fscan(r, &n); return err }); err != nil {
+			return err
+		}
+		for {
+			b, err := tn.Read(ctx)
+			if err != nil {
+				return err
+			}
+			n += len(b.Records)
+			if b.End {
+				mu.Lock()
+				defer mu.Unlock()
+				total, left = total+n, left+1
+				if left == 4 {
+					cancel()
+				}
+				return nil
+			}
+		}
+	})
+	if err != nil || total != 2000 {
+		t.Errorf("snapshots and records make %d, %v", total, err)
+	}
+}
+
 // faults is an FS that fails by predicate.
 type faults struct {
 	FS

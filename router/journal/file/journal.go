@@ -30,6 +30,8 @@ type Options struct {
 	LowWater int64
 	// BacklogBytes of records that the folds have not read make records that may be refused wait. Default 64 MiB.
 	BacklogBytes int64
+	// HoldBytes is how much of the log one partition may hold back before it is asked for a snapshot. Default 256 MiB.
+	HoldBytes int64
 	// Repair parks a damaged range instead of refusing to open or to read on: its records are lost, and shown as parked.
 	Repair bool
 	// Pause is how long a partition whose fold failed rests before its next tenure. Default 1 s.
@@ -56,6 +58,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.BacklogBytes == 0 {
 		o.BacklogBytes = 64 << 20
+	}
+	if o.HoldBytes == 0 {
+		o.HoldBytes = 256 << 20
 	}
 	if o.Pause == 0 {
 		o.Pause = time.Second

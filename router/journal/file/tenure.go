@@ -23,6 +23,7 @@ type queue struct {
 	ended    bool // End was said
 	present  []journal.Record
 	size     int64
+	pressed  int64 // the end of the log when a snapshot was wanted; 0 is none
 	err      error
 	wake     chan struct{}
 	drained  chan struct{} // the past has room again
@@ -60,7 +61,7 @@ func (q *queue) live(records []journal.Record) int64 {
 func (q *queue) attach() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.attached, q.past, q.pastSize, q.pastDone, q.ended, q.err = true, nil, 0, false, false, nil
+	q.attached, q.past, q.pastSize, q.pastDone, q.ended, q.pressed, q.err = true, nil, 0, false, false, 0, nil
 }
 
 // detach ends it, drops what was not read, and returns its size.
@@ -110,8 +111,18 @@ func (q *queue) finish(err error) {
 	poke(q.wake)
 }
 
-// take returns what there is to read, with Next the bytes of the present that were taken; ok is false when there is nothing yet.
-func (q *queue) take() (b journal.Batch, ok bool, err error) {
+// press asks the tenure for a snapshot at the end of the log, which is where live was called for last.
+func (q *queue) press(end int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.attached {
+		q.pressed = end
+		poke(q.wake)
+	}
+}
+
+// take returns what there is to read, and the bytes of the present that were taken; ok is false when there is nothing yet.
+func (q *queue) take() (b journal.Batch, size int64, ok bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.past) > 0 {
@@ -123,22 +134,24 @@ func (q *queue) take() (b journal.Batch, ok bool, err error) {
 		if len(q.past) == 0 && q.pastDone && q.err == nil {
 			b.End, q.ended = true, true
 		}
-		return b, true, nil
+		return b, 0, true, nil
 	}
-	if !q.pastDone {
-		return b, false, nil
+	switch {
+	case !q.pastDone:
+		return b, 0, false, nil
+	case q.err != nil:
+		return b, 0, false, q.err
+	case len(q.present) == 0 && q.ended && q.pressed > 0:
+		b.Save, b.Next = true, q.pressed
+		q.pressed = 0
+		return b, 0, true, nil
+	case len(q.present) == 0 && q.ended:
+		return b, 0, false, nil
 	}
-	if q.err != nil {
-		return b, false, q.err
-	}
-	if len(q.present) == 0 && q.ended {
-		return b, false, nil
-	}
-	b.Records, b.End = q.present, true
+	b.Records, b.End, size = q.present, true, q.size
 	q.ended = true
-	b.Next = q.size
 	q.present, q.size = nil, 0
-	return b, true, nil
+	return b, size, true, nil
 }
 
 // A tenure is a period of owning a partition: from Own's call of fold to its return.
@@ -264,15 +277,17 @@ func (t *tenure) Load(_ context.Context, read func(int64, io.Reader) error) erro
 
 func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
 	for {
-		b, ok, err := t.q.take()
+		b, size, ok, err := t.q.take()
 		if err != nil {
 			return journal.Batch{}, err
 		}
 		if ok {
-			if b.Next > 0 {
-				t.j.readBack(b.Next)
+			if size > 0 {
+				t.j.readBack(size)
 			}
-			b.Next = t.end
+			if !b.Save {
+				b.Next = t.end
+			}
 			if n := len(b.Records); n > 0 {
 				b.Next = b.Records[n-1].Offset + 1
 			}

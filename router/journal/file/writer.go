@@ -120,7 +120,28 @@ func (j *Journal) commit(g *group) error {
 		j.o.Observer.Sync(time.Since(begin), g.count, int(g.bytes))
 	}
 	j.publish(g)
+	if n := len(g.parts); n > 1 || g.parts[0].pos == 0 {
+		j.press(g.end)
+	}
 	return nil
+}
+
+// press asks the partitions that hold much of the log back for a snapshot. A log of many partitions is kept from its oldest mark on, and a quiet
+// partition would otherwise never move its own.
+func (j *Journal) press(end int64) {
+	last, _ := placeOf(end)
+	j.manifestLock.Lock()
+	defer j.manifestLock.Unlock()
+	for p, q := range j.queues {
+		mark := j.manifest.First
+		if saved := j.manifest.Snapshots[p]; len(saved) > 0 {
+			s, _ := placeOf(saved[0].Offset)
+			mark = max(mark, s)
+		}
+		if int64(last-mark)*j.o.SegmentBytes > j.o.HoldBytes {
+			q.press(end)
+		}
+	}
 }
 
 // publish hands a durable group to the folds.
