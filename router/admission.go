@@ -116,7 +116,7 @@ func (in *intake) add(rec journal.Record, start int) {
 func (in *intake) take(i int, e *event.Event) {
 	receipt := &in.receipts[i]
 	completed := false
-	if run, f, ok := completionOf(e); ok {
+	if run, f, ok := completionOf(e, in.r.maxValue); ok {
 		in.add(engine.Record(journal.Completion, run, f), -1)
 		*receipt = triggers.Receipt{Kind: triggers.Completion, Runs: []triggers.Run{in.r.handle(run, "")}}
 		in.r.metrics.events.WithLabelValues("completion").Inc()

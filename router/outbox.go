@@ -249,7 +249,7 @@ func (o *outbox) done(it *item, r sinks.Result, expired bool) {
 	inv, s := it.inv, it.shard
 	switch {
 	case r.Verdict == sinks.Completed && inv.Purpose == engine.Call:
-		o.finish(it, func() { s.completed(inv, outcomeOf(r)) })
+		o.finish(it, func() { s.completed(inv, outcomeOf(r, o.r.maxValue)) })
 	case r.Verdict == sinks.Completed && r.Completion.Err == nil:
 		o.finish(it, func() { s.accepted(inv) })
 	case r.Verdict == sinks.Accepted && inv.Purpose == engine.Call:
@@ -261,14 +261,14 @@ func (o *outbox) done(it *item, r sinks.Result, expired bool) {
 	case r.Verdict == sinks.Retry || expired:
 		o.resend(it, r)
 	case inv.Purpose == engine.Call:
-		o.finish(it, func() { s.completed(inv, outcomeOf(r)) })
+		o.finish(it, func() { s.completed(inv, outcomeOf(r, o.r.maxValue)) })
 	default:
 		e := r.Err
 		if r.Verdict == sinks.Completed {
 			e = r.Completion.Err
 		}
 		o.r.o.Log.Warn("the event of a run's end was refused", "run", inv.Run, "destination", inv.Function, "error", e)
-		o.finish(it, func() { s.gaveUp(inv, errorFrom(e)) })
+		o.finish(it, func() { s.gaveUp(inv, errorFrom(e, o.r.maxValue)) })
 	}
 }
 

@@ -49,6 +49,7 @@ type Router struct {
 	o         Options
 	journal   journal.Journal
 	layout    journal.Layout
+	maxValue  int // bytes of a value inside a run
 	metrics   *metrics
 	outbox    *outbox
 	rules     atomic.Pointer[rules]
@@ -70,6 +71,9 @@ type Router struct {
 	history *history
 	watch   watchers
 }
+
+// recordRoom is what a record has around a value: ids, texts of errors.
+const recordRoom = 64 << 10
 
 // bound are the functions with their sinks.
 type bound struct{ byName map[string]*boundFunction }
@@ -101,7 +105,10 @@ func Open(o Options) (*Router, error) {
 	r := &Router{
 		o: o, journal: o.Journal, layout: layout, metrics: newMetrics(o.Metrics), definitions: newDefinitionLog(layout.Partitions),
 		shards: make([]*shard, layout.Partitions), stats: make([]engine.Stats, layout.Partitions), ready: make(chan struct{}),
-		history: newHistory(o.History),
+		history: newHistory(o.History), maxValue: MaxValueBytes,
+	}
+	if j, ok := o.Journal.(journal.Sized); ok {
+		r.maxValue = min(r.maxValue, j.MaxPayload()-recordRoom)
 	}
 	r.outbox = newOutbox(r)
 	if err := r.bindAll(o.Set); err != nil {
@@ -264,7 +271,7 @@ func (r *Router) leave(s *shard) {
 
 func (r *Router) claimed(s *shard) {
 	s.log.Debug("partition claimed", "epoch", s.epoch.Load())
-	r.count(s)
+	r.count(s, s.state.Stats())
 	r.outbox.pump()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -282,8 +289,7 @@ func (r *Router) claimed(s *shard) {
 }
 
 // count takes over the gauges of a shard.
-func (r *Router) count(s *shard) {
-	st := s.state.Stats()
+func (r *Router) count(s *shard, st engine.Stats) {
 	r.mu.Lock()
 	was := r.stats[s.t.Partition()]
 	r.stats[s.t.Partition()] = st

@@ -40,8 +40,8 @@ type shard struct {
 }
 
 // fold is the life of a tenure: load, catch up, claim, act; at the end a snapshot.
-func (r *Router) fold(ctx context.Context, t journal.Tenure) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (r *Router) fold(tenure context.Context, t journal.Tenure) error {
+	ctx, cancel := context.WithCancel(tenure)
 	defer cancel()
 	s := &shard{
 		r: r, ctx: ctx, t: t, log: r.o.Log.With("partition", t.Partition()), nonce: make([]byte, 16), last: -1, saved: -1,
@@ -65,7 +65,8 @@ func (r *Router) fold(ctx context.Context, t journal.Tenure) error {
 	r.leave(s)
 	cancel()
 	writing.Wait()
-	if errors.Is(err, context.Canceled) && s.owned {
+	// A state that died, or whose records could not be appended, is not worth keeping.
+	if tenure.Err() != nil && errors.Is(err, context.Cause(tenure)) && s.owned {
 		s.save <- struct{}{}
 		if e := s.snapshot(context.WithoutCancel(ctx)); e != nil {
 			s.log.Warn("no snapshot at the end; the next start folds more records", "error", e)
@@ -171,7 +172,11 @@ func (s *shard) batch(b *journal.Batch) error {
 		s.r.metrics.fold.Observe(time.Since(begin).Seconds() / float64(len(b.Records)))
 		s.r.outbox.pump()
 	}
-	s.r.count(s)
+	st := s.state.Stats()
+	s.r.count(s, st)
+	if m, ok := s.t.(journal.Marker); ok && s.owned {
+		m.Mark(b.Next, st.Runs > 0 || st.Waiting > 0)
+	}
 	if b.Save {
 		s.last = max(s.last, b.Next-1)
 	}

@@ -100,7 +100,7 @@ func extension(e *event.Event, name string) string {
 }
 
 // completionOf reads a completion: an event caused by an invocation, of one of the three types. Any other event is not one.
-func completionOf(e *event.Event) (journal.RunID, *engine.CompletionFact, bool) {
+func completionOf(e *event.Event, limit int) (journal.RunID, *engine.CompletionFact, bool) {
 	cause := extension(e, extCausation)
 	if cause == "" {
 		return journal.RunID{}, nil, false
@@ -125,16 +125,16 @@ func completionOf(e *event.Event) (journal.RunID, *engine.CompletionFact, bool) 
 	switch {
 	case err != nil:
 		f.Outcome = lang.Failure(&lang.Error{Type: "bad_completion", Message: err.Error(), Class: lang.ClassPlatform})
-	case data.Size() > MaxValueBytes:
-		f.Outcome = lang.Failure(tooLarge(data.Size()))
+	case data.Size() > limit:
+		f.Outcome = lang.Failure(tooLarge(data.Size(), limit))
 	case verdict == lang.Failed:
 		f.Outcome = lang.Failure(errorOf(data))
 	}
 	return run, f, true
 }
 
-func tooLarge(size int) *lang.Error {
-	return lang.Failf(lang.ClassFunction, "too_large", "the outcome has %d bytes and the limit is %d; pass a dataref instead", size, MaxValueBytes)
+func tooLarge(size, limit int) *lang.Error {
+	return lang.Failf(lang.ClassFunction, "too_large", "the outcome has %d bytes and the limit is %d; pass a dataref instead", size, limit)
 }
 
 // errorOf reads the data of a failed completion: {type, message, class, data}, of which any may be missing.
@@ -180,16 +180,16 @@ func signalOf(e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
 }
 
 // outcomeOf makes an outcome of what a sink reports.
-func outcomeOf(r sinks.Result) lang.Outcome {
+func outcomeOf(r sinks.Result, limit int) lang.Outcome {
 	if r.Verdict == sinks.Failed {
-		return lang.Failure(errorFrom(r.Err))
+		return lang.Failure(errorFrom(r.Err, limit))
 	}
 	c := r.Completion
 	if c.Err != nil {
-		return lang.Failure(errorFrom(c.Err))
+		return lang.Failure(errorFrom(c.Err, limit))
 	}
-	if len(c.Data) > MaxValueBytes {
-		return lang.Failure(tooLarge(len(c.Data)))
+	if len(c.Data) > limit {
+		return lang.Failure(tooLarge(len(c.Data), limit))
 	}
 	v, err := lang.ParseValue(c.Data)
 	if err != nil {
@@ -201,7 +201,7 @@ func outcomeOf(r sinks.Result) lang.Outcome {
 	return lang.Success(v)
 }
 
-func errorFrom(e *sinks.Error) *lang.Error {
+func errorFrom(e *sinks.Error, limit int) *lang.Error {
 	out := &lang.Error{Type: "failed", Message: "it failed", Class: lang.ClassPlatform}
 	if e == nil {
 		return out
@@ -210,7 +210,7 @@ func errorFrom(e *sinks.Error) *lang.Error {
 	if c := new(lang.Class); c.UnmarshalText([]byte(e.Class)) == nil {
 		out.Class = *c
 	}
-	if len(e.Data) > 0 && len(e.Data) <= MaxValueBytes {
+	if len(e.Data) > 0 && len(e.Data) <= limit {
 		if v, err := lang.ParseValue(e.Data); err == nil {
 			out.Data = v
 		}
