@@ -27,6 +27,7 @@ var allowed = []struct {
 	{"config", []string{"config", "schedulers", "triggers/filter"}},
 	{"router/journal", []string{"router/journal"}},
 	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
+	{"router/simulate", []string{"config", "router/engine", "router/journal"}},
 	{"router/bench", []string{"config", "router", "router/journal", "sinks"}},
 	{"router/command", []string{"config", "router", "sinks", "triggers"}},
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},

@@ -70,6 +70,11 @@ type Declarer interface {
 	Declare(slot int) Declaration
 }
 
+// A Labeler gives its children the labels by which paths and people know them, where their steps have no names of their own; empty is no label.
+type Labeler interface {
+	Label(slot int) string
+}
+
 // A Declaration is what the children of one slot see beyond what their parent sees.
 type Declaration struct {
 	Names    []string // names that Bind gives

@@ -67,11 +67,16 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 	info.many = make([]bool, len(info.children))
 	labels := make(map[string]bool, len(info.children))
 	declarer, _ := info.settings.(schedulers.Declarer)
+	labeler, _ := info.settings.(schedulers.Labeler)
 	for slot, child := range info.children {
 		if declarer != nil {
 			info.many[slot] = declarer.Declare(slot).Many
 		}
-		if err := d.add(reg, child, uniqueLabel(labels, stepLabel(child))); err != nil {
+		label := stepLabel(child)
+		if labeler != nil && child.Name == "" && labeler.Label(slot) != "" {
+			label = labeler.Label(slot)
+		}
+		if err := d.add(reg, child, uniqueLabel(labels, label)); err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,7 @@ func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
 	}
 	v, err := e.Eval(d.f.owner.scope(vars...), d.s.cache)
 	if err != nil {
-		return lang.Null, expressionError(e.Source(), err)
+		return lang.Null, expressionError(d.f.owner.step.Use, err)
 	}
 	if len(vars) == 0 {
 		d.f.memo = append(d.f.memo, memo{e, v})
@@ -101,12 +101,7 @@ func (d *desk) Spawn(slot, lo, hi int) {
 	if !d.hasSlot("spawn", slot) {
 		return
 	}
-	spawned := d.f.slots[slot].spawned
-	for _, q := range d.requests {
-		if q.op == opSpawn && q.slot == slot {
-			spawned = q.b
-		}
-	}
+	spawned := d.spawned(slot)
 	switch {
 	case lo != spawned || hi < lo:
 		d.wrong("spawn: children %d to %d of slot %d, which has %d", lo, hi, slot, spawned)
@@ -115,6 +110,17 @@ func (d *desk) Spawn(slot, lo, hi int) {
 	case hi > lo:
 		d.ask(request{op: opSpawn, slot: slot, a: lo, b: hi})
 	}
+}
+
+// spawned counts a slot's children, those asked for while this event is handled included.
+func (d *desk) spawned(slot int) int {
+	n := d.f.slots[slot].spawned
+	for _, q := range d.requests {
+		if q.op == opSpawn && q.slot == slot {
+			n = q.b
+		}
+	}
+	return n
 }
 
 func (d *desk) Window(slot, n int) {
@@ -133,8 +139,8 @@ func (d *desk) Cancel(slot, index int) {
 	if !d.hasSlot("cancel", slot) {
 		return
 	}
-	if index < 0 || index >= d.f.slots[slot].spawned {
-		d.wrong("cancel: child %d of slot %d, which has %d", index, slot, d.f.slots[slot].spawned)
+	if n := d.spawned(slot); index < 0 || index >= n {
+		d.wrong("cancel: child %d of slot %d, which has %d", index, slot, n)
 		return
 	}
 	d.ask(request{op: opCancel, slot: slot, a: index})

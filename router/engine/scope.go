@@ -130,7 +130,8 @@ func (t *task) appendPath(b []byte) []byte {
 		b = append(b, '/')
 	}
 	b = append(b, info.label...)
-	if t.frame != nil && t.handles == nil && t.frame.info.many[t.slot] {
+	// A policy that did not declare that a step may run more than once still gets paths, and idempotency keys, that differ.
+	if t.frame != nil && t.handles == nil && (t.frame.info.many[t.slot] || t.index > 0) {
 		b = append(b, '[')
 		b = strconv.AppendInt(b, int64(t.index), 10)
 		b = append(b, ']')

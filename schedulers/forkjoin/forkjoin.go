@@ -52,6 +52,14 @@ func (p *ForkJoin) collect(f schedulers.Frame) lang.Value {
 	return lang.Object(members...)
 }
 
+// Label is the branch's name.
+func (p *ForkJoin) Label(slot int) string {
+	if p.Branches.Names == nil {
+		return ""
+	}
+	return p.Branches.Names[slot]
+}
+
 // Register enters the policy.
 func Register(r *plugin.Registry) {
 	schedulers.Register[ForkJoin, State](r, "forkjoin", 1, "Runs branches side by side and joins their outcomes into a list, or into an object by name.")

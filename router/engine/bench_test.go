@@ -1,0 +1,60 @@
+package engine_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+)
+
+const wideDocument = `
+version: 1
+functions: { f: { http: { url: "http://127.0.0.1:1/f" } } }
+triggers: { t: { flow: { map: { items: "${ data }", window: 1000, results: none, do: { function: f } } } } }
+`
+
+// BenchmarkCompletion folds one completion of a map and opens the next child: its cost is not to grow with the width.
+func BenchmarkCompletion(b *testing.B) {
+	reg := registry()
+	set, findings := config.Parse("t.yaml", []byte(wideDocument), reg, nil)
+	for _, f := range findings {
+		b.Fatal(f)
+	}
+	def := set.Triggers["t"].Definition
+	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var state *engine.State
+			var out engine.Effects
+			var open []*engine.Invocation
+			at := time.Unix(1e9, 0)
+			fold := func(rec journal.Record) {
+				at = at.Add(time.Millisecond)
+				rec.Time = at
+				if _, err := state.Fold(&rec, &out); err != nil {
+					b.Fatal(err)
+				}
+				open = append(open, out.Send...)
+			}
+			begin := func() {
+				state, open = engine.New(reg, nil), open[:0]
+				fold(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(def)})
+				fold(engine.Record(journal.Start, journal.RunID{1}, &engine.StartFact{Trigger: "t", Digest: def.Digest(), Data: lang.Of(n)}))
+			}
+			begin()
+			for b.Loop() {
+				inv := open[0]
+				open = open[1:]
+				fold(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Null)}))
+				if len(open) == 0 || open[0].Purpose != engine.Call {
+					b.StopTimer()
+					begin()
+					b.StartTimer()
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,164 @@
+package simulate_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A report is what a check counted.
+type report struct{ invocations, repeated, failed, stale int }
+
+// A fence is DESIGN 2 once more, by itself: a claim counts when its epoch is the next one, and a negative fact when its epoch is the current one.
+type fence struct{ epoch uint64 }
+
+func (f *fence) allows(r *journal.Record) bool {
+	switch r.Kind {
+	case journal.Claim:
+		if r.Epoch != f.epoch+1 {
+			return false
+		}
+		f.epoch = r.Epoch
+	case journal.Fired, journal.TimedOut, journal.GaveUp, journal.Skip, journal.Release:
+		return r.Epoch == f.epoch
+	}
+	return true
+}
+
+type sendKey struct {
+	run journal.RunID
+	n   uint32
+}
+
+// check holds a play against what must be true of it, by the log, by what was sent and by the oracle alone: one outcome a run, each join with the
+// right members, no branch lost, nothing sent before its cause was durable, no id with two meanings, replay equal to the live states, nothing left.
+func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
+	t.Helper()
+	emitted := make(map[sendKey]*engine.Invocation)
+	offsets := make(map[sendKey]int64)
+	outcomes := make(map[journal.RunID]lang.Outcome)
+	replay := engine.New(reg, nil)
+	var out engine.Effects
+	var f fence
+	log := p.w.Log()
+	for i := range log {
+		reason, err := replay.Fold(&log[i], &out)
+		if err != nil {
+			t.Fatalf("seed %d: replay: %v", p.seed, err)
+		}
+		if !f.allows(&log[i]) {
+			r.stale++
+			if reason != engine.Stale || len(out.Send)+len(out.Ended) > 0 {
+				t.Errorf("seed %d: record %d, a %s of epoch %d in epoch %d, is %s", p.seed, i, log[i].Kind, log[i].Epoch, f.epoch, reason)
+			}
+		} else if reason == engine.Stale {
+			t.Errorf("seed %d: record %d, a %s of the current epoch %d, is refused", p.seed, i, log[i].Kind, f.epoch)
+		}
+		for _, inv := range out.Send {
+			k := sendKey{inv.Run, inv.N}
+			if emitted[k] != nil && inv.Starts == nil {
+				t.Errorf("seed %d: number %d of run %s is used twice", p.seed, inv.N, inv.Run)
+			}
+			emitted[k], offsets[k] = inv, int64(i)
+		}
+		for _, e := range out.Ended {
+			if _, twice := outcomes[e.Run]; twice {
+				t.Errorf("seed %d: run %s ends twice", p.seed, e.Run)
+			}
+			outcomes[e.Run] = e.Outcome
+		}
+	}
+	p.checkSends(t, emitted, offsets, &r)
+	p.checkStates(t, replay)
+	for _, e := range p.w.Ended {
+		if o := outcomes[e.Run]; o.Verdict != e.Outcome.Verdict || o.Value != e.Outcome.Value {
+			t.Errorf("seed %d: tenure %d saw run %s end as %v, and the log says %v", p.seed, e.Tenure, e.Run, e.Outcome, o)
+		}
+	}
+	for i, run := range p.runs {
+		p.checkRun(t, run, p.story[i], outcomes, &r)
+	}
+	return r
+}
+
+// checkSends: what an owner sent is what the log says, and was durable before.
+func (p *play) checkSends(t *testing.T, emitted map[sendKey]*engine.Invocation, offsets map[sendKey]int64, r *report) {
+	t.Helper()
+	times := make(map[sendKey]int)
+	for _, s := range p.w.Sent {
+		k := sendKey{s.Inv.Run, s.Inv.N}
+		times[k]++
+		said := emitted[k]
+		switch {
+		case said == nil:
+			t.Errorf("seed %d: tenure %d sent %s, which does not follow from the log", p.seed, s.Tenure, s.Inv.ID())
+		case offsets[k] >= s.Durable:
+			t.Errorf("seed %d: tenure %d sent %s before record %d was durable", p.seed, s.Tenure, s.Inv.ID(), offsets[k])
+		case said.ID() != s.Inv.ID() || said.Function != s.Inv.Function || said.Input != s.Inv.Input || said.Attempt != s.Inv.Attempt || !said.Expires.Equal(s.Inv.Expires) || said.Cause != s.Inv.Cause:
+			t.Errorf("seed %d: tenure %d sent %s with another meaning than the log's", p.seed, s.Tenure, s.Inv.ID())
+		}
+	}
+	r.invocations = len(times)
+	for _, n := range times {
+		if n > 1 {
+			r.repeated++
+		}
+	}
+}
+
+// checkStates: whoever has folded the whole log saves the bytes of a replay, and nothing is left behind.
+func (p *play) checkStates(t *testing.T, replay *engine.State) {
+	t.Helper()
+	want := saved(t, replay)
+	owners := 0
+	p.w.States(func(tenure int, s *engine.State) {
+		owners++
+		if !bytes.Equal(saved(t, s), want) {
+			t.Errorf("seed %d: the state of tenure %d differs from a replay", p.seed, tenure)
+		}
+	})
+	if owners == 0 {
+		t.Errorf("seed %d: nobody owns the partition at the end", p.seed)
+	}
+	if st := replay.Stats(); st.Runs+st.Invocations+st.Timers+st.Waiting > 0 {
+		t.Errorf("seed %d: left behind: %+v\n%s", p.seed, st, p.doc)
+	}
+}
+
+func saved(t *testing.T, s *engine.State) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := s.Save(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// checkRun: it has ended as the oracle says, and all its branches were called.
+func (p *play) checkRun(t *testing.T, run journal.RunID, s *story, outcomes map[journal.RunID]lang.Outcome, r *report) {
+	t.Helper()
+	o, ended := outcomes[run]
+	if !ended {
+		t.Errorf("seed %d: run %s hangs", p.seed, run)
+		return
+	}
+	want, ok := p.flow.eval(s.data, s)
+	if !ok {
+		r.failed++
+		if o.Verdict != lang.Failed {
+			t.Errorf("seed %d: run %s %v, and was to fail", p.seed, run, o)
+		}
+		return
+	}
+	var got any
+	if err := o.Value.Decode(&got); err != nil || o.Verdict != lang.Succeeded || !same(got, want) {
+		t.Errorf("seed %d: run %s: %s %s %v; want %v\n%s", p.seed, run, o.Verdict, o.Value, o.Err, want, p.doc)
+	}
+	if s.exact && len(p.called[run]) != s.calls {
+		t.Errorf("seed %d: run %s: %d functions were called, want %d\n%s", p.seed, run, len(p.called[run]), s.calls, p.doc)
+	}
+}

@@ -1,0 +1,364 @@
+package simulate_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+)
+
+// A node is a piece of a flow beside what it is to yield: the oracle knows the documented meaning of steps, and nothing of the engine.
+type node struct {
+	doc  map[string]any
+	eval func(in any, s *story) (out any, ok bool)
+}
+
+// A story is what an evaluation goes through.
+type story struct {
+	data    any
+	signals map[string]any // by name
+	calls   int            // functions that are called, retries not counted
+	exact   bool           // false: a failure cancels what ran beside it, so that how many are called is up to chance
+}
+
+// anError stands in an expected value for any {"error": {...}}.
+type anError struct{}
+
+// A garden grows flows.
+type garden struct {
+	rng    *rand.Rand
+	names  int
+	story  *story
+	inside int // of maps, whose children would all wait for one signal
+}
+
+func (g *garden) name(kind string) string {
+	g.names++
+	return fmt.Sprintf("%s%d", kind, g.names)
+}
+
+// flow returns a random step, at most depth policies deep.
+func (g *garden) flow(depth int) node {
+	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.choice, g.caught}
+	if depth > 0 && g.rng.IntN(5) > 0 {
+		return kinds[g.rng.IntN(len(kinds))](depth - 1)
+	}
+	leaves := []func() node{g.function, g.function, g.function, g.flaky, g.more, g.wait, g.signal}
+	if g.inside > 0 {
+		leaves = leaves[:6]
+	}
+	return leaves[g.rng.IntN(len(leaves))]()
+}
+
+// function calls one of three that answer with a pair of their number and their input.
+func (g *garden) function() node {
+	k := g.rng.IntN(3)
+	n := node{doc: map[string]any{"function": fmt.Sprint("f", k)}, eval: func(in any, s *story) (any, bool) {
+		s.calls++
+		return []any{float64(k), in}, true
+	}}
+	if g.rng.IntN(4) == 0 {
+		inner := n.eval
+		n.doc["output"] = "${ {'out': output} }"
+		n.eval = func(in any, s *story) (any, bool) {
+			out, _ := inner(in, s)
+			return map[string]any{"out": out}, true
+		}
+	}
+	return n
+}
+
+// flaky fails twice before it answers.
+func (g *garden) flaky() node {
+	return node{doc: map[string]any{"function": "flaky"}, eval: func(in any, s *story) (any, bool) {
+		s.calls++
+		return in, true
+	}}
+}
+
+// more runs out of time once, and goes on with its state.
+func (g *garden) more() node {
+	return node{doc: map[string]any{"function": "more"}, eval: func(in any, s *story) (any, bool) {
+		s.calls++
+		return in, true
+	}}
+}
+
+func (g *garden) wait() node {
+	return node{doc: map[string]any{"wait": fmt.Sprintf("%ds", 1+g.rng.IntN(90))}, eval: func(in any, _ *story) (any, bool) { return in, true }}
+}
+
+func (g *garden) signal() node {
+	name := g.name("signal")
+	g.story.signals[name] = float64(g.rng.IntN(100))
+	return node{doc: map[string]any{"signal": name}, eval: func(_ any, s *story) (any, bool) { return s.signals[name], true }}
+}
+
+// failing is a step that fails, each time.
+func (g *garden) failing(depth int) node {
+	switch g.rng.IntN(4) {
+	case 0:
+		return node{doc: map[string]any{"wait": "1h", "deadline": "5s"}, eval: func(any, *story) (any, bool) { return nil, false }}
+	case 1:
+		return node{doc: map[string]any{"sequence": []any{map[string]any{"wait": "1h"}}, "timeout": "5s"}, eval: func(any, *story) (any, bool) { return nil, false }}
+	case 2:
+		inner := g.flow(depth)
+		return node{doc: map[string]any{"sequence": []any{inner.doc, map[string]any{"function": "boom"}}}, eval: func(in any, s *story) (any, bool) {
+			if _, ok := inner.eval(in, s); ok {
+				s.calls++
+			}
+			return nil, false
+		}}
+	}
+	return node{doc: map[string]any{"function": "boom"}, eval: func(_ any, s *story) (any, bool) {
+		s.calls++
+		return nil, false
+	}}
+}
+
+// caught is a failing step with a handler.
+func (g *garden) caught(depth int) node {
+	inner, handler := g.failing(depth), g.flow(depth)
+	inner.doc["catch"] = []any{map[string]any{"do": handler.doc}}
+	return node{doc: inner.doc, eval: func(in any, s *story) (any, bool) {
+		inner.eval(in, s)
+		return handler.eval(in, s)
+	}}
+}
+
+func (g *garden) sequence(depth int) node {
+	steps := make([]node, 1+g.rng.IntN(4))
+	docs := make([]any, len(steps))
+	for i := range steps {
+		steps[i] = g.flow(depth)
+		if g.rng.IntN(8) == 0 {
+			inner := steps[i]
+			inner.doc["when"] = "${ size(data) > 1000 }"
+			steps[i].eval = func(in any, _ *story) (any, bool) { return in, true } // A skipped step passes on what it was given.
+		}
+		docs[i] = steps[i].doc
+	}
+	return node{doc: map[string]any{"sequence": docs}, eval: func(in any, s *story) (any, bool) {
+		for _, step := range steps {
+			var ok bool
+			if in, ok = step.eval(in, s); !ok {
+				return nil, false
+			}
+		}
+		return in, true
+	}}
+}
+
+func (g *garden) forkjoin(depth int) node {
+	n, settled, named := 1+g.rng.IntN(4), g.rng.IntN(3) == 0, g.rng.IntN(2) == 0
+	branches := make([]node, n)
+	list, names := make([]any, n), make(map[string]any, n)
+	keys := make([]string, n)
+	for i := range branches {
+		if branches[i] = g.flow(depth); settled && g.rng.IntN(3) == 0 {
+			branches[i] = g.failing(depth)
+		}
+		keys[i] = fmt.Sprint("b", i)
+		list[i], names[keys[i]] = branches[i].doc, branches[i].doc
+	}
+	settings := map[string]any{"branches": list}
+	if named {
+		settings["branches"] = names
+	}
+	if settled {
+		settings["join"] = "settled"
+	}
+	return node{doc: map[string]any{"forkjoin": settings}, eval: func(in any, s *story) (any, bool) {
+		values, object, good := make([]any, n), make(map[string]any, n), true
+		for i, b := range branches {
+			v, ok := b.eval(in, s)
+			if !ok {
+				v = anError{}
+			}
+			good = good && (ok || settled)
+			values[i], object[keys[i]] = v, v
+		}
+		if !good {
+			s.exact = false
+			return nil, false
+		}
+		if named {
+			return object, true
+		}
+		return values, true
+	}}
+}
+
+func (g *garden) mapping(depth int) node {
+	g.inside++
+	child, n := g.flow(min(depth, 1)), g.rng.IntN(9)
+	g.inside--
+	settings := map[string]any{"items": n, "do": child.doc}
+	list := g.rng.IntN(2) == 0
+	if list {
+		settings["items"] = "${ data }"
+	}
+	if g.rng.IntN(2) == 0 {
+		settings["window"] = 1 + g.rng.IntN(4)
+	}
+	results := []string{"list", "list", "count", "none"}[g.rng.IntN(4)]
+	settings["results"] = results
+	return node{doc: map[string]any{"map": settings}, eval: func(_ any, s *story) (any, bool) {
+		items := make([]any, n)
+		for i := range items {
+			items[i] = float64(i)
+		}
+		if list {
+			items = s.data.([]any)
+		}
+		values := make([]any, len(items))
+		for i, item := range items {
+			v, ok := child.eval(item, s)
+			if !ok {
+				s.exact = false
+				return nil, false
+			}
+			values[i] = v
+		}
+		switch results {
+		case "count":
+			return map[string]any{"succeeded": float64(len(items)), "failed": 0.0, "skipped": 0.0}, true
+		case "none":
+			return nil, true
+		}
+		return values, true
+	}}
+}
+
+func (g *garden) dag(depth int) node {
+	n := 2 + g.rng.IntN(5)
+	steps, names, needs := make([]node, n), make([]string, n), make([][]int, n)
+	docs, leaf := make([]any, n), make([]bool, n)
+	for i := range steps {
+		steps[i], names[i], leaf[i] = g.flow(min(depth, 1)), g.name("step"), true
+		var words []string
+		for p := range i {
+			if g.rng.IntN(3) == 0 {
+				needs[i], words, leaf[p] = append(needs[i], p), append(words, names[p]), false
+			}
+		}
+		doc := map[string]any{"name": names[i]}
+		for k, v := range steps[i].doc {
+			doc[k] = v
+		}
+		if words != nil {
+			doc["needs"] = words
+		}
+		docs[i] = doc
+	}
+	return node{doc: map[string]any{"dag": docs}, eval: func(in any, s *story) (any, bool) {
+		out, object := make([]any, n), make(map[string]any)
+		for i, step := range steps {
+			input := in
+			if needs[i] != nil {
+				given := make(map[string]any)
+				for _, p := range needs[i] {
+					given[names[p]] = out[p]
+				}
+				input = given
+			}
+			v, ok := step.eval(input, s)
+			if !ok {
+				s.exact = false
+				return nil, false
+			}
+			out[i] = v
+			if leaf[i] {
+				object[names[i]] = v
+			}
+		}
+		return object, true
+	}}
+}
+
+func (g *garden) choice(depth int) node {
+	a, b := g.flow(depth), g.flow(depth)
+	at := g.rng.IntN(10)
+	first := map[string]any{"if": fmt.Sprintf("${ size(data) > %d }", at)}
+	for k, v := range a.doc {
+		first[k] = v
+	}
+	return node{doc: map[string]any{"choice": map[string]any{"cases": []any{first}, "else": b.doc}}, eval: func(in any, s *story) (any, bool) {
+		if len(s.data.([]any)) > at {
+			return a.eval(in, s)
+		}
+		return b.eval(in, s)
+	}}
+}
+
+// document puts a flow into a document whose functions are the garden's.
+func document(t testing.TB, flow map[string]any) string {
+	t.Helper()
+	text, err := json.Marshal(flow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("version: 1\nfunctions:\n")
+	for _, f := range []string{"f0", "f1", "f2", "flaky", "more", "boom"} {
+		retry := ", retry: { attempts: 50, backoff: 1s, max: 10s }"
+		if f == "boom" {
+			retry = ""
+		}
+		fmt.Fprintf(&b, "  %s: { http: { url: \"http://127.0.0.1:1/\" }, timeout: 20s%s }\n", f, retry)
+	}
+	fmt.Fprintf(&b, "triggers:\n  t:\n    onSuccess: { log: done }\n    onFailure: { log: failed }\n    flow: %s\n", text)
+	return b.String()
+}
+
+// answer is what the garden's functions do.
+func answer(inv *engine.Invocation) lang.Outcome {
+	switch {
+	case inv.Function == "boom", inv.Function == "flaky" && inv.Attempt <= 2:
+		return lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke"))
+	case inv.Function == "flaky":
+		return lang.Success(inv.Input)
+	case inv.Function == "more":
+		if state, goesOn := strings.CutPrefix(inv.Input.JSON(), `{"state":`); goesOn {
+			return lang.Success(lang.Trusted(strings.TrimSuffix(state, "}")))
+		}
+		return lang.Outcome{Verdict: lang.Continue, Value: lang.Object(lang.Member{Key: "state", Value: inv.Input})}
+	}
+	return lang.Success(lang.List(lang.Trusted(inv.Function[1:]), inv.Input))
+}
+
+// same compares what a run yielded with what it was to yield.
+func same(got, want any) bool {
+	switch want := want.(type) {
+	case anError:
+		object, ok := got.(map[string]any)
+		return ok && len(object) == 1 && object["error"] != nil
+	case []any:
+		list, ok := got.([]any)
+		if !ok || len(list) != len(want) {
+			return false
+		}
+		for i := range want {
+			if !same(list[i], want[i]) {
+				return false
+			}
+		}
+		return true
+	case map[string]any:
+		object, ok := got.(map[string]any)
+		if !ok || len(object) != len(want) {
+			return false
+		}
+		for k := range want {
+			if v, ok := object[k]; !ok || !same(v, want[k]) {
+				return false
+			}
+		}
+		return true
+	}
+	return got == want
+}

@@ -1,0 +1,203 @@
+package simulate
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// An Answer is what a function does with an invocation.
+type Answer struct {
+	Outcome lang.Outcome
+	After   time.Duration
+	// Later says that it accepts first, and tells its outcome by an event.
+	Later bool
+	// Never says that no answer comes at all.
+	Never bool
+}
+
+// An outbox sends what a tenure's fold obliges to, again under the same id until it has an answer.
+type outbox struct {
+	t     *tenure
+	items map[key]*item
+	lanes map[string]*lane
+}
+
+type item struct {
+	inv    *engine.Invocation
+	flying bool
+	sent   time.Duration
+	tries  int
+}
+
+// A lane is a function's queue.
+type lane struct {
+	flying int
+	queue  []*item
+}
+
+func (o *outbox) init(t *tenure) {
+	o.t, o.items, o.lanes = t, make(map[key]*item), make(map[string]*lane)
+}
+
+func (o *outbox) add(inv *engine.Invocation) {
+	k := key{inv.Run, inv.N}
+	if inv.Purpose == engine.Route || inv.ToTrigger != "" {
+		o.t.write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+		return
+	}
+	if o.items[k] != nil {
+		return
+	}
+	it := &item{inv: inv}
+	o.items[k] = it
+	if !inv.Accepted.IsZero() {
+		if inv.Timeout > 0 {
+			o.timeOut(it, inv.Accepted.Add(inv.Timeout).Sub(o.t.clock()))
+		}
+		return
+	}
+	o.enqueue(it)
+}
+
+func (o *outbox) enqueue(it *item) {
+	l := o.lanes[it.inv.Function]
+	if l == nil {
+		l = &lane{}
+		o.lanes[it.inv.Function] = l
+	}
+	l.queue = append(l.queue, it)
+}
+
+func (o *outbox) current(it *item) bool { return o.items[key{it.inv.Run, it.inv.N}] == it && !o.t.over }
+
+func (o *outbox) stop(inv *engine.Invocation) {
+	k := key{inv.Run, inv.N}
+	if it := o.items[k]; it != nil {
+		delete(o.items, k)
+		o.land(it)
+	}
+}
+
+// land gives the function's room back.
+func (o *outbox) land(it *item) {
+	if it.flying {
+		it.flying = false
+		o.lanes[it.inv.Function].flying--
+		o.t.w.After(0, o.pump)
+	}
+}
+
+// pump sends what there is room for.
+func (o *outbox) pump() {
+	if o.t.over {
+		return
+	}
+	for _, name := range sortedKeys(o.lanes) {
+		l, limit := o.lanes[name], 0
+		if o.t.w.o.Concurrency != nil {
+			limit = o.t.w.o.Concurrency(name)
+		}
+		for len(l.queue) > 0 && (limit == 0 || l.flying < limit) {
+			it := l.queue[0]
+			l.queue = l.queue[1:]
+			if o.current(it) {
+				l.flying++
+				it.flying = true
+				o.send(it)
+			}
+		}
+	}
+}
+
+func (o *outbox) send(it *item) {
+	w, inv := o.t.w, it.inv
+	if o.t.clock().After(inv.Expires) {
+		delete(o.items, key{inv.Run, inv.N})
+		o.land(it)
+		o.t.write(engine.Record(journal.GaveUp, inv.Run, &engine.GaveUpFact{N: inv.N, Err: lang.Failf(lang.ClassPlatform, "undelivered", "not delivered in time")}))
+		return
+	}
+	it.tries++
+	it.sent = w.now
+	w.Sent = append(w.Sent, Send{w.now, o.t.id, int64(len(w.log)), inv})
+	if inv.Timeout > 0 && inv.Purpose == engine.Call {
+		o.timeOut(it, inv.Timeout)
+	}
+	w.After(w.transit(), func() { o.arrive(it) })
+}
+
+// timeOut writes down that a try took too long, unless it has ended or was sent anew by then.
+func (o *outbox) timeOut(it *item, left time.Duration) {
+	sent := it.sent
+	o.t.w.After(left, func() {
+		if o.current(it) && it.sent == sent {
+			delete(o.items, key{it.inv.Run, it.inv.N})
+			o.land(it)
+			o.t.write(engine.Record(journal.TimedOut, it.inv.Run, &engine.NumbersFact{Numbers: []uint32{it.inv.N}}))
+		}
+	})
+}
+
+// arrive is the function's side.
+func (o *outbox) arrive(it *item) {
+	w, inv := o.t.w, it.inv
+	if inv.Purpose != engine.Call {
+		w.After(w.transit(), func() { o.answered(it, journal.Accepted, lang.Outcome{}) })
+		return
+	}
+	k := key{inv.Run, inv.N}
+	w.calls[k]++
+	a := w.o.Function(inv, w.calls[k])
+	switch {
+	case a.Never:
+	case a.Later:
+		w.After(w.transit(), func() { o.answered(it, journal.Accepted, lang.Outcome{}) })
+		w.After(a.After, func() { w.complete(inv, a.Outcome) })
+	case w.chance(LostAnswer):
+		w.After(200*time.Millisecond, func() { o.again(it) })
+	default:
+		w.After(a.After+w.transit(), func() { o.answered(it, journal.Completion, a.Outcome) })
+	}
+}
+
+// again sends under the same id.
+func (o *outbox) again(it *item) {
+	if o.current(it) {
+		o.land(it)
+		o.enqueue(it)
+		o.pump()
+	}
+}
+
+func (o *outbox) answered(it *item, kind journal.Kind, outcome lang.Outcome) {
+	if !o.current(it) {
+		return
+	}
+	inv := it.inv
+	o.land(it)
+	if kind == journal.Completion {
+		delete(o.items, key{inv.Run, inv.N})
+		o.t.write(engine.Record(kind, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: outcome}))
+		return
+	}
+	if inv.Purpose != engine.Call {
+		delete(o.items, key{inv.Run, inv.N})
+	}
+	o.t.write(engine.Record(kind, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+}
+
+// complete brings an outcome in as an event: by admission, which any router does.
+func (w *World) complete(inv *engine.Invocation, o lang.Outcome) {
+	rec := engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: o, Cause: "completion of " + inv.ID()})
+	w.After(w.transit(), func() { w.Append(rec) })
+	if w.chance(Duplicate) {
+		w.After(w.transit()+w.rand(5*time.Second), func() { w.Append(rec) })
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,196 @@
+package simulate_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/router/simulate"
+	"github.com/onward-router/onward/schedulers/builtin"
+	sinks "github.com/onward-router/onward/sinks/all"
+)
+
+var (
+	seeds = flag.Int("seeds", 1000, "plays of TestPlays")
+	first = flag.Uint64("seed", 0, "the first seed of TestPlays")
+)
+
+func registry() *plugin.Registry {
+	r := new(plugin.Registry)
+	builtin.Register(r)
+	sinks.Register(r)
+	return r
+}
+
+// A play is one seed: a flow, a few runs of it, clients that send what they send again, and faults of all kinds.
+type play struct {
+	seed   uint64
+	w      *simulate.World
+	rng    *rand.Rand
+	flow   node
+	doc    string
+	def    *lang.Definition
+	runs   []journal.RunID
+	story  []*story
+	called map[journal.RunID]map[string]bool // paths
+}
+
+var allFaults = map[simulate.Fault]float64{
+	simulate.Crash: 0.004, simulate.Restart: 0.002, simulate.TakeOver: 0.004, simulate.Duplicate: 0.1, simulate.Reorder: 0.2, simulate.Delay: 0.02,
+	simulate.LostAck: 0.02, simulate.LostAnswer: 0.05, simulate.Skew: 0.5, simulate.OldSave: 0.3,
+}
+
+func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulate.Fault]float64) *play {
+	p := &play{seed: seed, rng: rand.New(rand.NewPCG(seed, 2)), called: make(map[journal.RunID]map[string]bool)}
+	data := make([]any, 1+p.rng.IntN(8))
+	text := make([]lang.Value, len(data))
+	for i := range data {
+		data[i], text[i] = float64(i*i), lang.Of(i*i)
+	}
+	g := &garden{rng: p.rng, story: &story{data: data, signals: make(map[string]any), exact: true}}
+	parts := []node{g.mapping(2), g.flow(3), g.forkjoin(1)}
+	if p.rng.IntN(10) == 0 {
+		parts[2] = g.failing(2)
+	}
+	p.flow = node{doc: map[string]any{"sequence": []any{parts[0].doc, parts[1].doc, parts[2].doc}}, eval: func(in any, s *story) (any, bool) {
+		for _, part := range parts {
+			var ok bool
+			if in, ok = part.eval(in, s); !ok {
+				return nil, false
+			}
+		}
+		return in, true
+	}}
+	p.doc = document(t, p.flow.doc)
+	set, findings := config.Parse("play.yaml", []byte(p.doc), reg, nil)
+	for _, f := range findings {
+		t.Fatalf("seed %d: %s\n%s", seed, f, p.doc)
+	}
+	p.def = set.Triggers["t"].Definition
+	p.w = simulate.New(simulate.Options{Registry: reg, Seed: seed, Function: p.function, Faults: simulate.Faults{Rate: faults}})
+	for i := range 2 + p.rng.IntN(2) {
+		run := journal.RunID{0, 0, 0, byte(i), 7}
+		p.runs = append(p.runs, run)
+		s := *g.story
+		p.story = append(p.story, &s)
+		p.client(run, lang.List(text...), &s)
+	}
+	return p
+}
+
+// client starts a run and sends its signals; what may have been lost is sent again.
+func (p *play) client(run journal.RunID, data lang.Value, s *story) {
+	f := engine.StartFact{Trigger: "t", Digest: p.def.Digest(), Event: lang.Of(map[string]string{"id": fmt.Sprint("event of ", run)}), Data: data}
+	start := engine.Record(journal.Start, run, &f)
+	start.Tenant = "default"
+	define := journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(p.def)}
+	begin := time.Duration(p.rng.Int64N(int64(10 * time.Second)))
+	send := func(at time.Duration, records ...journal.Record) {
+		for again := range 1 + p.rng.IntN(3) {
+			p.w.After(at+time.Duration(again)*time.Duration(p.rng.Int64N(int64(30*time.Second))), func() { p.w.Append(records...) })
+		}
+	}
+	if p.rng.IntN(2) == 0 {
+		send(begin, define, start)
+	} else {
+		// The start comes first and waits for its definition.
+		send(begin, start)
+		send(begin+time.Second, define)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.signals)) {
+		sig := engine.SignalFact{Source: "/client", ID: name, Name: name, Data: lang.Of(s.signals[name])}
+		send(begin+time.Minute+time.Duration(p.rng.Int64N(int64(2*time.Minute))), engine.Record(journal.Signal, run, &sig))
+	}
+}
+
+// function answers; which answers are slow, late or missing follows from the invocation alone.
+func (p *play) function(inv *engine.Invocation, _ int) simulate.Answer {
+	if p.called[inv.Run] == nil {
+		p.called[inv.Run] = make(map[string]bool)
+	}
+	p.called[inv.Run][inv.Path] = true
+	a := simulate.Answer{Outcome: answer(inv), After: time.Duration(inv.N%7) * 100 * time.Millisecond}
+	switch chance := (uint64(inv.N)*2654435761 + p.seed) % 20; {
+	case chance == 0 && inv.Attempt < 3 && inv.Function != "boom":
+		a.Never = true
+	case chance < 5:
+		a.Later = true
+	}
+	return a
+}
+
+// TestPlays runs a thousand seeds with every kind of fault; what the checkers hold against each play is in check_test.go.
+func TestPlays(t *testing.T) {
+	t.Parallel()
+	reg := registry()
+	total := make(map[simulate.Fault]int)
+	var steps, repeated, records, invocations, failed, stale int
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	const workers = 4
+	for worker := range workers {
+		wait.Go(func() {
+			for seed := *first + uint64(worker); seed < *first+uint64(*seeds); seed += workers {
+				p := newPlay(t, reg, seed, allFaults)
+				if err := p.w.Run(200_000); err != nil {
+					t.Errorf("seed %d: %v", seed, err)
+					continue
+				}
+				r := p.check(t, reg)
+				if p.w.Steps() < 50 {
+					t.Errorf("seed %d: %d steps only", seed, p.w.Steps())
+				}
+				mu.Lock()
+				for f, n := range p.w.Faults() {
+					total[f] += n
+				}
+				steps, records = steps+p.w.Steps(), records+len(p.w.Log())
+				invocations, repeated, failed = invocations+r.invocations, repeated+r.repeated, failed+r.failed
+				stale += r.stale
+				mu.Unlock()
+			}
+		})
+	}
+	wait.Wait()
+	t.Logf("%d seeds: %d steps, %d records, %d invocations, %d of them sent more than once, %d failed runs, %d stale records; faults: %v", *seeds, steps, records, invocations, repeated, failed, stale, total)
+	if failed == 0 || stale < *seeds/20 {
+		t.Errorf("%d failed runs and %d stale records prove nothing", failed, stale)
+	}
+	for _, f := range simulate.AllFaults() {
+		if total[f] < *seeds/20 {
+			t.Errorf("%s: %d times only; it proves nothing", f, total[f])
+		}
+	}
+}
+
+// TestSameSeedSamePlay is what makes a seed worth printing.
+func TestSameSeedSamePlay(t *testing.T) {
+	t.Parallel()
+	reg := registry()
+	for seed := range uint64(20) {
+		var logs [2][]byte
+		for i := range logs {
+			p := newPlay(t, reg, seed, allFaults)
+			if err := p.w.Run(200_000); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range p.w.Log() {
+				logs[i] = r.Append(logs[i])
+			}
+		}
+		if !bytes.Equal(logs[0], logs[1]) {
+			t.Errorf("seed %d: two plays differ", seed)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+// Package simulate plays a partition in virtual time: a log, the routers that own it, the functions that they call, and everything between them.
+//
+// It runs in one goroutine and takes all chance from one seed: the same seed gives the same play, to the record. Without faults it is how a flow is
+// run with mocked functions; with faults it is how the fold is shown to keep its promises.
+package simulate
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// Options are what a World is made of.
+type Options struct {
+	Registry *plugin.Registry
+	Seed     uint64
+	// Start is the log's clock at the begin. Default 2030-01-01, UTC.
+	Start time.Time
+	// Function answers an invocation; call counts how often this invocation has arrived, from 1. It is called in the order of virtual time.
+	Function func(inv *engine.Invocation, call int) Answer
+	// Concurrency bounds how many invocations of a function are in flight; nil or 0 is no bound.
+	Concurrency func(function string) int
+	// Observe is told of the decisions of every owner's fold, in virtual time. It may be nil.
+	Observe func(at time.Duration, c engine.Change)
+	Faults  Faults
+}
+
+// A World is one partition with all that touches it. It is for one goroutine.
+type World struct {
+	o       Options
+	rng     *rand.Rand
+	now     time.Duration
+	events  queue
+	asked   int
+	steps   int
+	counts  map[Fault]int
+	tenures []*tenure
+	owner   *tenure // whom the coordinator knows; nil while there is none
+	calls   map[key]int
+	fate    error
+
+	log       []journal.Record // by offset
+	trimmed   int64            // records below it are gone for readers
+	snapshots []snapshot       // newest last; at most two
+
+	// Sent and Ended are what the owners did, for checkers.
+	Sent  []Send
+	Ended []End
+}
+
+// A Send is one sending of an invocation by an owner.
+type Send struct {
+	At      time.Duration
+	Tenure  int
+	Durable int64 // records that were durable then
+	Inv     *engine.Invocation
+}
+
+// An End is the end of a run as one owner's fold saw it.
+type End struct {
+	Tenure int
+	engine.Ended
+}
+
+type key struct {
+	run journal.RunID
+	n   uint32
+}
+
+type snapshot struct {
+	offset int64
+	bytes  []byte
+}
+
+// New makes a world whose first owner begins at once.
+func New(o Options) *World {
+	if o.Start.IsZero() {
+		o.Start = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	w := &World{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x6f6e7761)), counts: make(map[Fault]int), calls: make(map[key]int)}
+	w.begin()
+	return w
+}
+
+// Now is how much virtual time has passed.
+func (w *World) Now() time.Duration { return w.now }
+
+// Log returns the log's records; it is the world's own.
+func (w *World) Log() []journal.Record { return w.log }
+
+// Steps is the number of events that have happened.
+func (w *World) Steps() int { return w.steps }
+
+// Faults returns how often each fault was done.
+func (w *World) Faults() map[Fault]int { return w.counts }
+
+// States gives the states of the owners that are at work.
+func (w *World) States(yield func(tenure int, s *engine.State)) {
+	for _, t := range w.tenures {
+		if !t.over {
+			yield(t.id, t.state)
+		}
+	}
+}
+
+// After does f after a while of virtual time; f may be the client's part: appending starts and signals.
+func (w *World) After(d time.Duration, f func()) {
+	w.asked++
+	heap.Push(&w.events, happening{at: w.now + max(d, 0), seq: w.asked, f: f})
+}
+
+// Append makes records durable, as a client or an admission does, and wakes the owners. The log's own clock times them.
+func (w *World) Append(records ...journal.Record) {
+	at := w.o.Start.Add(w.now)
+	for _, r := range records {
+		r.Offset, r.Time, r.Partition = int64(len(w.log)), at, 0
+		w.log = append(w.log, r)
+	}
+	for _, t := range w.tenures {
+		t.poke()
+	}
+}
+
+// Run lets happen what there is to happen until nothing is left, limit events at most. It fails when an owner met what must not be.
+func (w *World) Run(limit int) error {
+	for w.events.Len() > 0 && w.fate == nil {
+		if w.steps >= limit {
+			return fmt.Errorf("it does not end: %d events", w.steps)
+		}
+		next := heap.Pop(&w.events).(happening)
+		w.now = max(w.now, next.at)
+		w.steps++
+		next.f()
+		w.mischief()
+	}
+	return w.fate
+}
+
+func (w *World) fail(format string, a ...any) {
+	if w.fate == nil {
+		w.fate = fmt.Errorf(format, a...)
+	}
+}
+
+// A happening is something that will be done at a virtual time.
+type happening struct {
+	at  time.Duration
+	seq int // of two at one time, the one that was asked for first comes first
+	f   func()
+}
+
+type queue []happening
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(a, b int) bool {
+	return q[a].at < q[b].at || q[a].at == q[b].at && q[a].seq < q[b].seq
+}
+func (q queue) Swap(a, b int) { q[a], q[b] = q[b], q[a] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(happening)) }
+func (q *queue) Pop() any {
+	last := (*q)[len(*q)-1]
+	(*q)[len(*q)-1] = happening{}
+	*q = (*q)[:len(*q)-1]
+	return last
+}
