@@ -27,53 +27,67 @@ func (r *Router) Explain(ctx context.Context, id journal.RunID) ([]string, error
 		}
 		return []string{line}, nil
 	}
+	return ExplainStatus(st, time.Now()), nil
+}
+
+// ExplainStatus says in plain words why an open run is not further; now is the time by which waits are counted.
+func ExplainStatus(st *engine.Status, now time.Time) []string {
 	switch st.State {
 	case "waiting":
-		return []string{"waiting for the definition that it started with; load the documents that it was started from"}, nil
+		return []string{"waiting for the definition that it started with; load the documents that it was started from"}
 	case "ending":
 		lines := []string{st.Outcome + "; the event of its end is being delivered"}
 		for _, d := range st.Deliveries {
 			lines = append(lines, fmt.Sprintf("%s: %s", d.Function, d.Outbox))
 		}
-		return lines, nil
+		return lines
 	}
-	var lines []string
+	e := explainer{now: now}
 	if st.Root != nil {
-		explainStep(st.Root, &lines)
+		e.step(st.Root)
 	}
-	return lines, nil
+	return e.lines
 }
 
-func explainStep(s *engine.StepStatus, lines *[]string) {
-	say := func(format string, a ...any) {
-		at := s.Path
-		if at == "" {
-			at = s.Does
-		}
-		*lines = append(*lines, at+": "+fmt.Sprintf(format, a...))
+// An explainer gathers the lines of one answer.
+type explainer struct {
+	now   time.Time
+	lines []string
+}
+
+func (e *explainer) say(s *engine.StepStatus, format string, a ...any) {
+	at := s.Path
+	if at == "" {
+		at = s.Does
 	}
+	e.lines = append(e.lines, at+": "+fmt.Sprintf(format, a...))
+}
+
+func (e *explainer) since(t time.Time) time.Duration { return e.now.Sub(t).Round(time.Second) }
+
+func (e *explainer) step(s *engine.StepStatus) {
 	if !s.RetryAt.IsZero() {
-		say("try %d failed (%v); the next is due in %s", s.Attempt, s.LastError, time.Until(s.RetryAt).Round(time.Second))
+		e.say(s, "try %d failed (%v); the next is due in %s", s.Attempt, s.LastError, s.RetryAt.Sub(e.now).Round(time.Second))
 	}
 	if s.Invocation != nil {
-		say("%s", s.Invocation.Outbox)
+		e.say(s, "%s", s.Invocation.Outbox)
 	}
 	for _, t := range s.Timers {
-		say("waiting until %s (%s)", t.Due.Format(time.RFC3339), time.Until(t.Due).Round(time.Second))
+		e.say(s, "waiting until %s (%s)", t.Due.Format(time.RFC3339), t.Due.Sub(e.now).Round(time.Second))
 	}
 	for _, name := range s.Awaits {
-		say("waiting for the signal %q since %s", name, time.Since(s.Since).Round(time.Second))
+		e.say(s, "waiting for the signal %q since %s", name, e.since(s.Since))
 	}
 	if s.Handler != nil {
-		explainStep(s.Handler, lines)
+		e.step(s.Handler)
 	}
 	for _, sl := range s.Slots {
 		left := sl.Spawned - sl.Succeeded - sl.Failed - sl.Skipped
 		if sl.Spawned > 1 && left > 0 {
-			say("waiting for %d of %d: %s; since %s", left, sl.Spawned, indexes(sl), time.Since(s.Since).Round(time.Second))
+			e.say(s, "waiting for %d of %d: %s; since %s", left, sl.Spawned, indexes(sl), e.since(s.Since))
 		}
 		for _, child := range sl.Waiting {
-			explainStep(child, lines)
+			e.step(child)
 		}
 	}
 }

@@ -116,7 +116,10 @@ func (r *Router) Wait(ctx context.Context, id journal.RunID) (*Finished, error) 
 	}
 }
 
-func (r *Router) ended(e *engine.Ended) {
+func (r *Router) ended(e *engine.Ended) { r.history.add(e.Run, FinishedOf(e)) }
+
+// FinishedOf tells of a run's end as people and clients see it.
+func FinishedOf(e *engine.Ended) *Finished {
 	f := &Finished{
 		ID: e.Run.String(), Tenant: e.Tenant, Trigger: e.Trigger, State: e.Outcome.Verdict.String(), Started: e.Started, Ended: e.Ended, Calls: e.Calls,
 		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data,
@@ -124,7 +127,7 @@ func (r *Router) ended(e *engine.Ended) {
 	if e.Cancelled {
 		f.State = "cancelled"
 	}
-	r.history.add(e.Run, f)
+	return f
 }
 
 // watchers are those who follow runs as they go.

@@ -142,13 +142,18 @@ func check(c plugin.Component, name string, settings any) error {
 // load reads documents; findings are printed, and end the command.
 func (p *program) load(paths []string) (*config.Set, error) {
 	set, findings := config.Load(paths, p.registry, check)
+	return set, p.refuse(findings)
+}
+
+// refuse prints findings; with any, the command ends.
+func (p *program) refuse(findings []lang.Finding) error {
 	if len(findings) == 0 {
-		return set, nil
+		return nil
 	}
 	for _, f := range findings {
 		fmt.Fprintln(p.errs, f)
 	}
-	return nil, exitError{exitUsage, fmt.Errorf("%d findings; nothing was started", len(findings))}
+	return exitError{exitUsage, fmt.Errorf("%d findings; nothing was started", len(findings))}
 }
 
 func (p *program) lint() *cobra.Command {

@@ -44,12 +44,17 @@ func dataFlag(text string) (lang.Value, error) {
 
 // run routes one event in this process, shows how it goes, and prints the result.
 func (p *program) run() *cobra.Command {
-	var trigger, data, dir string
+	var trigger, data, dir, answers string
 	var quiet bool
 	c := &cobra.Command{
 		Use: "run FILE|DIR...", Short: "Run one event through a trigger in this process, and print the result.", Args: cobra.MinimumNArgs(1),
 		Long: "Run embeds a router, starts one run, shows its progress on standard error and prints its result on standard output.\n" +
-			"It exits with 0 when the run succeeded, 1 when it failed, and 2 when the command line or the documents are wrong.",
+			"It exits with 0 when the run succeeded, 1 when it failed, and 2 when the command line or the documents are wrong.\n\n" +
+			"With --mock no function is called: a file says what each answers, and the run goes by in virtual time, days in milliseconds:\n\n" +
+			"  functions:\n" +
+			"    count: { result: \"${ size(input) }\", after: 20ms }\n" +
+			"    pay: [{ error: { type: card_declined }, times: 2, after: 1s }, { result: { paid: true } }]\n" +
+			"  signals: [{ name: approved, after: 26h, data: { by: Ada } }]",
 		RunE: func(c *cobra.Command, args []string) error {
 			set, err := p.load(args)
 			if err != nil {
@@ -64,6 +69,9 @@ func (p *program) run() *cobra.Command {
 			input, err := dataFlag(data)
 			if err != nil {
 				return err
+			}
+			if answers != "" {
+				return p.mock(set, trigger, input, answers, quiet)
 			}
 			if dir == "" {
 				if dir, err = os.MkdirTemp("", "onward-run-"); err != nil {
@@ -101,6 +109,7 @@ func (p *program) run() *cobra.Command {
 	c.Flags().StringVar(&trigger, "trigger", "", "the trigger to start; may be left out when there is one")
 	c.Flags().StringVar(&data, "data", "", "data of the event: JSON, @FILE or - for standard input")
 	c.Flags().StringVar(&dir, "data-dir", "", "folder of the journal; default: a temporary one")
+	c.Flags().StringVar(&answers, "mock", "", "file of answers: run in virtual time, without functions")
 	c.Flags().BoolVar(&quiet, "quiet", false, "no progress and no summary")
 	return c
 }

@@ -1,0 +1,162 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+)
+
+// Answers are what functions do, and which signals come, when a flow is run without its functions (onward run --mock).
+type Answers struct {
+	Functions map[string][]Answer
+	Signals   []SentSignal
+}
+
+// An Answer is what a function does with a call: exactly one of Result, Continue, Error and Lost. The first of a function's answers whose When holds
+// and whose Times are not used up counts. The expressions see input, attempt (from 1), path (of the step) and call (of the function, from 1).
+type Answer struct {
+	When     lang.Expr       `doc:"when" help:"the answer is for calls for which this is true; it sees input, attempt, path and call"`
+	Times    int             `doc:"times" help:"for so many calls; then those after it count. 0: for all"`
+	After    plugin.Duration `doc:"after" help:"how long the function takes"`
+	Result   lang.Expr       `doc:"result" help:"what it answers; it sees input, attempt, path and call"`
+	Continue lang.Expr       `doc:"continue" help:"the state with which it asks to be invoked again"`
+	Error    *AnswerError    `doc:"error" help:"how it fails"`
+	Lost     bool            `doc:"lost" help:"it never answers"`
+
+	resultSaid bool
+}
+
+// An AnswerError is how a mocked function fails.
+type AnswerError struct {
+	Type    string     `doc:"type,value" help:"what retry and catch match" default:"failed"`
+	Message string     `doc:"message" help:"for people" default:"mocked failure"`
+	Class   lang.Class `doc:"class" help:"function, throttle, platform, timeout or cancelled" default:"function"`
+	Data    lang.Value `doc:"data" help:"further data"`
+}
+
+// A SentSignal is a signal that comes to the run.
+type SentSignal struct {
+	Name  string          `doc:"name,required" help:"the signal's name"`
+	After plugin.Duration `doc:"after" help:"when, from the run's start"`
+	Data  lang.Value      `doc:"data" help:"what comes with it"`
+}
+
+// answers is one or a list.
+type answers []Answer
+
+// UnmarshalNode reads one answer or a list of them.
+func (a *answers) UnmarshalNode(n *lang.Node, decode func(*lang.Node, any)) []plugin.Problem {
+	items := []*lang.Node{n}
+	if n.Kind == lang.ListNode {
+		items = n.Items
+	}
+	*a = make(answers, len(items))
+	for i, item := range items {
+		decode(item, &(*a)[i])
+		(*a)[i].resultSaid = item.Get("result") != nil
+	}
+	return nil
+}
+
+// Check reports an answer that says nothing, or two things at once.
+func (a answers) Check() []plugin.Problem {
+	var out []plugin.Problem
+	for i := range a {
+		said := 0
+		for _, is := range []bool{a[i].resultSaid, !a[i].Continue.IsZero(), a[i].Error != nil, a[i].Lost} {
+			if is {
+				said++
+			}
+		}
+		if said != 1 {
+			out = append(out, plugin.Problem{Path: []string{fmt.Sprint(i)}, What: fmt.Sprintf("an answer says one of result, continue, error and lost, and this one %d", said), Cure: "write { result: ... }"})
+		}
+		if i > 0 && a[i-1].Times == 0 && a[i-1].When.IsZero() {
+			out = append(out, plugin.Problem{Path: []string{fmt.Sprint(i)}, What: "an answer that is never given: the one before it is for all calls", Cure: "give that one times: or when:"})
+		}
+	}
+	return out
+}
+
+type answersDoc struct {
+	Functions map[string]answers `doc:"functions" help:"what each function answers: one answer or a list"`
+	Signals   []SentSignal       `doc:"signals" help:"signals that come to the run"`
+}
+
+var answerNames = []string{"attempt", "call", "input", "path"}
+
+// ParseAnswers reads a file of answers for the functions that a trigger of the set calls. Each of them needs one.
+func ParseAnswers(file string, text []byte, r *plugin.Registry, set *Set, trigger string) (*Answers, []lang.Finding) {
+	nodes, findings := parseYAML(file, text)
+	top := lang.Pos{File: file, Line: 1, Col: 1}
+	if len(nodes) != 1 && len(findings) == 0 {
+		findings = append(findings, lang.Finding{Pos: top, What: "answers are one document", Cure: "write functions: { NAME: { result: ... } }"})
+	}
+	if len(findings) > 0 {
+		return nil, findings
+	}
+	var doc answersDoc
+	findings = lang.Decode(nodes[0], &doc, r)
+	out := &Answers{Functions: make(map[string][]Answer), Signals: doc.Signals}
+	known := slices.DeleteFunc(slices.Sorted(maps.Keys(set.Functions)), func(name string) bool { return strings.Contains(name, "[") })
+	for _, name := range slices.Sorted(maps.Keys(doc.Functions)) {
+		out.Functions[name] = doc.Functions[name]
+		at := lang.Finding{Pos: top, Path: "functions." + name}
+		if !slices.Contains(known, name) {
+			at.What, at.Cure = fmt.Sprintf("unknown function %q", name), lang.Nearest(name, known)
+			findings = append(findings, at)
+		}
+		for _, a := range doc.Functions[name] {
+			for _, e := range []lang.Expr{a.When, a.Result, a.Continue} {
+				for _, used := range e.Names() {
+					if !slices.Contains(answerNames, used) {
+						findings = append(findings, lang.Finding{Pos: e.Pos(), Path: at.Path, What: fmt.Sprintf("unknown name %q", used), Cure: lang.Nearest(used, answerNames)})
+					}
+				}
+			}
+		}
+	}
+	for _, name := range called(set.Triggers[trigger].Definition.Flow) {
+		if out.Functions[name] == nil {
+			findings = append(findings, lang.Finding{Pos: top, Path: "functions", What: fmt.Sprintf("function %q has no answer", name), Cure: "add " + name + ": { result: ... }"})
+		}
+	}
+	return out, findings
+}
+
+// LoadAnswers reads them from a file.
+func LoadAnswers(file string, r *plugin.Registry, set *Set, trigger string) (*Answers, []lang.Finding) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, []lang.Finding{{Pos: lang.Pos{File: file}, What: cleanError(err)}}
+	}
+	return ParseAnswers(file, text, r, set, trigger)
+}
+
+// called lists the functions that a step calls, sorted.
+func called(step *lang.Step) []string {
+	names := make(map[string]bool)
+	var walk func(s *lang.Step)
+	walk = func(s *lang.Step) {
+		if s == nil {
+			return
+		}
+		if s.Use == lang.UseFunction {
+			names[s.Target] = true
+		}
+		walk(s.Body)
+		for _, child := range lang.Children(s.Policy) {
+			walk(child)
+		}
+		for i := range s.Catch {
+			walk(&s.Catch[i].Do)
+		}
+	}
+	walk(step)
+	return slices.Sorted(maps.Keys(names))
+}

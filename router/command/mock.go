@@ -1,0 +1,183 @@
+package command
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/router/simulate"
+)
+
+// traceLines bounds what a mocked run prints on its way.
+const traceLines = 1000
+
+// mockSteps bounds a mocked run: a flow that goes on and on is a mistake in the answers.
+const mockSteps = 50_000_000
+
+// A mock runs a trigger in virtual time with answers in place of its functions.
+type mock struct {
+	p       *program
+	set     *config.Set
+	answers *config.Answers
+	world   *simulate.World
+	cache   *lang.Cache
+	used    map[string][]int // per function: how often each of its answers was given
+	calls   map[string]int
+	lines   int
+	quiet   bool
+	fault   error
+}
+
+// mock runs one event through a trigger and prints the result, as run does.
+func (p *program) mock(set *config.Set, trigger string, input lang.Value, file string, quiet bool) error {
+	answers, findings := config.LoadAnswers(file, p.registry, set, trigger)
+	if err := p.refuse(findings); err != nil {
+		return err
+	}
+	m := &mock{p: p, set: set, answers: answers, cache: lang.NewCache(engine.DefaultCacheBytes), used: make(map[string][]int), calls: make(map[string]int), quiet: quiet}
+	m.world = simulate.New(simulate.Options{
+		Registry: p.registry, Function: m.function, Observe: m.observe,
+		Concurrency: func(function string) int { return set.Functions[function].Concurrency },
+	})
+	begin := time.Now()
+	m.start(trigger, input)
+	if err := m.world.Run(mockSteps); err != nil {
+		return exitError{exitRun, err}
+	}
+	if m.fault != nil {
+		return exitError{exitUsage, m.fault}
+	}
+	for _, e := range m.world.Ended {
+		if !quiet {
+			fmt.Fprintf(p.errs, "mocked in %s\n", time.Since(begin).Round(time.Millisecond))
+		}
+		return p.result(router.FinishedOf(&e.Ended), &hops{}, quiet)
+	}
+	return exitError{exitRun, m.stuck()}
+}
+
+// runID is the one run of a mocked world.
+var runID = journal.RunID{1}
+
+func (m *mock) start(trigger string, input lang.Value) {
+	def := m.set.Triggers[trigger].Definition
+	event := lang.Of(map[string]string{"specversion": "1.0", "id": "mock", "source": "/onward/run", "type": "dev.onward.start"})
+	start := engine.Record(journal.Start, runID, &engine.StartFact{Trigger: trigger, Digest: def.Digest(), Event: event, Data: input})
+	start.Tenant = m.set.Triggers[trigger].Tenant
+	m.world.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(def)}, start)
+	for i, s := range m.answers.Signals {
+		f := engine.SignalFact{Source: "/mock", ID: fmt.Sprint(i), Name: s.Name, Data: s.Data}
+		m.world.After(s.After.D(), func() { m.world.Append(engine.Record(journal.Signal, runID, &f)) })
+	}
+}
+
+// function gives the first answer that is for the call.
+func (m *mock) function(inv *engine.Invocation, _ int) simulate.Answer {
+	list := m.answers.Functions[inv.Function]
+	if m.used[inv.Function] == nil {
+		m.used[inv.Function] = make([]int, len(list))
+	}
+	m.calls[inv.Function]++
+	vars := lang.Vars{
+		{Name: "input", Value: inv.Input}, {Name: "attempt", Value: lang.Of(inv.Attempt)}, {Name: "path", Value: lang.Text(inv.Path)},
+		{Name: "call", Value: lang.Of(m.calls[inv.Function])},
+	}
+	for i := range list {
+		a := &list[i]
+		if a.Times > 0 && m.used[inv.Function][i] >= a.Times {
+			continue
+		}
+		if !a.When.IsZero() {
+			if is, err := a.When.EvalBool(vars, m.cache); err != nil {
+				return m.wrong(inv, "when", err)
+			} else if !is {
+				continue
+			}
+		}
+		m.used[inv.Function][i]++
+		return m.give(inv, a, vars)
+	}
+	return m.wrong(inv, "functions", fmt.Errorf("no answer is left for call %d, with input %.200s; add one", m.calls[inv.Function], inv.Input))
+}
+
+func (m *mock) give(inv *engine.Invocation, a *config.Answer, vars lang.Vars) simulate.Answer {
+	out := simulate.Answer{After: a.After.D(), Never: a.Lost}
+	switch {
+	case a.Error != nil:
+		out.Outcome = lang.Failure(&lang.Error{Type: a.Error.Type, Message: a.Error.Message, Class: a.Error.Class, Data: a.Error.Data})
+	case !a.Continue.IsZero():
+		state, err := a.Continue.Eval(vars, m.cache)
+		if err != nil {
+			return m.wrong(inv, "continue", err)
+		}
+		out.Outcome = lang.Outcome{Verdict: lang.Continue, Value: state}
+	case !a.Lost && !a.Result.IsZero():
+		v, err := a.Result.Eval(vars, m.cache)
+		if err != nil {
+			return m.wrong(inv, "result", err)
+		}
+		out.Outcome = lang.Success(v)
+	default:
+		out.Outcome = lang.Success(lang.Null)
+	}
+	return out
+}
+
+// wrong notes that the answers are at fault, and fails the call so that the run ends.
+func (m *mock) wrong(inv *engine.Invocation, where string, err error) simulate.Answer {
+	if m.fault == nil {
+		m.fault = fmt.Errorf("--mock: function %q at %s: %s: %w", inv.Function, inv.Path, where, err)
+	}
+	return simulate.Answer{Outcome: lang.Failure(lang.Failf(lang.ClassCancelled, "mock", "%v", err))}
+}
+
+// observe prints what happens, at virtual times.
+func (m *mock) observe(at time.Duration, c engine.Change) {
+	if m.quiet || c.Kind == engine.RunLeft || c.Kind == engine.Delivered || c.Kind == engine.Refused {
+		return
+	}
+	if m.lines++; m.lines > traceLines {
+		if m.lines == traceLines+1 {
+			fmt.Fprintf(m.p.errs, "%12s  and so on; more than %d lines are left out\n", "...", traceLines)
+		}
+		return
+	}
+	line := c.Kind.String()
+	if c.Path != "" {
+		line += " " + c.Path
+	}
+	if c.Text != "" && !strings.HasSuffix(c.Path, c.Text) {
+		line += " " + c.Text
+	}
+	if c.Attempt > 1 {
+		line += fmt.Sprintf(", try %d", c.Attempt)
+	}
+	if c.Wait > 0 {
+		line += ", in " + c.Wait.Round(time.Millisecond).String()
+	}
+	switch {
+	case c.Outcome.Err != nil:
+		line += ": " + c.Outcome.Err.Error()
+	case c.Outcome.Verdict == lang.Succeeded:
+		line += fmt.Sprintf(": %.100s", c.Outcome.Value)
+	case c.Outcome.Verdict != 0:
+		line += ": " + c.Outcome.Verdict.String()
+	}
+	fmt.Fprintf(m.p.errs, "%12s  %s\n", at.Round(time.Millisecond), line)
+}
+
+// stuck says what a run that does not end waits for.
+func (m *mock) stuck() error {
+	var lines []string
+	m.world.States(func(_ int, s *engine.State) {
+		if st, ok := s.Status(runID, 3); ok {
+			lines = router.ExplainStatus(st, s.Now())
+		}
+	})
+	return fmt.Errorf("the run waits for ever, after %s: %s; add signals: or answers that come", m.world.Now().Round(time.Millisecond), strings.Join(lines, "; "))
+}
