@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
@@ -25,6 +26,8 @@ type Settings struct {
 	LogFormat  string
 	MaxRuns    int
 	History    int
+	HistoryMax int64
+	Stuck      time.Duration
 	Snapshot   int
 	LowWater   int64
 }
@@ -55,7 +58,9 @@ var settings = []setting{
 	{"log.level", "info", "debug, info, warn or error", text(func(s *Settings) *string { return &s.LogLevel })},
 	{"log.format", "text", "text or json", text(func(s *Settings) *string { return &s.LogFormat })},
 	{"limits.runs", 1_000_000, "open runs beyond which starts are refused with 429", whole(func(s *Settings) *int { return &s.MaxRuns })},
-	{"history.runs", 10_000, "ended runs that are remembered", whole(func(s *Settings) *int { return &s.History })},
+	{"history.runs", 100_000, "ended runs that are kept for people and for repeated requests", whole(func(s *Settings) *int { return &s.History })},
+	{"history.bytes", 1 << 30, "bytes of ended runs that are kept", func(s *Settings, v *viper.Viper, k string) { s.HistoryMax = v.GetInt64(k) }},
+	{"watchdog", "1m", "how long the fold of one record may take before the router gives up", func(s *Settings, v *viper.Viper, k string) { s.Stuck = v.GetDuration(k) }},
 	{"snapshot.records", 200_000, "records of a partition between snapshots", whole(func(s *Settings) *int { return &s.Snapshot })},
 	{"disk.low-water", 256 << 20, "free bytes below which starts are refused with 507", func(s *Settings, v *viper.Viper, k string) { s.LowWater = v.GetInt64(k) }},
 }
@@ -147,6 +152,9 @@ func (s *Settings) check() []error {
 	oneOf("durability", s.Durability, "fsync", "os")
 	oneOf("log.level", s.LogLevel, "debug", "info", "warn", "error")
 	oneOf("log.format", s.LogFormat, "text", "json")
+	if s.Stuck <= 0 {
+		errs = append(errs, errors.New("watchdog is not a duration above 0; write 30s or 1m"))
+	}
 	if s.AuthEnv != "" && s.AuthFile != "" {
 		errs = append(errs, errors.New("auth.env and auth.file are both set; keep one"))
 	}

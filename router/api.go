@@ -174,8 +174,11 @@ func (r *Router) getRuns(w http.ResponseWriter, q *http.Request) error {
 			return err
 		}
 	}
-	for _, f := range r.history.list(limit) {
+	if err := r.endings.each(func(f *Finished) bool {
 		keep(RunLine{f.ID, f.Tenant, f.Trigger, f.State, f.Started, &f.Ended, f.Calls, 0})
+		return len(lines) < limit
+	}); err != nil {
+		return err
 	}
 	return reply(w, 200, lines)
 }
@@ -243,7 +246,7 @@ func (r *Router) getWatch(w http.ResponseWriter, q *http.Request) error {
 		return nil
 	}
 	send("status", st)
-	ended, waiting, stop := r.history.get(id)
+	ended, waiting, stop := r.endings.get(id)
 	defer stop()
 	if ended != nil {
 		send("ended", ended)

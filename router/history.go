@@ -28,82 +28,9 @@ type Finished struct {
 	Data      lang.Value  `json:"-"`
 }
 
-// historyBytes bounds the results that are kept for people.
-const historyBytes = 64 << 20
-
-// history remembers the latest ended runs, filled by the folds - at a restart too, from the records since the snapshots.
-type history struct {
-	mu      sync.Mutex
-	limit   int
-	bytes   int
-	order   []journal.RunID
-	runs    map[journal.RunID]*Finished
-	waiters map[journal.RunID][]chan *Finished
-}
-
-func newHistory(limit int) *history {
-	return &history{limit: limit, runs: make(map[journal.RunID]*Finished), waiters: make(map[journal.RunID][]chan *Finished)}
-}
-
-func (h *history) add(id journal.RunID, f *Finished) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.runs[id] == nil {
-		h.order = append(h.order, id)
-		h.bytes += f.size()
-	}
-	h.runs[id] = f
-	for _, w := range h.waiters[id] {
-		w <- f
-	}
-	delete(h.waiters, id)
-	for len(h.order) > h.limit || h.bytes > historyBytes && len(h.order) > 1 {
-		h.bytes -= h.runs[h.order[0]].size()
-		delete(h.runs, h.order[0])
-		h.order = h.order[1:]
-	}
-}
-
-func (f *Finished) size() int { return f.Data.Size() + f.Event.Size() + 256 }
-
-// get returns an ended run, or a channel that gives it once it has ended, with a function to stop waiting.
-func (h *history) get(id journal.RunID) (*Finished, <-chan *Finished, func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if f := h.runs[id]; f != nil {
-		return f, nil, func() {}
-	}
-	w := make(chan *Finished, 1)
-	h.waiters[id] = append(h.waiters[id], w)
-	return nil, w, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		list := h.waiters[id]
-		for i := range list {
-			if list[i] == w {
-				h.waiters[id] = append(list[:i:i], list[i+1:]...)
-			}
-		}
-		if len(h.waiters[id]) == 0 {
-			delete(h.waiters, id)
-		}
-	}
-}
-
-// list returns ended runs, the latest first.
-func (h *history) list(limit int) []*Finished {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var out []*Finished
-	for i := len(h.order) - 1; i >= 0 && len(out) < limit; i-- {
-		out = append(out, h.runs[h.order[i]])
-	}
-	return out
-}
-
 // Wait returns how a run ended, once it has. The error is the context's.
 func (r *Router) Wait(ctx context.Context, id journal.RunID) (*Finished, error) {
-	f, w, stop := r.history.get(id)
+	f, w, stop := r.endings.get(id)
 	defer stop()
 	if f != nil {
 		return f, nil
@@ -116,7 +43,7 @@ func (r *Router) Wait(ctx context.Context, id journal.RunID) (*Finished, error) 
 	}
 }
 
-func (r *Router) ended(e *engine.Ended) { r.history.add(e.Run, FinishedOf(e)) }
+func (r *Router) ended(e *engine.Ended) { r.endings.add(e.Run, FinishedOf(e)) }
 
 // FinishedOf tells of a run's end as people and clients see it.
 func FinishedOf(e *engine.Ended) *Finished {
@@ -204,10 +131,7 @@ func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*en
 		}
 		return st, nil, nil
 	}
-	r.history.mu.Lock()
-	f := r.history.runs[id]
-	r.history.mu.Unlock()
-	if f != nil {
+	if f := r.endings.find(id); f != nil {
 		return nil, f, nil
 	}
 	if gone {

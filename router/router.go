@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/triggers"
@@ -40,8 +42,14 @@ type Options struct {
 	SnapshotEvery int
 	// Hop, which may be nil, is told for every answer how long it took from its arrival until it was durable and folded. It must not block.
 	Hop func(time.Duration)
-	// History is the number of ended runs that are remembered for people and for repeated posts. Default 10,000.
-	History int
+	// Dir is the folder for what is kept beside the journal: the history of ended runs, and the marks by which a record that ends the process twice is
+	// passed over. Empty keeps neither beyond this process, and of the history the latest 10,000.
+	Dir string
+	// History bounds the history in the folder.
+	History history.Limits
+	// Stuck is how long the fold of one record may take before the router gives up: Run returns an error, and the process is to be started again.
+	// Default one minute.
+	Stuck time.Duration
 }
 
 // A Router is running from Open to Close.
@@ -59,17 +67,18 @@ type Router struct {
 	listener  net.Listener
 
 	definitions *definitionLog
-	poison      poison
+	marks       *marks
+	endings     *endings
+	store       *history.Store // nil without a folder
 	draining    atomic.Bool
 	admitting   atomic.Int64
 	openRuns    atomic.Int64
 
-	mu      sync.Mutex
-	shards  []*shard
-	stats   []engine.Stats
-	ready   chan struct{} // closed once all partitions are claimed
-	history *history
-	watch   watchers
+	mu     sync.Mutex
+	shards []*shard
+	stats  []engine.Stats
+	ready  chan struct{} // closed once all partitions are claimed
+	watch  watchers
 }
 
 // recordRoom is what a record has around a value: ids, texts of errors.
@@ -96,16 +105,19 @@ func Open(o Options) (*Router, error) {
 	for _, d := range []struct {
 		v   *int
 		def int
-	}{{&o.MaxRuns, 1_000_000}, {&o.MaxAdmitting, 100_000}, {&o.SnapshotEvery, 200_000}, {&o.History, 10_000}} {
+	}{{&o.MaxRuns, 1_000_000}, {&o.MaxAdmitting, 100_000}, {&o.SnapshotEvery, 200_000}} {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
+	}
+	if o.Stuck == 0 {
+		o.Stuck = time.Minute
 	}
 	layout := o.Journal.Layout()
 	r := &Router{
 		o: o, journal: o.Journal, layout: layout, metrics: newMetrics(o.Metrics), definitions: newDefinitionLog(layout.Partitions),
 		shards: make([]*shard, layout.Partitions), stats: make([]engine.Stats, layout.Partitions), ready: make(chan struct{}),
-		history: newHistory(o.History), maxValue: MaxValueBytes,
+		maxValue: MaxValueBytes,
 	}
 	if j, ok := o.Journal.(journal.Sized); ok {
 		r.maxValue = min(r.maxValue, j.MaxPayload()-recordRoom)
@@ -118,7 +130,39 @@ func Open(o Options) (*Router, error) {
 	if err := r.makeSources(); err != nil {
 		return nil, err
 	}
-	return r, r.listen()
+	if err := r.openFolder(); err != nil {
+		return nil, err
+	}
+	if err := r.listen(); err != nil {
+		return nil, errors.Join(err, r.closeFolder())
+	}
+	return r, nil
+}
+
+// openFolder opens what is kept beside the journal.
+func (r *Router) openFolder() (err error) {
+	if r.marks, err = openMarks(r.o.Dir, r.layout.Partitions); err != nil {
+		return err
+	}
+	if r.o.Dir != "" {
+		var damaged error
+		if r.store, damaged, err = history.Open(r.o.Dir, r.o.History); err != nil {
+			return errors.Join(err, r.marks.close())
+		}
+		if damaged != nil {
+			r.o.Log.Error("the history begins anew", "error", damaged)
+		}
+	}
+	r.endings = newEndings(r.store, r.o.Log, func(n int) { r.metrics.historyLost.Add(float64(n)) })
+	return nil
+}
+
+func (r *Router) closeFolder() error {
+	err := r.marks.close()
+	if r.store != nil {
+		err = errors.Join(err, r.store.Close())
+	}
+	return err
 }
 
 // bindAll makes the sinks of a set's functions.
@@ -203,12 +247,17 @@ func (r *Router) Run(ctx context.Context) error {
 	owning, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	failed := make(chan error, 2+len(r.sources))
-	var owners, rest sync.WaitGroup
+	var owners, feeders, others sync.WaitGroup
 	owners.Go(func() { failed <- r.journal.Own(owning, r.fold) })
+	recording, recorded := context.WithCancel(context.WithoutCancel(ctx))
+	defer recorded()
+	others.Go(func() { r.endings.write(recording) })
+	stuck := make(chan error, 1)
+	others.Go(func() { r.watchdog(owning, stuck) })
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
 	for _, s := range r.sources {
-		rest.Go(func() {
+		feeders.Go(func() {
 			if err := s.Run(feeding, r.Admit); err != nil {
 				failed <- fmt.Errorf("source: %w", err)
 			}
@@ -222,13 +271,18 @@ func (r *Router) Run(ctx context.Context) error {
 		}()
 	}
 	var err error
+	abandoned := false
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+	case err = <-stuck:
+		abandoned = true
 	}
 	r.draining.Store(true)
 	stop()
-	rest.Wait()
+	if !abandoned {
+		feeders.Wait()
+	}
 	if r.server != nil {
 		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		if r.server.Shutdown(down) != nil {
@@ -237,11 +291,44 @@ func (r *Router) Run(ctx context.Context) error {
 		cancel()
 	}
 	release()
+	if abandoned {
+		// A fold that does not come back cannot be waited for, nor may what it uses be closed under it.
+		return err
+	}
 	owners.Wait()
+	recorded()
+	others.Wait()
 	for _, b := range r.functions.Load().byName {
 		err = errors.Join(err, b.sink.Close())
 	}
-	return err
+	return errors.Join(err, r.closeFolder())
+}
+
+// watchdog tells of a fold that has been at one record for too long.
+func (r *Router) watchdog(ctx context.Context, stuck chan<- error) {
+	tick := time.NewTicker(max(r.o.Stuck/10, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		r.mu.Lock()
+		shards := slices.Clone(r.shards)
+		r.mu.Unlock()
+		for p, s := range shards {
+			if s == nil {
+				continue
+			}
+			if rec, is := s.busy.stuck(r.o.Stuck); is {
+				s.log.Error("the fold makes no progress; the router gives up", "offset", rec.Offset, "kind", rec.Kind, "run", rec.Run, "for", r.o.Stuck)
+				stuck <- fmt.Errorf("partition %d: the fold has been at the %s record at offset %d (run %s) for more than %s; start the router again: the record is passed over once it has done this %d times",
+					p, rec.Kind, rec.Offset, rec.Run, r.o.Stuck, DeathsToSkip)
+				return
+			}
+		}
+	}
 }
 
 // Reload puts other documents into force. Runs keep the definitions that they began with; sources stay as they are.

@@ -54,7 +54,7 @@ func start(t testing.TB, dir, doc string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := router.Open(router.Options{Set: set, Registry: reg, Journal: j, Listen: "127.0.0.1:0", SnapshotEvery: 500})
+	r, err := router.Open(router.Options{Set: set, Registry: reg, Journal: j, Listen: "127.0.0.1:0", SnapshotEvery: 500, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,11 +27,12 @@ var allowed = []struct {
 	{"config", []string{"config", "schedulers", "triggers/filter"}},
 	{"router/journal", []string{"router/journal"}},
 	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
+	{"router/history", nil},
 	{"router/simulate", []string{"config", "router/engine", "router/journal"}},
 	{"router/bench", []string{"config", "router", "router/journal", "sinks"}},
 	{"router/command", []string{"config", "router", "sinks", "triggers"}},
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
-	{"router", []string{"config", "router/engine", "router/journal", "sinks", "triggers"}},
+	{"router", []string{"config", "router/engine", "router/history", "router/journal", "sinks", "triggers"}},
 }
 
 // pure are the folders whose code decides: no clock, randomness, I/O, goroutines.

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +38,11 @@ type shard struct {
 	save    chan struct{}
 	asks    chan func(*engine.State)
 	facts   facts
+	passed  []passed      // records that were passed over, until the journal says so
+	refused []lang.Digest // definitions on which the fold dies: not to be appended again
+	// ahead is how far this machine's clock is ahead of the log's, as the latest records show; timers are due by the log's clock.
+	ahead time.Duration
+	busy  progress
 	// arrived has the times at which answers came, while somebody asks for them.
 	arrived sync.Map
 }
@@ -153,8 +161,8 @@ func (s *shard) batch(b *journal.Batch) error {
 	}
 	for i := range b.Records {
 		rec := &b.Records[i]
-		if s.r.poison.skips(rec.Partition, rec.Offset) {
-			s.log.Error("a record on which the fold died twice is passed over", "offset", rec.Offset, "kind", rec.Kind, "run", rec.Run)
+		if s.r.marks.skips(s.t.Partition(), rec.Offset) {
+			s.pass(rec)
 			continue
 		}
 		reason, err := s.foldOne(rec)
@@ -192,23 +200,79 @@ func (s *shard) batch(b *journal.Batch) error {
 	return nil
 }
 
-// foldOne folds a record. A fold that dies loses only its own memory: the tenure starts again from the snapshot, and passes the record over at the
+// foldOne folds a record. A fold that dies loses only its own memory: the tenure starts again from the snapshot, and passes the record over after the
 // second death.
 func (s *shard) foldOne(rec *journal.Record) (reason engine.Reason, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			twice := s.r.poison.died(rec.Partition, rec.Offset)
-			if twice {
-				f := engine.SkipFact{Offset: rec.Offset, Reason: fmt.Sprint(p)}
-				skip := engine.Record(journal.Skip, rec.Run, &f)
-				skip.Epoch = s.state.Epoch()
-				s.write(skip)
-			}
+			s.r.marks.died(s.t.Partition(), rec.Offset)
 			s.r.metrics.deaths.Inc()
+			s.log.Error("the fold died on a record", "offset", rec.Offset, "kind", rec.Kind, "run", rec.Run, "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("the fold died on the record at offset %d: %v", rec.Offset, p)
 		}
 	}()
-	return s.state.Fold(rec, &s.out)
+	s.r.marks.begin(s.t.Partition(), rec.Offset)
+	s.busy.begin(rec)
+	reason, err = s.state.Fold(rec, &s.out)
+	s.busy.end()
+	s.r.marks.end(s.t.Partition(), rec.Offset)
+	return reason, err
+}
+
+// A passed is a record that was passed over.
+type passed struct {
+	offset int64
+	run    journal.RunID
+	tenant string
+}
+
+// pass passes a record over, loudly. Its run cannot go on without it: the owner journals that it was skipped, which ends the run.
+func (s *shard) pass(rec *journal.Record) {
+	s.log.Error("a record on which the fold died twice is passed over; its run fails", "offset", rec.Offset, "kind", rec.Kind, "run", rec.Run)
+	s.r.metrics.skipped.Inc()
+	s.last = rec.Offset
+	if rec.Kind == journal.Define {
+		s.refused = append(s.refused, sha256.Sum256(rec.Payload))
+	}
+	s.passed = append(s.passed, passed{rec.Offset, rec.Run, rec.Tenant})
+	if s.owned {
+		s.journalPassed()
+	}
+}
+
+func (s *shard) journalPassed() {
+	for _, p := range s.passed {
+		rec := engine.Record(journal.Skip, p.run, &engine.SkipFact{Offset: p.offset, Reason: fmt.Sprintf("the fold died %d times on it", DeathsToSkip)})
+		rec.Tenant = p.tenant
+		s.write(rec)
+	}
+	s.passed = nil
+}
+
+// progress says what a fold is at, to the watchdog.
+type progress struct {
+	mu    sync.Mutex
+	since time.Time // zero between records
+	rec   journal.Record
+}
+
+func (p *progress) begin(rec *journal.Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since, p.rec = time.Now(), journal.Record{Kind: rec.Kind, Offset: rec.Offset, Run: rec.Run}
+}
+
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since = time.Time{}
+}
+
+// stuck returns the record that the fold has been at for longer than limit.
+func (p *progress) stuck(limit time.Duration) (journal.Record, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rec, !p.since.IsZero() && time.Since(p.since) > limit
 }
 
 // act does what a folded record obliges to, once the partition is claimed.
@@ -228,6 +292,7 @@ func (s *shard) act(rec *journal.Record, reason engine.Reason) error {
 	if s.r.o.Hop != nil && rec.Kind == journal.Completion {
 		s.hop(rec)
 	}
+	s.ahead = min(s.ahead, time.Since(rec.Time))
 	if reason == engine.Early {
 		s.log.Debug("a timer fired early", "run", rec.Run)
 	}
@@ -249,6 +314,8 @@ func (s *shard) claimed(rec *journal.Record, reason engine.Reason) error {
 	switch {
 	case own && reason == engine.Applied:
 		s.owned = true
+		s.ahead = time.Since(rec.Time)
+		s.journalPassed()
 		s.state.Outstanding(func(inv *engine.Invocation) { s.r.outbox.add(s, inv) })
 		for _, d := range s.state.Needed() {
 			s.define(d)
@@ -264,6 +331,10 @@ func (s *shard) claimed(rec *journal.Record, reason engine.Reason) error {
 
 // define appends a definition that a start waits for, when this process has it.
 func (s *shard) define(d lang.Digest) {
+	if slices.Contains(s.refused, d) {
+		s.log.Error("runs wait for a definition on which the fold dies", "digest", fmt.Sprintf("%x", d[:6]))
+		return
+	}
 	for _, t := range s.r.rules.Load().set.Triggers {
 		if t.Digest == d {
 			s.write(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(t.Definition)})
@@ -277,17 +348,20 @@ func (s *shard) define(d lang.Digest) {
 func (s *shard) arm(timer *time.Timer) {
 	wait := time.Hour
 	if at, ok := s.state.NextDue(); ok && s.owned {
-		wait = max(time.Until(at), 0)
+		wait = max(at.Sub(s.clock()), 0)
 	}
 	timer.Reset(wait)
 }
+
+// clock is the log's, as far as this machine can tell: a timer that fires by a clock that is ahead would be refused and fired again and again.
+func (s *shard) clock() time.Time { return time.Now().Add(-s.ahead) }
 
 // fire writes down the timers that are due.
 func (s *shard) fire() {
 	if !s.owned {
 		return
 	}
-	for _, d := range s.state.Due(time.Now(), 1000) {
+	for _, d := range s.state.Due(s.clock(), 1000) {
 		f := engine.FiredFact{Timer: d.Timer}
 		rec := engine.Record(journal.Fired, d.Run, &f)
 		rec.Tenant = d.Tenant
@@ -381,9 +455,12 @@ func (s *shard) snapshot(ctx context.Context) error {
 		if offset < 0 || offset == before {
 			return nil
 		}
+		s.r.endings.flush()
 		err := s.t.Save(ctx, offset, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
 		if err == nil && before >= 0 {
-			err = s.t.Trim(ctx, before)
+			if err = s.t.Trim(ctx, before); err == nil {
+				s.r.marks.covered(s.t.Partition(), before)
+			}
 		}
 		return err
 	}
@@ -410,28 +487,6 @@ func (s *shard) ask(ctx context.Context, f func(*engine.State)) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// poison remembers the records on which the fold died.
-type poison struct {
-	mu     sync.Mutex
-	deaths map[[2]int64]int
-}
-
-func (p *poison) died(partition int, offset int64) (twice bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.deaths == nil {
-		p.deaths = make(map[[2]int64]int)
-	}
-	p.deaths[[2]int64{int64(partition), offset}]++
-	return p.deaths[[2]int64{int64(partition), offset}] >= 2
-}
-
-func (p *poison) skips(partition int, offset int64) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.deaths[[2]int64{int64(partition), offset}] >= 2
 }
 
 // hop tells how long an answer took to take effect.

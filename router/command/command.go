@@ -19,6 +19,7 @@ import (
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal/file"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/triggers"
@@ -233,7 +234,7 @@ func (p *program) serve() *cobra.Command {
 			defer j.Close()
 			r, err := router.Open(router.Options{
 				Set: set, Registry: p.registry, Journal: j, Log: log, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure,
-				MaxRuns: s.MaxRuns, History: s.History, SnapshotEvery: s.Snapshot,
+				MaxRuns: s.MaxRuns, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, History: history.Limits{Runs: s.History, Bytes: s.HistoryMax},
 			})
 			if err != nil {
 				return err
@@ -244,9 +245,11 @@ func (p *program) serve() *cobra.Command {
 				<-r.Ready()
 				log.Info("ready", "after", time.Since(begin).Round(time.Millisecond))
 			}()
-			err = r.Run(c.Context())
+			if err := r.Run(c.Context()); err != nil {
+				return exitError{exitRun, err}
+			}
 			log.Info("stopped")
-			return err
+			return nil
 		},
 	}
 	c.Flags().StringVar(&from, "settings", "", "file of settings (YAML)")

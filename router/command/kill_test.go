@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers"
 	"github.com/onward-router/onward/schedulers/builtin"
 	sinks "github.com/onward-router/onward/sinks/all"
 	triggers "github.com/onward-router/onward/triggers/all"
@@ -31,9 +33,87 @@ func TestMain(m *testing.M) {
 		builtin.Register(r)
 		sinks.Register(r)
 		triggers.Register(r)
+		schedulers.Register[fatal, struct{}](r, "fatal", 1, "Ends the process that folds it.")
 		os.Exit(Main(r, os.Args[1:]))
 	}
 	os.Exit(m.Run())
+}
+
+// A fatal policy takes its router with it.
+type fatal struct{}
+
+func (*fatal) Next(schedulers.Frame, *struct{}, schedulers.Event) error {
+	os.Exit(66)
+	return nil
+}
+
+// TestRecordThatKillsTheRouter: the third start passes over the record on which two have died, fails its run, and goes on with all else.
+func TestRecordThatKillsTheRouter(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	doc := filepath.Join(dir, "fatal.yaml")
+	text := `version: 1
+functions: { echo: { log: echo } }
+sources: { inbox: { webhook: {} } }
+triggers:
+  fatal: { filters: [{ exact: { type: fatal } }], flow: { fatal: {} } }
+  fine: { filters: [{ exact: { type: fine } }], flow: { function: echo } }
+`
+	if err := os.WriteFile(doc, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr := freeAddr(t)
+	child := spawn(t, addr, doc, dir)
+	waitReady(t, addr)
+	if resp, err := sendEvent(addr, "fatal", "1", ""); err == nil { // It may die before it has answered.
+		_ = resp.Body.Close()
+	}
+	for i := range 2 {
+		err := child.Wait()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 66 {
+			t.Fatalf("start %d: %v", i+1, err)
+		}
+		child = spawn(t, addr, doc, dir)
+	}
+	defer func() { _ = child.Process.Signal(os.Interrupt); _ = child.Wait() }()
+	waitReady(t, addr)
+	if code, body := postEvent(t, addr, "fine", "1", "wait=20"); code != http.StatusOK {
+		t.Errorf("another run: %d %s", code, body)
+	}
+	// The event again is the same run, which has failed.
+	if code, body := postEvent(t, addr, "fatal", "1", "wait=20"); code != http.StatusOK || !strings.Contains(body, `"skipped"`) {
+		t.Errorf("the run of the record: %d %s", code, body)
+	}
+}
+
+func postEvent(t *testing.T, addr, kind, id, prefer string) (int, string) {
+	t.Helper()
+	resp, err := sendEvent(addr, kind, id, prefer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+func sendEvent(addr, kind, id, prefer string) (*http.Response, error) {
+	req, _ := http.NewRequest("POST", "http://"+addr+"/events", strings.NewReader("1"))
+	for k, v := range map[string]string{"Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Source": "/test", "Ce-Type": kind, "Content-Type": "application/json", "Prefer": prefer} {
+		req.Header.Set(k, v)
+	}
+	return http.DefaultClient.Do(req)
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // tally is the outside world: functions that note what they were asked for.
@@ -84,12 +164,7 @@ triggers:
 	if err := os.WriteFile(doc, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
+	addr := freeAddr(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var acked []string

@@ -413,7 +413,11 @@ func (s *stage) matched(d *datadriven.TestData) {
 }
 
 func (s *stage) skip(d *datadriven.TestData) {
-	s.fold(d, engine.Record(journal.Skip, journal.RunID{}, &engine.SkipFact{Offset: int64(s.number(d, "offset", 0)), Reason: "the fold died twice"}))
+	run := journal.RunID{}
+	if d.HasArg("run") {
+		run = s.run(d)
+	}
+	s.fold(d, engine.Record(journal.Skip, run, &engine.SkipFact{Offset: int64(s.number(d, "offset", 0)), Reason: "the fold died twice"}))
 }
 
 func (s *stage) release(d *datadriven.TestData) {

@@ -118,7 +118,9 @@ func (s *State) dispatch(rec *journal.Record) (Reason, error) {
 		return s.foldDefine(rec)
 	case journal.Start:
 		return s.foldStart(rec)
-	case journal.Skip, journal.Release:
+	case journal.Skip:
+		return s.foldSkip(rec), nil
+	case journal.Release:
 		return Applied, nil
 	}
 	r := s.runs[rec.Run]
@@ -231,6 +233,39 @@ func (s *State) foldStart(rec *journal.Record) (Reason, error) {
 	s.waiting[f.Digest] = append(s.waiting[f.Digest], waitingStart{rec.Run, rec.Tenant, f})
 	s.out.Need = append(s.out.Need, f.Digest)
 	return Waiting, nil
+}
+
+// foldSkip ends the run of a record that was passed over: without it the run would hang, or go on as if nothing had been.
+func (s *State) foldSkip(rec *journal.Record) Reason {
+	f, err := DecodeSkip(rec.Payload)
+	if err != nil {
+		return Malformed
+	}
+	if rec.Run.IsZero() {
+		return Applied
+	}
+	if s.tombstones.has(rec.Run) {
+		return Finished
+	}
+	why := lang.Failure(lang.Failf(lang.ClassPlatform, "skipped", "the record at offset %d was passed over: %s", f.Offset, f.Reason))
+	r := s.runs[rec.Run]
+	if r == nil {
+		// It was its start that was passed over. Nothing is known of it but that it is not to begin again.
+		s.tombstones.add(rec.Run, s.now, s.limits)
+		s.out.Ended = append(s.out.Ended, Ended{
+			Run: rec.Run, Tenant: rec.Tenant, Outcome: why, Started: s.Now(), Ended: s.Now(), EventID: rec.Run.String() + "~end", EventType: TypeFailed,
+			Data: lang.Object(lang.Member{Key: "error", Value: why.Err.Value()}),
+		})
+		return Applied
+	}
+	if r.outcome != nil {
+		return Finished
+	}
+	if r.root != nil {
+		s.cancel(r.root)
+	}
+	s.endRun(r, why)
+	return Applied
 }
 
 // Outstanding gives every invocation that has no outcome, by run id and number: what a new owner has to send, or to wait for.
