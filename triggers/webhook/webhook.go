@@ -186,7 +186,7 @@ func preferredWait(h http.Header) (time.Duration, error) {
 			}
 			seconds, err := strconv.Atoi(strings.Trim(text, `"`))
 			if err != nil || seconds < 0 {
-				return 0, fmt.Errorf("Prefer: wait=%s is not a number of seconds", text)
+				return 0, fmt.Errorf("the header Prefer: wait=%s has no number of seconds", text)
 			}
 			return min(time.Duration(min(seconds, 1<<20))*time.Second, maxWait), nil
 		}
