@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -86,20 +87,24 @@ func (p *program) root() *cobra.Command {
 		}
 		return nil
 	}
-	root.AddCommand(p.serve(), p.run(), p.lint(), p.settings(), p.send(), p.runs(), p.bench(), p.version())
+	root.AddCommand(p.serve(), p.run(), p.lint(), p.schema(), p.settings(), p.send(), p.runs(), p.bench(), p.version())
 	return root
 }
 
 func (p *program) print(v any, table func(w io.Writer)) error {
 	if p.output == "json" {
-		enc := json.NewEncoder(p.out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(v)
+		return p.json(v)
 	}
 	w := tabwriter.NewWriter(p.out, 0, 4, 2, ' ', 0)
 	table(w)
 	return w.Flush()
+}
+
+func (p *program) json(v any) error {
+	enc := json.NewEncoder(p.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }
 
 func (p *program) version() *cobra.Command {
@@ -177,6 +182,28 @@ func (p *program) lint() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func (p *program) schema() *cobra.Command {
+	var section string
+	c := &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of documents, for editors.", Args: cobra.NoArgs,
+		Long: "Schema prints the JSON Schema (draft 2020-12) of documents with all that this binary has built in, policies, sinks and sources of your own included.\n" +
+			"It refuses what is wrong in form; lint finds that too, and what refers to nothing.\n\n" +
+			"Editors with a YAML language server complete and check a document whose first line names the schema (a path from the document's folder, or a URL):\n\n" +
+			"  # yaml-language-server: $schema=onward.schema.json",
+		Example: "  onward schema > onward.schema.json\n  onward schema --doc triggers",
+		RunE: func(*cobra.Command, []string) error {
+			x, err := config.Schema(p.registry, section)
+			if err != nil {
+				return fmt.Errorf("--doc: %w", err)
+			}
+			return p.json(x)
+		},
+	}
+	c.Flags().StringVar(&section, "doc", "", "only one section of documents: "+strings.Join(config.Sections, ", "))
+	_ = c.RegisterFlagCompletionFunc("doc", cobra.FixedCompletions(config.Sections, cobra.ShellCompDirectiveNoFileComp)) // The flag exists.
+	return c
 }
 
 func (p *program) settings() *cobra.Command {

@@ -46,6 +46,11 @@ func (s *Settings) Check() []plugin.Problem {
 	return nil
 }
 
+// Schema tells what Check refuses.
+func (*Settings) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{"path": plugin.Schema{"pattern": "^/[^{} ?#]*$", "not": plugin.Schema{"pattern": "^/v1/"}}}}
+}
+
 // A Webhook is the source.
 type Webhook struct {
 	s        *Settings
