@@ -77,7 +77,9 @@ func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "onward", Short: "An event-driven destination router: parallel workloads on any FaaS.",
 		Long: "Onward takes function completion events in, decides by pluggable policies (fork-join, map, dag, ...) what is next, and sends the next\n" +
-			"invocations out. What it acknowledged it does not lose.",
+			"invocations out. What it acknowledged it does not lose.\n\n" +
+			"Exit codes: 0 all is well, 1 a run failed, lint found something or no router answers, 2 the command line, the settings or the documents are wrong.",
+		Example:      "  onward lint deploy/examples/01-word-count\n  onward serve deploy/examples/01-word-count\n  onward runs list",
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVarP(&p.output, "output", "o", "table", "table or json")
@@ -87,7 +89,10 @@ func (p *program) root() *cobra.Command {
 		}
 		return nil
 	}
+	completeFlag(root, "output", fixed("table", "json"))
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(p.serve(), p.run(), p.lint(), p.schema(), p.settings(), p.send(), p.runs(), p.bench(), p.version())
+	guide(root)
 	return root
 }
 
@@ -159,6 +164,9 @@ func (p *program) load(paths []string) (*config.Set, error) {
 func (p *program) lint() *cobra.Command {
 	return &cobra.Command{
 		Use: "lint FILE|DIR...", Short: "Find everything that is wrong with documents, before anything runs.", Args: cobra.MinimumNArgs(1),
+		Long: "Lint reads documents as serve does, all of the folders' *.yaml and *.yml together, and prints everything that is wrong with them, one line each:\n" +
+			"file:line:column, where in the document, what, and what to write instead. It exits with 1 when it found something.",
+		Example: "  onward lint deploy/examples/01-word-count\n  onward lint -o json word-count.yaml",
 		RunE: func(_ *cobra.Command, args []string) error {
 			set, findings := config.Load(args, p.registry, check)
 			if p.output == "json" {
@@ -202,23 +210,34 @@ func (p *program) schema() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&section, "doc", "", "only one section of documents: "+strings.Join(config.Sections, ", "))
-	_ = c.RegisterFlagCompletionFunc("doc", cobra.FixedCompletions(config.Sections, cobra.ShellCompDirectiveNoFileComp)) // The flag exists.
+	completeFlag(c, "doc", fixed(config.Sections...))
 	return c
 }
 
+// precedence is what the help of commands with settings says of them.
+const precedence = "A flag counts before its variable (--log-level, ONWARD_LOG_LEVEL), that before the file (--settings, log: { level: debug }),\n" +
+	"that before the default. " +
+	"Unknown variables that begin with ONWARD_ and unknown keys of the file are refused."
+
 func (p *program) settings() *cobra.Command {
 	var from string
-	c := &cobra.Command{Use: "settings", Short: "Print the effective settings, and where each came from.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		_, origins, err := config.LoadSettings(c.Flags(), from)
-		if err != nil {
-			return err
-		}
-		return p.print(origins, func(w io.Writer) {
-			for _, o := range origins {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", o.Key, o.Value, o.From, o.Help)
+	c := &cobra.Command{
+		Use: "settings", Short: "Print the effective settings, and where each came from.", Args: cobra.NoArgs,
+		Long:    "Settings prints the settings that serve would run with, given the same flags, environment and file.\n\n" + precedence,
+		Example: "  onward settings\n  ONWARD_LOG_LEVEL=debug onward settings --settings onward.yaml --listen 127.0.0.1:9000",
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, origins, err := config.LoadSettings(c.Flags(), from)
+			if err != nil {
+				return err
 			}
-		})
-	}}
+			return p.print(origins, func(w io.Writer) {
+				fmt.Fprintln(w, "SETTING\tVALUE\tFROM\tWHAT IT IS")
+				for _, o := range origins {
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", o.Key, o.Value, o.From, o.Help)
+				}
+			})
+		},
+	}
 	c.Flags().StringVar(&from, "settings", "", "file of settings (YAML)")
 	config.BindFlags(c.Flags())
 	return c
@@ -237,7 +256,11 @@ func logger(s config.Settings, w io.Writer) *slog.Logger {
 func (p *program) serve() *cobra.Command {
 	var from string
 	c := &cobra.Command{
-		Use: "serve DIR|FILE...", Short: "Route events by the documents, until SIGTERM.", Args: cobra.MinimumNArgs(1),
+		Use: "serve FILE|DIR...", Short: "Route events by the documents, until SIGTERM.", Args: cobra.MinimumNArgs(1),
+		Long: "Serve takes events in by the documents' sources and routes them, until SIGTERM or an interrupt: then it takes nothing more in, lets what is under way\n" +
+			"end, saves its state and exits with 0. Nothing is started when a document is wrong.\n\n" +
+			"On the listener: webhooks' paths, the API under /v1/, /metrics, /healthz (it runs) and /readyz (it takes events).\n\n" + precedence,
+		Example: "  onward serve deploy/examples/01-word-count\n  onward serve documents --data /var/lib/onward --listen 0.0.0.0:8080 --auth-env ONWARD_TOKEN",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, _, err := config.LoadSettings(c.Flags(), from)
 			if err != nil {
@@ -257,6 +280,9 @@ func (p *program) serve() *cobra.Command {
 				Set: set, Registry: p.registry, Journal: j, Log: log, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure,
 				MaxRuns: s.MaxRuns, History: s.History, SnapshotEvery: s.Snapshot,
 			})
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)
+			}
 			if err != nil {
 				return err
 			}
