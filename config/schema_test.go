@@ -85,7 +85,7 @@ func goodFiles(t *testing.T) []string {
 		}
 		return err
 	})
-	if err != nil || len(files) < 4 {
+	if err != nil || len(files) < 5 {
 		t.Fatal(files, err)
 	}
 	return files
@@ -308,7 +308,9 @@ func TestSchemaAgainstLint(t *testing.T) {
 	var good []any
 	for _, file := range goodFiles(t) {
 		_, documents := read(t, file)
-		good = append(good, documents...)
+		if len(places(documents, nil)) < 500 { // The dag of a hundred steps has nothing that one of two has not.
+			good = append(good, documents...)
+		}
 	}
 	for _, p := range places(good, nil) {
 		if p.m != nil && !slices.Contains(m.keys, p.key) {
@@ -317,6 +319,9 @@ func TestSchemaAgainstLint(t *testing.T) {
 		if !(p.l != nil && len(p.l) == len(good)) {
 			m.values = append(m.values, p.get())
 		}
+	}
+	if len(good) < 4 {
+		t.Fatalf("%d documents to change", len(good))
 	}
 	accepted, wrong, refused := 0, 0, 0
 	missed := make(map[string]int)
