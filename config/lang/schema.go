@@ -252,11 +252,18 @@ func without(x plugin.Schema, kind string) plugin.Schema {
 			out[key] = v
 		}
 	}
-	if t, ok := out["type"].(string); ok && t != kind {
-		return out
-	}
 	kinds := []any{"array", "boolean", "null", "number", "object", "string"}
-	out["type"] = slices.DeleteFunc(kinds, func(k any) bool { return k == kind })
+	switch t := out["type"].(type) {
+	case string:
+		kinds = []any{t}
+	case []any:
+		kinds = slices.Clone(t)
+	}
+	kinds = slices.DeleteFunc(kinds, func(k any) bool { return k == kind })
+	if len(kinds) == 0 {
+		return plugin.Schema{"not": plugin.Schema{}}
+	}
+	out["type"] = kinds
 	return out
 }
 
