@@ -260,10 +260,14 @@ func without(x plugin.Schema, kind string) plugin.Schema {
 		kinds = slices.Clone(t)
 	}
 	kinds = slices.DeleteFunc(kinds, func(k any) bool { return k == kind })
-	if len(kinds) == 0 {
+	switch len(kinds) {
+	case 0:
 		return plugin.Schema{"not": plugin.Schema{}}
+	case 1:
+		out["type"] = kinds[0]
+	default:
+		out["type"] = kinds
 	}
-	out["type"] = kinds
 	return out
 }
 

@@ -164,17 +164,22 @@ func (p *program) sent(resp *http.Response, wait int) error {
 		ID, Taken, Note string
 		Runs            []struct{ ID, Trigger string }
 	}
-	if p.output == "json" || json.Unmarshal(b, &taken) != nil {
+	err = json.Unmarshal(b, &taken)
+	if p.output == "json" || err != nil {
 		fmt.Fprintf(p.out, "%s\n", b)
 	}
 	for _, t := range taken {
-		fmt.Fprintf(p.out, "event %s: %s\n", t.ID, strings.TrimSuffix(t.Taken+"; "+t.Note, "; "))
-		for _, run := range t.Runs {
-			fmt.Fprintf(p.out, "run %s of %s\n", run.ID, run.Trigger)
+		if p.output != "json" {
+			fmt.Fprintf(p.out, "event %s: %s\n", t.ID, strings.TrimSuffix(t.Taken+"; "+t.Note, "; "))
 		}
-	}
-	if wait > 0 {
-		fmt.Fprintf(p.errs, "no result within %d s; follow it with onward runs watch RUN\n", wait)
+		for _, run := range t.Runs {
+			if p.output != "json" {
+				fmt.Fprintf(p.out, "run %s of %s\n", run.ID, run.Trigger)
+			}
+			if wait > 0 {
+				fmt.Fprintf(p.errs, "no result within %d s; follow it with onward runs watch %s\n", wait, run.ID)
+			}
+		}
 	}
 	return nil
 }

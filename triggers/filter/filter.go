@@ -66,7 +66,7 @@ func (f *Filter) Check() []plugin.Problem {
 // Schema tells what Check refuses.
 func (*Filter) Schema() plugin.Schema {
 	attributes := plugin.Schema{
-		"minProperties": 1, "propertyNames": plugin.Schema{"pattern": "^[a-z0-9]+$"}, "additionalProperties": plugin.Schema{"type": "string", "minLength": 1},
+		"minProperties": 1, "propertyNames": plugin.Schema{"pattern": "^[a-z0-9]+$"}, "additionalProperties": plugin.Schema{"minLength": 1},
 	}
 	some := plugin.Schema{"minItems": 1}
 	var dialects []any
