@@ -125,7 +125,7 @@ func TestSchemaIsWhatDecodeAccepts(t *testing.T) {
 	}
 	const seed = 1
 	r, accepted := rand.New(rand.NewPCG(seed, 0)), 0
-	for i := range 50_000 {
+	for i := range 20_000 {
 		text, err := json.Marshal(random(r, 3))
 		if err != nil {
 			t.Fatal(err)
@@ -146,7 +146,7 @@ func TestSchemaIsWhatDecodeAccepts(t *testing.T) {
 			accepted++
 		}
 	}
-	if accepted < 5000 || accepted > 45_000 {
-		t.Errorf("%d of 50,000 are accepted: the documents are too much of one kind", accepted)
+	if accepted < 2000 || accepted > 18_000 {
+		t.Errorf("%d of 20,000 are accepted: the documents are too much of one kind", accepted)
 	}
 }
