@@ -1,10 +1,13 @@
-.PHONY: build run test bench
+.PHONY: build run dag test
 
 build:
-	go build -o bin/ ./router/cmd/onward ./deploy/examples/01-word-count/functions
+	go build -o bin/ ./router/cmd/onward ./deploy/examples/01-word-count/functions ./deploy/examples/02-dag/tasks
 
 run: build
 	@./deploy/examples/01-word-count/run.sh
+
+dag: build
+	@./deploy/examples/02-dag/run.sh
 
 # The race detector needs a C compiler; without one the same tests run without it.
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
@@ -12,5 +15,6 @@ RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v "$$(go env CC)" 
 test:
 	@gofmt -l . | (! grep .) || (echo "gofmt would change these files"; exit 1)
 	go vet ./...
+	go tool staticcheck ./...
 	@test -n "$(RACE)" || echo "no C compiler: the tests run without the race detector"
 	go test $(RACE) ./...

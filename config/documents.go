@@ -197,8 +197,6 @@ func (l *loader) prefixed(path string, findings []lang.Finding) bool {
 	return len(findings) == 0
 }
 
-var topKeys = []string{"version", "functions", "flows", "sources", "triggers"}
-
 func (l *loader) file(name string, text []byte) {
 	nodes, findings := parseYAML(name, text)
 	l.findings = append(l.findings, findings...)
@@ -264,7 +262,7 @@ func isName(s string) bool {
 	return s != "" && len(s) <= 100
 }
 
-// component takes the one key out of n that names a component of a door, decodes its settings, and returns the rest of n.
+// component takes the one key out of n that names a component of a door and is not one of others, decodes its settings, and returns the rest of n.
 func (l *loader) component(door plugin.Door, path string, n *lang.Node, others []string) (c plugin.Component, settings any, rest *lang.Node, ok bool) {
 	rest = &lang.Node{Kind: n.Kind, Pos: n.Pos}
 	var known []string
@@ -280,14 +278,14 @@ func (l *loader) component(door plugin.Door, path string, n *lang.Node, others [
 	for i, k := range n.Keys {
 		x, is := l.registry.Get(door, k.Name)
 		switch {
+		case slices.Contains(others, k.Name):
+			rest.Keys, rest.Items = append(rest.Keys, k), append(rest.Items, n.Items[i])
 		case is:
 			found = append(found, k.Name)
 			c = x
 			var good bool
 			settings, good = decodeSettings(n.Items[i], x, l, path+"."+k.Name)
 			ok = ok && good
-		case slices.Contains(others, k.Name):
-			rest.Keys, rest.Items = append(rest.Keys, k), append(rest.Items, n.Items[i])
 		default:
 			l.find(k.Pos, path+"."+k.Name, lang.Nearest(k.Name, append(slices.Clone(known), others...)), "unknown key or %s %q", door, k.Name)
 			ok = false
@@ -395,9 +393,15 @@ func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destin
 		ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
 		d := destination{lang.Destination{Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data}, item.Pos}
 		targets := 0
-		for _, said := range []bool{c.Name != "", doc.Function != "", doc.Trigger != ""} {
-			if said {
+		if c.Name != "" {
+			targets++
+		}
+		for _, key := range []string{"function", "trigger"} {
+			if v := rest.Get(key); v != nil {
 				targets++
+				if v.Text() == "" {
+					l.find(v.Pos, path+"."+key, "write a name", "%s names nothing", key)
+				}
 			}
 		}
 		if targets != 1 && ok {

@@ -46,7 +46,6 @@ type checker struct {
 	def     *lang.Definition
 	names   map[string]lang.Pos // of all its steps
 	inside  []string            // the flows that it is inside of
-	done    map[*lang.Step]bool // flows that were gone through
 }
 
 // A scope is what the expressions at a place see.

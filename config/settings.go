@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,32 +38,61 @@ type setting struct {
 	key  string
 	def  any
 	help string
-	set  func(*Settings, *viper.Viper, string)
+	set  func(s *Settings, value string) error
 }
 
-func text(f func(*Settings) *string) func(*Settings, *viper.Viper, string) {
-	return func(s *Settings, v *viper.Viper, k string) { *f(s) = v.GetString(k) }
+func text(f func(*Settings) *string) func(*Settings, string) error {
+	return func(s *Settings, value string) error {
+		*f(s) = value
+		return nil
+	}
 }
 
-func whole(f func(*Settings) *int) func(*Settings, *viper.Viper, string) {
-	return func(s *Settings, v *viper.Viper, k string) { *f(s) = v.GetInt(k) }
+func whole[T int | int64](f func(*Settings) *T) func(*Settings, string) error {
+	return func(s *Settings, value string) error {
+		n, err := strconv.ParseInt(value, 10, 64)
+		if *f(s) = T(n); err != nil || n < 0 || int64(T(n)) != n {
+			return fmt.Errorf("%q is not a whole number from 0", value)
+		}
+		return nil
+	}
+}
+
+func flag(f func(*Settings) *bool) func(*Settings, string) error {
+	return func(s *Settings, value string) error {
+		b, err := strconv.ParseBool(value)
+		if *f(s) = b; err != nil {
+			return fmt.Errorf("%q is neither true nor false", value)
+		}
+		return nil
+	}
+}
+
+func span(f func(*Settings) *time.Duration) func(*Settings, string) error {
+	return func(s *Settings, value string) error {
+		d, err := time.ParseDuration(value)
+		if *f(s) = d; err != nil || d <= 0 {
+			return fmt.Errorf("%q is not a duration above 0; write 30s or 1m", value)
+		}
+		return nil
+	}
 }
 
 var settings = []setting{
 	{"listen", "127.0.0.1:8080", "address of the HTTP API and of webhooks", text(func(s *Settings) *string { return &s.Listen })},
 	{"data", "onward-data", "folder of the journal", text(func(s *Settings) *string { return &s.Data })},
 	{"durability", "fsync", "fsync (survives a power cut) or os (survives kill -9)", text(func(s *Settings) *string { return &s.Durability })},
-	{"insecure", false, "let the listener leave loopback without authentication", func(s *Settings, v *viper.Viper, k string) { s.Insecure = v.GetBool(k) }},
+	{"insecure", false, "let the listener leave loopback without authentication", flag(func(s *Settings) *bool { return &s.Insecure })},
 	{"auth.env", "", "environment variable that holds the API's token", text(func(s *Settings) *string { return &s.AuthEnv })},
 	{"auth.file", "", "file that holds the API's token", text(func(s *Settings) *string { return &s.AuthFile })},
 	{"log.level", "info", "debug, info, warn or error", text(func(s *Settings) *string { return &s.LogLevel })},
 	{"log.format", "text", "text or json", text(func(s *Settings) *string { return &s.LogFormat })},
 	{"limits.runs", 1_000_000, "open runs beyond which starts are refused with 429", whole(func(s *Settings) *int { return &s.MaxRuns })},
 	{"history.runs", 100_000, "ended runs that are kept for people and for repeated requests", whole(func(s *Settings) *int { return &s.History })},
-	{"history.bytes", 1 << 30, "bytes of ended runs that are kept", func(s *Settings, v *viper.Viper, k string) { s.HistoryMax = v.GetInt64(k) }},
-	{"watchdog", "1m", "how long the fold of one record may take before the router gives up", func(s *Settings, v *viper.Viper, k string) { s.Stuck = v.GetDuration(k) }},
+	{"history.bytes", 1 << 30, "bytes of ended runs that are kept", whole(func(s *Settings) *int64 { return &s.HistoryMax })},
+	{"watchdog", "1m", "how long the fold of one record may take before the router gives up", span(func(s *Settings) *time.Duration { return &s.Stuck })},
 	{"snapshot.records", 200_000, "records of a partition between snapshots", whole(func(s *Settings) *int { return &s.Snapshot })},
-	{"disk.low-water", 256 << 20, "free bytes below which starts are refused with 507", func(s *Settings, v *viper.Viper, k string) { s.LowWater = v.GetInt64(k) }},
+	{"disk.low-water", 256 << 20, "free bytes below which starts are refused with 507", whole(func(s *Settings) *int64 { return &s.LowWater })},
 }
 
 // An Origin is a setting's effective value and where it came from.
@@ -111,7 +141,7 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 	if file != "" {
 		v.SetConfigFile(file)
 		if err := v.ReadInConfig(); err != nil {
-			return Settings{}, nil, fmt.Errorf("settings file %s: %w", file, err)
+			return Settings{}, nil, fmt.Errorf("settings file %s: %s", file, cleanError(err))
 		}
 		for _, k := range v.AllKeys() {
 			if !slices.Contains(keys, k) {
@@ -128,7 +158,6 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 	var out Settings
 	var origins []Origin
 	for _, s := range settings {
-		s.set(&out, v, s.key)
 		o := Origin{Key: s.key, Value: fmt.Sprint(v.Get(s.key)), From: "default", Help: s.help}
 		if flag := f.Lookup(flagName(s.key)); flag != nil && flag.Changed {
 			o.From = "flag --" + flag.Name
@@ -136,6 +165,9 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 			o.From = "env " + envName(s.key)
 		} else if v.InConfig(s.key) {
 			o.From = "file " + file
+		}
+		if err := s.set(&out, o.Value); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w (from %s)", s.key, err, o.From))
 		}
 		origins = append(origins, o)
 	}
@@ -152,9 +184,6 @@ func (s *Settings) check() []error {
 	oneOf("durability", s.Durability, "fsync", "os")
 	oneOf("log.level", s.LogLevel, "debug", "info", "warn", "error")
 	oneOf("log.format", s.LogFormat, "text", "json")
-	if s.Stuck <= 0 {
-		errs = append(errs, errors.New("watchdog is not a duration above 0; write 30s or 1m"))
-	}
 	if s.AuthEnv != "" && s.AuthFile != "" {
 		errs = append(errs, errors.New("auth.env and auth.file are both set; keep one"))
 	}

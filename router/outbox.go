@@ -180,15 +180,16 @@ func (o *outbox) send(it *item) {
 		})
 		return
 	}
-	ctx, cancel := it.shard.ctx, context.CancelFunc(func() {})
 	deadline := inv.Expires
 	if inv.Timeout > 0 && (deadline.IsZero() || now.Add(inv.Timeout).Before(deadline)) {
 		deadline = now.Add(inv.Timeout)
 	}
+	var ctx context.Context
+	var cancel context.CancelFunc
 	if deadline.IsZero() {
-		ctx, cancel = context.WithCancel(ctx)
+		ctx, cancel = context.WithCancel(it.shard.ctx)
 	} else {
-		ctx, cancel = context.WithDeadline(ctx, deadline)
+		ctx, cancel = context.WithDeadline(it.shard.ctx, deadline)
 	}
 	o.mu.Lock()
 	if o.items[itemKey{inv.Run, inv.N}] != it {

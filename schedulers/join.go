@@ -50,6 +50,11 @@ func (j *Join) UnmarshalNode(n *lang.Node, decode func(*lang.Node, any)) []plugi
 	return []plugin.Problem{{What: "unknown join " + n.Text(), Cure: lang.Nearest(n.Text(), joinWords)}}
 }
 
+// Schema is the form of a join.
+func (Join) Schema() plugin.Schema {
+	return plugin.Schema{"description": "when children are enough", "enum": []any{JoinAll, JoinSettled}}
+}
+
 // MarshalNode writes the word.
 func (j Join) MarshalNode() lang.Value { return lang.Text(j.Word) }
 

@@ -27,7 +27,6 @@ type cached struct {
 	text  string
 	tree  ref.Val
 	spans []uint32 // of a list: begin of each item, and the end; nil until asked for
-	isNot bool     // not a list
 	cost  int
 }
 

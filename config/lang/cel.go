@@ -271,8 +271,6 @@ func stepsIndex(call ast.CallExpr) (string, bool) {
 type activation struct {
 	scope Scope
 	cache *Cache
-	// problem is the first value that could not be decoded.
-	problem error
 }
 
 func (a *activation) ResolveName(name string) (any, bool) {

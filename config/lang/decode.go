@@ -21,7 +21,7 @@ import (
 //	default:"..."         set before, as if the document said so
 //
 // Fields are strings, numbers, bools, text unmarshalers (plugin.Duration), Value, Expr, Step, Steps, structs, pointers, slices and maps by string
-// of those; anonymous structs are inlined. A value that is a plugin.Checker is asked once it decoded without a finding.
+// of those; anonymous structs are inlined. A value that is a plugin.Checker is asked once it decoded without a finding. Schemas reads the same tags.
 func Decode(n *Node, dst any, r *plugin.Registry) []Finding {
 	d := &decoder{registry: r}
 	d.decode(n, reflect.ValueOf(dst).Elem(), nil)

@@ -136,6 +136,15 @@ func (r *Retry) Check() []plugin.Problem {
 	return p
 }
 
+// Schema tells what Check refuses.
+func (*Retry) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{
+		"attempts": plugin.Schema{"minimum": 1},
+		"factor":   plugin.Schema{"anyOf": []any{plugin.Schema{"const": 0}, plugin.Schema{"minimum": 1}}},
+		"jitter":   plugin.Schema{"minimum": 0, "maximum": 1},
+	}}
+}
+
 // Children returns the steps inside a policy's settings (a pointer to its struct), in the order of fields, lists and names: their positions are the
 // slots. It does not go into the children's own.
 func Children(policy any) []*Step {

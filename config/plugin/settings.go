@@ -17,7 +17,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	if err != nil {
 		return fmt.Errorf("%q is not a duration; write a number with a unit, such as 200ms, 30s, 5m or 24h", text)
 	}
-	if v < 0 {
+	if v < 0 || text[0] == '-' {
 		return fmt.Errorf("duration %q is negative", text)
 	}
 	*d = Duration(v)

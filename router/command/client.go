@@ -1,17 +1,16 @@
 package command
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/onward-router/onward/router"
 	"github.com/spf13/cobra"
@@ -42,28 +41,62 @@ func (k *client) do(ctx context.Context, method, path string, body []byte, heade
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
 		return nil, fmt.Errorf("no router answers at %s: %w; start one with onward serve, or say --addr", k.addr, err)
 	}
 	if resp.StatusCode >= 400 {
 		defer resp.Body.Close()
-		b, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-		var said struct{ Error, Cure string }
-		if json.Unmarshal(b, &said) == nil && said.Error != "" {
-			return nil, fmt.Errorf("%s (%s)", said.Error, resp.Status)
-		}
-		return nil, fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(b))
+		return nil, k.refused(resp)
 	}
 	return resp, nil
 }
 
+// refused is what a router that answered said.
+func (k *client) refused(resp *http.Response) error {
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	var said struct{ Error, Cure string }
+	if json.Unmarshal(b, &said) != nil || said.Error == "" {
+		said.Error = string(bytes.TrimSpace(b))
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		said.Cure = "set ONWARD_TOKEN to the router's token"
+	case http.StatusNotFound:
+		if said.Cure == "" {
+			said.Cure = "see onward runs list, and that --addr and --path are the router's"
+		}
+	}
+	if said.Cure != "" {
+		said.Cure = "; " + said.Cure
+	}
+	return fmt.Errorf("%s (%s)%s", said.Error, resp.Status, said.Cure)
+}
+
 func (k *client) get(ctx context.Context, path string, into any) error {
-	resp, err := k.do(ctx, "GET", path, nil, nil)
+	return k.call(ctx, "GET", path, nil, nil, into)
+}
+
+func (k *client) send(ctx context.Context, path string, body []byte, headers map[string]string, into any) error {
+	return k.call(ctx, "POST", path, body, headers, into)
+}
+
+// call decodes an answer.
+func (k *client) call(ctx context.Context, method, path string, body []byte, headers map[string]string, into any) error {
+	resp, err := k.do(ctx, method, path, body, headers)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	return json.NewDecoder(resp.Body).Decode(into)
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("the answer of %s cannot be read: %w; is it a router of this version?", k.addr, err)
+	}
+	return nil
 }
+
+const clientHelp = "The router is that of --addr, or else of ONWARD_ADDR. Its token, when it has one, is taken from ONWARD_TOKEN."
 
 func (p *program) send() *cobra.Command {
 	k := &client{}
@@ -71,7 +104,15 @@ func (p *program) send() *cobra.Command {
 	var wait int
 	c := &cobra.Command{
 		Use: "send", Short: "Send an event to a running router's webhook.", Args: cobra.NoArgs,
+		Long: "Send posts one CloudEvent and prints what the router did with it: the runs that it started or reached, or why no trigger takes it. With --wait, it\n" +
+			"waits for the run that it started, and prints the run's result; it exits with 1 when the run failed.\n\n" +
+			"An event with the source and id of one that came before starts nothing new.\n\n" + clientHelp,
+		Example: "  onward send --type com.example.corpus.uploaded --data '{\"packages\": [\"net/http\"]}'\n" +
+			"  onward send --type com.example.order --data @order.json --id order-17 --wait 30",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if kind == "" {
+				return errors.New("--type is missing; say the event's type, such as com.example.corpus.uploaded")
+			}
 			v, err := dataFlag(data)
 			if err != nil {
 				return err
@@ -91,146 +132,54 @@ func (p *program) send() *cobra.Command {
 				return exitError{exitRun, err}
 			}
 			defer resp.Body.Close()
-			_, err = io.Copy(p.out, resp.Body)
-			fmt.Fprintln(p.out)
-			if strings.HasSuffix(resp.Header.Get("Ce-Type"), ".failed") {
-				return exitError{exitRun, errSaid}
-			}
-			return err
+			return p.sent(resp, wait)
 		},
 	}
 	clientFlags(c, k)
-	c.Flags().StringVar(&kind, "type", "", "the event's type")
+	c.Flags().StringVar(&kind, "type", "", "the event's type; it must be said")
 	c.Flags().StringVar(&source, "source", "/onward/send", "the event's source")
 	c.Flags().StringVar(&id, "id", "", "the event's id; default: a random one")
 	c.Flags().StringVar(&subject, "subject", "", "the event's subject")
 	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
 	c.Flags().StringVar(&path, "path", "/events", "the webhook's path")
 	c.Flags().IntVar(&wait, "wait", 0, "seconds to wait for the run's result")
-	_ = c.MarkFlagRequired("type") // The flag exists.
 	return c
 }
 
-func (p *program) runs() *cobra.Command {
-	k := &client{}
-	c := &cobra.Command{Use: "runs", Short: "See and steer the runs of a running router."}
-	clientFlags(c, k)
-	c.AddCommand(p.runsList(k), p.runsGet(k), p.runsWatch(k), p.runsExplain(k), p.runsCancel(k), p.runsSignal(k))
-	return c
-}
-
-func (p *program) runsList(k *client) *cobra.Command {
-	var state, trigger string
-	var limit int
-	c := &cobra.Command{Use: "list", Short: "List runs, open ones first.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		var lines []router.RunLine
-		q := url.Values{"state": {state}, "trigger": {trigger}, "limit": {fmt.Sprint(limit)}}
-		if err := k.get(c.Context(), "/v1/runs?"+q.Encode(), &lines); err != nil {
-			return exitError{exitRun, err}
+// sent prints the webhook's answer: what was taken, or the event of the run's end.
+func (p *program) sent(resp *http.Response, wait int) error {
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return exitError{exitRun, fmt.Errorf("the answer ended early: %w; the same --id sends it again without harm", err)}
+	}
+	b = bytes.TrimSpace(b)
+	if resp.Header.Get("Ce-Type") != "" {
+		fmt.Fprintf(p.out, "%s\n", b)
+		if strings.HasSuffix(resp.Header.Get("Ce-Type"), ".failed") {
+			return exitError{exitRun, errSaid}
 		}
-		return p.print(lines, func(w io.Writer) {
-			fmt.Fprintln(w, "RUN\tTRIGGER\tSTATE\tSTARTED\tCALLS\tOPEN")
-			for _, l := range lines {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\n", l.Run, l.Trigger, l.State, l.Started.Local().Format(time.DateTime), l.Calls, l.Open)
+		return nil
+	}
+	var taken []struct {
+		ID, Taken, Note string
+		Runs            []struct{ ID, Trigger string }
+	}
+	err = json.Unmarshal(b, &taken)
+	if p.output == "json" || err != nil {
+		fmt.Fprintf(p.out, "%s\n", b)
+	}
+	for _, t := range taken {
+		if p.output != "json" {
+			fmt.Fprintf(p.out, "event %s: %s\n", t.ID, strings.TrimSuffix(t.Taken+"; "+t.Note, "; "))
+		}
+		for _, run := range t.Runs {
+			if p.output != "json" {
+				fmt.Fprintf(p.out, "run %s of %s\n", run.ID, run.Trigger)
 			}
-		})
-	}}
-	c.Flags().StringVar(&state, "state", "", "only runs in this state: running, ending, succeeded, failed, cancelled")
-	c.Flags().StringVar(&trigger, "trigger", "", "only runs of this trigger")
-	c.Flags().IntVar(&limit, "limit", 50, "at most so many")
-	return c
-}
-
-func (p *program) runsGet(k *client) *cobra.Command {
-	return &cobra.Command{Use: "get RUN", Short: "Print what a run is doing, or how it ended.", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
-		resp, err := k.do(c.Context(), "GET", "/v1/runs/"+url.PathEscape(args[0]), nil, nil)
-		if err != nil {
-			return exitError{exitRun, err}
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			return err
-		}
-		var pretty bytes.Buffer
-		if json.Indent(&pretty, b, "", "  ") == nil {
-			b = pretty.Bytes()
-		}
-		_, err = p.out.Write(b)
-		return err
-	}}
-}
-
-func (p *program) runsWatch(k *client) *cobra.Command {
-	return &cobra.Command{Use: "watch RUN", Short: "Follow a run until it has ended.", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
-		resp, err := k.do(c.Context(), "GET", "/v1/runs/"+url.PathEscape(args[0])+"/watch", nil, nil)
-		if err != nil {
-			return exitError{exitRun, err}
-		}
-		defer resp.Body.Close()
-		lines := bufio.NewScanner(resp.Body)
-		lines.Buffer(nil, 32<<20)
-		name := ""
-		for lines.Scan() {
-			line := lines.Text()
-			if v, ok := strings.CutPrefix(line, "event: "); ok {
-				name = v
-			} else if v, ok := strings.CutPrefix(line, "data: "); ok {
-				fmt.Fprintf(p.out, "%-14s %s\n", name, v)
+			if wait > 0 {
+				fmt.Fprintf(p.errs, "no result within %d s; follow it with onward runs watch %s\n", wait, run.ID)
 			}
 		}
-		return lines.Err()
-	}}
-}
-
-func (p *program) runsExplain(k *client) *cobra.Command {
-	return &cobra.Command{Use: "explain RUN", Short: "Say why a run is not further.", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
-		var said struct {
-			Run     string   `json:"run"`
-			Explain []string `json:"explain"`
-		}
-		if err := k.get(c.Context(), "/v1/runs/"+url.PathEscape(args[0])+"/explain", &said); err != nil {
-			return exitError{exitRun, err}
-		}
-		return p.print(said, func(w io.Writer) {
-			for _, line := range said.Explain {
-				fmt.Fprintln(w, line)
-			}
-		})
-	}}
-}
-
-func (p *program) runsCancel(k *client) *cobra.Command {
-	var reason string
-	c := &cobra.Command{Use: "cancel RUN", Short: "Cancel a run.", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
-		resp, err := k.do(c.Context(), "POST", "/v1/runs/"+url.PathEscape(args[0])+"/cancel?reason="+url.QueryEscape(reason), nil, nil)
-		if err != nil {
-			return exitError{exitRun, err}
-		}
-		return resp.Body.Close()
-	}}
-	c.Flags().StringVar(&reason, "reason", "", "why")
-	return c
-}
-
-func (p *program) runsSignal(k *client) *cobra.Command {
-	var data, key string
-	c := &cobra.Command{Use: "signal RUN NAME", Short: "Send a signal to a run.", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
-		v, err := dataFlag(data)
-		if err != nil {
-			return err
-		}
-		headers := map[string]string{"Content-Type": "application/json"}
-		if key != "" {
-			headers["Idempotency-Key"] = key
-		}
-		resp, err := k.do(c.Context(), "POST", "/v1/runs/"+url.PathEscape(args[0])+"/signals/"+url.PathEscape(args[1]), []byte(v.JSON()), headers)
-		if err != nil {
-			return exitError{exitRun, err}
-		}
-		return resp.Body.Close()
-	}}
-	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
-	c.Flags().StringVar(&key, "key", "", "idempotency key: a signal with a key that came before counts once")
-	return c
+	}
+	return nil
 }

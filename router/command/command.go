@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -77,7 +78,9 @@ func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "onward", Short: "An event-driven destination router: parallel workloads on any FaaS.",
 		Long: "Onward takes function completion events in, decides by pluggable policies (fork-join, map, dag, ...) what is next, and sends the next\n" +
-			"invocations out. What it acknowledged it does not lose.",
+			"invocations out. What it acknowledged it does not lose.\n\n" +
+			"Exit codes: 0 all is well, 1 a run failed, lint found something or no router answers, 2 the command line, the settings or the documents are wrong.",
+		Example:      "  onward lint deploy/examples/01-word-count\n  onward serve deploy/examples/01-word-count\n  onward runs list",
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVarP(&p.output, "output", "o", "table", "table or json")
@@ -87,20 +90,28 @@ func (p *program) root() *cobra.Command {
 		}
 		return nil
 	}
-	root.AddCommand(p.serve(), p.run(), p.lint(), p.settings(), p.send(), p.runs(), p.bench(), p.version())
+	completeFlag(root, "output", fixed("table", "json"))
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(p.serve(), p.run(), p.lint(), p.schema(), p.settings(), p.send(), p.runs(), p.bench(), p.version())
+	root.InitDefaultCompletionCmd()
+	guide(root)
 	return root
 }
 
 func (p *program) print(v any, table func(w io.Writer)) error {
 	if p.output == "json" {
-		enc := json.NewEncoder(p.out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(v)
+		return p.json(v)
 	}
 	w := tabwriter.NewWriter(p.out, 0, 4, 2, ' ', 0)
 	table(w)
 	return w.Flush()
+}
+
+func (p *program) json(v any) error {
+	enc := json.NewEncoder(p.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }
 
 func (p *program) version() *cobra.Command {
@@ -160,6 +171,9 @@ func (p *program) refuse(findings []lang.Finding) error {
 func (p *program) lint() *cobra.Command {
 	return &cobra.Command{
 		Use: "lint FILE|DIR...", Short: "Find everything that is wrong with documents, before anything runs.", Args: cobra.MinimumNArgs(1),
+		Long: "Lint reads documents as serve does, all of the folders' *.yaml and *.yml together, and prints everything that is wrong with them, one line each:\n" +
+			"file:line:column, where in the document, what, and what to write instead. It exits with 1 when it found something.",
+		Example: "  onward lint deploy/examples/01-word-count\n  onward lint -o json word-count.yaml",
 		RunE: func(_ *cobra.Command, args []string) error {
 			set, findings := config.Load(args, p.registry, check)
 			if p.output == "json" {
@@ -185,19 +199,52 @@ func (p *program) lint() *cobra.Command {
 	}
 }
 
+func (p *program) schema() *cobra.Command {
+	var section string
+	c := &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of documents, for editors.", Args: cobra.NoArgs,
+		Long: "Schema prints the JSON Schema (draft 2020-12) of documents with all that this binary has built in, policies, sinks and sources of your own included.\n" +
+			"It refuses what is wrong in form; lint finds that too, and what refers to nothing.\n\n" +
+			"Editors with a YAML language server complete and check a document whose first line names the schema (a path from the document's folder, or a URL):\n\n" +
+			"  # yaml-language-server: $schema=onward.schema.json",
+		Example: "  onward schema > onward.schema.json\n  onward schema --doc triggers",
+		RunE: func(*cobra.Command, []string) error {
+			x, err := config.Schema(p.registry, section)
+			if err != nil {
+				return fmt.Errorf("--doc: %w", err)
+			}
+			return p.json(x)
+		},
+	}
+	c.Flags().StringVar(&section, "doc", "", "only one section of documents: "+strings.Join(config.Sections, ", "))
+	completeFlag(c, "doc", fixed(config.Sections...))
+	return c
+}
+
+// precedence is what the help of commands with settings says of them.
+const precedence = "A flag counts before its variable (--log-level, ONWARD_LOG_LEVEL), that before the file (--settings, log: { level: debug }),\n" +
+	"that before the default. " +
+	"Unknown variables that begin with ONWARD_ and unknown keys of the file are refused."
+
 func (p *program) settings() *cobra.Command {
 	var from string
-	c := &cobra.Command{Use: "settings", Short: "Print the effective settings, and where each came from.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		_, origins, err := config.LoadSettings(c.Flags(), from)
-		if err != nil {
-			return err
-		}
-		return p.print(origins, func(w io.Writer) {
-			for _, o := range origins {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", o.Key, o.Value, o.From, o.Help)
+	c := &cobra.Command{
+		Use: "settings", Short: "Print the effective settings, and where each came from.", Args: cobra.NoArgs,
+		Long:    "Settings prints the settings that serve would run with, given the same flags, environment and file.\n\n" + precedence,
+		Example: "  onward settings\n  ONWARD_LOG_LEVEL=debug onward settings --settings onward.yaml --listen 127.0.0.1:9000",
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, origins, err := config.LoadSettings(c.Flags(), from)
+			if err != nil {
+				return err
 			}
-		})
-	}}
+			return p.print(origins, func(w io.Writer) {
+				fmt.Fprintln(w, "SETTING\tVALUE\tFROM\tWHAT IT IS")
+				for _, o := range origins {
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", o.Key, o.Value, o.From, o.Help)
+				}
+			})
+		},
+	}
 	c.Flags().StringVar(&from, "settings", "", "file of settings (YAML)")
 	config.BindFlags(c.Flags())
 	return c
@@ -216,7 +263,11 @@ func logger(s config.Settings, w io.Writer) *slog.Logger {
 func (p *program) serve() *cobra.Command {
 	var from string
 	c := &cobra.Command{
-		Use: "serve DIR|FILE...", Short: "Route events by the documents, until SIGTERM.", Args: cobra.MinimumNArgs(1),
+		Use: "serve FILE|DIR...", Short: "Route events by the documents, until SIGTERM.", Args: cobra.MinimumNArgs(1),
+		Long: "Serve takes events in by the documents' sources and routes them, until SIGTERM or an interrupt: then it takes nothing more in, lets what is under way\n" +
+			"end, saves its state and exits with 0. Nothing is started when a document is wrong.\n\n" +
+			"On the listener: webhooks' paths, the API under /v1/, /metrics, /healthz (it runs) and /readyz (it takes events).\n\n" + precedence,
+		Example: "  onward serve deploy/examples/01-word-count\n  onward serve documents --data /var/lib/onward --listen 0.0.0.0:8080 --auth-env ONWARD_TOKEN",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, _, err := config.LoadSettings(c.Flags(), from)
 			if err != nil {
@@ -236,6 +287,9 @@ func (p *program) serve() *cobra.Command {
 				Set: set, Registry: p.registry, Journal: j, Log: log, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure,
 				MaxRuns: s.MaxRuns, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, History: history.Limits{Runs: s.History, Bytes: s.HistoryMax},
 			})
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)
+			}
 			if err != nil {
 				return err
 			}

@@ -22,13 +22,14 @@ import (
 	"github.com/onward-router/onward/schedulers/builtin"
 	sinks "github.com/onward-router/onward/sinks/all"
 	triggers "github.com/onward-router/onward/triggers/all"
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // childVariable makes the test binary be the real program: a process to kill.
 const childVariable = "TEST_RUN_AS_ROUTER"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
+	program := func() {
 		r := new(plugin.Registry)
 		builtin.Register(r)
 		sinks.Register(r)
@@ -36,7 +37,10 @@ func TestMain(m *testing.M) {
 		schedulers.Register[fatal, struct{}](r, "fatal", 1, "Ends the process that folds it.")
 		os.Exit(Main(r, os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	if os.Getenv(childVariable) != "" {
+		program()
+	}
+	testscript.Main(m, map[string]func(){"onward": program})
 }
 
 // A fatal policy takes its router with it.

@@ -33,11 +33,11 @@ func dataFlag(text string) (lang.Value, error) {
 		b, err = os.ReadFile(text[1:])
 	}
 	if err != nil {
-		return lang.Null, err
+		return lang.Null, fmt.Errorf("--data: %w; write JSON, @FILE or - for standard input", err)
 	}
 	v, err := lang.ParseValue(b)
 	if err != nil {
-		return v, fmt.Errorf("--data is not JSON: %w", err)
+		return v, fmt.Errorf("--data is not JSON: %w; write JSON, such as '{\"n\": 1}' or '\"text\"', @FILE or - for standard input", err)
 	}
 	return v, nil
 }
@@ -50,11 +50,14 @@ func (p *program) run() *cobra.Command {
 		Use: "run FILE|DIR...", Short: "Run one event through a trigger in this process, and print the result.", Args: cobra.MinimumNArgs(1),
 		Long: "Run embeds a router, starts one run, shows its progress on standard error and prints its result on standard output.\n" +
 			"It exits with 0 when the run succeeded, 1 when it failed, and 2 when the command line or the documents are wrong.\n\n" +
+			"A result that is a text is printed as it is; with -o json, every result is printed as JSON. Of a failed run, the error is the result.\n\n" +
 			"With --mock no function is called: a file says what each answers, and the run goes by in virtual time, days in milliseconds:\n\n" +
 			"  functions:\n" +
 			"    count: { result: \"${ size(input) }\", after: 20ms }\n" +
 			"    pay: [{ error: { type: card_declined }, times: 2, after: 1s }, { result: { paid: true } }]\n" +
 			"  signals: [{ name: approved, after: 26h, data: { by: Ada } }]",
+		Example: "  onward run deploy/examples/01-word-count --data '{\"packages\": [\"net/http\"]}'\n" +
+			"  onward run documents --trigger word-count --data @event.json -o json\n  generate | onward run documents --data -",
 		RunE: func(c *cobra.Command, args []string) error {
 			set, err := p.load(args)
 			if err != nil {
@@ -62,6 +65,9 @@ func (p *program) run() *cobra.Command {
 			}
 			if trigger == "" && len(set.Triggers) == 1 {
 				trigger = set.TriggerNames()[0]
+			}
+			if trigger == "" {
+				return fmt.Errorf("there are %d triggers; say --trigger, one of %s", len(set.Triggers), strings.Join(set.TriggerNames(), ", "))
 			}
 			if set.Triggers[trigger] == nil {
 				return fmt.Errorf("--trigger %q: no such trigger; %s", trigger, lang.Nearest(trigger, set.TriggerNames()))
@@ -107,6 +113,7 @@ func (p *program) run() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&trigger, "trigger", "", "the trigger to start; may be left out when there is one")
+	completeFlag(c, "trigger", p.triggersOf)
 	c.Flags().StringVar(&data, "data", "", "data of the event: JSON, @FILE or - for standard input")
 	c.Flags().StringVar(&dir, "data-dir", "", "folder of the journal; default: a temporary one")
 	c.Flags().StringVar(&answers, "mock", "", "file of answers: run in virtual time, without functions")
@@ -147,7 +154,7 @@ func (p *program) follow(ctx context.Context, r *router.Router, h *hops, trigger
 	changes := r.Watch(ctx, id)
 	shown := make(chan struct{})
 	var bar *progressbar.ProgressBar
-	if !quiet {
+	if !quiet && terminal(p.errs) {
 		bar = progressbar.NewOptions(1, progressbar.OptionSetWriter(p.errs), progressbar.OptionSetDescription(trigger), progressbar.OptionShowCount(),
 			progressbar.OptionShowIts(), progressbar.OptionSetItsString("calls"), progressbar.OptionThrottle(50*time.Millisecond), progressbar.OptionSetWidth(30),
 			progressbar.OptionClearOnFinish())
@@ -187,13 +194,23 @@ func (p *program) follow(ctx context.Context, r *router.Router, h *hops, trigger
 	return f, nil
 }
 
+// terminal reports whether a person looks at what is written: a bar in a log is noise.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
 // result prints how the run ended: its value on standard output, the summary on standard error.
 func (p *program) result(f *router.Finished, h *hops, quiet bool) error {
 	if !quiet {
 		fmt.Fprintf(p.errs, "%s: %s in %s, %d calls\n", f.Trigger, f.State, f.Ended.Sub(f.Started).Round(100*time.Microsecond), f.Calls)
 		if n := len(h.overhead); n > 0 {
 			slices.Sort(h.overhead)
-			fmt.Fprintf(p.errs, "router overhead a hop (an outcome's arrival to its being folded): p50 %s, p99 %s\n", h.overhead[n/2], h.overhead[n*99/100])
+			fmt.Fprintf(p.errs, "router overhead a hop (an outcome's arrival to its being folded): p50 %s, p99 %s\n", round(h.overhead[n/2]), round(h.overhead[n*99/100]))
 		}
 	}
 	if f.Error != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Limits bound a Store; the zero value of a field is its default.
@@ -62,7 +63,7 @@ func Open(dir string, l Limits) (s *Store, damaged error, err error) {
 	}
 	name := filepath.Join(dir, FileName)
 	s, err = open(name, l)
-	if err == nil || errors.Is(err, bbolt.ErrTimeout) {
+	if err == nil || errors.Is(err, bbolterrors.ErrTimeout) {
 		return s, nil, err
 	}
 	aside := fmt.Sprintf("%s.damaged-%d", name, time.Now().Unix())

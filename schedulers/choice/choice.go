@@ -78,6 +78,11 @@ func (p *Choice) Check() []plugin.Problem {
 	return out
 }
 
+// Schema tells what Check refuses.
+func (*Choice) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{"cases": plugin.Schema{"minItems": 1}}}
+}
+
 // Register enters the policy.
 func Register(r *plugin.Registry) {
 	schedulers.Register[Choice, State](r, "choice", 1, "Runs the first case whose condition is true, or else.")

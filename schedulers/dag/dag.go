@@ -257,6 +257,22 @@ func (p *DAG) Check() []plugin.Problem {
 	return append(out, p.cycle()...)
 }
 
+// Schema tells what Check refuses.
+func (*DAG) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{"steps": plugin.Schema{"minItems": 1}, "end": plugin.Schema{"enum": []any{"steps", "leaves"}}}}
+}
+
+// Schema tells what the Check of the whole refuses.
+func (*Step) Schema() plugin.Schema {
+	words := make([]any, len(rules))
+	for i, rule := range rules {
+		words[i] = rule
+	}
+	return plugin.Schema{
+		"required": []any{"name"}, "properties": plugin.Schema{"name": plugin.Schema{"minLength": 1}, "rule": plugin.Schema{"enum": words}},
+	}
+}
+
 func contains(words []string, w string) bool {
 	for _, x := range words {
 		if x == w {

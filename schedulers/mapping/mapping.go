@@ -124,6 +124,11 @@ func (p *Map) Check() []plugin.Problem {
 	return out
 }
 
+// Schema tells what Check refuses.
+func (*Map) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{"results": plugin.Schema{"enum": []any{"list", "count", "none"}}, "window": plugin.Schema{"minimum": 0}}}
+}
+
 // Register enters the policy.
 func Register(r *plugin.Registry) {
 	schedulers.Register[Map, State](r, "map", 1, "Runs one step for each item of a list, or for each number below n, a window of them at a time.")

@@ -74,6 +74,11 @@ func (p *Sequence) Check() []plugin.Problem {
 	return nil
 }
 
+// Schema tells what Check refuses.
+func (*Sequence) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{"steps": plugin.Schema{"minItems": 1}}}
+}
+
 // Register enters the policy.
 func Register(r *plugin.Registry) {
 	schedulers.Register[Sequence, State](r, "sequence", 1, "Runs steps one after the other; each is given what the one before it yielded.")

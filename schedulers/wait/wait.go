@@ -113,6 +113,18 @@ func (p *Wait) Check() []plugin.Problem {
 	return nil
 }
 
+// Schema tells what Check refuses.
+func (*Wait) Schema() plugin.Schema {
+	never := plugin.Schema{"type": []any{"null", "boolean"}}
+	return plugin.Schema{
+		"oneOf": []any{plugin.Schema{"required": []any{"for"}}, plugin.Schema{"required": []any{"until"}}},
+		"properties": plugin.Schema{
+			"for":   plugin.Schema{"not": never, "minimum": 0, "pattern": plugin.DurationPattern},
+			"until": plugin.Schema{"not": never, "pattern": `\$\{|^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{1,2}:[0-9]{2}:[0-9]{2}`},
+		},
+	}
+}
+
 // Register enters the policy.
 func Register(r *plugin.Registry) {
 	schedulers.Register[Wait, State](r, "wait", 1, "Waits for a while, or until a time, by a timer that survives the router.")

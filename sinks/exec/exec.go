@@ -35,6 +35,12 @@ func (s *Settings) Check() []plugin.Problem {
 	return nil
 }
 
+// Schema tells what Check refuses.
+func (*Settings) Schema() plugin.Schema {
+	word := plugin.Schema{"minLength": 1}
+	return plugin.Schema{"properties": plugin.Schema{"command": plugin.Schema{"minLength": 1, "minItems": 1, "prefixItems": []any{word}}}}
+}
+
 // The limits of what a program may print.
 const (
 	MaxOutput  = 16 << 20

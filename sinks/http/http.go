@@ -62,6 +62,15 @@ func (s *Settings) Check() []plugin.Problem {
 	return out
 }
 
+// Schema tells what Check refuses.
+func (*Settings) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{
+		"url":  plugin.Schema{"pattern": "^[hH][tT][tT][pP][sS]?://[^/?#]"},
+		"mode": plugin.Schema{"enum": []any{"binary", "structured"}},
+		"body": plugin.Schema{"enum": []any{"data", "empty"}},
+	}}
+}
+
 // MaxResponse bounds the body of a response; a larger one is an outcome of its own, too_large.
 const MaxResponse = 16 << 20
 

@@ -63,6 +63,22 @@ func (f *Filter) Check() []plugin.Problem {
 	return out
 }
 
+// Schema tells what Check refuses.
+func (*Filter) Schema() plugin.Schema {
+	attributes := plugin.Schema{
+		"minProperties": 1, "propertyNames": plugin.Schema{"pattern": "^[a-z0-9]+$"}, "additionalProperties": plugin.Schema{"minLength": 1},
+	}
+	some := plugin.Schema{"minItems": 1}
+	var dialects []any
+	for _, d := range []string{"exact", "prefix", "suffix", "all", "any", "not"} {
+		dialects = append(dialects, plugin.Schema{"required": []any{d}})
+	}
+	return plugin.Schema{
+		"oneOf":      dialects,
+		"properties": plugin.Schema{"exact": attributes, "prefix": attributes, "suffix": attributes, "all": some, "any": some},
+	}
+}
+
 func isName(s string) bool {
 	for _, c := range s {
 		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9') {

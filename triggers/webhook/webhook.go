@@ -46,6 +46,11 @@ func (s *Settings) Check() []plugin.Problem {
 	return nil
 }
 
+// Schema tells what Check refuses.
+func (*Settings) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{"path": plugin.Schema{"pattern": "^/[^{} ?#]*$", "not": plugin.Schema{"pattern": "^/v1/"}}}}
+}
+
 // A Webhook is the source.
 type Webhook struct {
 	s        *Settings
@@ -186,7 +191,7 @@ func preferredWait(h http.Header) (time.Duration, error) {
 			}
 			seconds, err := strconv.Atoi(strings.Trim(text, `"`))
 			if err != nil || seconds < 0 {
-				return 0, fmt.Errorf("Prefer: wait=%s is not a number of seconds", text)
+				return 0, fmt.Errorf("the header Prefer: wait=%s has no number of seconds", text)
 			}
 			return min(time.Duration(min(seconds, 1<<20))*time.Second, maxWait), nil
 		}

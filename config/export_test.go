@@ -1,0 +1,13 @@
+package config
+
+import "github.com/onward-router/onward/config/lang"
+
+// Values reads YAML as documents are read, and returns their JSON.
+func Values(text []byte) []lang.Value {
+	nodes, _ := parseYAML("", text)
+	var out []lang.Value
+	for _, n := range nodes {
+		out = append(out, n.JSON())
+	}
+	return out
+}

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+)
+
+// Sections are the keys of documents that hold names with what they stand for.
+var Sections = []string{"functions", "flows", "sources", "triggers"}
+
+var topKeys = append([]string{"version"}, Sections...)
+
+// Schema returns the JSON Schema (draft 2020-12) of documents, or of what stands under one of the Sections, with all that a registry holds. It is made
+// of the structs that documents decode into: it accepts every document that Load accepts, and refuses what is wrong in form. What refers to other parts,
+// and what is inside of expressions, is lint's alone.
+func Schema(r *plugin.Registry, section string) (plugin.Schema, error) {
+	s := lang.NewSchemas(r)
+	sections := plugin.Schema{
+		"functions": names("things that can be invoked, by name", function(s, r)),
+		"flows":     names("steps to reuse, by name", plugin.Schema{"$ref": "#/$defs/step"}),
+		"sources":   names("ways in for events, by name", source(s, r)),
+		"triggers":  names("rules by name: which events start what, and where the result goes", trigger(s, r)),
+	}
+	root, id := plugin.Schema{}, fmt.Sprintf("urn:onward:documents:%d", DocumentVersion)
+	switch {
+	case section == "":
+		sections["version"] = plugin.Schema{"const": DocumentVersion, "description": "version of the documents' form"}
+		root["type"], root["additionalProperties"], root["required"], root["properties"] = "object", false, []any{"version"}, sections
+		root["description"] = "A document for onward: functions, flows, sources and triggers."
+	case slices.Contains(Sections, section):
+		root, id = sections[section].(plugin.Schema), id+":"+section
+	default:
+		return nil, fmt.Errorf("unknown section %q of documents; %s", section, lang.Nearest(section, Sections))
+	}
+	root["$defs"] = s.Reachable(root)
+	root["$schema"], root["$id"] = "https://json-schema.org/draft/2020-12/schema", id
+	return root, nil
+}
+
+// names is the form of a section.
+func names(what string, of plugin.Schema) plugin.Schema {
+	return plugin.Schema{
+		"type": "object", "description": what, "propertyNames": plugin.Schema{"pattern": "^[A-Za-z0-9_-]{1,100}$"}, "additionalProperties": of,
+	}
+}
+
+// components adds the keys of a door to an object that has exactly one of them and the others.
+func components(s *lang.Schemas, r *plugin.Registry, x plugin.Schema, door plugin.Door, others ...string) {
+	words, properties := others, x["properties"].(plugin.Schema)
+	for _, c := range r.List(door) {
+		if _, had := properties[c.Name]; !had {
+			properties[c.Name] = s.Component(c)
+			words = append(words, c.Name)
+		}
+	}
+	for key, v := range lang.ExactlyOne(words...) {
+		x[key] = v
+	}
+}
+
+func function(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
+	x := s.Form(reflect.TypeFor[functionDoc]())
+	components(s, r, x, plugin.Sink)
+	return x
+}
+
+func source(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
+	x := plugin.Schema{"type": "object", "additionalProperties": false, "properties": plugin.Schema{}}
+	components(s, r, x, plugin.Source)
+	return x
+}
+
+func trigger(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
+	one := s.Form(reflect.TypeFor[destinationDoc]())
+	components(s, r, one, plugin.Sink, "function", "trigger")
+	s.Defs["destination"] = one
+	return s.Form(reflect.TypeFor[triggerDoc]())
+}
+
+// Schema tells what Check refuses.
+func (*functionDoc) Schema() plugin.Schema {
+	words := make([]any, len(contracts))
+	for i, c := range contracts {
+		words[i] = c
+	}
+	return plugin.Schema{"properties": plugin.Schema{"concurrency": plugin.Schema{"minimum": 1}, "contract": plugin.Schema{"enum": words}}}
+}
+
+// Schema tells the form of destinations, and that a trigger does something.
+func (*triggerDoc) Schema() plugin.Schema {
+	one := plugin.Schema{"$ref": "#/$defs/destination"}
+	some := plugin.Schema{"anyOf": []any{one, plugin.Schema{"type": "array", "items": one}}}
+	fires := plugin.Schema{"required": []any{"onSuccess"}, "properties": plugin.Schema{"onSuccess": plugin.Schema{"not": plugin.Schema{"const": []any{}}}}}
+	return plugin.Schema{
+		"properties": plugin.Schema{"onSuccess": some, "onFailure": some},
+		"anyOf":      []any{plugin.Schema{"required": []any{"flow"}}, fires},
+	}
+}
+
+// Schema tells that names are not empty.
+func (*destinationDoc) Schema() plugin.Schema {
+	name := plugin.Schema{"minLength": 1}
+	return plugin.Schema{"properties": plugin.Schema{"function": name, "trigger": name}}
+}

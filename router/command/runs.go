@@ -1,0 +1,217 @@
+package command
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/router"
+	"github.com/spf13/cobra"
+)
+
+// runHelp is what the help of commands says of a run's id.
+const runHelp = "RUN is a run's id, as send and runs list print it.\n\n" + clientHelp
+
+func (p *program) runs() *cobra.Command {
+	k := &client{}
+	c := &cobra.Command{
+		Use: "runs", Short: "See and steer the runs of a running router.", Long: "See and steer the runs of a running router.\n\n" + clientHelp,
+		Example: "  onward runs list --state running\n  onward runs explain RUN",
+	}
+	clientFlags(c, k)
+	c.AddCommand(p.runsList(k), p.runsGet(k), p.runsWatch(k), p.runsExplain(k), p.runsCancel(k), p.runsSignal(k))
+	for _, sub := range c.Commands() {
+		if strings.Contains(sub.Use, "RUN") {
+			sub.ValidArgsFunction = runsOf(k)
+		}
+	}
+	return c
+}
+
+var runStates = []string{"running", "ending", "waiting", "succeeded", "failed", "cancelled"}
+
+func (p *program) runsList(k *client) *cobra.Command {
+	var state, trigger string
+	var limit int
+	c := &cobra.Command{Use: "list", Short: "List runs, open ones first.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		if limit < 1 {
+			return fmt.Errorf("--limit %d; write 1 or more", limit)
+		}
+		var lines []router.RunLine
+		q := url.Values{"state": {state}, "trigger": {trigger}, "limit": {fmt.Sprint(limit)}}
+		if err := k.get(c.Context(), "/v1/runs?"+q.Encode(), &lines); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(lines, func(w io.Writer) {
+			fmt.Fprintln(w, "RUN\tTRIGGER\tSTATE\tSTARTED\tCALLS\tOPEN")
+			for _, l := range lines {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\n", l.Run, l.Trigger, l.State, l.Started.Local().Format(time.DateTime), l.Calls, l.Open)
+			}
+		})
+	}}
+	c.Long = "List prints the runs that are open, and those of the latest that have ended. CALLS counts invocations made, OPEN those that are under way.\n\n" + clientHelp
+	c.Example = "  onward runs list --state failed --trigger word-count\n  onward runs list -o json --limit 1000"
+	c.Flags().StringVar(&state, "state", "", "only runs in this state: "+strings.Join(runStates, ", "))
+	completeFlag(c, "state", fixed(runStates...))
+	c.Flags().StringVar(&trigger, "trigger", "", "only runs of this trigger")
+	c.Flags().IntVar(&limit, "limit", 50, "at most so many")
+	return c
+}
+
+func (p *program) runsGet(k *client) *cobra.Command {
+	return &cobra.Command{
+		Use: "get RUN", Short: "Print what a run is doing, or how it ended, as JSON.", Args: cobra.ExactArgs(1),
+		Long:    "Get prints, as JSON, what a run is doing - its open steps, what they wait for - or how it ended and what it yielded.\n\n" + runHelp,
+		Example: "  onward runs get RUN",
+		RunE: func(c *cobra.Command, args []string) error {
+			var said json.RawMessage
+			if err := k.get(c.Context(), "/v1/runs/"+url.PathEscape(args[0]), &said); err != nil {
+				return exitError{exitRun, err}
+			}
+			return p.json(said)
+		},
+	}
+}
+
+func (p *program) runsWatch(k *client) *cobra.Command {
+	return &cobra.Command{
+		Use: "watch RUN", Short: "Follow a run until it has ended.", Args: cobra.ExactArgs(1),
+		Long: "Watch prints what happens to a run, a line each, and at last how it ended. With -o json, a line is {\"event\": NAME, \"data\": {...}}. It exits with 1 when\n" +
+			"the run did not succeed.\n\n" + runHelp,
+		Example: "  onward runs watch RUN\n  onward runs watch -o json RUN | jq -r .event",
+		RunE: func(c *cobra.Command, args []string) error {
+			resp, err := k.do(c.Context(), "GET", "/v1/runs/"+url.PathEscape(args[0])+"/watch", nil, nil)
+			if err != nil {
+				return exitError{exitRun, err}
+			}
+			defer resp.Body.Close()
+			lines := bufio.NewScanner(resp.Body)
+			lines.Buffer(nil, 32<<20)
+			var name string
+			ended := errors.New("the router ended the stream before the run had ended; watch it again")
+			for lines.Scan() {
+				line := lines.Text()
+				if v, ok := strings.CutPrefix(line, "event: "); ok {
+					name = v
+				} else if v, ok := strings.CutPrefix(line, "data: "); ok {
+					last, err := p.watched(name, []byte(v))
+					if err != nil || last {
+						ended = err
+					}
+				}
+			}
+			if err := cmp.Or(lines.Err(), ended); err != nil {
+				return exitError{exitRun, err}
+			}
+			return nil
+		},
+	}
+}
+
+// watched prints one event of a stream, and says whether it is the last. The error is errSaid for a run that did not succeed.
+func (p *program) watched(name string, data []byte) (last bool, _ error) {
+	var f router.Finished
+	var l router.WatchLine
+	last = name == "ended"
+	if err := cmp.Or(json.Unmarshal(data, &f), json.Unmarshal(data, &l)); err != nil {
+		return last, fmt.Errorf("the event %q cannot be read: %w; is the router of another version?", name, err)
+	}
+	switch {
+	case p.output == "json":
+		fmt.Fprintf(p.out, "{\"event\":%q,\"data\":%s}\n", name, data)
+	case name == "status":
+		fmt.Fprintf(p.out, "%s of %s: %s since %s, %d calls so far\n", f.ID, f.Trigger, f.State, f.Started.Local().Format(time.DateTime), f.Calls)
+	case last:
+		fmt.Fprintf(p.out, "%s in %s, %d calls\n", f.State, f.Ended.Sub(f.Started).Round(time.Millisecond), f.Calls)
+		if f.Error != nil {
+			fmt.Fprintln(p.out, f.Error.Value())
+		} else {
+			fmt.Fprintln(p.out, f.Result)
+		}
+	default:
+		words := []string{l.Time.Local().Format("15:04:05.000"), fmt.Sprintf("%-14s", name), l.Path}
+		if l.Attempt > 1 {
+			words = append(words, fmt.Sprintf("(try %d)", l.Attempt))
+		}
+		if l.Wait != "" {
+			words = append(words, "in "+l.Wait)
+		}
+		words = append(words, l.Text, l.Outcome)
+		if l.Error != nil {
+			words = append(words, l.Error.Error())
+		}
+		fmt.Fprintln(p.out, strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " "))
+	}
+	if last && f.State != "succeeded" {
+		return true, errSaid
+	}
+	return last, nil
+}
+
+func (p *program) runsExplain(k *client) *cobra.Command {
+	c := &cobra.Command{Use: "explain RUN", Short: "Say why a run is not further.", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		var said struct {
+			Run     string   `json:"run"`
+			Explain []string `json:"explain"`
+		}
+		if err := k.get(c.Context(), "/v1/runs/"+url.PathEscape(args[0])+"/explain", &said); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(said, func(w io.Writer) {
+			for _, line := range said.Explain {
+				fmt.Fprintln(w, line)
+			}
+		})
+	}}
+	c.Long = "Explain says what each open step of a run waits for.\n\n" + runHelp
+	c.Example = "  onward runs explain RUN"
+	return c
+}
+
+func (p *program) runsCancel(k *client) *cobra.Command {
+	var reason string
+	c := &cobra.Command{Use: "cancel RUN", Short: "Cancel a run.", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		var said map[string]string
+		if err := k.send(c.Context(), "/v1/runs/"+url.PathEscape(args[0])+"/cancel?reason="+url.QueryEscape(reason), nil, nil, &said); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(said, func(w io.Writer) { fmt.Fprintf(w, "run %s is being cancelled\n", said["run"]) })
+	}}
+	c.Long = "Cancel ends a run: nothing more is invoked, and its state is cancelled. Of a run that has ended, nothing changes.\n\n" + runHelp
+	c.Example = "  onward runs cancel RUN --reason \"wrong input\""
+	c.Flags().StringVar(&reason, "reason", "", "why, kept with the run")
+	return c
+}
+
+func (p *program) runsSignal(k *client) *cobra.Command {
+	var data, key string
+	c := &cobra.Command{Use: "signal RUN NAME", Short: "Send a signal to a run.", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
+		v, err := dataFlag(data)
+		if err != nil {
+			return err
+		}
+		headers := map[string]string{"Content-Type": "application/json"}
+		if key != "" {
+			headers["Idempotency-Key"] = key
+		}
+		var said map[string]string
+		if err := k.send(c.Context(), "/v1/runs/"+url.PathEscape(args[0])+"/signals/"+url.PathEscape(args[1]), []byte(v.JSON()), headers, &said); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(said, func(w io.Writer) {
+			fmt.Fprintf(w, "signal %s is taken for run %s, under the id %s\n", said["signal"], said["run"], said["id"])
+		})
+	}}
+	c.Long = "Signal sends a run what a step of the policy signal waits for. One that comes before the step is kept for it.\n\n" + runHelp
+	c.Example = "  onward runs signal RUN approved --data '{\"by\": \"Ada\"}'"
+	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
+	c.Flags().StringVar(&key, "key", "", "idempotency key: a signal with a key that came before counts once")
+	return c
+}

@@ -1,0 +1,107 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScripts plays the command line as a person types it: testdata/script, file name = category and a few words.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			env.Setenv("LISTEN", l.Addr().String())
+			env.Setenv("ONWARD_ADDR", "http://"+l.Addr().String())
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // Else every command takes a second to end under the race detector.
+			return l.Close()
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready, "until": until, "keep": keep, "exitcode": exitCode, "terminate": terminate},
+	})
+}
+
+// within is how long a script waits for what has to come.
+const within = 30 * time.Second
+
+// ready waits until the router of the script takes events.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: ready")
+	}
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		resp, err := http.Get(ts.Getenv("ONWARD_ADDR") + "/readyz")
+		if err != nil {
+			continue
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return
+		}
+	}
+	ts.Fatalf("the router is not ready")
+}
+
+// exitCode runs a command and checks the code that it ends with: exitcode CODE COMMAND...
+func exitCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exitcode CODE COMMAND...")
+	}
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); !errors.As(err, &exit) || fmt.Sprint(exit.ExitCode()) != args[0] {
+		ts.Fatalf("%v: exit code %s is due", err, args[0])
+	}
+}
+
+// terminate sends SIGTERM to the routers in the background.
+func terminate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: terminate")
+	}
+	for _, cmd := range ts.BackgroundCmds() {
+		if slices.Contains(cmd.Args, "serve") {
+			ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+		}
+	}
+}
+
+// until runs a command again and again until its output has a text: until TEXT COMMAND...
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until TEXT COMMAND...")
+	}
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if ts.Exec(args[1], args[2:]...) == nil && strings.Contains(ts.ReadFile("stdout"), args[0]) {
+			return
+		}
+	}
+	ts.Fatalf("%q does not come", args[0])
+}
+
+// keep sets a variable to the word that follows another in the last output: keep RUN run
+func keep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: keep VARIABLE WORD")
+	}
+	words := strings.Fields(ts.ReadFile("stdout"))
+	for i, w := range words[:max(len(words)-1, 0)] {
+		if w == args[1] {
+			ts.Setenv(args[0], words[i+1])
+			return
+		}
+	}
+	ts.Fatalf("no word follows %q in\n%s", args[1], ts.ReadFile("stdout"))
+}
