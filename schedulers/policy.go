@@ -5,6 +5,7 @@
 package schedulers
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -175,7 +176,15 @@ func (machine[P, S, PP]) Bind(f Scope, settings, state any, slot, index int) (b 
 	return Binding{Input: f.Input()}, nil
 }
 
-func (machine[P, S, PP]) Encode(state any) ([]byte, error) { return json.Marshal(state) }
+func (machine[P, S, PP]) Encode(state any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // Values in a state keep their text: what a child is given must not hang on whether a snapshot lay between.
+	if err := enc.Encode(state); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
 
 func (machine[P, S, PP]) Decode(b []byte) (any, error) {
 	s := new(S)

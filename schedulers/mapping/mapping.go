@@ -5,6 +5,7 @@ package mapping
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/onward-router/onward/config/lang"
@@ -76,11 +77,12 @@ func (p *Map) count(f schedulers.Scope) (int, error) {
 	if n, ok := f.Length(items); ok {
 		return n, nil
 	}
-	n, err := strconv.Atoi(items.JSON())
-	if err != nil || n < 0 {
-		return 0, &lang.Error{Type: "bad_items", Class: lang.ClassFunction, Message: fmt.Sprintf("items: %s yields %.80s and not a list or a number from 0", p.Items.Source(), items.JSON())}
+	// Numbers from outside keep their form: 3, 3.0 and 3e0 are the same.
+	n, err := strconv.ParseFloat(items.JSON(), 64)
+	if err != nil || n < 0 || n > math.MaxInt32 || n != math.Trunc(n) {
+		return 0, &lang.Error{Type: "bad_items", Class: lang.ClassFunction, Message: fmt.Sprintf("items: %s yields %.80s and not a list or a whole number from 0", p.Items.Source(), items.JSON())}
 	}
-	return n, nil
+	return int(n), nil
 }
 
 // Bind gives child i its item.
