@@ -86,7 +86,8 @@ var errTooWide = errors.New("more children than the limit")
 type desk struct {
 	*Bench
 	requests []Request
-	misuse   error // the first
+	spawned  map[int]int // by requests, by slot
+	misuse   error       // the first
 }
 
 var _ schedulers.Frame = (*desk)(nil)
@@ -154,10 +155,8 @@ func (d *desk) hasSlot(op Op, slot int) bool {
 
 // spawnedIn is how many children a slot has, counting the requests so far.
 func (d *desk) spawnedIn(slot int) int {
-	for i := len(d.requests) - 1; i >= 0; i-- {
-		if q := &d.requests[i]; q.Op == Spawn && q.Slot == slot {
-			return q.B
-		}
+	if n, ok := d.spawned[slot]; ok {
+		return n
 	}
 	return d.slots[slot].spawned
 }
@@ -178,6 +177,10 @@ func (d *desk) Spawn(slot, lo, hi int) {
 			d.misuse = errTooWide
 		}
 	case hi > lo:
+		if d.spawned == nil {
+			d.spawned = make(map[int]int)
+		}
+		d.spawned[slot] = hi
 		d.ask(Request{Op: Spawn, Slot: slot, A: lo, B: hi})
 	}
 }

@@ -262,6 +262,13 @@ func (r *round) children(encoded string) error {
 	for i := range b.slots {
 		r.peak[i] = max(r.peak[i], b.slots[i].open)
 	}
+	if len(b.open) == 0 {
+		return nil
+	}
+	copied, err := r.decode([]byte(encoded))
+	if err != nil {
+		return err
+	}
 	for i, c := range b.open {
 		if _, known := r.known[c]; !known {
 			if err := r.opened(c); err != nil {
@@ -270,8 +277,13 @@ func (r *round) children(encoded string) error {
 		} else if i >= 4 && r.rng.IntN(len(b.open)) >= 4 {
 			continue
 		}
-		if err := r.stays(c, encoded); err != nil {
+		if err := r.stays(c, copied); err != nil {
 			return err
+		}
+	}
+	for _, state := range []any{b.state, copied} {
+		if got, err := b.Subject.machine.Encode(state); err != nil || string(got) != encoded {
+			return r.broken(Pure, "binding changed the state from\n%s\nto\n%s %v", encoded, got, err)
 		}
 	}
 	return nil
@@ -319,20 +331,13 @@ func sorted(names []string) []string {
 	return out
 }
 
-// stays judges that a child is bound as when it opened, by the live state and by one that was encoded, and that binding leaves the state alone.
-func (r *round) stays(c Child, encoded string) error {
+// stays judges that a child is bound as when it opened, by the live state and by one that was encoded.
+func (r *round) stays(c Child, copied any) error {
 	b := r.b
 	first := b.bound[c]
-	copied, err := r.decode([]byte(encoded))
-	if err != nil {
-		return err
-	}
 	for _, state := range []any{b.state, copied} {
 		if again := b.bind(state, c); showBound(again) != showBound(first) {
 			return r.broken(Pure, "child %d of slot %d was bound\n%s\nand is now\n%s", c.Index, c.Slot, showBound(first), showBound(again))
-		}
-		if got, err := b.Subject.machine.Encode(state); err != nil || string(got) != encoded {
-			return r.broken(Pure, "binding changed the state from\n%s\nto\n%s %v", encoded, got, err)
 		}
 	}
 	for i, was := range r.known[c] {
