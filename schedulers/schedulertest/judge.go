@@ -90,25 +90,29 @@ func (r *round) decode(encoded []byte) (any, error) {
 	return state, nil
 }
 
-// again tells states that were encoded before the event of the same event.
+// again tells states that were encoded before the event of the same event. When they differ among themselves it is no question of encoding.
 func (r *round) again(ev schedulers.Event, before, after []byte, did string) error {
-	for range r.repeats {
+	first := ""
+	live := did + "\nand becomes\n" + string(after)
+	for i := range r.repeats {
 		state, err := r.decode(before)
 		if err != nil {
 			return err
 		}
 		requests, fault := r.b.ask(state, ev)
-		law := Encoded
-		if r.repeats > 2 {
-			law = Same
+		encoded, err := r.b.Subject.machine.Encode(state)
+		if err != nil {
+			return r.broken(Encoded, "the state has no encoded form: %v", err)
 		}
-		if got := answer(requests, fault); got != did {
-			return r.broken(law, "the live state asks for\n%s\nand one that was encoded for\n%s", did, got)
+		got := answer(requests, fault) + "\nand becomes\n" + string(encoded)
+		if i == 0 {
+			first = got
+		} else if got != first {
+			return r.broken(Same, "the state asks for\n%s\nand, told of the same once more, for\n%s", first, got)
 		}
-		got, err := r.b.Subject.machine.Encode(state)
-		if err != nil || string(got) != string(after) {
-			return r.broken(law, "the live state becomes\n%s\nand one that was encoded\n%s %v", after, got, err)
-		}
+	}
+	if first != live {
+		return r.broken(Encoded, "the live state asks for\n%s\nand one that was encoded before for\n%s", live, first)
 	}
 	return nil
 }
