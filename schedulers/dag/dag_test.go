@@ -150,6 +150,7 @@ func playRule(t *testing.T, s *schedulertest.Subject, rule string, n, code int) 
 }
 
 var laws = schedulertest.Options{
+	Plays: 250,
 	Documents: []string{
 		`[{name: a, function: f}]`,
 		`[{name: d, function: f, needs: [b, c]}, {name: b, function: f, needs: a}, {name: c, function: f, needs: a}, {name: a, function: f}]`,

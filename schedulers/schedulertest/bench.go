@@ -110,7 +110,7 @@ func (b *Bench) Ended() (lang.Outcome, bool) { return b.outcome, b.ended }
 
 // Outcome returns the outcome of a child that is done.
 func (b *Bench) Outcome(slot, index int) lang.Outcome {
-	if slot < 0 || slot >= len(b.slots) || b.slots[slot].discard {
+	if slot < 0 || slot >= len(b.slots) {
 		return lang.Outcome{}
 	}
 	return b.slots[slot].outcomes[index]
