@@ -74,7 +74,7 @@ type Declarer interface {
 // A Declaration is what the children of one slot see beyond what their parent sees.
 type Declaration struct {
 	Names    []string // names that Bind gives
-	Siblings []int    // slots seen as steps.NAME
+	Siblings []int    // slots seen as steps.NAME; Bind leaves out those that are not done
 	Many     bool     // the step may run more than once a frame: its name stands for no single output
 }
 

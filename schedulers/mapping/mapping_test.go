@@ -46,7 +46,7 @@ func generate(r *rand.Rand) string {
 		}
 		items = "[" + strings.Join(list, ",") + "]"
 	case 1:
-		items = []string{`"${ data }"`, `"${ input }"`, `"${ [data, data] }"`, `"${ [1, 2, 3].map(x, x * 2) }"`, `"x"`, `-1`, `1.5`}[r.IntN(7)]
+		items = []string{`"${ data }"`, `"${ input }"`, `"${ [data, data] }"`, `"${ [1, 2, 3].map(x, x * 2) }"`, `"${ 'x' }"`, `"${ -1 }"`, `"${ 1.5 }"`}[r.IntN(7)]
 	}
 	doc := `{"items": ` + items + `, "do": ` + []string{`{"function": "f"}`, `{"function": "f", "name": "n", "when": "${ index > 1 }"}`,
 		`{"sequence": [{"function": "f"}, {"wait": "1s"}]}`}[r.IntN(3)]
@@ -138,8 +138,7 @@ func TestItems(t *testing.T) {
 		{`"${ data }"`, `1.5`, ``, `bad_items`},
 		{`"${ data }"`, `true`, ``, `bad_items`},
 		{`"${ data }"`, `{"0":1}`, ``, `bad_items`},
-		{`three`, `null`, ``, `bad_items`},
-		{`"3"`, `null`, ``, `bad_items`},
+		{`"${ '3' }"`, `null`, ``, `bad_items`},
 		{`"${ data.none }"`, `{}`, ``, `expression_error`},
 		{`20000000`, `null`, ``, `policy_error`},
 	} {
@@ -206,9 +205,14 @@ func TestDocuments(t *testing.T) {
 	for doc, want := range map[string]string{
 		`{items: 3, window: -1, do: {function: f}}`:     "a window below 0",
 		`{items: 3, results: lists, do: {function: f}}`: `did you mean "list"?`,
-		`{items: 3}`:          "do is missing",
-		`{do: {function: f}}`: "items is missing",
-		`{items: 3, join: any, do: {function: f}}`: "later release",
+		`{items: , do: {function: f}}`:                  "and this is null",
+		`{items: three, do: {function: f}}`:             `and this is "three"`,
+		`{items: -1, do: {function: f}}`:                "and this is -1",
+		`{items: 1.5, do: {function: f}}`:               "and this is 1.5",
+		`{items: {a: 1}, do: {function: f}}`:            "items are a list",
+		`{items: 3}`:                                    "do is missing",
+		`{do: {function: f}}`:                           "items is missing",
+		`{items: 3, join: any, do: {function: f}}`:      "later release",
 	} {
 		if _, err := schedulertest.Load(registry(), "map", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)

@@ -37,6 +37,8 @@ func (p *restless) Next(f schedulers.Frame, s *restlessState, ev schedulers.Even
 			values = append(values, f.Collect(slot), lang.Of([]int{c.Spawned, c.Open, c.Succeeded, c.Failed, c.Skipped}), f.Outcome(slot, 1).Collected())
 		}
 		f.Succeed(lang.List(values...))
+		f.Fail(lang.Failf(lang.ClassFunction, "late", "the first end counts"))
+		f.Spawn(0, f.Counts(0).Spawned, f.Counts(0).Spawned+1)
 		return nil
 	}
 	spawned := make([]int, len(p.Do))

@@ -58,6 +58,9 @@ func toJSON(document string) (text []byte, err error) {
 	return yaml.YAMLToJSON([]byte(document))
 }
 
+// errPinned is no fault of the document.
+var errPinned = errors.New("the document is right, and its canonical form is not")
+
 // pinned writes the step as a definition and reads it again: what the engine runs was never the document itself.
 func pinned(r *plugin.Registry, step *lang.Step) (*Subject, error) {
 	c, ok := r.Get(plugin.Policy, step.Use)
@@ -71,12 +74,12 @@ func pinned(r *plugin.Registry, step *lang.Step) (*Subject, error) {
 	canonical := canonicalOf(step)
 	def, err := lang.ParseDefinition([]byte(canonical), r)
 	if err != nil {
-		return nil, fmt.Errorf("the document is right and its canonical form is not: %w\n%s", err, canonical)
+		return nil, fmt.Errorf("%w: it does not decode: %w\n%s", errPinned, err, canonical)
 	}
 	s := &Subject{Settings: def.Flow.Policy, policy: step.Use, machine: machine, canonical: canonical}
 	s.Children = lang.Children(s.Settings)
 	if again := s.now(); again != canonical {
-		return nil, fmt.Errorf("the canonical form does not come back:\n%s\n%s", canonical, again)
+		return nil, fmt.Errorf("%w: it comes back as another:\n%s\n%s", errPinned, canonical, again)
 	}
 	return s, nil
 }

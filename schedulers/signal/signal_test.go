@@ -111,6 +111,9 @@ func TestDocuments(t *testing.T) {
 	t.Parallel()
 	for doc, want := range map[string]string{
 		`{within: 1s}`:           "name is missing",
+		``:                       "null is not the name",
+		`""`:                     `"" is not the name`,
+		`{name: [a]}`:            "is not the name",
 		`{name: a, within: -1s}`: "negative",
 		`{name: a, whithin: 1s}`: `did you mean "within"?`,
 	} {
