@@ -5,6 +5,7 @@
 package schedulers
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -78,7 +79,7 @@ type Labeler interface {
 // A Declaration is what the children of one slot see beyond what their parent sees.
 type Declaration struct {
 	Names    []string // names that Bind gives
-	Siblings []int    // slots seen as steps.NAME
+	Siblings []int    // slots seen as steps.NAME; Bind leaves out those that are not done
 	Many     bool     // the step may run more than once a frame: its name stands for no single output
 }
 
@@ -180,7 +181,15 @@ func (machine[P, S, PP]) Bind(f Scope, settings, state any, slot, index int) (b 
 	return Binding{Input: f.Input()}, nil
 }
 
-func (machine[P, S, PP]) Encode(state any) ([]byte, error) { return json.Marshal(state) }
+func (machine[P, S, PP]) Encode(state any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // Values in a state keep their text: what a child is given must not hang on whether a snapshot lay between.
+	if err := enc.Encode(state); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
 
 func (machine[P, S, PP]) Decode(b []byte) (any, error) {
 	s := new(S)

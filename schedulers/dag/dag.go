@@ -13,7 +13,8 @@ import (
 // A DAG fails when a step failed and nothing caught it, after all that can still run has ended; with `end: leaves`, Airflow's rule, only when a leaf
 // failed or could not run. It yields an object: the outputs of its leaves by name, null for skipped ones.
 //
-// A step without needs is given the DAG's input; any other an object of its needs' outputs by name. It sees the outputs of its needs as steps.NAME.
+// A step without needs is given the DAG's input; any other an object of its needs' outputs by name, and it sees them as steps.NAME. A step whose rule
+// lets it run before all its needs have ended stays with what it was given then: null, and no steps.NAME, for those that had not.
 type DAG struct {
 	Steps []Step `doc:"steps,value,required" help:"named steps with needs"`
 	End   string `doc:"end" help:"steps (any failed step fails the dag) or leaves (only a failed leaf does)" default:"steps"`
@@ -49,8 +50,11 @@ type State struct {
 	Status []uint8
 	Tally  []Tally // per step: how its needs ended
 	Ended  int
-	Err    *lang.Error // of the first step that failed
-	Leaf   *lang.Error // of the first leaf that failed or could not run
+	Done   int32   // events of that kind so far
+	Opens  []int32 // per step: Done when it opened
+	Ends   []int32 // per step: Done when it ended; 0 before
+	First  int     // 1 + slot of the first step that failed
+	Leaf   int     // 1 + slot of the step whose failure is that of the first leaf that failed or could not run
 }
 
 // A Tally counts ended needs: succeeded, skipped, failed, upstream failed.
@@ -60,7 +64,8 @@ type Tally struct{ S, K, F, U int32 }
 func (p *DAG) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 	switch ev.Kind {
 	case schedulers.Started:
-		s.Status, s.Tally = make([]uint8, len(p.Steps)), make([]Tally, len(p.Steps))
+		n := len(p.Steps)
+		s.Status, s.Tally, s.Opens, s.Ends = make([]uint8, n), make([]Tally, n), make([]int32, n), make([]int32, n)
 		for slot := range p.Steps {
 			if len(p.graph.needs[slot]) == 0 {
 				s.Status[slot] = running
@@ -77,12 +82,13 @@ func (p *DAG) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 }
 
 func (p *DAG) done(f schedulers.Frame, s *State, ev schedulers.Event) {
-	status := succeeded
+	s.Done++
+	status, fault := succeeded, 0
 	switch ev.Outcome.Verdict {
 	case lang.Failed:
-		status = failed
-		if s.Err == nil {
-			s.Err = ev.Outcome.Err
+		status, fault = failed, 1+ev.Slot
+		if s.First == 0 {
+			s.First = fault
 		}
 	case lang.Skipped:
 		status = skipped
@@ -90,14 +96,14 @@ func (p *DAG) done(f schedulers.Frame, s *State, ev schedulers.Event) {
 	type ended struct {
 		slot   int
 		status uint8
-		err    *lang.Error
+		fault  int // as First
 	}
-	for queue := []ended{{ev.Slot, status, ev.Outcome.Err}}; len(queue) > 0; queue = queue[1:] {
+	for queue := []ended{{ev.Slot, status, fault}}; len(queue) > 0; queue = queue[1:] {
 		e := queue[0]
-		s.Status[e.slot] = e.status
+		s.Status[e.slot], s.Ends[e.slot] = e.status, s.Done
 		s.Ended++
-		if len(p.graph.successors[e.slot]) == 0 && e.err != nil && s.Leaf == nil {
-			s.Leaf = e.err
+		if len(p.graph.successors[e.slot]) == 0 && s.Leaf == 0 {
+			s.Leaf = e.fault
 		}
 		for _, next := range p.graph.successors[e.slot] {
 			s.Tally[next].add(e.status)
@@ -106,14 +112,14 @@ func (p *DAG) done(f schedulers.Frame, s *State, ev schedulers.Event) {
 			}
 			switch decide(p.Steps[next].Rule, s.Tally[next], int32(len(p.graph.needs[next]))) {
 			case running:
-				s.Status[next] = running
+				s.Status[next], s.Opens[next] = running, s.Done
 				f.Spawn(next, 0, 1)
 			case skipped:
 				s.Status[next] = skipped
-				queue = append(queue, ended{next, skipped, nil})
+				queue = append(queue, ended{next, skipped, 0})
 			case upstreamFailed:
 				s.Status[next] = upstreamFailed
-				queue = append(queue, ended{next, upstreamFailed, s.Err})
+				queue = append(queue, ended{next, upstreamFailed, s.First})
 			}
 		}
 	}
@@ -176,12 +182,12 @@ func decide(rule string, t Tally, n int32) uint8 {
 }
 
 func (p *DAG) end(f schedulers.Frame, s *State) {
-	err := s.Err
+	fault := s.First
 	if p.End == "leaves" {
-		err = s.Leaf
+		fault = s.Leaf
 	}
-	if err != nil {
-		f.Fail(err)
+	if fault > 0 {
+		f.Fail(f.Outcome(fault-1, 0).Err)
 		return
 	}
 	var members []lang.Member
@@ -193,17 +199,22 @@ func (p *DAG) end(f schedulers.Frame, s *State) {
 	f.Succeed(lang.Object(members...))
 }
 
-// Bind gives a step its needs' outputs.
-func (p *DAG) Bind(f schedulers.Scope, _ *State, slot, _ int) (schedulers.Binding, error) {
+// Bind gives a step the outputs of those of its needs that had ended when it opened.
+func (p *DAG) Bind(f schedulers.Scope, s *State, slot, _ int) (schedulers.Binding, error) {
 	needs := p.graph.needs[slot]
 	if len(needs) == 0 {
 		return schedulers.Binding{Input: f.Input()}, nil
 	}
 	members := make([]lang.Member, len(needs))
+	siblings := make([]int, 0, len(needs))
 	for i, need := range needs {
-		members[i] = lang.Member{Key: p.Steps[need].Name, Value: f.Outcome(need, 0).Value}
+		members[i].Key = p.Steps[need].Name
+		if end := s.Ends[need]; end > 0 && end <= s.Opens[slot] {
+			members[i].Value = f.Outcome(need, 0).Value
+			siblings = append(siblings, need)
+		}
 	}
-	return schedulers.Binding{Input: lang.Object(members...), Siblings: needs}, nil
+	return schedulers.Binding{Input: lang.Object(members...), Siblings: siblings}, nil
 }
 
 // Declare says that a step sees the outputs of its needs.
@@ -242,13 +253,20 @@ func (p *DAG) Check() []plugin.Problem {
 		out = append(out, plugin.Problem{Path: []string{"end"}, What: fmt.Sprintf("unknown end %q", p.End), Cure: "write steps or leaves"})
 	}
 	g := graph{needs: make([][]int, len(p.Steps)), successors: make([][]int, len(p.Steps))}
+	user := make([]int, len(p.Steps)) // 1 + the last slot that needs it
 	for slot := range p.Steps {
 		for i, name := range p.Steps[slot].Needs {
+			path := []string{"steps", fmt.Sprint(slot), "needs", fmt.Sprint(i)}
 			need, ok := at[name]
 			if !ok {
-				out = append(out, plugin.Problem{Path: []string{"steps", fmt.Sprint(slot), "needs", fmt.Sprint(i)}, What: fmt.Sprintf("unknown step %q", name), Cure: lang.Nearest(name, known)})
+				out = append(out, plugin.Problem{Path: path, What: fmt.Sprintf("unknown step %q", name), Cure: lang.Nearest(name, known)})
 				continue
 			}
+			if user[need] == 1+slot {
+				out = append(out, plugin.Problem{Path: path, What: fmt.Sprintf("step %q is named twice", name), Cure: "name it once"})
+				continue
+			}
+			user[need] = 1 + slot
 			g.needs[slot] = append(g.needs[slot], need)
 			g.successors[need] = append(g.successors[need], slot)
 		}

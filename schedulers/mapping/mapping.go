@@ -5,6 +5,7 @@ package mapping
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/onward-router/onward/config/lang"
@@ -76,11 +77,17 @@ func (p *Map) count(f schedulers.Scope) (int, error) {
 	if n, ok := f.Length(items); ok {
 		return n, nil
 	}
-	n, err := strconv.Atoi(items.JSON())
-	if err != nil || n < 0 {
-		return 0, &lang.Error{Type: "bad_items", Class: lang.ClassFunction, Message: fmt.Sprintf("items: %s yields %.80s and not a list or a number from 0", p.Items.Source(), items.JSON())}
+	if n, ok := number(items); ok {
+		return n, nil
 	}
-	return n, nil
+	return 0, &lang.Error{Type: "bad_items", Class: lang.ClassFunction, Message: fmt.Sprintf("items: %s yields %.80s and not a list or a whole number from 0", p.Items.Source(), items.JSON())}
+}
+
+// number reads a number of items.
+func number(items lang.Value) (int, bool) {
+	// Numbers from outside keep their form: 3, 3.0 and 3e0 are the same.
+	n, err := strconv.ParseFloat(items.JSON(), 64)
+	return int(n), err == nil && n >= 0 && n <= math.MaxInt32 && n == math.Trunc(n)
 }
 
 // Bind gives child i its item.
@@ -117,6 +124,11 @@ func (p *Map) Check() []plugin.Problem {
 	case "list", "count", "none":
 	default:
 		out = append(out, plugin.Problem{Path: []string{"results"}, What: fmt.Sprintf("unknown results %q", p.Results), Cure: lang.Nearest(p.Results, []string{"list", "count", "none"})})
+	}
+	if v, constant := p.Items.Const(); constant && v.JSON()[0] != '[' {
+		if _, ok := number(v); !ok {
+			out = append(out, plugin.Problem{Path: []string{"items"}, What: fmt.Sprintf("items are a list or a whole number from 0, and this is %.80s", v.JSON()), Cure: `write a list, a number, or an expression: "${ ... }"`})
+		}
 	}
 	if p.Window < 0 {
 		out = append(out, plugin.Problem{Path: []string{"window"}, What: "a window below 0", Cure: "write how many may be open at a time"})

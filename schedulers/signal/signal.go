@@ -48,11 +48,25 @@ func (p *Signal) name(f schedulers.Scope) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return p.parse(v)
+}
+
+func (p *Signal) parse(v lang.Value) (string, error) {
 	var name string
 	if v.Decode(&name) != nil || name == "" {
 		return "", &lang.Error{Type: "bad_signal", Class: lang.ClassFunction, Message: fmt.Sprintf("name: %s yields %.80s and not a name", p.Name.Source(), v.JSON())}
 	}
 	return name, nil
+}
+
+// Check reports a constant that is no name.
+func (p *Signal) Check() []plugin.Problem {
+	if v, constant := p.Name.Const(); constant {
+		if _, err := p.parse(v); err != nil {
+			return []plugin.Problem{{Path: []string{"name"}, What: fmt.Sprintf("%.80s is not the name of a signal", v.JSON()), Cure: "write signal: NAME"}}
+		}
+	}
+	return nil
 }
 
 // Register enters the policy.

@@ -3,6 +3,7 @@ package wait
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -54,7 +55,14 @@ func (p *Wait) duration(f schedulers.Scope) (time.Duration, error) {
 		return 0, err
 	}
 	at, err := parseUntil(v)
-	return at.Sub(f.Now()), err
+	if err != nil {
+		return 0, err
+	}
+	d := at.Sub(f.Now())
+	if d > century {
+		return 0, bad("until: %.80s is more than 100 years away", v.JSON())
+	}
+	return d, nil
 }
 
 func bad(format string, a ...any) error {
@@ -93,7 +101,8 @@ func parseUntil(v lang.Value) (time.Time, error) {
 	if err != nil || !(seconds > -1e11 && seconds < 1e11) {
 		return time.Time{}, bad("until: %.80s is neither a time nor seconds since 1970", v.JSON())
 	}
-	return time.Unix(0, 0).Add(time.Duration(seconds * float64(time.Second))), nil
+	whole := math.Floor(seconds) // All in nanoseconds would overflow from the year 2262 on.
+	return time.Unix(int64(whole), int64((seconds-whole)*float64(time.Second))), nil
 }
 
 // Check reports a wait for both or neither, and constants that cannot be.

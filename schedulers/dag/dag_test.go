@@ -1,0 +1,403 @@
+package dag_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers/builtin"
+	"github.com/onward-router/onward/schedulers/dag"
+	"github.com/onward-router/onward/schedulers/schedulertest"
+)
+
+func registry() *plugin.Registry {
+	r := new(plugin.Registry)
+	builtin.Register(r)
+	return r
+}
+
+// tally is how the needs of a step ended so far: succeeded, skipped, failed, upstream failed; n is the number of needs.
+type tally struct{ s, k, f, u, n int }
+
+func (t tally) all() bool { return t.s+t.k+t.f+t.u == t.n }
+
+// A row is one of the documentation's table of trigger rules: when a step runs, is skipped, and cannot run because of a failure upstream.
+type row struct{ runs, skipped, upstream func(t tally) bool }
+
+func never(tally) bool { return false }
+
+// table is written from the meaning of the rules; what does not ask for all() is decided before all needs have ended.
+var table = map[string]row{
+	"all_success":  {func(t tally) bool { return t.s == t.n }, func(t tally) bool { return t.k > 0 && t.f == 0 && t.u == 0 }, func(t tally) bool { return t.f > 0 || t.u > 0 }},
+	"all_failed":   {func(t tally) bool { return t.f+t.u == t.n }, func(t tally) bool { return t.s > 0 || t.k > 0 }, never},
+	"all_done":     {tally.all, never, never},
+	"all_skipped":  {func(t tally) bool { return t.k == t.n }, func(t tally) bool { return t.s > 0 || t.f > 0 || t.u > 0 }, never},
+	"one_success":  {func(t tally) bool { return t.s > 0 }, func(t tally) bool { return t.k == t.n }, func(t tally) bool { return t.all() && t.s == 0 && t.k != t.n }},
+	"one_failed":   {func(t tally) bool { return t.f > 0 || t.u > 0 }, func(t tally) bool { return t.all() && t.f == 0 && t.u == 0 }, never},
+	"one_done":     {func(t tally) bool { return t.s > 0 || t.f > 0 }, func(t tally) bool { return t.all() && t.s == 0 && t.f == 0 }, never},
+	"none_failed":  {func(t tally) bool { return t.s+t.k == t.n }, never, func(t tally) bool { return t.f > 0 || t.u > 0 }},
+	"none_skipped": {func(t tally) bool { return t.all() && t.k == 0 }, func(t tally) bool { return t.k > 0 }, never},
+	"none_failed_min_one_success": {
+		func(t tally) bool { return t.s+t.k == t.n && t.s > 0 }, func(t tally) bool { return t.k == t.n }, func(t tally) bool { return t.f > 0 || t.u > 0 },
+	},
+}
+
+func ruleNames() []string {
+	var names []string
+	for name := range table {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// fate is what a row says of a tally: "" while it says nothing.
+func (r row) fate(t tally) string {
+	switch {
+	case r.upstream(t):
+		return "upstream"
+	case r.skipped(t):
+		return "skipped"
+	case r.runs(t):
+		return "runs"
+	}
+	return ""
+}
+
+// TestRules holds every rule against the table, for up to four needs, however they end and in whatever order, after each end.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	checked := 0
+	for _, rule := range ruleNames() {
+		for n := 1; n <= 4; n++ {
+			s := rulesGraph(t, rule, n)
+			for code := range 1 << (2 * n) {
+				checked += playRule(t, s, rule, n, code)
+			}
+		}
+	}
+	if want := 10 * (4 + 2*16 + 3*64 + 4*256); checked != want {
+		t.Errorf("%d verdicts were checked, want %d", checked, want)
+	}
+}
+
+// rulesGraph has n needs, each behind a source by which it can be made upstream failed, the step, and two probes that tell its fate.
+func rulesGraph(t *testing.T, rule string, n int) *schedulertest.Subject {
+	t.Helper()
+	var steps, needs []string
+	for i := range n {
+		steps = append(steps, fmt.Sprintf(`{"function": "f", "name": "src%d"}, {"function": "f", "name": "n%d", "needs": "src%d"}`, i, i, i))
+		needs = append(needs, fmt.Sprintf(`"n%d"`, i))
+	}
+	steps = append(steps,
+		`{"function": "f", "name": "step", "rule": "`+rule+`", "needs": [`+strings.Join(needs, ",")+`]}`,
+		`{"function": "f", "name": "ifSkipped", "rule": "all_skipped", "needs": "step"}`,
+		`{"function": "f", "name": "ifUpstream", "rule": "all_failed", "needs": "step"}`)
+	s, err := schedulertest.Load(registry(), "dag", `[`+strings.Join(steps, ",")+`]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// playRule ends the needs one after the other; two bits of code say how each ends.
+func playRule(t *testing.T, s *schedulertest.Subject, rule string, n, code int) (checked int) {
+	broken := lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke"))
+	b := schedulertest.NewBench(s, lang.Null, lang.Null)
+	b.Start()
+	how := func(i int) int { return code >> (2 * i) & 3 }
+	for i := range n {
+		if how(i) != 3 {
+			b.Done(2*i, 0, lang.Success(lang.Null))
+		}
+	}
+	so, want, ends := tally{n: n}, "", ""
+	for i := range n {
+		switch how(i) {
+		case 0:
+			so.s++
+			b.Done(2*i+1, 0, lang.Success(lang.Null))
+		case 1:
+			so.k++
+			b.Done(2*i+1, 0, lang.Skip())
+		case 2:
+			so.f++
+			b.Done(2*i+1, 0, broken)
+		case 3:
+			so.u++
+			b.Done(2*i, 0, broken)
+		}
+		ends += string("SKFU"[how(i)])
+		if want == "" {
+			want = table[rule].fate(so)
+		}
+		got := ""
+		for _, c := range b.Open() {
+			if c.Slot >= 2*n {
+				got += []string{"runs", "skipped", "upstream"}[c.Slot-2*n]
+			}
+		}
+		if got != want {
+			t.Errorf("%s of %d needs, ended so far %s: %q, want %q", rule, n, ends, got, want)
+		}
+		checked++
+	}
+	return checked
+}
+
+var laws = schedulertest.Options{
+	Plays: 200,
+	Documents: []string{
+		`[{name: a, function: f}]`,
+		`[{name: d, function: f, needs: [b, c]}, {name: b, function: f, needs: a}, {name: c, function: f, needs: a}, {name: a, function: f}]`,
+		`{steps: [{name: a, function: f}, {name: b, function: f}, {name: c, function: f, needs: [a, b], rule: one_success, input: "${ steps.?a }"}], end: leaves}`,
+		`{steps: [{name: a, function: f}, {name: undo, function: f, needs: a, rule: one_failed}, {name: b, function: f, needs: a}], end: leaves}`,
+	},
+	Generate: func(r *rand.Rand) string { return generate(r, 1+r.IntN(50)) },
+	Commutes: func(p *schedulertest.Play) bool { return !p.Has(lang.Failed) },
+	Want:     want,
+}
+
+func generate(r *rand.Rand, n int) string {
+	rules := ruleNames()
+	steps := make([]string, n)
+	for i, at := range r.Perm(n) { // The document's order is not the graph's.
+		var needs []string
+		for range r.IntN(4) {
+			if need := fmt.Sprintf(`"s%d"`, r.IntN(i+1)); i > 0 && need != fmt.Sprintf(`"s%d"`, i) && !slices.Contains(needs, need) {
+				needs = append(needs, need)
+			}
+		}
+		step := fmt.Sprintf(`{"function": "f", "name": "s%d"`, i)
+		if len(needs) > 0 {
+			step += `, "needs": [` + strings.Join(needs, ",") + `]`
+		}
+		if r.IntN(2) == 0 {
+			step += `, "rule": "` + rules[r.IntN(len(rules))] + `"`
+		}
+		steps[at] = step + "}"
+	}
+	return `{"steps": [` + strings.Join(steps, ",") + `], "end": "` + []string{"steps", "leaves"}[r.IntN(2)] + `"}`
+}
+
+// want plays the graph again by the table, from the order in which its steps were done.
+func want(p *schedulertest.Play) (lang.Outcome, bool) {
+	d := p.Settings.(*dag.DAG)
+	at, leaf := map[string]int{}, map[string]bool{}
+	for slot := range d.Steps {
+		at[d.Steps[slot].Name], leaf[d.Steps[slot].Name] = slot, true
+	}
+	for slot := range d.Steps {
+		for _, need := range d.Steps[slot].Needs {
+			leaf[need] = false
+		}
+	}
+	status := make([]string, len(d.Steps)) // "", runs, S, K, F, U
+	for slot := range d.Steps {
+		if len(d.Steps[slot].Needs) == 0 {
+			status[slot] = "runs"
+		}
+	}
+	var first, worst *lang.Error
+	for _, c := range p.Told {
+		if status[c.Slot] != "runs" {
+			return lang.Failure(lang.Failf(lang.ClassPlatform, "ran", "step %d ran and should not have", c.Slot)), true
+		}
+		status[c.Slot] = map[lang.Verdict]string{lang.Succeeded: "S", lang.Skipped: "K", lang.Failed: "F"}[c.Verdict]
+		if c.Verdict == lang.Failed {
+			if first == nil {
+				first = c.Err
+			}
+			if leaf[d.Steps[c.Slot].Name] && worst == nil {
+				worst = c.Err
+			}
+		}
+		for changed := true; changed; {
+			changed = false
+			for slot := range d.Steps {
+				if status[slot] != "" {
+					continue
+				}
+				so := tally{n: len(d.Steps[slot].Needs)}
+				for _, need := range d.Steps[slot].Needs {
+					switch status[at[need]] {
+					case "S":
+						so.s++
+					case "K":
+						so.k++
+					case "F":
+						so.f++
+					case "U":
+						so.u++
+					}
+				}
+				if fate := table[d.Steps[slot].Rule].fate(so); fate != "" {
+					status[slot] = map[string]string{"runs": "runs", "skipped": "K", "upstream": "U"}[fate]
+					changed = true
+					if fate == "upstream" && leaf[d.Steps[slot].Name] && worst == nil {
+						worst = first
+					}
+				}
+			}
+		}
+	}
+	if slices.Contains(status, "runs") || slices.Contains(status, "") {
+		return lang.Failure(lang.Failf(lang.ClassPlatform, "ran", "it ended early: %v", status)), true
+	}
+	failed := first
+	if d.End == "leaves" {
+		failed = worst
+	}
+	if failed != nil {
+		return lang.Failure(failed), true
+	}
+	var members []lang.Member
+	for slot := range d.Steps {
+		if name := d.Steps[slot].Name; leaf[name] {
+			members = append(members, lang.Member{Key: name, Value: p.Of(slot, 0).Value})
+		}
+	}
+	return lang.Success(lang.Object(members...)), true
+}
+
+func TestLaws(t *testing.T) {
+	t.Parallel()
+	tally := schedulertest.Run(t, registry(), "dag", laws)
+	if tally.Wanted != tally.Plays || tally.Reordered < 60 || tally.Succeeded < 30 || tally.Failed < 30 || tally.Cancelled < 100 {
+		t.Errorf("too little was played to prove anything: %s", tally)
+	}
+}
+
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "dag", laws) }
+
+func open(t testing.TB, document string) *schedulertest.Bench {
+	t.Helper()
+	s, err := schedulertest.Load(registry(), "dag", document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := schedulertest.NewBench(s, lang.Text("in"), lang.Null)
+	b.Start()
+	return b
+}
+
+// TestEnd: what fails a dag, and what it yields.
+func TestEnd(t *testing.T) {
+	t.Parallel()
+	boom := lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke"))
+	one := lang.Success(lang.Of(1))
+	const steps = `{steps: [{name: a, function: f}, {name: b, function: f, needs: a}, {name: undo, function: f, needs: a, rule: one_failed}], end: `
+	for _, test := range []struct {
+		document string
+		ends     []lang.Outcome
+		slots    []int
+		want     lang.Outcome
+	}{
+		{steps + `steps}`, []lang.Outcome{one, one}, []int{0, 1}, lang.Success(lang.Trusted(`{"b":1,"undo":null}`))},
+		{steps + `steps}`, []lang.Outcome{boom, one}, []int{0, 2}, boom},  // undo still runs
+		{steps + `leaves}`, []lang.Outcome{boom, one}, []int{0, 2}, boom}, // b could not run
+		{`{steps: [{name: a, function: f}, {name: undo, function: f, needs: a, rule: all_done}], end: leaves}`, []lang.Outcome{boom, one}, []int{0, 1}, lang.Success(lang.Trusted(`{"undo":1}`))},
+		{`{steps: [{name: a, function: f}, {name: undo, function: f, needs: a, rule: all_done}], end: steps}`, []lang.Outcome{boom, one}, []int{0, 1}, boom},
+		{`{steps: [{name: a, function: f}, {name: b, function: f, needs: a}], end: leaves}`, []lang.Outcome{one, boom}, []int{0, 1}, boom},
+		{`[{name: a, function: f}, {name: b, function: f, needs: a}]`, []lang.Outcome{lang.Skip()}, []int{0}, lang.Success(lang.Trusted(`{"b":null}`))},
+	} {
+		b := open(t, test.document)
+		for i, slot := range test.slots {
+			if o, ended := b.Ended(); ended {
+				t.Fatalf("%s: ended after %d steps: %v", test.document, i, o)
+			}
+			b.Done(slot, 0, test.ends[i])
+		}
+		if o, ended := b.Ended(); !ended || o != test.want {
+			t.Errorf("%s, ends %v: %v, want %v", test.document, test.ends, o, test.want)
+		}
+	}
+}
+
+// TestInput: a step is given its needs' outputs as they were when it opened, and stays with that.
+func TestInput(t *testing.T) {
+	t.Parallel()
+	b := open(t, `[{name: a, function: f}, {name: b, function: f}, {name: c, function: f}, {name: all, function: f, needs: [c, a], rule: all_done}, {name: one, function: f, needs: [c, a, b], rule: one_success}]`)
+	bound := func(slot int) string {
+		x, err := b.Binding(slot, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x.Input.JSON() + fmt.Sprint(x.Siblings)
+	}
+	if got := bound(1); got != `"in"[]` {
+		t.Errorf("a step without needs: %s", got)
+	}
+	b.Done(0, 0, lang.Success(lang.Of(1)))
+	early := `{"c":null,"a":1,"b":null}[0]`
+	if got := bound(4); got != early {
+		t.Errorf("a step that runs early: %s, want %s", got, early)
+	}
+	b.Done(2, 0, lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke")))
+	if got, want := bound(3), `{"c":null,"a":1}[2 0]`; got != want {
+		t.Errorf("a step that waits for all: %s, want %s", got, want)
+	}
+	if got := bound(4); got != early {
+		t.Errorf("a step that runs early, later on: %s, want %s", got, early)
+	}
+}
+
+// TestDocuments: what lint says of a dag that cannot be.
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]string{
+		`[]`:              "without steps",
+		`[{function: f}]`: "has no name",
+		`[{name: a, function: f}, {name: a, function: f}]`:                                                       `two steps are named "a"`,
+		`[{name: a, function: f, needs: b}]`:                                                                     `unknown step "b"`,
+		`[{name: a, function: f}, {name: b, function: f, needs: [a, a]}]`:                                        `step "a" is named twice`,
+		`[{name: a, function: f, needs: a}]`:                                                                     "a needs a",
+		`[{name: a, function: f, rule: one_sucess}]`:                                                             `did you mean "one_success"?`,
+		`{steps: [{name: a, function: f}], end: leaf}`:                                                           `unknown end "leaf"`,
+		`[{name: a, function: f, needs: c}, {name: b, function: f, needs: a}, {name: c, function: f, needs: b}]`: "in a circle",
+	} {
+		if _, err := schedulertest.Load(registry(), "dag", doc); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", doc, err, want)
+		}
+	}
+}
+
+// BenchmarkDone is the cost of one completion: it must not grow with the size of the graph. Each step has one need and one successor.
+func BenchmarkDone(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			steps := make([]string, n)
+			for i := range steps {
+				steps[i] = fmt.Sprintf(`{"function":"f","name":"s%d"`, i)
+				if i >= 100 {
+					steps[i] += fmt.Sprintf(`,"needs":"s%d"`, i-100)
+				}
+				steps[i] += "}"
+			}
+			s, err := schedulertest.Load(registry(), "dag", `[`+strings.Join(steps, ",")+`]`)
+			if err != nil {
+				b.Fatal(err)
+			}
+			fresh := func() *schedulertest.Bench {
+				bench := schedulertest.NewBench(s, lang.Null, lang.Null)
+				bench.Start()
+				return bench
+			}
+			bench, next := fresh(), 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if next == n-1 { // The last one collects the outputs: that is the cost of the dag, not of one completion.
+					b.StopTimer()
+					bench, next = fresh(), 0
+					b.StartTimer()
+				}
+				bench.Done(next, 0, lang.Success(lang.Null))
+				next++
+			}
+		})
+	}
+}

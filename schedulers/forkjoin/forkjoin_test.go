@@ -1,0 +1,161 @@
+package forkjoin_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers/builtin"
+	"github.com/onward-router/onward/schedulers/forkjoin"
+	"github.com/onward-router/onward/schedulers/schedulertest"
+)
+
+func registry() *plugin.Registry {
+	r := new(plugin.Registry)
+	builtin.Register(r)
+	return r
+}
+
+var laws = schedulertest.Options{
+	Documents: []string{
+		`[{function: a}, {function: b}, {wait: 1s}]`,
+		`branches: {b: {function: f}, a: {function: g}}`,
+		`{branches: {b: {function: f}, a: {forkjoin: [{function: g}]}}, join: settled}`,
+		`{branches: [{function: a}, {function: b}], join: settled}`,
+		`[]`,
+		`branches: {}`,
+	},
+	Generate: func(r *rand.Rand) string {
+		named := r.IntN(2) == 0
+		var branches []string
+		for i := range r.IntN(51) {
+			branch := `{"function": "f"}`
+			if named {
+				branch = fmt.Sprintf(`"b<%d>": %s`, 50-i, branch)
+			}
+			branches = append(branches, branch)
+		}
+		all := "[" + strings.Join(branches, ",") + "]"
+		if named {
+			all = "{" + strings.Join(branches, ",") + "}"
+		}
+		return `{"branches": ` + all + `, "join": "` + []string{"all", "settled"}[r.IntN(2)] + `"}`
+	},
+	Commutes: func(p *schedulertest.Play) bool {
+		return p.Settings.(*forkjoin.ForkJoin).Join.Settled() || !p.Has(lang.Failed)
+	},
+	Want: want,
+}
+
+// want is what a forkjoin yields, from the children alone.
+func want(p *schedulertest.Play) (lang.Outcome, bool) {
+	f := p.Settings.(*forkjoin.ForkJoin)
+	for _, c := range p.Told {
+		if c.Verdict == lang.Failed && !f.Join.Settled() {
+			return lang.Failure(c.Err), true
+		}
+	}
+	var items, members []string
+	for slot := range f.Branches.List {
+		o := p.Of(slot, 0)
+		item := o.Value.JSON()
+		if o.Verdict == lang.Failed {
+			item = `{"error":` + lang.Of(o.Err).JSON() + `}`
+		}
+		items = append(items, item)
+		if f.Branches.Names != nil {
+			members = append(members, lang.Text(f.Branches.Names[slot]).JSON()+":"+item)
+		}
+	}
+	if f.Branches.Names != nil {
+		return lang.Success(lang.Trusted("{" + strings.Join(members, ",") + "}")), true
+	}
+	return lang.Success(lang.Trusted("[" + strings.Join(items, ",") + "]")), true
+}
+
+func TestLaws(t *testing.T) {
+	t.Parallel()
+	tally := schedulertest.Run(t, registry(), "forkjoin", laws)
+	if tally.Wanted != tally.Plays || tally.Reordered < 300 || tally.Succeeded < 50 || tally.Failed < 50 || tally.Cancelled < 100 {
+		t.Errorf("too little was played to prove anything: %s", tally)
+	}
+}
+
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "forkjoin", laws) }
+
+func open(t testing.TB, document string) *schedulertest.Bench {
+	t.Helper()
+	s, err := schedulertest.Load(registry(), "forkjoin", document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := schedulertest.NewBench(s, lang.Text("in"), lang.Null)
+	b.Start()
+	return b
+}
+
+// TestJoins: the forms of the outcome, in the order of the branches and not of their ends.
+func TestJoins(t *testing.T) {
+	t.Parallel()
+	boom := lang.Failure(lang.Failf(lang.ClassThrottle, "boom", "it broke"))
+	const shown = `{"error":{"type":"boom","message":"it broke","class":"throttle"}}`
+	for _, test := range []struct {
+		document string
+		ends     []lang.Outcome // of slots 2, 0, 1
+		want     string
+	}{
+		{`[{function: a}, {function: b}, {function: c}]`, []lang.Outcome{lang.Success(lang.Of(3)), lang.Success(lang.Of(1)), lang.Skip()}, `[1,null,3]`},
+		{`branches: {z: {function: a}, y: {function: b}, x: {function: c}}`, []lang.Outcome{lang.Skip(), lang.Success(lang.Of(1)), lang.Success(lang.Of(2))}, `{"z":1,"y":2,"x":null}`},
+		{`{branches: [{function: a}, {function: b}, {function: c}], join: settled}`, []lang.Outcome{boom, lang.Skip(), boom}, `[null,` + shown + `,` + shown + `]`},
+		{`{branches: {z: {function: a}, y: {function: b}, x: {function: c}}, join: settled}`, []lang.Outcome{boom, lang.Success(lang.Of(1)), lang.Skip()}, `{"z":1,"y":null,"x":` + shown + `}`},
+	} {
+		b := open(t, test.document)
+		for i, slot := range []int{2, 0, 1} {
+			if _, ended := b.Ended(); ended {
+				t.Errorf("%s: ended after %d branches", test.document, i)
+			}
+			b.Done(slot, 0, test.ends[i])
+		}
+		if o, ended := b.Ended(); !ended || o != lang.Success(lang.Trusted(test.want)) {
+			t.Errorf("%s: %v, want %s", test.document, o, test.want)
+		}
+	}
+	b := open(t, `[{function: a}, {function: b}, {function: c}]`)
+	b.Done(1, 0, lang.Skip())
+	b.Done(2, 0, boom)
+	if o, ended := b.Ended(); !ended || o != boom {
+		t.Error(o)
+	}
+}
+
+// BenchmarkDone is the cost of one completion: it must not grow with the number of branches.
+func BenchmarkDone(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			doc := `[` + strings.Repeat(`{"function":"f"},`, n-1) + `{"function":"f"}]`
+			s, err := schedulertest.Load(registry(), "forkjoin", doc)
+			if err != nil {
+				b.Fatal(err)
+			}
+			fresh := func() *schedulertest.Bench {
+				bench := schedulertest.NewBench(s, lang.Null, lang.Null)
+				bench.Start()
+				return bench
+			}
+			bench, next := fresh(), 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if next == n-1 { // The last one collects the results: that is the cost of the forkjoin, not of one completion.
+					b.StopTimer()
+					bench, next = fresh(), 0
+					b.StartTimer()
+				}
+				bench.Done(next, 0, lang.Success(lang.Null))
+				next++
+			}
+		})
+	}
+}

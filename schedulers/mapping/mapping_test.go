@@ -1,0 +1,243 @@
+package mapping_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers/builtin"
+	"github.com/onward-router/onward/schedulers/mapping"
+	"github.com/onward-router/onward/schedulers/schedulertest"
+)
+
+func registry() *plugin.Registry {
+	r := new(plugin.Registry)
+	builtin.Register(r)
+	return r
+}
+
+var laws = schedulertest.Options{
+	Documents: []string{
+		`{items: 3, do: {function: f}}`,
+		`{items: "${ data.items }", as: file, window: 2, do: {function: f, input: "${ file }"}}`,
+		`{items: [1, "<two>", [3], {"a": 4}, null], join: settled, do: {wait: 1s}}`,
+		`{items: 0, do: {function: f}}`,
+		`{items: "${ data }", join: settled, results: count, window: 1, do: {map: {items: 2, do: {function: f}}}}`,
+		`{items: "${ [input, data, {'a': '<'}] }", results: none, do: {function: f}}`,
+	},
+	Generate: generate,
+	Commutes: func(p *schedulertest.Play) bool {
+		return p.Settings.(*mapping.Map).Join.Settled() || !p.Has(lang.Failed)
+	},
+	Want: want,
+}
+
+// generate makes a map of 0 to 50 items.
+func generate(r *rand.Rand) string {
+	items := fmt.Sprint(r.IntN(51))
+	switch r.IntN(4) {
+	case 0:
+		var list []string
+		for range r.IntN(51) {
+			list = append(list, []string{`1`, `"a<b"`, `null`, `[1,2]`, `{"k":"v"}`, `-1.5e3`}[r.IntN(6)])
+		}
+		items = "[" + strings.Join(list, ",") + "]"
+	case 1:
+		items = []string{`"${ data }"`, `"${ input }"`, `"${ [data, data] }"`, `"${ [1, 2, 3].map(x, x * 2) }"`, `"${ 'x' }"`, `"${ -1 }"`, `"${ 1.5 }"`}[r.IntN(7)]
+	}
+	doc := `{"items": ` + items + `, "do": ` + []string{`{"function": "f"}`, `{"function": "f", "name": "n", "when": "${ index > 1 }"}`,
+		`{"sequence": [{"function": "f"}, {"wait": "1s"}]}`}[r.IntN(3)]
+	if r.IntN(2) == 0 {
+		doc += fmt.Sprintf(`, "window": %d`, r.IntN(8))
+	}
+	if r.IntN(2) == 0 {
+		doc += `, "join": "settled"`
+	}
+	if r.IntN(3) == 0 {
+		doc += `, "as": "file"`
+	}
+	if r.IntN(2) == 0 {
+		doc += `, "results": "` + []string{"list", "count", "none"}[r.IntN(3)] + `"`
+	}
+	return doc + "}"
+}
+
+// want is what a map yields, from the children alone.
+func want(p *schedulertest.Play) (lang.Outcome, bool) {
+	m := p.Settings.(*mapping.Map)
+	if p.Failed {
+		return lang.Outcome{}, false
+	}
+	counts := map[lang.Verdict]int{}
+	for _, c := range p.Told {
+		if c.Verdict == lang.Failed && m.Join.Word == "all" {
+			return lang.Failure(c.Err), true
+		}
+		counts[c.Verdict]++
+	}
+	values := make([]lang.Value, len(p.Told))
+	for i := range values {
+		switch o := p.Of(0, i); {
+		case o.Verdict == lang.Succeeded:
+			values[i] = o.Value
+		case o.Verdict == lang.Failed && o.Err.Class != lang.ClassCancelled:
+			values[i] = lang.Object(lang.Member{Key: "error", Value: lang.Of(o.Err)})
+		}
+	}
+	switch m.Results {
+	case "none":
+		return lang.Success(lang.Null), true
+	case "count":
+		return lang.Success(lang.Trusted(fmt.Sprintf(`{"failed":%d,"skipped":%d,"succeeded":%d}`, counts[lang.Failed], counts[lang.Skipped], counts[lang.Succeeded]))), true
+	}
+	return lang.Success(lang.List(values...)), true
+}
+
+func TestLaws(t *testing.T) {
+	t.Parallel()
+	tally := schedulertest.Run(t, registry(), "map", laws)
+	if tally.Wanted < 100 || tally.Reordered < 100 || tally.Succeeded < 50 || tally.Failed < 50 || tally.Cancelled < 100 {
+		t.Errorf("too little was played to prove anything: %s", tally)
+	}
+}
+
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "map", laws) }
+
+func open(t testing.TB, document, data string) *schedulertest.Bench {
+	t.Helper()
+	s, err := schedulertest.Load(registry(), "map", document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := lang.ParseValue([]byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := schedulertest.NewBench(s, lang.Text("in"), v)
+	b.Start()
+	return b
+}
+
+// TestItems: what items may be, and which inputs and names it gives the children.
+func TestItems(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ items, data, inputs, fault string }{
+		{`3`, `null`, `0 1 2`, ``},
+		{`"${ data }"`, `2`, `0 1`, ``},
+		{`"${ data }"`, `2.0`, `0 1`, ``},
+		{`"${ data }"`, `1e0`, `0`, ``},
+		{`[7, "${ data }"]`, `{"a":[1]}`, `7 {"a":[1]}`, ``},
+		{`"${ data }"`, `["<a>",null,[1,2]]`, `"<a>" null [1,2]`, ``},
+		{`"${ data }"`, `[]`, ``, ``},
+		{`0`, `null`, ``, ``},
+		{`"${ data }"`, `null`, ``, `bad_items`},
+		{`"${ data }"`, `-1`, ``, `bad_items`},
+		{`"${ data }"`, `1.5`, ``, `bad_items`},
+		{`"${ data }"`, `true`, ``, `bad_items`},
+		{`"${ data }"`, `{"0":1}`, ``, `bad_items`},
+		{`"${ '3' }"`, `null`, ``, `bad_items`},
+		{`"${ data.none }"`, `{}`, ``, `expression_error`},
+		{`20000000`, `null`, ``, `policy_error`},
+	} {
+		b := open(t, `{items: `+test.items+`, as: x, do: {function: f}}`, test.data)
+		var inputs []string
+		for i, c := range b.Open() {
+			binding, err := b.Binding(c.Slot, c.Index)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inputs = append(inputs, binding.Input.JSON())
+			for _, name := range []string{"item", "x"} {
+				if v, _ := binding.Vars.Lookup(name); v != binding.Input {
+					t.Errorf("items %s: %s of child %d is %v", test.items, name, i, v)
+				}
+			}
+			if v, _ := binding.Vars.Lookup("index"); v != lang.Of(i) {
+				t.Errorf("items %s: index of child %d is %v", test.items, i, v)
+			}
+		}
+		if got := strings.Join(inputs, " "); got != test.inputs {
+			t.Errorf("items %s of %s: inputs %s, want %s", test.items, test.data, got, test.inputs)
+		}
+		o, ended := b.Ended()
+		switch {
+		case test.fault != "" && (!ended || o.Err == nil || o.Err.Type != test.fault):
+			t.Errorf("items %s of %s: %v, want %s", test.items, test.data, o, test.fault)
+		case test.fault == "" && test.inputs == "" && (!ended || o != lang.Success(lang.List())):
+			t.Errorf("items %s of %s: %v, want []", test.items, test.data, o)
+		case test.inputs != "" && ended:
+			t.Errorf("items %s of %s: it ended at once: %v", test.items, test.data, o)
+		}
+	}
+}
+
+// TestEmptyResults: a map over nothing yields what its results say.
+func TestEmptyResults(t *testing.T) {
+	t.Parallel()
+	for results, want := range map[string]string{"list": `[]`, "count": `{"failed":0,"skipped":0,"succeeded":0}`, "none": `null`} {
+		if o, ended := open(t, `{items: 0, results: `+results+`, do: {function: f}}`, `null`).Ended(); !ended || o.Value.JSON() != want {
+			t.Errorf("results %s: %v, want %s", results, o, want)
+		}
+	}
+}
+
+// TestWindow: a window opens in index order, one for each that is done.
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	b := open(t, `{items: 10, window: 3, join: settled, results: count, do: {function: f}}`, `null`)
+	for i, first := range []int{1, 0, 2, 4, 3, 5, 6, 8, 7, 9} {
+		if n := len(b.Open()); n != min(3, 10-i) {
+			t.Fatalf("after %d: %d are open", i, n)
+		}
+		b.Done(0, first, lang.Skip())
+	}
+	if o, ended := b.Ended(); !ended || o.Value.JSON() != `{"failed":0,"skipped":10,"succeeded":0}` {
+		t.Error(o)
+	}
+}
+
+// TestDocuments: what lint says of a map that cannot be.
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]string{
+		`{items: 3, window: -1, do: {function: f}}`:     "a window below 0",
+		`{items: 3, results: lists, do: {function: f}}`: `did you mean "list"?`,
+		`{items: , do: {function: f}}`:                  "and this is null",
+		`{items: three, do: {function: f}}`:             `and this is "three"`,
+		`{items: -1, do: {function: f}}`:                "and this is -1",
+		`{items: 1.5, do: {function: f}}`:               "and this is 1.5",
+		`{items: {a: 1}, do: {function: f}}`:            "items are a list",
+		`{items: 3}`:                                    "do is missing",
+		`{do: {function: f}}`:                           "items is missing",
+		`{items: 3, join: any, do: {function: f}}`:      "later release",
+	} {
+		if _, err := schedulertest.Load(registry(), "map", doc); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", doc, err, want)
+		}
+	}
+}
+
+// BenchmarkDone is the cost of one completion: it must not grow with the width.
+func BenchmarkDone(b *testing.B) {
+	for _, results := range []string{"none", "list"} {
+		for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
+			b.Run(fmt.Sprintf("%s/%d", results, n), func(b *testing.B) {
+				doc := fmt.Sprintf(`{items: %d, window: 100, results: %s, do: {function: f}}`, n, results)
+				bench, next := open(b, doc, `null`), 0
+				b.ReportAllocs()
+				for b.Loop() {
+					if next == n-1 { // The last one collects the results: that is the cost of the map, not of one completion.
+						b.StopTimer()
+						bench, next = open(b, doc, `null`), 0
+						b.StartTimer()
+					}
+					bench.Done(0, next, lang.Success(lang.Null))
+					next++
+				}
+			})
+		}
+	}
+}

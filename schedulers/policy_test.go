@@ -1,0 +1,158 @@
+package schedulers_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers"
+	"github.com/onward-router/onward/schedulers/schedulertest"
+)
+
+// TestQuorum holds the policy of the example against the laws that every policy keeps.
+func TestQuorum(t *testing.T) {
+	t.Parallel()
+	registry := new(plugin.Registry)
+	RegisterQuorum(registry)
+	tally := schedulertest.Run(t, registry, "quorum", schedulertest.Options{
+		Documents: []string{`[{function: a}]`, `{of: [{function: a}, {function: b}, {function: c}], need: 2}`, `of: {x: {function: a}, y: {function: b}}`},
+		Generate: func(r *rand.Rand) string {
+			n := 1 + r.IntN(20)
+			return fmt.Sprintf(`{"need": %d, "of": [%s{"function": "f"}]}`, 1+r.IntN(n), strings.Repeat(`{"function": "f"},`, n-1))
+		},
+		Commutes: schedulertest.Never, // Who comes first wins.
+		Want: func(p *schedulertest.Play) (lang.Outcome, bool) {
+			var won []lang.Value
+			for _, c := range p.Told {
+				if c.Verdict == lang.Succeeded {
+					won = append(won, c.Value)
+				}
+			}
+			if len(won) < p.Settings.(*Quorum).Need {
+				return p.Outcome, p.Outcome.Err != nil && p.Outcome.Err.Type == "no_quorum"
+			}
+			return lang.Success(lang.List(won...)), true
+		},
+	})
+	if tally.Wanted != tally.Plays || tally.Succeeded < 50 || tally.Failed < 50 {
+		t.Errorf("too little was played to prove anything: %s", tally)
+	}
+}
+
+// A rough policy does what its word says.
+type rough struct {
+	Word string `doc:"word,value"`
+}
+
+type roughState struct{ Kept lang.Value }
+
+func (p *rough) Next(f schedulers.Frame, _ *roughState, _ schedulers.Event) error {
+	switch p.Word {
+	case "panic":
+		panic("no")
+	case "error":
+		return errors.New("it cannot")
+	case "own":
+		return fmt.Errorf("wrapped: %w", lang.Failf(lang.ClassThrottle, "busy", "later"))
+	}
+	f.Succeed(f.Input())
+	return nil
+}
+
+func (p *rough) Bind(schedulers.Scope, *roughState, int, int) (schedulers.Binding, error) {
+	panic("not here either")
+}
+
+func rougher() *plugin.Registry {
+	r := new(plugin.Registry)
+	schedulers.Register[rough, roughState](r, "rough", 3, "Fails in the way that it is told to.")
+	return r
+}
+
+// TestFaults: a panic and an error of Next fail the frame, each with its type, and nothing else; the next frame of the same policy is not touched.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for word, want := range map[string]lang.Outcome{
+		"panic": lang.Failure(&lang.Error{Type: "policy_panic", Message: "no", Class: lang.ClassPlatform}),
+		"error": lang.Failure(&lang.Error{Type: "policy_error", Message: "it cannot", Class: lang.ClassPlatform}),
+		"own":   lang.Failure(&lang.Error{Type: "busy", Message: "later", Class: lang.ClassThrottle}),
+		"fine":  lang.Success(lang.Text("in")),
+	} {
+		s, err := schedulertest.Load(rougher(), "rough", word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := schedulertest.NewBench(s, lang.Text("in"), lang.Null)
+		b.Start()
+		got, ended := b.Ended()
+		if !ended || got.Verdict != want.Verdict || got.Value != want.Value || want.Err != nil && *got.Err != *want.Err {
+			t.Errorf("%s: %v, want %v", word, got, want)
+		}
+	}
+}
+
+// TestMachine: the machine of a component recovers from a policy's panic in Bind, and keeps the text of the values in a state.
+func TestMachine(t *testing.T) {
+	t.Parallel()
+	c, ok := rougher().Get(plugin.Policy, "rough")
+	if !ok || c.Version != 3 {
+		t.Fatal(c)
+	}
+	m := c.Make.(schedulers.Machine)
+	var e *lang.Error
+	if _, err := m.Bind(nil, &rough{}, m.State(), 0, 0); !errors.As(err, &e) || e.Type != "policy_panic" {
+		t.Error(err)
+	}
+	const text = `{"Kept":{"<&>":1.50,"e":[1e3,"\u003c` + "\u2028" + `"]}}`
+	state, err := m.Decode([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := m.Encode(state); err != nil || string(got) != text {
+		t.Errorf("%s, %v; want %s", got, err, text)
+	}
+	if _, err := m.Decode([]byte(`{"Kept":`)); err == nil {
+		t.Error("half a state decodes")
+	}
+}
+
+// TestJoin: the states of a join for every small tally, and the forms that documents may write.
+func TestJoin(t *testing.T) {
+	t.Parallel()
+	all, settled := schedulers.Join{Word: schedulers.JoinAll}, schedulers.Join{Word: schedulers.JoinSettled}
+	for code := range 4 * 4 * 4 * 4 {
+		c := schedulers.Counts{Succeeded: code & 3, Failed: code >> 2 & 3, Skipped: code >> 4 & 3}
+		c.Spawned = c.Done() + code>>6&3
+		wantAll, wantSettled := schedulers.Open, schedulers.Open
+		if c.Done() == c.Spawned {
+			wantAll, wantSettled = schedulers.Enough, schedulers.Enough
+		}
+		if c.Failed > 0 {
+			wantAll = schedulers.Unreachable
+		}
+		if all.Progress(c) != wantAll || settled.Progress(c) != wantSettled {
+			t.Errorf("%+v: all %d, settled %d; want %d, %d", c, all.Progress(c), settled.Progress(c), wantAll, wantSettled)
+		}
+	}
+	for text, want := range map[string]string{
+		`"all"`: "", `"settled"`: "", `"any"`: "a later release", `{"atLeast": 2}`: "a later release", `{"percent": 65}`: "a later release",
+		`{"until": "${ true }"}`: "a later release", `"setled"`: "unknown join setled", `{"all": 1}`: "unknown join", `3`: "unknown join 3",
+	} {
+		n, err := lang.ParseJSONNode([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var j schedulers.Join
+		findings := lang.Decode(n, &j, new(plugin.Registry))
+		if (want == "") != (len(findings) == 0) || want != "" && !strings.Contains(findings[0].What, want) {
+			t.Errorf("%s: %v, want %q", text, findings, want)
+		}
+		if want == "" && j.MarshalNode().JSON() != text {
+			t.Errorf("%s is written as %s", text, j.MarshalNode())
+		}
+	}
+}

@@ -1,0 +1,231 @@
+package schedulertest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/schedulers"
+)
+
+// An Op is a kind of request.
+type Op uint8
+
+// The kinds of requests, as schedulers.Frame has them; End is Succeed and Fail.
+const (
+	Spawn Op = iota + 1
+	Window
+	Discard
+	Cancel
+	After
+	Await
+	End
+)
+
+var ops = [...]string{Spawn: "spawn", Window: "window", Discard: "discard", Cancel: "cancel", After: "after", Await: "await", End: "end"}
+
+// String returns the request's word.
+func (o Op) String() string { return ops[o] }
+
+// A Request is one thing that a policy asked of its frame.
+type Request struct {
+	Op         Op
+	Slot, A, B int // Spawn: from A up to B; Window: A; Cancel: index A
+	Name       string
+	Wait       time.Duration
+	Outcome    lang.Outcome
+}
+
+// String returns the request in one line; equal requests have equal lines.
+func (q Request) String() string {
+	switch q.Op {
+	case Spawn:
+		return fmt.Sprintf("spawn %d %d-%d", q.Slot, q.A, q.B)
+	case Window, Cancel:
+		return fmt.Sprintf("%s %d %d", q.Op, q.Slot, q.A)
+	case Discard:
+		return fmt.Sprintf("discard %d", q.Slot)
+	case After:
+		return fmt.Sprintf("after %q %s", q.Name, q.Wait)
+	case Await:
+		return fmt.Sprintf("await %q", q.Name)
+	}
+	return "end " + show(q.Outcome)
+}
+
+// show returns an outcome in one line; equal outcomes have equal lines.
+func show(o lang.Outcome) string {
+	switch {
+	case o.Verdict == lang.Failed && o.Err == nil:
+		return "failed without an error"
+	case o.Verdict == lang.Failed:
+		return fmt.Sprintf("failed %q %q %s %s", o.Err.Type, o.Err.Message, o.Err.Class, o.Err.Data)
+	}
+	return o.Verdict.String() + " " + o.Value.JSON()
+}
+
+func showAll(requests []Request) string {
+	lines := make([]string, len(requests))
+	for i, q := range requests {
+		lines[i] = q.String()
+	}
+	return strings.Join(lines, "; ")
+}
+
+// A misuse is a request that no frame can grant.
+type misuse struct{ what string }
+
+func (m misuse) Error() string { return m.what }
+
+// tooWide is no misuse: a document may ask for it, and the frame fails.
+var errTooWide = errors.New("more children than the limit")
+
+// A desk is the schedulers.Frame that a policy sees while it handles one event: it reads the bench and notes requests.
+type desk struct {
+	*Bench
+	requests []Request
+	spawned  map[int]int // by requests, by slot
+	misuse   error       // the first
+}
+
+var _ schedulers.Frame = (*desk)(nil)
+
+func (d *desk) Input() lang.Value {
+	term, _ := d.Scope.Lookup("input")
+	v, _ := term.(lang.Value)
+	return v
+}
+
+// view is the bench's scope with names before it.
+type view struct {
+	b    *Bench
+	vars lang.Vars
+}
+
+func (v view) Lookup(name string) (lang.Term, bool) {
+	if term, ok := v.vars.Lookup(name); ok && name != "input" {
+		return term, true
+	}
+	return v.b.Lookup(name)
+}
+
+// Eval remembers nothing: the answer must not hang on what was evaluated before.
+func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
+	v, err := e.Eval(view{d.Bench, vars}, d.cache)
+	if err != nil {
+		return lang.Null, &lang.Error{Type: "expression_error", Message: e.Source() + ": " + err.Error(), Class: lang.ClassFunction}
+	}
+	return v, nil
+}
+
+func (d *desk) Element(list lang.Value, i int) lang.Value { return d.cache.Element(list, i) }
+
+func (d *desk) Length(list lang.Value) (int, bool) { return d.cache.Length(list) }
+
+func (d *desk) Collect(slot int) lang.Value {
+	if slot < 0 || slot >= len(d.slots) {
+		return lang.List()
+	}
+	values := make([]lang.Value, d.slots[slot].spawned)
+	for i := range values {
+		if o := d.Bench.Outcome(slot, i); o.Err == nil || o.Err.Class != lang.ClassCancelled {
+			values[i] = o.Collected()
+		}
+	}
+	return lang.List(values...)
+}
+
+func (d *desk) ask(q Request) { d.requests = append(d.requests, q) }
+
+func (d *desk) wrong(format string, a ...any) {
+	if d.misuse == nil {
+		d.misuse = misuse{fmt.Sprintf(format, a...)}
+	}
+}
+
+func (d *desk) hasSlot(op Op, slot int) bool {
+	if slot < 0 || slot >= len(d.slots) {
+		d.wrong("%s: slot %d of a policy with %d steps", op, slot, len(d.slots))
+		return false
+	}
+	return true
+}
+
+// spawnedIn is how many children a slot has, counting the requests so far.
+func (d *desk) spawnedIn(slot int) int {
+	if n, ok := d.spawned[slot]; ok {
+		return n
+	}
+	return d.slots[slot].spawned
+}
+
+func (d *desk) Spawn(slot, lo, hi int) {
+	if !d.hasSlot(Spawn, slot) {
+		return
+	}
+	width := d.Width
+	if width <= 0 {
+		width = engineWidth
+	}
+	switch spawned := d.spawnedIn(slot); {
+	case lo != spawned || hi < lo:
+		d.wrong("spawn: children %d to %d of slot %d, which has %d", lo, hi, slot, spawned)
+	case hi > width:
+		if d.misuse == nil {
+			d.misuse = errTooWide
+		}
+	case hi > lo:
+		if d.spawned == nil {
+			d.spawned = make(map[int]int)
+		}
+		d.spawned[slot] = hi
+		d.ask(Request{Op: Spawn, Slot: slot, A: lo, B: hi})
+	}
+}
+
+func (d *desk) Window(slot, n int) {
+	if d.hasSlot(Window, slot) {
+		d.ask(Request{Op: Window, Slot: slot, A: n})
+	}
+}
+
+func (d *desk) Discard(slot int) {
+	if !d.hasSlot(Discard, slot) {
+		return
+	}
+	if n := d.spawnedIn(slot); n > 0 {
+		d.wrong("discard: slot %d, which has %d children already", slot, n)
+		return
+	}
+	d.ask(Request{Op: Discard, Slot: slot})
+}
+
+func (d *desk) Cancel(slot, index int) {
+	if !d.hasSlot(Cancel, slot) {
+		return
+	}
+	// As the engine has it: a child that is spawned by the same event is not yet there.
+	if n := d.slots[slot].spawned; index < 0 || index >= n {
+		d.wrong("cancel: child %d of slot %d, which has %d", index, slot, n)
+		return
+	}
+	d.ask(Request{Op: Cancel, Slot: slot, A: index})
+}
+
+func (d *desk) After(name string, wait time.Duration) {
+	d.ask(Request{Op: After, Name: name, Wait: max(wait, 0)})
+}
+
+func (d *desk) Await(signal string) { d.ask(Request{Op: Await, Name: signal}) }
+
+func (d *desk) Succeed(v lang.Value) { d.ask(Request{Op: End, Outcome: lang.Success(v)}) }
+
+func (d *desk) Fail(e *lang.Error) {
+	if e == nil {
+		d.wrong("fail: without an error")
+		return
+	}
+	d.ask(Request{Op: End, Outcome: lang.Failure(e)})
+}

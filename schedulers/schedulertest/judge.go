@@ -1,0 +1,366 @@
+package schedulertest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/schedulers"
+)
+
+// tell lets one event happen and holds what the policy does against the laws.
+func (r *round) tell(ev schedulers.Event) error {
+	b, s := r.b, r.b.Subject
+	r.tally.Events++
+	before, err := s.machine.Encode(b.state)
+	if err != nil {
+		return r.broken(Encoded, "the state has no encoded form: %v", err)
+	}
+	if err := r.cancelled(before); err != nil {
+		return err
+	}
+	b.happen(ev)
+	if ev.Kind == schedulers.Done {
+		c := Child{ev.Slot, ev.Index}
+		r.told = append(r.told, Told{c, ev.Outcome})
+		r.of[c] = ev.Outcome
+		delete(r.known, c)
+	}
+	requests, fault := b.ask(b.state, ev)
+	did := answer(requests, fault)
+	r.lines = append(r.lines, fmt.Sprintf("%s -> %s", eventLine(ev), did))
+	after, err := s.machine.Encode(b.state)
+	if err != nil {
+		return r.broken(Encoded, "the state has no encoded form: %v", err)
+	}
+	if err := r.again(ev, before, after, did); err != nil {
+		return err
+	}
+	if err := r.legal(requests, fault); err != nil {
+		return err
+	}
+	b.perform(ev, requests, fault)
+	r.fault = r.fault || fault != nil
+	if b.ended && b.outcome.Err != nil && b.outcome.Err.Type == stuck && fault == nil && !ends(requests) {
+		return r.broken(Ends, "it neither ended nor waits for anything")
+	}
+	if err := r.joined(ev, fault); err != nil {
+		return err
+	}
+	return r.children(string(after))
+}
+
+func ends(requests []Request) bool {
+	return slices.ContainsFunc(requests, func(q Request) bool { return q.Op == End })
+}
+
+func answer(requests []Request, fault error) string {
+	if fault != nil {
+		return "error " + show(lang.Failure(failure(fault)))
+	}
+	return showAll(requests)
+}
+
+func eventLine(ev schedulers.Event) string {
+	switch ev.Kind {
+	case schedulers.Done:
+		return fmt.Sprintf("done %d.%d %s", ev.Slot, ev.Index, show(ev.Outcome))
+	case schedulers.Fired:
+		return fmt.Sprintf("fired %q", ev.Name)
+	case schedulers.Signalled:
+		return fmt.Sprintf("signalled %q %s", ev.Name, ev.Outcome.Value)
+	}
+	return ev.Kind.String()
+}
+
+// decode makes a state of its encoded form, which must encode to the same bytes.
+func (r *round) decode(encoded []byte) (any, error) {
+	m := r.b.Subject.machine
+	state, err := m.Decode(encoded)
+	if err != nil {
+		return nil, r.broken(Encoded, "the encoded state does not decode: %v\n%s", err, encoded)
+	}
+	again, err := m.Encode(state)
+	if err != nil || string(again) != string(encoded) {
+		return nil, r.broken(Encoded, "the state encodes to\n%s\nand, decoded, to\n%s %v", encoded, again, err)
+	}
+	return state, nil
+}
+
+// again tells states that were encoded before the event of the same event. When they differ among themselves it is no question of encoding.
+func (r *round) again(ev schedulers.Event, before, after []byte, did string) error {
+	first := ""
+	live := did + "\nand becomes\n" + string(after)
+	for i := range r.repeats {
+		state, err := r.decode(before)
+		if err != nil {
+			return err
+		}
+		requests, fault := r.b.ask(state, ev)
+		encoded, err := r.b.Subject.machine.Encode(state)
+		if err != nil {
+			return r.broken(Encoded, "the state has no encoded form: %v", err)
+		}
+		got := answer(requests, fault) + "\nand becomes\n" + string(encoded)
+		if i == 0 {
+			first = got
+		} else if got != first {
+			return r.broken(Same, "the state asks for\n%s\nand, told of the same once more, for\n%s", first, got)
+		}
+	}
+	if first != live {
+		return r.broken(Encoded, "the live state asks for\n%s\nand one that was encoded before for\n%s", live, first)
+	}
+	return nil
+}
+
+// cancelled tells a copy, now and then, that the frame is cancelled.
+func (r *round) cancelled(before []byte) error {
+	if r.rng.IntN(6) > 0 {
+		return nil
+	}
+	state, err := r.decode(before)
+	if err != nil {
+		return err
+	}
+	r.tally.Cancelled++
+	_, fault := r.b.ask(state, schedulers.Event{Kind: schedulers.Cancelled})
+	if panicked(fault) {
+		return r.broken(Legal, "told of a cancel: %v", fault)
+	}
+	after, err := r.b.Subject.machine.Encode(state)
+	if err != nil {
+		return r.broken(Encoded, "the state after a cancel has no encoded form: %v", err)
+	}
+	_, err = r.decode(after)
+	return err
+}
+
+func panicked(err error) bool {
+	var e *lang.Error
+	return errors.As(err, &e) && e.Type == "policy_panic"
+}
+
+func (r *round) legal(requests []Request, fault error) error {
+	var m misuse
+	if errors.As(fault, &m) || panicked(fault) {
+		return r.broken(Legal, "%v", fault)
+	}
+	for _, q := range requests {
+		if q.Op == Spawn && q.B > 1 && !r.b.Subject.Declare(q.Slot).Many {
+			return r.broken(Declared, "%s, and the policy does not declare that slot %d may run more than once (Many)", q, q.Slot)
+		}
+	}
+	return nil
+}
+
+// joined judges what a failed child did to a frame whose settings have a join.
+func (r *round) joined(ev schedulers.Event, fault error) error {
+	if r.join.Word == "" || ev.Kind != schedulers.Done || ev.Outcome.Verdict != lang.Failed || fault != nil {
+		return nil
+	}
+	switch ended := r.b.ended; r.join.Word {
+	case schedulers.JoinAll:
+		if !ended || show(r.b.outcome) != show(ev.Outcome) {
+			return r.broken(Joined, "a child failed, and the frame did not fail with its error but: ended %t, %s", ended, show(r.b.outcome))
+		}
+	case schedulers.JoinSettled:
+		if ended && r.b.outcome.Verdict == lang.Failed {
+			return r.broken(Joined, "a child failed, and the frame with it: %s", show(r.b.outcome))
+		}
+	}
+	return nil
+}
+
+// joinOf returns the settings' join, if they have one.
+func joinOf(settings any) schedulers.Join {
+	v := reflect.ValueOf(settings).Elem()
+	if v.Kind() != reflect.Struct {
+		return schedulers.Join{}
+	}
+	for i := range v.NumField() {
+		if v.Type().Field(i).Type == reflect.TypeFor[schedulers.Join]() && v.Type().Field(i).IsExported() {
+			return v.Field(i).Interface().(schedulers.Join)
+		}
+	}
+	return schedulers.Join{}
+}
+
+// places looks for the children's outcomes in that of a frame with a join: a list of as many items, or an object of as many members, as there are
+// children has them in order.
+func (r *round) places() error {
+	if r.join.Word == "" || r.b.outcome.Verdict != lang.Succeeded || len(r.told) == 0 {
+		return nil
+	}
+	n, err := lang.ParseJSONNode([]byte(r.b.outcome.Value.JSON()))
+	if err != nil || n.Kind == lang.ScalarNode || len(n.Items) != len(r.told) {
+		return nil
+	}
+	var all []Child
+	for c := range r.of {
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b Child) int {
+		if a.Slot != b.Slot {
+			return a.Slot - b.Slot
+		}
+		return a.Index - b.Index
+	})
+	if n.Kind == lang.MapNode && slices.ContainsFunc(all, func(c Child) bool { return r.b.Subject.Declare(c.Slot).Many }) {
+		return nil
+	}
+	for i, c := range all {
+		o := r.of[c]
+		if o.Err != nil && o.Err.Class == lang.ClassCancelled && n.Items[i].JSON().IsNull() {
+			continue
+		}
+		want, err := lang.ParseJSONNode([]byte(o.Collected().JSON()))
+		if err != nil || n.Items[i].JSON() != want.JSON() {
+			return r.broken(Joined, "in the place of child %d of slot %d stands %s and not %s", c.Index, c.Slot, n.Items[i].JSON(), o.Collected())
+		}
+	}
+	return nil
+}
+
+// windows judges what the policy set, and how many children were open at most.
+func (r *round) windows() error {
+	for at := range r.b.slots {
+		want, said := r.window(at)
+		if !said || r.b.slots[at].spawned == 0 {
+			continue
+		}
+		if got := r.b.slots[at].window; got != want {
+			return r.broken(Bounded, "the window of slot %d is %d, and the settings say %d", at, got, want)
+		}
+		if want > 0 && r.peak[at] > want {
+			return r.broken(Bounded, "%d children of slot %d were open at a time, and the window is %d", r.peak[at], at, want)
+		}
+	}
+	return nil
+}
+
+func (r *round) window(slot int) (int, bool) {
+	settings := r.b.Subject.Settings
+	if r.o.Window != nil {
+		return r.o.Window(settings, slot), true
+	}
+	v := reflect.ValueOf(settings).Elem()
+	if v.Kind() != reflect.Struct {
+		return 0, false
+	}
+	for i := range v.NumField() {
+		key, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("doc"), ",")
+		if key == "window" && v.Field(i).CanInt() {
+			return int(v.Field(i).Int()), true
+		}
+	}
+	return 0, false
+}
+
+// children judges the bindings of children that have just opened, and of some that were open before.
+func (r *round) children(encoded string) error {
+	b := r.b
+	for i := range b.slots {
+		r.peak[i] = max(r.peak[i], b.slots[i].open)
+	}
+	if len(b.open) == 0 {
+		return nil
+	}
+	copied, err := r.decode([]byte(encoded))
+	if err != nil {
+		return err
+	}
+	for i, c := range b.open {
+		if _, known := r.known[c]; !known {
+			if err := r.opened(c); err != nil {
+				return err
+			}
+		} else if i >= 4 && r.rng.IntN(len(b.open)) >= 4 {
+			continue
+		}
+		if err := r.stays(c, copied); err != nil {
+			return err
+		}
+	}
+	for _, state := range []any{b.state, copied} {
+		if got, err := b.Subject.machine.Encode(state); err != nil || string(got) != encoded {
+			return r.broken(Pure, "binding changed the state from\n%s\nto\n%s %v", encoded, got, err)
+		}
+	}
+	return nil
+}
+
+// opened judges a new child's names against what lint was told.
+func (r *round) opened(c Child) error {
+	b := r.b
+	r.known[c] = nil
+	got := b.bound[c]
+	if panicked(got.err) {
+		return r.broken(Legal, "bind of child %d of slot %d: %v", c.Index, c.Slot, got.err)
+	}
+	if got.err != nil {
+		return nil
+	}
+	said := b.Subject.Declare(c.Slot)
+	var names []string
+	for _, v := range got.Vars {
+		names = append(names, v.Name)
+	}
+	if a, b := sorted(names), sorted(said.Names); !slices.Equal(a, b) {
+		return r.broken(Declared, "a child of slot %d is given the names %v, and declared are %v", c.Slot, a, b)
+	}
+	for _, sibling := range got.Siblings {
+		if !slices.Contains(said.Siblings, sibling) || sibling < 0 || sibling >= len(b.slots) {
+			return r.broken(Declared, "a child of slot %d is given sibling %d, and declared are %v", c.Slot, sibling, said.Siblings)
+		}
+		if n := b.Counts(sibling); n.Done() < n.Spawned {
+			return r.broken(Declared, "a child of slot %d is given sibling %d, which is not done", c.Slot, sibling)
+		}
+		r.known[c] = append(r.known[c], b.Outcome(sibling, 0))
+	}
+	for _, sibling := range said.Siblings {
+		if n := b.Counts(sibling); n.Spawned > 0 && n.Done() == n.Spawned && !slices.Contains(got.Siblings, sibling) {
+			return r.broken(Declared, "sibling %d is declared for slot %d and done, and child %d does not see it", sibling, c.Slot, c.Index)
+		}
+	}
+	return nil
+}
+
+func sorted(names []string) []string {
+	out := slices.Clone(names)
+	slices.Sort(out)
+	return out
+}
+
+// stays judges that a child is bound as when it opened, by the live state and by one that was encoded.
+func (r *round) stays(c Child, copied any) error {
+	b := r.b
+	first := b.bound[c]
+	for _, state := range []any{b.state, copied} {
+		if again := b.bind(state, c); showBound(again) != showBound(first) {
+			return r.broken(Pure, "child %d of slot %d was bound\n%s\nand is now\n%s", c.Index, c.Slot, showBound(first), showBound(again))
+		}
+	}
+	for i, was := range r.known[c] {
+		if now := b.Outcome(first.Siblings[i], 0); show(now) != show(was) {
+			return r.broken(Declared, "child %d of slot %d saw sibling %d as %s and sees it as %s", c.Index, c.Slot, first.Siblings[i], show(was), show(now))
+		}
+	}
+	return nil
+}
+
+func showBound(x bound) string {
+	if x.err != nil {
+		return show(lang.Failure(failure(x.err)))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "input %s", x.Input)
+	for _, v := range x.Vars {
+		fmt.Fprintf(&b, "; %s = %s", v.Name, v.Value)
+	}
+	fmt.Fprintf(&b, "; siblings %v", x.Siblings)
+	return b.String()
+}

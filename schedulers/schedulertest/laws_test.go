@@ -1,0 +1,279 @@
+package schedulertest
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers"
+)
+
+// An odd policy runs one step n times and joins the outcomes. It keeps all laws, but for the one that its setting fault names.
+type odd struct {
+	Do     lang.Step       `doc:"do,required"`
+	Then   *lang.Step      `doc:"then"`
+	N      int             `doc:"n" default:"4"`
+	Window int             `doc:"window"`
+	Join   schedulers.Join `doc:"join" default:"all"`
+	Fault  string          `doc:"fault"`
+
+	hidden int
+}
+
+type oddState struct {
+	Last  lang.Value
+	Binds int
+	Round int
+	lost  int
+}
+
+func (p *odd) Next(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
+	p.hidden++
+	s.lost++
+	switch ev.Kind {
+	case schedulers.Started:
+		return p.start(f)
+	case schedulers.Fired:
+		f.After("again", time.Second)
+	case schedulers.Cancelled:
+		if p.Fault == "panics when cancelled" {
+			panic("no")
+		}
+	case schedulers.Done:
+		s.Last = ev.Outcome.Collected()
+		return p.done(f, s, ev)
+	}
+	return nil
+}
+
+func (p *odd) start(f schedulers.Frame) error {
+	switch p.Fault {
+	case "unknown slot":
+		f.Spawn(2, 0, 1)
+	case "gap":
+		f.Spawn(0, 1, p.N)
+	case "twice":
+		f.Spawn(0, 0, 2)
+		f.Spawn(0, 0, p.N)
+	case "cancels what is not there":
+		f.Cancel(0, 0)
+	case "discards too late":
+		f.Spawn(0, 0, p.N)
+		f.Discard(0)
+		return nil
+	case "no error":
+		f.Fail(nil)
+	case "panics":
+		var none *odd
+		_ = none.N
+	case "rearms for ever":
+		f.After("again", time.Second)
+		return nil
+	case "waits for nothing":
+		return nil
+	case "errs":
+		return errors.New("it cannot")
+	case "window too late":
+		f.Spawn(0, 0, p.N)
+		f.Window(0, p.Window)
+		return nil
+	case "changes its settings":
+		p.N++
+	}
+	if p.Fault != "no window" {
+		f.Window(0, p.Window)
+	}
+	f.Spawn(0, 0, p.N)
+	return nil
+}
+
+func (p *odd) done(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
+	switch counts := f.Counts(0); {
+	case p.Fault == "hidden settings" && p.hidden%7 == 0, p.Fault == "hidden state" && s.lost == 3:
+		f.Fail(lang.Failf(lang.ClassFunction, "hidden", "it hangs on what is not in the state"))
+	case p.Fault == "fails when settled" && counts.Failed == 2:
+		f.Fail(lang.Failf(lang.ClassFunction, "too_many", "two failed"))
+	case ev.Outcome.Verdict == lang.Failed && !p.Join.Settled() && p.Fault == "another error":
+		f.Fail(lang.Failf(lang.ClassFunction, "child_failed", "a child failed"))
+	case ev.Outcome.Verdict == lang.Failed && !p.Join.Settled() && p.Fault != "waits for all":
+		f.Fail(ev.Outcome.Err)
+	case counts.Done() < counts.Spawned:
+	case p.Fault == "stops short":
+	case p.Fault == "last wins":
+		f.Succeed(s.Last)
+	case p.Fault == "forgets errors", p.Fault == "out of order":
+		values := make([]lang.Value, counts.Spawned)
+		for i := range values {
+			o := f.Outcome(0, i)
+			if p.Fault == "out of order" {
+				o = f.Outcome(0, len(values)-1-i)
+				values[i] = o.Collected()
+			} else {
+				values[i] = o.Value
+			}
+		}
+		f.Succeed(lang.List(values...))
+	default:
+		f.Succeed(f.Collect(0))
+	}
+	return nil
+}
+
+func (p *odd) Bind(f schedulers.Scope, s *oddState, slot, index int) (schedulers.Binding, error) {
+	b := schedulers.Binding{Input: lang.Of(index), Vars: lang.Vars{{Name: "index", Value: lang.Of(index)}}}
+	switch p.Fault {
+	case "binding counts":
+		s.Binds++
+	case "binding moves on":
+		b.Input = s.Last
+	case "undeclared name":
+		b.Vars = append(b.Vars, lang.Var{Name: "last", Value: lang.Null})
+	case "missing name":
+		b.Vars = nil
+	case "undeclared sibling":
+		b.Siblings = []int{1}
+	case "sibling at work":
+		b.Siblings = []int{0}
+	case "binding panics":
+		panic("no")
+	}
+	return b, nil
+}
+
+func (p *odd) Declare(int) schedulers.Declaration {
+	d := schedulers.Declaration{Names: []string{"index"}, Many: p.Fault != "not many"}
+	if p.Fault == "sibling at work" {
+		d.Siblings = []int{0}
+	}
+	return d
+}
+
+func oddRegistry() *plugin.Registry {
+	r := new(plugin.Registry)
+	schedulers.Register[odd, oddState](r, "odd", 1, "Breaks the law that it is told to.")
+	return r
+}
+
+// TestLawsAreLaws: every law is broken by someone, and the one who breaks it is found; who breaks none is not.
+func TestLawsAreLaws(t *testing.T) {
+	t.Parallel()
+	for fault, want := range map[string]Law{
+		"":                          "",
+		"errs":                      "",
+		"hidden settings":           Same,
+		"hidden state":              Encoded,
+		"rearms for ever":           Ends,
+		"waits for nothing":         Ends,
+		"stops short":               Ends,
+		"last wins":                 Commutes,
+		"no window":                 Bounded,
+		"window too late":           Bounded,
+		"unknown slot":              Legal,
+		"gap":                       Legal,
+		"twice":                     Legal,
+		"cancels what is not there": Legal,
+		"discards too late":         Legal,
+		"no error":                  Legal,
+		"panics":                    Legal,
+		"panics when cancelled":     Legal,
+		"binding panics":            Legal,
+		"waits for all":             Joined,
+		"another error":             Joined,
+		"fails when settled":        Joined,
+		"forgets errors":            Joined,
+		"out of order":              Joined,
+		"binding counts":            Pure,
+		"binding moves on":          Pure,
+		"undeclared name":           Declared,
+		"missing name":              Declared,
+		"undeclared sibling":        Declared,
+		"sibling at work":           Declared,
+		"not many":                  Declared,
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			o := Options{Plays: 60}
+			for _, join := range []string{"all", "settled"} {
+				o.Documents = append(o.Documents, `{do: {function: f}, then: {function: g}, n: 6, window: 2, join: `+join+`, fault: "`+fault+`"}`)
+			}
+			tally, err := check(oddRegistry(), "odd", o)
+			switch {
+			case want == "" && err != nil:
+				t.Errorf("it keeps all laws, and: %v", err)
+			case want == "" && (tally.Plays != 60 || fault == "" && (tally.Reordered == 0 || tally.Succeeded == 0 || tally.Failed == 0)):
+				t.Errorf("too little was played: %s", tally)
+			case want != "" && (err == nil || !strings.Contains(err.Error(), string(want))):
+				t.Errorf("want %q, got: %v", want, err)
+			case want != "" && !strings.Contains(err.Error(), "-schedulertest.seed="):
+				t.Errorf("the seed is missing: %v", err)
+			}
+		})
+	}
+}
+
+// TestChangedSettings: a policy that changes its settings is found, whichever law is first to see it.
+func TestChangedSettings(t *testing.T) {
+	t.Parallel()
+	o := Options{Documents: []string{`{do: {function: f}, fault: "changes its settings"}`}}
+	if _, err := check(oddRegistry(), "odd", o); err == nil || !strings.Contains(err.Error(), "law broken") {
+		t.Error(err)
+	}
+}
+
+// TestWanted: an outcome that is not the one wanted is found.
+func TestWanted(t *testing.T) {
+	t.Parallel()
+	o := Options{
+		Documents: []string{`{do: {function: f}, join: settled}`},
+		Want:      func(p *Play) (lang.Outcome, bool) { return lang.Success(lang.Of(len(p.Told))), true },
+	}
+	if _, err := check(oddRegistry(), "odd", o); err == nil || !strings.Contains(err.Error(), string(Wanted)) {
+		t.Error(err)
+	}
+}
+
+// TestSettings: documents that are no settings are refused, with what is wrong.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]string{
+		`{do: {function: f}, m: 3}`: `unknown key "m"`,
+		`{n: 3}`:                    "do is missing",
+		`{do: [`:                    "",
+	} {
+		if _, err := check(oddRegistry(), "odd", Options{Documents: []string{doc}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", doc, err)
+		}
+	}
+	if _, err := check(oddRegistry(), "even", Options{}); err == nil {
+		t.Error("an unknown policy passes")
+	}
+}
+
+// TestBenchCancels: children that a policy cancels, before and after they open, and the tally that it sees.
+func TestBenchCancels(t *testing.T) {
+	t.Parallel()
+	s, err := Load(oddRegistry(), "odd", `{do: {function: f}, n: 5, window: 2, join: settled}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := NewBench(s, lang.Null, lang.Null)
+	b.Start()
+	b.grant(Request{Op: Cancel, A: 3})
+	b.grant(Request{Op: Cancel, A: 3})
+	b.grant(Request{Op: Cancel, A: 0})
+	if open := b.Open(); len(open) != 2 || open[0].Index+open[1].Index != 3 {
+		t.Errorf("open are %v, want 1 and 2", open)
+	}
+	if c := b.Counts(0); c != (schedulers.Counts{Spawned: 5, Open: 2, Failed: 2}) {
+		t.Errorf("%+v", c)
+	}
+	b.Done(0, 1, lang.Success(lang.Of(1)))
+	b.Done(0, 2, lang.Skip())
+	b.Done(0, 4, lang.Success(lang.Of(4)))
+	if o, ended := b.Ended(); !ended || o.Value.JSON() != `[null,1,null,null,4]` {
+		t.Error(o)
+	}
+}
