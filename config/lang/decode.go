@@ -282,7 +282,7 @@ func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
 	}
 	for _, f := range fields {
 		item := n.Get(f.Name)
-		if item == nil {
+		if item == nil || f.Required && item.Kind == ScalarNode && item.Value.IsNull() {
 			if f.Required {
 				d.find(n, path, "add "+f.Name+": ...", "%s is missing", f.Name)
 			} else if f.Default != "" {

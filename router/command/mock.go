@@ -52,13 +52,13 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 	if m.fault != nil {
 		return exitError{exitUsage, m.fault}
 	}
-	for _, e := range m.world.Ended {
-		if !quiet {
-			fmt.Fprintf(p.errs, "mocked in %s\n", time.Since(begin).Round(time.Millisecond))
-		}
-		return p.result(router.FinishedOf(&e.Ended), &hops{}, quiet)
+	if len(m.world.Ended) == 0 {
+		return exitError{exitRun, m.stuck()}
 	}
-	return exitError{exitRun, m.stuck()}
+	if !quiet {
+		fmt.Fprintf(p.errs, "mocked in %s\n", time.Since(begin).Round(time.Millisecond))
+	}
+	return p.result(router.FinishedOf(&m.world.Ended[0].Ended), &hops{}, quiet)
 }
 
 // runID is the one run of a mocked world.

@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,6 +57,40 @@ func BenchmarkCompletion(b *testing.B) {
 					b.StartTimer()
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkForkJoin starts and completes a forkjoin of n branches: its cost a branch is not to grow with n.
+func BenchmarkForkJoin(b *testing.B) {
+	reg := registry()
+	for _, n := range []int{100, 1_000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			doc := "version: 1\nfunctions: { f: { http: { url: \"http://127.0.0.1:1/f\" } } }\ntriggers: { t: { flow: { forkjoin: [" +
+				strings.Repeat("{ function: f },", n) + "] } } }\n"
+			set, findings := config.Parse("t.yaml", []byte(doc), reg, nil)
+			for _, f := range findings {
+				b.Fatal(f)
+			}
+			def := set.Triggers["t"].Definition
+			define := journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(def)}
+			start := engine.Record(journal.Start, journal.RunID{1}, &engine.StartFact{Trigger: "t", Digest: def.Digest()})
+			var out engine.Effects
+			for b.Loop() {
+				state := engine.New(reg, nil)
+				for _, rec := range []journal.Record{define, start} {
+					if _, err := state.Fold(&rec, &out); err != nil {
+						b.Fatal(err)
+					}
+				}
+				for _, inv := range slices.Clone(out.Send) {
+					rec := engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Null)})
+					if _, err := state.Fold(&rec, &out); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/branch")
 		})
 	}
 }

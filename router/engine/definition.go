@@ -65,7 +65,7 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 		info.machine, info.settings, info.children = c.Make.(schedulers.Machine), step.Policy, lang.Children(step.Policy)
 	}
 	info.many = make([]bool, len(info.children))
-	labels := make(map[string]bool, len(info.children))
+	labels := make(map[string]int, len(info.children))
 	declarer, _ := info.settings.(schedulers.Declarer)
 	labeler, _ := info.settings.(schedulers.Labeler)
 	for slot, child := range info.children {
@@ -98,12 +98,15 @@ func stepLabel(step *lang.Step) string {
 	return step.Use
 }
 
-func uniqueLabel(taken map[string]bool, label string) string {
+// uniqueLabel tells siblings of one label apart by numbers; taken has the last one that was given to each.
+func uniqueLabel(taken map[string]int, label string) string {
 	unique := label
-	for i := 2; taken[unique]; i++ {
+	for i := taken[label]; taken[unique] > 0; {
+		i++
 		unique = label + "-" + strconv.Itoa(i)
+		taken[label] = i
 	}
-	taken[unique] = true
+	taken[unique] = 1
 	return unique
 }
 

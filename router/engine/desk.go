@@ -13,6 +13,7 @@ type desk struct {
 	s        *State
 	f        *frame
 	requests []request
+	spawns   map[int]int // by slot: how many it has once the requests are granted
 	misuse   error // the first request that no frame can grant
 }
 
@@ -108,19 +109,20 @@ func (d *desk) Spawn(slot, lo, hi int) {
 	case hi > d.s.limits.Width:
 		d.wrong("spawn: %d children; the limit is %d", hi, d.s.limits.Width)
 	case hi > lo:
+		if d.spawns == nil {
+			d.spawns = make(map[int]int)
+		}
+		d.spawns[slot] = hi
 		d.ask(request{op: opSpawn, slot: slot, a: lo, b: hi})
 	}
 }
 
 // spawned counts a slot's children, those asked for while this event is handled included.
 func (d *desk) spawned(slot int) int {
-	n := d.f.slots[slot].spawned
-	for _, q := range d.requests {
-		if q.op == opSpawn && q.slot == slot {
-			n = q.b
-		}
+	if n, asked := d.spawns[slot]; asked {
+		return n
 	}
-	return n
+	return d.f.slots[slot].spawned
 }
 
 func (d *desk) Window(slot, n int) {
@@ -130,9 +132,14 @@ func (d *desk) Window(slot, n int) {
 }
 
 func (d *desk) Discard(slot int) {
-	if d.hasSlot("discard", slot) {
-		d.ask(request{op: opDiscard, slot: slot})
+	if !d.hasSlot("discard", slot) {
+		return
 	}
+	if n := d.spawned(slot); n > 0 {
+		d.wrong("discard: slot %d has %d children already; call it before Spawn", slot, n)
+		return
+	}
+	d.ask(request{op: opDiscard, slot: slot})
 }
 
 func (d *desk) Cancel(slot, index int) {
@@ -154,4 +161,10 @@ func (d *desk) Await(signal string) { d.ask(request{op: opAwait, name: signal}) 
 
 func (d *desk) Succeed(v lang.Value) { d.ask(request{op: opEnd, outcome: lang.Success(v)}) }
 
-func (d *desk) Fail(e *lang.Error) { d.ask(request{op: opEnd, outcome: lang.Failure(e)}) }
+func (d *desk) Fail(e *lang.Error) {
+	if e == nil {
+		d.wrong("fail: without an error")
+		return
+	}
+	d.ask(request{op: opEnd, outcome: lang.Failure(e)})
+}

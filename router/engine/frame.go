@@ -16,6 +16,7 @@ type frame struct {
 	n      uint32 // run-wide
 	state  any
 	slots  []slot
+	left   int // children that were spawned and are not done
 	timers []namedTimer
 	awaits int // signals that it waits for
 	closed bool
@@ -44,7 +45,9 @@ type slot struct {
 
 func (sl *slot) get(index int32) *task { return sl.tasks[index] }
 
-func (sl *slot) keep(index int, o lang.Outcome) {
+// keep books that a child is done.
+func (f *frame) keep(sl *slot, index int, o lang.Outcome) {
+	f.left--
 	switch o.Verdict {
 	case lang.Succeeded:
 		sl.succeeded++
@@ -96,7 +99,7 @@ func (f *frame) forget(id uint32) {
 func (s *State) childDone(f *frame, t *task, o lang.Outcome) {
 	sl := &f.slots[t.slot]
 	delete(sl.tasks, t.index)
-	sl.keep(int(t.index), o)
+	f.keep(sl, int(t.index), o)
 	s.step(f, frameEvent{kind: evDone, child: t, out: o})
 	if !f.closed {
 		s.fill(f, int(t.slot))
@@ -143,13 +146,8 @@ func policyError(err error) *lang.Error {
 
 // checkStuck fails a frame that waits for nothing: its policy forgot to end it.
 func (s *State) checkStuck(f *frame) {
-	if f.closed || len(f.timers) > 0 || f.awaits > 0 {
+	if f.closed || f.left > 0 || len(f.timers) > 0 || f.awaits > 0 {
 		return
-	}
-	for i := range f.slots {
-		if len(f.slots[i].tasks) > 0 || f.slots[i].opened < f.slots[i].spawned {
-			return
-		}
 	}
 	s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "policy_stuck", "policy %q neither ended nor waits for anything", f.owner.step.Use)))
 }
@@ -263,6 +261,7 @@ func (s *State) perform(f *frame, requests []request) {
 		q := &requests[i]
 		switch q.op {
 		case opSpawn:
+			f.left += q.b - q.a
 			f.slots[q.slot].spawned = q.b
 			s.fill(f, q.slot)
 		case opWindow:
@@ -288,7 +287,7 @@ func (s *State) cancelChild(f *frame, at, index int) {
 	if index >= sl.opened {
 		if i, found := slices.BinarySearch(sl.early, int32(index)); !found {
 			sl.early = slices.Insert(sl.early, i, int32(index))
-			sl.keep(index, cancelled)
+			f.keep(sl, index, cancelled)
 		}
 		return
 	}
@@ -298,7 +297,7 @@ func (s *State) cancelChild(f *frame, at, index int) {
 	}
 	s.cancel(t)
 	delete(sl.tasks, t.index)
-	sl.keep(index, cancelled)
+	f.keep(sl, index, cancelled)
 	s.fill(f, at)
 }
 

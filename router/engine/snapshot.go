@@ -579,6 +579,7 @@ func (s *State) loadSlot(l *loader, f *frame, at int) {
 	for _, n := range []*int{&sl.spawned, &sl.opened, &sl.window, &sl.succeeded, &sl.failed, &sl.skipped} {
 		*n = l.count()
 	}
+	f.left += sl.spawned - sl.succeeded - sl.failed - sl.skipped
 	sl.discard = l.bool()
 	for range l.count() {
 		if l.err != nil {

@@ -205,7 +205,7 @@ func TestDocuments(t *testing.T) {
 	for doc, want := range map[string]string{
 		`{items: 3, window: -1, do: {function: f}}`:     "a window below 0",
 		`{items: 3, results: lists, do: {function: f}}`: `did you mean "list"?`,
-		`{items: , do: {function: f}}`:                  "and this is null",
+		`{items: , do: {function: f}}`:                  "items is missing",
 		`{items: three, do: {function: f}}`:             `and this is "three"`,
 		`{items: -1, do: {function: f}}`:                "and this is -1",
 		`{items: 1.5, do: {function: f}}`:               "and this is 1.5",
