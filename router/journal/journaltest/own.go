@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/onward-router/onward/router/journal"
 )
@@ -344,6 +347,53 @@ func failedFoldStartsAgain(t *testing.T, h Harness, _ func(*testing.T) Harness) 
 		if got[p].snapshot != "30" || len(got[p].records) != 30 || tenures[p] != 3 {
 			t.Errorf("partition %d: tenure %d read %d records after %q", p, tenures[p], len(got[p].records), got[p].snapshot)
 		}
+	}
+}
+
+// slowAndFailing lets partition 0 read nothing of a long past while partition 1 fails: what was under way for its first tenure is not for its next one.
+func slowAndFailing(t *testing.T, h Harness, _ func(*testing.T) Harness) {
+	body := strings.Repeat("z", 128<<10)
+	var want []string
+	for i := range 60 {
+		want = append(want, fmt.Sprint(i))
+		put(t, h.Journal, record(1, want[i]), record(0, body))
+	}
+	release := make(chan struct{})
+	once := sync.OnceFunc(func() { close(release) })
+	defer once()
+	tenures := 0
+	got, slow := make(chan reading, 1), make(chan reading, 1)
+	o := own(t, h.Journal, func(ctx context.Context, tn journal.Tenure) error {
+		switch tn.Partition() {
+		case 0:
+			<-release
+			r, err := upToEnd(ctx, tn)
+			slow <- r
+			return err
+		case 1:
+			tenures++ // Tenures of one partition follow each other.
+			if tenures == 1 {
+				if _, err := tn.Read(ctx); err != nil {
+					return err
+				}
+				return errors.New("the fold fails")
+			}
+			time.AfterFunc(20*time.Millisecond, once) // Some of the first tenure's past comes while this one reads its own.
+			r, err := upToEnd(ctx, tn)
+			if err != nil {
+				t.Errorf("the second tenure: %v", err)
+			}
+			got <- r
+		}
+		<-ctx.Done()
+		return nil
+	})
+	first, second := wait(t, got, "the second tenure's end"), wait(t, slow, "the slow fold's end")
+	if !slices.Equal(first.payloads(), want) || len(second.records) != len(want) {
+		t.Errorf("read %s, and %d records slowly", short(first.payloads()), len(second.records))
+	}
+	if err := o.end(); err != nil {
+		t.Error(err)
 	}
 }
 

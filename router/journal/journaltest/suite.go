@@ -66,6 +66,7 @@ var laws = []law{
 	{"trim and reopen", reopen, trimAndReopen},
 	{"a damaged snapshot falls back", func(h *Harness) (bool, string) { return h.DamageSnapshot != nil, "DamageSnapshot" }, snapshotFallsBack},
 	{"a fold that fails starts again", nil, failedFoldStartsAgain},
+	{"a slow fold and one that fails", nil, slowAndFailing},
 	{"a record on which the fold dies", nil, deadlyRecord},
 	{"own ends after its folds", nil, ownEndsAfterFolds},
 	{"a tenure that is over is fenced", nil, overIsFenced},
