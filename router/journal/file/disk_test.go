@@ -60,17 +60,23 @@ func (d *disk) rename(f func(map[string]*inode)) {
 // A cut says how a crash leaves what was not synced.
 type cut struct {
 	name  string
-	names func(pending int) int                   // how many changes of names are left
-	data  func(p patch) (left []patch, keep bool) // what is left of a write
+	names func() bool                  // whether a change of names is left
+	data  func(p patch) (left []patch) // what is left of a write
 }
 
 var cuts = []cut{
-	{"kill -9", func(n int) int { return n }, func(p patch) ([]patch, bool) { return []patch{p}, true }},
-	{"power, nothing unsynced is left", func(int) int { return 0 }, func(patch) ([]patch, bool) { return nil, false }},
-	{"power, data but no names", func(int) int { return 0 }, func(p patch) ([]patch, bool) { return []patch{p}, true }},
-	{"power, names but no data", func(n int) int { return n }, func(patch) ([]patch, bool) { return nil, false }},
-	{"power, some of it torn", func(n int) int { return rand.IntN(n + 1) }, torn},
+	{"kill -9", always, whole},
+	{"power, nothing unsynced is left", never, nothingOf},
+	{"power, data but no names", never, whole},
+	{"power, names but no data", always, nothingOf},
+	{"power, some of it, torn and out of order", toss, torn},
 }
+
+func always() bool            { return true }
+func never() bool             { return false }
+func toss() bool              { return rand.IntN(2) == 0 }
+func whole(p patch) []patch   { return []patch{p} }
+func nothingOf(patch) []patch { return nil }
 
 // cuts are those that leave something of its own: the first is always the killed process.
 func (d *disk) cuts() []cut {
@@ -89,35 +95,38 @@ func (d *disk) cuts() []cut {
 }
 
 // torn leaves some of a write's sectors.
-func torn(p patch) (left []patch, keep bool) {
+func torn(p patch) (left []patch) {
 	const sector = 512
 	if p.bytes == nil {
-		return []patch{p}, rand.IntN(2) == 0
+		if toss() {
+			left = append(left, p)
+		}
+		return left
 	}
 	for at := p.at; at < p.at+int64(len(p.bytes)); {
 		next := min((at/sector+1)*sector, p.at+int64(len(p.bytes)))
-		if rand.IntN(2) == 0 {
+		if toss() {
 			left = append(left, patch{at, p.bytes[at-p.at : next-p.at]})
 		}
 		at = next
 	}
-	return left, len(left) > 0
+	return left
 }
 
 // after is the disk that a crash leaves.
 func (d *disk) after(c cut) *disk {
 	names := maps.Clone(d.sure)
-	for _, f := range d.pending[:c.names(len(d.pending))] {
-		f(names)
+	for _, f := range d.pending {
+		if c.names() {
+			f(names)
+		}
 	}
 	out := newDisk()
 	for name, n := range names {
 		data := slices.Clone(n.sure)
 		for _, p := range n.pending {
-			if left, keep := c.data(p); keep {
-				for _, q := range left {
-					data = q.apply(data)
-				}
+			for _, q := range c.data(p) {
+				data = q.apply(data)
 			}
 		}
 		copied := &inode{data: data, sure: slices.Clone(data)}

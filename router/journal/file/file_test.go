@@ -71,6 +71,33 @@ func replay(t testing.TB, j *Journal) (map[int][]string, error) {
 	return got, err
 }
 
+// TestTornGroupStaysAway loses the first record of a group and not the second: it must not come back behind a new record of the first one's size.
+func TestTornGroupStaysAway(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j := open(t, Options{Dir: dir, Partitions: 1, SegmentBytes: 4 << 10})
+	if err := j.Append(context.Background(), []journal.Record{record(0, "old 1"), record(0, "old 2")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	zero(t, filepath.Join(dir, segmentName(1)), frameHead, 4)
+	j = open(t, Options{Dir: dir, SegmentBytes: 4 << 10})
+	if err := j.Append(context.Background(), []journal.Record{record(0, "new 1")}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got, err := replay(t, j); err != nil || fmt.Sprint(got[0]) != "[new 1]" {
+			t.Errorf("read %v, %v", got[0], err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		j = open(t, Options{Dir: dir, SegmentBytes: 4 << 10})
+	}
+}
+
 func TestDamageInTheMiddleIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, last := range []bool{true, false} {
