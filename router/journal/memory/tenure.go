@@ -92,7 +92,7 @@ func (j *Journal) Move(partition int, to *Journal, told bool) error {
 
 // give begins a tenure. The partition is nobody's.
 func (l *log) give(p *partition, o *owner) {
-	t := &tenure{log: l, owner: o, p: p, position: p.trim, end: l.next, asked: l.next}
+	t := &tenure{log: l, owner: o, p: p, position: p.trim, end: l.next, asked: p.saved() + 1}
 	t.ctx, t.cancel = context.WithCancelCause(o.ctx)
 	p.tenure = t
 	o.folds.Go(func() { o.serve(t) })
