@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,8 +39,8 @@ func harness(t *testing.T, o Options) journaltest.Harness {
 		Reopen:  next,
 		FailSync: func(*testing.T) {
 			var failed atomic.Bool
-			fs.set(func(op, _ string) error {
-				if op == "sync" && failed.CompareAndSwap(false, true) {
+			fs.set(func(op, name string) error {
+				if op == "sync" && strings.HasPrefix(name, "segment-") && failed.CompareAndSwap(false, true) {
 					return errors.New("broken disk")
 				}
 				return nil

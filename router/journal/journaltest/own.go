@@ -23,7 +23,7 @@ func endIsSaid(t *testing.T, h Harness, _ func(*testing.T) Harness) {
 		stop, stopped := make(chan struct{}), make(chan int, 1)
 		go func() {
 			n := 0
-			for ; ; n++ {
+			for ; n < 2000; n++ {
 				select {
 				case <-stop:
 					stopped <- n
@@ -34,6 +34,7 @@ func endIsSaid(t *testing.T, h Harness, _ func(*testing.T) Harness) {
 					t.Errorf("append: %v", err)
 				}
 			}
+			stopped <- n
 		}()
 		got := past(t, h.Journal)
 		close(stop)
