@@ -18,11 +18,13 @@ type Journal interface {
 	Layout() Layout
 	// Append writes the records and returns when all are durable. Records of one call and partition keep their order; calls from one goroutine
 	// keep theirs. It keeps neither slice nor payloads after it returned. On an error each record may or may not be in the journal, now or
-	// later: appending it again is always right. ErrFull refuses records that are Refusable before anything of the call is written.
+	// later: appending it again is always right. ErrFull refuses a call before anything of it is written: first those with records that are
+	// Refusable, and all once even the space kept for the others is used up. A record of no known kind or partition refuses the whole call.
 	Append(ctx context.Context, records []Record) error
 	// Own calls fold for each partition that becomes this process's own, each in its own goroutine, once a partition and tenure. The tenure's
 	// context ends when ownership does. Own returns when ctx has ended and all folds have returned, or with the first fatal error. A fold that
-	// returns an error gives its partition up.
+	// returns an error gives its partition up, and a new tenure of it begins, here or elsewhere; one that returns nil is done with it until the next
+	// Own. After Close Own returns ErrClosed.
 	Own(ctx context.Context, fold func(ctx context.Context, t Tenure) error) error
 	// Close releases everything. Own must have returned.
 	Close() error
@@ -38,7 +40,8 @@ type Tenure interface {
 	// Read blocks until there are records and returns them in order. Its batch and the payloads are valid until the next Read. Records that
 	// were damaged come as Parked. The error is the context's, or fatal: ErrDamaged, ErrLost, ErrNewer or an I/O error.
 	Read(ctx context.Context) (Batch, error)
-	// Save writes a snapshot of the state at an offset, atomically: a crash leaves the former one. An owner whose tenure is over gets ErrFenced.
+	// Save writes a snapshot of the state at an offset, atomically: a crash leaves the former one. The former stays as what Load falls back to. write is
+	// called once. An owner whose tenure is over - its fold has returned, or another owner's has begun - gets ErrFenced, and so it does from Trim.
 	Save(ctx context.Context, offset int64, write func(io.Writer) error) error
 	// Trim allows the journal to forget this partition's records up to and including offset. It must be at or below a saved snapshot's.
 	Trim(ctx context.Context, offset int64) error

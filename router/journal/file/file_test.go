@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -71,69 +72,30 @@ func replay(t testing.TB, j *Journal) (map[int][]string, error) {
 	return got, err
 }
 
-func TestAppendThenReopen(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	j := open(t, Options{Dir: dir, Partitions: 4})
-	want := make(map[int][]string)
-	for i := range 2000 {
-		s := fmt.Sprintf("%d-%0*d", i, i%300, i)
-		want[i%4] = append(want[i%4], s)
-		if err := j.Append(context.Background(), []journal.Record{record(i%4, s)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	j = open(t, Options{Dir: dir})
-	got, err := replay(t, j)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for p := range want {
-		if fmt.Sprint(got[p]) != fmt.Sprint(want[p]) {
-			t.Errorf("partition %d: %d records, want %d", p, len(got[p]), len(want[p]))
-		}
-	}
-}
-
-func TestTornTailAtEveryByte(t *testing.T) {
+// TestTornGroupStaysAway loses the first record of a group and not the second: it must not come back behind a new record of the first one's size.
+func TestTornGroupStaysAway(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	j := open(t, Options{Dir: dir, Partitions: 1, SegmentBytes: 4 << 10})
-	for i := range 3 {
-		if err := j.Append(context.Background(), []journal.Record{record(0, fmt.Sprint("record ", i))}); err != nil {
-			t.Fatal(err)
-		}
+	if err := j.Append(context.Background(), []journal.Record{record(0, "old 1"), record(0, "old 2")}); err != nil {
+		t.Fatal(err)
 	}
-	end := j.pos
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	name := filepath.Join(dir, segmentName(1))
-	whole, err := os.ReadFile(name)
-	if err != nil {
+	zero(t, filepath.Join(dir, segmentName(1)), frameHead, 4)
+	j = open(t, Options{Dir: dir, SegmentBytes: 4 << 10})
+	if err := j.Append(context.Background(), []journal.Record{record(0, "new 1")}); err != nil {
 		t.Fatal(err)
 	}
-	start := end / 3 * 2 // of the last frame: all three have one size
-	for cut := start; cut < end; cut++ {
-		b := append([]byte{}, whole...)
-		clear(b[cut:end])
-		if err := os.WriteFile(name, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		j := open(t, Options{Dir: dir, SegmentBytes: 4 << 10})
-		if err := j.Append(context.Background(), []journal.Record{record(0, "new")}); err != nil {
-			t.Fatal(err)
-		}
-		got, err := replay(t, j)
-		if err != nil || fmt.Sprint(got[0]) != "[record 0 record 1 new]" {
-			t.Fatalf("cut at %d of %d: %v, %v", cut, end, got, err)
+	for range 2 {
+		if got, err := replay(t, j); err != nil || fmt.Sprint(got[0]) != "[new 1]" {
+			t.Errorf("read %v, %v", got[0], err)
 		}
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
+		j = open(t, Options{Dir: dir, SegmentBytes: 4 << 10})
 	}
 }
 
@@ -427,7 +389,7 @@ func TestFailedSyncStopsTheLog(t *testing.T) {
 	broken := errors.New("broken disk")
 	once := true
 	fs.set(func(op, name string) error {
-		if op == "sync" && once {
+		if op == "sync" && strings.HasPrefix(name, "segment-") && once {
 			once = false
 			return broken
 		}
@@ -444,39 +406,6 @@ func TestFailedSyncStopsTheLog(t *testing.T) {
 	}
 }
 
-func TestFullDisk(t *testing.T) {
-	t.Parallel()
-	dir, err := openDir(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs := &faults{FS: dir, free: 10}
-	j := open(t, Options{FS: fs, Partitions: 1, LowWater: 1000})
-	start := record(0, "start")
-	start.Kind = journal.Start
-	if err := j.Append(context.Background(), []journal.Record{start}); !errors.Is(err, journal.ErrFull) {
-		t.Errorf("a start on a full disk: %v", err)
-	}
-	if err := j.Append(context.Background(), []journal.Record{record(0, "completion")}); err != nil {
-		t.Errorf("a completion on a full disk: %v", err)
-	}
-	fs.mu.Lock()
-	fs.free = 1 << 20
-	fs.mu.Unlock()
-	// The disk is looked at with every group while it is full.
-	if err := j.Append(context.Background(), []journal.Record{record(0, "completion")}); err != nil {
-		t.Error(err)
-	}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if err = j.Append(context.Background(), []journal.Record{start}); err == nil || time.Now().After(deadline) {
-			break
-		}
-	}
-	if err != nil {
-		t.Errorf("a start after the disk was freed: %v", err)
-	}
-}
-
 func TestSecondRouterIsKeptOut(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -486,17 +415,181 @@ func TestSecondRouterIsKeptOut(t *testing.T) {
 	}
 }
 
-func TestLayoutIsKept(t *testing.T) {
+func TestAnotherNumberOfPartitionsIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	j := open(t, Options{Dir: dir, Partitions: 2})
-	was := j.Layout()
-	_ = j.Close()
+	_ = open(t, Options{Dir: dir, Partitions: 2}).Close()
 	if _, err := Open(Options{Dir: dir, Partitions: 3}); !errors.Is(err, journal.ErrLayout) {
 		t.Errorf("another number of partitions: %v", err)
 	}
-	if got := open(t, Options{Dir: dir}).Layout(); got != was {
-		t.Error("the layout changed")
+}
+
+// TestCloseAfterAFailedSync has appenders queue up behind a sync that fails: each is told, and Close has nothing left to answer.
+func TestCloseAfterAFailedSync(t *testing.T) {
+	t.Parallel()
+	dir, err := openDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := &faults{FS: dir, free: 1 << 40}
+	j := open(t, Options{FS: fs, Partitions: 1})
+	syncing, behind := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	fs.set(func(op, name string) error {
+		if op == "sync" && name == segmentName(1) {
+			once.Do(func() { close(syncing) })
+			<-behind
+			return errors.New("broken disk")
+		}
+		return nil
+	})
+	var appenders sync.WaitGroup
+	put := func() {
+		if err := j.Append(context.Background(), []journal.Record{record(0, "a")}); err == nil {
+			t.Error("a record was acknowledged")
+		}
+	}
+	appenders.Go(put)
+	<-syncing
+	appenders.Go(put)
+	eventually(t, "the second waits", func() bool {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return j.current.count > 0
+	})
+	close(behind)
+	appenders.Wait()
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLogBehindASnapshot has a log that lost records which a snapshot covers. New ones must not get offsets that the snapshot seems to cover.
+func TestLogBehindASnapshot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(newDisk())
+	o := small(w, Options{})
+	l := scenario(t, w, Options{}, 30)
+	last := uint64(0)
+	for name := range w.disk.names {
+		var n uint64
+		if k, _ := fmt.Sscanf(name, "segment-%016x", &n); k == 1 {
+			last = max(last, n)
+		}
+	}
+	j := open(t, o)
+	if _, err := saveEnd(j); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	clear(w.disk.names[segmentName(last)].data)
+	if _, err := Open(o); !errors.Is(err, journal.ErrDamaged) {
+		t.Errorf("a log that ends before a snapshot: %v", err)
+	}
+	o.Repair = true
+	j = open(t, o)
+	next := &ledger{tried: l.tried}
+	if err := errors.Join(next.append(j, w, 5), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	o.Repair = false
+	if got, err := tally(open(t, o)); err != nil || got != next.tried {
+		t.Errorf("after the repair: %d records, want %d, %v", got, next.tried, err)
+	}
+}
+
+// saveEnd saves all partitions at their ends.
+func saveEnd(j *Journal) (saved int, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var mu sync.Mutex
+	err = j.Own(ctx, func(ctx context.Context, tn journal.Tenure) error {
+		var c counter
+		err := c.load(ctx, tn)
+		last := c.saved
+		for end := false; err == nil && !end; {
+			var b journal.Batch
+			b, err = tn.Read(ctx)
+			for i := range b.Records {
+				err = errors.Join(err, c.fold(&b.Records[i]))
+				last = b.Records[i].Offset
+			}
+			end = b.End
+		}
+		if err == nil && last > c.saved {
+			err = tn.Save(ctx, last, func(w io.Writer) error { _, err := fmt.Fprint(w, c.n); return err })
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if saved++; saved == crashPartitions {
+			cancel()
+		}
+		if err != nil {
+			return errors.Join(journal.ErrDamaged, err)
+		}
+		return nil
+	})
+	return saved, err
+}
+
+// TestSnapshotBelowTheMark has the newest snapshot unreadable after a trim at it that let no file go: nothing is lost, so nothing is refused.
+func TestSnapshotBelowTheMark(t *testing.T) {
+	t.Parallel()
+	w := newWorld(newDisk())
+	o := small(w, Options{})
+	j := open(t, o)
+	l := new(ledger)
+	for range 2 {
+		if err := l.append(j, w, 2); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := saveEnd(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.manifestLock.Lock()
+	for p, saved := range j.manifest.Snapshots {
+		j.manifest.Trims[p] = saved[0].Offset
+		w.disk.names[saved[0].Name].data[0] ^= 1
+	}
+	j.manifestLock.Unlock()
+	if got, err := tally(j); err != nil || got != l.tried {
+		t.Errorf("%d records, want %d, %v", got, l.tried, err)
+	}
+	for p, trim := range j.manifest.Trims {
+		if saved := j.manifest.Snapshots[p]; trim > saved[len(saved)-1].Offset {
+			t.Errorf("partition %d: the mark %d is beyond the snapshot in use", p, trim)
+		}
+	}
+}
+
+// TestTimeOverAnEmptySegment sets the clock back over a restart that finds the newest segment empty.
+func TestTimeOverAnEmptySegment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(newDisk())
+	now := time.Unix(1000, 0)
+	o := small(w, Options{Now: func() time.Time { return now }})
+	j := open(t, o)
+	if err := j.Append(context.Background(), []journal.Record{record(0, "a")}); err != nil {
+		t.Fatal(err)
+	}
+	g := newGroup(offsetOf(j.segment, j.pos))
+	g.seal(j.segment, j.pos)
+	if err := errors.Join(j.segments.write(&g.parts[0]), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, o).Close(); err != nil {
+		t.Fatal(err)
+	}
+	now = time.Unix(10, 0)
+	j = open(t, o)
+	if err := j.Append(context.Background(), []journal.Record{record(0, "b")}); err != nil {
+		t.Fatal(err)
+	}
+	if at := time.Unix(0, j.lastTime); at.Before(time.Unix(1000, 0)) {
+		t.Errorf("a record's time is %s after one of 1000 s", at)
 	}
 }
 

@@ -26,7 +26,8 @@ type Options struct {
 	NoSync bool
 	// SegmentBytes is the size of a segment file. Default 32 MiB.
 	SegmentBytes int64
-	// LowWater is the free disk space below which records that may be refused are. Default 256 MiB; negative: never.
+	// LowWater is the free disk space below which records that may be refused are, and partitions are asked for snapshots. The others go on in a spare
+	// segment; when that is used up as well, all are refused until there is space. Default 256 MiB; negative: never.
 	LowWater int64
 	// BacklogBytes of records that the folds have not read make records that may be refused wait. Default 64 MiB.
 	BacklogBytes int64
@@ -34,7 +35,7 @@ type Options struct {
 	HoldBytes int64
 	// Repair parks a damaged range instead of refusing to open or to read on: its records are lost, and shown as parked.
 	Repair bool
-	// Pause is how long a partition whose fold failed rests before its next tenure. Default 1 s.
+	// Pause is how long a partition whose fold failed rests before its next tenure, and a log without space before it looks again. Default 1 s.
 	Pause    time.Duration
 	Now      func() time.Time // default time.Now
 	FS       FS               // default the folder Dir
@@ -84,6 +85,7 @@ type Journal struct {
 
 	manifestLock sync.Mutex
 	manifest     *manifest
+	unreadable   map[string]bool // snapshots that are no good to fall back to
 
 	mu       sync.Mutex
 	room     *sync.Cond // the group that is being filled was taken, or a backlog shrank
@@ -94,13 +96,16 @@ type Journal struct {
 	lastTime int64
 	durable  int64 // offset up to which all is durable; exclusive
 	backlog  int64
-	full     bool
+	full     bool  // below the low-water mark
+	short    bool  // there is no space for the log: the writer holds groups
 	fault    error // the log has stopped
 	closed   bool
 
 	wake    chan struct{} // there is something to write
 	stopped chan struct{} // fault is set
 	done    chan struct{} // the writer has returned
+	closing chan struct{} // the keeper is to return
+	kept    chan struct{} // the keeper has returned
 	queues  []*queue
 }
 
@@ -109,7 +114,10 @@ var _ journal.Journal = (*Journal)(nil)
 // Open opens the journal in a folder, or makes one. It cuts a torn end, and refuses a log that is damaged elsewhere.
 func Open(o Options) (*Journal, error) {
 	o = o.withDefaults()
-	j := &Journal{o: o, fs: o.FS, wake: make(chan struct{}, 1), stopped: make(chan struct{}), done: make(chan struct{})}
+	j := &Journal{
+		o: o, fs: o.FS, unreadable: make(map[string]bool), wake: make(chan struct{}, 1), stopped: make(chan struct{}), done: make(chan struct{}),
+		closing: make(chan struct{}), kept: make(chan struct{}),
+	}
 	j.room = sync.NewCond(&j.mu)
 	if j.fs == nil {
 		dir, err := openDir(o.Dir)
@@ -122,10 +130,14 @@ func Open(o Options) (*Journal, error) {
 		}
 	}
 	if err := j.open(); err != nil {
+		if j.segments != nil {
+			err = errors.Join(err, j.segments.close())
+		}
 		j.unlock()
 		return nil, fmt.Errorf("journal in %s: %w", o.Dir, err)
 	}
 	go j.write()
+	go j.keep()
 	return j, nil
 }
 
@@ -172,15 +184,22 @@ func (j *Journal) open() error {
 	if j.segments, err = openSegments(j.fs, j.o, m); err != nil {
 		return err
 	}
-	end, last, err := j.segments.tail(j.o.Repair)
+	end, err := j.segments.tail(j.o.Repair)
 	if err != nil {
 		return err
 	}
+	if end, err = j.passSnapshots(end); err != nil {
+		return err
+	}
+	if j.lastTime, err = j.segments.lastTime(); err != nil {
+		return err
+	}
 	j.segment, j.pos = placeOf(end)
-	j.durable, j.lastTime = end, last
+	j.durable = end
 	if j.size, err = j.segments.ready(j.segment); err != nil {
 		return err
 	}
+	j.segments.reserve.want(m.reserveBytes(j.o))
 	for range m.Partitions {
 		j.queues = append(j.queues, newQueue())
 	}
@@ -201,9 +220,41 @@ func newManifest(partitions int) (*manifest, error) {
 		return nil, err
 	}
 	return &manifest{
-		Version: manifestVersion, Partitions: partitions, Hash: "hmac-sha256", Key: hex.EncodeToString(key[:]), First: 1,
+		Version: manifestVersion, Partitions: partitions, Hash: "hmac-sha256", Key: hex.EncodeToString(key[:]), First: firstSegment,
 		Snapshots: make([][]snapshotFile, partitions), Trims: make([]int64, partitions),
 	}, nil
+}
+
+// passSnapshots looks for snapshots of records that the log does not have: it was repaired, or the disk lost what it had acknowledged. Offsets below a
+// snapshot's would never be read again, so a repaired log goes on beyond it.
+func (j *Journal) passSnapshots(end int64) (int64, error) {
+	most, of := int64(-1), 0
+	for p, saved := range j.manifest.Snapshots {
+		for _, s := range saved {
+			if s.Offset > most {
+				most, of = s.Offset, p
+			}
+		}
+	}
+	if most < end {
+		return end, nil
+	}
+	if !j.o.Repair {
+		return 0, fmt.Errorf("%w: the log ends at %s, byte %d, before the snapshot of partition %d; bring the folder back from a copy, or start once with journal.repair to go on without what is missing",
+			journal.ErrDamaged, segmentName(uint64(end)>>32), end&(1<<32-1), of)
+	}
+	j.o.Log.Warn("journal: the log goes on beyond a snapshot of records that it lost", "partition", of, "offset", most)
+	for segment, pos := placeOf(end); ; segment, pos = segment+1, 0 {
+		if offsetOf(segment, pos) > most && pos == 0 {
+			return offsetOf(segment, pos), nil
+		}
+		g := newGroup(end)
+		g.seal(segment, pos)
+		g.parts[0].size = j.o.SegmentBytes
+		if err := j.segments.write(&g.parts[0]); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // Layout returns what was written when the journal was made.
@@ -221,12 +272,20 @@ func (j *Journal) look() {
 	if j.o.Observer.Free != nil {
 		j.o.Observer.Free(free)
 	}
+	owed := j.segments.reserve.owed() // What a snapshot left of the reserve is for the next one.
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	was := j.full
-	j.full = free < j.o.LowWater
-	if j.full != was {
-		j.o.Log.Warn("journal: disk", "free", free, "lowWater", j.o.LowWater, "refusing starts", j.full)
+	j.full = free-owed < j.o.LowWater
+	if j.full == was {
+		return
+	}
+	j.o.Log.Warn("journal: disk", "free", free, "lowWater", j.o.LowWater, "refusing starts", j.full)
+	if j.full {
+		// Snapshots let segments go, and there is room for them now.
+		for _, q := range j.queues {
+			q.press(j.durable)
+		}
 	}
 }
 
@@ -239,10 +298,7 @@ func (j *Journal) Append(ctx context.Context, records []journal.Record) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case j.wake <- struct{}{}:
-	default:
-	}
+	poke(j.wake)
 	select {
 	case <-g.done:
 		return g.err
@@ -255,8 +311,8 @@ func (j *Journal) enqueue(ctx context.Context, records []journal.Record) (*group
 	refusable := false
 	for i := range records {
 		refusable = refusable || records[i].Refusable()
-		if p := records[i].Partition; p < 0 || p >= j.layout.Partitions {
-			return nil, fmt.Errorf("journal: partition %d of %d", p, j.layout.Partitions)
+		if err := j.check(&records[i]); err != nil {
+			return nil, err
 		}
 	}
 	if refusable {
@@ -269,7 +325,7 @@ func (j *Journal) enqueue(ctx context.Context, records []journal.Record) (*group
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.fault == nil && !j.closed && ctx.Err() == nil &&
+	for j.fault == nil && !j.closed && !j.short && ctx.Err() == nil &&
 		(j.current.bytes > maxGroup || refusable && !j.full && j.backlog > j.o.BacklogBytes) {
 		j.room.Wait()
 	}
@@ -280,7 +336,8 @@ func (j *Journal) enqueue(ctx context.Context, records []journal.Record) (*group
 		return nil, j.fault
 	case j.closed:
 		return nil, journal.ErrClosed
-	case refusable && j.full:
+	case refusable && j.full || j.short:
+		poke(j.wake) // The writer looks whether that still holds.
 		return nil, journal.ErrFull
 	}
 	j.lastTime = max(j.lastTime, j.o.Now().UnixNano())
@@ -289,6 +346,23 @@ func (j *Journal) enqueue(ctx context.Context, records []journal.Record) (*group
 		j.place(&records[i], at)
 	}
 	return j.current, nil
+}
+
+// maxPayload keeps frames well within what their heads can say.
+const maxPayload = 1 << 30
+
+// check refuses what could not be read again.
+func (j *Journal) check(r *journal.Record) error {
+	if r.Partition < 0 || r.Partition >= j.layout.Partitions {
+		return fmt.Errorf("journal: partition %d of %d", r.Partition, j.layout.Partitions)
+	}
+	if _, known := journal.Of(r.Kind); !known {
+		return fmt.Errorf("journal: record of unknown kind %d", r.Kind)
+	}
+	if len(r.Payload)+len(r.Tenant) > maxPayload {
+		return fmt.Errorf("journal: a payload of %d bytes; at most %d are taken", len(r.Payload), maxPayload)
+	}
+	return nil
 }
 
 // place gives a record its place in the log and adds its frame to the group.
@@ -315,11 +389,10 @@ func (j *Journal) Close() error {
 	j.closed = true
 	j.room.Broadcast()
 	j.mu.Unlock()
-	select {
-	case j.wake <- struct{}{}:
-	default:
-	}
+	poke(j.wake)
 	<-j.done
+	close(j.closing)
+	<-j.kept
 	err := j.segments.close()
 	j.unlock()
 	return err
@@ -336,5 +409,3 @@ func (j *Journal) stop(err error) {
 	}
 	j.room.Broadcast()
 }
-
-var errNoSpace = errors.New("no space for another segment")

@@ -35,7 +35,10 @@ type snapshotFile struct {
 	CRC    uint32 `json:"crc"`
 }
 
-const manifestVersion = 1
+const (
+	manifestVersion = 1
+	firstSegment    = 1 // of a new log
+)
 
 func (m *manifest) layout() (journal.Layout, error) {
 	l := journal.Layout{Version: m.Version, Partitions: m.Partitions, Hash: m.Hash}
@@ -80,6 +83,7 @@ func (m *manifest) write(f FS) error {
 func replace(f FS, name string, b []byte) error {
 	temp := name + ".tmp"
 	if err := writeNew(f, temp, b); err != nil {
+		_ = f.Remove(temp) // It may be what fills the disk.
 		return err
 	}
 	if err := f.Rename(temp, name); err != nil {
@@ -117,70 +121,132 @@ func readAll(f FS, name string) (b []byte, err error) {
 	return b, nil
 }
 
-// saveSnapshot writes a snapshot and enters it into the manifest; the one before the former goes.
+// saveSnapshot writes a snapshot and enters it into the manifest; the one before the former goes. Without space it uses the reserve up.
 func (j *Journal) saveSnapshot(partition int, offset int64, write func(io.Writer) error) error {
-	name := fmt.Sprintf("snapshot-%04d-%016x", partition, offset)
-	s := snapshotFile{Offset: offset, Name: name}
-	temp := name + ".tmp"
-	file, err := j.fs.Open(temp, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
+	j.segments.reserve.begin()
+	defer func() {
+		j.segments.reserve.end()
+		poke(j.segments.wanted)
+	}()
+	s, err := j.writeSnapshot(j.snapshotName(partition, offset), write)
 	if err != nil {
 		return err
 	}
-	w := &sumWriter{f: file}
-	err = write(w)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return errors.Join(err, j.fs.Remove(temp))
-	}
-	s.Size, s.CRC = w.n, w.crc
-	if err := j.fs.Rename(temp, name); err != nil {
-		return err
-	}
-	if err := j.fs.SyncDir(); err != nil {
+	s.Offset = offset
+	if err := j.segments.syncLog(); err != nil {
 		return err
 	}
 	j.manifestLock.Lock()
 	defer j.manifestLock.Unlock()
 	had := j.manifest.Snapshots[partition]
 	kept := []snapshotFile{s}
-	for _, old := range had {
-		if old.Name != name && len(kept) < 2 {
-			kept = append(kept, old)
-		}
+	if i := slices.IndexFunc(had, func(f snapshotFile) bool { return !j.unreadable[f.Name] }); i >= 0 {
+		kept = append(kept, had[i])
 	}
 	j.manifest.Snapshots[partition] = kept
-	if err := j.manifest.write(j.fs); err != nil {
+	if err := j.writeManifest(); err != nil {
 		j.manifest.Snapshots[partition] = had
+		if noSpace(err) {
+			_ = j.fs.Remove(s.Name)
+		}
 		return err
 	}
 	for _, old := range had {
-		if !slices.ContainsFunc(kept, func(k snapshotFile) bool { return k.Name == old.Name }) {
+		if !slices.Contains(kept, old) {
 			_ = j.fs.Remove(old.Name) // What a crash or an error leaves is swept at the next open.
 		}
 	}
+	j.segments.reserve.want(j.manifest.reserveBytes(j.o))
 	return nil
+}
+
+// snapshotName is one that no snapshot of the partition has, not even one at the same offset: the former is whole until the manifest changes.
+func (j *Journal) snapshotName(partition int, offset int64) string {
+	j.manifestLock.Lock()
+	defer j.manifestLock.Unlock()
+	name := fmt.Sprintf("snapshot-%04d-%016x", partition, offset)
+	for slices.ContainsFunc(j.manifest.Snapshots[partition], func(f snapshotFile) bool { return f.Name == name }) {
+		name += "+"
+	}
+	return name
+}
+
+// writeSnapshot makes a snapshot's file durable under its name.
+func (j *Journal) writeSnapshot(name string, write func(io.Writer) error) (snapshotFile, error) {
+	temp := name + ".tmp"
+	file, err := j.fs.Open(temp, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
+	if err != nil {
+		return snapshotFile{}, err
+	}
+	w := &sumWriter{f: file, room: j.segments.reserve.release}
+	err = write(w)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		_ = j.fs.Remove(temp) // It may be what fills the disk.
+		return snapshotFile{}, err
+	}
+	if err := j.fs.Rename(temp, name); err != nil {
+		return snapshotFile{}, err
+	}
+	return snapshotFile{Name: name, Size: w.n, CRC: w.crc}, j.fs.SyncDir()
+}
+
+// writeManifest replaces the manifest, out of the reserve if need be.
+func (j *Journal) writeManifest() error {
+	err := j.manifest.write(j.fs)
+	if noSpace(err) && j.segments.reserve.release() {
+		err = j.manifest.write(j.fs)
+	}
+	return err
+}
+
+// fresh says that nothing was ever written behind it.
+func (m *manifest) fresh() bool {
+	return m.First == firstSegment && !slices.ContainsFunc(m.Snapshots, func(s []snapshotFile) bool { return len(s) > 0 })
+}
+
+// reserveBytes is what one snapshot of each partition takes, and the manifest.
+func (m *manifest) reserveBytes(o Options) int64 {
+	n := min(o.SegmentBytes, 1<<20)
+	for _, saved := range m.Snapshots {
+		if len(saved) > 0 {
+			n += saved[0].Size
+		}
+	}
+	return n
 }
 
 // A sumWriter appends to a file and sums what it wrote.
 type sumWriter struct {
-	f   File
-	n   int64
-	crc uint32
+	f    File
+	n    int64
+	crc  uint32
+	room func() bool // makes room on a full disk; false: there is none to make
 }
 
 func (w *sumWriter) Write(b []byte) (int, error) {
 	n, err := w.f.WriteAt(b, w.n)
+	if noSpace(err) && w.room() {
+		var more int
+		more, err = w.f.WriteAt(b[n:], w.n+int64(n))
+		n += more
+	}
 	w.n += int64(n)
 	w.crc = crc32.Update(w.crc, castagnoli, b[:n])
 	return n, err
 }
 
-// checkSnapshot reads a snapshot file through once.
-func checkSnapshot(f File, s snapshotFile) error {
+// checkSnapshot reads a snapshot's file through once.
+func (j *Journal) checkSnapshot(s snapshotFile) error {
+	f, err := j.fs.Open(s.Name, os.O_RDONLY)
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	defer f.Close()
 	crc, n := uint32(0), int64(0)
-	b := make([]byte, 1<<20)
+	b := make([]byte, min(1<<20, max(1, s.Size)))
 	for n < s.Size {
 		k, err := f.ReadAt(b[:min(int64(len(b)), s.Size-n)], n)
 		crc = crc32.Update(crc, castagnoli, b[:k])

@@ -19,17 +19,19 @@ type segments struct {
 	o     Options
 	first uint64
 
-	mu     sync.Mutex
-	last   uint64
-	file   File // of the segment last
-	spares []string
-	made   int // spare files so far, for their names
+	mu      sync.Mutex
+	last    uint64
+	file    File // of the segment last
+	spares  []string
+	made    int // spare files so far, for their names
+	wanted  chan struct{}
+	reserve reserve
 }
 
 func segmentName(n uint64) string { return fmt.Sprintf("segment-%016x", n) }
 
 func openSegments(f FS, o Options, m *manifest) (*segments, error) {
-	s := &segments{fs: f, o: o, first: m.First}
+	s := &segments{fs: f, o: o, first: m.First, wanted: make(chan struct{}, 1), reserve: reserve{fs: f, o: o}}
 	names, err := f.List()
 	if err != nil {
 		return nil, err
@@ -46,12 +48,15 @@ func openSegments(f FS, o Options, m *manifest) (*segments, error) {
 			}
 			continue
 		}
-		if s.stray(name, m) {
+		if !s.adopt(name) && s.stray(name, m) {
 			err = errors.Join(err, f.Remove(name))
 		}
 	}
 	if err != nil {
 		return nil, err
+	}
+	if len(have) == 0 && !m.fresh() {
+		return nil, fmt.Errorf("%w: segment %d is missing; bring the file back from a copy of the folder", journal.ErrDamaged, m.First)
 	}
 	for i, n := range have {
 		if n != m.First+uint64(i) {
@@ -66,9 +71,25 @@ func openSegments(f FS, o Options, m *manifest) (*segments, error) {
 	return s, err
 }
 
+// adopt takes over a spare segment or the reserve that an earlier life of the router made.
+func (s *segments) adopt(name string) bool {
+	if name == reserveName {
+		return s.reserve.adopt()
+	}
+	var n int
+	if k, _ := fmt.Sscanf(name, "spare-%08d", &n); k != 1 || spareName(n) != name || len(s.spares) >= sparesKept || !s.isRegular(name) {
+		return false
+	}
+	s.spares = append(s.spares, name)
+	s.made = max(s.made, n)
+	return true
+}
+
+func spareName(n int) string { return fmt.Sprintf("spare-%08d", n) }
+
 // stray tells the files that a crash left behind.
 func (s *segments) stray(name string, m *manifest) bool {
-	if strings.HasSuffix(name, ".tmp") || strings.HasPrefix(name, "spare-") {
+	if strings.HasSuffix(name, ".tmp") || strings.HasPrefix(name, "spare-") || name == reserveName {
 		return true
 	}
 	if !strings.HasPrefix(name, "snapshot-") {
@@ -82,26 +103,37 @@ func (s *segments) stray(name string, m *manifest) bool {
 	return true
 }
 
-// tail finds the end of the log and the time of its last record, cuts a torn end, and makes what is there durable before anybody folds it.
-func (s *segments) tail(repair bool) (end, lastTime int64, err error) {
+// tail finds the end of the log, cuts a torn end, and makes what is there durable before anybody folds it.
+func (s *segments) tail(repair bool) (end int64, err error) {
 	if s.file == nil {
-		return offsetOf(s.last, 0), 0, nil
+		return offsetOf(s.last, 0), nil
 	}
 	b, err := readAll(s.fs, segmentName(s.last))
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	pos, lastTime, sealed := walk(b, s.last, 0, func(int64, []byte) {})
+	pos, _, sealed := walk(b, s.last, 0, func(int64, []byte) {})
 	if sealed {
-		if err := s.file.Sync(); err != nil {
-			return 0, 0, err
-		}
-		return offsetOf(s.last+1, 0), lastTime, nil
+		return offsetOf(s.last+1, 0), s.file.Sync()
 	}
 	if err := s.cut(b, pos, repair); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	return offsetOf(s.last, pos), lastTime, s.file.Sync()
+	return offsetOf(s.last, pos), s.file.Sync()
+}
+
+// lastTime is the time of the log's last record: the newest segment may have none yet.
+func (s *segments) lastTime() (int64, error) {
+	for n := s.last; n >= s.first && s.file != nil; n-- {
+		b, err := s.read(n, wholeSegment)
+		if err != nil {
+			return 0, err
+		}
+		if _, at, _ := walk(b, n, 0, func(int64, []byte) {}); at != 0 {
+			return at, nil
+		}
+	}
+	return 0, nil
 }
 
 // walk reads frames from pos on until something is not one; it returns that position, the last record's time, and whether a seal stands there.
@@ -156,39 +188,46 @@ func damage(segment uint64, pos, next int64) error {
 		journal.ErrDamaged, segmentName(segment), pos, next)
 }
 
-// ready makes the segment that is written next exist, and returns its size.
+// ready makes the segment that is written next exist, and returns its size. Without space for it the first append will see.
 func (s *segments) ready(segment uint64) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file != nil && s.last == segment {
-		size, err := s.file.Size()
-		if err == nil && size < s.o.SegmentBytes {
-			err = s.extend(s.file, size, s.o.SegmentBytes)
-			size = s.o.SegmentBytes
-		}
-		return size, err
+		return s.file.Size()
 	}
-	return s.o.SegmentBytes, s.advance(segment, s.o.SegmentBytes)
+	err := s.advance(segment, s.o.SegmentBytes)
+	if errors.Is(err, errNoSpace) {
+		s.o.Log.Warn("journal: there is no space for the next segment", "error", err)
+		err = nil
+	}
+	return s.o.SegmentBytes, err
 }
 
-// advance makes a segment the last one: a spare file, or a new one.
+// advance makes a segment the last one: a spare file, or a new one. After errNoSpace it may be called again.
 func (s *segments) advance(segment uint64, size int64) error {
 	if s.file != nil {
-		if err := s.file.Close(); err != nil {
+		var err error
+		if s.o.NoSync { // What a snapshot covers may be here.
+			err = s.file.Sync()
+		}
+		if err = errors.Join(err, s.file.Close()); err != nil {
 			return err
 		}
 		s.file = nil
 	}
-	name := segmentName(segment)
-	if n := len(s.spares); n > 0 && size <= s.o.SegmentBytes {
-		spare := s.spares[n-1]
-		s.spares = s.spares[:n-1]
-		if err := s.fs.Rename(spare, name); err != nil {
+	if len(s.spares) == 0 || size > s.o.SegmentBytes {
+		spare, err := s.make(s.nextSpare(), size)
+		if err != nil {
 			return err
 		}
-	} else if err := s.make(name, size); err != nil {
-		return fmt.Errorf("%w: %w", errNoSpace, err)
+		s.spares = append(s.spares, spare)
 	}
+	name, n := segmentName(segment), len(s.spares)-1
+	if err := s.fs.Rename(s.spares[n], name); err != nil {
+		return err
+	}
+	s.spares = s.spares[:n]
+	poke(s.wanted)
 	file, err := s.fs.Open(name, os.O_RDWR)
 	if err != nil {
 		return err
@@ -197,21 +236,42 @@ func (s *segments) advance(segment uint64, size int64) error {
 	return s.fs.SyncDir()
 }
 
-// make writes a file of zeros, so that writing into it later changes no sizes and allocates nothing.
-func (s *segments) make(name string, size int64) error {
-	file, err := s.fs.Open(name, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
-	if err != nil {
-		return err
-	}
-	err = s.extend(file, 0, size)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return errors.Join(err, s.fs.Remove(name))
-	}
-	return nil
+// bare says that the last spare segment is in use.
+func (s *segments) bare() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.spares) == 0
 }
 
-func (s *segments) extend(f File, from, to int64) error {
-	zero := make([]byte, min(1<<20, to-from))
+func (s *segments) nextSpare() string {
+	s.made++
+	return spareName(s.made)
+}
+
+// make writes a file of zeros, so that writing into it later changes no sizes and allocates nothing. Under its name it is whole. The error is
+// errNoSpace when that is what is missing.
+func (s *segments) make(name string, size int64) (string, error) {
+	temp := name + ".tmp"
+	file, err := s.fs.Open(temp, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
+	if err == nil {
+		err = errors.Join(extend(file, 0, size), file.Close())
+	}
+	if err == nil {
+		err = s.fs.Rename(temp, name)
+	}
+	if err == nil {
+		return name, nil
+	}
+	_ = s.fs.Remove(temp)
+	if noSpace(err) {
+		err = fmt.Errorf("%w: %w", errNoSpace, err)
+	}
+	return "", err
+}
+
+// extend writes zeros.
+func extend(f File, from, to int64) error {
+	zero := make([]byte, min(1<<20, max(to-from, 0)))
 	for from < to {
 		n, err := f.WriteAt(zero[:min(int64(len(zero)), to-from)], from)
 		from += int64(n)
@@ -222,10 +282,10 @@ func (s *segments) extend(f File, from, to int64) error {
 	return f.Sync()
 }
 
-// write writes a part and syncs it.
+// write writes a part and syncs it. After errNoSpace it may be called again.
 func (s *segments) write(p *part) error {
 	s.mu.Lock()
-	if s.last != p.segment {
+	if s.last != p.segment || s.file == nil {
 		if err := s.advance(p.segment, p.size); err != nil {
 			s.mu.Unlock()
 			return err
@@ -234,12 +294,25 @@ func (s *segments) write(p *part) error {
 	file := s.file
 	s.mu.Unlock()
 	if _, err := file.WriteAt(p.buf, p.pos); err != nil {
+		if noSpace(err) { // A segment has its space, but not on every file system.
+			err = fmt.Errorf("%w: %w", errNoSpace, err)
+		}
 		return err
 	}
 	if s.o.NoSync {
 		return nil
 	}
 	return file.Sync()
+}
+
+// syncLog makes durable what was acknowledged without a sync: a snapshot must not be ahead of its log.
+func (s *segments) syncLog() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.o.NoSync || s.file == nil {
+		return nil
+	}
+	return s.file.Sync()
 }
 
 // trim lets the files of the segments below first go; a few are kept to be written again. The manifest that says so is already durable.
@@ -250,8 +323,7 @@ func (s *segments) trim(first uint64) error {
 	for ; s.first < first && s.first < s.last; s.first++ {
 		name := segmentName(s.first)
 		if len(s.spares) < sparesKept && s.isRegular(name) {
-			s.made++
-			spare := fmt.Sprintf("spare-%08d", s.made)
+			spare := s.nextSpare()
 			if e := s.fs.Rename(name, spare); e != nil {
 				err = errors.Join(err, e)
 				continue
@@ -267,7 +339,10 @@ func (s *segments) trim(first uint64) error {
 	return err
 }
 
-const sparesKept = 2
+const (
+	sparesAhead = 1 // are made ahead of need
+	sparesKept  = 2 // of those that a trim lets go are kept
+)
 
 func (s *segments) isRegular(name string) bool {
 	f, err := s.fs.Open(name, os.O_RDONLY)

@@ -17,6 +17,7 @@ import (
 type queue struct {
 	mu       sync.Mutex
 	attached bool
+	life     int // which tenure it is attached for; what a former one's scan finds is not for this one
 	past     []journal.Batch
 	pastSize int64
 	pastDone bool // no more of the past comes
@@ -58,10 +59,12 @@ func (q *queue) live(records []journal.Record) int64 {
 }
 
 // attach begins a tenure: from now on all that becomes durable is kept for it.
-func (q *queue) attach() {
+func (q *queue) attach() (life int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.life++
 	q.attached, q.past, q.pastSize, q.pastDone, q.ended, q.pressed, q.err = true, nil, 0, false, false, 0, nil
+	return q.life
 }
 
 // detach ends it, drops what was not read, and returns its size.
@@ -76,34 +79,37 @@ func (q *queue) detach() int64 {
 
 const pastLimit = 4 << 20
 
-// offer adds a piece of the past, and waits while much of it is unread. False: the tenure is over.
-func (q *queue) offer(ctx context.Context, b journal.Batch, size int64) bool {
+// offer adds a piece of a tenure's past, and waits while much of it is unread; nothing when the tenure or its past is over.
+func (q *queue) offer(ctx context.Context, life int, b journal.Batch, size int64) {
 	for {
 		q.mu.Lock()
-		if !q.attached {
+		if !q.attached || q.life != life || q.pastDone {
 			q.mu.Unlock()
-			return false
+			return
 		}
 		if q.pastSize < pastLimit {
 			q.past = append(q.past, b)
 			q.pastSize += size
 			poke(q.wake)
 			q.mu.Unlock()
-			return true
+			return
 		}
 		q.mu.Unlock()
 		select {
 		case <-q.drained:
 		case <-ctx.Done():
-			return false
+			return
 		}
 	}
 }
 
-// finish says that the past is over, by an error or at its end.
-func (q *queue) finish(err error) {
+// finish says that a tenure's past is over, by an error or at its end.
+func (q *queue) finish(life int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.life != life {
+		return
+	}
 	q.pastDone = true
 	if q.err == nil {
 		q.err = err
@@ -158,15 +164,33 @@ func (q *queue) take() (b journal.Batch, size int64, ok bool, err error) {
 type tenure struct {
 	j         *Journal
 	q         *queue
+	life      int // of the queue
 	partition int
 	snapshot  *snapshotFile // to load; nil is none
 	after     int64         // the past begins after this offset; -1 is the log's begin
 	end       int64         // and ends before this one
+	reached   int64         // the last batch's Next
 	err       error         // that Load returns
+
+	mu   sync.Mutex // held while it saves or trims
+	over bool
+}
+
+// close ends the tenure once what it saves is saved.
+func (t *tenure) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
 }
 
 // Own folds all partitions. A fold that returns an error gets a new tenure after a pause; Own ends with the context, or with the log.
 func (j *Journal) Own(ctx context.Context, fold func(context.Context, journal.Tenure) error) error {
+	j.mu.Lock()
+	closed := j.closed
+	j.mu.Unlock()
+	if closed {
+		return journal.ErrClosed
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wait sync.WaitGroup
@@ -183,7 +207,7 @@ func (j *Journal) Own(ctx context.Context, fold func(context.Context, journal.Te
 	wait.Go(func() { j.scan(ctx, first) })
 	var folds sync.WaitGroup
 	for p := range j.queues {
-		folds.Go(func() { j.serve(ctx, cancel, first[p], fold) })
+		folds.Go(func() { j.serve(ctx, cancel, &wait, first[p], fold) })
 	}
 	folds.Wait()
 	cause := context.Cause(ctx)
@@ -195,10 +219,13 @@ func (j *Journal) Own(ctx context.Context, fold func(context.Context, journal.Te
 	return cause
 }
 
-// serve runs the tenures of one partition.
-func (j *Journal) serve(ctx context.Context, cancel context.CancelCauseFunc, t *tenure, fold func(context.Context, journal.Tenure) error) {
+// serve runs the tenures of one partition; scans is waited for after all of them.
+func (j *Journal) serve(
+	ctx context.Context, cancel context.CancelCauseFunc, scans *sync.WaitGroup, t *tenure, fold func(context.Context, journal.Tenure) error,
+) {
 	for {
 		err := fold(ctx, t)
+		t.close()
 		j.readBack(t.q.detach())
 		if ctx.Err() != nil || err == nil {
 			return
@@ -215,7 +242,7 @@ func (j *Journal) serve(ctx context.Context, cancel context.CancelCauseFunc, t *
 		}
 		again := j.begin([]*queue{t.q})
 		t = again[0]
-		go j.scan(ctx, again)
+		scans.Go(func() { j.scan(ctx, again) })
 	}
 }
 
@@ -230,8 +257,11 @@ func (j *Journal) begin(queues []*queue) []*tenure {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, t := range out {
-		t.q.attach()
+		t.life = t.q.attach()
 		t.end = j.durable
+		if j.full {
+			t.q.press(t.end)
+		}
 	}
 	return out
 }
@@ -240,22 +270,41 @@ func (j *Journal) begin(queues []*queue) []*tenure {
 func (t *tenure) choose() {
 	t.j.manifestLock.Lock()
 	saved := slices.Clone(t.j.manifest.Snapshots[t.partition])
-	trim := t.j.manifest.Trims[t.partition]
 	t.j.manifestLock.Unlock()
 	for i := range saved {
-		f, err := t.j.fs.Open(saved[i].Name, os.O_RDONLY)
-		if err == nil {
-			err = errors.Join(checkSnapshot(f, saved[i]), f.Close())
-		}
-		if err == nil && saved[i].Offset >= trim {
-			t.snapshot, t.after = &saved[i], saved[i].Offset
+		err := t.j.checkSnapshot(saved[i])
+		if err == nil && t.begin(&saved[i]) {
 			return
 		}
 		t.j.o.Log.Error("journal: a snapshot cannot be used; taking the one before", "partition", t.partition, "error", err)
 	}
-	if trim > 0 {
+	if !t.begin(nil) {
 		t.err = fmt.Errorf("%w: partition %d was trimmed at a snapshot that cannot be read; bring the folder back from a copy", journal.ErrLost, t.partition)
 	}
+}
+
+// begin places the tenure behind a snapshot, or at the log's start; false when records from there on are gone. The mark goes back with it, so that
+// they stay, and snapshots that were passed over are not kept as a fallback.
+func (t *tenure) begin(s *snapshotFile) bool {
+	m := t.j.manifest
+	t.j.manifestLock.Lock()
+	defer t.j.manifestLock.Unlock()
+	mark, after := int64(0), int64(-1)
+	if s != nil {
+		mark, after = s.Offset, s.Offset
+	}
+	if first, _ := placeOf(mark); max(first, firstSegment) < m.First {
+		return false
+	}
+	m.Trims[t.partition] = min(m.Trims[t.partition], mark)
+	t.snapshot, t.after = s, after
+	for _, newer := range m.Snapshots[t.partition] {
+		if s != nil && newer == *s {
+			break
+		}
+		t.j.unreadable[newer.Name] = true
+	}
+	return true
 }
 
 func (t *tenure) Partition() int { return t.partition }
@@ -286,11 +335,11 @@ func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
 				t.j.readBack(size)
 			}
 			if !b.Save {
-				b.Next = t.end
+				b.Next = t.next(&b)
 			}
-			if n := len(b.Records); n > 0 {
-				b.Next = b.Records[n-1].Offset + 1
-			}
+			// What came since a snapshot was wanted may have been read before it is asked for.
+			t.reached = max(t.reached, b.Next)
+			b.Next = t.reached
 			return b, nil
 		}
 		select {
@@ -301,12 +350,37 @@ func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
 	}
 }
 
+// next is the offset after the last place of a batch.
+func (t *tenure) next(b *journal.Batch) int64 {
+	next := int64(-1)
+	if n := len(b.Records); n > 0 {
+		next = b.Records[n-1].Offset + 1
+	}
+	if n := len(b.Parked); n > 0 {
+		next = max(next, b.Parked[n-1].Offset+1)
+	}
+	if next < 0 {
+		return t.end
+	}
+	return next
+}
+
 func (t *tenure) Save(_ context.Context, offset int64, write func(io.Writer) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
+		return journal.ErrFenced
+	}
 	return t.j.saveSnapshot(t.partition, offset, write)
 }
 
 // Trim raises the partition's mark; the files go when all partitions' marks are beyond them.
 func (t *tenure) Trim(_ context.Context, offset int64) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
+		return journal.ErrFenced
+	}
 	j := t.j
 	j.manifestLock.Lock()
 	defer j.manifestLock.Unlock()
@@ -326,10 +400,11 @@ func (t *tenure) Trim(_ context.Context, offset int64) error {
 		// No file goes; the next manifest that is written has the mark.
 		return nil
 	}
-	if err := m.write(j.fs); err != nil {
+	if err := j.writeManifest(); err != nil {
 		m.Trims[t.partition], m.First = before, first
 		return err
 	}
+	defer poke(j.segments.wanted)
 	return j.segments.trim(m.First)
 }
 
@@ -343,7 +418,7 @@ func (j *Journal) scan(ctx context.Context, tenures []*tenure) {
 	}
 	err := j.scanLog(ctx, by, from, end)
 	for _, t := range tenures {
-		t.q.finish(err)
+		t.q.finish(t.life, err)
 	}
 }
 
@@ -380,7 +455,7 @@ func (j *Journal) scanSegment(ctx context.Context, by []*tenure, b []byte, segme
 	sizes := make([]int64, len(by))
 	flush := func(p int) {
 		if by[p] != nil && len(batches[p].Records)+len(batches[p].Parked) > 0 {
-			by[p].q.offer(ctx, batches[p], sizes[p])
+			by[p].q.offer(ctx, by[p].life, batches[p], sizes[p])
 		}
 		batches[p], sizes[p] = journal.Batch{}, 0
 	}
@@ -422,7 +497,7 @@ func (j *Journal) sort(by []*tenure, batches []journal.Batch, segment uint64, po
 			return p
 		}
 		if errors.Is(err, journal.ErrNewer) {
-			by[p].q.finish(fmt.Errorf("%w: upgrade this router, or take the newer one back into service", err))
+			by[p].q.finish(by[p].life, fmt.Errorf("%w: upgrade this router, or take the newer one back into service", err))
 			return p
 		}
 		batches[p].Parked = append(batches[p].Parked, journal.Parked{Offset: offset, Reason: "no record", Bytes: body[:min(len(body), 1024)]})

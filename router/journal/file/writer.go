@@ -2,6 +2,7 @@ package file
 
 import (
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"github.com/onward-router/onward/router/journal"
@@ -12,13 +13,15 @@ const maxGroup = 8 << 20
 
 // A group is what one sync makes durable, for all who appended meanwhile.
 type group struct {
-	parts   []part
-	records [][]journal.Record // by partition
-	count   int
-	bytes   int64
-	end     int64 // offset after it
-	done    chan struct{}
-	err     error
+	parts    []part
+	written  int                // parts that are durable
+	records  [][]journal.Record // by partition
+	count    int
+	bytes    int64
+	end      int64 // offset after it
+	done     chan struct{}
+	answered bool // done is closed
+	err      error
 }
 
 // A part is the piece of a group that goes to one segment.
@@ -58,7 +61,7 @@ func (g *group) add(r *journal.Record, segment uint64, pos, size int64) int64 {
 	putHead(frame, segment, pos, p.pos, uint32(len(frame)-frameHead))
 	r.Offset = offsetOf(segment, pos)
 	// The copy that folds read: the buffer is not written again, so it may keep the payload.
-	r.Payload = frame[len(frame)-len(r.Payload):]
+	r.Payload = frame[len(frame)-len(r.Payload) : len(frame) : len(frame)]
 	for len(g.records) <= r.Partition {
 		g.records = append(g.records, nil)
 	}
@@ -69,25 +72,40 @@ func (g *group) add(r *journal.Record, segment uint64, pos, size int64) int64 {
 	return int64(len(frame))
 }
 
-// write is the writer's loop: it takes the group that was filled meanwhile, writes and syncs it, and hands its records to the folds.
+// answer tells those who wait for a group how it went, once.
+func (g *group) answer(err error) {
+	if !g.answered {
+		g.err, g.answered = err, true
+		close(g.done)
+	}
+}
+
+// write is the writer's loop: it takes the group that was filled meanwhile, writes and syncs it, and hands its records to the folds. Groups for which
+// there is no space are held, and written before any other once there is.
 func (j *Journal) write() {
 	defer close(j.done)
-	looked := j.o.Now()
-	for range j.wake {
-		j.mu.Lock()
-		g, closed := j.current, j.closed
-		if g.count > 0 && j.fault == nil {
-			j.current = newGroup(g.end)
-			j.room.Broadcast()
+	looked, asked := j.o.Now(), j.o.Now()
+	var held []*group
+	var again <-chan time.Time
+	for {
+		select {
+		case <-j.wake:
+		case <-again:
 		}
-		j.mu.Unlock()
-		if g.count > 0 {
-			g.err = j.commit(g)
-			close(g.done)
+		groups, closed := j.take(held)
+		held, again = j.commitAll(groups), nil
+		if len(held) > 0 {
+			again = time.After(j.o.Pause)
 		}
-		if now := j.o.Now(); now.Sub(looked) > time.Second || j.isFull() {
+		now := j.o.Now()
+		if now.Sub(looked) > time.Second || j.isFull() {
 			looked = now
 			j.look()
+			poke(j.segments.wanted)
+		}
+		if now.Sub(asked) > time.Second && j.isFull() && j.segments.bare() {
+			asked = now
+			j.press() // A snapshot may have failed.
 		}
 		if closed {
 			return
@@ -95,10 +113,59 @@ func (j *Journal) write() {
 	}
 }
 
+// take returns what is to be written: the groups that are held, and the one that was filled meanwhile.
+func (j *Journal) take(held []*group) (groups []*group, closed bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.current.count > 0 {
+		held = append(held, j.current)
+		j.current = newGroup(j.current.end)
+		j.room.Broadcast()
+	}
+	return held, j.closed
+}
+
 func (j *Journal) isFull() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.full
+	return j.full || j.short
+}
+
+// commitAll writes groups, and returns those for which there is no space.
+func (j *Journal) commitAll(groups []*group) []*group {
+	for i, g := range groups {
+		err := j.commit(g)
+		if errors.Is(err, errNoSpace) {
+			return j.hold(groups[i:], err)
+		}
+		g.answer(err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.short {
+		j.short = false
+		j.o.Log.Warn("journal: there is space for the log again")
+	}
+	return nil
+}
+
+// hold keeps groups for later and refuses all that would come behind them. Who waits is told: the records may be there later.
+func (j *Journal) hold(groups []*group, err error) []*group {
+	j.mu.Lock()
+	if !j.short {
+		j.o.Log.Error("journal: the disk is full and the reserve is used up; nothing is taken until there is space", "error", err)
+	}
+	j.short = true
+	if j.current.count > 0 {
+		groups = append(groups, j.current)
+		j.current = newGroup(j.current.end)
+	}
+	j.room.Broadcast()
+	j.mu.Unlock()
+	for _, g := range groups {
+		g.answer(err)
+	}
+	return groups
 }
 
 func (j *Journal) commit(g *group) error {
@@ -109,10 +176,11 @@ func (j *Journal) commit(g *group) error {
 		return fault
 	}
 	begin := time.Now()
-	for i := range g.parts {
-		p := &g.parts[i]
-		if err := j.segments.write(p); err != nil {
-			j.stop(err)
+	for ; g.written < len(g.parts); g.written++ {
+		if err := j.segments.write(&g.parts[g.written]); err != nil {
+			if !errors.Is(err, errNoSpace) {
+				j.stop(err)
+			}
 			return err
 		}
 	}
@@ -121,14 +189,20 @@ func (j *Journal) commit(g *group) error {
 	}
 	j.publish(g)
 	if n := len(g.parts); n > 1 || g.parts[0].pos == 0 {
-		j.press(g.end)
+		j.press()
 	}
 	return nil
 }
 
 // press asks the partitions that hold much of the log back for a snapshot. A log of many partitions is kept from its oldest mark on, and a quiet
-// partition would otherwise never move its own.
-func (j *Journal) press(end int64) {
+// partition would otherwise never move its own. On a full disk any segment is much.
+func (j *Journal) press() {
+	j.mu.Lock()
+	end, limit := j.durable, j.o.HoldBytes
+	if j.full || j.short {
+		limit = 0
+	}
+	j.mu.Unlock()
 	last, _ := placeOf(end)
 	j.manifestLock.Lock()
 	defer j.manifestLock.Unlock()
@@ -138,7 +212,7 @@ func (j *Journal) press(end int64) {
 			s, _ := placeOf(saved[0].Offset)
 			mark = max(mark, s)
 		}
-		if int64(last-mark)*j.o.SegmentBytes > j.o.HoldBytes {
+		if int64(last-mark)*j.o.SegmentBytes > limit {
 			q.press(end)
 		}
 	}
