@@ -345,7 +345,7 @@ func TestHugeResponse(t *testing.T) {
 	}
 }
 
-// TestConnectionsStayWithinTheConcurrency: also when deliveries are given up and others take their place at once.
+// TestConnectionsStayWithinTheConcurrency also when more is to be delivered at a time, as it is for a moment after a reload.
 func TestConnectionsStayWithinTheConcurrency(t *testing.T) {
 	t.Parallel()
 	const n = 4
@@ -371,21 +371,19 @@ func TestConnectionsStayWithinTheConcurrency(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.Close()
-	room := make(chan struct{}, n)
 	var all sync.WaitGroup
-	for range 300 {
-		room <- struct{}{}
+	batch := make([]*sinks.Delivery, 300)
+	for i := range batch {
 		all.Add(1)
-		d := invocation(t.Context())
-		d.Done = func(r sinks.Result) {
+		batch[i] = invocation(t.Context())
+		batch[i].Done = func(r sinks.Result) {
 			if r.Verdict != sinks.Completed {
 				t.Error(describe(r))
 			}
-			<-room
 			all.Done()
 		}
-		k.Deliver(t.Context(), []*sinks.Delivery{d})
 	}
+	k.Deliver(t.Context(), batch)
 	all.Wait()
 	if most.Load() > n || opened.Load() > n {
 		t.Errorf("%d connections at a time, %d in all, for a concurrency of %d", most.Load(), opened.Load(), n)
