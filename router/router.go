@@ -238,6 +238,7 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 	release()
 	owners.Wait()
+	r.outbox.wait()
 	for _, b := range r.functions.Load().byName {
 		err = errors.Join(err, b.sink.Close())
 	}
