@@ -698,7 +698,9 @@ func TestOversizeCompletionFailsTheStep(t *testing.T) {
 func TestUndeliverableDestinationIsGivenUpAtItsDeadline(t *testing.T) {
 	deadline := engine.LimitsOf(journal.Level).Deliver
 	for name, behave := range map[string]func(*sent){
-		"away": func(s *sent) { s.end(sinks.Again(0, &sinks.Error{Type: "unreachable", Message: "nobody listens", Class: "platform"})) },
+		"away": func(s *sent) {
+			s.end(sinks.Again(0, &sinks.Error{Type: "unreachable", Message: "nobody listens", Class: "platform"}))
+		},
 		"put off beyond it": func(s *sent) {
 			s.end(sinks.Again(100*time.Hour, &sinks.Error{Type: "http_503", Message: "later", Class: "platform"}))
 		},

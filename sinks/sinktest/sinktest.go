@@ -93,7 +93,7 @@ func Run(t *testing.T, h Harness) {
 type laws struct{ h Harness }
 
 // patience bounds every wait; nothing that goes well comes near it.
-const patience = 30 * time.Second
+const patience = 10 * time.Second
 
 // use makes a sink, lets f work with it, closes it, and looks for what was left behind.
 func (l *laws) use(t *testing.T, b Behaviour, f func(e End)) {

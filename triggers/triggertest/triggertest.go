@@ -74,7 +74,7 @@ func Run(t *testing.T, h Harness) {
 }
 
 // patience bounds every wait; nothing that goes well comes near it.
-const patience = 30 * time.Second
+const patience = 10 * time.Second
 
 // A bench is a source at work.
 type bench struct {
