@@ -163,7 +163,12 @@ func TestStaleClockTakesNobodyElsesPlace(t *testing.T) {
 		o, former, leave := inside(t, func(*sinks.Delivery) {})
 		inv := &engine.Invocation{Run: journal.RunID{1}, N: 1, Purpose: engine.Call, Function: "f", Path: "p", Timeout: time.Minute, Accepted: time.Now()}
 		o.add(former, inv)
-		stale := o.items[itemKey{inv.Run, inv.N}]
+		item := func() *item {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return o.items[itemKey{inv.Run, inv.N}]
+		}
+		stale := item()
 		o.leave(former)
 		leave()
 		_, next, end := inside(t, nil)
@@ -173,7 +178,7 @@ func TestStaleClockTakesNobodyElsesPlace(t *testing.T) {
 		o.watchAccepted(stale, 0) // As if it had not been stopped in time.
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if it := o.items[itemKey{inv.Run, inv.N}]; it == nil || it.shard != next || len(former.facts.take(nil)) != 0 {
+		if it := item(); it == nil || it.shard != next || len(former.facts.take(nil)) != 0 {
 			t.Errorf("the new tenure's item is %+v", it)
 		}
 		time.Sleep(time.Minute)

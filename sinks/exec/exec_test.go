@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -347,6 +349,26 @@ func TestGraceIsBetweenTheSignals(t *testing.T) {
 	if _, after, ok := strings.Cut(string(text), "term\n"); !ok || !strings.Contains(after, "tick") {
 		t.Errorf("it did not see SIGTERM and live on: %q", text)
 	}
+}
+
+// TestGroupIsKilledAfterTheGrace has no WaitDelay, which would end the program too, later: only the group's own timer is left to.
+func TestGroupIsKilledAfterTheGrace(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "begun")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `trap '' TERM; echo begun > "$1"; while :; do sleep 1000; done`, "sh", file)
+	end := ownGroup(cmd, 100*time.Millisecond)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	begun(t, file)
+	cancel()
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("%v", err)
+	}
+	end()
 }
 
 func begun(t *testing.T, file string) {
