@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -80,7 +81,11 @@ func openTrap(t *testing.T, flow string, stuck time.Duration) (*router.Router, *
 	for _, f := range findings {
 		t.Fatal(f)
 	}
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "onward-trap-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // A router that was given up may still be writing there.
 	j, err := file.Open(file.Options{Dir: dir, LowWater: -1, NoSync: true, Partitions: 1, SegmentBytes: 1 << 20, Pause: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

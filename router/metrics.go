@@ -9,7 +9,7 @@ import (
 // metrics are the router's, all named onward_*.
 type metrics struct {
 	admit, append, fold, queue, snapshot prometheus.Histogram
-	deliver                              *prometheus.HistogramVec
+	deliver, function                    *prometheus.HistogramVec
 	events, records, unmatchedTypes      *prometheus.CounterVec
 	resent, parked, deaths               prometheus.Counter
 	skipped, historyLost                 prometheus.Counter
@@ -32,12 +32,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		admit:    histogram("admit", "Time from an event's arrival to its being durable."),
-		append:   histogram("append", "Time of one append to the journal, sync included."),
+		append:   histogram("append", "Time of one append to the journal, sync included, for events admitted and for what the folds' owners write."),
 		fold:     histogram("fold", "Time to fold one record."),
 		queue:    histogram("queue", "Time that an invocation waited for room in its function's concurrency."),
 		snapshot: histogram("snapshot", "Time that the fold stood still for a snapshot."),
 		deliver: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "onward_function_seconds", Help: "Time from sending to the answer, by function.", Buckets: prometheus.ExponentialBuckets(100e-6, 3, 14),
+			Name: "onward_deliver_seconds", Help: "Time of one delivery, from sending to the answer or its being given up, by type of sink.",
+			Buckets: prometheus.ExponentialBuckets(100e-6, 3, 14),
+		}, []string{"sink"}),
+		function: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "onward_function_seconds", Help: "Time from the first sending of an invocation to its outcome, later sendings under its id included, by function.",
+			Buckets: prometheus.ExponentialBuckets(100e-6, 3, 14),
 		}, []string{"function"}),
 		events:         prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_events_total", Help: "Events admitted, by what they were taken for."}, []string{"kind"}),
 		unmatchedTypes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_unmatched_events_total", Help: "Events that no trigger took, by type (the first 100 types)."}, []string{"type"}),
@@ -54,7 +59,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		types:          make(map[string]bool),
 	}
 	if reg != nil {
-		reg.MustRegister(m.admit, m.append, m.fold, m.queue, m.snapshot, m.deliver, m.events, m.unmatchedTypes, m.records, m.resent, m.parked,
+		reg.MustRegister(m.admit, m.append, m.fold, m.queue, m.snapshot, m.deliver, m.function, m.events, m.unmatchedTypes, m.records, m.resent, m.parked,
 			m.deaths, m.skipped, m.historyLost, m.runs, m.invocations, m.timers, m.tombs)
 	}
 	return m

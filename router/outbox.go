@@ -24,6 +24,8 @@ type outbox struct {
 	ready []*item // to be started once the lock is free
 	// pumping says that a goroutine starts them.
 	pumping bool
+	// under has the deliveries that sinks have not ended.
+	under sync.WaitGroup
 }
 
 type itemKey struct {
@@ -48,6 +50,7 @@ type item struct {
 	lane  *lane
 	state itemState
 	since time.Time
+	first time.Time // it was sent first; zero before
 	until time.Time // of resending
 	tries int
 	err   string // of the last try
@@ -57,13 +60,23 @@ type item struct {
 
 // A lane is a function's queue: a ring of runs, each with its own.
 type lane struct {
-	name   string
-	sink   sinks.Sink
-	limit  int
-	flying int
-	queue  int
-	ring   []*runQueue
-	byRun  map[journal.RunID]*runQueue
+	name    string
+	sink    sinks.Sink // nil while the documents do not have the function
+	kind    string     // of the sink
+	limit   int
+	timeout time.Duration // of one delivery of an event; invocations have their own
+	flying  int
+	queue   int // items in the ring that are still wanted
+	ring    []*runQueue
+	byRun   map[journal.RunID]*runQueue
+}
+
+// bind looks the function up.
+func (l *lane) bind(b *boundFunction) {
+	l.sink, l.kind, l.limit, l.timeout = nil, "", 0, 0
+	if b != nil {
+		l.sink, l.kind, l.limit, l.timeout = b.sink, b.Sink.Name, b.Concurrency, b.Timeout
+	}
 }
 
 type runQueue struct {
@@ -95,7 +108,7 @@ func (o *outbox) add(s *shard, inv *engine.Invocation) {
 	o.items[key] = it
 	it.lane = o.laneOf(inv.Function)
 	if !inv.Accepted.IsZero() {
-		it.state = accepted
+		it.state, it.since = accepted, inv.Accepted
 		o.watchAccepted(it, time.Until(inv.Accepted.Add(inv.Timeout)))
 		return
 	}
@@ -106,9 +119,7 @@ func (o *outbox) laneOf(function string) *lane {
 	l := o.lanes[function]
 	if l == nil {
 		l = &lane{name: function, byRun: make(map[journal.RunID]*runQueue)}
-		if b := o.r.functions.Load().get(function); b != nil {
-			l.sink, l.limit = b.sink, b.Concurrency
-		}
+		l.bind(o.r.functions.Load().get(function))
 		o.lanes[function] = l
 	}
 	return l
@@ -125,7 +136,43 @@ func (o *outbox) enqueue(it *item) {
 	}
 	q.items = append(q.items, it)
 	l.queue++
+	if l.sink == nil {
+		o.watchQueued(it)
+	}
 	o.fill(l)
+}
+
+// watchQueued gives an item up at its deadline while its function is not there; else that is found when its turn comes.
+func (o *outbox) watchQueued(it *item) {
+	if !it.inv.Expires.IsZero() {
+		it.timer = time.AfterFunc(time.Until(it.inv.Expires), func() { o.expire(it) })
+	}
+}
+
+// expire gives an item up that waited for its function to come back until its time was over.
+func (o *outbox) expire(it *item) {
+	o.mu.Lock()
+	mine := o.isCurrent(it) && it.state == queued && it.lane.sink == nil
+	if mine {
+		o.forget(it)
+	}
+	o.mu.Unlock()
+	if mine {
+		it.shard.gaveUp(it.inv, undelivered(it, "the documents do not have the function"))
+	}
+}
+
+func (o *outbox) isCurrent(it *item) bool { return o.items[itemKey{it.inv.Run, it.inv.N}] == it }
+
+// forget takes an item out, wherever it is; a lane's ring drops it when its turn comes.
+func (o *outbox) forget(it *item) {
+	delete(o.items, itemKey{it.inv.Run, it.inv.N})
+	if it.state == queued {
+		it.lane.queue--
+	}
+	if it.timer != nil {
+		it.timer.Stop()
+	}
 }
 
 // fill takes from the runs in turn while the function has room.
@@ -136,15 +183,15 @@ func (o *outbox) fill(l *lane) {
 		it := q.items[0]
 		q.items[0] = nil
 		q.items = q.items[1:]
-		l.queue--
 		if len(q.items) > 0 {
 			l.ring = append(l.ring, q)
 		} else {
 			delete(l.byRun, q.run)
 		}
-		if o.items[itemKey{it.inv.Run, it.inv.N}] != it {
+		if !o.isCurrent(it) {
 			continue // It was stopped while it waited.
 		}
+		l.queue--
 		it.state = sending
 		l.flying++
 		o.ready = append(o.ready, it)
@@ -172,54 +219,110 @@ func (o *outbox) pump() {
 }
 
 func (o *outbox) send(it *item) {
-	now := time.Now()
-	inv := it.inv
-	if !inv.Expires.IsZero() && now.After(inv.Expires) {
-		o.finish(it, func() {
-			it.shard.gaveUp(inv, lang.Failf(lang.ClassPlatform, "undelivered", "not delivered in time; %d tries, the last: %s", it.tries, it.err))
-		})
+	inv, now := it.inv, time.Now()
+	if !inv.Expires.IsZero() && !now.Before(inv.Expires) {
+		o.finish(it, func() { it.shard.gaveUp(inv, undelivered(it, it.err)) })
 		return
 	}
-	deadline := inv.Expires
-	if inv.Timeout > 0 && (deadline.IsZero() || now.Add(inv.Timeout).Before(deadline)) {
-		deadline = now.Add(inv.Timeout)
-	}
-	var ctx context.Context
-	var cancel context.CancelFunc
-	if deadline.IsZero() {
-		ctx, cancel = context.WithCancel(it.shard.ctx)
-	} else {
-		ctx, cancel = context.WithDeadline(it.shard.ctx, deadline)
-	}
 	o.mu.Lock()
-	if o.items[itemKey{inv.Run, inv.N}] != it {
+	if !o.isCurrent(it) {
 		o.mu.Unlock()
-		cancel()
 		o.release(it)
 		return
 	}
+	l := it.lane
+	if l.sink == nil { // A reload has taken the function away since there was room.
+		o.enqueue(it)
+		o.mu.Unlock()
+		o.release(it)
+		return
+	}
+	timeout := inv.Timeout
+	if inv.Purpose != engine.Call {
+		timeout = l.timeout
+	}
+	deadline, timed := inv.Expires, false
+	if timeout > 0 && (deadline.IsZero() || now.Add(timeout).Before(deadline)) {
+		deadline, timed = now.Add(timeout), true
+	}
+	ctx, cancel := withDeadline(it.shard.ctx, deadline)
 	it.stop = cancel
 	it.tries++
-	wait := now.Sub(it.since)
+	wait, sink, kind := now.Sub(it.since), l.sink, l.kind
 	it.since = now
-	sink := it.lane.sink
-	o.mu.Unlock()
 	if it.tries == 1 {
+		it.first = now
 		o.r.metrics.queue.Observe(wait.Seconds())
 	} else {
 		o.r.metrics.resent.Inc()
 	}
+	o.under.Add(1)
+	o.mu.Unlock()
 	d := &sinks.Delivery{
 		Context: ctx, Event: eventOf(inv), Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt,
 	}
 	d.Done = func(r sinks.Result) {
-		expired := ctx.Err() == context.DeadlineExceeded
+		defer o.under.Done()
+		how := overOf(ctx, timed)
 		cancel()
-		o.r.metrics.deliver.WithLabelValues(inv.Function).Observe(time.Since(now).Seconds())
-		o.done(it, r, expired)
+		o.r.metrics.deliver.WithLabelValues(kind).Observe(time.Since(now).Seconds())
+		o.done(it, r, how)
 	}
 	sink.Deliver(ctx, []*sinks.Delivery{d})
 }
+
+// withDeadline takes the zero time for none.
+func withDeadline(ctx context.Context, at time.Time) (context.Context, context.CancelFunc) {
+	if at.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, at)
+}
+
+// An over says why a delivery's context had ended when the delivery did.
+type over uint8
+
+const (
+	notOver  over = iota
+	tryOver       // the try took too long
+	timeOver      // its deadline has passed
+	aborted       // it is not wanted any more, or its shard has left
+)
+
+func overOf(ctx context.Context, timed bool) over {
+	switch err := ctx.Err(); {
+	case err == nil:
+		return notOver
+	case err != context.DeadlineExceeded:
+		return aborted
+	case timed:
+		return tryOver
+	}
+	return timeOver
+}
+
+func undelivered(it *item, last string) *lang.Error {
+	if last == "" {
+		last = "no answer"
+	}
+	return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered in time; %d tries, the last: %s", it.tries, last)
+}
+
+// wait returns when no delivery is under way any more. Shards must have left: that ends the deliveries' contexts.
+func (o *outbox) wait() {
+	done := make(chan struct{})
+	go func() {
+		o.under.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(waitAtMost):
+		o.r.o.Log.Error("a sink does not end its deliveries though they are cancelled; the router ends without it", "after", waitAtMost)
+	}
+}
+
+const waitAtMost = 30 * time.Second
 
 // release gives the function's room back.
 func (o *outbox) release(it *item) {
@@ -232,21 +335,28 @@ func (o *outbox) release(it *item) {
 
 // finish removes an item that was being sent, writes down how it ended, and lets the next go. An item that was stopped meanwhile says nothing.
 func (o *outbox) finish(it *item, write func()) {
-	key := itemKey{it.inv.Run, it.inv.N}
 	o.mu.Lock()
-	current := o.items[key] == it
+	current := o.isCurrent(it)
 	if current {
-		delete(o.items, key)
+		o.forget(it)
 	}
 	o.mu.Unlock()
 	if current {
+		o.timed(it)
 		write()
 	}
 	o.release(it)
 }
 
-// done takes the result of a delivery.
-func (o *outbox) done(it *item, r sinks.Result, expired bool) {
+// timed tells how long an invocation took that has its outcome.
+func (o *outbox) timed(it *item) {
+	if it.inv.Purpose == engine.Call && !it.first.IsZero() {
+		o.r.metrics.function.WithLabelValues(it.inv.Function).Observe(time.Since(it.first).Seconds())
+	}
+}
+
+// done takes the result of a delivery. What was aborted and has no answer says nothing: it is not wanted, or the partition's next owner sends it.
+func (o *outbox) done(it *item, r sinks.Result, how over) {
 	inv, s := it.inv, it.shard
 	switch {
 	case r.Verdict == sinks.Completed && inv.Purpose == engine.Call:
@@ -257,9 +367,13 @@ func (o *outbox) done(it *item, r sinks.Result, expired bool) {
 		o.accept(it)
 	case r.Verdict == sinks.Accepted:
 		o.finish(it, func() { s.accepted(inv) })
-	case expired && inv.Purpose == engine.Call:
+	case how == aborted && r.Verdict != sinks.Completed:
+		o.abort(it)
+	case how == tryOver && inv.Purpose == engine.Call:
 		o.finish(it, func() { s.timedOut(inv) })
-	case r.Verdict == sinks.Retry || expired:
+	case how == timeOver && r.Verdict != sinks.Completed:
+		o.finish(it, func() { s.gaveUp(inv, undelivered(it, it.err)) })
+	case r.Verdict == sinks.Retry || how == tryOver:
 		o.resend(it, r)
 	case inv.Purpose == engine.Call:
 		o.finish(it, func() { s.completed(inv, outcomeOf(r, o.r.maxValue)) })
@@ -273,10 +387,19 @@ func (o *outbox) done(it *item, r sinks.Result, expired bool) {
 	}
 }
 
+func (o *outbox) abort(it *item) {
+	o.mu.Lock()
+	if o.isCurrent(it) {
+		o.forget(it)
+	}
+	o.mu.Unlock()
+	o.release(it)
+}
+
 // accept keeps an invocation whose completion comes later as an event; the clock of its try runs on.
 func (o *outbox) accept(it *item) {
 	o.mu.Lock()
-	if o.items[itemKey{it.inv.Run, it.inv.N}] == it {
+	if o.isCurrent(it) {
 		it.state = accepted
 		o.watchAccepted(it, it.inv.Timeout-time.Since(it.since))
 		it.shard.accepted(it.inv)
@@ -292,11 +415,13 @@ func (o *outbox) watchAccepted(it *item, left time.Duration) {
 	}
 	it.timer = time.AfterFunc(max(left, 0), func() {
 		o.mu.Lock()
-		key := itemKey{it.inv.Run, it.inv.N}
-		current := o.items[key] == it
-		delete(o.items, key)
+		current := o.isCurrent(it)
+		if current {
+			o.forget(it)
+		}
 		o.mu.Unlock()
 		if current {
+			o.timed(it)
 			it.shard.timedOut(it.inv)
 		}
 	})
@@ -314,7 +439,7 @@ func (o *outbox) resend(it *item, r sinks.Result) {
 	pause = pause/2 + rand.N(pause/2+1)
 	pause = max(pause, r.After)
 	o.mu.Lock()
-	if o.items[itemKey{it.inv.Run, it.inv.N}] == it {
+	if o.isCurrent(it) {
 		it.state, it.until = resending, time.Now().Add(pause)
 		if r.Err != nil {
 			it.err = r.Err.Error()
@@ -324,7 +449,8 @@ func (o *outbox) resend(it *item, r sinks.Result) {
 		}
 		it.timer = time.AfterFunc(pause, func() {
 			o.mu.Lock()
-			if o.items[itemKey{it.inv.Run, it.inv.N}] == it {
+			if o.isCurrent(it) {
+				it.since = time.Now()
 				o.enqueue(it)
 			}
 			o.mu.Unlock()
@@ -351,20 +477,20 @@ func (o *outbox) again(s *shard, inv *engine.Invocation, err error) {
 	})
 }
 
-// stop forgets an invocation that is no longer wanted, and aborts it where that can be done.
-func (o *outbox) stop(inv *engine.Invocation) {
-	key := itemKey{inv.Run, inv.N}
+// stop forgets an invocation that is no longer wanted, and aborts it where that can be done. answered says that it is because its outcome has come.
+func (o *outbox) stop(inv *engine.Invocation, answered bool) {
 	o.mu.Lock()
-	it := o.items[key]
-	delete(o.items, key)
-	var cancel context.CancelFunc
-	if it != nil {
-		cancel = it.stop
-		if it.timer != nil {
-			it.timer.Stop()
-		}
+	it := o.items[itemKey{inv.Run, inv.N}]
+	if it == nil {
+		o.mu.Unlock()
+		return
 	}
+	o.forget(it)
+	cancel := it.stop
 	o.mu.Unlock()
+	if answered {
+		o.timed(it)
+	}
 	if cancel != nil {
 		cancel()
 	}
@@ -374,12 +500,9 @@ func (o *outbox) stop(inv *engine.Invocation) {
 func (o *outbox) leave(s *shard) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for key, it := range o.items {
+	for _, it := range o.items {
 		if it.shard == s {
-			delete(o.items, key)
-			if it.timer != nil {
-				it.timer.Stop()
-			}
+			o.forget(it)
 		}
 	}
 }
@@ -388,9 +511,13 @@ func (o *outbox) leave(s *shard) {
 func (o *outbox) bind() {
 	o.mu.Lock()
 	for name, l := range o.lanes {
-		l.sink, l.limit = nil, 0
-		if b := o.r.functions.Load().get(name); b != nil {
-			l.sink, l.limit = b.sink, b.Concurrency
+		l.bind(o.r.functions.Load().get(name))
+		for _, q := range l.ring {
+			for _, it := range q.items {
+				if l.sink == nil && o.isCurrent(it) {
+					o.watchQueued(it)
+				}
+			}
 		}
 		o.fill(l)
 	}

@@ -296,6 +296,7 @@ func (r *Router) Run(ctx context.Context) error {
 		return err
 	}
 	owners.Wait()
+	r.outbox.wait()
 	recorded()
 	others.Wait()
 	for _, b := range r.functions.Load().byName {

@@ -296,8 +296,11 @@ func (s *shard) act(rec *journal.Record, reason engine.Reason) error {
 	if reason == engine.Early {
 		s.log.Debug("a timer fired early", "run", rec.Run)
 	}
-	for _, inv := range s.out.Stop {
-		s.r.outbox.stop(inv)
+	if len(s.out.Stop) > 0 {
+		answered := answeredBy(rec)
+		for _, inv := range s.out.Stop {
+			s.r.outbox.stop(inv, answered != 0 && inv.N == answered && inv.Run == rec.Run)
+		}
 	}
 	for _, inv := range s.out.Send {
 		s.r.outbox.add(s, inv)
@@ -369,22 +372,74 @@ func (s *shard) fire() {
 	}
 }
 
-// facts are the records that a shard has to append: all that gather while one append is under way go with the next.
+// answeredBy returns the number of the invocation that a record is the outcome of; 0 for records that are no completion.
+func answeredBy(rec *journal.Record) uint32 {
+	if rec.Kind != journal.Completion {
+		return 0
+	}
+	f, err := engine.DecodeCompletion(rec.Payload)
+	if err != nil {
+		return 0
+	}
+	return f.N
+}
+
+// facts are the records that a shard has to append: all that gather while one append is under way go with the next. What was accepted of one run
+// meanwhile is one record: it stands where the first of it does, which is earlier than it need.
 type facts struct {
-	mu      sync.Mutex
-	pending []journal.Record
-	wake    chan struct{}
+	mu       sync.Mutex
+	pending  []journal.Record
+	accepted map[journal.RunID]*acceptance
+	wake     chan struct{}
+}
+
+// An acceptance is a record to be whose payload is written when the pending records are taken.
+type acceptance struct {
+	at      int // in pending
+	numbers []uint32
+}
+
+// acceptedMost bounds the numbers of one record.
+const acceptedMost = 4096
+
+// take returns the pending records, and keeps spare for the next.
+func (f *facts) take(spare []journal.Record) []journal.Record {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	records := f.pending
+	for _, a := range f.accepted {
+		a.write(records)
+	}
+	clear(f.accepted)
+	f.pending = spare[:0]
+	return records
+}
+
+func (a *acceptance) write(records []journal.Record) {
+	fact := engine.NumbersFact{Numbers: a.numbers}
+	records[a.at].Payload = fact.Append(nil)
 }
 
 // write appends a record soon. Owner's records get the epoch.
 func (s *shard) write(rec journal.Record) {
+	rec = s.stamped(rec)
+	s.facts.mu.Lock()
+	s.facts.pending = append(s.facts.pending, rec)
+	s.facts.mu.Unlock()
+	s.awake()
+}
+
+// stamped gives a record its partition, and an owner's record the epoch.
+func (s *shard) stamped(rec journal.Record) journal.Record {
 	rec.Partition = s.t.Partition()
 	if row, ok := journal.Of(rec.Kind); ok && row.Fenced && rec.Epoch == 0 {
 		rec.Epoch = s.epoch.Load()
 	}
-	s.facts.mu.Lock()
-	s.facts.pending = append(s.facts.pending, rec)
-	s.facts.mu.Unlock()
+	return rec
+}
+
+// awake lets the appender look.
+func (s *shard) awake() {
 	select {
 	case s.facts.wake <- struct{}{}:
 	default:
@@ -395,10 +450,7 @@ func (s *shard) write(rec journal.Record) {
 func (s *shard) append(cancel context.CancelFunc) {
 	var spare []journal.Record
 	for {
-		s.facts.mu.Lock()
-		records := s.facts.pending
-		s.facts.pending = spare[:0]
-		s.facts.mu.Unlock()
+		records := s.facts.take(spare)
 		if len(records) == 0 {
 			select {
 			case <-s.facts.wake:
@@ -408,7 +460,10 @@ func (s *shard) append(cancel context.CancelFunc) {
 				return
 			}
 		}
-		if err := s.r.journal.Append(context.WithoutCancel(s.ctx), records); err != nil {
+		begin := time.Now()
+		err := s.r.journal.Append(context.WithoutCancel(s.ctx), records)
+		s.r.metrics.append.Observe(time.Since(begin).Seconds())
+		if err != nil {
 			if s.ctx.Err() == nil && !errors.Is(err, journal.ErrClosed) {
 				s.log.Error("what happened cannot be journaled; the partition is given up", "error", err)
 			}
@@ -420,8 +475,23 @@ func (s *shard) append(cancel context.CancelFunc) {
 	}
 }
 
+// accepted writes down that an invocation or event has arrived, with what else of its run arrives before the next append.
 func (s *shard) accepted(inv *engine.Invocation) {
-	s.write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+	f := &s.facts
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if a := f.accepted[inv.Run]; a != nil && len(a.numbers) < acceptedMost {
+		a.numbers = append(a.numbers, inv.N)
+		return
+	} else if a != nil {
+		a.write(f.pending)
+	}
+	if f.accepted == nil {
+		f.accepted = make(map[journal.RunID]*acceptance)
+	}
+	f.accepted[inv.Run] = &acceptance{at: len(f.pending), numbers: []uint32{inv.N}}
+	f.pending = append(f.pending, s.stamped(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{})))
+	s.awake()
 }
 
 func (s *shard) completed(inv *engine.Invocation, o lang.Outcome) {

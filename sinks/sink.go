@@ -6,6 +6,7 @@ package sinks
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"time"
 
@@ -13,12 +14,12 @@ import (
 	"github.com/onward-router/onward/config/plugin"
 )
 
-// A Sink carries deliveries out. Deliver starts all of d and may return before they end; each ends by exactly one call of its Done, from any
-// goroutine. The slice is the caller's again when Deliver returns; the deliveries are the sink's until Done. A delivery is given up, with
-// Failed(ErrCancelled...), when its own Context ends. Deliver may be called concurrently.
+// A Sink carries deliveries out. Deliver starts all of d and returns without waiting for the far end; each ends by exactly one call of its Done,
+// from any goroutine. The slice is the caller's again when Deliver returns; the deliveries are the sink's until Done. A delivery whose own Context
+// has ended is given up soon, with Ended, unless it is known how it went. Deliver may be called concurrently. Package sinktest holds a sink to this.
 type Sink interface {
 	Deliver(ctx context.Context, d []*Delivery)
-	// Close releases what the sink holds once all deliveries are done.
+	// Close releases what the sink holds. It is called once all deliveries are done.
 	Close() error
 }
 
@@ -80,6 +81,15 @@ func Again(after time.Duration, e *Error) Result {
 	return Result{Verdict: Retry, After: after, Err: e}
 }
 func Fail(e *Error) Result { return Result{Verdict: Failed, Err: e} }
+
+// Ended is the result of a delivery that was given up because its Context has ended: of class timeout when its time was over, else cancelled. What
+// says what was under way, e.g. "no answer".
+func Ended(ctx context.Context, what string) Result {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return Fail(&Error{Type: "timeout", Message: what + ": its time is over", Class: "timeout"})
+	}
+	return Fail(&Error{Type: "cancelled", Message: what + ": it is no longer wanted", Class: "cancelled"})
+}
 
 // A Host is what the router offers to the sinks that it makes.
 type Host struct {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/engine"
@@ -79,37 +80,7 @@ func (p *program) run() *cobra.Command {
 			if answers != "" {
 				return p.mock(set, trigger, input, answers, quiet)
 			}
-			if dir == "" {
-				if dir, err = os.MkdirTemp("", "onward-run-"); err != nil {
-					return err
-				}
-				defer os.RemoveAll(dir)
-			}
-			log := slog.New(slog.NewTextHandler(p.errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			j, err := file.Open(file.Options{Dir: dir, SegmentBytes: 8 << 20, Log: log})
-			if err != nil {
-				return err
-			}
-			defer j.Close()
-			set.Sources = nil
-			h := &hops{}
-			r, err := router.Open(router.Options{Set: set, Registry: p.registry, Journal: j, Log: log, Hop: h.add})
-			if err != nil {
-				return err
-			}
-			ctx, stop := context.WithCancel(c.Context())
-			defer stop()
-			ran := make(chan error, 1)
-			go func() { ran <- r.Run(ctx) }()
-			f, err := p.follow(ctx, r, h, trigger, input, quiet)
-			stop()
-			if e := <-ran; err == nil {
-				err = e
-			}
-			if err != nil {
-				return exitError{exitRun, err}
-			}
-			return p.result(f, h, quiet)
+			return p.runHere(c.Context(), set, trigger, input, dir, quiet)
 		},
 	}
 	c.Flags().StringVar(&trigger, "trigger", "", "the trigger to start; may be left out when there is one")
@@ -119,6 +90,41 @@ func (p *program) run() *cobra.Command {
 	c.Flags().StringVar(&answers, "mock", "", "file of answers: run in virtual time, without functions")
 	c.Flags().BoolVar(&quiet, "quiet", false, "no progress and no summary")
 	return c
+}
+
+// runHere runs a trigger in a router of its own, with its journal in dir or in a temporary folder.
+func (p *program) runHere(ctx context.Context, set *config.Set, trigger string, input lang.Value, dir string, quiet bool) (err error) {
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "onward-run-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+	}
+	log := slog.New(slog.NewTextHandler(p.errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	j, err := file.Open(file.Options{Dir: dir, SegmentBytes: 8 << 20, Log: log})
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	set.Sources = nil
+	h := &hops{}
+	r, err := router.Open(router.Options{Set: set, Registry: p.registry, Journal: j, Log: log, Hop: h.add})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(ctx) }()
+	f, err := p.follow(ctx, r, h, trigger, input, quiet)
+	stop()
+	if e := <-ran; err == nil {
+		err = e
+	}
+	if err != nil {
+		return exitError{exitRun, err}
+	}
+	return p.result(f, h, quiet)
 }
 
 // hops gathers what the summary tells.

@@ -14,7 +14,7 @@ type desk struct {
 	f        *frame
 	requests []request
 	spawns   map[int]int // by slot: how many it has once the requests are granted
-	misuse   error // the first request that no frame can grant
+	misuse   error       // the first request that no frame can grant
 }
 
 var _ schedulers.Frame = (*desk)(nil)

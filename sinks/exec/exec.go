@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -47,6 +48,9 @@ const (
 	stderrTail = 4 << 10
 )
 
+// drain is how long the output is read on after the program has exited, or was killed, while children of it hold the output open.
+const drain = 500 * time.Millisecond
+
 type sink struct{ s *Settings }
 
 // New makes the sink.
@@ -70,11 +74,12 @@ func (k *sink) run(d *sinks.Delivery) sinks.Result {
 	cmd := exec.CommandContext(d.Context, k.s.Command[0], k.s.Command[1:]...)
 	cmd.Dir, cmd.Env = k.s.Dir, env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(d.Event.Data()), &stdout, &stderr
-	ownGroup(cmd)
-	cmd.WaitDelay = k.s.Grace.D()
+	end := ownGroup(cmd, k.s.Grace.D())
+	cmd.WaitDelay = k.s.Grace.D() + drain
 	err = cmd.Run()
-	if cmd.Process != nil {
-		endGroup(cmd.Process.Pid)
+	end()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // It has exited well, and left children behind that held its output open.
 	}
 	return k.result(d, err, &stdout, &stderr)
 }
@@ -82,17 +87,21 @@ func (k *sink) run(d *sinks.Delivery) sinks.Result {
 func (k *sink) result(d *sinks.Delivery, err error, stdout, stderr *tail) sinks.Result {
 	var exit *exec.ExitError
 	switch {
-	case d.Context.Err() != nil:
-		return sinks.Fail(&sinks.Error{Type: "timeout", Message: "the program was ended: its time was over" + stderr.suffix(), Class: "timeout"})
+	case stdout.cut:
+		return sinks.CompleteError(&sinks.Error{Type: "too_large", Message: fmt.Sprintf("the program printed more than %d bytes", MaxOutput), Class: "function"})
+	case err != nil && d.Context.Err() != nil:
+		return sinks.Ended(d.Context, "the program was ended"+stderr.suffix())
 	case errors.As(err, &exit):
 		data, _ := json.Marshal(map[string]any{"exitCode": exit.ExitCode(), "stderr": stderr.String()}) // Texts and numbers marshal.
+		kind := fmt.Sprintf("exit_%d", exit.ExitCode())
+		if !exit.Exited() {
+			kind = "killed"
+		}
 		return sinks.CompleteError(&sinks.Error{
-			Type: fmt.Sprintf("exit_%d", exit.ExitCode()), Message: fmt.Sprintf("%s: %s%s", k.s.Command[0], exit.ProcessState, stderr.suffix()), Class: "function", Data: data,
+			Type: kind, Message: fmt.Sprintf("%s: %s%s", k.s.Command[0], exit.ProcessState, stderr.suffix()), Class: "function", Data: data,
 		})
 	case err != nil:
 		return sinks.Fail(&sinks.Error{Type: "not_started", Message: err.Error(), Class: "platform"})
-	case stdout.cut:
-		return sinks.CompleteError(&sinks.Error{Type: "too_large", Message: fmt.Sprintf("the program printed more than %d bytes", MaxOutput), Class: "function"})
 	case !d.Invoke:
 		return sinks.Accept()
 	}
@@ -107,14 +116,14 @@ func (k *sink) result(d *sinks.Delivery, err error, stdout, stderr *tail) sinks.
 	return sinks.Complete(text)
 }
 
-// env is the router's own environment without its secrets, the document's, and the event's attributes as CE_NAME.
+// env is the router's own environment without its secrets (ONWARD_*), the document's, and the event's attributes as CE_NAME.
 func (k *sink) env(d *sinks.Delivery) ([]string, error) {
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ONWARD_") })
-	for name, v := range k.s.Env {
-		env = append(env, name+"="+v)
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ONWARD_") || strings.HasPrefix(v, "CE_") })
+	for _, name := range slices.Sorted(maps.Keys(k.s.Env)) {
+		env = append(env, name+"="+k.s.Env[name])
 	}
-	for name, secret := range k.s.Secrets {
-		v, err := secret.Read()
+	for _, name := range slices.Sorted(maps.Keys(k.s.Secrets)) {
+		v, err := k.s.Secrets[name].Read()
 		if err != nil {
 			return nil, fmt.Errorf("secret %s: %w", name, err)
 		}
@@ -122,11 +131,17 @@ func (k *sink) env(d *sinks.Delivery) ([]string, error) {
 	}
 	e := d.Event
 	env = append(env, "CE_SPECVERSION="+e.SpecVersion(), "CE_ID="+e.ID(), "CE_SOURCE="+e.Source(), "CE_TYPE="+e.Type(), "CE_SUBJECT="+e.Subject())
-	if !e.Time().IsZero() {
-		env = append(env, "CE_TIME="+e.Time().Format(time.RFC3339Nano))
+	if e.DataContentType() != "" {
+		env = append(env, "CE_DATACONTENTTYPE="+e.DataContentType())
 	}
-	for name, v := range e.Extensions() {
-		if text, err := types.Format(v); err == nil {
+	if e.DataSchema() != "" {
+		env = append(env, "CE_DATASCHEMA="+e.DataSchema())
+	}
+	if !e.Time().IsZero() {
+		env = append(env, "CE_TIME="+types.FormatTime(e.Time()))
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Extensions())) {
+		if text, err := types.Format(e.Extensions()[name]); err == nil {
 			env = append(env, "CE_"+strings.ToUpper(name)+"="+text)
 		}
 	}
@@ -141,18 +156,23 @@ type tail struct {
 	cut     bool
 }
 
+// Write takes p; where the begin is kept, what goes beyond the limit is an error, so that nobody reads on and the program learns it by SIGPIPE.
 func (t *tail) Write(p []byte) (int, error) {
 	t.b = append(t.b, p...)
-	if over := len(t.b) - t.limit; over > 0 {
-		t.cut = true
-		if t.keepEnd {
-			t.b = append(t.b[:0], t.b[over:]...)
-		} else {
-			t.b = t.b[:t.limit]
-		}
+	over := len(t.b) - t.limit
+	if over <= 0 {
+		return len(p), nil
 	}
-	return len(p), nil
+	t.cut = true
+	if t.keepEnd {
+		t.b = append(t.b[:0], t.b[over:]...)
+		return len(p), nil
+	}
+	t.b = t.b[:t.limit]
+	return len(p) - over, errCut
 }
+
+var errCut = errors.New("more output than the limit")
 
 func (t *tail) String() string { return strings.ToValidUTF8(string(t.b), "?") }
 

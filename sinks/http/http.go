@@ -11,9 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,6 +55,14 @@ func (s *Settings) Check() []plugin.Problem {
 	if u, err := url.Parse(s.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		out = append(out, plugin.Problem{Path: []string{"url"}, What: fmt.Sprintf("%q is not an http or https address", s.URL), Cure: "write http://host:port/path"})
 	}
+	if !isToken(s.Method) {
+		out = append(out, plugin.Problem{Path: []string{"method"}, What: fmt.Sprintf("%q is not a method", s.Method), Cure: "write POST"})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Headers)) {
+		if !isToken(name) {
+			out = append(out, plugin.Problem{Path: []string{"headers", name}, What: fmt.Sprintf("%q is not a header's name", name), Cure: "write letters, digits and -"})
+		}
+	}
 	if s.Mode != "binary" && s.Mode != "structured" {
 		out = append(out, plugin.Problem{Path: []string{"mode"}, What: fmt.Sprintf("unknown mode %q", s.Mode), Cure: "write binary or structured"})
 	}
@@ -69,6 +79,13 @@ func (*Settings) Schema() plugin.Schema {
 		"mode": plugin.Schema{"enum": []any{"binary", "structured"}},
 		"body": plugin.Schema{"enum": []any{"data", "empty"}},
 	}}
+}
+
+// isToken reports what may stand as a method or a header's name (RFC 9110, section 5.6.2).
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", c))
+	})
 }
 
 // MaxResponse bounds the body of a response; a larger one is an outcome of its own, too_large.
@@ -91,7 +108,7 @@ func New(_ string, s *Settings, h sinks.Host) (sinks.Sink, error) {
 		Transport: &http.Transport{
 			Proxy:        http.ProxyFromEnvironment,
 			DialContext:  (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			MaxIdleConns: n, MaxIdleConnsPerHost: n, MaxConnsPerHost: 0, IdleConnTimeout: 90 * time.Second,
+			MaxIdleConns: n, MaxIdleConnsPerHost: n, MaxConnsPerHost: n, IdleConnTimeout: 90 * time.Second,
 			TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: 256 << 10,
 			WriteBufferSize: 4 << 10, ReadBufferSize: 4 << 10,
 		},
@@ -133,7 +150,7 @@ func (k *sink) deliver(d *sinks.Delivery) (result sinks.Result) {
 // noAnswer tells a try whose time is over from a delivery that may not have arrived.
 func (k *sink) noAnswer(d *sinks.Delivery, err error) sinks.Result {
 	if d.Context.Err() != nil {
-		return sinks.Fail(&sinks.Error{Type: "timeout", Message: "no answer in time", Class: "timeout"})
+		return sinks.Ended(d.Context, "no answer from "+k.url.Host)
 	}
 	var ue *url.Error
 	if errors.As(err, &ue) {
@@ -170,6 +187,13 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 		v, err := h.value()
 		if err != nil {
 			return nil, fmt.Errorf("header %s: %w", name, err)
+		}
+		if strings.ContainsFunc(v, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+			return nil, fmt.Errorf("header %s: its value has a control character, such as a line's end", name)
+		}
+		if strings.EqualFold(name, "Host") {
+			req.Host = v
+			continue
 		}
 		req.Header.Set(name, v)
 	}

@@ -7,13 +7,20 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/sinktest"
 )
 
 func invocation(ctx context.Context) *sinks.Delivery {
@@ -152,6 +159,256 @@ func TestTheSDKReadsWhatWeSend(t *testing.T) {
 	}
 }
 
+// TestLaws runs in both modes: what arrives is read by the CloudEvents SDK, after the percent-decoding of header values that the SDK leaves out.
+func TestLaws(t *testing.T) {
+	for _, mode := range []string{"binary", "structured"} {
+		t.Run(mode, func(t *testing.T) {
+			sinktest.Run(t, sinktest.Harness{
+				Behaviours: []sinktest.Behaviour{sinktest.Answer, sinktest.Accept, sinktest.Fail, sinktest.Busy, sinktest.Refuse, sinktest.Hang},
+				New:        func(t *testing.T, b sinktest.Behaviour, h sinks.Host) sinktest.End { return end(t, mode, b, h) },
+			})
+		})
+	}
+}
+
+func end(t *testing.T, mode string, b sinktest.Behaviour, h sinks.Host) sinktest.End {
+	var mu sync.Mutex
+	var arrived []sinktest.Arrival
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // The client broke it off.
+		}
+		r.Body = io.NopCloser(strings.NewReader(string(body)))
+		raw := new(strings.Builder)
+		_ = r.Header.Write(raw) // A builder takes everything.
+		for name, v := range r.Header {
+			if strings.HasPrefix(name, "Ce-") {
+				if v[0], err = url.PathUnescape(v[0]); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+		e, err := cehttp.NewEventFromHTTPRequest(r)
+		if err != nil {
+			t.Errorf("the SDK does not read it: %v\n%s", err, raw)
+			return
+		}
+		mu.Lock()
+		arrived = append(arrived, sinktest.Arrival{ID: e.ID(), Raw: raw.String() + string(body), Attributes: sinktest.Attributes(e), Data: string(e.Data())})
+		mu.Unlock()
+		switch b {
+		case sinktest.Answer:
+			_, _ = w.Write(e.Data())
+		case sinktest.Accept:
+			w.WriteHeader(http.StatusAccepted)
+		case sinktest.Fail:
+			http.Error(w, "it broke", http.StatusInternalServerError)
+		case sinktest.Busy:
+			http.Error(w, "later", http.StatusServiceUnavailable)
+		case sinktest.Hang:
+			<-r.Context().Done()
+		}
+	}))
+	settings := &Settings{URL: s.URL, Method: "POST", Mode: mode, Body: "data"}
+	if b == sinktest.Refuse {
+		settings.Headers = map[string]Header{"Authorization": {Env: "ONWARD_TEST_UNSET"}}
+	}
+	k, err := New("f", settings, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sinktest.End{Sink: k, Close: s.Close, Arrived: func() []sinktest.Arrival {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(arrived)
+	}}
+}
+
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("s3cr3t\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(bad, []byte("two\nlines"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan *http.Request, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r }))
+	defer s.Close()
+	r := deliver(t, &Settings{URL: s.URL + "/path?q=1", Method: "PUT", Headers: map[string]Header{
+		"Authorization": {File: file}, "X-Plain": {Text: "a b"}, "Host": {Text: "other.example.com"}, "Content-Type": {Text: "application/vnd.own+json"},
+	}}, invocation(t.Context()))
+	if describe(r) != "completed null" {
+		t.Fatal(describe(r))
+	}
+	req := <-got
+	for name, want := range map[string]string{"Authorization": "s3cr3t", "X-Plain": "a b", "Content-Type": "application/vnd.own+json", "Ce-Id": "run~path.1", "Ce-Causationid": "c1"} {
+		if v := req.Header.Get(name); v != want {
+			t.Errorf("%s: %q; want %q", name, v, want)
+		}
+	}
+	if req.Host != "other.example.com" || req.Method != "PUT" || req.RequestURI != "/path?q=1" {
+		t.Errorf("%s %s of %s", req.Method, req.RequestURI, req.Host)
+	}
+	for name, h := range map[string]Header{"unset": {Env: "ONWARD_TEST_UNSET"}, "no file": {File: file + "-none"}, "two lines": {File: bad}} {
+		got := describe(deliver(t, &Settings{URL: s.URL, Headers: map[string]Header{"X": h}}, invocation(t.Context())))
+		if !strings.HasPrefix(got, "failed platform bad_request: header X: ") || strings.Contains(got, "lines\"") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+func TestBody(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ mode, body, want string }{
+		{"binary", "data", `{"n":1}`}, {"binary", "empty", ""}, {"structured", "data", `"data":{"n":1}`},
+	} {
+		got := make(chan string, 1)
+		s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			b, _ := io.ReadAll(r.Body)
+			got <- string(b)
+		}))
+		deliver(t, &Settings{URL: s.URL, Mode: c.mode, Body: c.body}, invocation(t.Context()))
+		s.Close()
+		if b := <-got; b != c.want && (c.mode == "binary" || !strings.Contains(b, c.want)) {
+			t.Errorf("%s, %s: %q", c.mode, c.body, b)
+		}
+	}
+}
+
+// TestRetryAfter reads both forms, and takes nonsense for none.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[string][2]time.Duration{
+		"7":  {7 * time.Second, 7 * time.Second},
+		"0":  {},
+		"":   {},
+		"-1": {}, "soon": {}, "1.5": {}, "99999999999999999999": {},
+		time.Now().Add(time.Minute).UTC().Format(http.TimeFormat):  {50 * time.Second, time.Minute},
+		time.Now().Add(-time.Minute).UTC().Format(http.TimeFormat): {},
+	} {
+		if got := retryAfter(http.Header{"Retry-After": {v}}); got < want[0] || got > want[1] {
+			t.Errorf("%q: %s", v, got)
+		}
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	defer s.Close()
+	if r := deliver(t, &Settings{URL: s.URL}, invocation(t.Context())); r.Verdict != sinks.Retry || r.After < 59*time.Minute || r.After > time.Hour {
+		t.Errorf("%s", describe(r))
+	}
+}
+
+// TestRedirectIsNotFollowed: the data must not go where nobody said that it may.
+func TestRedirectIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	var elsewhere atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	defer other.Close()
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		s := httptest.NewServer(http.RedirectHandler(other.URL, code))
+		if got := describe(deliver(t, &Settings{URL: s.URL}, invocation(t.Context()))); !strings.HasPrefix(got, fmt.Sprintf("failed platform http_%d: ", code)) || !strings.Contains(got, other.URL) {
+			t.Errorf("%d: %s", code, got)
+		}
+		s.Close()
+	}
+	if n := elsewhere.Load(); n != 0 {
+		t.Errorf("%d requests went elsewhere", n)
+	}
+}
+
+func TestHugeResponse(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		chunk := []byte(strings.Repeat("x", 1<<20))
+		for r.Context().Err() == nil { // It goes on for ever, unless we hang up.
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}))
+	defer s.Close()
+	if got := describe(deliver(t, &Settings{URL: s.URL}, invocation(t.Context()))); !strings.HasPrefix(got, "error function too_large: ") {
+		t.Errorf("%.200s", got)
+	}
+	exact := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `"`+strings.Repeat("x", MaxResponse-2)+`"`)
+	}))
+	defer exact.Close()
+	if r := deliver(t, &Settings{URL: exact.URL}, invocation(t.Context())); r.Verdict != sinks.Completed || len(r.Completion.Data) != MaxResponse {
+		t.Errorf("of the limit exactly: %.200s", describe(r))
+	}
+}
+
+// TestConnectionsStayWithinTheConcurrency also when more is to be delivered at a time, as it is for a moment after a reload.
+func TestConnectionsStayWithinTheConcurrency(t *testing.T) {
+	t.Parallel()
+	const n = 4
+	var open, most, opened atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body)
+	}))
+	s.Config.ConnState = func(_ net.Conn, st http.ConnState) {
+		switch st {
+		case http.StateNew:
+			opened.Add(1)
+			now := open.Add(1)
+			for was := most.Load(); now > was && !most.CompareAndSwap(was, now); was = most.Load() {
+			}
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	k, err := New("f", &Settings{URL: s.URL, Method: "POST", Mode: "binary", Body: "data"}, sinks.Host{Concurrency: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	var all sync.WaitGroup
+	batch := make([]*sinks.Delivery, 300)
+	for i := range batch {
+		all.Add(1)
+		batch[i] = invocation(t.Context())
+		batch[i].Done = func(r sinks.Result) {
+			if r.Verdict != sinks.Completed {
+				t.Error(describe(r))
+			}
+			all.Done()
+		}
+	}
+	k.Deliver(t.Context(), batch)
+	all.Wait()
+	if most.Load() > n || opened.Load() > n {
+		t.Errorf("%d connections at a time, %d in all, for a concurrency of %d", most.Load(), opened.Load(), n)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	good := Settings{URL: "http://127.0.0.1:1/x", Method: "POST", Mode: "binary", Body: "data"}
+	if p := good.Check(); len(p) > 0 {
+		t.Error(p)
+	}
+	for name, change := range map[string]func(*Settings){
+		"no url": func(s *Settings) { s.URL = "" }, "ftp": func(s *Settings) { s.URL = "ftp://a/b" }, "no host": func(s *Settings) { s.URL = "http:///x" },
+		"mode": func(s *Settings) { s.Mode = "batched" }, "body": func(s *Settings) { s.Body = "all" }, "method": func(s *Settings) { s.Method = "PO ST" },
+		"header": func(s *Settings) { s.Headers = map[string]Header{"a b": {Text: "x"}} },
+	} {
+		s := good
+		change(&s)
+		if len(s.Check()) != 1 {
+			t.Errorf("%s: %v", name, s.Check())
+		}
+	}
+}
+
 func TestNoAnswer(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -170,7 +427,7 @@ func TestNoAnswer(t *testing.T) {
 	defer s.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
-	if got := describe(deliver(t, &Settings{URL: s.URL}, invocation(ctx))); !strings.HasPrefix(got, "failed timeout") {
+	if got := describe(deliver(t, &Settings{URL: s.URL}, invocation(ctx))); !strings.HasPrefix(got, "failed timeout timeout: no answer from 127.0.0.1:") {
 		t.Errorf("no answer in time: %s", got)
 	}
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

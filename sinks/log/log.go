@@ -3,7 +3,11 @@ package log
 
 import (
 	"context"
+	"maps"
+	"slices"
 
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
 )
@@ -26,14 +30,34 @@ func (k *sink) Close() error { return nil }
 // Deliver writes the lines. As a function it answers with its input.
 func (k *sink) Deliver(ctx context.Context, deliveries []*sinks.Delivery) {
 	for _, d := range deliveries {
-		e := d.Event
-		k.h.Log(ctx, k.s.Message, "id", e.ID(), "type", e.Type(), "source", e.Source(), "subject", e.Subject(), "data", string(e.Data()))
-		if d.Invoke {
-			d.Done(sinks.Complete(e.Data()))
+		if d.Context.Err() != nil {
+			d.Done(sinks.Ended(d.Context, "not logged"))
 			continue
 		}
-		d.Done(sinks.Accept())
+		k.h.Log(ctx, k.s.Message, line(d.Event)...)
+		switch {
+		case !d.Invoke:
+			d.Done(sinks.Accept())
+		case len(d.Event.Data()) == 0:
+			d.Done(sinks.Complete([]byte("null")))
+		default:
+			d.Done(sinks.Complete(d.Event.Data()))
+		}
 	}
+}
+
+// line is an event as the names and values of one line: its attributes, its extensions by name, its data.
+func line(e *event.Event) []any {
+	args := []any{"id", e.ID(), "type", e.Type(), "source", e.Source(), "subject", e.Subject()}
+	if !e.Time().IsZero() {
+		args = append(args, "time", types.FormatTime(e.Time()))
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Extensions())) {
+		if text, err := types.Format(e.Extensions()[name]); err == nil {
+			args = append(args, name, text)
+		}
+	}
+	return append(args, "data", string(e.Data()))
 }
 
 // Register enters the sink.

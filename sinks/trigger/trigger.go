@@ -26,18 +26,23 @@ func (k *sink) Close() error { return nil }
 // Deliver starts a run for each delivery. The run's id follows from the event's source and id, so that a repeated delivery starts nothing new.
 func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 	for _, d := range deliveries {
-		go func() {
-			if err := k.h.Start(d.Context, k.s.Name, d.Event); err != nil {
-				d.Done(sinks.Again(0, &sinks.Error{Type: "not_started", Message: err.Error(), Class: "platform"}))
-				return
-			}
-			if d.Invoke {
-				d.Done(sinks.Complete([]byte("null")))
-				return
-			}
-			d.Done(sinks.Accept())
-		}()
+		go func() { d.Done(k.start(d)) }()
 	}
+}
+
+func (k *sink) start(d *sinks.Delivery) sinks.Result {
+	if d.Context.Err() != nil {
+		return sinks.Ended(d.Context, "not started")
+	}
+	switch err := k.h.Start(d.Context, k.s.Name, d.Event); {
+	case err != nil && d.Context.Err() != nil:
+		return sinks.Ended(d.Context, "not started")
+	case err != nil:
+		return sinks.Again(0, &sinks.Error{Type: "not_started", Message: err.Error(), Class: "platform"})
+	case d.Invoke:
+		return sinks.Complete([]byte("null"))
+	}
+	return sinks.Accept()
 }
 
 // Register enters the sink.

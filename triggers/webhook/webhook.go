@@ -4,6 +4,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -55,42 +56,54 @@ func (*Settings) Schema() plugin.Schema {
 type Webhook struct {
 	s        *Settings
 	mu       sync.Mutex
-	draining bool
+	draining chan struct{} // closed when no more events are taken
 	busy     sync.WaitGroup
 }
 
 // New makes the source.
-func New(_ string, s *Settings) (triggers.Source, error) { return &Webhook{s: s}, nil }
+func New(_ string, s *Settings) (triggers.Source, error) {
+	return &Webhook{s: s, draining: make(chan struct{})}, nil
+}
 
 var _ triggers.HTTPSource = (*Webhook)(nil)
 
 // Authenticates reports whether callers must send a token.
 func (w *Webhook) Authenticates() bool { return w.s.Auth != nil }
 
-// Run waits for its context, then lets the requests under way end.
+// Run waits for its context, then lets the requests end whose events were handed over. Who still waits for a run's result gets its id instead; who has
+// not sent all of a request yet is refused when he has.
 func (w *Webhook) Run(ctx context.Context, _ triggers.Admit) error {
 	<-ctx.Done()
 	w.mu.Lock()
-	w.draining = true
+	close(w.draining)
 	w.mu.Unlock()
 	w.busy.Wait()
 	return nil
 }
 
+// enter books a request whose events are about to be handed over; false when no more are taken.
+func (w *Webhook) enter() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.isDraining() {
+		return false
+	}
+	w.busy.Add(1)
+	return true
+}
+
+func (w *Webhook) isDraining() bool {
+	select {
+	case <-w.draining:
+		return true
+	default:
+		return false
+	}
+}
+
 // Handler returns the path and what serves it.
 func (w *Webhook) Handler(admit triggers.Admit) (string, http.Handler) {
-	return w.s.Path, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.mu.Lock()
-		if w.draining {
-			w.mu.Unlock()
-			refuse(rw, http.StatusServiceUnavailable, "the router is shutting down", "send it again", 1)
-			return
-		}
-		w.busy.Add(1)
-		w.mu.Unlock()
-		defer w.busy.Done()
-		w.serve(rw, r, admit)
-	})
+	return w.s.Path, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.serve(rw, r, admit) })
 }
 
 type refusal struct {
@@ -103,6 +116,10 @@ func refuse(rw http.ResponseWriter, code int, what, cure string, retryAfter int)
 		rw.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
 	answer(rw, code, refusal{what, cure})
+}
+
+func refuseDraining(rw http.ResponseWriter) {
+	refuse(rw, http.StatusServiceUnavailable, triggers.ErrDraining.Error(), "send it again", 1)
 }
 
 func answer(rw http.ResponseWriter, code int, v any) {
@@ -122,6 +139,10 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 		refuse(rw, http.StatusMethodNotAllowed, r.Method+" is not how events are sent", "POST them", 0)
 		return
 	}
+	if w.isDraining() {
+		refuseDraining(rw)
+		return
+	}
 	if !w.allowed(rw, r) {
 		return
 	}
@@ -135,6 +156,11 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 		refuse(rw, code, err.Error(), "", 0)
 		return
 	}
+	if !w.enter() {
+		refuseDraining(rw)
+		return
+	}
+	defer w.busy.Done()
 	receipts, err := admit(r.Context(), events)
 	if err != nil {
 		code, after := status(err)
@@ -168,9 +194,9 @@ func (w *Webhook) allowed(rw http.ResponseWriter, r *http.Request) bool {
 		refuse(rw, http.StatusServiceUnavailable, "the router cannot read its own token: "+err.Error(), "", 5)
 		return false
 	}
-	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	scheme, got, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
-	if !ok || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
+	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
 		rw.Header().Set("WWW-Authenticate", `Bearer realm="onward"`)
 		refuse(rw, http.StatusUnauthorized, "no valid token", "send Authorization: Bearer TOKEN", 0)
 		return false
@@ -206,7 +232,7 @@ func (w *Webhook) read(rw http.ResponseWriter, r *http.Request) ([]event.Event, 
 		return nil, http.StatusUnsupportedMediaType, fmt.Errorf("Content-Type %q does not parse", r.Header.Get("Content-Type"))
 	}
 	batch := media == event.ApplicationCloudEventsBatchJSON
-	structured := strings.HasPrefix(media, event.ApplicationCloudEventsJSON)
+	structured := media == event.ApplicationCloudEventsJSON
 	if strings.HasPrefix(media, "application/cloudevents") && !batch && !structured {
 		return nil, http.StatusUnsupportedMediaType, fmt.Errorf("%s is not supported; send %s or %s", media, event.ApplicationCloudEventsJSON, event.ApplicationCloudEventsBatchJSON)
 	}
@@ -231,18 +257,39 @@ func (w *Webhook) read(rw http.ResponseWriter, r *http.Request) ([]event.Event, 
 	if batch {
 		return w.batch(body)
 	}
-	r.Body = io.NopCloser(strings.NewReader(string(body)))
-	e, err := cehttp.NewEventFromHTTPRequest(r)
-	if err != nil {
-		if errors.Is(err, binding.ErrUnknownEncoding) {
-			return nil, http.StatusUnsupportedMediaType, errors.New("no CloudEvent in a mode that is known")
-		}
-		return nil, http.StatusBadRequest, err
+	var e *event.Event
+	if structured {
+		e, err = fromJSON(body)
+	} else {
+		e, err = fromHeaders(r, body)
 	}
-	if err := validate(e); err != nil {
+	if err != nil {
 		return nil, http.StatusBadRequest, err
 	}
 	return []event.Event{*e}, 0, nil
+}
+
+func fromJSON(raw []byte) (*event.Event, error) {
+	if err := checkJSON(raw); err != nil {
+		return nil, err
+	}
+	e := new(event.Event)
+	if err := e.UnmarshalJSON(raw); err != nil {
+		return nil, err
+	}
+	return e, validate(e)
+}
+
+func fromHeaders(r *http.Request, body []byte) (*event.Event, error) {
+	header, err := decodeHeaders(r.Header)
+	if err != nil {
+		return nil, err
+	}
+	e, err := cehttp.NewEventFromHTTPRequest((&http.Request{Header: header, Body: io.NopCloser(bytes.NewReader(body))}).WithContext(r.Context()))
+	if err != nil {
+		return nil, err
+	}
+	return e, validate(e)
 }
 
 // batch reads each event of a JSON batch; the first that is none is named by its place.
@@ -251,35 +298,27 @@ func (w *Webhook) batch(body []byte) ([]event.Event, int, error) {
 	if err := json.Unmarshal(body, &raw); err != nil {
 		return nil, http.StatusBadRequest, fmt.Errorf("the batch is not a JSON list: %w", err)
 	}
+	if raw == nil {
+		return nil, http.StatusBadRequest, errors.New("the batch is not a JSON list: it is null")
+	}
 	events := make([]event.Event, len(raw))
 	for i := range raw {
 		if len(raw[i]) > w.s.MaxEvent {
 			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("event %d has more than %d bytes", i, w.s.MaxEvent)
 		}
-		if err := events[i].UnmarshalJSON(raw[i]); err != nil {
+		e, err := fromJSON(raw[i])
+		if err != nil {
 			return nil, http.StatusBadRequest, fmt.Errorf("event %d: %w", i, err)
 		}
-		if err := validate(&events[i]); err != nil {
-			return nil, http.StatusBadRequest, fmt.Errorf("event %d: %w", i, err)
-		}
+		events[i] = *e
 	}
 	return events, 0, nil
 }
 
-// validate reports the first field that is wrong.
+// validate reports what is wrong with an event that the SDK has read.
 func validate(e *event.Event) error {
-	switch {
-	case e.SpecVersion() != event.CloudEventsVersionV1:
-		return fmt.Errorf("specversion %q is not supported; send 1.0", e.SpecVersion())
-	case e.ID() == "":
-		return errors.New("id is missing")
-	case e.Source() == "":
-		return errors.New("source is missing")
-	case e.Type() == "":
-		return errors.New("type is missing")
-	}
 	if err := e.Validate(); err != nil {
-		return err
+		return fmt.Errorf("not a valid CloudEvent: %s", strings.TrimSpace(err.Error()))
 	}
 	if content := e.DataMediaType(); len(e.Data()) > 0 && (content == "" || strings.HasSuffix(content, "json")) && !json.Valid(e.Data()) {
 		return errors.New("data is not JSON, and datacontenttype says that it is")
@@ -302,10 +341,18 @@ func status(err error) (code, retryAfter int) {
 	return http.StatusServiceUnavailable, 1
 }
 
-// answerResult waits for the run's end and answers with its event, in binary mode: the client sees by Ce-Type how it went. False: the time was over.
+// answerResult waits for the run's end and answers with its event, in binary mode: the client sees by Ce-Type how it went. False: the time was over, or
+// the router is shutting down.
 func (w *Webhook) answerResult(rw http.ResponseWriter, r *http.Request, wait time.Duration, run triggers.Run) bool {
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
+	go func() {
+		select {
+		case <-w.draining:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	e, err := run.Wait(ctx)
 	if err != nil {
 		return false
