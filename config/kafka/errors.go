@@ -1,0 +1,127 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// An Error is what a cluster, or the way to it, answered at last.
+type Error struct {
+	Doing string // e.g. `produce to "orders", partition 3`
+	Err   error
+	Cure  string // what a person does about it; may be empty
+	Final bool   // trying again does not help
+	// Unsure says of a produce that the records may have been written all the same: an answer was lost.
+	Unsure bool
+}
+
+// Error returns doing: what; cure.
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s: %v", e.Doing, e.Err)
+	if e.Unsure {
+		s += " (the records may have been written)"
+	}
+	if e.Cure != "" {
+		s += "; " + e.Cure
+	}
+	return s
+}
+
+// Unwrap returns the cause: a kafka-go error where a broker answered.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Final reports whether trying again cannot help: somebody has to do something first.
+func Final(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Final
+}
+
+// ErrClosed is the cause of what was under way when its producer was closed.
+var ErrClosed = errors.New("the producer is closed")
+
+// cures has the answers that trying again does not change. The unknown topic is not among them: a broker that has just started, or has not heard yet,
+// knows no topic.
+var cures = map[kafka.Error]string{
+	kafka.InvalidTopic:                       "topics' names have letters, digits, '.', '_' and '-', and at most 249 of them",
+	kafka.MessageSizeTooLarge:                "raise the topic's max.message.bytes, or pass large data by reference (dataref)",
+	kafka.RecordListTooLarge:                 "raise the topic's segment.bytes, or pass large data by reference (dataref)",
+	kafka.InvalidRecord:                      "a compacted topic takes records with a key only",
+	kafka.InvalidTimestamp:                   "set the clock, or the topic's message.timestamp.type=LogAppendTime",
+	kafka.PolicyViolation:                    "ask those who run the cluster for its policy",
+	kafka.UnsupportedForMessageFormat:        "the topic has a message format of before Kafka 0.11; create it anew",
+	kafka.UnsupportedCompressionType:         "choose another compression",
+	kafka.UnsupportedVersion:                 "the router needs Kafka 2.3 or later",
+	kafka.TopicAuthorizationFailed:           "give this user the right on the topic (ACL)",
+	kafka.GroupAuthorizationFailed:           "give this user the right on the group (ACL)",
+	kafka.ClusterAuthorizationFailed:         "give this user the right IdempotentWrite on the cluster, or Write on the topic (ACL)",
+	kafka.TransactionalIDAuthorizationFailed: "give this user the right on the transactional id (ACL)",
+	kafka.SASLAuthenticationFailed:           "check sasl.username, and the password that sasl.password names",
+	kafka.UnsupportedSASLMechanism:           "choose a sasl.mechanism that the brokers offer",
+	kafka.IllegalSASLState:                   "the brokers' listener does not ask who we are; leave sasl out, or name another listener's port",
+	kafka.SecurityDisabled:                   "the cluster has no authorizer",
+	kafka.InvalidGroupId:                     "choose another group",
+	kafka.InconsistentGroupProtocol:          "members of another kind are in the group; choose another group",
+	kafka.InvalidSessionTimeout:              "choose a session timeout between the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms",
+	kafka.GroupMaxSizeReached:                "the group has as many members as the brokers' group.max.size allows",
+	kafka.InvalidCommitOffsetSize:            "raise the brokers' offset.metadata.max.bytes",
+	kafka.OffsetMetadataTooLarge:             "raise the brokers' offset.metadata.max.bytes",
+	kafka.TopicAlreadyExists:                 "",
+	kafka.InvalidPartitionNumber:             "choose another number of partitions",
+	kafka.InvalidReplicationFactor:           "choose a replication factor that the cluster has brokers for",
+	kafka.InvalidConfiguration:               "correct the topic's settings",
+	kafka.InvalidRequiredAcks:                "",
+	kafka.IllegalGeneration:                  "",
+	kafka.UnknownMemberId:                    "",
+	kafka.RebalanceInProgress:                "",
+	kafka.FencedInstanceID:                   "",
+}
+
+// cureOf says whether an error is final, and what to do about it.
+func cureOf(err error) (cure string, final bool) {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Cure, e.Final
+	}
+	var code kafka.Error
+	if errors.As(err, &code) {
+		cure, final = cures[code]
+		return cure, final
+	}
+	var unverified *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &unverified), errors.As(err, &authority):
+		return "set tls.ca to the authority of the brokers' certificates, and tls.serverName when their name is another", true
+	case strings.Contains(err.Error(), "appears to be expecting TLS"):
+		return "the brokers' listener encrypts; add tls: {}", true
+	}
+	return "", false
+}
+
+// isUnknown reports an answer that says there is no such topic or partition.
+func isUnknown(err error) bool {
+	return errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, protocol.ErrNoTopic) || errors.Is(err, protocol.ErrNoPartition)
+}
+
+// isUnsent reports an error of before anything went out.
+func isUnsent(err error) bool {
+	return errors.Is(err, protocol.ErrNoTopic) || errors.Is(err, protocol.ErrNoPartition) || errors.Is(err, protocol.ErrNoLeader) ||
+		errors.Is(err, kafka.BrokerNotAvailable) || errors.Is(err, kafka.NotEnoughReplicas)
+}
+
+// answer makes an error of a code and a text in a broker's answer; nil of 0.
+func answer(code int16, message string) error {
+	switch {
+	case code == 0:
+		return nil
+	case message == "":
+		return kafka.Error(code)
+	}
+	return fmt.Errorf("%w: %s", kafka.Error(code), message)
+}

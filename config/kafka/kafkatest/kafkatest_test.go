@@ -1,0 +1,87 @@
+package kafkatest_test
+
+import (
+	"context"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/segmentio/kafka-go"
+)
+
+func TestMain(m *testing.M) { os.Exit(kafkatest.Main(m)) }
+
+func client(t *testing.T, c *kafkatest.Cluster) *kafka.Client {
+	transport := &kafka.Transport{MetadataTTL: 500 * time.Millisecond, DialTimeout: time.Second}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &kafka.Client{Addr: kafka.TCP(c.Brokers()...), Transport: transport}
+}
+
+// produce writes one record and reports whether it was acknowledged.
+func produce(t *testing.T, k *kafka.Client, topic string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	res, err := k.Produce(ctx, &kafka.ProduceRequest{
+		Topic: topic, RequiredAcks: kafka.RequireAll, Records: kafka.NewRecordReader(kafka.Record{Value: kafka.NewBytes([]byte("x"))}),
+	})
+	if err == nil {
+		err = res.Error
+	}
+	return err
+}
+
+func eventually(t *testing.T, what string, f func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); ; {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// suite holds what both kinds of cluster must do when their nodes come and go.
+func suite(t *testing.T, c *kafkatest.Cluster) {
+	topic := c.Topic(t, 1, "retention.ms", "-1")
+	k := client(t, c)
+	eventually(t, "produce", func() error { return produce(t, k, topic) })
+	led := c.Leader(t, topic, 0)
+	c.Pause(t, led)
+	if err := produce(t, k, topic); err == nil {
+		t.Error("a paused node answered")
+	}
+	c.Resume(t, led)
+	eventually(t, "produce after the pause", func() error { return produce(t, k, topic) })
+	led = c.Leader(t, topic, 0)
+	c.Kill(t, led)
+	if len(c.Brokers()) > 1 {
+		eventually(t, "produce to another leader", func() error { return produce(t, k, topic) })
+	} else if err := produce(t, k, topic); err == nil {
+		t.Error("a dead node answered")
+	}
+	c.Restart(t, led)
+	eventually(t, "produce after the restart", func() error { return produce(t, k, topic) })
+}
+
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	t.Run("kfake, one", func(t *testing.T) { t.Parallel(); suite(t, kafkatest.Fake(t, 1)) })
+	t.Run("kfake, three", func(t *testing.T) { t.Parallel(); suite(t, kafkatest.Fake(t, 3)) })
+	t.Run("kafka, three", func(t *testing.T) { t.Parallel(); suite(t, kafkatest.Start(t, 3)) })
+}
+
+func TestShared(t *testing.T) {
+	t.Parallel()
+	a, b := kafkatest.Shared(t), kafkatest.Shared(t)
+	if !slices.Equal(a.Brokers(), b.Brokers()) || !a.IsReal() {
+		t.Error("two shared nodes")
+	}
+	if x, y := a.Topic(t, 3), b.Topic(t, 3); x == y {
+		t.Errorf("two topics %s", x)
+	}
+}

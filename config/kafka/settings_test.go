@@ -1,0 +1,206 @@
+package kafka_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/onward-router/onward/config/kafka"
+	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]string{
+		`{"brokers":"127.0.0.1:9092"}`:                 "",
+		`{"brokers":["a:1","[::1]:2"],"tls":{}}`:       "",
+		`{}`:                                           "",
+		`{"brokers":["a:1","kafka://b:2"]}`:            `brokers.1: "kafka://b:2" is not the address of a broker; write host:port, e.g. 127.0.0.1:9092`,
+		`{"brokers":["a"]}`:                            `brokers.0: "a" is not the address of a broker; write host:port, e.g. 127.0.0.1:9092`,
+		`{"brokers":["a:0"]}`:                          `brokers.0: "a:0" is not the address of a broker; write host:port, e.g. 127.0.0.1:9092`,
+		`{"broker":["a:1"]}`:                           `broker: unknown key "broker"; did you mean "brokers"?`,
+		`{"tls":{"cert":"c.pem"}}`:                     `tls: a certificate and its key come together; write both cert: and key:, or neither`,
+		`{"tls":{"insecureSkipVerify":true,"ca":"x"}}`: `tls.insecureSkipVerify: a certificate that is not checked needs no ca and no serverName; leave insecureSkipVerify out`,
+		`{"sasl":{"mechanism":"scram","username":"u","password":{"env":"X"}}}`:   `sasl.mechanism: unknown mechanism "scram"; write plain, scram-sha-256 or scram-sha-512`,
+		`{"sasl":{"mechanism":"plain","username":"u","password":"hunter2"}}`:     `sasl.password: the text "hunter2" where a mapping is due; write { key: value }`,
+		`{"sasl":{"mechanism":"plain","password":{"env":"X"}}}`:                  `sasl: username is missing; add username: ...`,
+		`{"sasl":{"mechanism":"plain","username":"u","password":{"file":"/x"}}}`: "",
+	} {
+		n, err := lang.ParseJSONNode([]byte(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, f := range lang.Decode(n, new(kafka.Cluster), new(plugin.Registry)) {
+			got = append(got, f.String())
+		}
+		if strings.Join(got, "\n") != want {
+			t.Errorf("%s: %q\nwant %q", doc, got, want)
+		}
+	}
+}
+
+func TestBrokersFromEnvironment(t *testing.T) {
+	t.Setenv(kafka.BrokersVariable, " a:1, b:2 ,")
+	k, err := kafka.Open(new(kafka.Cluster), "x", kafka.Limits{})
+	if err != nil || strings.Join(k.Brokers, " ") != "a:1 b:2" {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]string{
+		"":  `connect to Kafka: no brokers are named; write brokers: ["host:port"], or set KAFKA_BROKERS`,
+		"a": `read KAFKA_BROKERS: "a" is not the address of a broker; write host:port, with commas between several`,
+	} {
+		t.Setenv(kafka.BrokersVariable, value)
+		if _, err := kafka.Open(new(kafka.Cluster), "x", kafka.Limits{}); !kafka.Final(err) || err.Error() != want {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}
+
+// certificates writes an authority's and a server's certificate, and returns the authority's file and the server's side.
+func certificates(t *testing.T) (ca string, server *tls.Config) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"broker.test"},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca = filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return ca, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+// use opens a client and writes a record; the topic is created through it.
+func use(t *testing.T, c *kafka.Cluster) error {
+	t.Helper()
+	k, err := kafka.Open(c, "onward-test", kafka.Limits{Request: 3 * time.Second, Dial: 2 * time.Second, Unknown: 200 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := k.CreateTopic(ctx, "t", 1, 1, nil); err != nil {
+		return err
+	}
+	p := k.NewProducer(kafka.ProducerOptions{})
+	defer p.Close()
+	if _, err := p.Write(ctx, "t", 0, text("x")); err != nil {
+		return err
+	}
+	f, err := k.Fetch(ctx, kafka.Fetch{Topic: "t"})
+	if err == nil && len(f.Records) != 1 {
+		err = fmt.Errorf("%d records", len(f.Records))
+	}
+	return err
+}
+
+func secret(t *testing.T, text string) plugin.Secret {
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return plugin.Secret{File: path}
+}
+
+func TestTLSAndSASL(t *testing.T) {
+	t.Parallel()
+	const password = "correct-horse-battery"
+	for _, m := range []string{"plain", "scram-sha-256", "scram-sha-512"} {
+		t.Run(m, func(t *testing.T) {
+			t.Parallel()
+			ca, server := certificates(t)
+			c := kafkatest.Fake(t, 1, kfake.TLS(server), kfake.EnableSASL(), kfake.Superuser(strings.ToUpper(m), "router", password))
+			sasl := func(user, p string) *kafka.SASL {
+				return &kafka.SASL{Mechanism: m, Username: user, Password: secret(t, p)}
+			}
+			if err := use(t, &kafka.Cluster{Brokers: c.Brokers(), TLS: &kafka.TLS{CA: ca, ServerName: "broker.test"}, SASL: sasl("router", password)}); err != nil {
+				t.Error(err)
+			}
+			for name, x := range map[string]struct {
+				c    kafka.Cluster
+				want string
+			}{
+				"wrong password": {kafka.Cluster{TLS: &kafka.TLS{CA: ca}, SASL: sasl("router", "wrong-secret")}, "; check sasl.username, and the password that sasl.password names"},
+				"unknown user":   {kafka.Cluster{TLS: &kafka.TLS{CA: ca}, SASL: sasl("nobody", "wrong-secret")}, "; check sasl.username, and the password that sasl.password names"},
+				"no password":    {kafka.Cluster{TLS: &kafka.TLS{CA: ca}, SASL: &kafka.SASL{Mechanism: m, Username: "u", Password: plugin.Secret{Env: "ONWARD_TEST_UNSET"}}}, `environment variable "ONWARD_TEST_UNSET" is empty or not set`},
+				"no authority":   {kafka.Cluster{TLS: &kafka.TLS{}, SASL: sasl("router", password)}, "; set tls.ca to the authority of the brokers' certificates, and tls.serverName when their name is another"},
+				"another name":   {kafka.Cluster{TLS: &kafka.TLS{CA: ca, ServerName: "else.test"}, SASL: sasl("router", password)}, "; set tls.ca to the authority of the brokers' certificates, and tls.serverName when their name is another"},
+				"no file":        {kafka.Cluster{TLS: &kafka.TLS{CA: ca + "x"}}, "no such file or directory"},
+			} {
+				x.c.Brokers = c.Brokers()
+				err := use(t, &x.c)
+				if !kafka.Final(err) || !strings.HasSuffix(err.Error(), x.want) || strings.Contains(err.Error(), password) || strings.Contains(err.Error(), "wrong-secret") {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
+	}
+}
+
+// TestListenerEncrypts meets what a broker that expects TLS answers to what is none: a TLS alert.
+func TestListenerEncrypts(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte{0x15, 3, 3, 0, 2, 2, 70})
+			conn.Close()
+		}
+	}()
+	if err := use(t, &kafka.Cluster{Brokers: []string{l.Addr().String()}}); !kafka.Final(err) || !strings.HasSuffix(err.Error(), "; the brokers' listener encrypts; add tls: {}") {
+		t.Error(err)
+	}
+}
+
+// TestForbidden lacks the right to write.
+func TestForbidden(t *testing.T) {
+	t.Parallel()
+	c := kafkatest.Fake(t, 1, kfake.EnableSASL(), kfake.EnableACLs(), kfake.SeedTopics(1, "t"), kfake.Superuser("PLAIN", "admin", "admin"),
+		kfake.User("PLAIN", "reader", "pw", kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: "t", Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: kmsg.ACLOperationRead, Allow: true}))
+	k, err := kafka.Open(&kafka.Cluster{Brokers: c.Brokers(), SASL: &kafka.SASL{Mechanism: "plain", Username: "reader", Password: secret(t, "pw")}}, "x", kafka.Limits{Unknown: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	p := k.NewProducer(kafka.ProducerOptions{})
+	defer p.Close()
+	if _, err := p.Write(limited(t), "t", 0, text("x")); !kafka.Final(err) || !strings.Contains(err.Error(), "(ACL)") {
+		t.Error(err)
+	}
+}
