@@ -195,16 +195,16 @@ func (c *Client) DeleteRecords(ctx context.Context, topic string, partition int,
 		if err != nil {
 			return err
 		}
-		for _, t := range m.(*deleteResponse).Topics {
-			for _, p := range t.Partitions {
-				low = p.LowWatermark
-				if errors.Is(answer(p.ErrorCode, ""), kafka.OffsetOutOfRange) {
-					return &Error{Doing: "delete records", Err: kafka.OffsetOutOfRange, Cure: "the offset lies beyond the log's end", Final: true}
-				}
-				return answer(p.ErrorCode, "")
-			}
+		topics := m.(*deleteResponse).Topics
+		if len(topics) == 0 || len(topics[0].Partitions) == 0 {
+			return kafka.UnknownTopicOrPartition
 		}
-		return kafka.UnknownTopicOrPartition
+		p := topics[0].Partitions[0]
+		low = p.LowWatermark
+		if errors.Is(answer(p.ErrorCode, ""), kafka.OffsetOutOfRange) {
+			return &Error{Doing: "delete records", Err: kafka.OffsetOutOfRange, Cure: "the offset lies beyond the log's end", Final: true}
+		}
+		return answer(p.ErrorCode, "")
 	})
 	return low, err
 }

@@ -449,14 +449,14 @@ func (l *lane) request(ctx context.Context, encoded []byte) (Ack, error) {
 	if err != nil {
 		return Ack{}, err
 	}
-	for _, t := range m.(*produce.Response).Topics {
-		for _, p := range t.Partitions {
-			ack := Ack{Offset: p.BaseOffset}
-			if p.LogAppendTime > 0 {
-				ack.Time = time.UnixMilli(p.LogAppendTime)
-			}
-			return ack, answer(p.ErrorCode, p.ErrorMessage)
-		}
+	topics := m.(*produce.Response).Topics
+	if len(topics) == 0 || len(topics[0].Partitions) == 0 {
+		return Ack{}, errors.New("the answer names no partition")
 	}
-	return Ack{}, errors.New("the answer names no partition")
+	r := topics[0].Partitions[0]
+	ack := Ack{Offset: r.BaseOffset}
+	if r.LogAppendTime > 0 {
+		ack.Time = time.UnixMilli(r.LogAppendTime)
+	}
+	return ack, answer(r.ErrorCode, r.ErrorMessage)
 }

@@ -73,6 +73,22 @@ type Sized interface{ MaxPayload() int }
 // under way. Who scales by lag needs it.
 type Marker interface{ Mark(next int64, open bool) }
 
+// A Shared journal is owned by several routers together, each a part of it.
+type Shared interface {
+	// Assigned returns the partitions that are this router's; ok is false while that is not known, before the first share was given.
+	Assigned() (partitions []int, ok bool)
+	// Peers returns the routers that own the journal, this one among them.
+	Peers(ctx context.Context) ([]Peer, error)
+}
+
+// A Peer is one of the routers that own a Shared journal.
+type Peer struct {
+	ID         string
+	Address    string // of its API; empty when it tells none
+	Partitions []int
+	Self       bool
+}
+
 // Errors of a journal.
 var (
 	ErrNoSnapshot = errors.New("journal: no snapshot")
