@@ -29,6 +29,7 @@ type Settings struct {
 	History    int
 	HistoryMax int64
 	Stuck      time.Duration
+	Drain      time.Duration
 	Snapshot   int
 	LowWater   int64
 }
@@ -91,6 +92,7 @@ var settings = []setting{
 	{"history.runs", 100_000, "ended runs that are kept for people and for repeated requests", whole(func(s *Settings) *int { return &s.History })},
 	{"history.bytes", 1 << 30, "bytes of ended runs that are kept", whole(func(s *Settings) *int64 { return &s.HistoryMax })},
 	{"watchdog", "1m", "how long the fold of one record may take before the router gives up", span(func(s *Settings) *time.Duration { return &s.Stuck })},
+	{"drain", "10s", "how long invocations under way may take to end when the router is to stop", span(func(s *Settings) *time.Duration { return &s.Drain })},
 	{"snapshot.records", 200_000, "records of a partition between snapshots", whole(func(s *Settings) *int { return &s.Snapshot })},
 	{"disk.low-water", 256 << 20, "free bytes below which starts are refused with 507", whole(func(s *Settings) *int64 { return &s.LowWater })},
 }

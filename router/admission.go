@@ -141,6 +141,10 @@ func (in *intake) take(i int, e *event.Event) {
 		return
 	}
 	if len(e.Data()) > MaxEventBytes {
+		if completed {
+			receipt.Note = fmt.Sprintf("it starts nothing: it has %d bytes of data, and what starts something has at most %d", len(e.Data()), MaxEventBytes)
+			return
+		}
 		receipt.Err = fmt.Errorf("%w: %d bytes of data, and the limit is %d; pass large data by reference (dataref)", triggers.ErrTooLarge, len(e.Data()), MaxEventBytes)
 		return
 	}
@@ -201,7 +205,9 @@ func (in *intake) append(ctx context.Context) error {
 				rest = append(rest, in.records[k])
 			}
 		}
-		err = in.r.journal.Append(ctx, rest)
+		if err = in.r.journal.Append(ctx, rest); errors.Is(err, journal.ErrFull) {
+			err = fmt.Errorf("%w, and what is kept for the rest is used up", triggers.ErrFull)
+		}
 	}
 	in.r.metrics.append.Observe(time.Since(begin).Seconds())
 	return err

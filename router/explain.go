@@ -14,9 +14,15 @@ import (
 // NewID returns a random id for an event that its sender gave none.
 func NewID() string { return rand.Text() }
 
+// explained is how many of a step's open children an explanation looks at, and named how many it names.
+const (
+	explained = 200
+	named     = 10
+)
+
 // Explain says in plain words why a run is not further.
 func (r *Router) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
-	st, f, err := r.Status(ctx, id, 3)
+	st, f, err := r.Status(ctx, id, explained)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +75,10 @@ func (e *explainer) step(s *engine.StepStatus) {
 	if !s.RetryAt.IsZero() {
 		e.say(s, "try %d failed (%v); the next is due in %s", s.Attempt, s.LastError, s.RetryAt.Sub(e.now).Round(time.Second))
 	}
-	if s.Invocation != nil {
-		e.say(s, "%s", s.Invocation.Outbox)
+	if inv := s.Invocation; inv != nil && !inv.Since.IsZero() {
+		e.say(s, "%s; since %s", inv.Outbox, e.since(inv.Since))
+	} else if inv != nil {
+		e.say(s, "%s", inv.Outbox)
 	}
 	for _, t := range s.Timers {
 		e.say(s, "waiting until %s (%s)", t.Due.Format(time.RFC3339), t.Due.Sub(e.now).Round(time.Second))
@@ -82,23 +90,64 @@ func (e *explainer) step(s *engine.StepStatus) {
 		e.step(s.Handler)
 	}
 	for _, sl := range s.Slots {
-		left := sl.Spawned - sl.Succeeded - sl.Failed - sl.Skipped
-		if sl.Spawned > 1 && left > 0 {
-			e.say(s, "waiting for %d of %d: %s; since %s", left, sl.Spawned, indexes(sl), e.since(s.Since))
-		}
-		for _, child := range sl.Waiting {
-			e.step(child)
-		}
+		e.slot(s, &sl)
 	}
 }
 
-func indexes(sl engine.SlotStatus) string {
-	parts := make([]string, len(sl.Indexes))
-	for i, n := range sl.Indexes {
-		parts[i] = fmt.Sprint(n)
+// slot tells of a step's children: of many, in one line which are missing and what they wait for; then what is inside of those that are more than a
+// call.
+func (e *explainer) slot(s *engine.StepStatus, sl *engine.SlotStatus) {
+	left := sl.Spawned - sl.Succeeded - sl.Failed - sl.Skipped
+	many := sl.Spawned > 1 && left > 0
+	if many {
+		line := fmt.Sprintf("waiting for %s of %s: %s; since %s", thousands(left), thousands(sl.Spawned), indexes(sl, left), e.since(s.Since))
+		whys, count := make([]string, 0, 4), make(map[string]int)
+		for _, child := range sl.Waiting {
+			if isCall(child) {
+				if count[child.Invocation.Outbox]++; count[child.Invocation.Outbox] == 1 {
+					whys = append(whys, child.Invocation.Outbox)
+				}
+			}
+		}
+		for _, why := range whys {
+			line += "; " + why
+			if len(whys) > 1 {
+				line += fmt.Sprintf(" (%d)", count[why])
+			}
+		}
+		e.say(s, "%s", line)
 	}
-	if sl.Open > len(parts) || sl.Spawned-sl.Succeeded-sl.Failed-sl.Skipped > len(parts) {
-		parts = append(parts, "...")
+	shown := 0
+	for _, child := range sl.Waiting {
+		if many && (isCall(child) || shown == named) {
+			continue
+		}
+		shown++
+		e.step(child)
+	}
+}
+
+// isCall reports a step that is at its first work, a call, and nothing else.
+func isCall(s *engine.StepStatus) bool {
+	return s.Invocation != nil && s.RetryAt.IsZero() && s.Handler == nil
+}
+
+func indexes(sl *engine.SlotStatus, left int) string {
+	parts := make([]string, 0, named)
+	for _, n := range sl.Indexes[:min(named, len(sl.Indexes))] {
+		parts = append(parts, fmt.Sprint(n))
+	}
+	if more := left - len(parts); more > 0 {
+		parts = append(parts, fmt.Sprintf("and %s more", thousands(more)))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// thousands writes a number with commas.
+func thousands(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }

@@ -127,7 +127,8 @@ func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*en
 			r.fillIn(st.Root)
 		}
 		for i := range st.Deliveries {
-			st.Deliveries[i].Outbox = r.outbox.explain(id, st.Deliveries[i].N)
+			d := &st.Deliveries[i]
+			d.Outbox, d.Since = r.outbox.explain(id, d.N)
 		}
 		return st, nil, nil
 	}
@@ -143,7 +144,7 @@ func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*en
 func (r *Router) fillIn(s *engine.StepStatus) {
 	if inv := s.Invocation; inv != nil {
 		if run, _, n, ok := engine.ParseInvocationID(inv.ID); ok {
-			inv.Outbox = r.outbox.explain(run, n)
+			inv.Outbox, inv.Since = r.outbox.explain(run, n)
 		}
 	}
 	if s.Handler != nil {

@@ -24,6 +24,8 @@ type outbox struct {
 	ready []*item // to be started once the lock is free
 	// pumping says that a goroutine starts them.
 	pumping bool
+	// draining says that nothing more is sent: what is queued is for the next owner.
+	draining bool
 	// under has the deliveries that sinks have not ended.
 	under sync.WaitGroup
 }
@@ -177,7 +179,7 @@ func (o *outbox) forget(it *item) {
 
 // fill takes from the runs in turn while the function has room.
 func (o *outbox) fill(l *lane) {
-	for l.flying < l.limit && len(l.ring) > 0 {
+	for l.flying < l.limit && len(l.ring) > 0 && !o.draining {
 		q := l.ring[0]
 		l.ring = l.ring[1:]
 		it := q.items[0]
@@ -323,6 +325,33 @@ func (o *outbox) wait() {
 }
 
 const waitAtMost = 30 * time.Second
+
+// drain sends nothing more and lets what is under way end, at most for a while: what is cut short is sent again, under the same id.
+func (o *outbox) drain(ctx context.Context, atMost time.Duration) {
+	o.mu.Lock()
+	o.draining = true
+	flying := 0
+	for _, l := range o.lanes {
+		flying += l.flying
+	}
+	o.mu.Unlock()
+	if flying == 0 || atMost <= 0 {
+		return
+	}
+	o.r.o.Log.Info("letting invocations end", "inFlight", flying, "atMost", atMost)
+	done := make(chan struct{})
+	go func() {
+		o.under.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
 
 // release gives the function's room back.
 func (o *outbox) release(it *item) {
@@ -525,29 +554,27 @@ func (o *outbox) bind() {
 	o.pump()
 }
 
-// explain says where an invocation is, for a person.
-func (o *outbox) explain(run journal.RunID, n uint32) string {
+// explain says where an invocation is, for a person: why, in words that are the same for all that wait for the same, and since when.
+func (o *outbox) explain(run journal.RunID, n uint32) (why string, since time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	it := o.items[itemKey{run, n}]
 	if it == nil {
-		return "its outcome is being journaled"
+		return "its outcome is being journaled", time.Time{}
 	}
-	since := time.Since(it.since).Round(time.Second)
-	switch it.state {
-	case queued:
-		if it.lane.limit == 0 {
-			return fmt.Sprintf("function %s is not in the documents; load those that define it", it.lane.name)
-		}
-		return fmt.Sprintf("queued since %s; function %s at its concurrency limit of %d", since, it.lane.name, it.lane.limit)
-	case sending:
-		return fmt.Sprintf("function %s is at work since %s", it.lane.name, since)
-	case resending:
-		return fmt.Sprintf("sent again in %s, after %d tries; the last: %s", time.Until(it.until).Round(time.Second), it.tries, it.err)
-	case accepted:
-		return fmt.Sprintf("accepted by function %s; waiting for its completion event since %s", it.lane.name, since)
+	switch {
+	case it.state == queued && it.lane.limit == 0:
+		why = fmt.Sprintf("function %s is not in the documents; load those that define it", it.lane.name)
+	case it.state == queued:
+		why = fmt.Sprintf("function %s at its concurrency limit of %d", it.lane.name, it.lane.limit)
+	case it.state == sending:
+		why = fmt.Sprintf("function %s is at work", it.lane.name)
+	case it.state == resending:
+		why = fmt.Sprintf("function %s is sent it again in %s, after %d tries; the last: %s", it.lane.name, time.Until(it.until).Round(time.Second), it.tries, it.err)
+	case it.state == accepted:
+		why = fmt.Sprintf("function %s has accepted it; its completion event has not come", it.lane.name)
 	}
-	return ""
+	return why, it.since
 }
 
 // A FunctionStatus is a function's queue.

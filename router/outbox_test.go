@@ -149,13 +149,19 @@ func parse(t *testing.T, reg *plugin.Registry, doc string) *config.Set {
 
 func enter(t *testing.T, dir, doc string, f *far) *bubble {
 	t.Helper()
+	return enterDraining(t, dir, doc, f, -1)
+}
+
+// enterDraining lets invocations under way end for a while when the router stops.
+func enterDraining(t *testing.T, dir, doc string, f *far, drain time.Duration) *bubble {
+	t.Helper()
 	b := &bubble{t: t, far: f, metrics: prometheus.NewRegistry(), reg: farRegistry(f)}
 	set := parse(t, b.reg, doc)
 	j, err := file.Open(file.Options{Dir: dir, SegmentBytes: 1 << 20, LowWater: -1, NoSync: true, Partitions: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Router, err = router.Open(router.Options{Set: set, Registry: b.reg, Journal: j, Metrics: b.metrics})
+	b.Router, err = router.Open(router.Options{Set: set, Registry: b.reg, Journal: j, Metrics: b.metrics, Drain: drain})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -623,6 +629,50 @@ func TestRestartSendsAgainOnlyWhatWasNotAccepted(t *testing.T) {
 		b.event("succeeded", first[2].id, "22")
 		if f := b.wait(run); f.Result.JSON() != "[20,11,22,13]" {
 			t.Errorf("%s %v", f.Result, f.Error)
+		}
+		b.stop()
+	})
+}
+
+// TestStopLetsInvocationsEnd: what is under way ends and counts, nothing more is sent, and what does not end in time is sent again by the next owner.
+func TestStopLetsInvocationsEnd(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := enterDraining(t, dir, outboxDocument, new(far), 5*time.Second)
+		run := b.start("wide", "1", "[10,11,12,13,14,15,16,17,18,19]")
+		first := b.far.open("work")
+		if len(first) != 8 {
+			t.Fatalf("%d in flight", len(first))
+		}
+		stopped := make(chan struct{})
+		begin := time.Now()
+		go func() {
+			defer close(stopped)
+			b.stop()
+		}()
+		time.Sleep(time.Second)
+		for _, s := range first[:7] {
+			s.succeed()
+		}
+		<-stopped
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("it took %s; one invocation did not end within 5s", took)
+		}
+		if n := len(b.far.sent("work")); n != 8 {
+			t.Errorf("%d were sent; nothing more is sent on the way out", n)
+		}
+		b = enter(t, dir, outboxDocument, new(far))
+		settle()
+		again := b.far.sent("work")
+		if len(again) != 3 || again[0].id != first[7].id {
+			t.Fatalf("%d were sent by the next owner", len(again))
+		}
+		for _, s := range again {
+			s.succeed()
+		}
+		if f := b.wait(run); f.State != "succeeded" {
+			t.Errorf("%s %v", f.State, f.Error)
 		}
 		b.stop()
 	})

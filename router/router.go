@@ -2,6 +2,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,8 @@ type Options struct {
 	MaxRuns, MaxAdmitting int
 	// SnapshotEvery is the number of records between snapshots of a partition. Default 200,000.
 	SnapshotEvery int
+	// Drain is how long Run, when it is to end, lets invocations under way end; negative: not at all. Default 10 s.
+	Drain time.Duration
 	// Hop, which may be nil, is told for every answer how long it took from its arrival until it was durable and folded. It must not block.
 	Hop func(time.Duration)
 	// Dir is the folder for what is kept beside the journal: the history of ended runs, and the marks by which a record that ends the process twice is
@@ -77,6 +80,7 @@ type Router struct {
 	mu     sync.Mutex
 	shards []*shard
 	stats  []engine.Stats
+	former []*bound      // what reloads have replaced
 	ready  chan struct{} // closed once all partitions are claimed
 	watch  watchers
 }
@@ -110,9 +114,7 @@ func Open(o Options) (*Router, error) {
 			*d.v = d.def
 		}
 	}
-	if o.Stuck == 0 {
-		o.Stuck = time.Minute
-	}
+	o.Stuck, o.Drain = cmp.Or(o.Stuck, time.Minute), cmp.Or(o.Drain, 10*time.Second)
 	layout := o.Journal.Layout()
 	r := &Router{
 		o: o, journal: o.Journal, layout: layout, metrics: newMetrics(o.Metrics), definitions: newDefinitionLog(layout.Partitions),
@@ -290,6 +292,9 @@ func (r *Router) Run(ctx context.Context) error {
 		}
 		cancel()
 	}
+	if err == nil {
+		r.outbox.drain(owning, r.o.Drain)
+	}
 	release()
 	if abandoned {
 		// A fold that does not come back cannot be waited for, nor may what it uses be closed under it.
@@ -299,8 +304,10 @@ func (r *Router) Run(ctx context.Context) error {
 	r.outbox.wait()
 	recorded()
 	others.Wait()
-	for _, b := range r.functions.Load().byName {
-		err = errors.Join(err, b.sink.Close())
+	for _, bound := range append(r.former, r.functions.Load()) {
+		for _, name := range sortedNames(bound.byName) {
+			err = errors.Join(err, bound.byName[name].sink.Close())
+		}
 	}
 	return errors.Join(err, r.closeFolder())
 }
@@ -334,9 +341,13 @@ func (r *Router) watchdog(ctx context.Context, stuck chan<- error) {
 
 // Reload puts other documents into force. Runs keep the definitions that they began with; sources stay as they are.
 func (r *Router) Reload(set *config.Set) error {
+	former := r.functions.Load()
 	if err := r.bindAll(set); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	r.former = append(r.former, former) // Deliveries may be under way in them.
+	r.mu.Unlock()
 	r.rules.Store(newRules(set))
 	r.outbox.bind()
 	return nil

@@ -76,7 +76,7 @@ func (r *Router) fold(tenure context.Context, t journal.Tenure) error {
 	// A state that died, or whose records could not be appended, is not worth keeping.
 	if tenure.Err() != nil && errors.Is(err, context.Cause(tenure)) && s.owned {
 		s.save <- struct{}{}
-		if e := s.snapshot(context.WithoutCancel(ctx)); e != nil {
+		if e := s.snapshot(context.WithoutCancel(ctx)); e != nil && !errors.Is(e, journal.ErrFenced) {
 			s.log.Warn("no snapshot at the end; the next start folds more records", "error", e)
 		}
 	}
@@ -538,7 +538,7 @@ func (s *shard) snapshot(ctx context.Context) error {
 		return write()
 	}
 	go func() {
-		if err := write(); err != nil {
+		if err := write(); err != nil && !errors.Is(err, journal.ErrFenced) {
 			s.log.Error("a snapshot failed; the next one is tried later", "error", err)
 		}
 	}()

@@ -14,14 +14,10 @@ import (
 	"strings"
 	"syscall"
 	"text/tabwriter"
-	"time"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
-	"github.com/onward-router/onward/router"
-	"github.com/onward-router/onward/router/history"
-	"github.com/onward-router/onward/router/journal/file"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
@@ -56,6 +52,7 @@ type program struct {
 func Main(r *plugin.Registry, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // A second interrupt ends the process at once.
 	p := &program{registry: r, out: os.Stdout, errs: os.Stderr}
 	root := p.root()
 	root.SetArgs(args)
@@ -258,55 +255,4 @@ func logger(s config.Settings, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
-}
-
-func (p *program) serve() *cobra.Command {
-	var from string
-	c := &cobra.Command{
-		Use: "serve FILE|DIR...", Short: "Route events by the documents, until SIGTERM.", Args: cobra.MinimumNArgs(1),
-		Long: "Serve takes events in by the documents' sources and routes them, until SIGTERM or an interrupt: then it takes nothing more in, lets what is under way\n" +
-			"end, saves its state and exits with 0. Nothing is started when a document is wrong.\n\n" +
-			"On the listener: webhooks' paths, the API under /v1/, /metrics, /healthz (it runs) and /readyz (it takes events).\n\n" + precedence,
-		Example: "  onward serve deploy/examples/01-word-count\n  onward serve documents --data /var/lib/onward --listen 0.0.0.0:8080 --auth-env ONWARD_TOKEN",
-		RunE: func(c *cobra.Command, args []string) error {
-			s, _, err := config.LoadSettings(c.Flags(), from)
-			if err != nil {
-				return err
-			}
-			set, err := p.load(args)
-			if err != nil {
-				return err
-			}
-			log := logger(s, p.errs)
-			j, err := file.Open(file.Options{Dir: s.Data, NoSync: s.Durability == "os", LowWater: s.LowWater, Log: log})
-			if err != nil {
-				return err
-			}
-			defer j.Close()
-			r, err := router.Open(router.Options{
-				Set: set, Registry: p.registry, Journal: j, Log: log, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure,
-				MaxRuns: s.MaxRuns, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, History: history.Limits{Runs: s.History, Bytes: s.HistoryMax},
-			})
-			if errors.Is(err, syscall.EADDRINUSE) {
-				return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)
-			}
-			if err != nil {
-				return err
-			}
-			log.Info("onward is routing", "address", "http://"+r.Addr(), "triggers", len(set.Triggers), "functions", len(set.Functions), "data", s.Data)
-			begin := time.Now()
-			go func() {
-				<-r.Ready()
-				log.Info("ready", "after", time.Since(begin).Round(time.Millisecond))
-			}()
-			if err := r.Run(c.Context()); err != nil {
-				return exitError{exitRun, err}
-			}
-			log.Info("stopped")
-			return nil
-		},
-	}
-	c.Flags().StringVar(&from, "settings", "", "file of settings (YAML)")
-	config.BindFlags(c.Flags())
-	return c
 }

@@ -76,8 +76,9 @@ type InvocationStatus struct {
 	Created  time.Time `json:"created"`
 	Accepted time.Time `json:"accepted,omitzero"`
 	Expires  time.Time `json:"expires,omitzero"`
-	// Outbox is filled in by the owner: queued, sending, resending, waiting for the completion event; and why.
-	Outbox string `json:"outbox,omitempty"`
+	// Outbox and Since are filled in by the owner: where it is and why, and since when.
+	Outbox string    `json:"outbox,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
 }
 
 // A Summary is one line of `runs list`.

@@ -30,7 +30,7 @@ import (
 type Settings struct {
 	Path     string `doc:"path" help:"the path on the router's listener" default:"/events"`
 	Auth     *Auth  `doc:"auth" help:"who may send"`
-	MaxEvent int    `doc:"maxEvent" help:"bytes of one event at most" default:"1048576"`
+	MaxEvent int    `doc:"maxEvent" help:"bytes of one event at most; functions' completions (dev.onward.function.*) may have 16 MiB" default:"1048576"`
 	MaxBatch int    `doc:"maxBatch" help:"bytes of one batch at most" default:"16777216"`
 }
 
@@ -243,8 +243,12 @@ func (w *Webhook) read(rw http.ResponseWriter, r *http.Request) ([]event.Event, 
 		return nil, http.StatusUnsupportedMediaType, errors.New("no CloudEvent: send ce-specversion, ce-id, ce-source and ce-type headers, or Content-Type: " + event.ApplicationCloudEventsJSON)
 	}
 	limit := w.s.MaxEvent
-	if batch {
+	switch {
+	case batch:
 		limit = w.s.MaxBatch
+	case structured, isCompletion(r.Header.Get("Ce-Type")):
+		// Of a structured event the type is known once it was read.
+		limit = max(limit, maxCompletion)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, int64(limit)))
 	if err != nil {
@@ -266,8 +270,18 @@ func (w *Webhook) read(rw http.ResponseWriter, r *http.Request) ([]event.Event, 
 	if err != nil {
 		return nil, http.StatusBadRequest, err
 	}
+	if len(body) > w.s.MaxEvent && !isCompletion(e.Type()) {
+		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes; pass large data by reference (dataref)", w.s.MaxEvent)
+	}
 	return []event.Event{*e}, 0, nil
 }
+
+// maxCompletion is what a function's completion may have: a value inside a run has up to 16 MiB, and a larger one is an outcome of its own, which the
+// router books once it has got it.
+const maxCompletion = 17 << 20
+
+// isCompletion reports the types of functions' outcomes (DESIGN 7).
+func isCompletion(kind string) bool { return strings.HasPrefix(kind, "dev.onward.function.") }
 
 func fromJSON(raw []byte) (*event.Event, error) {
 	if err := checkJSON(raw); err != nil {
@@ -303,12 +317,12 @@ func (w *Webhook) batch(body []byte) ([]event.Event, int, error) {
 	}
 	events := make([]event.Event, len(raw))
 	for i := range raw {
-		if len(raw[i]) > w.s.MaxEvent {
-			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("event %d has more than %d bytes", i, w.s.MaxEvent)
-		}
 		e, err := fromJSON(raw[i])
 		if err != nil {
 			return nil, http.StatusBadRequest, fmt.Errorf("event %d: %w", i, err)
+		}
+		if len(raw[i]) > w.s.MaxEvent && !isCompletion(e.Type()) {
+			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("event %d has more than %d bytes", i, w.s.MaxEvent)
 		}
 		events[i] = *e
 	}

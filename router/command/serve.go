@@ -1,0 +1,111 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/router/history"
+	"github.com/onward-router/onward/router/journal/file"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+)
+
+func (p *program) serve() *cobra.Command {
+	var from string
+	c := &cobra.Command{
+		Use: "serve FILE|DIR...", Short: "Route events by the documents, until SIGTERM.", Args: cobra.MinimumNArgs(1),
+		Long: "Serve takes events in by the documents' sources and routes them, until SIGTERM or an interrupt: then it takes nothing more in, lets what is under way\n" +
+			"end, saves its state and exits with 0; a second one ends it at once, and loses nothing either. Nothing is started when a document is wrong.\n\n" +
+			"SIGHUP reads the documents again: they come into force whole, or not at all when one is wrong. Runs keep what they began with, sources stay as they are.\n\n" +
+			"On the listener: webhooks' paths, the API under /v1/, /metrics, /healthz (it runs) and /readyz (it takes events).\n\n" + precedence,
+		Example: "  onward serve deploy/examples/01-word-count\n  onward serve documents --data /var/lib/onward --listen 0.0.0.0:8080 --auth-env ONWARD_TOKEN",
+		RunE: func(c *cobra.Command, args []string) error {
+			s, _, err := config.LoadSettings(c.Flags(), from)
+			if err != nil {
+				return err
+			}
+			set, err := p.load(args)
+			if err != nil {
+				return err
+			}
+			return p.serveSet(c.Context(), s, set, args)
+		},
+	}
+	c.Flags().StringVar(&from, "settings", "", "file of settings (YAML)")
+	config.BindFlags(c.Flags())
+	return c
+}
+
+// serveSet routes by a set of documents until ctx ends.
+func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.Set, documents []string) error {
+	log := logger(s, p.errs)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	j, err := file.Open(file.Options{Dir: s.Data, NoSync: s.Durability == "os", LowWater: s.LowWater, Log: log})
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	r, err := router.Open(router.Options{
+		Set: set, Registry: p.registry, Journal: j, Log: log, Metrics: metrics, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure, Drain: s.Drain,
+		MaxRuns: s.MaxRuns, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, History: history.Limits{Runs: s.History, Bytes: s.HistoryMax},
+	})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)
+	}
+	if err != nil {
+		return err
+	}
+	log.Info("onward is routing", "address", "http://"+r.Addr(), "triggers", len(set.Triggers), "functions", len(set.Functions), "data", s.Data)
+	begin := time.Now()
+	go func() {
+		select {
+		case <-r.Ready():
+			log.Info("ready", "after", time.Since(begin).Round(time.Millisecond))
+		case <-ctx.Done():
+		}
+	}()
+	reloading, stop := context.WithCancel(ctx)
+	defer stop()
+	go p.reloads(reloading, r, documents, log)
+	if err := r.Run(ctx); err != nil {
+		return exitError{exitRun, err}
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// reloads puts the documents into force anew at each SIGHUP.
+func (p *program) reloads(ctx context.Context, r *router.Router, documents []string, log *slog.Logger) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+		}
+		set, findings := config.Load(documents, p.registry, check)
+		for _, f := range findings {
+			log.Error("the documents are not reloaded", "finding", f.String())
+		}
+		if len(findings) > 0 {
+			continue
+		}
+		if err := r.Reload(set); err != nil {
+			log.Error("the documents are not reloaded", "error", err)
+			continue
+		}
+		log.Info("the documents are reloaded", "triggers", len(set.Triggers), "functions", len(set.Functions))
+	}
+}

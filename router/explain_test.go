@@ -1,0 +1,49 @@
+package router
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+)
+
+// TestExplain says in one line which of many children are missing, and why.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	since := now.Add(-12 * time.Second)
+	call := func(index int, why string) *engine.StepStatus {
+		return &engine.StepStatus{Path: "map/count[" + string(rune('0'+index)) + "]", Does: "function count", Since: since, Invocation: &engine.InvocationStatus{Outbox: why, Since: since}}
+	}
+	limit, work := "function count at its concurrency limit of 64", "function count is at work"
+	retrying := call(4, work)
+	retrying.Invocation, retrying.RetryAt, retrying.Attempt = nil, now.Add(30*time.Second), 2
+	retrying.LastError = lang.Failf(lang.ClassFunction, "boom", "it broke")
+	for _, c := range []struct {
+		slot engine.SlotStatus
+		want []string
+	}{
+		{
+			engine.SlotStatus{Spawned: 1000, Succeeded: 997, Open: 3, Indexes: []int{17, 204, 993}, Waiting: []*engine.StepStatus{call(1, limit), call(2, limit), call(3, limit)}},
+			[]string{"map: waiting for 3 of 1,000: 17, 204, 993; since 12s; function count at its concurrency limit of 64"},
+		},
+		{
+			engine.SlotStatus{Spawned: 50_000, Succeeded: 37_000, Open: 4, Indexes: []int{1, 2, 3, 4}, Waiting: []*engine.StepStatus{call(1, work), call(2, limit), call(3, limit), retrying}},
+			[]string{
+				"map: waiting for 13,000 of 50,000: 1, 2, 3, 4, and 12,996 more; since 12s; function count is at work (1); function count at its concurrency limit of 64 (2)",
+				"map/count[4]: try 2 failed (boom: it broke); the next is due in 30s",
+			},
+		},
+		{
+			engine.SlotStatus{Spawned: 1, Open: 1, Indexes: []int{0}, Waiting: []*engine.StepStatus{call(0, work)}},
+			[]string{"map/count[0]: function count is at work; since 12s"},
+		},
+	} {
+		st := &engine.Status{State: "running", Root: &engine.StepStatus{Path: "map", Since: since, Slots: []engine.SlotStatus{c.slot}}}
+		if got := ExplainStatus(st, now); strings.Join(got, "\n") != strings.Join(c.want, "\n") {
+			t.Errorf("%q; want %q", got, c.want)
+		}
+	}
+}
