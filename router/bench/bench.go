@@ -107,7 +107,7 @@ func (o *Options) open(ctx context.Context, document string, listen string) (*ri
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	g := &rig{o: o, j: j, dir: dir, ran: make(chan error, 1)}
-	g.Router, err = router.Open(router.Options{Set: set, Registry: o.Registry, Journal: j, Hop: g.hop, Log: o.Log, Listen: listen})
+	g.Router, err = router.Open(router.Options{Set: set, Registry: o.Registry, Journal: j, Hop: g.hop, Log: o.Log, Listen: listen, Dir: dir})
 	if err != nil {
 		return nil, errors.Join(err, j.Close(), os.RemoveAll(dir))
 	}
