@@ -34,11 +34,12 @@ func (r *Router) routes() (http.Handler, error) {
 		}))
 	}
 	guarded("GET /v1/runs", r.getRuns)
-	guarded("GET /v1/runs/{run}", r.getRun)
-	guarded("GET /v1/runs/{run}/explain", r.getExplain)
-	guarded("GET /v1/runs/{run}/watch", r.getWatch)
-	guarded("POST /v1/runs/{run}/cancel", r.postCancel)
-	guarded("POST /v1/runs/{run}/signals/{name}", r.postSignal)
+	guarded("GET /v1/runs/{run}", r.atOwner(r.getRun))
+	guarded("GET /v1/runs/{run}/ended", r.getEnded)
+	guarded("GET /v1/runs/{run}/explain", r.atOwner(r.getExplain))
+	guarded("GET /v1/runs/{run}/watch", r.atOwner(r.getWatch))
+	guarded("POST /v1/runs/{run}/cancel", r.atOwner(r.postCancel))
+	guarded("POST /v1/runs/{run}/signals/{name}", r.atOwner(r.postSignal))
 	guarded("POST /v1/triggers/{trigger}", r.postStart)
 	guarded("GET /v1/triggers", r.getTriggers)
 	guarded("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, 200, r.outbox.statuses()) })
@@ -79,6 +80,8 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errUnknownRun), errors.Is(err, errNoTrigger):
 		code = http.StatusNotFound
+	case errors.Is(err, errMoving):
+		w.Header().Set("Retry-After", "1")
 	case errors.Is(err, triggers.ErrInvalid):
 		code = http.StatusBadRequest
 	case errors.Is(err, triggers.ErrBusy):
@@ -180,6 +183,12 @@ func (r *Router) getRuns(w http.ResponseWriter, q *http.Request) error {
 	}); err != nil {
 		return err
 	}
+	if q.Header.Get(forwardedHeader) == "" {
+		var unanswered []string
+		if lines, unanswered = r.gather(q.Context(), q.URL.Query(), lines, limit); len(unanswered) > 0 {
+			w.Header().Set(unansweredHeader, strings.Join(unanswered, ", "))
+		}
+	}
 	return reply(w, 200, lines)
 }
 
@@ -207,6 +216,28 @@ func (r *Router) getRun(w http.ResponseWriter, q *http.Request) error {
 		return reply(w, 200, f)
 	}
 	return reply(w, 200, st)
+}
+
+// getEnded is what routers ask one another: how a run ended, as the history keeps it, after waiting for its end for a while.
+func (r *Router) getEnded(w http.ResponseWriter, q *http.Request) error {
+	id, err := runOf(q)
+	if err != nil {
+		return err
+	}
+	f := r.endings.find(id)
+	if text := q.URL.Query().Get("wait"); f == nil && text != "" && r.shardOf(id) != nil {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf("%w: wait %q is not a duration such as 30s", triggers.ErrInvalid, text)
+		}
+		ctx, cancel := context.WithTimeout(q.Context(), min(d, 5*time.Minute))
+		defer cancel()
+		f, _ = r.Wait(ctx, id) // The time was over: it has not ended.
+	}
+	if f == nil {
+		return fmt.Errorf("%w: run %s has not ended here", errUnknownRun, id)
+	}
+	return reply(w, 200, keptOf(f))
 }
 
 func (r *Router) getExplain(w http.ResponseWriter, q *http.Request) error {

@@ -174,6 +174,14 @@ type kept struct {
 	Data      lang.Value `json:"data,omitzero"` // where it is not the result
 }
 
+func keptOf(f *Finished) kept {
+	k := kept{Finished: f, EventType: f.EventType}
+	if f.Error != nil {
+		k.Data = f.Data
+	}
+	return k
+}
+
 func (k *kept) finished() *Finished {
 	f := k.Finished
 	f.EventType, f.Data = k.EventType, k.Data
@@ -216,11 +224,7 @@ func (h *endings) flush() {
 		batch := make([]history.Entry, 0, len(ids))
 		for _, id := range ids {
 			f := h.behind[id]
-			k := kept{Finished: f, EventType: f.EventType}
-			if f.Error != nil {
-				k.Data = f.Data
-			}
-			batch = append(batch, history.Entry{ID: history.ID(id), JSON: []byte(lang.Of(k).JSON())})
+			batch = append(batch, history.Entry{ID: history.ID(id), JSON: []byte(lang.Of(keptOf(f)).JSON())})
 		}
 		h.mu.Unlock()
 		if len(batch) == 0 {

@@ -28,15 +28,24 @@ type Finished struct {
 	Data      lang.Value  `json:"-"`
 }
 
-// Wait returns how a run ended, once it has. The error is the context's.
+// Wait returns how a run ended, once it has, also when another router folds it. The error is the context's.
 func (r *Router) Wait(ctx context.Context, id journal.RunID) (*Finished, error) {
 	f, w, stop := r.endings.get(id)
 	defer stop()
 	if f != nil {
 		return f, nil
 	}
+	var theirs chan *Finished
+	if r.shared() != nil {
+		asking, done := context.WithCancel(ctx)
+		defer done()
+		theirs = make(chan *Finished, 1)
+		go r.waitAtOwner(asking, id, theirs)
+	}
 	select {
 	case f := <-w:
+		return f, nil
+	case f := <-theirs:
 		return f, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -112,7 +121,7 @@ func (r *Router) Watch(ctx context.Context, id journal.RunID) <-chan engine.Chan
 func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*engine.Status, *Finished, error) {
 	s := r.shardOf(id)
 	if s == nil {
-		return nil, nil, fmt.Errorf("the partition of run %s is not served here now; ask again", id)
+		return nil, nil, fmt.Errorf("run %s: %w", id, errMoving)
 	}
 	var st *engine.Status
 	gone := false
@@ -133,6 +142,9 @@ func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*en
 		return st, nil, nil
 	}
 	if f := r.endings.find(id); f != nil {
+		return nil, f, nil
+	}
+	if f := r.elsewhere(ctx, id); f != nil {
 		return nil, f, nil
 	}
 	if gone {

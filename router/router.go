@@ -67,6 +67,7 @@ type Router struct {
 	functions atomic.Pointer[bound]
 	sources   []triggers.Source
 	server    *http.Server
+	peers     *http.Client // to the routers that share the journal
 	listener  net.Listener
 
 	definitions *definitionLog
@@ -81,8 +82,10 @@ type Router struct {
 	shards []*shard
 	stats  []engine.Stats
 	former []*bound      // what reloads have replaced
-	ready  chan struct{} // closed once all partitions are claimed
+	ready  chan struct{} // closed once all partitions that are this router's are claimed
 	watch  watchers
+
+	readyOnce sync.Once
 }
 
 // recordRoom is what a record has around a value: ids, texts of errors.
@@ -125,6 +128,7 @@ func Open(o Options) (*Router, error) {
 		r.maxValue = min(r.maxValue, j.MaxPayload()-recordRoom)
 	}
 	r.outbox = newOutbox(r)
+	r.peers = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
 	if err := r.bindAll(o.Set); err != nil {
 		return nil, err
 	}
@@ -241,7 +245,7 @@ func (r *Router) Addr() string {
 	return r.listener.Addr().String()
 }
 
-// Ready is closed once all partitions are claimed.
+// Ready is closed once all partitions that are this router's are claimed.
 func (r *Router) Ready() <-chan struct{} { return r.ready }
 
 // Run works until ctx ends; then it stops taking in, lets what is under way end, saves the state, and returns nil. An error is fatal.
@@ -256,6 +260,7 @@ func (r *Router) Run(ctx context.Context) error {
 	others.Go(func() { r.endings.write(recording) })
 	stuck := make(chan error, 1)
 	others.Go(func() { r.watchdog(owning, stuck) })
+	others.Go(func() { r.becomeReady(owning) })
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
 	for _, s := range r.sources {
@@ -304,6 +309,7 @@ func (r *Router) Run(ctx context.Context) error {
 	r.outbox.wait()
 	recorded()
 	others.Wait()
+	r.peers.CloseIdleConnections()
 	for _, bound := range append(r.former, r.functions.Load()) {
 		for _, name := range sortedNames(bound.byName) {
 			err = errors.Join(err, bound.byName[name].sink.Close())
@@ -373,17 +379,10 @@ func (r *Router) claimed(s *shard) {
 	r.count(s, s.state.Stats())
 	r.outbox.pump()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	s.serving = true
-	for _, x := range r.shards {
-		if x == nil || !x.serving {
-			return
-		}
-	}
-	select {
-	case <-r.ready:
-	default:
-		close(r.ready)
+	r.mu.Unlock()
+	if r.shared() == nil && r.isWhole() {
+		r.sayReady()
 	}
 }
 

@@ -553,7 +553,7 @@ func (s *shard) ask(ctx context.Context, f func(*engine.State)) error {
 		<-done
 		return nil
 	case <-s.ctx.Done():
-		return errors.New("the partition is changing hands; ask again")
+		return errMoving
 	case <-ctx.Done():
 		return ctx.Err()
 	}
