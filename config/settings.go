@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/spf13/pflag"
@@ -32,6 +33,14 @@ type Settings struct {
 	Drain      time.Duration
 	Snapshot   int
 	LowWater   int64
+
+	// Journal is file or kafka; what follows is for kafka only.
+	Journal   string
+	Kafka     kafka.Cluster
+	Prefix    string
+	Session   time.Duration
+	Advertise string
+	tls       bool
 }
 
 // A setting is one key with its default and its help: flags, variables, file and printout come from this table alone.
@@ -79,6 +88,31 @@ func span(f func(*Settings) *time.Duration) func(*Settings, string) error {
 	}
 }
 
+func list(f func(*Settings) *[]string) func(*Settings, string) error {
+	return func(s *Settings, value string) error {
+		for part := range strings.SplitSeq(value, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				*f(s) = append(*f(s), part)
+			}
+		}
+		return nil
+	}
+}
+
+func (s *Settings) tlsSettings() *kafka.TLS {
+	if s.Kafka.TLS == nil {
+		s.Kafka.TLS = new(kafka.TLS)
+	}
+	return s.Kafka.TLS
+}
+
+func (s *Settings) sasl() *kafka.SASL {
+	if s.Kafka.SASL == nil {
+		s.Kafka.SASL = new(kafka.SASL)
+	}
+	return s.Kafka.SASL
+}
+
 var settings = []setting{
 	{"listen", "127.0.0.1:8080", "address of the HTTP API and of webhooks", text(func(s *Settings) *string { return &s.Listen })},
 	{"data", "onward-data", "folder of the journal", text(func(s *Settings) *string { return &s.Data })},
@@ -94,6 +128,20 @@ var settings = []setting{
 	{"watchdog", "1m", "how long the fold of one record may take before the router gives up", span(func(s *Settings) *time.Duration { return &s.Stuck })},
 	{"drain", "10s", "how long invocations under way may take to end when the router is to stop", span(func(s *Settings) *time.Duration { return &s.Drain })},
 	{"snapshot.records", 200_000, "records of a partition between snapshots", whole(func(s *Settings) *int { return &s.Snapshot })},
+	{"journal", "file", "file (one machine's disk) or kafka (several routers on a cluster)", text(func(s *Settings) *string { return &s.Journal })},
+	{"advertise", "", "host:port at which the other routers reach this one's API; default: listen", text(func(s *Settings) *string { return &s.Advertise })},
+	{"kafka.brokers", "", "host:port of brokers, with commas between several; default: KAFKA_BROKERS", list(func(s *Settings) *[]string { return &s.Kafka.Brokers })},
+	{"kafka.prefix", "onward", "begin of the names of the journal's topics, and the name of the group", text(func(s *Settings) *string { return &s.Prefix })},
+	{"kafka.session", "10s", "how long a router may be silent before its partitions are given to others", span(func(s *Settings) *time.Duration { return &s.Session })},
+	{"kafka.tls.enabled", false, "encrypt; the settings beside it imply it", flag(func(s *Settings) *bool { return &s.tls })},
+	{"kafka.tls.ca", "", "certificate authorities to trust (PEM); default: the system's", text(func(s *Settings) *string { return &s.tlsSettings().CA })},
+	{"kafka.tls.cert", "", "the router's own certificate (PEM)", text(func(s *Settings) *string { return &s.tlsSettings().Cert })},
+	{"kafka.tls.key", "", "the key of the certificate (PEM)", text(func(s *Settings) *string { return &s.tlsSettings().Key })},
+	{"kafka.tls.server-name", "", "the name that the brokers' certificates must have", text(func(s *Settings) *string { return &s.tlsSettings().ServerName })},
+	{"kafka.sasl.mechanism", "", "plain, scram-sha-256 or scram-sha-512", text(func(s *Settings) *string { return &s.sasl().Mechanism })},
+	{"kafka.sasl.username", "", "the router's name at the cluster", text(func(s *Settings) *string { return &s.sasl().Username })},
+	{"kafka.sasl.password-env", "", "environment variable that holds the password", text(func(s *Settings) *string { return &s.sasl().Password.Env })},
+	{"kafka.sasl.password-file", "", "file that holds the password", text(func(s *Settings) *string { return &s.sasl().Password.File })},
 	{"disk.low-water", 256 << 20, "free bytes below which starts are refused with 507", whole(func(s *Settings) *int64 { return &s.LowWater })},
 }
 
@@ -153,7 +201,7 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 	}
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, "ONWARD_") && !slices.Contains(envs, name) && name != "ONWARD_TOKEN" && name != "ONWARD_ADDR" {
+		if strings.HasPrefix(name, "ONWARD_") && !slices.Contains(envs, name) && !isForeign(name) {
 			errs = append(errs, fmt.Errorf("unknown variable %s; %s", name, lang.Nearest(name, envs)))
 		}
 	}
@@ -176,6 +224,12 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 	return out, origins, errors.Join(append(errs, out.check()...)...)
 }
 
+// isForeign tells the variables that are no settings: the clients', and those that Kubernetes sets for a service that is named onward.
+func isForeign(name string) bool {
+	rest := strings.TrimPrefix(name, "ONWARD_")
+	return rest == "TOKEN" || rest == "ADDR" || rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
+}
+
 func (s *Settings) check() []error {
 	var errs []error
 	oneOf := func(key, value string, words ...string) {
@@ -186,6 +240,27 @@ func (s *Settings) check() []error {
 	oneOf("durability", s.Durability, "fsync", "os")
 	oneOf("log.level", s.LogLevel, "debug", "info", "warn", "error")
 	oneOf("log.format", s.LogFormat, "text", "json")
+	oneOf("journal", s.Journal, "file", "kafka")
+	if *s.tlsSettings() == (kafka.TLS{}) && !s.tls {
+		s.Kafka.TLS = nil
+	}
+	if sasl := s.sasl(); *sasl == (kafka.SASL{}) {
+		s.Kafka.SASL = nil
+	} else if sasl.Username == "" || sasl.Password.IsZero() {
+		errs = append(errs, errors.New("kafka.sasl.* need mechanism, username, and password-env or password-file"))
+	}
+	for _, c := range []struct {
+		key string
+		of  plugin.Checker
+		set bool
+	}{{"kafka", &s.Kafka, true}, {"kafka.tls", s.Kafka.TLS, s.Kafka.TLS != nil}, {"kafka.sasl", s.Kafka.SASL, s.Kafka.SASL != nil}} {
+		if !c.set {
+			continue
+		}
+		for _, p := range c.of.Check() {
+			errs = append(errs, fmt.Errorf("%s: %s; %s", strings.Join(append([]string{c.key}, p.Path...), "."), p.What, p.Cure))
+		}
+	}
 	if s.AuthEnv != "" && s.AuthFile != "" {
 		errs = append(errs, errors.New("auth.env and auth.file are both set; keep one"))
 	}
