@@ -125,6 +125,8 @@ type tally struct {
 	mu    sync.Mutex
 	joins map[string][]string // event id: the joined results, by call
 	ids   map[string]int      // invocation id: times sent
+	// arrivals are the times at which joins were asked for.
+	arrivals []time.Time
 }
 
 func (k *tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -139,6 +141,7 @@ func (k *tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		_ = json.Unmarshal(b, &in)
 		k.joins[in.ID] = append(k.joins[in.ID], string(in.Results))
+		k.arrivals = append(k.arrivals, time.Now())
 	}
 	_, _ = w.Write(b)
 }
@@ -173,7 +176,7 @@ triggers:
 	defer cancel()
 	var acked []string
 	var load sync.WaitGroup
-	load.Go(func() { acked = post(ctx, "http://"+addr+"/events") })
+	load.Go(func() { acked = postAll(ctx, "http://"+addr+"/events") })
 	for range kills {
 		child := spawn(t, addr, doc, dir)
 		waitReady(t, addr)
@@ -224,8 +227,8 @@ triggers:
 	}
 }
 
-// post sends events one after the other, each until it is acknowledged, and returns the ids of those that were.
-func post(ctx context.Context, url string) (acked []string) {
+// postAll sends events one after the other, each until it is acknowledged, and returns the ids of those that were.
+func postAll(ctx context.Context, url string) (acked []string) {
 	for i := 0; ctx.Err() == nil; {
 		id := fmt.Sprint("event-", i)
 		req, _ := http.NewRequestWithContext(ctx, "POST", url, strings.NewReader("1"))
