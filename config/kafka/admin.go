@@ -164,6 +164,39 @@ func (c *Client) Committed(ctx context.Context, group, topic string, partitions 
 	return out, err
 }
 
+// A Member is one of a group: what it told of itself, and the partitions that it was given, by topic.
+type Member struct {
+	ID         string
+	UserData   []byte
+	Partitions map[string][]int
+}
+
+// Members lists a group's members. A group that nobody is in has none.
+func (c *Client) Members(ctx context.Context, group string) ([]Member, error) {
+	var out []Member
+	err := c.try(ctx, fmt.Sprintf("describe group %q", group), "", func() error {
+		res, err := c.API.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{group}})
+		if err != nil {
+			return err
+		}
+		out = nil
+		for _, g := range res.Groups {
+			if g.Error != nil {
+				return g.Error
+			}
+			for _, m := range g.Members {
+				x := Member{ID: m.MemberID, UserData: m.MemberMetadata.UserData, Partitions: make(map[string][]int)}
+				for _, t := range m.MemberAssignments.Topics {
+					x.Partitions[t.Topic] = t.Partitions
+				}
+				out = append(out, x)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
 // Commit commits positions of a topic as a member of one generation of a group. The coordinator refuses it from a former generation, and that is
 // final. It does not know who owns which partition: commit only what this generation was given.
 func (c *Client) Commit(ctx context.Context, g *kafka.Generation, topic string, commits map[int]Commit) error {

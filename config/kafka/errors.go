@@ -42,6 +42,12 @@ func Final(err error) bool {
 	return errors.As(err, &e) && e.Final
 }
 
+// Judge makes an *Error of what kafka-go returned for a call that is not one of the client's, with the cure where there is one.
+func Judge(doing string, err error) error {
+	cure, final := cureOf(err)
+	return &Error{Doing: doing, Err: err, Cure: cure, Final: final}
+}
+
 // ErrClosed is the cause of what was under way when its producer was closed.
 var ErrClosed = errors.New("the producer is closed")
 

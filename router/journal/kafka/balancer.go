@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"cmp"
+	"crypto/rand"
 	"encoding/json"
 	"slices"
 
@@ -45,12 +46,23 @@ func (b *balancer) AssignGroups(members []segmentio.GroupMember, partitions []se
 	list := make([]candidate, len(members))
 	for i, m := range members {
 		list[i] = candidate{member: m.ID}
-		_ = json.Unmarshal(m.UserData, &list[i].data) // One that tells nothing holds nothing.
+		list[i].data = dataOf(m.UserData)
 	}
 	for i, share := range assign(list, numbers, b.steer) {
 		out[list[i].member] = map[string][]int{topic: share}
 	}
 	return out
+}
+
+// newID names one life of a router.
+func newID() string { return rand.Text() }
+
+// dataOf reads what a member tells; one that tells nothing holds nothing.
+func dataOf(userData []byte) (d memberData) {
+	if json.Unmarshal(userData, &d) != nil {
+		return memberData{}
+	}
+	return d
 }
 
 type candidate struct {
@@ -60,7 +72,9 @@ type candidate struct {
 
 // assign returns each candidate's partitions, sorted; the shares differ by one at most. It sorts the candidates.
 func assign(list []candidate, partitions []int, steer func(int) string) [][]int {
-	slices.SortFunc(list, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.data.ID, b.data.ID), cmp.Compare(a.member, b.member)) })
+	slices.SortFunc(list, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.data.ID, b.data.ID), cmp.Compare(a.member, b.member))
+	})
 	shares := make([][]int, len(list))
 	taken := make(map[int]bool)
 	give := func(i, p int) {

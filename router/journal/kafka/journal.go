@@ -75,14 +75,18 @@ type Journal struct {
 	layout   journal.Layout
 	max      int // bytes of a record's value
 	producer *kafka.Producer
-	local    localSnapshots
+	local    *localSnapshots
 
 	mu     sync.Mutex
 	group  *group // while Own runs
 	closed bool
 
-	// steer, which tests set, says which router is to own a partition.
-	steer func(partition int) string
+	tenuresLock sync.Mutex
+	tenures     map[*tenure]struct{} // at work
+
+	// What tests set: steer says which router is to own a partition; producerTime is for kfake, which does not heed LogAppendTime.
+	steer        func(partition int) string
+	producerTime bool
 }
 
 var (
@@ -97,7 +101,7 @@ const recordRoom = 1 << 10
 // Open opens the journal that Init made. It refuses topics whose settings could lose what was acknowledged.
 func Open(ctx context.Context, o Options) (*Journal, error) {
 	o = o.withDefaults()
-	j := &Journal{o: o, topics: TopicsOf(o.Prefix)}
+	j := &Journal{o: o, topics: TopicsOf(o.Prefix), tenures: make(map[*tenure]struct{})}
 	problems, err := Check(ctx, o.Client, o.Prefix)
 	if err != nil {
 		return nil, err

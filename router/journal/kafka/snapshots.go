@@ -1,0 +1,222 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+
+	"github.com/onward-router/onward/config/kafka"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A snapshot is a row of chunks in its partition of the snapshots topic. Those of several writers may lie between one another: each names its snapshot.
+// A chunk is a head - format, flags, the snapshot's id, the offset it was saved at, the chunk's index - and bytes; the last one ends with the number of
+// chunks, the size and the SHA-256 of all.
+const (
+	chunkFormat = 1
+	chunkLast   = 1
+	chunkHead   = 2 + 16 + 8 + 4
+	chunkFoot   = 4 + 8 + sha256.Size
+	chunkBytes  = 512 << 10
+)
+
+// A place is where a complete snapshot lies: from its first chunk's offset to its last one's, with what may lie between. It is the hint in a commit's
+// metadata.
+type place struct {
+	Offset int64 `json:"snapshot"` // of the journal
+	From   int64 `json:"from"`
+	To     int64 `json:"to"`
+
+	id  [16]byte
+	sum [sha256.Size]byte
+}
+
+// chunks is the writer of one snapshot.
+type chunks struct {
+	j         *Journal
+	ctx       context.Context
+	partition int
+	offset    int64
+
+	id    [16]byte
+	buf   []byte
+	count uint32
+	size  uint64
+	sum   hash.Hash
+	from  int64
+	to    int64
+}
+
+func (w *chunks) Write(b []byte) (int, error) {
+	if w.sum == nil {
+		w.sum = sha256.New()
+		if _, err := rand.Read(w.id[:]); err != nil {
+			return 0, err
+		}
+	}
+	w.sum.Write(b)
+	w.size += uint64(len(b))
+	w.buf = append(w.buf, b...)
+	for len(w.buf) > chunkBytes {
+		if err := w.send(w.buf[:chunkBytes], 0); err != nil {
+			return 0, err
+		}
+		w.buf = append(w.buf[:0], w.buf[chunkBytes:]...)
+	}
+	return len(b), nil
+}
+
+// close sends the last chunk, and returns where the snapshot lies.
+func (w *chunks) close() (place, error) {
+	if _, err := w.Write(nil); err != nil { // An empty snapshot is one, too.
+		return place{}, err
+	}
+	last := slices.Clone(w.buf)
+	last = binary.BigEndian.AppendUint32(last, w.count+1)
+	last = binary.BigEndian.AppendUint64(last, w.size)
+	last = w.sum.Sum(last)
+	err := w.send(last, chunkLast)
+	s := place{Offset: w.offset, From: w.from, To: w.to, id: w.id}
+	copy(s.sum[:], w.sum.Sum(nil))
+	return s, err
+}
+
+func (w *chunks) send(body []byte, flags byte) error {
+	value := make([]byte, 0, chunkHead+len(body))
+	value = append(value, chunkFormat, flags)
+	value = append(value, w.id[:]...)
+	value = binary.BigEndian.AppendUint64(value, uint64(w.offset))
+	value = binary.BigEndian.AppendUint32(value, w.count)
+	value = append(value, body...)
+	ctx, cancel := context.WithTimeout(w.ctx, w.j.o.Delivery)
+	defer cancel()
+	ack, err := w.j.producer.Write(ctx, w.j.topics.Snapshots, w.partition, kafka.Record{Value: value})
+	if err != nil {
+		return fmt.Errorf("journal: writing a snapshot: %w", err)
+	}
+	if ack.Offset < 0 {
+		return errors.New("journal: writing a snapshot: the broker had the chunk already, and does not say where")
+	}
+	if w.count == 0 {
+		w.from = ack.Offset
+	}
+	w.to = ack.Offset
+	w.count++
+	return nil
+}
+
+// A chunk is one, taken apart; body is without the foot.
+type chunk struct {
+	at     int64
+	id     [16]byte
+	offset int64
+	index  uint32
+	body   []byte
+	last   bool
+	count  uint32
+	size   uint64
+	sum    [sha256.Size]byte
+}
+
+func parseChunk(r *kafka.Record) (c chunk, ok bool) {
+	b := r.Value
+	if len(b) < chunkHead || b[0] != chunkFormat {
+		return c, false
+	}
+	c.at, c.last = r.Offset, b[1]&chunkLast != 0
+	copy(c.id[:], b[2:])
+	c.offset, c.index = int64(binary.BigEndian.Uint64(b[18:])), binary.BigEndian.Uint32(b[26:])
+	c.body = b[chunkHead:]
+	if !c.last {
+		return c, true
+	}
+	if len(c.body) < chunkFoot {
+		return c, false
+	}
+	foot := c.body[len(c.body)-chunkFoot:]
+	c.body = c.body[:len(c.body)-chunkFoot]
+	c.count, c.size = binary.BigEndian.Uint32(foot), binary.BigEndian.Uint64(foot[4:])
+	copy(c.sum[:], foot[12:])
+	return c, true
+}
+
+// eachChunk gives the chunks of a partition between two offsets, in order, until yield returns false.
+func (j *Journal) eachChunk(ctx context.Context, partition int, from, to int64, yield func(chunk) bool) error {
+	for at := from; at < to; {
+		f, err := j.o.Client.Fetch(ctx, kafka.Fetch{Topic: j.topics.Snapshots, Partition: partition, Offset: at, MaxBytes: fetchBytes})
+		if err != nil {
+			return err
+		}
+		for i := range f.Records {
+			if c, ok := parseChunk(&f.Records[i]); ok && !yield(c) {
+				return nil
+			}
+		}
+		if f.Next == at && f.End <= at {
+			return nil
+		}
+		at = f.Next
+	}
+	return nil
+}
+
+// scanSnapshots finds the complete snapshots between two offsets, the one of the oldest journal offset first: chunk by chunk in order, as many and with
+// the sum that the last one says.
+func (j *Journal) scanSnapshots(ctx context.Context, partition int, from, to int64) ([]place, error) {
+	type building struct {
+		place
+		next uint32
+		size uint64
+		sum  hash.Hash
+	}
+	open := make(map[[16]byte]*building)
+	var found []place
+	err := j.eachChunk(ctx, partition, from, to, func(c chunk) bool {
+		b := open[c.id]
+		if c.index == 0 && b == nil {
+			b = &building{place: place{Offset: c.offset, From: c.at, id: c.id}, sum: sha256.New()}
+			open[c.id] = b
+		}
+		if b == nil || c.index != b.next || c.offset != b.Offset {
+			return true
+		}
+		b.next++
+		b.size += uint64(len(c.body))
+		b.sum.Write(c.body)
+		if !c.last {
+			return true
+		}
+		delete(open, c.id)
+		if copy(b.place.sum[:], b.sum.Sum(nil)); c.count == b.next && c.size == b.size && c.sum == b.place.sum {
+			b.To = c.at
+			found = append(found, b.place)
+		}
+		return true
+	})
+	slices.SortStableFunc(found, func(a, b place) int { return int(min(max(a.Offset-b.Offset, -1), 1)) })
+	return found, err
+}
+
+// readSnapshot reads one that was found.
+func (j *Journal) readSnapshot(ctx context.Context, partition int, s place, read func(int64, io.Reader) error) error {
+	var b bytes.Buffer
+	if err := j.eachChunk(ctx, partition, s.From, s.To+1, func(c chunk) bool {
+		if c.id == s.id {
+			b.Write(c.body)
+		}
+		return true
+	}); err != nil {
+		return err
+	}
+	if sha256.Sum256(b.Bytes()) != s.sum {
+		return fmt.Errorf("journal: the snapshot at %d of partition %d is not what it was when it was found: %w", s.Offset, partition, journal.ErrDamaged)
+	}
+	return read(s.Offset, &b)
+}
