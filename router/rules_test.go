@@ -28,7 +28,7 @@ var allowed = []struct {
 	{"sinks", []string{"config/plugin", "sinks"}},
 	{"schedulers", []string{"config/lang", "config/plugin", "schedulers"}},
 	{"config", []string{"config", "schedulers", "triggers/filter"}},
-	{"router/journal/kafka", []string{"config/kafka", "config/plugin", "router/journal"}},
+	{"router/journal/kafka", []string{"config/kafka", "router/journal"}},
 	{"router/journal", []string{"router/journal"}},
 	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
 	{"router/history", nil},

@@ -13,7 +13,6 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/history"
-	"github.com/onward-router/onward/router/journal/file"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
@@ -50,11 +49,11 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	log := logger(s, p.errs)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	j, err := file.Open(file.Options{Dir: s.Data, NoSync: s.Durability == "os", LowWater: s.LowWater, Log: log})
+	j, closeJournal, err := openJournal(ctx, s, log, metrics)
 	if err != nil {
 		return err
 	}
-	defer j.Close()
+	defer func() { _ = closeJournal() }() // What was acknowledged is durable already.
 	r, err := router.Open(router.Options{
 		Set: set, Registry: p.registry, Journal: j, Log: log, Metrics: metrics, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure, Drain: s.Drain,
 		MaxRuns: s.MaxRuns, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, History: history.Limits{Runs: s.History, Bytes: s.HistoryMax},
