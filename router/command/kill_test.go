@@ -123,8 +123,8 @@ func freeAddr(t *testing.T) string {
 // tally is the outside world: functions that note what they were asked for.
 type tally struct {
 	mu    sync.Mutex
-	joins map[string][]string // event id: the joined results, by call
-	ids   map[string]int      // invocation id: times sent
+	joins map[string][]string  // event id: the joined results, by call
+	ids   map[string]int       // invocation id: times sent
 	first map[string]time.Time // event id: when its join was first asked for; nil: nobody wants to know
 	slow  time.Duration        // how long a function works
 }
