@@ -5,6 +5,7 @@ import (
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks/exec"
 	"github.com/onward-router/onward/sinks/http"
+	"github.com/onward-router/onward/sinks/kafka"
 	"github.com/onward-router/onward/sinks/log"
 	"github.com/onward-router/onward/sinks/trigger"
 )
@@ -13,6 +14,7 @@ import (
 func Register(r *plugin.Registry) {
 	exec.Register(r)
 	http.Register(r)
+	kafka.Register(r)
 	log.Register(r)
 	trigger.Register(r)
 }

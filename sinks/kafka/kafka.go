@@ -1,0 +1,322 @@
+// Package kafka is the sink that writes events to a Kafka topic, in the binary or structured mode of the CloudEvents Kafka binding 1.0.
+//
+// The brokers' acknowledgement by all in-sync replicas is acceptance; a function behind a topic completes later, by an event. Production is idempotent:
+// an answer that is lost makes no event come twice.
+package kafka
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/kafka"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/sinks"
+	segmentio "github.com/segmentio/kafka-go"
+)
+
+// Settings are the sink's part of a document.
+type Settings struct {
+	kafka.Cluster
+	Topic       lang.Expr         `doc:"topic,required" help:"the topic, or an expression over event and data that yields it: \"orders.${ data.region }\""`
+	Key         lang.Expr         `doc:"key" help:"the record's key, by an expression over event and data; default: the event's partitionkey"`
+	Mode        string            `doc:"mode" help:"binary (attributes in headers) or structured (the event as JSON)" default:"binary"`
+	Headers     map[string]Header `doc:"headers" help:"further headers: texts, or {env: NAME} and {file: PATH} for secrets"`
+	Linger      plugin.Duration   `doc:"linger" help:"how long an event may wait for company" default:"2ms"`
+	Compression string            `doc:"compression" help:"none, gzip, snappy, lz4 or zstd" default:"none"`
+}
+
+// A Header is a text, or a secret.
+type Header struct {
+	Text string `doc:"text,value" help:"the value"`
+	Env  string `doc:"env" help:"name of the environment variable that holds it"`
+	File string `doc:"file" help:"path of the file that holds it"`
+}
+
+func (h Header) value() (string, error) {
+	if h.Env != "" || h.File != "" {
+		return plugin.Secret{Env: h.Env, File: h.File}.Read()
+	}
+	return h.Text, nil
+}
+
+var compressions = map[string]segmentio.Compression{"none": 0, "gzip": segmentio.Gzip, "snappy": segmentio.Snappy, "lz4": segmentio.Lz4, "zstd": segmentio.Zstd}
+
+// Check reports what cannot be sent.
+func (s *Settings) Check() []plugin.Problem {
+	out := s.Cluster.Check()
+	if s.Mode != "binary" && s.Mode != "structured" {
+		out = append(out, plugin.Problem{Path: []string{"mode"}, What: fmt.Sprintf("unknown mode %q", s.Mode), Cure: "write binary or structured"})
+	}
+	if _, ok := compressions[s.Compression]; !ok {
+		words := slices.Sorted(maps.Keys(compressions))
+		out = append(out, plugin.Problem{Path: []string{"compression"}, What: fmt.Sprintf("unknown compression %q", s.Compression), Cure: lang.Nearest(s.Compression, words)})
+	}
+	for key, e := range map[string]lang.Expr{"topic": s.Topic, "key": s.Key} {
+		for _, name := range e.Names() {
+			if !slices.Contains(names, name) {
+				out = append(out, plugin.Problem{Path: []string{key}, What: fmt.Sprintf("unknown name %q", name), Cure: lang.Nearest(name, names)})
+			}
+		}
+	}
+	if v, constant := s.Topic.Const(); constant {
+		if _, err := text(v); err != nil {
+			out = append(out, plugin.Problem{Path: []string{"topic"}, What: "the topic " + err.Error(), Cure: "write a topic's name"})
+		}
+	}
+	return out
+}
+
+// Schema tells what Check refuses.
+func (*Settings) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{
+		"mode": plugin.Schema{"enum": []any{"binary", "structured"}}, "compression": plugin.Schema{"enum": []any{"none", "gzip", "snappy", "lz4", "zstd"}},
+	}}
+}
+
+// names are what the expressions see.
+var names = []string{"data", "event"}
+
+type sink struct {
+	s        *Settings
+	client   *kafka.Client
+	producer *kafka.Producer
+
+	mu     sync.Mutex
+	topics map[string]topic
+}
+
+// A topic is what is known of one.
+type topic struct {
+	partitions []int
+	asked      time.Time
+}
+
+// topicFresh is how long the number of a topic's partitions is believed.
+const topicFresh = time.Minute
+
+// New makes the sink. It connects with its first delivery.
+func New(name string, s *Settings, _ sinks.Host) (sinks.Sink, error) {
+	c, err := kafka.Open(&s.Cluster, "onward-"+name, kafka.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	p := c.NewProducer(kafka.ProducerOptions{Linger: s.Linger.D(), Compression: compressions[s.Compression]})
+	return &sink{s: s, client: c, producer: p, topics: make(map[string]topic)}, nil
+}
+
+// Close gives up what has no answer yet.
+func (k *sink) Close() error {
+	k.producer.Close()
+	k.client.Close()
+	return nil
+}
+
+func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
+	for _, d := range deliveries {
+		name, r, err := k.record(d.Event)
+		if err != nil {
+			d.Done(sinks.Fail(&sinks.Error{Type: "bad_request", Message: err.Error(), Class: "platform"}))
+			continue
+		}
+		if d.Context.Err() != nil {
+			d.Done(over(d.Context))
+			continue
+		}
+		if t, known := k.known(name); known {
+			k.produce(d, name, t, r)
+			continue
+		}
+		go func() {
+			t, err := k.look(d.Context, name)
+			if err != nil {
+				d.Done(result(d.Context, err))
+				return
+			}
+			k.produce(d, name, t, r)
+		}()
+	}
+}
+
+func (k *sink) produce(d *sinks.Delivery, name string, t topic, r kafka.Record) {
+	// As Java's clients choose, so that a key lies where other producers put it; without one, at random.
+	partition := segmentio.Murmur2Balancer{}.Balance(segmentio.Message{Key: r.Key}, t.partitions...)
+	k.producer.Produce(d.Context, name, partition, []kafka.Record{r}, func(_ kafka.Ack, err error) {
+		if err != nil {
+			d.Done(result(d.Context, err))
+			return
+		}
+		d.Done(sinks.Accept())
+	})
+}
+
+func (k *sink) known(name string) (topic, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.topics[name]
+	return t, time.Since(t.asked) < topicFresh
+}
+
+// look asks how many partitions a topic has.
+func (k *sink) look(ctx context.Context, name string) (topic, error) {
+	if t, known := k.known(name); known {
+		return t, nil
+	}
+	found, err := k.client.Topic(ctx, name)
+	if err != nil {
+		return topic{}, err
+	}
+	t := topic{partitions: make([]int, found.Partitions), asked: time.Now()}
+	for i := range t.partitions {
+		t.partitions[i] = i
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.topics[name] = t
+	return t, nil
+}
+
+// record makes the record of an event, and says which topic it goes to.
+func (k *sink) record(e *event.Event) (name string, r kafka.Record, err error) {
+	scope := lang.Vars{{Name: "event", Value: attributes(e)}, {Name: "data", Value: data(e)}}
+	eval := func(x lang.Expr) (string, error) {
+		v, constant := x.Const()
+		if !constant {
+			if v, err = x.Eval(scope, lang.NewCache(1<<20)); err != nil {
+				return "", err
+			}
+		}
+		return text(v)
+	}
+	if name, err = eval(k.s.Topic); err != nil {
+		return "", r, fmt.Errorf("topic: %w", err)
+	}
+	key, _ := e.Extensions()["partitionkey"].(string)
+	if !k.s.Key.IsZero() {
+		if key, err = eval(k.s.Key); err != nil {
+			return "", r, fmt.Errorf("key: %w", err)
+		}
+	}
+	if key != "" {
+		r.Key = []byte(key)
+	}
+	if k.s.Mode == "structured" {
+		if r.Value, err = json.Marshal(e); err != nil {
+			return "", r, err
+		}
+		r.Headers = append(r.Headers, kafka.Header{Key: "content-type", Value: []byte(event.ApplicationCloudEventsJSON)})
+	} else {
+		r.Value, r.Headers = e.Data(), binaryHeaders(e)
+	}
+	for _, h := range slices.Sorted(maps.Keys(k.s.Headers)) {
+		v, err := k.s.Headers[h].value()
+		if err != nil {
+			return "", r, fmt.Errorf("header %s: %w", h, err)
+		}
+		r.Headers = append(r.Headers, kafka.Header{Key: h, Value: []byte(v)})
+	}
+	return name, r, nil
+}
+
+// binaryHeaders writes an event's attributes as headers (Kafka binding 1.0, section 3.2), sorted by name.
+func binaryHeaders(e *event.Event) []kafka.Header {
+	values := map[string]string{
+		"ce_specversion": e.SpecVersion(), "ce_id": e.ID(), "ce_source": e.Source(), "ce_type": e.Type(), "ce_subject": e.Subject(), "ce_dataschema": e.DataSchema(),
+		"content-type": e.DataContentType(),
+	}
+	if !e.Time().IsZero() {
+		values["ce_time"] = types.FormatTime(e.Time())
+	}
+	for name, v := range e.Extensions() {
+		if s, err := types.Format(v); err == nil {
+			values["ce_"+name] = s
+		}
+	}
+	var out []kafka.Header
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if values[name] != "" {
+			out = append(out, kafka.Header{Key: name, Value: []byte(values[name])})
+		}
+	}
+	return out
+}
+
+// attributes are an event's context attributes as expressions see them.
+func attributes(e *event.Event) lang.Value {
+	out := make(map[string]string)
+	for _, h := range binaryHeaders(e) {
+		if name, ok := cut(h.Key); ok {
+			out[name] = string(h.Value)
+		}
+	}
+	return lang.Of(out)
+}
+
+func cut(header string) (string, bool) {
+	const prefix = "ce_"
+	if len(header) > len(prefix) && header[:len(prefix)] == prefix {
+		return header[len(prefix):], true
+	}
+	return "datacontenttype", header == "content-type"
+}
+
+// data is an event's data as expressions see it: what is not JSON is null.
+func data(e *event.Event) lang.Value {
+	v, err := lang.ParseValue(e.Data())
+	if err != nil {
+		return lang.Null
+	}
+	return v
+}
+
+// text is a text that may be a name.
+func text(v lang.Value) (string, error) {
+	var s string
+	if v.IsNull() || v.Decode(&s) != nil || s == "" {
+		return "", fmt.Errorf("is %.80s and not a text", v)
+	}
+	return s, nil
+}
+
+func over(ctx context.Context) sinks.Result {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return sinks.Fail(&sinks.Error{Type: "timeout", Message: "no acknowledgement in time", Class: "timeout"})
+	}
+	return sinks.Fail(&sinks.Error{Type: "cancelled", Message: "cancelled before it was acknowledged", Class: "cancelled"})
+}
+
+// kinds are the error types of what only a person can mend.
+var kinds = map[segmentio.Error]string{
+	segmentio.UnknownTopicOrPartition: "unknown_topic", segmentio.InvalidTopic: "unknown_topic", segmentio.MessageSizeTooLarge: "too_large",
+	segmentio.RecordListTooLarge: "too_large", segmentio.TopicAuthorizationFailed: "not_authorised", segmentio.ClusterAuthorizationFailed: "not_authorised",
+	segmentio.SASLAuthenticationFailed: "not_authenticated",
+}
+
+// result tells what may pass from what a person has to mend first.
+func result(ctx context.Context, err error) sinks.Result {
+	if ctx.Err() != nil {
+		return over(ctx)
+	}
+	e := &sinks.Error{Type: "kafka", Message: err.Error(), Class: "platform"}
+	var code segmentio.Error
+	if errors.As(err, &code) && kinds[code] != "" {
+		e.Type = kinds[code]
+	}
+	if kafka.Final(err) {
+		return sinks.Fail(e)
+	}
+	return sinks.Again(0, e)
+}
+
+// Register enters the sink.
+func Register(r *plugin.Registry) {
+	sinks.Register(r, "kafka", 1, "Writes to a Kafka topic; a function behind it completes by an event.", New)
+}
