@@ -42,6 +42,7 @@ func (r *Router) routes() (http.Handler, error) {
 	guarded("POST /v1/runs/{run}/signals/{name}", r.atOwner(r.postSignal))
 	guarded("POST /v1/triggers/{trigger}", r.postStart)
 	guarded("GET /v1/triggers", r.getTriggers)
+	guarded("GET /v1/parked", r.getParked)
 	guarded("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, 200, r.outbox.statuses()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.o.Metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })
@@ -395,6 +396,17 @@ func (r *Router) postStart(w http.ResponseWriter, q *http.Request) error {
 	}
 	w.Header().Set("Location", "/v1/runs/"+id.String())
 	return reply(w, http.StatusAccepted, map[string]string{"run": id.String(), "event": e.ID()})
+}
+
+// getParked lists what this router's sources got and what is no event.
+func (r *Router) getParked(w http.ResponseWriter, _ *http.Request) error {
+	parked := []triggers.Parked{}
+	for _, s := range r.sources {
+		if p, ok := s.(triggers.Parking); ok {
+			parked = append(parked, p.Parked()...)
+		}
+	}
+	return reply(w, 200, parked)
 }
 
 func (r *Router) getTriggers(w http.ResponseWriter, _ *http.Request) error {

@@ -200,6 +200,13 @@ func (r *Router) makeSources() error {
 		if err != nil {
 			return fmt.Errorf("source %q: %w", name, err)
 		}
+		if m, ok := source.(triggers.Measured); ok {
+			for _, c := range m.Collectors() {
+				if err := r.o.Metrics.Register(c); err != nil {
+					return fmt.Errorf("source %q: %w", name, err)
+				}
+			}
+		}
 		r.sources = append(r.sources, source)
 	}
 	return nil

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A Source brings events in until its context ends; then it stops taking new ones, waits for those it has handed over, and returns nil.
@@ -26,6 +28,25 @@ type HTTPSource interface {
 	Handler(admit Admit) (path string, h http.Handler)
 	// Authenticates reports whether callers must prove who they are: only then, or with --insecure, may the listener leave loopback.
 	Authenticates() bool
+}
+
+// A Measured source has metrics of its own, which the router registers.
+type Measured interface {
+	Collectors() []prometheus.Collector
+}
+
+// A Parking source keeps what it got and what is no event, for people to see.
+type Parking interface {
+	Parked() []Parked
+}
+
+// A Parked is something that came and is no event. Nothing waits for it.
+type Parked struct {
+	Source string    `json:"source"`
+	Place  string    `json:"place"` // e.g. topic/partition/offset
+	Reason string    `json:"reason"`
+	Time   time.Time `json:"time"`
+	Bytes  []byte    `json:"bytes"` // the first of them
 }
 
 // Admit hands events to the router and returns when every one of them is durable or refused: a receipt for each, in order. The error is for the

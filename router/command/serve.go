@@ -47,6 +47,7 @@ func (p *program) serve() *cobra.Command {
 // serveSet routes by a set of documents until ctx ends.
 func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.Set, documents []string) error {
 	log := logger(s, p.errs)
+	slog.SetDefault(log) // Sources have no log of their own.
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	j, closeJournal, err := openJournal(ctx, s, log, metrics)

@@ -3,8 +3,12 @@ package all
 
 import (
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/triggers/kafka"
 	"github.com/onward-router/onward/triggers/webhook"
 )
 
 // Register enters them all.
-func Register(r *plugin.Registry) { webhook.Register(r) }
+func Register(r *plugin.Registry) {
+	kafka.Register(r)
+	webhook.Register(r)
+}

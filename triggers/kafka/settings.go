@@ -1,0 +1,122 @@
+// Package kafka is the source that takes CloudEvents from Kafka topics, in the binary, structured and batched modes of the Kafka binding 1.0, or events
+// made of plain records by a mapping.
+//
+// An offset is committed only when everything up to it is durable in the journal. When starts are refused for a while, what is behind them in the
+// partition - completions above all - goes on being taken.
+package kafka
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/onward-router/onward/config/kafka"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+)
+
+// Settings are the source's part of a document.
+type Settings struct {
+	kafka.Cluster
+	Topics    []string        `doc:"topics,list,required" help:"names of topics, or patterns between slashes: /orders\\..*/"`
+	Group     string          `doc:"group,required" help:"the consumer group; routers of one group share the partitions"`
+	Start     string          `doc:"start" help:"where a group begins that has committed nothing: earliest or latest" default:"earliest"`
+	MaxEvent  int             `doc:"maxEvent" help:"bytes of one event at most; functions' completions may have 16 MiB" default:"1048576"`
+	OnInvalid Invalid         `doc:"onInvalid" help:"what becomes of a record that is no event: park (kept for show, counted), skip (counted) or {deadletter: TOPIC}" default:"park"`
+	As        *Mapping        `doc:"as" help:"makes events of records that are none: expressions over key, value, headers, topic, partition, offset and time"`
+	Session   plugin.Duration `doc:"session" help:"how long a router may be silent before its partitions are given to others" default:"10s"`
+	Rebalance plugin.Duration `doc:"rebalance" help:"how long the others wait for a router to take its new share" default:"10s"`
+}
+
+// A Mapping makes an event of a plain record; its value is the data.
+type Mapping struct {
+	Type   lang.Expr `doc:"type,required" help:"the event's type"`
+	Source lang.Expr `doc:"source" help:"the event's source; default: /kafka/TOPIC"`
+	ID     lang.Expr `doc:"id" help:"the event's id, the same whenever the record is read; default: TOPIC-PARTITION-OFFSET"`
+}
+
+// Invalid says what becomes of a record that is no event.
+type Invalid struct {
+	Word  string // park, skip or deadletter
+	Topic string // of deadletter
+}
+
+const (
+	park       = "park"
+	skip       = "skip"
+	deadletter = "deadletter"
+)
+
+// UnmarshalNode reads a word, or {deadletter: TOPIC}.
+func (v *Invalid) UnmarshalNode(n *lang.Node, decode func(*lang.Node, any)) []plugin.Problem {
+	if n.Kind == lang.MapNode && len(n.Keys) == 1 && n.Keys[0].Name == deadletter {
+		v.Word = deadletter
+		decode(n.Items[0], &v.Topic)
+		return nil
+	}
+	v.Word = n.Text()
+	if n.Kind == lang.ScalarNode && (v.Word == park || v.Word == skip) {
+		return nil
+	}
+	return []plugin.Problem{{What: fmt.Sprintf("unknown onInvalid %.80s", v.Word), Cure: "write park, skip or { deadletter: TOPIC }"}}
+}
+
+// Schema tells the forms.
+func (Invalid) Schema() plugin.Schema {
+	return plugin.Schema{"oneOf": []any{
+		plugin.Schema{"enum": []any{park, skip}},
+		plugin.Schema{"type": "object", "properties": plugin.Schema{deadletter: plugin.Schema{"type": "string"}}, "required": []any{deadletter}, "additionalProperties": false},
+	}}
+}
+
+var mappingNames = []string{"headers", "key", "offset", "partition", "time", "topic", "value"}
+
+// Check reports names that expressions do not see.
+func (m *Mapping) Check() []plugin.Problem {
+	var out []plugin.Problem
+	exprs := map[string]lang.Expr{"type": m.Type, "source": m.Source, "id": m.ID}
+	for _, key := range slices.Sorted(maps.Keys(exprs)) {
+		for _, name := range exprs[key].Names() {
+			if !slices.Contains(mappingNames, name) {
+				out = append(out, plugin.Problem{Path: []string{key}, What: fmt.Sprintf("unknown name %q", name), Cure: lang.Nearest(name, mappingNames)})
+			}
+		}
+	}
+	return out
+}
+
+// Check reports what cannot be read.
+func (s *Settings) Check() []plugin.Problem {
+	out := s.Cluster.Check()
+	if len(s.Topics) == 0 {
+		out = append(out, plugin.Problem{Path: []string{"topics"}, What: "no topic is named", Cure: "write topics: [NAME]"})
+	}
+	for i, t := range s.Topics {
+		if text, is := pattern(t); is {
+			if _, err := regexp.Compile(text); err != nil {
+				out = append(out, plugin.Problem{Path: []string{"topics", fmt.Sprint(i)}, What: err.Error(), Cure: "write a regular expression between slashes"})
+			}
+		} else if t == "" {
+			out = append(out, plugin.Problem{Path: []string{"topics", fmt.Sprint(i)}, What: "a topic without a name", Cure: "write its name"})
+		}
+	}
+	if s.Start != "earliest" && s.Start != "latest" {
+		out = append(out, plugin.Problem{Path: []string{"start"}, What: fmt.Sprintf("unknown start %q", s.Start), Cure: "write earliest or latest"})
+	}
+	return out
+}
+
+// Schema tells what Check refuses.
+func (*Settings) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{"start": plugin.Schema{"enum": []any{"earliest", "latest"}}}}
+}
+
+// pattern returns the regular expression of a topic that is written as one; it has to match the whole name.
+func pattern(topic string) (string, bool) {
+	if len(topic) > 2 && strings.HasPrefix(topic, "/") && strings.HasSuffix(topic, "/") {
+		return "^(?:" + topic[1:len(topic)-1] + ")$", true
+	}
+	return "", false
+}

@@ -1,0 +1,281 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/onward-router/onward/config/kafka"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/triggers"
+	"github.com/prometheus/client_golang/prometheus"
+	segmentio "github.com/segmentio/kafka-go"
+)
+
+// A Source takes events from topics.
+type Source struct {
+	name     string
+	s        *Settings
+	client   *kafka.Client
+	producer *kafka.Producer // of dead letters
+	parked   parkedRecords
+
+	lag      *prometheus.GaugeVec
+	taken    *prometheus.CounterVec
+	invalid  *prometheus.CounterVec
+	setAside *prometheus.GaugeVec
+}
+
+// New makes the source. It connects when it runs.
+func New(name string, s *Settings) (triggers.Source, error) {
+	c, err := kafka.Open(&s.Cluster, "onward-"+name, kafka.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	label := prometheus.Labels{"source": name}
+	gauge := func(metric, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "onward_source_" + metric, Help: help, ConstLabels: label}, []string{"topic", "partition"})
+	}
+	counter := func(metric, help, by string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_source_" + metric + "_total", Help: help, ConstLabels: label}, []string{"topic", by})
+	}
+	return &Source{
+		name: name, s: s, client: c, producer: c.NewProducer(kafka.ProducerOptions{}),
+		lag: gauge("lag", "Records of a partition that were not read."), setAside: gauge("set_aside", "Events of a partition that were refused for now and wait."),
+		taken: counter("taken", "Events that were taken, by what they were taken for.", "kind"), invalid: counter("invalid", "Records that are no event, by what became of them.", "fate"),
+	}, nil
+}
+
+var (
+	_ triggers.Source   = (*Source)(nil)
+	_ triggers.Measured = (*Source)(nil)
+	_ triggers.Parking  = (*Source)(nil)
+)
+
+// Collectors are the source's metrics.
+func (s *Source) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{s.lag, s.taken, s.invalid, s.setAside}
+}
+
+// looking is how often patterns are held against the cluster's topics.
+const looking = 15 * time.Second
+
+// Run reads until ctx ends; then it waits for what it has handed over, commits and leaves the group.
+func (s *Source) Run(ctx context.Context, admit triggers.Admit) error {
+	defer s.client.Close()
+	defer s.producer.Close()
+	for ctx.Err() == nil {
+		topics, err := s.topics(ctx)
+		if err == nil && len(topics) > 0 {
+			err = s.consume(ctx, topics, admit)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && kafka.Final(err):
+			return err
+		case err != nil:
+			slog.Warn("source: Kafka", "source", s.name, "error", err)
+		}
+		if err != nil || len(topics) == 0 {
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	}
+	return nil
+}
+
+// topics lists the topics that there are of those that are named: all of the names, and what the patterns match.
+func (s *Source) topics(ctx context.Context) ([]string, error) {
+	var out []string
+	var patterns []*regexp.Regexp
+	for _, t := range s.s.Topics {
+		if text, is := pattern(t); is {
+			patterns = append(patterns, regexp.MustCompile(text)) // Check has compiled it.
+			continue
+		}
+		if _, err := s.client.Topic(ctx, t); err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	if len(patterns) > 0 {
+		all, err := s.client.Topics(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range all {
+			if slices.ContainsFunc(patterns, func(p *regexp.Regexp) bool { return p.MatchString(t.Name) }) {
+				out = append(out, t.Name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// consume is the membership in the group for a list of topics: it ends with ctx, by a final error, or when patterns match other topics.
+func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Admit) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	members, err := segmentio.NewConsumerGroup(segmentio.ConsumerGroupConfig{
+		ID: s.s.Group, Brokers: s.client.Brokers, Dialer: s.client.Dialer(), Topics: topics, StartOffset: segmentio.FirstOffset,
+		GroupBalancers:    []segmentio.GroupBalancer{segmentio.RangeGroupBalancer{}, segmentio.RoundRobinGroupBalancer{}},
+		HeartbeatInterval: max(s.s.Session.D()/10, 100*time.Millisecond), SessionTimeout: s.s.Session.D(), RebalanceTimeout: s.s.Rebalance.D(),
+		JoinGroupBackoff: 500 * time.Millisecond, WatchPartitionChanges: true, PartitionWatchInterval: looking,
+	})
+	if err != nil {
+		return &kafka.Error{Doing: "join group " + s.s.Group, Err: err, Final: true}
+	}
+	var watching sync.WaitGroup
+	watching.Go(func() { s.watchTopics(ctx, topics, cancel) })
+	for {
+		gen, e := members.Next(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if e != nil {
+			if judged := kafka.Judge("join group "+s.s.Group, e); isRefused(e) {
+				err = judged
+				break
+			}
+			slog.Warn("source: joining the group", "source", s.name, "group", s.s.Group, "error", e)
+			continue
+		}
+		for topic, list := range gen.Assignments {
+			for _, a := range list {
+				gen.Start(func(over context.Context) {
+					ctx, cancel := context.WithCancel(ctx)
+					defer cancel()
+					context.AfterFunc(over, cancel)
+					p := &reading{s: s, topic: topic, partition: a.ID, gen: gen, admit: admit}
+					if err := p.run(ctx); err != nil && ctx.Err() == nil {
+						slog.Error("source: a partition cannot be read", "source", s.name, "topic", topic, "partition", a.ID, "error", err)
+						select { // Its return would end the generation, and tear the other partitions along, at once and again.
+						case <-time.After(5 * time.Second):
+						case <-ctx.Done():
+						}
+					}
+				})
+			}
+		}
+	}
+	cancel(nil)
+	watching.Wait()
+	_ = members.Close() // It waits for the partitions, and says nothing.
+	return err
+}
+
+// watchTopics ends the membership when patterns match other topics than before.
+func (s *Source) watchTopics(ctx context.Context, topics []string, cancel context.CancelCauseFunc) {
+	if !slices.ContainsFunc(s.s.Topics, func(t string) bool { _, is := pattern(t); return is }) {
+		return
+	}
+	tick := time.NewTicker(min(looking, s.s.Session.D()))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if now, err := s.topics(ctx); err == nil && len(now) > 0 && !slices.Equal(now, topics) {
+			cancel(errors.New("other topics match"))
+			return
+		}
+	}
+}
+
+// isRefused reports an answer to joining the group that trying again does not change.
+func isRefused(err error) bool {
+	for _, code := range []segmentio.Error{
+		segmentio.GroupAuthorizationFailed, segmentio.TopicAuthorizationFailed, segmentio.SASLAuthenticationFailed, segmentio.InconsistentGroupProtocol,
+		segmentio.InvalidSessionTimeout, segmentio.InvalidGroupId,
+	} {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// parkedRecords are the latest records that are no events.
+type parkedRecords struct {
+	mu   sync.Mutex
+	list []triggers.Parked
+}
+
+const (
+	parkedMost  = 1000
+	parkedBytes = 1 << 10
+)
+
+func (p *parkedRecords) add(x triggers.Parked) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.list) == parkedMost {
+		p.list = p.list[1:]
+	}
+	p.list = append(p.list, x)
+}
+
+// Parked returns the records that were set aside because they are no events, the latest last.
+func (s *Source) Parked() []triggers.Parked {
+	s.parked.mu.Lock()
+	defer s.parked.mu.Unlock()
+	return slices.Clone(s.parked.list)
+}
+
+// unfit deals with a record that is no event, before its offset is committed.
+func (s *Source) unfit(ctx context.Context, topic string, partition int, r *kafka.Record, why error) error {
+	s.invalid.WithLabelValues(topic, s.s.OnInvalid.Word).Inc()
+	switch s.s.OnInvalid.Word {
+	case skip:
+		return nil
+	case deadletter:
+		err := s.bury(ctx, topic, partition, r, why)
+		if err == nil || !kafka.Final(err) {
+			return err
+		}
+		slog.Error("source: a record cannot go to the dead letters, and is parked", "source", s.name, "deadletter", s.s.OnInvalid.Topic, "error", err)
+	}
+	slog.Warn("source: a record is no event and is parked", "source", s.name, "topic", topic, "partition", partition, "offset", r.Offset, "reason", why)
+	s.parked.add(triggers.Parked{
+		Source: s.name, Place: fmt.Sprintf("%s/%d/%d", topic, partition, r.Offset), Reason: why.Error(), Time: r.Time, Bytes: slices.Clone(r.Value[:min(len(r.Value), parkedBytes)]),
+	})
+	return nil
+}
+
+// bury writes a record to the topic of dead letters, with the reason and where it came from.
+func (s *Source) bury(ctx context.Context, topic string, partition int, r *kafka.Record, why error) error {
+	t, err := s.client.Topic(ctx, s.s.OnInvalid.Topic)
+	if err != nil {
+		return err
+	}
+	dead := kafka.Record{Key: r.Key, Value: r.Value, Headers: append(slices.Clone(r.Headers),
+		kafka.Header{Key: "onward_reason", Value: []byte(why.Error())}, kafka.Header{Key: "onward_topic", Value: []byte(topic)},
+		kafka.Header{Key: "onward_partition", Value: fmt.Append(nil, partition)}, kafka.Header{Key: "onward_offset", Value: fmt.Append(nil, r.Offset)})}
+	at := segmentio.Murmur2Balancer{}.Balance(segmentio.Message{Key: r.Key}, numbers(t.Partitions)...)
+	_, err = s.producer.Write(ctx, s.s.OnInvalid.Topic, at, dead)
+	return err
+}
+
+func numbers(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+// Register enters the source.
+func Register(r *plugin.Registry) {
+	triggers.Register(r, "kafka", 1, "Takes CloudEvents, or plain records by a mapping, from Kafka topics.", New)
+}
