@@ -15,6 +15,7 @@ import (
 	"github.com/onward-router/onward/config/kafka/kafkatest"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/journal/journaltest"
+	segmentio "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/goleak"
 )
@@ -39,6 +40,7 @@ type bed struct {
 	dirs    bool
 
 	mu    sync.Mutex
+	free  bool             // the balancer does as it does
 	owner map[int]*Journal // whom the test has partitions moved to
 }
 
@@ -76,7 +78,10 @@ func (b *bed) open(t *testing.T, o Options) *Journal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j.steer, j.producerTime = b.steer, !b.cluster.IsReal()
+	j.producerTime = !b.cluster.IsReal()
+	if !b.free {
+		j.steer = b.steer
+	}
 	t.Cleanup(func() { _ = j.Close() })
 	return j
 }
@@ -239,4 +244,34 @@ func TestInit(t *testing.T) {
 			t.Errorf("another number of partitions: %v", err)
 		}
 	})
+}
+
+// steerNone lets the balancer do what it does.
+func (b *bed) steerNone() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free = true
+}
+
+// alter changes a setting of the journal's topic, and waits until it is seen.
+func (b *bed) alter(t *testing.T, setting, value string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	topic := TopicsOf(b.prefix).Journal
+	res, err := b.client.API.IncrementalAlterConfigs(ctx, &segmentio.IncrementalAlterConfigsRequest{Resources: []segmentio.IncrementalAlterConfigsRequestResource{{
+		ResourceType: segmentio.ResourceTypeTopic, ResourceName: topic,
+		Configs: []segmentio.IncrementalAlterConfigsRequestConfig{{Name: setting, Value: value, ConfigOperation: segmentio.ConfigOperationSet}},
+	}}})
+	if err == nil {
+		err = res.Resources[0].Error
+	}
+	for err == nil && ctx.Err() == nil {
+		var s map[string]string
+		if s, err = b.client.TopicSettings(ctx, topic, setting); err == nil && s[setting] == value {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatal(setting, value, err)
 }
