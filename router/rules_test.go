@@ -33,7 +33,7 @@ var allowed = []struct {
 	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
 	{"router/history", nil},
 	{"router/simulate", []string{"config", "router/engine", "router/journal"}},
-	{"router/bench", []string{"config", "router", "router/journal", "sinks"}},
+	{"router/bench", []string{"config", "router", "router/journal", "sinks", "triggers"}},
 	{"router/command", []string{"config", "router", "sinks", "triggers"}},
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
 	{"router", []string{"config", "router/engine", "router/history", "router/journal", "sinks", "triggers"}},

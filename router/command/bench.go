@@ -71,6 +71,19 @@ func (p *program) bench() *cobra.Command {
 	webhook.Flags().IntVar(&clients, "clients", 64, "clients that post")
 	webhook.Flags().IntVar(&batch, "batch", 0, "events of one POST; 0 is one, in binary mode")
 
+	var k bench.KafkaShape
+	onKafka := workload("kafka", "Events from Kafka topic to Kafka topic, with the journal on the same cluster.", func(ctx context.Context) ([]bench.Result, error) {
+		return bench.Kafka(ctx, o, k)
+	})
+	onKafka.Flags().StringSliceVar(&k.Cluster.Brokers, "kafka-brokers", nil, "host:port of brokers; default: KAFKA_BROKERS")
+	onKafka.Flags().IntVar(&k.Replicas, "replicas", 1, "routers")
+	onKafka.Flags().IntVar(&k.Replication, "replication", 1, "copies of each partition")
+	onKafka.Flags().IntVar(&k.Partitions, "partitions", 8, "partitions of each topic")
+	onKafka.Flags().IntVar(&k.Joins, "joins", 200, "number of runs")
+	onKafka.Flags().IntVar(&k.Width, "width", 1000, "branches of each")
+	onKafka.Flags().IntVar(&k.Rate, "rate", 1000, "events a second, where latency is measured")
+	onKafka.Flags().DurationVar(&k.For, "for", 10*time.Second, "for how long")
+
 	c.AddCommand(&cobra.Command{Use: "function", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Function() }})
 	c.AddCommand(&cobra.Command{Use: "load", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Generate(os.Stdin, p.out) }})
 	return c
@@ -93,7 +106,7 @@ func (p *program) measure(ctx context.Context, o *bench.Options, measure func(ct
 func (p *program) printBench(results []bench.Result) error {
 	m := bench.ThisMachine()
 	return p.print(map[string]any{"machine": m, "results": results}, func(w io.Writer) {
-		fmt.Fprintf(w, "%d CPUs (%s), %s/%s, %s; journal with fsync; functions and load in their own processes\n", m.CPUs, m.Model, m.OS, m.Arch, m.Go)
+		fmt.Fprintf(w, "%d CPUs (%s), %s/%s, %s; durable: %s\n", m.CPUs, m.Model, m.OS, m.Arch, m.Go, results[0].Durability)
 		fmt.Fprintln(w, "WORKLOAD\tMEDIAN\tRANGE\tPER SECOND\tEACH\tROUTER CPU EACH\tP50\tP99\tOF")
 		for _, r := range results {
 			fmt.Fprintf(w, "%s\t%s\t%s-%s\t%.0f\t%s\t%s\t%s\t%s\t%s\n", r.Workload, round(r.Median), round(r.Least), round(r.Most), r.PerSecond,
