@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -307,5 +308,44 @@ func same[T comparable](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if got != want {
 		t.Errorf("%s: %v, and not %v", what, fmt.Sprint(got), fmt.Sprint(want))
+	}
+}
+
+var (
+	linked  = regexp.MustCompile(`\]\(([^)#]+)\)`)
+	alerted = regexp.MustCompile("`(Onward[A-Za-z]+)`")
+)
+
+// TestReadme: what the page links to is there, and the alerts and metrics that it names are.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts, err := os.ReadFile("alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, metrics := serve(t)
+	known := families(t, metrics)
+	links, names := linked.FindAllStringSubmatch(string(page), -1), alerted.FindAllStringSubmatch(string(page), -1)
+	if len(links) < 8 || len(names) < 3 {
+		t.Fatalf("%d links, %d alerts", len(links), len(names))
+	}
+	for _, l := range links {
+		if _, err := os.Stat(l[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, a := range names {
+		if !bytes.Contains(alerts, []byte("alert: "+a[1]+"\n")) {
+			t.Errorf("there is no alert %s", a[1])
+		}
+	}
+	for _, name := range ours.FindAllString(string(page), -1) {
+		if _, ok := known[name]; !ok {
+			t.Errorf("there is no metric %s", name)
+		}
 	}
 }
