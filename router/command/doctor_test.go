@@ -85,7 +85,8 @@ func makeJournal(t *testing.T, c *kafkatest.Cluster, prefix string, replace map[
 
 func TestDoctorFindsAWholeJournal(t *testing.T) {
 	t.Parallel()
-	kafkatest.Each(t, func(t *testing.T, c *kafkatest.Cluster) {
+	whole := func(t *testing.T, c *kafkatest.Cluster) {
+		t.Helper()
 		prefix := "whole-" + strings.ToLower(filepath.Base(t.Name()))
 		makeJournal(t, c, prefix, nil)
 		lines, failed := diagnose(t, c, "--kafka-prefix", prefix, "--advertise", "127.0.0.1:8080")
@@ -104,6 +105,14 @@ func TestDoctorFindsAWholeJournal(t *testing.T) {
 		lines, _ = diagnose(t, c, "--kafka-prefix", prefix)
 		expect(t, lines, gradeWarn, "kafka", "1 records to fold, and nobody does; start a router")
 		expect(t, lines, gradeOK, "clock", "not behind the brokers'")
+	}
+	t.Run("kfake", func(t *testing.T) {
+		t.Parallel()
+		whole(t, kafkatest.Fake(t, 1))
+	})
+	t.Run("kafka", func(t *testing.T) {
+		t.Parallel()
+		whole(t, kafkatest.Start(t, 1))
 	})
 }
 
