@@ -18,7 +18,9 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/kafka/kafkatest"
+	segmentio "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // diagnose runs the doctor in a process of its own on a cluster, and returns its lines and whether something failed.
@@ -239,4 +241,49 @@ func TestListenerTakenByAnother(t *testing.T) {
 	d := &doctor{s: config.Settings{Listen: other.Listener.Addr().String()}}
 	d.listener(t.Context())
 	expect(t, d.lines, gradeFail, "listen", "is taken, and no router answers")
+}
+
+func TestDoctorFindsBrokersTooOld(t *testing.T) {
+	t.Parallel()
+	c := kafkatest.Fake(t, 1, kfake.MaxVersions(kversion.V2_2_0()))
+	lines, _ := diagnose(t, c)
+	expect(t, lines, gradeFail, "kafka", "broker 0 does not speak Fetch in versions 11 to 11; the router needs Kafka 2.3 or later")
+}
+
+// TestDoctorSeesTheGroup: who is in it, and how far behind the committed positions the journal is.
+func TestDoctorSeesTheGroup(t *testing.T) {
+	t.Parallel()
+	c := kafkatest.Fake(t, 1)
+	makeJournal(t, c, "onward", nil)
+	for range 3 {
+		produce(t, c, "onward.journal", time.Time{})
+	}
+	group, err := segmentio.NewConsumerGroup(segmentio.ConsumerGroupConfig{ID: "onward", Brokers: c.Brokers(), Topics: []string{"onward.journal"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer group.Close()
+	generation, err := group.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := generation.CommitOffsets(map[string]map[int]int64{"onward.journal": {0: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	lines, _ := diagnose(t, c)
+	expect(t, lines, gradeOK, "kafka", `group "onward" is Stable: 1 routers, 1 records to fold`)
+}
+
+func TestDoctorMissesABroker(t *testing.T) {
+	t.Parallel()
+	c := kafkatest.Fake(t, 3)
+	makeJournal(t, c, "onward", nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	lines, _ := diagnose(t, c, "--kafka-brokers", c.Brokers()[0]+","+l.Addr().String())
+	expect(t, lines, gradeWarn, "kafka", "broker "+l.Addr().String()+": connect: connection refused; correct kafka.brokers, or start it")
+	expect(t, lines, gradeOK, "kafka", "3 brokers, all reached")
 }
