@@ -105,6 +105,9 @@ func expand(paths []string) (files []string, findings []lang.Finding) {
 		}
 		before := len(files)
 		err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() && p != path && strings.HasPrefix(d.Name(), "..") {
+				return fs.SkipDir // a mounted ConfigMap keeps its versions there, and links to them
+			}
 			if ext := filepath.Ext(p); err == nil && !d.IsDir() && (ext == ".yaml" || ext == ".yml") {
 				files = append(files, p)
 			}

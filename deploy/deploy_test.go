@@ -1,31 +1,28 @@
+// Package deploy_test holds the files of this folder to what they speak of: the settings, the commands, the API and the metrics of the router, the
+// schemas of Kubernetes and of Compose.
 package deploy_test
 
 import (
 	"bytes"
-	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/compose-spec/compose-go/v2/cli"
-	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/command"
 	"github.com/onward-router/onward/schedulers/builtin"
 	sinks "github.com/onward-router/onward/sinks/all"
 	triggers "github.com/onward-router/onward/triggers/all"
-	"github.com/spf13/pflag"
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
-	policyv1 "k8s.io/api/policy/v1"
-	"sigs.k8s.io/yaml"
 )
+
+// childVariable makes the test binary be the router's program.
+const childVariable = "TEST_RUN_AS_ROUTER"
 
 func registry() *plugin.Registry {
 	r := new(plugin.Registry)
@@ -35,210 +32,311 @@ func registry() *plugin.Registry {
 	return r
 }
 
-// settingNames are the environment variables that the router knows.
-func settingNames(t *testing.T) []string {
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		os.Exit(command.Main(registry(), os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// onward runs the program with these variables, and no other that is a setting.
+func onward(t *testing.T, env map[string]string, args ...string) (string, error) {
 	t.Helper()
-	f := pflag.NewFlagSet("onward", pflag.ContinueOnError)
-	config.BindFlags(f)
-	var names []string
-	f.VisitAll(func(f *pflag.Flag) {
-		names = append(names, "ONWARD_"+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")))
-	})
-	return append(names, "ONWARD_TOKEN")
+	c := exec.Command(os.Args[0], args...)
+	c.Dir = t.TempDir()
+	c.Env = []string{childVariable + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + c.Dir}
+	for k, v := range env {
+		c.Env = append(c.Env, k+"="+v)
+	}
+	out, err := c.CombinedOutput()
+	return string(out), err
 }
 
-// A scaledObject has the fields of KEDA's that we use; anything else is an error.
-type scaledObject struct {
-	APIVersion string            `json:"apiVersion"`
-	Kind       string            `json:"kind"`
-	Metadata   map[string]string `json:"metadata"`
-	Spec       struct {
-		ScaleTargetRef  map[string]string `json:"scaleTargetRef"`
-		MinReplicaCount *int              `json:"minReplicaCount"`
-		MaxReplicaCount int               `json:"maxReplicaCount"`
-		PollingInterval int               `json:"pollingInterval"`
-		CooldownPeriod  int               `json:"cooldownPeriod"`
-		Triggers        []struct {
-			Type     string            `json:"type"`
-			Metadata map[string]string `json:"metadata"`
-		} `json:"triggers"`
-	} `json:"spec"`
-}
-
-var kinds = map[string]any{
-	"v1/ConfigMap": corev1.ConfigMap{}, "v1/Service": corev1.Service{}, "batch/v1/Job": batchv1.Job{}, "apps/v1/StatefulSet": appsv1.StatefulSet{},
-	"policy/v1/PodDisruptionBudget": policyv1.PodDisruptionBudget{}, "networking.k8s.io/v1/NetworkPolicy": networkingv1.NetworkPolicy{},
-	"keda.sh/v1alpha1/ScaledObject": scaledObject{},
-}
-
-// objects reads all manifests strictly: an unknown or a double field is an error.
-func objects(t *testing.T) map[string]any {
+// checkSettings has the program read the variables as it does at start: an unknown name or a bad value is refused.
+func checkSettings(t *testing.T, where string, env map[string]string) {
 	t.Helper()
-	out := make(map[string]any)
-	files, _ := filepath.Glob("kubernetes/*.yaml")
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+	set := 0
+	for name := range env {
+		if strings.HasPrefix(name, "ONWARD_") {
+			set++
 		}
-		for _, doc := range bytes.Split(text, []byte("\n---\n")) {
-			var head struct{ APIVersion, Kind string }
-			if err := yaml.Unmarshal(doc, &head); err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			kind, known := kinds[head.APIVersion+"/"+head.Kind]
-			if !known {
-				t.Fatalf("%s: %s/%s is not checked", file, head.APIVersion, head.Kind)
-			}
-			v := reflect.New(reflect.TypeOf(kind))
-			if err := yaml.UnmarshalStrict(doc, v.Interface()); err != nil {
-				t.Errorf("%s: %s: %v", file, head.Kind, err)
-			}
-			name := v.Elem().FieldByName("Name")
-			key := head.Kind
-			if name.IsValid() {
-				key += "/" + name.String()
-			}
-			out[key] = v.Interface()
+	}
+	if out, err := onward(t, env, "settings"); err != nil || set == 0 {
+		t.Errorf("%s: %d settings, %v\n%s", where, set, err, out)
+	}
+}
+
+// checkCommand has the program read a command line, without carrying it out.
+func checkCommand(t *testing.T, where string, args []string) {
+	t.Helper()
+	names := 0
+	for names < len(args) && !strings.ContainsAny(args[names], "-/.") {
+		names++
+	}
+	if names == 0 {
+		t.Errorf("%s: %q names no command", where, args)
+		return
+	}
+	if help, err := onward(t, nil, "--help"); err != nil || !strings.Contains(help, "\n  "+args[0]+" ") {
+		t.Errorf("%s: %q: no such command (%v)", where, args, err)
+		return
+	}
+	out, err := onward(t, nil, append(slices.Clone(args), "--help")...)
+	if err != nil || !strings.Contains(out, "\n  onward "+strings.Join(args[:names], " ")+" ") {
+		t.Errorf("%s: %q: %v\n%s", where, args, err, out)
+	}
+}
+
+// checkDocuments lints documents by their text.
+func checkDocuments(t *testing.T, documents map[string]string) {
+	t.Helper()
+	for name, text := range documents {
+		set, findings := config.Parse(name, []byte(text), registry(), nil)
+		for _, f := range findings {
+			t.Error(f)
 		}
+		if set != nil && len(set.Triggers) == 0 {
+			t.Errorf("%s has no triggers", name)
+		}
+	}
+}
+
+// A stage is one of the Dockerfile's.
+type stage struct {
+	name, from string
+	lines      [][2]string // instruction, rest
+}
+
+func (s stage) all(instruction string) (rest []string) {
+	for _, l := range s.lines {
+		if l[0] == instruction {
+			rest = append(rest, l[1])
+		}
+	}
+	return rest
+}
+
+var instructions = []string{"FROM", "ARG", "WORKDIR", "COPY", "RUN", "ENV", "USER", "LABEL", "VOLUME", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
+
+// dockerfile reads the stages.
+func dockerfile(t *testing.T) []stage {
+	t.Helper()
+	b, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stages []stage
+	text := strings.ReplaceAll(string(b), "\\\n", " ")
+	for line := range strings.SplitSeq(text, "\n") {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		instruction, rest, _ := strings.Cut(line, " ")
+		if !slices.Contains(instructions, instruction) {
+			t.Fatalf("Dockerfile: unknown instruction %q", line)
+		}
+		if instruction == "FROM" {
+			words := slices.DeleteFunc(strings.Fields(rest), func(w string) bool { return strings.HasPrefix(w, "--") })
+			if len(words) != 3 || words[1] != "AS" {
+				t.Fatalf("Dockerfile: %q has no name", line)
+			}
+			stages = append(stages, stage{name: words[2], from: words[0]})
+			continue
+		}
+		if len(stages) == 0 {
+			t.Fatalf("Dockerfile: %q before the first stage", line)
+		}
+		stages[len(stages)-1].lines = append(stages[len(stages)-1].lines, [2]string{instruction, strings.Join(strings.Fields(rest), " ")})
+	}
+	return stages
+}
+
+func stageOf(t *testing.T, name string) stage {
+	t.Helper()
+	for _, s := range dockerfile(t) {
+		if s.name == name {
+			return s
+		}
+	}
+	t.Fatalf("Dockerfile: no stage %q", name)
+	return stage{}
+}
+
+// imageEnv is what the router's image sets.
+func imageEnv(t *testing.T) map[string]string {
+	t.Helper()
+	env := make(map[string]string)
+	for _, rest := range stageOf(t, "onward").all("ENV") {
+		for _, pair := range strings.Fields(rest) {
+			k, v, _ := strings.Cut(pair, "=")
+			env[k] = v
+		}
+	}
+	return env
+}
+
+// words reads the JSON form of a command.
+func words(t *testing.T, text string) []string {
+	t.Helper()
+	var out []string
+	if err := strictJSON([]byte(text), &out); err != nil {
+		t.Fatalf("%s: %v", text, err)
 	}
 	return out
 }
 
-// TestKubernetes decodes the manifests into Kubernetes' own types, and holds them against one another and against the router.
-func TestKubernetes(t *testing.T) {
+func TestDockerfile(t *testing.T) {
 	t.Parallel()
-	all := objects(t)
-	set := all["StatefulSet/onward"].(*appsv1.StatefulSet)
-	job := all["Job/onward-kafka-init"].(*batchv1.Job)
-	names := settingNames(t)
-	for _, pod := range []corev1.PodSpec{set.Spec.Template.Spec, job.Spec.Template.Spec} {
-		c := pod.Containers[0]
-		for _, e := range c.Env {
-			if strings.HasPrefix(e.Name, "ONWARD_") && !slices.Contains(names, e.Name) {
-				t.Errorf("%s is no setting", e.Name)
-			}
-		}
-		if pod.EnableServiceLinks == nil || *pod.EnableServiceLinks || c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem || pod.SecurityContext.RunAsNonRoot == nil {
-			t.Errorf("%s: it is looser than it says", c.Name)
-		}
-		for _, m := range c.VolumeMounts {
-			if !slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name }) &&
-				!slices.ContainsFunc(set.Spec.VolumeClaimTemplates, func(v corev1.PersistentVolumeClaim) bool { return v.Name == m.Name }) {
-				t.Errorf("%s: no volume %q", c.Name, m.Name)
-			}
-		}
-	}
-	peers := all["Service/onward-peers"].(*corev1.Service)
-	labels := set.Spec.Template.Labels
-	if set.Spec.ServiceName != peers.Name || peers.Spec.ClusterIP != corev1.ClusterIPNone || !reflect.DeepEqual(set.Spec.Selector.MatchLabels, labels) ||
-		!reflect.DeepEqual(peers.Spec.Selector, labels) || !reflect.DeepEqual(all["PodDisruptionBudget/onward"].(*policyv1.PodDisruptionBudget).Spec.Selector.MatchLabels, labels) {
-		t.Error("names and labels do not fit together")
-	}
-	c := set.Spec.Template.Spec.Containers[0]
-	for _, p := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
-		if path := p.HTTPGet.Path; path != "/healthz" && path != "/readyz" {
-			t.Errorf("no such path: %s", path)
-		}
-	}
-	scaled := all["ScaledObject"].(*scaledObject)
-	if s := scaled.Spec; s.ScaleTargetRef["name"] != set.Name || *s.MinReplicaCount != 0 || s.Triggers[0].Metadata["topic"] != "onward.journal" || s.Triggers[0].Metadata["consumerGroup"] != "onward" {
-		t.Errorf("%+v", s)
-	}
-	for name, text := range all["ConfigMap/onward-documents"].(*corev1.ConfigMap).Data {
-		_, findings := config.Parse(name, []byte(text), registry(), nil)
-		for _, f := range findings {
-			t.Error(f)
-		}
-	}
-}
-
-// TestCompose loads the file by the specification's own loader.
-func TestCompose(t *testing.T) {
-	t.Parallel()
-	o, err := cli.NewProjectOptions([]string{"compose.yaml"}, cli.WithWorkingDirectory("."), cli.WithResolvedPaths(true))
+	stages := dockerfile(t)
+	mod, err := os.ReadFile("../go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
-	project, err := o.LoadProject(context.Background())
-	if err != nil {
-		t.Fatal(err)
+	_, after, _ := bytes.Cut(mod, []byte("\ngo "))
+	version, _, _ := strings.Cut(string(after), "\n")
+	if !strings.HasPrefix(stages[0].from, "golang:"+version+"-") {
+		t.Errorf("it builds with %s, and go.mod says %s", stages[0].from, version)
 	}
-	names := settingNames(t)
-	stages := stagesOf(t)
-	for name, s := range project.Services {
-		if s.Build != nil {
-			if !slices.Contains(stages, s.Build.Target) {
-				t.Errorf("%s: the Dockerfile has no stage %q", name, s.Build.Target)
-			}
-			if _, err := os.Stat(filepath.Join(s.Build.Context, s.Build.Dockerfile)); err != nil {
-				t.Error(err)
+	known := []string{"scratch"}
+	for i, s := range stages {
+		if i > 0 && !slices.Contains(known, s.from) {
+			t.Errorf("stage %s begins with %q, which is no stage before it", s.name, s.from)
+		}
+		for _, rest := range s.all("COPY") {
+			if from, _, ok := strings.Cut(strings.TrimPrefix(rest, "--from="), " "); ok && strings.HasPrefix(rest, "--from=") && !slices.Contains(known, from) {
+				t.Errorf("stage %s copies from %q, which is no stage before it", s.name, from)
 			}
 		}
-		for key := range s.Environment {
-			if strings.HasPrefix(key, "ONWARD_") && !slices.Contains(names, key) {
-				t.Errorf("%s: %s is no setting", name, key)
-			}
-		}
-		for _, v := range s.Volumes {
-			if v.Type == types.VolumeTypeBind {
-				if _, findings := config.Load([]string{v.Source}, registry(), nil); len(findings) > 0 {
-					t.Error(findings)
+		known = append(known, s.name)
+	}
+	for _, rest := range stages[0].all("RUN") {
+		for _, w := range strings.Fields(rest) {
+			if strings.HasPrefix(w, "./") {
+				if files, _ := filepath.Glob("../" + w + "/*.go"); len(files) == 0 {
+					t.Errorf("%s has no program", w)
 				}
 			}
 		}
 	}
+	if users := stageOf(t, "base").all("USER"); len(users) != 1 || users[0] != "65532:65532" {
+		t.Errorf("the user is %q", users)
+	}
+	last := stages[len(stages)-1]
+	if last.name != "onward" || last.from != "base" {
+		t.Errorf("the last stage, the one that is built, is %s from %s", last.name, last.from)
+	}
+	env := imageEnv(t)
+	checkSettings(t, "Dockerfile", env)
+	if v := last.all("VOLUME"); len(v) != 1 || v[0] != env["ONWARD_DATA"] {
+		t.Errorf("the volume is %q, and the data are in %q", v, env["ONWARD_DATA"])
+	}
+	if p := last.all("EXPOSE"); len(p) != 1 || !strings.HasSuffix(env["ONWARD_LISTEN"], ":"+p[0]) {
+		t.Errorf("the port is %q, and it listens at %q", p, env["ONWARD_LISTEN"])
+	}
+	_, health, _ := strings.Cut(last.all("HEALTHCHECK")[0], " CMD ")
+	check := words(t, health)
+	if entry := words(t, last.all("ENTRYPOINT")[0]); len(entry) != 1 || entry[0] != check[0] {
+		t.Errorf("%q begins, and %q looks after it", entry, check)
+	}
+	checkCommand(t, "HEALTHCHECK", check[1:])
+	checkCommand(t, "CMD", words(t, last.all("CMD")[0]))
 }
 
-var stage = regexp.MustCompile(`(?m)^FROM (\S+) AS (\S+)$`)
-
-func stagesOf(t *testing.T) []string {
-	t.Helper()
-	text, err := os.ReadFile("Dockerfile")
+// TestDockerignore: all Go code of the programs gets into the image's build, and nothing is let in that is not there.
+func TestDockerignore(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../.dockerignore")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []string
-	for _, m := range stage.FindAllStringSubmatch(string(text), -1) {
-		out = append(out, m[2])
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	var in []string
+	for _, l := range lines {
+		if path, ok := strings.CutPrefix(l, "!"); ok {
+			if _, err := os.Stat("../" + path); err != nil {
+				t.Error(err)
+			}
+			in = append(in, path)
+		}
+	}
+	list := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{if .Module.Main}}{{.Dir}}{{end}}{{end}}", "../router/cmd/onward", "./examples/01-word-count/functions")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for dir := range strings.FieldsSeq(string(out)) {
+		rel, err := filepath.Rel(top, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; !slices.ContainsFunc(in, func(p string) bool { return rel == p || strings.HasPrefix(rel, p+"/") }) {
+			t.Errorf("%s is needed, and ignored", rel)
+		}
+	}
+	if n < 10 || lines[0] != "*" {
+		t.Errorf("%d packages are needed; the first line is %q", n, lines[0])
+	}
+}
+
+func port(address string) string { return address[strings.LastIndex(address, ":")+1:] }
+
+func merged(maps ...map[string]string) map[string]string {
+	out := make(map[string]string)
+	for _, m := range maps {
+		for k, v := range m {
+			out[k] = v
+		}
 	}
 	return out
 }
 
-// TestDockerfile: what it builds is there, and the Go is the module's.
-func TestDockerfile(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("Dockerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	module, err := os.ReadFile("../go.mod")
-	if err != nil {
-		t.Fatal(err)
-	}
-	goVersion := regexp.MustCompile(`(?m)^go (\S+)$`).FindSubmatch(module)
-	if !bytes.Contains(text, append([]byte("golang:"), goVersion[1]...)) {
-		t.Errorf("the module is for go %s", goVersion[1])
-	}
-	for _, m := range regexp.MustCompile(`\s(\./\S+)`).FindAllSubmatch(text, -1) {
-		if path := string(m[1]); strings.HasPrefix(path, "./router") || strings.HasPrefix(path, "./deploy") {
-			if _, err := os.Stat(filepath.Join("..", path)); err != nil {
-				t.Error(err)
-			}
-		}
+func same[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, and not %v", what, fmt.Sprint(got), fmt.Sprint(want))
 	}
 }
 
-// TestExamples lints all of them.
-func TestExamples(t *testing.T) {
-	t.Setenv("KAFKA_BROKERS", "127.0.0.1:9092")
-	dirs, _ := filepath.Glob("examples/*")
-	for _, dir := range dirs {
-		if strings.Contains(dir, "your-own-policy") {
-			continue // Its policy is its own.
+var (
+	linked  = regexp.MustCompile(`\]\(([^)#]+)\)`)
+	alerted = regexp.MustCompile("`(Onward[A-Za-z]+)`")
+)
+
+// TestReadme: what the page links to is there, and the alerts and metrics that it names are.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts, err := os.ReadFile("alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, metrics := serve(t)
+	known := families(t, metrics)
+	links, names := linked.FindAllStringSubmatch(string(page), -1), alerted.FindAllStringSubmatch(string(page), -1)
+	if len(links) < 8 || len(names) < 3 {
+		t.Fatalf("%d links, %d alerts", len(links), len(names))
+	}
+	for _, l := range links {
+		if _, err := os.Stat(l[1]); err != nil {
+			t.Error(err)
 		}
-		if _, findings := config.Load([]string{dir}, registry(), nil); len(findings) > 0 {
-			t.Errorf("%s: %v", dir, findings)
+	}
+	for _, a := range names {
+		if !bytes.Contains(alerts, []byte("alert: "+a[1]+"\n")) {
+			t.Errorf("there is no alert %s", a[1])
+		}
+	}
+	for _, name := range ours.FindAllString(string(page), -1) {
+		if _, ok := known[name]; !ok {
+			t.Errorf("there is no metric %s", name)
 		}
 	}
 }

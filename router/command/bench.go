@@ -71,9 +71,17 @@ func (p *program) bench() *cobra.Command {
 	webhook.Flags().IntVar(&clients, "clients", 64, "clients that post")
 	webhook.Flags().IntVar(&batch, "batch", 0, "events of one POST; 0 is one, in binary mode")
 
+	benchKafka(&o, workload)
+
+	c.AddCommand(&cobra.Command{Use: "function", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Function() }})
+	c.AddCommand(&cobra.Command{Use: "load", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Generate(os.Stdin, p.out) }})
+	return c
+}
+
+func benchKafka(o *bench.Options, workload func(use, short string, measure func(ctx context.Context) ([]bench.Result, error)) *cobra.Command) {
 	var k bench.KafkaShape
 	onKafka := workload("kafka", "Events from Kafka topic to Kafka topic, with the journal on the same cluster.", func(ctx context.Context) ([]bench.Result, error) {
-		return bench.Kafka(ctx, o, k)
+		return bench.Kafka(ctx, *o, k)
 	})
 	onKafka.Flags().StringSliceVar(&k.Cluster.Brokers, "kafka-brokers", nil, "host:port of brokers; default: KAFKA_BROKERS")
 	onKafka.Flags().IntVar(&k.Replicas, "replicas", 1, "routers")
@@ -83,10 +91,6 @@ func (p *program) bench() *cobra.Command {
 	onKafka.Flags().IntVar(&k.Width, "width", 1000, "branches of each")
 	onKafka.Flags().IntVar(&k.Rate, "rate", 1000, "events a second, where latency is measured")
 	onKafka.Flags().DurationVar(&k.For, "for", 10*time.Second, "for how long")
-
-	c.AddCommand(&cobra.Command{Use: "function", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Function() }})
-	c.AddCommand(&cobra.Command{Use: "load", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Generate(os.Stdin, p.out) }})
-	return c
 }
 
 func (p *program) measure(ctx context.Context, o *bench.Options, measure func(ctx context.Context) ([]bench.Result, error)) error {
