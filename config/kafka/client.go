@@ -248,9 +248,7 @@ type patience struct {
 
 // after decides on an error: nil says try again, which it has waited for; else it is the error of the whole call.
 func (p *patience) after(ctx context.Context, err error) error {
-	if isUnsent(err) && p.why != nil {
-		err = p.why // No way was found because there is none.
-	}
+	err = p.reason(err)
 	if ctx.Err() != nil {
 		return p.over(ctx, err)
 	}
@@ -286,12 +284,25 @@ func (p *patience) after(ctx context.Context, err error) error {
 	return nil
 }
 
-func (p *patience) over(ctx context.Context, last error) error {
-	cause := context.Cause(ctx)
-	if last != nil && !errors.Is(last, context.Canceled) && !errors.Is(last, context.DeadlineExceeded) {
-		cause = fmt.Errorf("%w, and before: %w", cause, last)
+// reason returns what is behind an error: no way was found because there is none.
+func (p *patience) reason(err error) error {
+	if isUnsent(err) && p.why != nil {
+		return p.why
 	}
-	return &Error{Doing: p.doing, Err: cause}
+	return err
+}
+
+func (p *patience) over(ctx context.Context, last error) error {
+	return &Error{Doing: p.doing, Err: causeOf(ctx, last)}
+}
+
+// causeOf returns why a context has ended, with the error of before, which may be nil.
+func causeOf(ctx context.Context, last error) error {
+	cause := context.Cause(ctx)
+	if last != nil && !errors.Is(last, cause) && !errors.Is(last, context.Canceled) && !errors.Is(last, context.DeadlineExceeded) {
+		return fmt.Errorf("%w, and before: %w", cause, last)
+	}
+	return cause
 }
 
 // try calls f until it succeeds, fails for good, or the context ends. The topic is the one that f is about; it may be empty.

@@ -81,6 +81,7 @@ type lane struct {
 	bytes   int
 	running bool
 	filled  chan struct{} // has an item once there is a whole batch
+	trouble error         // why the batch that is out has no answer yet
 
 	id    *stamp // of the next batch; the goroutine's own, as is began
 	began bool   // it has had the producer's first id
@@ -117,9 +118,6 @@ func (p *Producer) Produce(ctx context.Context, topic string, partition int, rec
 		done(w.ack, &Error{Doing: doing, Err: ErrClosed})
 		return
 	}
-	w.mu.Lock()
-	w.stop = context.AfterFunc(ctx, func() { w.fail(&Error{Doing: doing, Err: context.Cause(ctx), Unsure: true}) })
-	w.mu.Unlock()
 	p.mu.Lock()
 	l := p.lanes[place{topic, partition}]
 	if l == nil {
@@ -127,6 +125,9 @@ func (p *Producer) Produce(ctx context.Context, topic string, partition int, rec
 		p.lanes[l.place] = l
 	}
 	p.mu.Unlock()
+	w.mu.Lock()
+	w.stop = context.AfterFunc(ctx, func() { w.fail(&Error{Doing: doing, Err: causeOf(ctx, l.why()), Unsure: true}) })
+	w.mu.Unlock()
 	l.add(w, records)
 }
 
@@ -200,6 +201,19 @@ func (l *lane) add(w *write, records []Record) {
 		l.running = true
 		l.p.busy.Go(l.run)
 	}
+}
+
+// why returns what keeps the lane from going on; nil when nothing does.
+func (l *lane) why() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.trouble
+}
+
+func (l *lane) note(trouble error) {
+	l.mu.Lock()
+	l.trouble = trouble
+	l.mu.Unlock()
 }
 
 // sizeOf bounds what a record takes in a batch.
@@ -324,6 +338,7 @@ func (l *lane) audience(batch []entry) (context.Context, func()) {
 func (l *lane) send(batch []entry) (Ack, error) {
 	ctx, leave := l.audience(batch)
 	defer leave()
+	defer l.note(nil)
 	records := make([]Record, len(batch))
 	for i, e := range batch {
 		records[i] = e.record
@@ -360,6 +375,7 @@ func (l *lane) send(batch []entry) (Ack, error) {
 				unsure = true
 			}
 		}
+		l.note(p.reason(err))
 		if err := p.after(ctx, err); err != nil {
 			if unsure {
 				l.id = nil
