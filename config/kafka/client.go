@@ -80,7 +80,7 @@ func Open(c *Cluster, id string, l Limits) (*Client, error) {
 		m := &mechanism{user: c.SASL.Username, password: c.SASL.Password, kind: mechanisms[c.SASL.Mechanism]}
 		k.transport.SASL, k.dialer.SASLMechanism, k.mechanism = m, m, m
 	}
-	k.API = &kafka.Client{Addr: k.addr, Timeout: l.Request, Transport: k.transport}
+	k.API = &kafka.Client{Addr: k.addr, Timeout: l.Request, Transport: roundTripper{k}}
 	return k, nil
 }
 
@@ -156,8 +156,15 @@ func (m *mechanism) Start(ctx context.Context) (sasl.StateMachine, []byte, error
 func (c *Client) call(ctx context.Context, wait time.Duration, req protocol.Message) (protocol.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.Request+wait)
 	defer cancel()
-	m, err := c.transport.RoundTrip(ctx, c.addr, req)
-	if errors.Is(err, io.ErrUnexpectedEOF) && c.mechanism != nil && c.mechanism.refused.Load() >= refusals {
+	return roundTripper{c}.RoundTrip(ctx, c.addr, req)
+}
+
+// A roundTripper is the transport, and tells a no by which the brokers hang up.
+type roundTripper struct{ c *Client }
+
+func (t roundTripper) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
+	m, err := t.c.transport.RoundTrip(ctx, addr, req)
+	if errors.Is(err, io.ErrUnexpectedEOF) && t.c.mechanism != nil && t.c.mechanism.refused.Load() >= refusals {
 		err = fmt.Errorf("%w: the brokers hang up on it: %w", kafka.SASLAuthenticationFailed, err)
 	}
 	return m, err
