@@ -112,7 +112,24 @@ func notRun(t testing.TB, err error) {
 	if os.Getenv("CI") == "true" || !errors.Is(err, errMissing) {
 		t.Fatalf("a real Kafka does not start: %v", err)
 	}
+	note(t, err)
 	t.Skipf("NOT RUN: %s needs a real Kafka: %v; install java 17 or later and mvn, or set KAFKA_BROKERS=host:port", t.Name(), err)
+}
+
+// note leaves the reason where make test collects it for its last line.
+func note(t testing.TB, reason error) {
+	file := os.Getenv("ONWARD_TEST_NOTES")
+	if file == "" {
+		return
+	}
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := fmt.Fprintf(f, "%v\n", reason); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Fake starts kfake with that many nodes, for one test.
