@@ -86,19 +86,18 @@ func (t *tenure) Load(ctx context.Context, read func(int64, io.Reader) error) er
 		return err
 	}
 	fits := func(offset int64) bool { return offset+1 >= first && offset < last }
-	for _, s := range remote {
-		if fits(s.Offset) {
-			t.saved = append(t.saved, s)
-		}
-	}
+	saved := slices.DeleteFunc(remote, func(s place) bool { return !fits(s.Offset) })
+	t.mu.Lock()
+	t.saved = slices.Clone(saved)
+	t.mu.Unlock()
 	local, found := t.j.local.newest(p, fits)
-	switch n := len(t.saved); {
-	case found && (n == 0 || local.offset >= t.saved[n-1].Offset):
+	switch n := len(saved); {
+	case found && (n == 0 || local.offset >= saved[n-1].Offset):
 		t.at = local.offset + 1
 		return t.j.local.read(local, read)
 	case n > 0:
-		t.at = t.saved[n-1].Offset + 1
-		return t.j.readSnapshot(ctx, p, t.saved[n-1], read)
+		t.at = saved[n-1].Offset + 1
+		return t.j.readSnapshot(ctx, p, saved[n-1], read)
 	case first > 0:
 		return fmt.Errorf("%w: the log of partition %d begins at %d, and no complete snapshot in topic %q, nor on this machine, reaches it; bring the topic back, or a router's folder that has one",
 			journal.ErrLost, p, first, t.j.topics.Snapshots)
