@@ -83,6 +83,7 @@ type intake struct {
 	records  []journal.Record
 	receipts []triggers.Receipt
 	starts   []int // per record: the receipt that it is a start for; -1 for the others
+	refused  error // why no more starts are taken
 }
 
 // Admit takes events in: completions, signals, and what triggers' filters let through. It returns when all of it is durable.
@@ -148,8 +149,8 @@ func (in *intake) take(i int, e *event.Event) {
 		receipt.Err = fmt.Errorf("%w: %d bytes of data, and the limit is %d; pass large data by reference (dataref)", triggers.ErrTooLarge, len(e.Data()), MaxEventBytes)
 		return
 	}
-	if err := in.r.busy(); err != nil && !completed {
-		receipt.Err = err
+	if !completed && in.busy() != nil {
+		receipt.Err = in.refused
 		in.r.metrics.events.WithLabelValues("refused").Inc()
 		return
 	}
@@ -211,6 +212,14 @@ func (in *intake) append(ctx context.Context) error {
 	}
 	in.r.metrics.append.Observe(time.Since(begin).Seconds())
 	return err
+}
+
+// busy says why no start of this call is taken any more: once one is refused, those behind it do not pass it when a run ends meanwhile.
+func (in *intake) busy() error {
+	if in.refused == nil {
+		in.refused = in.r.busy()
+	}
+	return in.refused
 }
 
 // busy says why no start is taken now.
