@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/kafka"
+	journalkafka "github.com/onward-router/onward/router/journal/kafka"
 	segmentio "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 )
@@ -17,7 +18,6 @@ import (
 // What a journal needs of a cluster.
 const (
 	kafkaWithin      = 30 * time.Second
-	minMessageBytes  = 2 << 20
 	minRetention     = 7 * 24 * time.Hour // of a group's positions while nobody is in it
 	clockSlack       = 2 * time.Second
 	clockPartitions  = 32 // whose last record is looked at
@@ -28,6 +28,7 @@ const (
 type cluster struct {
 	d       *doctor
 	c       *kafka.Client
+	names   journalkafka.Topics
 	brokers []segmentio.Broker
 	topics  map[string]segmentio.Topic
 }
@@ -42,15 +43,15 @@ func (d *doctor) checkKafka(ctx context.Context) {
 		return
 	}
 	defer c.Close()
-	k := &cluster{d: d, c: c, topics: make(map[string]segmentio.Topic)}
+	k := &cluster{d: d, c: c, names: journalkafka.TopicsOf(d.s.Prefix), topics: make(map[string]segmentio.Topic)}
 	if !k.look(ctx) {
 		return
 	}
 	k.versions(ctx)
-	journal, snapshots, meta := d.s.Prefix+".journal", d.s.Prefix+".snapshots", d.s.Prefix+".meta"
+	journal, snapshots := k.names.Journal, k.names.Snapshots
 	there := true
-	for _, name := range []string{journal, snapshots, meta} {
-		there = k.topic(ctx, name, name == meta) && there
+	for _, name := range []string{journal, snapshots, k.names.Meta} {
+		there = k.topic(ctx, name) && there
 	}
 	k.retention(ctx)
 	if !there {
@@ -151,8 +152,8 @@ func (k *cluster) versions(ctx context.Context) {
 	k.d.ok("kafka", "all brokers speak what the router speaks")
 }
 
-// topic is the one place that looks at a topic of the journal: whether it is there, what it could lose, how many copies of it there are.
-func (k *cluster) topic(ctx context.Context, name string, compacted bool) bool {
+// topic looks at a topic of the journal: whether it is there, what it could lose, how many copies of it there are.
+func (k *cluster) topic(ctx context.Context, name string) bool {
 	t, ok := k.topics[name]
 	if !ok || t.Error != nil || len(t.Partitions) == 0 {
 		k.d.fail("kafka", "make the journal with onward kafka init, or correct kafka.prefix", "there is no topic %q", name)
@@ -164,22 +165,12 @@ func (k *cluster) topic(ctx context.Context, name string, compacted bool) bool {
 		return true
 	}
 	before := len(k.d.lines)
-	want := func(key, value, why string) {
-		if got := s[key]; got != value {
-			k.d.fail("kafka", "set it: kafka-configs.sh --alter --topic "+name+" --add-config "+key+"="+value, "topic %q: %s is %s, and not %s: %s", name, key, got, value, why)
+	for _, p := range k.names.Judge(name, s) {
+		say := k.d.warn
+		if p.Loses {
+			say = k.d.fail
 		}
-	}
-	want("unclean.leader.election.enable", "false", "a copy that lacks acknowledged records could become the leader")
-	if compacted {
-		want("cleanup.policy", "compact", "the layout could be deleted")
-	} else {
-		want("cleanup.policy", "delete", "compaction would remove records that are needed")
-		want("retention.ms", "-1", "records would be deleted before a snapshot covers them")
-		want("retention.bytes", "-1", "records would be deleted before a snapshot covers them")
-		want("message.timestamp.type", "LogAppendTime", "timers would go by the clocks of those who write")
-		if n, err := strconv.Atoi(s["max.message.bytes"]); err == nil && n < minMessageBytes {
-			want("max.message.bytes", strconv.Itoa(16<<20), "large records would not fit")
-		}
+		say("kafka", p.Cure, "topic %q: %s", p.Topic, p.What)
 	}
 	k.copies(t, s["min.insync.replicas"])
 	if len(k.d.lines) == before {

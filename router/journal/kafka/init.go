@@ -197,30 +197,37 @@ func Check(ctx context.Context, c *kafka.Client, prefix string) ([]Problem, erro
 		if err != nil {
 			return out, err
 		}
-		alter := func(key, value string) string {
-			return fmt.Sprintf("set it: kafka-configs.sh --alter --topic %s --add-config %s=%s", name, key, value)
-		}
-		is := func(key, want, why string, loses bool) {
-			if got := s[key]; got != want {
-				out = append(out, Problem{name, fmt.Sprintf("%s is %s, and not %s: %s", key, got, want, why), alter(key, want), loses})
-			}
-		}
-		is("message.timestamp.type", "LogAppendTime", "timers would go by the clocks of those who write", name != topics.Meta)
-		is("unclean.leader.election.enable", "false", "a copy that lacks acknowledged records could become the leader", true)
-		if name == topics.Meta {
-			is("cleanup.policy", "compact", "the layout could be deleted", true)
-		} else {
-			is("cleanup.policy", "delete", "compaction would remove records that are needed", true)
-			is("retention.ms", "-1", "records would be deleted before a snapshot covers them", true)
-			is("retention.bytes", "-1", "records would be deleted before a snapshot covers them", true)
-			if n, err := strconv.Atoi(s["max.message.bytes"]); err == nil && n < MinMessageBytes {
-				out = append(out, Problem{name, fmt.Sprintf("max.message.bytes is %d, below %d", n, MinMessageBytes), alter("max.message.bytes", strconv.Itoa(16<<20)), true})
-			}
-		}
+		out = append(out, topics.Judge(name, s)...)
 		if n, err := strconv.Atoi(s["min.insync.replicas"]); err == nil && n < 2 {
 			what := fmt.Sprintf("min.insync.replicas is %d with %d copies: a record is acknowledged when one broker has it", n, t.Replicas)
 			out = append(out, Problem{name, what, "for more than one machine, use 3 copies and min.insync.replicas=2", false})
 		}
 	}
 	return out, nil
+}
+
+// Judge compares the settings of one of the journal's topics with what it needs, whatever the number of copies.
+func (t Topics) Judge(name string, settings map[string]string) []Problem {
+	var out []Problem
+	alter := func(key, value string) string {
+		return fmt.Sprintf("set it: kafka-configs.sh --alter --topic %s --add-config %s=%s", name, key, value)
+	}
+	is := func(key, want, why string, loses bool) {
+		if got := settings[key]; got != want {
+			out = append(out, Problem{name, fmt.Sprintf("%s is %s, and not %s: %s", key, got, want, why), alter(key, want), loses})
+		}
+	}
+	is("message.timestamp.type", "LogAppendTime", "timers would go by the clocks of those who write", name != t.Meta)
+	is("unclean.leader.election.enable", "false", "a copy that lacks acknowledged records could become the leader", true)
+	if name == t.Meta {
+		is("cleanup.policy", "compact", "the layout could be deleted", true)
+	} else {
+		is("cleanup.policy", "delete", "compaction would remove records that are needed", true)
+		is("retention.ms", "-1", "records would be deleted before a snapshot covers them", true)
+		is("retention.bytes", "-1", "records would be deleted before a snapshot covers them", true)
+		if n, err := strconv.Atoi(settings["max.message.bytes"]); err == nil && n < MinMessageBytes {
+			out = append(out, Problem{name, fmt.Sprintf("max.message.bytes is %d, below %d", n, MinMessageBytes), alter("max.message.bytes", strconv.Itoa(16<<20)), true})
+		}
+	}
+	return out
 }
