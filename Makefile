@@ -17,7 +17,7 @@ test:
 	go vet ./...
 	go tool staticcheck ./...
 	@test -n "$(RACE)" || echo "no C compiler: the tests run without the race detector"
-	@notes=$$(mktemp); echo "go test $(RACE) ./..."; ONWARD_TEST_NOTES=$$notes go test $(RACE) ./...; code=$$?; \
+	@notes=$$(mktemp); echo "go test $(RACE) ./..."; KAFKATEST_NOTES=$$notes go test $(RACE) ./...; code=$$?; \
 	if test -s $$notes; then \
 		echo "NOT RUN: the tests on a real Kafka: $$(sort -u $$notes | head -1); install java 17 or later and mvn, or set KAFKA_BROKERS=host:port"; \
 	fi; rm -f $$notes; exit $$code

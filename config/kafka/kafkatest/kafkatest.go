@@ -118,7 +118,7 @@ func notRun(t testing.TB, err error) {
 
 // note leaves the reason where make test collects it for its last line.
 func note(t testing.TB, reason error) {
-	file := os.Getenv("ONWARD_TEST_NOTES")
+	file := os.Getenv("KAFKATEST_NOTES")
 	if file == "" {
 		return
 	}
