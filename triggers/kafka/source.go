@@ -24,6 +24,7 @@ type Source struct {
 	client   *kafka.Client
 	producer *kafka.Producer // of dead letters
 	parked   parkedRecords
+	balancer balancer
 
 	lag      *prometheus.GaugeVec
 	taken    *prometheus.CounterVec
@@ -127,7 +128,7 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 	defer cancel(nil)
 	members, err := segmentio.NewConsumerGroup(segmentio.ConsumerGroupConfig{
 		ID: s.s.Group, Brokers: s.client.Brokers, Dialer: s.client.Dialer(), Topics: topics, StartOffset: segmentio.FirstOffset,
-		GroupBalancers:    []segmentio.GroupBalancer{segmentio.RangeGroupBalancer{}, segmentio.RoundRobinGroupBalancer{}},
+		GroupBalancers:    []segmentio.GroupBalancer{&s.balancer, segmentio.RangeGroupBalancer{}, segmentio.RoundRobinGroupBalancer{}}, // The last two with members of other kinds.
 		HeartbeatInterval: max(s.s.Session.D()/10, 100*time.Millisecond), SessionTimeout: s.s.Session.D(), RebalanceTimeout: s.s.Rebalance.D(),
 		JoinGroupBackoff: 500 * time.Millisecond, WatchPartitionChanges: true, PartitionWatchInterval: looking,
 	})
@@ -149,6 +150,7 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 			slog.Warn("source: joining the group", "source", s.name, "group", s.s.Group, "error", e)
 			continue
 		}
+		s.balancer.hold(gen.Assignments)
 		for topic, list := range gen.Assignments {
 			for _, a := range list {
 				gen.Start(func(over context.Context) {
