@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,7 +57,28 @@ var (
 	_ triggers.Source   = (*Source)(nil)
 	_ triggers.Measured = (*Source)(nil)
 	_ triggers.Parking  = (*Source)(nil)
+	_ plugin.Prober     = (*Source)(nil)
 )
+
+// Probe looks for the topics, that of dead letters included, and for the group's coordinator.
+func (s *Source) Probe(ctx context.Context) (string, error) {
+	defer s.client.Close()
+	topics, err := s.topics(ctx)
+	if err != nil {
+		return "", err
+	}
+	if dead := s.s.OnInvalid.Topic; dead != "" {
+		if _, err := s.client.Topic(ctx, dead); err != nil {
+			return "", err
+		}
+	}
+	for _, t := range topics {
+		if _, err := s.client.Committed(ctx, s.s.Group, t, 0); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%d topics, read as group %q: %s", len(topics), s.s.Group, strings.Join(topics, ", ")), nil
+}
 
 // Collectors are the source's metrics.
 func (s *Source) Collectors() []prometheus.Collector {
