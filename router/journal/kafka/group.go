@@ -222,7 +222,7 @@ func (g *group) hold(h *holder) {
 		if err == nil || h.ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrNewer) || errors.Is(err, journal.ErrLost) {
+		if isFatal(err) {
 			g.cancel(fmt.Errorf("partition %d: %w", h.partition, err))
 			return
 		}
@@ -232,6 +232,16 @@ func (g *group) hold(h *holder) {
 		case <-h.ctx.Done():
 		}
 	}
+}
+
+// isFatal reports what no other tenure makes better, here or elsewhere: somebody has to do something.
+func isFatal(err error) bool {
+	for _, of := range []error{journal.ErrDamaged, journal.ErrNewer, journal.ErrLost, journal.ErrLayout} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return false
 }
 
 // self is what the group is told of this router.
