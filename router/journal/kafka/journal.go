@@ -42,7 +42,7 @@ type Options struct {
 type Observer struct {
 	Sync       func(d time.Duration, records int, bytes int) // an append became durable
 	Lag        func(partition int, records int64)            // records that the fold has not read
-	Generation func(partitions int)                          // the group was formed anew, and this router has so many partitions
+	Generation func(mine []int, of int)                      // the group was formed anew, and these are this router's, of all partitions
 }
 
 // Topics are the names of a journal's topics.
