@@ -14,6 +14,7 @@ import (
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/router/command"
 	"github.com/onward-router/onward/router/journal/memory"
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/yaml"
@@ -37,6 +38,7 @@ func serve(t *testing.T) (address string, metrics *prometheus.Registry) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	command.JournalMetrics(metrics) // Of a journal on Kafka.
 	ctx, stop := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- r.Run(ctx) }()

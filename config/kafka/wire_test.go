@@ -92,7 +92,7 @@ func TestRoundTrip(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, c *kafkatest.Cluster) {
 		k, ctx := open(t, c), limited(t)
 		for _, codec := range []kgo.Compression{0, kgo.Gzip, kgo.Snappy, kgo.Lz4, kgo.Zstd} {
-			topic := c.Topic(t, 1)
+			topic := c.Topic(t, 1, "retention.ms", "-1") // The records are old.
 			p := producer(t, k, kafka.ProducerOptions{Compression: codec})
 			at := time.UnixMilli(1_600_000_000_123)
 			sent := []kafka.Record{

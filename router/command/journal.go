@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"sync"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/kafka"
@@ -29,15 +31,9 @@ func openJournal(ctx context.Context, s config.Settings, log *slog.Logger, metri
 	if err != nil {
 		return nil, nil, err
 	}
-	lag := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "onward_journal_lag", Help: "Records of a partition that its fold has not read."}, []string{"partition"})
-	owned := prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_journal_partitions", Help: "Partitions that this router owns."})
-	metrics.MustRegister(lag, owned)
 	k, err := journalkafka.Open(ctx, journalkafka.Options{
 		Client: client, Prefix: s.Prefix, Address: cmp.Or(s.Advertise, s.Listen), Dir: s.Data, Session: s.Session, Log: log,
-		Observer: journalkafka.Observer{
-			Lag:        func(p int, n int64) { lag.WithLabelValues(fmt.Sprint(p)).Set(float64(n)) },
-			Generation: func(n int) { owned.Set(float64(n)) },
-		},
+		Observer: JournalMetrics(metrics),
 	})
 	if err != nil {
 		client.Close()
@@ -48,6 +44,37 @@ func openJournal(ctx context.Context, s config.Settings, log *slog.Logger, metri
 		client.Close()
 		return err
 	}, nil
+}
+
+// JournalMetrics registers what there is to see of a journal on Kafka, and returns who notes it. A partition that passes on takes its lag with it.
+func JournalMetrics(to prometheus.Registerer) journalkafka.Observer {
+	lag := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "onward_journal_lag", Help: "Records of a partition that its fold has not read."}, []string{"partition"})
+	owned := prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_journal_partitions", Help: "Partitions that this router owns."})
+	all := prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_journal_all_partitions", Help: "Partitions that the journal has."})
+	to.MustRegister(lag, owned, all)
+	var mu sync.Mutex
+	var ours []int
+	return journalkafka.Observer{
+		Lag: func(p int, n int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			if slices.Contains(ours, p) { // A tenure may end a moment after its partition has passed on.
+				lag.WithLabelValues(fmt.Sprint(p)).Set(float64(n))
+			}
+		},
+		Generation: func(mine []int, of int) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, p := range ours {
+				if !slices.Contains(mine, p) {
+					lag.DeleteLabelValues(fmt.Sprint(p))
+				}
+			}
+			ours = mine
+			owned.Set(float64(len(mine)))
+			all.Set(float64(of))
+		},
+	}
 }
 
 // kafka is what is done to a cluster before routers run on it.

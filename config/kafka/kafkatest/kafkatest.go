@@ -290,10 +290,12 @@ func (c *Cluster) Pause(t testing.TB, node int) { t.Helper(); must(t, c.control(
 // Resume lets a paused node go on.
 func (c *Cluster) Resume(t testing.TB, node int) { t.Helper(); must(t, c.control(t).resume(node)) }
 
-// Restart starts a node again that was killed, with its data and its address; a living one is killed first. It returns when the node is up.
-func (c *Cluster) Restart(t testing.TB, node int) {
+// Restart starts nodes again that were killed, with their data and addresses; a living one is killed first. It returns when all nodes are up.
+func (c *Cluster) Restart(t testing.TB, nodes ...int) {
 	t.Helper()
-	must(t, c.control(t).restart(node))
+	for _, node := range nodes {
+		must(t, c.control(t).restart(node))
+	}
 	if c.real != nil {
 		if err := c.await(len(c.brokers)); err != nil {
 			t.Fatalf("%v\n%s", err, c.real.output())

@@ -236,7 +236,7 @@ func (g *group) adopt(by membership, mine []int) {
 	g.now, g.assigned, g.joined = by, mine, by.member != ""
 	g.j.o.Log.Info("journal: the group was formed anew", "generation", by.generation, "partitions", mine, "stay", follows)
 	if g.j.o.Observer.Generation != nil {
-		g.j.o.Observer.Generation(len(mine))
+		g.j.o.Observer.Generation(slices.Clone(mine), g.j.layout.Partitions)
 	}
 }
 

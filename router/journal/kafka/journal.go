@@ -26,7 +26,7 @@ type Options struct {
 	Address string
 	// Dir is the folder for local copies of snapshots, from which a router resumes a partition that comes back to it. Empty keeps none.
 	Dir string
-	// Session is how long a router may be silent before its partitions are given to others; Heartbeat, how often it is heard. Defaults 10 s and 1 s.
+	// Session is how long a router may be silent before its partitions are given to others; Heartbeat, how often it is heard. Defaults 10 s and 500 ms.
 	Session, Heartbeat time.Duration
 	// Rebalance is how long the others wait for a router to take its new share. Default 10 s.
 	Rebalance time.Duration
@@ -42,7 +42,7 @@ type Options struct {
 type Observer struct {
 	Sync       func(d time.Duration, records int, bytes int) // an append became durable
 	Lag        func(partition int, records int64)            // records that the fold has not read
-	Generation func(partitions int)                          // the group was formed anew, and this router has so many partitions
+	Generation func(mine []int, of int)                      // the group was formed anew, and these are this router's, of all partitions
 }
 
 // Topics are the names of a journal's topics.
@@ -60,7 +60,7 @@ const DefaultPrefix = "onward"
 func (o Options) withDefaults() Options {
 	o.Prefix = cmp.Or(o.Prefix, DefaultPrefix)
 	o.Session = cmp.Or(o.Session, 10*time.Second)
-	o.Heartbeat = cmp.Or(o.Heartbeat, time.Second)
+	o.Heartbeat = cmp.Or(o.Heartbeat, 500*time.Millisecond)
 	o.Rebalance = cmp.Or(o.Rebalance, 10*time.Second)
 	o.Delivery = cmp.Or(o.Delivery, 30*time.Second)
 	o.Pause = cmp.Or(o.Pause, time.Second)

@@ -81,14 +81,14 @@ func (o *owner) serves(n int) {
 }
 
 // TestHandover measures, with the times that a router has by default but for the session: who joins is noticed within a heartbeat, what a router that
-// leaves had is served by another as soon, and what a killed one had within its session and two seconds.
+// leaves had is served by another as soon, and what a killed one had within its session. Each may take two seconds more, on a busy machine.
 func TestHandover(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, kafkatest.Shared(t), 4)
 	b.steerNone()
-	const session, heartbeat = 4 * time.Second, time.Second
 	o := b.options()
-	o.Session, o.Heartbeat, o.Rebalance = session, heartbeat, 10*time.Second
+	o.Session, o.Heartbeat, o.Rebalance = 4*time.Second, 0, 0
+	heartbeat := o.withDefaults().Heartbeat
 	first := own(t, b.open(t, o))
 	first.serves(4)
 	within := func(what string, limit, took time.Duration) {
@@ -99,7 +99,7 @@ func TestHandover(t *testing.T) {
 		}
 	}
 	second := own(t, b.open(t, o))
-	within("a join", heartbeat+time.Second, first.share(2))
+	within("a join", heartbeat+2*time.Second, first.share(2))
 	second.serves(2)
 	begin := time.Now()
 	if err := second.end(); err != nil {
@@ -107,7 +107,7 @@ func TestHandover(t *testing.T) {
 	}
 	within("the goodbye", time.Second, time.Since(begin))
 	first.serves(2)
-	within("taking over what a router left", heartbeat+time.Second, time.Since(begin))
+	within("taking over what a router left", heartbeat+2*time.Second, time.Since(begin))
 	w := b.wired(t, &o)
 	third := own(t, b.open(t, o))
 	third.serves(2)
@@ -115,7 +115,7 @@ func TestHandover(t *testing.T) {
 	begin = time.Now()
 	w.kill()
 	first.serves(2)
-	within("taking over from a killed one", session+2*time.Second, time.Since(begin))
+	within("taking over from a killed one", o.Session+2*time.Second, time.Since(begin))
 }
 
 // TestLeaveWhileJoining: a router that leaves while the group is being formed does not wait for the slowest of the others. kfake leaves the request to

@@ -193,9 +193,10 @@ func (t *tenure) remote(ctx context.Context, hint place) ([]place, error) {
 
 // fetch reads ahead of the fold, a batch at a time.
 func (t *tenure) fetch(ctx context.Context) {
-	at := t.at
+	at, wait := t.at, time.Millisecond // At first: nothing may be there, and then the end is to be said at once.
 	for {
-		f, err := t.j.o.Client.Fetch(ctx, kafka.Fetch{Topic: t.j.topics.Journal, Partition: t.Partition(), Offset: at, MaxBytes: fetchBytes})
+		f, err := t.j.o.Client.Fetch(ctx, kafka.Fetch{Topic: t.j.topics.Journal, Partition: t.Partition(), Offset: at, MaxBytes: fetchBytes, MaxWait: wait})
+		wait = fetchWait
 		a := ahead{err: err}
 		if err == nil {
 			a.records, a.next, a.end = f.Records, f.Next, f.End
@@ -212,7 +213,10 @@ func (t *tenure) fetch(ctx context.Context) {
 	}
 }
 
-const fetchBytes = 4 << 20
+const (
+	fetchBytes = 4 << 20
+	fetchWait  = 500 * time.Millisecond
+)
 
 func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
 	if t.ahead == nil {
