@@ -44,13 +44,18 @@ func Each(t *testing.T, f func(t *testing.T, c *Cluster)) {
 	})
 }
 
-// Main runs a binary's tests and stops the shared node after them: os.Exit(kafkatest.Main(m)).
+// Main runs a binary's tests and stops the shared nodes after them: os.Exit(kafkatest.Main(m)).
 func Main(m *testing.M) int {
 	code := m.Run()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.c != nil && shared.c.real != nil {
 		shared.c.close()
+	}
+	secured.Lock()
+	defer secured.Unlock()
+	if secured.c != nil {
+		secured.c.close()
 	}
 	return code
 }
@@ -90,7 +95,11 @@ func open(nodes int) (*Cluster, error) {
 	if list := os.Getenv("KAFKA_BROKERS"); list != "" {
 		return newCluster(strings.Split(list, ",")), nil
 	}
-	r, err := startReal(nodes)
+	return start(nodes, nil)
+}
+
+func start(nodes int, more func(*node) (string, error)) (*Cluster, error) {
+	r, err := startReal(nodes, more)
 	if err != nil {
 		return nil, err
 	}

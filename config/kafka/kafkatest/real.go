@@ -19,6 +19,7 @@ import (
 type real struct {
 	dir, jars string
 	nodes     []*node
+	more      func(n *node) (string, error)
 }
 
 type node struct {
@@ -32,8 +33,8 @@ type node struct {
 }
 
 // startReal formats and starts the nodes; it does not wait until they are up. Ports come from below those that systems hand out by themselves, so
-// that a node which was killed finds its own again.
-func startReal(nodes int) (*real, error) {
+// that a node which was killed finds its own again. More returns further properties of a node; nil is none.
+func startReal(nodes int, more func(n *node) (string, error)) (*real, error) {
 	libs, err := jars()
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func startReal(nodes int) (*real, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &real{dir: dir, jars: libs}
+	r := &real{dir: dir, jars: libs, more: more}
 	for id := range nodes {
 		n := &node{id: id, dir: filepath.Join(dir, fmt.Sprint(id)), jars: libs}
 		n.broker, n.quorum = freePort(), freePort()
@@ -110,7 +111,15 @@ func (r *real) prepare(n *node) error {
 	if err := os.MkdirAll(filepath.Join(n.dir, "data"), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(n.properties(), []byte(r.properties(n)), 0o644); err != nil {
+	text := r.properties(n)
+	if r.more != nil {
+		more, err := r.more(n)
+		if err != nil {
+			return err
+		}
+		text += more // Of two values of a property, the later one counts.
+	}
+	if err := os.WriteFile(n.properties(), []byte(text), 0o600); err != nil {
 		return err
 	}
 	cmd := exec.Command("java", n.java("kafka.tools.StorageTool", "format", "-t", "T253YXJkVGVzdHNLYWZrYQ", "-c", n.properties())...)
