@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/segmentio/kafka-go"
@@ -88,6 +89,9 @@ var cures = map[kafka.Error]string{
 	kafka.FencedInstanceID:                   "",
 }
 
+// cureCertificate is what helps with brokers that want to see a certificate, or another one.
+const cureCertificate = "set tls.cert and tls.key to a certificate that the brokers trust"
+
 // cureOf says whether an error is final, and what to do about it.
 func cureOf(err error) (cure string, final bool) {
 	var e *Error
@@ -99,11 +103,28 @@ func cureOf(err error) (cure string, final bool) {
 		cure, final = cures[code]
 		return cure, final
 	}
+	var guess *unsaid
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
 	var unverified *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
+	var noTLS tls.RecordHeaderError
+	var alert *net.OpError
 	switch {
-	case errors.As(err, &unverified), errors.As(err, &authority):
-		return "set tls.ca to the authority of the brokers' certificates, and tls.serverName when their name is another", true
+	case errors.As(err, &guess):
+		return guess.cure, true
+	case errors.As(err, &name):
+		return "set tls.serverName to a name that the brokers' certificates have", true
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "renew the brokers' certificates, or set this machine's clock", true
+	case errors.As(err, &unverified):
+		return "set tls.ca to the authority of the brokers' certificates", true
+	case errors.As(err, &noTLS):
+		return "the brokers' listener does not encrypt; leave tls out, or name another listener's port", true
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		if strings.Contains(alert.Error(), "certificate") {
+			return cureCertificate, true
+		}
+		return "the brokers and the router have no version of TLS, or cipher, in common", true
 	case strings.Contains(err.Error(), "appears to be expecting TLS"):
 		return "the brokers' listener encrypts; add tls: {}", true
 	}

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -111,6 +113,32 @@ func start(nodes int, more func(*node) (string, error)) (*Cluster, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+func freePort() int {
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.given == nil {
+		ports.given = make(map[int]bool)
+	}
+	for {
+		port := 20000 + rand.IntN(12000)
+		if ports.given[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		ports.given[port] = true
+		return port
+	}
 }
 
 // errMissing says that this machine has no Kafka; any other error is a fault.

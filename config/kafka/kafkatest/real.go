@@ -4,8 +4,6 @@ package kafkatest
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,32 +69,6 @@ func startReal(nodes int, more func(n *node) (string, error)) (*real, error) {
 		return nil, err
 	}
 	return r, nil
-}
-
-var ports struct {
-	sync.Mutex
-	given map[int]bool
-}
-
-func freePort() int {
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.given == nil {
-		ports.given = make(map[int]bool)
-	}
-	for {
-		port := 20000 + rand.IntN(12000)
-		if ports.given[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		ports.given[port] = true
-		return port
-	}
 }
 
 const log4j = `rootLogger.level = warn
