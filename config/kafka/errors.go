@@ -131,6 +131,18 @@ func cureOf(err error) (cure string, final bool) {
 	return "", false
 }
 
+// Refused reports an answer to joining a group that trying again does not change. Who has been a member waits for a password that is being changed.
+func Refused(err error, member bool) bool {
+	for _, code := range []kafka.Error{
+		kafka.GroupAuthorizationFailed, kafka.TopicAuthorizationFailed, kafka.InconsistentGroupProtocol, kafka.InvalidSessionTimeout, kafka.InvalidGroupId,
+	} {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return !member && errors.Is(err, kafka.SASLAuthenticationFailed)
+}
+
 // isUnknown reports an answer that says there is no such topic or partition.
 func isUnknown(err error) bool {
 	return errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, protocol.ErrNoTopic) || errors.Is(err, protocol.ErrNoPartition)

@@ -232,8 +232,8 @@ func (c *Cluster) IsReal() bool { return c.fake == nil }
 
 var topics atomic.Int64
 
-// Topic creates a topic under a name that no other test has, and returns the name. Configs are key, value, key, value ...
-func (c *Cluster) Topic(t testing.TB, partitions int, configs ...string) string {
+// Name returns a name that no other test has.
+func (c *Cluster) Name(t testing.TB) string {
 	t.Helper()
 	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
@@ -241,7 +241,13 @@ func (c *Cluster) Topic(t testing.TB, partitions int, configs ...string) string 
 		}
 		return '-'
 	}, t.Name())
-	name = fmt.Sprintf("%s.%d.%d", name, os.Getpid(), topics.Add(1))
+	return fmt.Sprintf("%s.%d.%d", name, os.Getpid(), topics.Add(1))
+}
+
+// Topic creates a topic under a name that no other test has, and returns the name. Configs are key, value, key, value ...
+func (c *Cluster) Topic(t testing.TB, partitions int, configs ...string) string {
+	t.Helper()
+	name := c.Name(t)
 	c.CreateTopic(t, name, partitions, configs...)
 	return name
 }
