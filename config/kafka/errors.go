@@ -87,6 +87,7 @@ var cures = map[kafka.Error]string{
 	kafka.UnknownMemberId:                    "",
 	kafka.RebalanceInProgress:                "",
 	kafka.FencedInstanceID:                   "",
+	kafka.GroupIdNotFound:                    "",
 }
 
 // cureCertificate is what helps with brokers that want to see a certificate, or another one.

@@ -51,15 +51,14 @@ func bySCRAM(t *testing.T, s *kafkatest.Secured) *visitor {
 	return c
 }
 
-// byCertificate comes by a certificate alone.
+// byCertificate comes by a certificate alone; the sink inherits the settings.
 func byCertificate(t *testing.T, s *kafkatest.Secured) *visitor {
 	t.Helper()
 	c := &visitor{s: s, secret: "PRIVATE KEY", prefix: s.Name(t)}
 	c.principal = "User:CN=" + c.prefix
 	cert, key := s.Certificate(t, c.prefix, time.Now().Add(time.Hour))
 	c.env = []string{"ONWARD_KAFKA_BROKERS=" + s.Mutual, "ONWARD_KAFKA_TLS_CA=" + s.CA, "ONWARD_KAFKA_TLS_CERT=" + cert, "ONWARD_KAFKA_TLS_KEY=" + key}
-	c.sink = fmt.Sprintf(`brokers: [%q], tls: { ca: %q, cert: %q, key: %q }`, s.Mutual, s.CA, cert, key)
-	c.source = c.sink
+	c.source = fmt.Sprintf(`brokers: [%q], tls: { ca: %q, cert: %q, key: %q }`, s.Mutual, s.CA, cert, key)
 	return c
 }
 
@@ -243,7 +242,9 @@ func TestSecuredRefuses(t *testing.T) {
 		"group of the source":     {append(serve, "--journal", "file", "--data", t.TempDir()), nil, exitRun, "; give this user the right on the group (ACL)"},
 		"group of the journal":    {append(serve, "--data", t.TempDir()), nil, exitRun, "; give this user the right on the group (ACL)"},
 		"group at the doctor":     {[]string{"doctor", "--listen", "127.0.0.1:0"}, nil, exitRun, "; give this user the right on the group (ACL)"},
-		"in the clear":            {[]string{"doctor", "--listen", "127.0.0.1:0"}, []string{"ONWARD_KAFKA_BROKERS=" + s.SASL, "ONWARD_KAFKA_TLS_CA="}, exitRun, "; set kafka.tls.enabled or kafka.tls.ca, and name the port of a listener with TLS"},
+		"plain in the clear": {[]string{"doctor", "--listen", "127.0.0.1:0"}, []string{"ONWARD_KAFKA_BROKERS=" + s.SASL, "ONWARD_KAFKA_TLS_CA=", "ONWARD_KAFKA_SASL_MECHANISM=plain"},
+			exitRun, "plain sends the password itself, and without TLS whoever is on the way reads it; set kafka.tls.enabled or kafka.tls.ca"},
+		"in the clear": {[]string{"doctor", "--listen", "127.0.0.1:0"}, []string{"ONWARD_KAFKA_BROKERS=" + s.SASL, "ONWARD_KAFKA_TLS_CA="}, exitRun, "; set kafka.tls.enabled or kafka.tls.ca, and name the port of a listener with TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

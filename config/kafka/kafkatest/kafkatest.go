@@ -74,7 +74,7 @@ func Shared(t testing.TB) *Cluster {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.c == nil && shared.err == nil {
-		shared.c, shared.err = open(1)
+		shared.c, shared.err = open(1, nil)
 	}
 	if shared.err != nil {
 		notRun(t, shared.err)
@@ -85,7 +85,7 @@ func Shared(t testing.TB) *Cluster {
 // Start starts a real cluster of one or three nodes for one test.
 func Start(t testing.TB, nodes int) *Cluster {
 	t.Helper()
-	c, err := open(nodes)
+	c, err := open(nodes, nil)
 	if err != nil {
 		notRun(t, err)
 	}
@@ -93,15 +93,15 @@ func Start(t testing.TB, nodes int) *Cluster {
 	return c
 }
 
-func open(nodes int) (*Cluster, error) {
+func open(nodes int, link *Link) (*Cluster, error) {
 	if list := os.Getenv("KAFKA_BROKERS"); list != "" {
 		return newCluster(strings.Split(list, ",")), nil
 	}
-	return start(nodes, nil)
+	return start(nodes, link, nil)
 }
 
-func start(nodes int, more func(*node) (string, error)) (*Cluster, error) {
-	r, err := startReal(nodes, more)
+func start(nodes int, link *Link, more func(*node) (string, error)) (*Cluster, error) {
+	r, err := startReal(nodes, link, more)
 	if err != nil {
 		return nil, err
 	}

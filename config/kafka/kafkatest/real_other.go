@@ -12,7 +12,7 @@ type node struct {
 	broker, quorum int
 }
 
-func startReal(int, func(*node) (string, error)) (*real, error) {
+func startReal(int, *Link, func(*node) (string, error)) (*real, error) {
 	return nil, fmt.Errorf("%w: this system has no signals to stop it with", errMissing)
 }
 

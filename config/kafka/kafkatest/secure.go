@@ -78,7 +78,7 @@ func newSecured() (*Secured, error) {
 	if err := s.found(); err != nil {
 		return nil, err
 	}
-	if s.Cluster, err = start(1, s.properties); err != nil {
+	if s.Cluster, err = start(1, nil, s.properties); err != nil {
 		_ = os.RemoveAll(dir) // What is left lies in the folder for temporary files.
 		return nil, err
 	}
