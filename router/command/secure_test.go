@@ -170,7 +170,7 @@ func TestSecured(t *testing.T) {
 			}
 			addr, _ := c.serve(t, doc)
 			waitReady(t, addr)
-			pass(t, s, c.prefix+".in", c.prefix+".out")
+			pass(t, s, "pass", c.prefix+".in", c.prefix+".out")
 			if out, code := c.run(t, doctor...); code != exitOK || !strings.Contains(out, `" is Stable: `) || !strings.Contains(out, "positions are kept for") {
 				t.Errorf("%d\n%s", code, out)
 			}
@@ -181,8 +181,8 @@ func TestSecured(t *testing.T) {
 	}
 }
 
-// pass writes an event to a topic, and waits for what becomes of it on another.
-func pass(t *testing.T, s *kafkatest.Secured, in, out string) {
+// pass writes an event of a type to a topic, and waits for what becomes of it on another.
+func pass(t *testing.T, s *kafkatest.Secured, kind, in, out string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -193,7 +193,10 @@ func pass(t *testing.T, s *kafkatest.Secured, in, out string) {
 	defer k.Close()
 	p := k.NewProducer(kafka.ProducerOptions{})
 	defer p.Close()
-	event := kafka.Record{Value: []byte(`{"specversion":"1.0","id":"1","source":"/test","type":"pass","data":"hello"}`), Headers: []kafka.Header{{Key: "content-type", Value: []byte("application/cloudevents+json")}}}
+	event := kafka.Record{
+		Value:   fmt.Appendf(nil, `{"specversion":"1.0","id":"1","source":"/test","type":%q,"data":"hello"}`, kind),
+		Headers: []kafka.Header{{Key: "content-type", Value: []byte("application/cloudevents+json")}},
+	}
 	if _, err := p.Write(ctx, in, 0, event); err != nil {
 		t.Fatal(err)
 	}
@@ -206,6 +209,65 @@ func pass(t *testing.T, s *kafkatest.Secured, in, out string) {
 			return
 		}
 	}
+}
+
+// TestSecuredExample runs what deploy/README.md shows, with the rights that it names.
+func TestSecuredExample(t *testing.T) {
+	t.Parallel()
+	s := kafkatest.Secure(t)
+	page, err := os.ReadFile("../../deploy/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const password = "open-sesame-example"
+	user := s.User(t, password)
+	dir := t.TempDir()
+	for file, text := range map[string]string{
+		"password":      password,
+		"settings.yaml": example(t, page, "settings.yaml", "kafka-1:9093,kafka-2:9093", s.SASLSSL, "/etc/onward/ca.pem", s.CA, "username: onward", "username: "+user, "/etc/onward-secret/kafka-password", filepath.Join(dir, "password")),
+		"orders.yaml":   example(t, page, "documents/orders.yaml", "other-1:9093", s.SASLSSL, "/etc/onward/ca.pem", s.CA, "username: onward", "username: "+user),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read, write, describe, configs := segmentio.ACLOperationTypeRead, segmentio.ACLOperationTypeWrite, segmentio.ACLOperationTypeDescribe, segmentio.ACLOperationTypeDescribeConfigs
+	remove, create := segmentio.ACLOperationTypeDelete, segmentio.ACLOperationTypeCreate
+	c := &visitor{s: s, principal: "User:" + user, secret: "open-sesame", prefix: "onward", env: []string{"OTHER_PASSWORD=" + password}}
+	s.Allow(t, c.principal, segmentio.ResourceTypeTopic, "onward.*", read, write, describe, configs, remove, create)
+	s.Allow(t, c.principal, segmentio.ResourceTypeGroup, "onward", read)
+	s.Allow(t, c.principal, segmentio.ResourceTypeTopic, "orders", read)
+	s.Allow(t, c.principal, segmentio.ResourceTypeGroup, "onward-orders", read)
+	s.Allow(t, c.principal, segmentio.ResourceTypeTopic, "shipments", write)
+	s.CreateTopic(t, "orders", 1)
+	s.CreateTopic(t, "shipments", 1)
+	settings, doc := []string{"--settings", filepath.Join(dir, "settings.yaml")}, filepath.Join(dir, "orders.yaml")
+	if out, code := c.run(t, append([]string{"kafka", "init", "--partitions", "2", "--replication", "1"}, settings...)...); code != exitOK {
+		t.Fatalf("%d\n%s", code, out)
+	}
+	addr, _ := c.serve(t, append(settings, doc)...)
+	waitReady(t, addr)
+	pass(t, s, "com.example.order", "orders", "shipments")
+	if out, code := c.run(t, append([]string{"doctor", "--listen", addr, doc}, settings...)...); code != exitOK {
+		t.Errorf("%d\n%s", code, out)
+	}
+}
+
+// example cuts a file out of a page, and replaces texts that it has by others.
+func example(t *testing.T, page []byte, name string, replace ...string) string {
+	t.Helper()
+	_, after, found := strings.Cut(string(page), "```yaml\n# "+name)
+	text, _, ended := strings.Cut(after, "```")
+	if !found || !ended {
+		t.Fatalf("the page has no %s", name)
+	}
+	for i := 0; i+1 < len(replace); i += 2 {
+		if !strings.Contains(text, replace[i]) {
+			t.Fatalf("%s has no %q", name, replace[i])
+		}
+		text = strings.ReplaceAll(text, replace[i], replace[i+1])
+	}
+	return "#" + text
 }
 
 // TestSecuredRefuses: what is wrong with how a router comes is said within seconds, with the cure.
