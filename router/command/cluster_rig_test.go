@@ -28,6 +28,7 @@ type rig struct {
 	brokers *kafkatest.Cluster
 	link    *kafkatest.Link // by which the first replica reaches the brokers
 	world   *world
+	stream  *stream
 	dir     string
 	doc     string
 
@@ -48,7 +49,11 @@ const clusterDocument = `version: 1
 functions:
   work: { http: { url: "URL/work" }, timeout: 20s, retry: { attempts: 5, backoff: 200ms } }
   join: { http: { url: "URL/join" }, timeout: 20s, retry: { attempts: 5, backoff: 200ms } }
-sources: { inbox: { webhook: {} } }
+  step: { kafka: { topic: work }, timeout: 60s }
+sources:
+  inbox: { webhook: {} }
+  in: { kafka: { topics: [in], group: in, session: 3s } }
+  done: { kafka: { topics: [done], group: done, session: 3s } }
 triggers:
   load:
     filters: [{ exact: { type: load } }]
@@ -56,6 +61,10 @@ triggers:
       sequence:
         - map: { items: 8, do: { function: work, input: "${ item * 3 }" } }
         - { function: join, input: { id: "${ event.id }", results: "${ previous }" } }
+  stream:
+    filters: [{ exact: { type: stream } }]
+    flow: { map: { items: 8, do: { function: step, input: "${ item * 3 }" } } }
+    onSuccess: { kafka: { topic: out }, data: "${ {'id': event.id, 'results': output} }" }
 `
 
 func newRig(t *testing.T) *rig {
@@ -72,6 +81,7 @@ func newRig(t *testing.T) *rig {
 	if out, err := init.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	g.stream = newStream(t, g.brokers, g.world)
 	for range 3 {
 		g.add()
 	}
@@ -148,7 +158,8 @@ func (g *rig) kill(r *replica) {
 	_ = r.child.Wait() // It was killed.
 }
 
-// load posts events to replicas at random, so many a second, until ctx ends; an event that was not acknowledged is sent again, elsewhere.
+// load posts events to replicas at random, so many a second, until ctx ends; every third goes to the topic in instead. An event that was not acknowledged
+// is sent again, elsewhere.
 func (g *rig) load(ctx context.Context, perSecond int) {
 	client := &http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
@@ -162,21 +173,35 @@ func (g *rig) load(ctx context.Context, perSecond int) {
 		case <-ctx.Done():
 			return
 		}
+		n := g.serial.Add(1)
+		if n%3 == 0 {
+			posters.Go(func() {
+				id := fmt.Sprint("stream-", n)
+				if g.stream.send(id) == nil {
+					g.ack(id)
+				}
+			})
+			continue
+		}
 		posters.Go(func() {
-			id := fmt.Sprint("event-", g.serial.Add(1))
+			id := fmt.Sprint("event-", n)
 			for ctx.Err() == nil {
 				all := g.all()
 				resp, err := post(client, all[rand.IntN(len(all))].addr, id)
 				if err == nil && resp == http.StatusAccepted {
-					g.mu.Lock()
-					g.acked[id] = time.Now()
-					g.mu.Unlock()
+					g.ack(id)
 					return
 				}
 				time.Sleep(20 * time.Millisecond) // That one is down, or was; another may be up.
 			}
 		})
 	}
+}
+
+func (g *rig) ack(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.acked[id] = time.Now()
 }
 
 // open asks a replica how many runs are open in all; -1 when it cannot say.
@@ -244,29 +269,38 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 }
 
 func (w *world) note(r *http.Request, body []byte) {
-	id, now := r.Header.Get("Ce-Id"), time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	run := w.runs[r.Header.Get("Ce-Correlationid")]
-	if run == nil {
-		run = &runSeen{ids: make(map[string]int), joins: make(map[string]string), first: now}
-		w.runs[r.Header.Get("Ce-Correlationid")] = run
-	}
-	if !run.last.IsZero() {
-		run.pause = max(run.pause, now.Sub(run.last))
-	}
-	run.last = now
-	run.ids[id]++
+	run := w.heard(r.Header.Get("Ce-Correlationid"), r.Header.Get("Ce-Id"))
 	if r.URL.Path == "/join" {
-		var in struct {
-			ID      string
-			Results json.RawMessage
-		}
-		if err := json.Unmarshal(body, &in); err != nil {
-			in.Results = json.RawMessage(err.Error())
-		}
-		run.event, run.joins[id] = in.ID, string(in.Results)
+		run.join(r.Header.Get("Ce-Id"), body)
 	}
+}
+
+// heard notes an invocation of a run.
+func (w *world) heard(id, invocation string) *runSeen {
+	now := time.Now()
+	run := w.runs[id]
+	if run == nil {
+		run = &runSeen{ids: make(map[string]int), joins: make(map[string]string), first: now, last: now}
+		w.runs[id] = run
+	}
+	run.pause = max(run.pause, now.Sub(run.last))
+	run.last = now
+	run.ids[invocation]++
+	return run
+}
+
+// join notes what a run's join was asked: whose run it is, and the members.
+func (r *runSeen) join(invocation string, body []byte) {
+	var in struct {
+		ID      string
+		Results json.RawMessage
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		in.Results = json.RawMessage(err.Error())
+	}
+	r.event, r.joins[invocation] = in.ID, string(in.Results)
 }
 
 // isRight reports whether a run did what its flow says: eight calls and one join of their answers.
