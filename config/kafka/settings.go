@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/onward-router/onward/config/plugin"
 )
@@ -25,7 +26,7 @@ type Cluster struct {
 
 // TLS says how connections are encrypted, and with which certificates.
 type TLS struct {
-	CA                 string `doc:"ca" help:"path of the certificate authorities to trust (PEM); default: the system's"`
+	CA                 string `doc:"ca" help:"path of the certificate authorities to trust (PEM), read for every connection; default: the system's"`
 	Cert               string `doc:"cert" help:"path of the router's own certificate (PEM); it is read for every connection"`
 	Key                string `doc:"key" help:"path of the key of cert (PEM)"`
 	ServerName         string `doc:"serverName" help:"the name that the brokers' certificates must have; default: the host connected to"`
@@ -117,28 +118,30 @@ func (c *Cluster) addresses() ([]string, error) {
 	return list, nil
 }
 
-// config reads the certificates. The router's own is read again for every connection, so that a renewed one is used without a restart.
+// config reads the certificates. That is done for every connection, so that renewed ones are used without a restart.
 func (t *TLS) config() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
 		if err != nil {
-			return nil, &Error{Doing: "read tls.ca", Err: err, Final: true}
+			return nil, &Error{Doing: "read tls.ca", Err: err}
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, &Error{Doing: "read tls.ca", Err: fmt.Errorf("%s holds no certificate", t.CA), Cure: "name a file in PEM form", Final: true}
+			return nil, &Error{Doing: "read tls.ca", Err: fmt.Errorf("%s holds no certificate", t.CA), Cure: "name a file in PEM form"}
 		}
 	}
 	if t.Cert == "" {
 		return c, nil
 	}
-	if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
-		return nil, &Error{Doing: "read tls.cert and tls.key", Err: err, Final: true}
+	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, &Error{Doing: "read tls.cert and tls.key", Err: err}
 	}
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		return &pair, err
+	if pair.Leaf != nil && time.Now().After(pair.Leaf.NotAfter) {
+		return nil, &Error{Doing: "read tls.cert", Err: fmt.Errorf("the certificate in %s expired on %s; renew it", t.Cert, pair.Leaf.NotAfter.UTC().Format(time.RFC3339)), Final: true}
 	}
+	// Whichever authorities the brokers name: their own word on it is clearer than a certificate that is held back.
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	return c, nil
 }

@@ -178,12 +178,21 @@ func (d *doctor) secrets() {
 			d.ok("token", "the API's token is in %s", t)
 		}
 	}
-	if d.s.Journal == "kafka" && d.s.Kafka.SASL != nil {
-		if _, err := d.s.Kafka.SASL.Password.Read(); err != nil {
-			d.fail("kafka.sasl", "put the password there", "%v", err)
-		} else {
-			d.ok("kafka.sasl", "the password is in %s", d.s.Kafka.SASL.Password)
-		}
+	if d.s.Journal != "kafka" || d.s.Kafka.SASL == nil {
+		return
+	}
+	sasl := d.s.Kafka.SASL
+	if _, err := sasl.Password.Read(); err != nil {
+		d.fail("kafka.sasl", "put the password there", "%v", err)
+	} else {
+		d.ok("kafka.sasl", "the password is in %s", sasl.Password)
+	}
+	switch {
+	case d.s.Kafka.TLS != nil:
+	case sasl.Mechanism == "plain":
+		d.warn("kafka.sasl", "set kafka.tls.enabled or kafka.tls.ca, and name the port of a listener with TLS", "plain sends the password itself, and without TLS whoever is on the way reads it")
+	default:
+		d.warn("kafka.sasl", "set kafka.tls.enabled or kafka.tls.ca, and name the port of a listener with TLS", "without TLS whoever is on the way reads all that is sent, and may guess at the password")
 	}
 }
 

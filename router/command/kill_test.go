@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onward-router/onward/config/kafka/kafkatest"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers"
 	"github.com/onward-router/onward/schedulers/builtin"
@@ -40,8 +41,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		program()
 	}
-	testscript.Main(m, map[string]func(){"onward": program})
+	testscript.Main(clusters{m}, map[string]func(){"onward": program})
 }
+
+// clusters stops the nodes that the tests share, after them.
+type clusters struct{ *testing.M }
+
+func (c clusters) Run() int { return kafkatest.Main(c.M) }
 
 // A fatal policy takes its router with it.
 type fatal struct{}

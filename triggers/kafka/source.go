@@ -159,19 +159,21 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 	}
 	var watching sync.WaitGroup
 	watching.Go(func() { s.watchTopics(ctx, topics, cancel) })
-	for {
+	for joined := false; ; {
 		gen, e := members.Next(ctx)
 		if ctx.Err() != nil {
 			break
 		}
 		if e != nil {
-			if judged := kafka.Judge("join group "+s.s.Group, e); isRefused(e) {
+			judged := kafka.Judge("join group "+s.s.Group, e)
+			if kafka.Refused(e, joined) {
 				err = judged
 				break
 			}
-			slog.Warn("source: joining the group", "source", s.name, "group", s.s.Group, "error", e)
+			slog.Warn("source: the group cannot be joined now", "source", s.name, "error", judged)
 			continue
 		}
+		joined = true
 		s.balancer.hold(gen.Assignments)
 		for topic, list := range gen.Assignments {
 			for _, a := range list {
@@ -215,19 +217,6 @@ func (s *Source) watchTopics(ctx context.Context, topics []string, cancel contex
 			return
 		}
 	}
-}
-
-// isRefused reports an answer to joining the group that trying again does not change.
-func isRefused(err error) bool {
-	for _, code := range []segmentio.Error{
-		segmentio.GroupAuthorizationFailed, segmentio.TopicAuthorizationFailed, segmentio.SASLAuthenticationFailed, segmentio.InconsistentGroupProtocol,
-		segmentio.InvalidSessionTimeout, segmentio.InvalidGroupId,
-	} {
-		if errors.Is(err, code) {
-			return true
-		}
-	}
-	return false
 }
 
 // parkedRecords are the latest records that are no events.

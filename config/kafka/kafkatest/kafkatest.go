@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -44,13 +46,18 @@ func Each(t *testing.T, f func(t *testing.T, c *Cluster)) {
 	})
 }
 
-// Main runs a binary's tests and stops the shared node after them: os.Exit(kafkatest.Main(m)).
+// Main runs a binary's tests and stops the shared nodes after them: os.Exit(kafkatest.Main(m)).
 func Main(m *testing.M) int {
 	code := m.Run()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.c != nil && shared.c.real != nil {
 		shared.c.close()
+	}
+	secured.Lock()
+	defer secured.Unlock()
+	if secured.c != nil {
+		secured.c.close()
 	}
 	return code
 }
@@ -90,7 +97,11 @@ func open(nodes int, link *Link) (*Cluster, error) {
 	if list := os.Getenv("KAFKA_BROKERS"); list != "" {
 		return newCluster(strings.Split(list, ",")), nil
 	}
-	r, err := startReal(nodes, link)
+	return start(nodes, link, nil)
+}
+
+func start(nodes int, link *Link, more func(*node) (string, error)) (*Cluster, error) {
+	r, err := startReal(nodes, link, more)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +113,32 @@ func open(nodes int, link *Link) (*Cluster, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+func freePort() int {
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.given == nil {
+		ports.given = make(map[int]bool)
+	}
+	for {
+		port := 20000 + rand.IntN(12000)
+		if ports.given[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		ports.given[port] = true
+		return port
+	}
 }
 
 // errMissing says that this machine has no Kafka; any other error is a fault.
@@ -195,8 +232,8 @@ func (c *Cluster) IsReal() bool { return c.fake == nil }
 
 var topics atomic.Int64
 
-// Topic creates a topic under a name that no other test has, and returns the name. Configs are key, value, key, value ...
-func (c *Cluster) Topic(t testing.TB, partitions int, configs ...string) string {
+// Name returns a name that no other test has.
+func (c *Cluster) Name(t testing.TB) string {
 	t.Helper()
 	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
@@ -204,7 +241,13 @@ func (c *Cluster) Topic(t testing.TB, partitions int, configs ...string) string 
 		}
 		return '-'
 	}, t.Name())
-	name = fmt.Sprintf("%s.%d.%d", name, os.Getpid(), topics.Add(1))
+	return fmt.Sprintf("%s.%d.%d", name, os.Getpid(), topics.Add(1))
+}
+
+// Topic creates a topic under a name that no other test has, and returns the name. Configs are key, value, key, value ...
+func (c *Cluster) Topic(t testing.TB, partitions int, configs ...string) string {
+	t.Helper()
+	name := c.Name(t)
 	c.CreateTopic(t, name, partitions, configs...)
 	return name
 }

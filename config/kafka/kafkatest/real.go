@@ -4,8 +4,6 @@ package kafkatest
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +17,8 @@ import (
 type real struct {
 	dir, jars string
 	nodes     []*node
-	link      *Link // nil without one
+	link      *Link                       // nil without one
+	more      func(*node) (string, error) // further properties; nil without any
 }
 
 type node struct {
@@ -34,7 +33,7 @@ type node struct {
 
 // startReal formats and starts the nodes; it does not wait until they are up. Ports come from below those that systems hand out by themselves, so
 // that a node which was killed finds its own again.
-func startReal(nodes int, link *Link) (*real, error) {
+func startReal(nodes int, link *Link, more func(*node) (string, error)) (*real, error) {
 	libs, err := jars()
 	if err != nil {
 		return nil, err
@@ -43,7 +42,7 @@ func startReal(nodes int, link *Link) (*real, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &real{dir: dir, jars: libs, link: link}
+	r := &real{dir: dir, jars: libs, link: link, more: more}
 	for id := range nodes {
 		n := &node{id: id, dir: filepath.Join(dir, fmt.Sprint(id)), jars: libs}
 		n.broker, n.quorum = freePort(), freePort()
@@ -73,32 +72,6 @@ func startReal(nodes int, link *Link) (*real, error) {
 	return r, nil
 }
 
-var ports struct {
-	sync.Mutex
-	given map[int]bool
-}
-
-func freePort() int {
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.given == nil {
-		ports.given = make(map[int]bool)
-	}
-	for {
-		port := 20000 + rand.IntN(12000)
-		if ports.given[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		ports.given[port] = true
-		return port
-	}
-}
-
 const log4j = `rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
 appender.console.type = Console
@@ -111,7 +84,15 @@ func (r *real) prepare(n *node) error {
 	if err := os.MkdirAll(filepath.Join(n.dir, "data"), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(n.properties(), []byte(r.properties(n)), 0o644); err != nil {
+	text := r.properties(n)
+	if r.more != nil {
+		more, err := r.more(n)
+		if err != nil {
+			return err
+		}
+		text += more // Of two values of a property, the later one counts.
+	}
+	if err := os.WriteFile(n.properties(), []byte(text), 0o600); err != nil {
 		return err
 	}
 	cmd := exec.Command("java", n.java("kafka.tools.StorageTool", "format", "-t", "T253YXJkVGVzdHNLYWZrYQ", "-c", n.properties())...)
