@@ -74,9 +74,11 @@ func (g *foreign) workKcat() {
 		g.mu.Lock()
 		g.printed = append(g.printed, m)
 		g.mu.Unlock()
-		answer, err := g.answer(m, func(part map[string]any) any {
-			part["label"] = fmt.Sprint("part ", part["n"])
-			return part
+		answer, err := g.answer(m, func(data []byte) (any, error) {
+			var p part
+			err := json.Unmarshal(data, &p)
+			p.Label = fmt.Sprint("part ", p.N)
+			return p, err
 		})
 		if err != nil {
 			return err
@@ -92,14 +94,18 @@ func (g *foreign) workGo() {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	invoice := func(order map[string]any) any {
-		total, labels := 0.0, []any{}
-		for _, p := range order["parts"].([]any) {
-			part := p.(map[string]any)
-			total += part["price"].(float64)
-			labels = append(labels, part["label"])
+	invoice := func(data []byte) (any, error) {
+		var in struct{ Parts []part }
+		var out invoice
+		err := json.Unmarshal(data, &in)
+		if err == nil {
+			err = json.Unmarshal(data, &out)
 		}
-		return map[string]any{"order": order["order"], "customer": order["customer"], "total": total, "labels": labels}
+		for _, p := range in.Parts {
+			out.Total += p.Price
+			out.Labels = append(out.Labels, p.Label)
+		}
+		return out, err
 	}
 	ctx, cancel := context.WithCancel(g.ctx)
 	var running sync.WaitGroup
@@ -127,17 +133,33 @@ func (g *foreign) workGo() {
 	})
 }
 
+// A part is what price, label and invoice say of one part of an order.
+type part struct {
+	Order    string `json:"order"`
+	Customer string `json:"customer"`
+	N        int    `json:"n"`
+	Price    int    `json:"price"`
+	Label    string `json:"label"`
+}
+
+type invoice struct {
+	Order    string   `json:"order"`
+	Customer string   `json:"customer"`
+	Total    int      `json:"total"`
+	Labels   []string `json:"labels"`
+}
+
 // answer makes an invocation's completion, in the mode of the invocation.
-func (g *foreign) answer(invocation message, function func(map[string]any) any) (message, error) {
+func (g *foreign) answer(invocation message, function func(data []byte) (any, error)) (message, error) {
 	attributes, data, err := invocation.decode()
 	if err != nil {
 		return message{}, err
 	}
-	var in map[string]any
-	if err := json.Unmarshal([]byte(data), &in); err != nil {
+	result, err := function([]byte(data))
+	if err != nil {
 		return message{}, err
 	}
-	out, err := json.Marshal(function(in))
+	out, err := json.Marshal(result)
 	if err != nil {
 		return message{}, err
 	}
