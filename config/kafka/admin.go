@@ -139,7 +139,7 @@ type Commit struct {
 	Metadata string
 }
 
-// Committed returns the positions that a group has committed. A partition without one is not in the map.
+// Committed returns the positions that a group has committed. A partition without one is not in the map; a group that is not known has none.
 func (c *Client) Committed(ctx context.Context, group, topic string, partitions ...int) (map[int]Commit, error) {
 	var out map[int]Commit
 	err := c.try(ctx, fmt.Sprintf("read the offsets of group %q", group), topic, func() error {
@@ -147,10 +147,13 @@ func (c *Client) Committed(ctx context.Context, group, topic string, partitions 
 		if err == nil {
 			err = res.Error
 		}
+		out = make(map[int]Commit)
+		if errors.Is(err, kafka.GroupIdNotFound) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		out = make(map[int]Commit)
 		for _, p := range res.Topics[topic] {
 			if p.Error != nil {
 				return p.Error

@@ -86,6 +86,7 @@ var cures = map[kafka.Error]string{
 	kafka.UnknownMemberId:                    "",
 	kafka.RebalanceInProgress:                "",
 	kafka.FencedInstanceID:                   "",
+	kafka.GroupIdNotFound:                    "",
 }
 
 // cureOf says whether an error is final, and what to do about it.

@@ -18,7 +18,7 @@ const BrokersVariable = "KAFKA_BROKERS"
 
 // Cluster names a cluster. Embed it: its keys stand among those of what is reached through it.
 type Cluster struct {
-	Brokers []string `doc:"brokers,list" help:"host:port of brokers to begin with; default: the environment variable KAFKA_BROKERS"`
+	Brokers []string `doc:"brokers,list" help:"host:port of brokers to begin with; default: the cluster of the router's settings (kafka.brokers, kafka.tls, kafka.sasl), or the environment variable KAFKA_BROKERS"`
 	TLS     *TLS     `doc:"tls" help:"encrypt; {} trusts the system's certificate authorities"`
 	SASL    *SASL    `doc:"sasl" help:"who the router is to the cluster"`
 }
@@ -37,6 +37,20 @@ type SASL struct {
 	Mechanism string        `doc:"mechanism,required" help:"plain, scram-sha-256 or scram-sha-512"`
 	Username  string        `doc:"username,required" help:"the user's name"`
 	Password  plugin.Secret `doc:"password,required" help:"the user's password: {env: NAME} or {file: PATH}; it is read for every connection"`
+}
+
+// Inherit takes another's brokers where none are named, and its tls and sasl with them unless there are own ones. What embeds a Cluster inherits so, too.
+func (c *Cluster) Inherit(from Cluster) {
+	if len(c.Brokers) > 0 {
+		return
+	}
+	c.Brokers = from.Brokers
+	if c.TLS == nil {
+		c.TLS = from.TLS
+	}
+	if c.SASL == nil {
+		c.SASL = from.SASL
+	}
 }
 
 // Check reports addresses that are none. A struct that embeds a Cluster and has a Check of its own calls it.
@@ -98,7 +112,7 @@ func (c *Cluster) addresses() ([]string, error) {
 		list = append(list, part)
 	}
 	if len(list) == 0 {
-		return nil, &Error{Doing: "connect to Kafka", Err: errors.New("no brokers are named"), Cure: `write brokers: ["host:port"], or set ` + BrokersVariable, Final: true}
+		return nil, &Error{Doing: "connect to Kafka", Err: errors.New("no brokers are named"), Cure: `write brokers: ["host:port"], or set the router's kafka.brokers, or ` + BrokersVariable, Final: true}
 	}
 	return list, nil
 }

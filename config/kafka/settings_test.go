@@ -64,13 +64,32 @@ func TestBrokersFromEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for value, want := range map[string]string{
-		"":  `connect to Kafka: no brokers are named; write brokers: ["host:port"], or set KAFKA_BROKERS`,
+		"":  `connect to Kafka: no brokers are named; write brokers: ["host:port"], or set the router's kafka.brokers, or KAFKA_BROKERS`,
 		"a": `read KAFKA_BROKERS: "a" is not the address of a broker; write host:port, with commas between several`,
 	} {
 		t.Setenv(kafka.BrokersVariable, value)
 		if _, err := kafka.Open(new(kafka.Cluster), "x", kafka.Limits{}); !kafka.Final(err) || err.Error() != want {
 			t.Errorf("%q: %v", value, err)
 		}
+	}
+}
+
+// TestInherit: who names brokers of its own has nothing of another's.
+func TestInherit(t *testing.T) {
+	t.Parallel()
+	from := kafka.Cluster{Brokers: []string{"theirs:1"}, TLS: &kafka.TLS{CA: "theirs"}, SASL: &kafka.SASL{Username: "theirs"}}
+	bare, partly, own := kafka.Cluster{}, kafka.Cluster{SASL: &kafka.SASL{Username: "mine"}}, kafka.Cluster{Brokers: []string{"mine:1"}}
+	for _, c := range []*kafka.Cluster{&bare, &partly, &own} {
+		c.Inherit(from)
+	}
+	if bare.Brokers[0] != "theirs:1" || bare.TLS != from.TLS || bare.SASL != from.SASL {
+		t.Errorf("%+v", bare)
+	}
+	if partly.Brokers[0] != "theirs:1" || partly.TLS != from.TLS || partly.SASL.Username != "mine" {
+		t.Errorf("%+v", partly)
+	}
+	if own.Brokers[0] != "mine:1" || own.TLS != nil || own.SASL != nil {
+		t.Errorf("%+v", own)
 	}
 }
 

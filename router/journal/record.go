@@ -149,18 +149,24 @@ func (r *Record) Refusable() bool {
 	return ok && row.Refusable
 }
 
-// Format is the version of Encode's form. A reader that meets a newer one stops and gives the partition up.
+// Format is the version of Append's form. A reader that meets a newer one stops and gives the partition up.
 const Format = 1
 
-// Errors of Decode.
+// magic begins a record in every format. A journal may lie where others can write, too, and what they write by mistake is not a newer version: the
+// first byte is in no UTF-8 text.
+const magic = "\xf5onw"
+
+// Errors of DecodeRecord.
 var (
 	ErrNewer   = errors.New("written by a newer version")
 	ErrGarbage = errors.New("not a record")
 )
 
-// Append appends the record's form to b: format, kind, level, epoch, time, tenant, run, payload. Length and CRC are the frame's, around it;
-// the offset is the place. Integers are unsigned varints, strings and the payload follow their length, the payload runs to the end.
+// Append appends the record's form to b: magic, format, kind, level, partition - so far it is the same in all formats - epoch, time, tenant, run,
+// payload. Length and CRC are the frame's, around it; the offset is the place. Integers are varints in their shortest form, strings follow their
+// length, the payload runs to the end.
 func (r *Record) Append(b []byte) []byte {
+	b = append(b, magic...)
 	b = append(b, Format, byte(r.Kind), r.Level)
 	b = binary.AppendUvarint(b, uint64(r.Partition))
 	b = binary.AppendUvarint(b, r.Epoch)
@@ -171,46 +177,45 @@ func (r *Record) Append(b []byte) []byte {
 	return append(b, r.Payload...)
 }
 
-// DecodeRecord reads Append's form. The payload aliases b.
+// DecodeRecord reads Append's form, and only that: what it reads, Append writes again byte for byte. The payload aliases b. With ErrNewer the record has
+// its partition; with ErrGarbage it has nothing.
 func DecodeRecord(b []byte) (Record, error) {
-	var r Record
-	if len(b) < 3 {
-		return r, ErrGarbage
+	const head = len(magic) + 3
+	if len(b) < head || string(b[:len(magic)]) != magic || b[len(magic)] == 0 || b[len(magic)+1] == 0 {
+		return Record{}, ErrGarbage
 	}
-	if b[0] > Format {
-		return r, fmt.Errorf("%w: record format %d", ErrNewer, b[0])
+	format := b[len(magic)]
+	r := Record{Kind: Kind(b[len(magic)+1]), Level: b[len(magic)+2]}
+	partition, b, ok := takeUvarint(b[head:])
+	if !ok || partition > 1<<20 {
+		return Record{}, ErrGarbage
 	}
-	if b[0] != Format {
-		return r, ErrGarbage
+	r.Partition = int(partition)
+	if format > Format {
+		return r, fmt.Errorf("%w: record format %d", ErrNewer, format)
 	}
-	r.Kind, r.Level = Kind(b[1]), b[2]
-	b = b[3:]
-	partition, n := binary.Uvarint(b)
-	if n <= 0 || partition > 1<<20 {
-		return r, ErrGarbage
+	epoch, b, ok1 := takeUvarint(b)
+	at, b, ok2 := takeUvarint(b)
+	size, b, ok3 := takeUvarint(b)
+	if !ok1 || !ok2 || !ok3 || size > uint64(len(b)) || len(b)-int(size) < len(r.Run) {
+		return Record{}, ErrGarbage
 	}
-	b = b[n:]
-	epoch, n := binary.Uvarint(b)
-	if n <= 0 {
-		return r, ErrGarbage
-	}
-	b = b[n:]
-	at, n := binary.Varint(b)
-	if n <= 0 {
-		return r, ErrGarbage
-	}
-	b = b[n:]
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size > uint64(len(b)-n) || len(b)-n-int(size) < len(r.Run) {
-		return r, ErrGarbage
-	}
-	r.Partition, r.Epoch, r.Time = int(partition), epoch, time.Unix(0, at).UTC()
-	r.Tenant = string(b[n : n+int(size)])
-	b = b[n+int(size):]
+	r.Epoch, r.Time = epoch, time.Unix(0, int64(at>>1)^-int64(at&1)).UTC()
+	r.Tenant = string(b[:size])
+	b = b[size:]
 	copy(r.Run[:], b)
 	r.Payload = b[len(r.Run):]
 	if _, known := Of(r.Kind); !known {
 		return r, fmt.Errorf("%w: record kind %d", ErrNewer, r.Kind)
 	}
 	return r, nil
+}
+
+// takeUvarint cuts an integer off b. One that is longer than it need be is none.
+func takeUvarint(b []byte) (v uint64, rest []byte, ok bool) {
+	v, n := binary.Uvarint(b)
+	if n <= 0 || n > 1 && b[n-1] == 0 {
+		return 0, nil, false
+	}
+	return v, b[n:], true
 }

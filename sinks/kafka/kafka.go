@@ -118,6 +118,21 @@ func (k *sink) Close() error {
 	return nil
 }
 
+// Probe looks for the topic, or for the cluster where the topic depends on the event.
+func (k *sink) Probe(ctx context.Context) (string, error) {
+	v, constant := k.s.Topic.Const()
+	if !constant {
+		all, err := k.client.Topics(ctx)
+		return fmt.Sprintf("the cluster has %d topics, and which one it is depends on the event", len(all)), err
+	}
+	name, err := text(v)
+	if err != nil {
+		return "", err
+	}
+	t, err := k.client.Topic(ctx, name)
+	return fmt.Sprintf("topic %q has %d partitions", name, t.Partitions), err
+}
+
 func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 	for _, d := range deliveries {
 		name, r, err := k.record(d.Event)
@@ -126,7 +141,7 @@ func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 			continue
 		}
 		if d.Context.Err() != nil {
-			d.Done(over(d.Context))
+			d.Done(sinks.Ended(d.Context, noAck))
 			continue
 		}
 		k.send(name, d, r)
@@ -235,12 +250,7 @@ func text(v lang.Value) (string, error) {
 	return s, nil
 }
 
-func over(ctx context.Context) sinks.Result {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return sinks.Fail(&sinks.Error{Type: "timeout", Message: "no acknowledgement in time", Class: "timeout"})
-	}
-	return sinks.Fail(&sinks.Error{Type: "cancelled", Message: "cancelled before it was acknowledged", Class: "cancelled"})
-}
+const noAck = "no acknowledgement"
 
 // kinds are the error types of what only a person can mend.
 var kinds = map[segmentio.Error]string{
@@ -252,7 +262,7 @@ var kinds = map[segmentio.Error]string{
 // result tells what may pass from what a person has to mend first.
 func result(ctx context.Context, err error) sinks.Result {
 	if ctx.Err() != nil {
-		return over(ctx)
+		return sinks.Ended(ctx, noAck)
 	}
 	e := &sinks.Error{Type: "kafka", Message: err.Error(), Class: "platform"}
 	var code segmentio.Error

@@ -108,6 +108,6 @@ func (k *sink) leave(t *topic, p *parcel) {
 	}
 	k.mu.Unlock()
 	if i >= 0 {
-		p.d.Done(over(p.d.Context))
+		p.d.Done(sinks.Ended(p.d.Context, noAck))
 	}
 }

@@ -366,6 +366,89 @@ func TestCompletionsPassStarts(t *testing.T) {
 	})
 }
 
+// TestCompletionsPassAnyNumberOfStarts: what makes room for a start lies behind more starts than a reader keeps. Each start and each completion is
+// taken once, starts in their order, and in the end all is committed.
+func TestCompletionsPassAnyNumberOfStarts(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, c *kafkatest.Cluster) {
+		f := newFar(t, c, 1)
+		defer f.close()
+		const starts, room = 25_000, 3_000
+		list := make([]event.Event, starts)
+		for i := range list {
+			list[i] = newEvent(fmt.Sprint("start-", i), "start")
+		}
+		f.send("binary", "k", list...)
+		f.send("batched", "k", newEvent("done-batch", "dev.onward.function.succeeded"), newEvent("start-last", "start"))
+		f.wait.Wait()
+		open := 0
+		k := &taker{}
+		k.fate = func(e *event.Event) error {
+			switch {
+			case e.Type() != "start":
+				open--
+			case open >= room:
+				return triggers.ErrBusy
+			default:
+				open++
+				f.send("binary", "k", newEvent("done-"+strings.TrimPrefix(e.ID(), "start-"), "dev.onward.function.succeeded"))
+			}
+			return nil
+		}
+		s := source(t, fmt.Sprintf(`{"topics": %q, "group": %q, "brokers": %q}`, f.topic, f.group, c.Brokers()[0]))
+		run(t, s, k.admit)
+		eventually(t, "all of them", func() bool { return len(k.ids()) >= 2*starts+3 })
+		at, seen := 0, make(map[string]int)
+		for _, id := range k.ids() {
+			seen[id]++
+			if strings.HasPrefix(id, "start-") && id != "start-last" {
+				if id != fmt.Sprint("start-", at) {
+					t.Fatalf("%s came when start-%d was due", id, at)
+				}
+				at++
+			}
+		}
+		for id, n := range seen {
+			if n > 1 && id != "done-batch" {
+				t.Errorf("%s was taken %d times", id, n)
+			}
+		}
+		if at != starts || len(seen) != 2*starts+3 {
+			t.Errorf("%d starts, %d events", at, len(seen))
+		}
+		eventually(t, "the commit", func() bool { return f.committed("done-last") && f.committed(fmt.Sprint("done-", starts-1)) })
+	})
+}
+
+// TestPassed books what was read over, against a plain model.
+func TestPassed(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		base := rng.Int64N(1000)
+		o, model, at := triggerkafka.NewPassed(base), make(map[int64]bool), base
+		for range 500 {
+			at += 1 + rng.Int64N(90)
+			switch rng.IntN(8) {
+			case 0:
+				if rng.IntN(4) == 0 {
+					from := base + rng.Int64N(at-base)
+					o.Resume(from)
+					base = from
+				}
+			default:
+				o.Take(at)
+				model[at] = true
+			}
+			for range 5 {
+				if x := base + rng.Int64N(at-base+1); o.Has(x) != model[x] {
+					t.Fatalf("seed %d: offset %d: %v", seed, x, o.Has(x))
+				}
+			}
+		}
+	}
+}
+
 // TestNothingIsCommittedBeforeItIsTaken: a reader dies while it hands over, and the next one reads the same.
 func TestNothingIsCommittedBeforeItIsTaken(t *testing.T) {
 	t.Parallel()

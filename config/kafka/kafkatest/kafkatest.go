@@ -68,7 +68,7 @@ func Shared(t testing.TB) *Cluster {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.c == nil && shared.err == nil {
-		shared.c, shared.err = open(1)
+		shared.c, shared.err = open(1, nil)
 	}
 	if shared.err != nil {
 		notRun(t, shared.err)
@@ -79,7 +79,7 @@ func Shared(t testing.TB) *Cluster {
 // Start starts a real cluster of one or three nodes for one test.
 func Start(t testing.TB, nodes int) *Cluster {
 	t.Helper()
-	c, err := open(nodes)
+	c, err := open(nodes, nil)
 	if err != nil {
 		notRun(t, err)
 	}
@@ -87,11 +87,11 @@ func Start(t testing.TB, nodes int) *Cluster {
 	return c
 }
 
-func open(nodes int) (*Cluster, error) {
+func open(nodes int, link *Link) (*Cluster, error) {
 	if list := os.Getenv("KAFKA_BROKERS"); list != "" {
 		return newCluster(strings.Split(list, ",")), nil
 	}
-	r, err := startReal(nodes)
+	r, err := startReal(nodes, link)
 	if err != nil {
 		return nil, err
 	}

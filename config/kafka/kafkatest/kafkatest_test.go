@@ -2,6 +2,7 @@ package kafkatest_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,7 +56,7 @@ func suite(t *testing.T, c *kafkatest.Cluster) {
 	eventually(t, "produce", func() error { return produce(t, k, topic) })
 	led := c.Leader(t, topic, 0)
 	c.Pause(t, led)
-	if err := produce(t, k, topic); err == nil {
+	if err := produce(t, k, topic); err == nil && c.Leader(t, topic, 0) == led {
 		t.Error("a paused node answered")
 	}
 	c.Resume(t, led)
@@ -76,6 +77,37 @@ func TestNodes(t *testing.T) {
 	t.Run("kfake, one", func(t *testing.T) { t.Parallel(); suite(t, kafkatest.Fake(t, 1)) })
 	t.Run("kfake, three", func(t *testing.T) { t.Parallel(); suite(t, kafkatest.Fake(t, 3)) })
 	t.Run("kafka, three", func(t *testing.T) { t.Parallel(); suite(t, kafkatest.Start(t, 3)) })
+}
+
+// TestLink: who comes by a link is cut off with it, others are not, and what was stuck arrives.
+func TestLink(t *testing.T) {
+	t.Parallel()
+	c, link := kafkatest.StartLinked(t, 1)
+	topic := c.Topic(t, 1)
+	near := client(t, c)
+	transport := &kafka.Transport{MetadataTTL: 500 * time.Millisecond}
+	t.Cleanup(transport.CloseIdleConnections)
+	far := &kafka.Client{Addr: kafka.TCP(link.Brokers()...), Transport: transport}
+	eventually(t, "produce by the link", func() error { return produce(t, far, topic) })
+	link.Cut()
+	if err := produce(t, far, topic); err == nil {
+		t.Error("a record passed a link that is cut")
+	}
+	eventually(t, "produce past the link", func() error { return produce(t, near, topic) })
+	link.Mend()
+	eventually(t, "the record that was stuck, one past the link and one after it", func() error {
+		if err := produce(t, far, topic); err != nil {
+			return err
+		}
+		res, err := near.ListOffsets(context.Background(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.LastOffsetOf(0)}}})
+		if err != nil {
+			return err
+		}
+		if last := res.Topics[topic][0].LastOffset; last < 4 {
+			return fmt.Errorf("%d records", last)
+		}
+		return nil
+	})
 }
 
 func TestShared(t *testing.T) {

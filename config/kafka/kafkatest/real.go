@@ -19,6 +19,7 @@ import (
 type real struct {
 	dir, jars string
 	nodes     []*node
+	link      *Link // nil without one
 }
 
 type node struct {
@@ -33,7 +34,7 @@ type node struct {
 
 // startReal formats and starts the nodes; it does not wait until they are up. Ports come from below those that systems hand out by themselves, so
 // that a node which was killed finds its own again.
-func startReal(nodes int) (*real, error) {
+func startReal(nodes int, link *Link) (*real, error) {
 	libs, err := jars()
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func startReal(nodes int) (*real, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &real{dir: dir, jars: libs}
+	r := &real{dir: dir, jars: libs, link: link}
 	for id := range nodes {
 		n := &node{id: id, dir: filepath.Join(dir, fmt.Sprint(id)), jars: libs}
 		n.broker, n.quorum = freePort(), freePort()
@@ -132,15 +133,19 @@ func (n *node) java(args ...string) []string {
 
 func (r *real) properties(n *node) string {
 	var voters []string
+	var listeners, advertised, protocols string
+	if r.link != nil {
+		listeners, advertised, protocols = ",LINK://"+r.link.targets[n.id], ",LINK://"+r.link.Brokers()[n.id], ",LINK:PLAINTEXT"
+	}
 	for _, x := range r.nodes {
 		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", x.id, x.quorum))
 	}
 	return fmt.Sprintf(`process.roles=broker,controller
 node.id=%[1]d
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:%[2]d,CONTROLLER://127.0.0.1:%[3]d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[2]d
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:%[2]d,CONTROLLER://127.0.0.1:%[3]d%[8]s
+advertised.listeners=PLAINTEXT://127.0.0.1:%[2]d%[9]s
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT%[10]s
 inter.broker.listener.name=PLAINTEXT
 controller.quorum.voters=%[4]s
 controller.quorum.election.timeout.ms=500
@@ -166,7 +171,7 @@ num.io.threads=2
 background.threads=2
 log.cleaner.dedupe.buffer.size=16777216
 log.segment.bytes=16777216
-`, n.id, n.broker, n.quorum, strings.Join(voters, ","), filepath.Join(n.dir, "data"), len(r.nodes), (len(r.nodes)+1)/2)
+`, n.id, n.broker, n.quorum, strings.Join(voters, ","), filepath.Join(n.dir, "data"), len(r.nodes), (len(r.nodes)+1)/2, listeners, advertised, protocols)
 }
 
 // start runs the node from a thread that lives as long as it does: the kernel ends a child with the thread that started it.

@@ -7,7 +7,7 @@ import "fmt"
 // real needs signals.
 type real struct{ control }
 
-func startReal(int) (*real, error) {
+func startReal(int, *Link) (*real, error) {
 	return nil, fmt.Errorf("%w: this system has no signals to stop it with", errMissing)
 }
 

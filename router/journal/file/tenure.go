@@ -492,7 +492,9 @@ func (j *Journal) sort(by []*tenure, batches []journal.Batch, segment uint64, po
 	r, err := journal.DecodeRecord(body)
 	p := r.Partition
 	if err != nil || p >= len(by) {
-		p = bodyPartition(body, len(by))
+		if p >= len(by) {
+			p = 0
+		}
 		if by[p] == nil || offset <= by[p].after {
 			return p
 		}

@@ -1,7 +1,6 @@
 package file
 
 import (
-	"encoding/binary"
 	"errors"
 	"time"
 
@@ -244,13 +243,3 @@ func (j *Journal) readBack(bytes int64) {
 }
 
 func recordBytes(r *journal.Record) int64 { return int64(len(r.Payload)+len(r.Tenant)) + 96 }
-
-// bodyPartition reads a frame body's partition without the rest, to say whose a record is that does not decode.
-func bodyPartition(body []byte, partitions int) int {
-	if len(body) > 3 {
-		if p, n := binary.Uvarint(body[3:]); n > 0 && p < uint64(partitions) {
-			return int(p)
-		}
-	}
-	return 0
-}

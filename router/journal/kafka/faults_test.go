@@ -36,6 +36,7 @@ type begun struct {
 	t        journal.Tenure
 	snapshot string
 	records  int // read after it
+	parked   []journal.Parked
 }
 
 func own(t *testing.T, j *Journal) *owner {
@@ -63,6 +64,7 @@ func (o *owner) fold(ctx context.Context, tn journal.Tenure) error {
 			return err
 		}
 		b.records += len(batch.Records)
+		b.parked = append(b.parked, batch.Parked...)
 		for _, r := range batch.Records {
 			o.folded <- r
 		}

@@ -1,9 +1,11 @@
 package kafka
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -73,10 +75,7 @@ func Init(ctx context.Context, c *kafka.Client, o InitOptions) (did []string, er
 	}
 	layout, err := readLayout(ctx, c, topics.Meta)
 	if errors.Is(err, errNoLayout) {
-		if err := writeLayout(ctx, c, topics.Meta, o.Partitions); err != nil {
-			return did, err
-		}
-		layout, err = readLayout(ctx, c, topics.Meta)
+		layout, err = firstLayout(ctx, c, topics, o.Partitions)
 	}
 	if err != nil {
 		return did, err
@@ -104,6 +103,48 @@ const (
 
 var errNoLayout = errors.New("no layout")
 
+// A layoutName tells one layout from another, and nothing of its key.
+type layoutName [8]byte
+
+func nameOf(l journal.Layout) (n layoutName) {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %x", l.Partitions, l.Hash, l.Key))
+	copy(n[:], sum[:])
+	return n
+}
+
+func (n layoutName) String() string { return hex.EncodeToString(n[:]) }
+
+// firstLayout writes a layout and returns the one that counts. It refuses where there are records: they were written under another one.
+func firstLayout(ctx context.Context, c *kafka.Client, topics Topics, partitions int) (journal.Layout, error) {
+	for _, name := range []string{topics.Journal, topics.Snapshots} {
+		topic, err := c.Topic(ctx, name)
+		if err != nil {
+			return journal.Layout{}, err
+		}
+		for p := range topic.Partitions {
+			_, last, err := c.Range(ctx, name, p)
+			if err != nil {
+				return journal.Layout{}, err
+			}
+			if last == 0 {
+				continue
+			}
+			if l, err := readLayout(ctx, c, topics.Meta); !errors.Is(err, errNoLayout) {
+				return l, err // Another one has written it meanwhile, and routers have begun.
+			}
+			return journal.Layout{}, fmt.Errorf("%w: topic %q has records, and their layout is gone from topic %q: run ids follow from its key; bring that topic back, or %s",
+				journal.ErrLayout, name, topics.Meta, anew)
+		}
+	}
+	if err := writeLayout(ctx, c, topics.Meta, partitions); err != nil {
+		return journal.Layout{}, err
+	}
+	return readLayout(ctx, c, topics.Meta)
+}
+
+// anew is the cure of last resort.
+const anew = "to begin without what was in them, delete the journal's three topics and its consumer group and run onward kafka init"
+
 // writeLayout adds a layout under a key of its own: compaction keeps all of them, and the first in the log counts.
 func writeLayout(ctx context.Context, c *kafka.Client, topic string, partitions int) error {
 	var key [32]byte
@@ -120,7 +161,7 @@ func writeLayout(ctx context.Context, c *kafka.Client, topic string, partitions 
 	return err
 }
 
-// readLayout returns the first layout of the log.
+// readLayout returns the first layout of the log; what is none is passed over.
 func readLayout(ctx context.Context, c *kafka.Client, topic string) (journal.Layout, error) {
 	cure := "make the journal with onward kafka init"
 	first, last, err := c.Range(ctx, topic, 0)
@@ -132,21 +173,20 @@ func readLayout(ctx context.Context, c *kafka.Client, topic string) (journal.Lay
 		if err != nil {
 			return journal.Layout{}, err
 		}
-		for _, r := range f.Records {
-			if len(r.Key) < len(layoutKey) || string(r.Key[:len(layoutKey)]) != layoutKey {
-				continue
+		for i := range f.Records {
+			if l, err := parseLayout(topic, &f.Records[i]); !errors.Is(err, errNoLayout) {
+				return l, err
 			}
-			return parseLayout(topic, r.Value)
 		}
 		at = f.Next
 	}
 	return journal.Layout{}, fmt.Errorf("journal: topic %q: %w; %s", topic, errNoLayout, cure)
 }
 
-func parseLayout(topic string, value []byte) (journal.Layout, error) {
+func parseLayout(topic string, r *kafka.Record) (journal.Layout, error) {
 	var doc layoutDoc
-	if err := json.Unmarshal(value, &doc); err != nil {
-		return journal.Layout{}, fmt.Errorf("journal: topic %q: the layout is not one: %w", topic, err)
+	if !bytes.HasPrefix(r.Key, []byte(layoutKey)) || json.Unmarshal(r.Value, &doc) != nil {
+		return journal.Layout{}, errNoLayout
 	}
 	if doc.Version > layoutVersion {
 		return journal.Layout{}, fmt.Errorf("journal: topic %q: layout version %d: %w", topic, doc.Version, journal.ErrNewer)
@@ -154,7 +194,7 @@ func parseLayout(topic string, value []byte) (journal.Layout, error) {
 	l := journal.Layout{Version: doc.Version, Partitions: doc.Partitions, Hash: doc.Hash}
 	key, err := hex.DecodeString(doc.Key)
 	if err != nil || len(key) != len(l.Key) || doc.Hash != layoutHash || doc.Partitions < 1 {
-		return journal.Layout{}, fmt.Errorf("journal: topic %q: the layout is not one", topic)
+		return journal.Layout{}, errNoLayout
 	}
 	copy(l.Key[:], key)
 	return l, nil

@@ -73,6 +73,7 @@ type Journal struct {
 	o        Options
 	topics   Topics
 	layout   journal.Layout
+	name     layoutName
 	max      int // bytes of a record's value
 	producer *kafka.Producer
 	local    *localSnapshots
@@ -120,6 +121,7 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 	if j.layout, err = readLayout(ctx, o.Client, j.topics.Meta); err != nil {
 		return nil, err
 	}
+	j.name = nameOf(j.layout)
 	topic, err := o.Client.Topic(ctx, j.topics.Journal)
 	if err != nil {
 		return nil, err
@@ -162,7 +164,7 @@ func (j *Journal) Append(ctx context.Context, records []journal.Record) error {
 	bytes := 0
 	for i := range records {
 		r := records[i]
-		r.Time = time.Time{} // The log's own counts.
+		r.Time = time.Unix(0, 0) // The log's own counts.
 		value := r.Append(make([]byte, 0, len(r.Payload)+len(r.Tenant)+64))
 		bytes += len(value)
 		byPartition[r.Partition] = append(byPartition[r.Partition], kafka.Record{Value: value})

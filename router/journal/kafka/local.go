@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,7 @@ import (
 )
 
 // localSnapshots are copies of snapshots on this machine: a partition that comes back is resumed from them. They lie in a folder named by the journal's
-// key, so that those of another cluster are never taken for its.
+// layout, so that those of another cluster are never taken for its.
 type localSnapshots struct {
 	dir string // empty: none are kept
 
@@ -39,8 +38,7 @@ func openLocal(dir string, l journal.Layout) (*localSnapshots, error) {
 	if dir == "" {
 		return s, nil
 	}
-	sum := sha256.Sum256(l.Key[:])
-	s.dir = filepath.Join(dir, "snapshots-"+hex.EncodeToString(sum[:8]))
+	s.dir = filepath.Join(dir, "snapshots-"+nameOf(l).String())
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}

@@ -17,12 +17,13 @@ import (
 )
 
 // A snapshot is a row of chunks in its partition of the snapshots topic. Those of several writers may lie between one another: each names its snapshot.
-// A chunk is a head - format, flags, the snapshot's id, the offset it was saved at, the chunk's index - and bytes; the last one ends with the number of
-// chunks, the size and the SHA-256 of all.
+// A chunk is a head - magic, format, flags, the layout's name, the snapshot's id, the offset it was saved at, the chunk's index - and bytes; the last one
+// ends with the number of chunks, the size and the SHA-256 of all. What is no chunk of this journal is passed over.
 const (
+	chunkMagic  = "\xf5ons"
 	chunkFormat = 1
 	chunkLast   = 1
-	chunkHead   = 2 + 16 + 8 + 4
+	chunkHead   = len(chunkMagic) + 2 + len(layoutName{}) + 16 + 8 + 4
 	chunkFoot   = 4 + 8 + sha256.Size
 	chunkBytes  = 512 << 10
 )
@@ -90,7 +91,9 @@ func (w *chunks) close() (place, error) {
 
 func (w *chunks) send(body []byte, flags byte) error {
 	value := make([]byte, 0, chunkHead+len(body))
+	value = append(value, chunkMagic...)
 	value = append(value, chunkFormat, flags)
+	value = append(value, w.j.name[:]...)
 	value = append(value, w.id[:]...)
 	value = binary.BigEndian.AppendUint64(value, uint64(w.offset))
 	value = binary.BigEndian.AppendUint32(value, w.count)
@@ -125,15 +128,21 @@ type chunk struct {
 	sum    [sha256.Size]byte
 }
 
-func parseChunk(r *kafka.Record) (c chunk, ok bool) {
+// parseChunk takes one apart; false for what is none of the layout's.
+func parseChunk(r *kafka.Record, of layoutName) (c chunk, ok bool) {
 	b := r.Value
-	if len(b) < chunkHead || b[0] != chunkFormat {
+	if len(b) < chunkHead || !bytes.HasPrefix(b, append([]byte(chunkMagic), chunkFormat)) {
 		return c, false
 	}
-	c.at, c.last = r.Offset, b[1]&chunkLast != 0
-	copy(c.id[:], b[2:])
-	c.offset, c.index = int64(binary.BigEndian.Uint64(b[18:])), binary.BigEndian.Uint32(b[26:])
-	c.body = b[chunkHead:]
+	b = b[len(chunkMagic)+1:]
+	c.at, c.last = r.Offset, b[0]&chunkLast != 0
+	if b = b[1:]; layoutName(b[:len(of)]) != of {
+		return c, false
+	}
+	b = b[len(of):]
+	copy(c.id[:], b)
+	b = b[len(c.id):]
+	c.offset, c.index, c.body = int64(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint32(b[8:]), b[12:]
 	if !c.last {
 		return c, true
 	}
@@ -155,7 +164,7 @@ func (j *Journal) eachChunk(ctx context.Context, partition int, from, to int64, 
 			return err
 		}
 		for i := range f.Records {
-			if c, ok := parseChunk(&f.Records[i]); ok && !yield(c) {
+			if c, ok := parseChunk(&f.Records[i], j.name); ok && !yield(c) {
 				return nil
 			}
 		}
@@ -207,9 +216,11 @@ func (j *Journal) scanSnapshots(ctx context.Context, partition int, from, to int
 // readSnapshot reads one that was found.
 func (j *Journal) readSnapshot(ctx context.Context, partition int, s place, read func(int64, io.Reader) error) error {
 	var b bytes.Buffer
+	next := uint32(0)
 	if err := j.eachChunk(ctx, partition, s.From, s.To+1, func(c chunk) bool {
-		if c.id == s.id {
+		if c.id == s.id && c.index == next { // A chunk may be there twice, when somebody has copied it.
 			b.Write(c.body)
+			next++
 		}
 		return true
 	}); err != nil {

@@ -46,18 +46,24 @@ type bed struct {
 
 func newBed(t *testing.T, c *kafkatest.Cluster, partitions int) *bed {
 	t.Helper()
+	b := bareBed(t, c)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := Init(ctx, b.client, InitOptions{Prefix: b.prefix, Partitions: partitions, Replication: 1}); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// bareBed is one whose journal has still to be made.
+func bareBed(t *testing.T, c *kafkatest.Cluster) *bed {
+	t.Helper()
 	client, err := kafka.Open(&kafka.Cluster{Brokers: c.Brokers()}, "test", kafka.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	b := &bed{t: t, cluster: c, client: client, prefix: fmt.Sprintf("j%d-%d", os.Getpid(), serial.Add(1)), owner: make(map[int]*Journal)}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if _, err := Init(ctx, client, InitOptions{Prefix: b.prefix, Partitions: partitions, Replication: 1}); err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return &bed{t: t, cluster: c, client: client, prefix: fmt.Sprintf("j%d-%d", os.Getpid(), serial.Add(1)), owner: make(map[int]*Journal)}
 }
 
 func (b *bed) options() Options {

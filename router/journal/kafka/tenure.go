@@ -77,13 +77,21 @@ func (t *tenure) lost() bool {
 // records up to its offset fold to.
 func (t *tenure) Load(ctx context.Context, read func(int64, io.Reader) error) error {
 	p := t.Partition()
+	committed, err := t.committed(ctx)
+	if err != nil {
+		return err
+	}
+	remote, err := t.remote(ctx, committed.hint.place)
+	if err != nil {
+		return err
+	}
+	// After those: what they speak of was in the log before.
 	first, last, err := t.j.o.Client.Range(ctx, t.j.topics.Journal, p)
 	if err != nil {
 		return err
 	}
-	remote, err := t.remote(ctx)
-	if err != nil {
-		return err
+	if err := t.reaches(committed.Offset, remote, last); err != nil {
+		return t.confirmed(ctx, err)
 	}
 	fits := func(offset int64) bool { return offset+1 >= first && offset < last }
 	saved := slices.DeleteFunc(remote, func(s place) bool { return !fits(s.Offset) })
@@ -99,25 +107,82 @@ func (t *tenure) Load(ctx context.Context, read func(int64, io.Reader) error) er
 		t.at = saved[n-1].Offset + 1
 		return t.j.readSnapshot(ctx, p, saved[n-1], read)
 	case first > 0:
-		return fmt.Errorf("%w: the log of partition %d begins at %d, and no complete snapshot in topic %q, nor on this machine, reaches it; bring the topic back, or a router's folder that has one",
-			journal.ErrLost, p, first, t.j.topics.Snapshots)
+		return t.confirmed(ctx, fmt.Errorf("%w: the log of partition %d begins at %d, and no complete snapshot in topic %q, nor on this machine, reaches it; bring the topic back, or a router's folder that has one",
+			journal.ErrLost, p, first, t.j.topics.Snapshots))
 	}
 	return journal.ErrNoSnapshot
 }
 
-// remote finds the partition's complete snapshots, oldest first: where the group's last commit points to, and what came after.
-func (t *tenure) remote(ctx context.Context) ([]place, error) {
+// A position is what the group has committed last; the zero value when nothing.
+type position struct {
+	Offset int64
+	hint   hint
+}
+
+// A hint is a commit's metadata: where the newest snapshot lies, and under which layout it was written.
+type hint struct {
+	place
+	Layout string `json:"layout"`
+}
+
+// committed reads the group's position. One of another layout says that the topic of layouts is not the one it was.
+func (t *tenure) committed(ctx context.Context) (c position, err error) {
 	p := t.Partition()
-	committed, err := t.j.o.Client.Committed(ctx, t.j.o.Prefix, t.j.topics.Journal, p)
+	had, err := t.j.o.Client.Committed(ctx, t.j.o.Prefix, t.j.topics.Journal, p)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
+	c.Offset = had[p].Offset
+	if json.Unmarshal([]byte(had[p].Metadata), &c.hint) != nil {
+		c.hint = hint{} // Somebody else has committed it.
+	}
+	if was := c.hint.Layout; was != "" && was != t.j.name.String() {
+		return c, fmt.Errorf("%w: partition %d was folded under layout %s, and topic %q has %s: it was made anew, and run ids follow from its key; bring it back, or %s",
+			journal.ErrLayout, p, was, t.j.topics.Meta, t.j.name, anew)
+	}
+	return c, nil
+}
+
+// reaches refuses a log that ends before what is known to have been in it.
+func (t *tenure) reaches(committed int64, remote []place, last int64) error {
+	p := t.Partition()
+	witness := fmt.Sprintf("group %q has committed", t.j.o.Prefix)
+	if n := len(remote); n > 0 && remote[n-1].Offset >= max(last, committed) {
+		committed, witness = remote[n-1].Offset+1, fmt.Sprintf("a snapshot in topic %q reaches to", t.j.topics.Snapshots)
+	}
+	if local, found := t.j.local.newest(p, func(offset int64) bool { return offset >= max(last, committed) }); found {
+		committed, witness = local.offset+1, "a snapshot on this machine reaches to"
+	}
+	if committed <= last {
+		return nil
+	}
+	return fmt.Errorf("%w: the log of partition %d ends at %d, and %s %d: topic %q was made anew, or has lost records; bring it back, or %s",
+		journal.ErrLost, p, last, witness, committed, t.j.topics.Journal, anew)
+}
+
+// confirmed returns a loss that only the owner can tell. To who is owner no more, what the next one has trimmed is missing, too.
+func (t *tenure) confirmed(ctx context.Context, loss error) error {
+	by := t.h.membership()
+	ctx, cancel := context.WithTimeout(ctx, t.j.o.Session)
+	defer cancel()
+	err := t.j.o.Client.Beat(ctx, &segmentio.Generation{GroupID: t.j.o.Prefix, ID: int32(by.generation), MemberID: by.member})
+	switch {
+	case err == nil, errors.Is(err, segmentio.RebalanceInProgress):
+		return loss
+	case isFenced(err):
+		return errLost
+	}
+	return err
+}
+
+// remote finds the partition's complete snapshots, oldest first: where the group's last commit points to, and what came after.
+func (t *tenure) remote(ctx context.Context, hint place) ([]place, error) {
+	p := t.Partition()
 	first, last, err := t.j.o.Client.Range(ctx, t.j.topics.Snapshots, p)
 	if err != nil {
 		return nil, err
 	}
-	var hint place
-	if json.Unmarshal([]byte(committed[p].Metadata), &hint) == nil && hint.From >= first && hint.To < last && hint.From <= hint.To {
+	if hint.From >= first && hint.To < last && hint.From <= hint.To {
 		found, err := t.j.scanSnapshots(ctx, p, hint.From, last)
 		if err != nil || slices.ContainsFunc(found, func(x place) bool { return x.From == hint.From }) {
 			return found, err
@@ -166,7 +231,7 @@ func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
 			return journal.Batch{}, context.Cause(t.h.ctx)
 		}
 		if a.err != nil {
-			return journal.Batch{}, t.fatal(a.err)
+			return journal.Batch{}, t.fatal(ctx, a.err)
 		}
 		first := t.mark < 0
 		if first {
@@ -191,6 +256,9 @@ func (t *tenure) batch(a *ahead) (journal.Batch, error) {
 	for i := range a.records {
 		raw := &a.records[i]
 		r, err := journal.DecodeRecord(raw.Value)
+		if r.Partition != t.Partition() && !errors.Is(err, journal.ErrGarbage) {
+			err = fmt.Errorf("a record of partition %d", r.Partition)
+		}
 		switch {
 		case errors.Is(err, journal.ErrNewer):
 			return b, fmt.Errorf("partition %d, offset %d: %w: upgrade this router, or take the newer one back into service", t.Partition(), raw.Offset, err)
@@ -203,21 +271,20 @@ func (t *tenure) batch(a *ahead) (journal.Batch, error) {
 		if raw.Time.After(t.clock) {
 			t.clock = raw.Time.UTC()
 		}
-		r.Partition, r.Offset, r.Time = t.Partition(), raw.Offset, t.clock
+		r.Offset, r.Time = raw.Offset, t.clock
 		b.Records = append(b.Records, r)
 	}
 	return b, nil
 }
 
 // fatal says what a failed fetch means to the fold.
-func (t *tenure) fatal(err error) error {
+func (t *tenure) fatal(ctx context.Context, err error) error {
 	var gone *kafka.OutOfRange
 	switch {
+	case errors.As(err, &gone) && t.lost():
+		return errLost
 	case errors.As(err, &gone):
-		if t.lost() {
-			return errLost
-		}
-		return fmt.Errorf("%w: %w", journal.ErrLost, err)
+		return t.confirmed(ctx, fmt.Errorf("%w: %w; if topic %q was made anew or has lost records, bring it back, or %s", journal.ErrLost, err, gone.Topic, anew))
 	case errors.Is(err, kafka.ErrDamaged):
 		return fmt.Errorf("%w: %w", journal.ErrDamaged, err)
 	case t.h.ctx.Err() != nil:
@@ -261,7 +328,7 @@ func (t *tenure) Save(ctx context.Context, offset int64, write func(io.Writer) e
 
 // commit publishes a position with the place of a snapshot, by the tenure's own part in the group.
 func (t *tenure) commit(ctx context.Context, position int64, s place) error {
-	hint, err := json.Marshal(s)
+	metadata, err := json.Marshal(hint{s, t.j.name.String()})
 	if err != nil {
 		return err
 	}
@@ -271,7 +338,7 @@ func (t *tenure) commit(ctx context.Context, position int64, s place) error {
 		}
 		by := t.h.membership()
 		as := &segmentio.Generation{GroupID: t.j.o.Prefix, ID: int32(by.generation), MemberID: by.member}
-		err := t.j.o.Client.Commit(ctx, as, t.j.topics.Journal, map[int]kafka.Commit{t.Partition(): {Offset: position, Metadata: string(hint)}})
+		err := t.j.o.Client.Commit(ctx, as, t.j.topics.Journal, map[int]kafka.Commit{t.Partition(): {Offset: position, Metadata: string(metadata)}})
 		switch {
 		case err == nil:
 			t.mu.Lock()
@@ -293,7 +360,7 @@ func (t *tenure) commit(ctx context.Context, position int64, s place) error {
 }
 
 func isFenced(err error) bool {
-	for _, code := range []segmentio.Error{segmentio.IllegalGeneration, segmentio.UnknownMemberId, segmentio.FencedInstanceID, segmentio.RebalanceInProgress} {
+	for _, code := range []segmentio.Error{segmentio.IllegalGeneration, segmentio.UnknownMemberId, segmentio.FencedInstanceID, segmentio.GroupIdNotFound, segmentio.RebalanceInProgress} {
 		if errors.Is(err, code) {
 			return true
 		}
