@@ -1,7 +1,8 @@
-// Package kafkatest gives tests a Kafka cluster: a real Apache Kafka of one or three nodes on loopback, or kfake, behind one face.
+// Package kafkatest gives tests a Kafka cluster: a real Apache Kafka of one or three nodes on loopback, or kfake, behind one face; and clients of Kafka
+// in other languages.
 //
-// The real one needs java and mvn (the jars are fetched once into the user's cache folder), or the address of a cluster in KAFKA_BROKERS. Where
-// neither is to be had, a test that asks for it is skipped and says so; with CI=true it fails instead.
+// What the machine lacks is fetched once into the user's cache folder. The real Kafka needs java and mvn for that, or the address of a cluster in
+// KAFKA_BROKERS. Where something is not to be had, a test that asks for it is skipped and says so; with CI=true it fails instead.
 package kafkatest
 
 import (
@@ -141,32 +142,32 @@ func freePort() int {
 	}
 }
 
-// errMissing says that this machine has no Kafka; any other error is a fault.
-var errMissing = errors.New("no Kafka")
+// errMissing says that this machine has not what is needed; any other error is a fault.
+var errMissing = errors.New("it is not to be had")
 
 func notRun(t testing.TB, err error) {
 	t.Helper()
-	if os.Getenv("CI") == "true" || !errors.Is(err, errMissing) {
-		t.Fatalf("a real Kafka does not start: %v", err)
-	}
-	note(t, err)
-	t.Skipf("NOT RUN: %s needs a real Kafka: %v; install java 17 or later and mvn, or set KAFKA_BROKERS=host:port", t.Name(), err)
+	lacking(t, "on a real Kafka", err, "install java 17 or later and mvn, or set KAFKA_BROKERS=host:port")
 }
 
-// note leaves the reason where make test collects it for its last line.
-func note(t testing.TB, reason error) {
-	file := os.Getenv("KAFKATEST_NOTES")
-	if file == "" {
-		return
+// lacking skips a test for want of something, and notes it where make test collects what it says in its last line.
+func lacking(t testing.TB, with string, err error, cure string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" || !errors.Is(err, errMissing) {
+		t.Fatalf("tests %s: %v; %s", with, err, cure)
 	}
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
+	why := fmt.Sprintf("the tests %s: %s; %s", with, strings.Join(strings.Fields(err.Error()), " "), cure)
+	if file := os.Getenv("KAFKATEST_NOTES"); file != "" {
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := fmt.Fprintln(f, why); err != nil {
+			t.Fatal(err)
+		}
 	}
-	defer f.Close()
-	if _, err := fmt.Fprintf(f, "%v\n", reason); err != nil {
-		t.Fatal(err)
-	}
+	t.Skipf("NOT RUN: %s is among %s", t.Name(), why)
 }
 
 // Fake starts kfake with that many nodes, for one test.

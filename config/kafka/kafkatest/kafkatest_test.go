@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,5 +118,57 @@ func TestShared(t *testing.T) {
 	}
 	if x, y := a.Topic(t, 3), b.Topic(t, 3); x == y {
 		t.Errorf("two topics %s", x)
+	}
+}
+
+// TestForeign: the clients in other languages run.
+func TestForeign(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]func(t *testing.T) *exec.Cmd{
+		"kcat": func(t *testing.T) *exec.Cmd { return kafkatest.Kcat(t).Command(t.Context(), "-V") },
+		"python": func(t *testing.T) *exec.Cmd {
+			return kafkatest.Python(t).Command(t.Context(), "-c", "import confluent_kafka as k; k.Producer({})")
+		},
+		"node": func(t *testing.T) *exec.Cmd {
+			return kafkatest.Node(t).Command(t.Context(), "-e", "require('cloudevents').Kafka.toEvent.name || process.exit(1)")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if out, err := run(t).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+}
+
+// TestLacking: on a machine that has nothing, the tests that want it are skipped and noted for the last line of make test; with CI=true they fail.
+func TestLacking(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	notes := filepath.Join(dir, "notes")
+	bare := func(env ...string) ([]byte, error) {
+		c := exec.Command(os.Args[0], "-test.run", "TestShared|TestForeign", "-test.v")
+		c.Env = append([]string{"HOME=" + dir, "PATH=" + dir, "KAFKATEST_NOTES=" + notes}, env...)
+		return c.CombinedOutput()
+	}
+	out, err := bare()
+	if err != nil || strings.Count(string(out), "NOT RUN: ") < 3 {
+		t.Errorf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(notes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"the tests on a real Kafka: it is not to be had: java is not installed; install java 17 or later and mvn, or set KAFKA_BROKERS=host:port",
+		"the tests with kcat: it is not to be had: ", "the tests with Node: it is not to be had: ",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	if out, err := bare("CI=true"); err == nil || strings.Contains(string(out), "NOT RUN") {
+		t.Errorf("with CI=true: %v: %s", err, out)
 	}
 }

@@ -166,6 +166,7 @@ func (n *node) start() error {
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
+		defer runtime.UnlockOSThread() // A thread that ended would take the children with it that it has started before.
 		defer log.Close()
 		defer close(exited)
 		err := cmd.Start()
