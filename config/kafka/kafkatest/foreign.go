@@ -201,7 +201,7 @@ func debian(name string) (*Tool, string, error) {
 
 // fetch runs a program that is to fetch something into a folder, and returns what it says.
 func fetch(dir, program string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, program, args...)
 	c.Dir, c.SysProcAttr, c.WaitDelay = dir, dieWithParent(), 5*time.Second
