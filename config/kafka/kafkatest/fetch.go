@@ -38,7 +38,7 @@ func jars() (string, error) {
 			return "", err
 		}
 		libs := filepath.Join(part, "libs")
-		if _, err := fetch(part, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+libs, "-DincludeScope=runtime"); err != nil {
+		if _, err := fetch(slow, part, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+libs, "-DincludeScope=runtime"); err != nil {
 			return "", err
 		}
 		if found, _ := filepath.Glob(filepath.Join(libs, "kafka_2.13-*.jar")); len(found) == 0 {

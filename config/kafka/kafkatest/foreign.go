@@ -120,12 +120,12 @@ func findPython() (*Tool, error) {
 
 // pip returns a folder with the library for this Python.
 func pip(x *Tool) (string, error) {
-	abi, err := fetch("", x.path, "-c", "import sysconfig; print(sysconfig.get_config_var('SOABI'))")
+	abi, err := fetch(quick, "", x.path, "-c", "import sysconfig; print(sysconfig.get_config_var('SOABI'))")
 	if err != nil {
 		return "", err
 	}
 	return cached("confluent-kafka-"+confluentKafka+"-"+abi, func(part string) (string, error) {
-		_, err := fetch(part, x.path, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", "--target", "whole", "confluent-kafka=="+confluentKafka)
+		_, err := fetch(quick, part, x.path, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", "--target", "whole", "confluent-kafka=="+confluentKafka)
 		return filepath.Join(part, "whole"), err
 	})
 }
@@ -137,7 +137,7 @@ func findNode() (*Tool, error) {
 				return "", err
 			}
 		}
-		_, err := fetch(part, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+		_, err := fetch(quick, part, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 		return filepath.Join(part, "node_modules"), err
 	})
 	if err != nil {
@@ -161,10 +161,10 @@ func debian(name string) (*Tool, string, error) {
 			}
 		}
 		own := []string{"-q", "-o", "Dir::State::lists=" + lists, "-o", "Dir::Cache=" + cache}
-		if _, err := fetch(part, "apt-get", append(own, "update")...); err != nil {
+		if _, err := fetch(quick, part, "apt-get", append(own, "update")...); err != nil {
 			return "", err
 		}
-		plan, err := fetch(part, "apt-get", append(own, "-s", "--no-install-recommends", "install", name)...)
+		plan, err := fetch(quick, part, "apt-get", append(own, "-s", "--no-install-recommends", "install", name)...)
 		if err != nil {
 			return "", err
 		}
@@ -174,7 +174,7 @@ func debian(name string) (*Tool, string, error) {
 				names = append(names, f[1])
 			}
 		}
-		if _, err := fetch(part, "apt-get", append(own, names...)...); err != nil {
+		if _, err := fetch(quick, part, "apt-get", append(own, names...)...); err != nil {
 			return "", err
 		}
 		packages, err := filepath.Glob(filepath.Join(part, "*.deb"))
@@ -183,7 +183,7 @@ func debian(name string) (*Tool, string, error) {
 		}
 		whole := filepath.Join(part, "whole")
 		for _, p := range packages {
-			if _, err := fetch(part, "dpkg", "-x", p, whole); err != nil {
+			if _, err := fetch(quick, part, "dpkg", "-x", p, whole); err != nil {
 				return "", err
 			}
 		}
@@ -199,9 +199,15 @@ func debian(name string) (*Tool, string, error) {
 	return &Tool{env: []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, ":")}}, root, nil
 }
 
+// What a fetch may take: all the jars of a server, or a package.
+const (
+	slow  = 10 * time.Minute
+	quick = 2 * time.Minute
+)
+
 // fetch runs a program that is to fetch something into a folder, and returns what it says.
-func fetch(dir, program string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+func fetch(within time.Duration, dir, program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	c := exec.CommandContext(ctx, program, args...)
 	c.Dir, c.SysProcAttr, c.WaitDelay = dir, dieWithParent(), 5*time.Second
