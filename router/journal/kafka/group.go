@@ -206,7 +206,8 @@ func isRefused(err error) bool {
 func (g *group) adopt(by membership, mine []int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	follows := by.member != "" && by.member == g.now.member && by.generation == g.now.generation+1
+	// After a lost connection it may be the same generation still.
+	follows := by.member != "" && by.member == g.now.member && (by.generation == g.now.generation || by.generation == g.now.generation+1)
 	ending := make(map[int]*holder) // their folds have still to return
 	for p, h := range g.holders {
 		if follows && slices.Contains(mine, p) {
