@@ -183,8 +183,9 @@ func TestCutOff(t *testing.T) {
 			for mine, _ := o.j.Assigned(); len(mine) > 0; {
 				select {
 				case got := <-o.begun:
-					tenures[got.t.Partition()] = got.t
-					mine = slices.DeleteFunc(mine, func(p int) bool { return p == got.t.Partition() })
+					if i := slices.Index(mine, got.t.Partition()); i >= 0 {
+						tenures[mine[i]], mine = got.t, slices.Delete(mine, i, i+1)
+					}
 				case <-time.After(time.Minute):
 					t.Fatalf("no tenure of %v begins", mine)
 				}
