@@ -184,7 +184,8 @@ func TestCutOff(t *testing.T) {
 				select {
 				case got := <-o.begun:
 					if i := slices.Index(mine, got.t.Partition()); i >= 0 {
-						tenures[mine[i]], mine = got.t, slices.Delete(mine, i, i+1)
+						tenures[mine[i]] = got.t
+						mine = slices.Delete(mine, i, i+1)
 					}
 				case <-time.After(time.Minute):
 					t.Fatalf("no tenure of %v begins", mine)
