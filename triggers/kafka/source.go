@@ -157,7 +157,8 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 	if err != nil {
 		return &kafka.Error{Doing: "join group " + s.s.Group, Err: err, Final: true}
 	}
-	var watching sync.WaitGroup
+	var watching, readings sync.WaitGroup
+	member := ""
 	watching.Go(func() { s.watchTopics(ctx, topics, cancel) })
 	for joined := false; ; {
 		gen, e := members.Next(ctx)
@@ -173,11 +174,13 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 			slog.Warn("source: the group cannot be joined now", "source", s.name, "error", judged)
 			continue
 		}
-		joined = true
+		joined, member = true, gen.MemberID
 		s.balancer.hold(gen.Assignments)
 		for topic, list := range gen.Assignments {
 			for _, a := range list {
+				readings.Add(1)
 				gen.Start(func(over context.Context) {
+					defer readings.Done()
 					ctx, cancel := context.WithCancel(ctx)
 					defer cancel()
 					context.AfterFunc(over, cancel)
@@ -195,7 +198,10 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 	}
 	cancel(nil)
 	watching.Wait()
-	_ = members.Close() // It waits for the partitions, and says nothing.
+	readings.Wait()
+	if e := s.client.Part(members, s.s.Group, member); e != nil {
+		slog.Warn("source: the others wait for the session's end", "source", s.name, "group", s.s.Group, "error", e)
+	}
 	return err
 }
 

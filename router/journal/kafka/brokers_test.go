@@ -219,12 +219,9 @@ func TestBrokers(t *testing.T) {
 	c.MoveLeader(t, topics.Journal, 0, coordinator)
 	c.Kill(t, coordinator)
 	continues(t, w, owners)
-	c.Restart(t, coordinator)
 
 	t.Log("too few replicas")
 	b.alter(t, "min.insync.replicas", "3")
-	follower := (c.Leader(t, topics.Journal, 0) + 1) % 3
-	c.Kill(t, follower)
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		err := refused(t, w.j)
 		if errors.Is(err, segmentio.NotEnoughReplicas) || errors.Is(err, segmentio.NotEnoughReplicasAfterAppend) {
@@ -234,9 +231,9 @@ func TestBrokers(t *testing.T) {
 			t.Fatalf("with two of three replicas: %v", err)
 		}
 	}
-	c.Restart(t, follower)
-	b.alter(t, "min.insync.replicas", "2")
+	c.Restart(t, coordinator)
 	continues(t, w, owners)
+	b.alter(t, "min.insync.replicas", "2")
 
 	t.Log("two of three die")
 	c.Kill(t, 0)
@@ -274,8 +271,7 @@ func (b *bed) checkLog(t *testing.T, w *traffic) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if r.Kind == journal.Completion {
-					n, _ := strconv.Atoi(string(r.Payload))
+				if n, err := strconv.Atoi(string(r.Payload)); err == nil && r.Kind == journal.Completion {
 					got = append(got, n)
 				}
 			}

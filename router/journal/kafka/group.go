@@ -99,40 +99,17 @@ func (g *group) serve(members *segmentio.ConsumerGroup) error {
 	g.cancel(nil)
 	g.folds.Wait()
 	commits.Wait()
-	g.leave(members)
+	g.mu.Lock()
+	member := g.now.member
+	g.mu.Unlock()
+	if err := g.j.o.Client.Part(members, g.j.o.Prefix, member); err != nil {
+		g.j.o.Log.Warn("journal: the others wait for the session's end", "error", err)
+	}
 	cause := context.Cause(g.ctx)
 	if cause == nil || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
 		return nil
 	}
 	return cause
-}
-
-// goodbye is how long kafka-go may take to leave the group by itself.
-const goodbye = 200 * time.Millisecond
-
-// leave says goodbye, so that the others need not wait for the session's end. kafka-go does not say it to a coordinator that has just moved, nor while
-// the group is being formed: it waits for the slowest of the others first, and then may go without a word.
-func (g *group) leave(members *segmentio.ConsumerGroup) {
-	g.mu.Lock()
-	member := g.now.member
-	g.mu.Unlock()
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		_ = members.Close() // It says nothing.
-	}()
-	select {
-	case <-closed:
-	case <-time.After(goodbye):
-	}
-	if member != "" {
-		ctx, cancel := context.WithTimeout(context.Background(), min(g.j.o.Session, 3*time.Second))
-		if err := g.j.o.Client.Leave(ctx, g.j.o.Prefix, member); err != nil {
-			g.j.o.Log.Warn("journal: the group could not be left; the others wait for the session's end", "error", err)
-		}
-		cancel()
-	}
-	<-closed
 }
 
 func (g *group) generations(members *segmentio.ConsumerGroup) {
@@ -194,7 +171,8 @@ func (g *group) generations(members *segmentio.ConsumerGroup) {
 func (g *group) adopt(by membership, mine []int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	follows := by.member != "" && by.member == g.now.member && by.generation == g.now.generation+1
+	// After a lost connection it may be the same generation still.
+	follows := by.member != "" && by.member == g.now.member && (by.generation == g.now.generation || by.generation == g.now.generation+1)
 	ending := make(map[int]*holder) // their folds have still to return
 	for p, h := range g.holders {
 		if follows && slices.Contains(mine, p) {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/router/journal"
 )
 
 // A wire is a router's connections to the group's coordinator, which a test cuts.
@@ -147,4 +149,66 @@ func TestLeaveWhileJoining(t *testing.T) {
 	if took := time.Since(begin); took > 2*time.Second {
 		t.Errorf("it left after %s", took)
 	}
+}
+
+// drop breaks the connections; new ones can be made.
+func (w *wire) drop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.conns {
+		_ = c.Close() // It may be closed already.
+	}
+	w.conns = nil
+}
+
+// TestCutOff: a router that loses its connection to the coordinator for a moment keeps its tenures, whether or not it leads the group.
+func TestCutOff(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, c *kafkatest.Cluster) {
+		b := newBed(t, c, 4)
+		b.steerNone()
+		var wires []*wire
+		var owners []*owner
+		var formed []chan []int
+		for range 2 {
+			o := b.options()
+			heard := make(chan []int, 100)
+			o.Observer.Generation = func(mine []int, _ int) { heard <- mine }
+			wires, formed = append(wires, b.wired(t, &o)), append(formed, heard)
+			owners = append(owners, own(t, b.open(t, o)))
+		}
+		tenures := make(map[int]journal.Tenure)
+		for _, o := range owners {
+			o.share(2)
+			for mine, _ := o.j.Assigned(); len(mine) > 0; {
+				select {
+				case got := <-o.begun:
+					if i := slices.Index(mine, got.t.Partition()); i >= 0 {
+						tenures[mine[i]] = got.t
+						mine = slices.Delete(mine, i, i+1)
+					}
+				case <-time.After(time.Minute):
+					t.Fatalf("no tenure of %v begins", mine)
+				}
+			}
+		}
+		for i, o := range owners {
+			for len(formed[i]) > 0 {
+				<-formed[i]
+			}
+			wires[i].drop()
+			select {
+			case <-formed[i]:
+			case <-time.After(30 * time.Second):
+				t.Fatal("it is not heard again")
+			}
+			mine, _ := o.j.Assigned()
+			for _, p := range mine {
+				put(t, o.j, p, "x")
+				if err := save(tenures[p], 0, "x"); err != nil {
+					t.Errorf("router %d, partition %d: %v", i, p, err)
+				}
+			}
+		}
+	})
 }

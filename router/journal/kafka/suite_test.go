@@ -42,6 +42,7 @@ type bed struct {
 	mu    sync.Mutex
 	free  bool             // the balancer does as it does
 	owner map[int]*Journal // whom the test has partitions moved to
+	all   []*Journal
 }
 
 func newBed(t *testing.T, c *kafkatest.Cluster, partitions int) *bed {
@@ -89,6 +90,9 @@ func (b *bed) open(t *testing.T, o Options) *Journal {
 		j.steer = b.steer
 	}
 	t.Cleanup(func() { _ = j.Close() })
+	b.mu.Lock()
+	b.all = append(b.all, j)
+	b.mu.Unlock()
 	return j
 }
 
@@ -108,6 +112,22 @@ func (b *bed) steer(partition int) string {
 	return j.group.id
 }
 
+// reform has the group formed anew. All ask for it: to one that is not its leader and tells nothing new, the group just says what it has.
+func (b *bed) reform() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, j := range b.all {
+		j.mu.Lock()
+		if j.group != nil {
+			select {
+			case j.group.rejoin <- struct{}{}:
+			default:
+			}
+		}
+		j.mu.Unlock()
+	}
+}
+
 // move has the group give a partition to a router.
 func (b *bed) move(t *testing.T, partition int, to *Journal) {
 	t.Helper()
@@ -118,20 +138,9 @@ func (b *bed) move(t *testing.T, partition int, to *Journal) {
 		if mine, ok := to.Assigned(); ok && slices.Contains(mine, partition) {
 			return
 		}
-		to.mu.Lock()
-		g := to.group
-		to.mu.Unlock()
-		if g != nil {
-			g.mu.Lock()
-			joined := g.joined
-			g.mu.Unlock()
-			if joined {
-				select {
-				case g.rejoin <- struct{}{}:
-				default:
-				}
-				time.Sleep(300 * time.Millisecond) // A rebalance is under way.
-			}
+		if _, joined := to.Assigned(); joined {
+			b.reform()
+			time.Sleep(300 * time.Millisecond) // A rebalance is under way.
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("partition %d does not move", partition)
