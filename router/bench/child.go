@@ -57,7 +57,7 @@ func received(ctx context.Context, url string) (int, error) {
 	return strconv.Atoi(string(text))
 }
 
-// A Load is what the process of the load does: so many POSTs of a body from so many clients.
+// A Load is what the process of the load does: so many POSTs of a body from so many clients, or a stream.
 type Load struct {
 	URL     string            `json:"url"`
 	Header  map[string]string `json:"header"`
@@ -66,12 +66,13 @@ type Load struct {
 	Clients int               `json:"clients"`
 	Want    int               `json:"want"` // status
 	Prefix  string            `json:"prefix"`
+	Stream  *Stream           `json:"stream,omitempty"` // in place of POSTs
 }
 
 // A Report is what the process of the load says.
 type Report struct {
 	Wall      time.Duration   `json:"wallNs"`
-	Latencies []time.Duration `json:"latenciesNs"` // of the POSTs
+	Latencies []time.Duration `json:"latenciesNs"`
 	Err       string          `json:"error,omitempty"`
 }
 
@@ -93,6 +94,9 @@ func Generate(in io.Reader, out io.Writer) error {
 }
 
 func (l *Load) run() *Report {
+	if l.Stream != nil {
+		return l.Stream.run(l.Prefix)
+	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: l.Clients}}
 	defer client.CloseIdleConnections()
 	posts := l.Events / max(l.Batch, 1)

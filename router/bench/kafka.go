@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/router"
@@ -53,7 +50,7 @@ func Kafka(ctx context.Context, o Options, shape KafkaShape) ([]Result, error) {
 		return nil, err
 	}
 	join.Durability, join.Bytes = fmt.Sprintf("%d in-sync replicas", shape.Replication), len(`{"result":1000,"worker":"worker-000001"}`)
-	n := int(shape.For.Seconds() * float64(shape.Rate))
+	n := (&Stream{Rate: shape.Rate, For: shape.For}).events()
 	steady, err := o.measure(fmt.Sprintf("kafka, %d events a second, %d routers", shape.Rate, shape.Replicas), "event", n, false, func() (sample, error) {
 		return o.kafkaRig(ctx, shape, func(g *kafkaRig) (sample, error) { return g.steady(ctx) })
 	})
@@ -163,34 +160,6 @@ func (g *kafkaRig) feed(ctx context.Context, f func() error) error {
 	return err
 }
 
-// write puts events into the topic in, a batch of each partition at a time.
-func (g *kafkaRig) write(ctx context.Context, p *kafka.Producer, events []event.Event) error {
-	byPartition := make([][]kafka.Record, g.shape.Partitions)
-	for i := range events {
-		e := &events[i]
-		r := kafka.Record{Value: e.Data()}
-		add := func(name, v string) { r.Headers = append(r.Headers, kafka.Header{Key: name, Value: []byte(v)}) }
-		add("ce_specversion", "1.0")
-		add("ce_id", e.ID())
-		add("ce_source", e.Source())
-		add("ce_type", e.Type())
-		add("content-type", event.ApplicationJSON)
-		if cause, ok := e.Extensions()["causationid"].(string); ok {
-			add("ce_causationid", cause)
-		}
-		byPartition[i%len(byPartition)] = append(byPartition[i%len(byPartition)], r)
-	}
-	done := make(chan error, len(byPartition))
-	for partition, list := range byPartition {
-		p.Produce(ctx, g.in, partition, list, func(_ kafka.Ack, err error) { done <- err })
-	}
-	var err error
-	for range byPartition {
-		err = errors.Join(err, <-done)
-	}
-	return err
-}
-
 // join preloads the completions of all joins, and measures from the sources' begin to the last join's event in the topic out.
 func (g *kafkaRig) join(ctx context.Context) (s sample, err error) {
 	start := rig{Router: g.routers[0], o: g.o}
@@ -208,7 +177,8 @@ func (g *kafkaRig) join(ctx context.Context) (s sample, err error) {
 	events := completions(list, g.shape.Joins)
 	for rest := events; len(rest) > 0; {
 		n := min(len(rest), 10_000)
-		if err := g.write(ctx, p, rest[:n]); err != nil {
+		written := make(chan error, g.shape.Partitions)
+		if err := gather(written, send(ctx, p, g.in, g.shape.Partitions, rest[:n], written)); err != nil {
 			return s, err
 		}
 		rest = rest[n:]
@@ -243,76 +213,31 @@ func (g *kafkaRig) arrived(ctx context.Context, want int) error {
 	}
 }
 
-// steady sends events at a rate and measures each from before it is produced until it is read from the topic out.
-func (g *kafkaRig) steady(ctx context.Context) (s sample, err error) {
-	p := g.client.NewProducer(kafka.ProducerOptions{})
-	defer p.Close()
-	total := int(g.shape.For.Seconds() * float64(g.shape.Rate))
-	ctx, cancel := context.WithTimeout(ctx, g.shape.For+time.Minute)
-	defer cancel()
-	var mu sync.Mutex
-	var latencies []time.Duration
-	all := make(chan struct{})
-	reading, stop := context.WithCancel(ctx)
-	var readers sync.WaitGroup
-	for partition := range g.shape.Partitions {
-		readers.Go(func() {
-			for at := int64(0); ; {
-				f, err := g.client.Fetch(reading, kafka.Fetch{Topic: g.out, Partition: partition, Offset: at})
-				if err != nil {
-					return
-				}
-				now := time.Now()
-				at = f.Next
-				mu.Lock()
-				for _, r := range f.Records {
-					if sent, err := strconv.ParseInt(string(r.Value), 10, 64); err == nil && sent > 0 {
-						latencies = append(latencies, now.Sub(time.Unix(0, sent)))
-					}
-				}
-				if len(latencies) == total {
-					close(all)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	err = g.feed(ctx, func() (err error) {
-		time.Sleep(3 * time.Second) // The sources join their group.
-		s, err = g.o.timed(func() error { return g.pace(ctx, p, total, all) })
-		return err
-	})
-	stop()
-	readers.Wait()
-	slices.Sort(latencies)
-	s.latencies = latencies
-	return s, err
-}
+// warming is how long events go before they are measured: brokers that have just begun are slow at first.
+const warming = 3 * time.Second
 
-// pace produces total events at the rate, and waits until all have come.
-func (g *kafkaRig) pace(ctx context.Context, p *kafka.Producer, total int, all <-chan struct{}) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	begin := time.Now()
-	for sent := 0; sent < total; {
-		<-tick.C
-		var events []event.Event
-		for ; sent < total && float64(sent) < time.Since(begin).Seconds()*float64(g.shape.Rate); sent++ {
-			e := event.New()
-			e.SetID(strconv.Itoa(sent))
-			e.SetSource("/bench")
-			e.SetType("com.example.straight")
-			e.DataEncoded = strconv.AppendInt(nil, time.Now().UnixNano(), 10)
-			events = append(events, e)
-		}
-		if err := g.write(ctx, p, events); err != nil {
+// steady measures events that another process sends at a rate and reads again.
+func (g *kafkaRig) steady(ctx context.Context) (s sample, err error) {
+	load, _, err := spawn(ctx, "load")
+	if err != nil {
+		return s, err
+	}
+	defer func() { _ = load.close() }()
+	l := Load{Stream: &Stream{Brokers: g.client.Brokers, In: g.in, Out: g.out, Partitions: g.shape.Partitions, Rate: g.shape.Rate, For: warming}}
+	err = g.feed(ctx, func() error {
+		if _, err := load.generate(l); err != nil {
 			return err
 		}
-	}
-	select {
-	case <-all:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("not all events arrived: %w", ctx.Err())
-	}
+		l.Prefix, l.Stream.For = "measured-", g.shape.For
+		var report *Report
+		s, err = g.o.timed(func() (err error) {
+			report, err = load.generate(l)
+			return err
+		})
+		if err == nil {
+			s.latencies = report.Latencies
+		}
+		return err
+	})
+	return s, err
 }
