@@ -201,6 +201,12 @@ func (b *bubble) start(trigger, id, data string) journal.RunID {
 
 func settle() { synctest.Wait() }
 
+// rest waits until what was accepted is journaled, too: that waits a little for company.
+func rest() {
+	time.Sleep(20 * time.Millisecond)
+	synctest.Wait()
+}
+
 // wait returns how a run ended; in a bubble that is a matter of moments, or never.
 func (b *bubble) wait(run journal.RunID) *router.Finished {
 	b.t.Helper()
@@ -494,7 +500,7 @@ func TestTimeOutIsARecordAndANewAttempt(t *testing.T) {
 		if f := b.wait(run); f.Result.JSON() != `"in time"` || f.Calls != 2 {
 			t.Errorf("%s %v after %d calls", f.Result, f.Error, f.Calls)
 		}
-		settle()
+		rest()
 		b.event("succeeded", sends[1].id, `"again"`)
 		b.event("failed", sends[0].id, `"later still"`)
 		b.counted(2, "onward_records_total", "kind=completion", "reason=finished")
@@ -575,7 +581,7 @@ func TestOnFailureGetsErrorAttemptsAndInput(t *testing.T) {
 		if f := b.wait(run); f.State != "failed" || f.Calls != 3 {
 			t.Errorf("%s after %d calls", f.State, f.Calls)
 		}
-		settle()
+		rest()
 		alerts := b.far.sent("alert")
 		if len(alerts) != 1 {
 			t.Fatalf("%d alerts", len(alerts))

@@ -207,10 +207,13 @@ func TestAnyRouterAnswersForAll(t *testing.T) {
 	if !strings.Contains(seen, "event: signal-taken") || !strings.Contains(seen, "event: ended") {
 		t.Errorf("watch: %q", seen)
 	}
-	var ended router.Finished
-	if _, err := asked.get(path, &ended); err != nil || ended.State != "succeeded" {
-		t.Errorf("%+v, %v", ended, err)
-	}
+	eventually(t, func() error {
+		var ended router.Finished
+		if _, err := asked.get(path, &ended); err != nil || ended.State != "succeeded" {
+			return fmt.Errorf("%+v, %w", ended, err)
+		}
+		return nil
+	})
 	cancelled := c.asks(1)
 	resp, err = http.Post("http://"+asked.address+"/v1/runs/"+cancelled.String()+"/cancel", "", nil)
 	if err != nil || resp.StatusCode != http.StatusAccepted {

@@ -387,11 +387,18 @@ func answeredBy(rec *journal.Record) uint32 {
 // facts are the records that a shard has to append: all that gather while one append is under way go with the next. What was accepted of one run
 // meanwhile is one record: it stands where the first of it does, which is earlier than it need.
 type facts struct {
-	mu       sync.Mutex
-	pending  []journal.Record
-	accepted map[journal.RunID]*acceptance
-	wake     chan struct{}
+	mu        sync.Mutex
+	pending   []journal.Record
+	accepted  map[journal.RunID]*acceptance
+	lingering bool // what was accepted waits for company
+	wake      chan struct{}
 }
+
+// acceptedLinger is how long what was accepted waits for company: nobody waits for it, and only what a successor finds unsaid is sent again.
+const acceptedLinger = 5 * time.Millisecond
+
+// lastWords bounds the append of what is left at the end of a tenure.
+const lastWords = 2 * time.Second
 
 // An acceptance is a record to be whose payload is written when the pending records are taken.
 type acceptance struct {
@@ -411,7 +418,7 @@ func (f *facts) take(spare []journal.Record) []journal.Record {
 		a.write(records)
 	}
 	clear(f.accepted)
-	f.pending = spare[:0]
+	f.pending, f.lingering = spare[:0], false
 	return records
 }
 
@@ -449,19 +456,23 @@ func (s *shard) awake() {
 // append is the shard's one appender. An error ends the tenure: what was not appended is made again by the next one.
 func (s *shard) append(cancel context.CancelFunc) {
 	var spare []journal.Record
-	for {
+	ctx := context.WithoutCancel(s.ctx)
+	for last := false; !last; {
+		select {
+		case <-s.facts.wake:
+		case <-s.ctx.Done():
+			last = true
+			var stop context.CancelFunc
+			ctx, stop = context.WithTimeout(ctx, lastWords)
+			defer stop()
+		}
 		records := s.facts.take(spare)
 		if len(records) == 0 {
-			select {
-			case <-s.facts.wake:
-				spare = records
-				continue
-			case <-s.ctx.Done():
-				return
-			}
+			spare = records
+			continue
 		}
 		begin := time.Now()
-		err := s.r.journal.Append(context.WithoutCancel(s.ctx), records)
+		err := s.r.journal.Append(ctx, records)
 		s.r.metrics.append.Observe(time.Since(begin).Seconds())
 		if err != nil {
 			if s.ctx.Err() == nil && !errors.Is(err, journal.ErrClosed) {
@@ -491,7 +502,10 @@ func (s *shard) accepted(inv *engine.Invocation) {
 	}
 	f.accepted[inv.Run] = &acceptance{at: len(f.pending), numbers: []uint32{inv.N}}
 	f.pending = append(f.pending, s.stamped(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{})))
-	s.awake()
+	if !f.lingering {
+		f.lingering = true
+		time.AfterFunc(acceptedLinger, s.awake)
+	}
 }
 
 func (s *shard) completed(inv *engine.Invocation, o lang.Outcome) {
