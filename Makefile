@@ -18,6 +18,5 @@ test:
 	go tool staticcheck ./...
 	@test -n "$(RACE)" || echo "no C compiler: the tests run without the race detector"
 	@notes=$$(mktemp); echo "go test $(RACE) ./..."; KAFKATEST_NOTES=$$notes go test $(RACE) ./...; code=$$?; \
-	if test -s $$notes; then \
-		echo "NOT RUN: the tests on a real Kafka: $$(sort -u $$notes | head -1); install java 17 or later and mvn, or set KAFKA_BROKERS=host:port"; \
-	fi; rm -f $$notes; exit $$code
+	awk '!seen[$$0]++ { printf "%s%s", n++ ? "; " : "NOT RUN: ", $$0 } END { if (n) print "" }' $$notes; \
+	rm -f $$notes; exit $$code

@@ -34,7 +34,7 @@ type Settings struct {
 	Snapshot   int
 	LowWater   int64
 
-	// Journal is file or kafka; what follows is for kafka only.
+	// Journal is file or kafka; what follows is for kafka only, but for the cluster, which documents inherit.
 	Journal   string
 	Kafka     kafka.Cluster
 	Prefix    string
@@ -130,7 +130,7 @@ var settings = []setting{
 	{"snapshot.records", 200_000, "records of a partition between snapshots", whole(func(s *Settings) *int { return &s.Snapshot })},
 	{"journal", "file", "file (one machine's disk) or kafka (several routers on a cluster)", text(func(s *Settings) *string { return &s.Journal })},
 	{"advertise", "", "host:port at which the other routers reach this one's API; default: listen", text(func(s *Settings) *string { return &s.Advertise })},
-	{"kafka.brokers", "", "host:port of brokers, with commas between several; default: KAFKA_BROKERS", list(func(s *Settings) *[]string { return &s.Kafka.Brokers })},
+	{"kafka.brokers", "", "host:port of brokers, with commas between several, for the journal and for documents that name none; default: KAFKA_BROKERS", list(func(s *Settings) *[]string { return &s.Kafka.Brokers })},
 	{"kafka.prefix", "onward", "begin of the names of the journal's topics, and the name of the group", text(func(s *Settings) *string { return &s.Prefix })},
 	{"kafka.session", "10s", "how long a router may be silent before its partitions are given to others", span(func(s *Settings) *time.Duration { return &s.Session })},
 	{"kafka.tls.enabled", false, "encrypt; the settings beside it imply it", flag(func(s *Settings) *bool { return &s.tls })},

@@ -112,7 +112,7 @@ type trap struct {
 
 var (
 	trapSprung atomic.Bool
-	trapGate   = make(chan struct{})
+	trapGate   chan struct{} // of TestWatchdog
 )
 
 func (p *trap) Next(f schedulers.Frame, _ *struct{}, _ schedulers.Event) error {
@@ -143,7 +143,11 @@ func openTrap(t *testing.T, flow string, stuck time.Duration) (*router.Router, *
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // A router that was given up may still be writing there.
+	t.Cleanup(func() { // A router that was given up may still be writing there.
+		for end := time.Now().Add(10 * time.Second); os.RemoveAll(dir) != nil && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+	})
 	j, err := file.Open(file.Options{Dir: dir, LowWater: -1, NoSync: true, Partitions: 1, SegmentBytes: 1 << 20, Pause: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -195,6 +199,7 @@ func TestRecordOnWhichTheFoldDies(t *testing.T) {
 
 // TestWatchdog: a fold that does not come back ends the router, with the record named.
 func TestWatchdog(t *testing.T) {
+	trapGate = make(chan struct{})
 	r, j := openTrap(t, "{ trap: block }", 50*time.Millisecond)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -32,6 +32,7 @@ type Client struct {
 	transport  *kafka.Transport
 	dialer     *kafka.Dialer
 	limits     Limits
+	entrance   *entrance
 	mechanism  *mechanism     // nil without SASL
 	refreshing chan time.Time // holds when the layout was last read anew
 }
@@ -40,7 +41,8 @@ type Client struct {
 type Limits struct {
 	Request time.Duration // one request and its answer; default 10 s
 	Dial    time.Duration // a connection, with TLS and SASL; default 5 s
-	// Unknown is how long a topic may be unknown before that is believed; default 2 s. A topic's creation takes so long to be heard of.
+	// Unknown is how long a topic may be unknown before that is believed; default 2 s. A topic's creation takes so long to be heard of. Brokers that only
+	// hang up are believed to mean it after as long.
 	Unknown time.Duration
 }
 
@@ -62,20 +64,21 @@ func Open(c *Cluster, id string, l Limits) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.TLS != nil {
+		var e *Error
+		if _, err := c.TLS.config(); errors.As(err, &e) {
+			e.Final = true
+			return nil, e
+		}
+	}
 	l = l.orDefault()
+	e := &entrance{net: net.Dialer{Timeout: l.Dial, KeepAlive: 30 * time.Second}, tls: c.TLS, sasl: c.SASL != nil, patient: l.Unknown}
 	k := &Client{
-		Brokers: brokers, id: id, addr: kafka.TCP(brokers...), limits: l, refreshing: make(chan time.Time, 1),
-		transport: &kafka.Transport{ClientID: id, DialTimeout: l.Dial, Dial: (&net.Dialer{Timeout: l.Dial, KeepAlive: 30 * time.Second}).DialContext},
-		dialer:    &kafka.Dialer{ClientID: id, Timeout: l.Dial, KeepAlive: 30 * time.Second, DualStack: true},
+		Brokers: brokers, id: id, addr: kafka.TCP(brokers...), limits: l, refreshing: make(chan time.Time, 1), entrance: e,
+		transport: &kafka.Transport{ClientID: id, DialTimeout: l.Dial, Dial: e.visit},
+		dialer:    &kafka.Dialer{ClientID: id, Timeout: l.Dial, DialFunc: e.dial},
 	}
 	k.refreshing <- time.Time{}
-	if c.TLS != nil {
-		config, err := c.TLS.config()
-		if err != nil {
-			return nil, err
-		}
-		k.transport.TLS, k.dialer.TLS = config, config
-	}
 	if c.SASL != nil {
 		m := &mechanism{user: c.SASL.Username, password: c.SASL.Password, kind: mechanisms[c.SASL.Mechanism]}
 		k.transport.SASL, k.dialer.SASLMechanism, k.mechanism = m, m, m
@@ -167,7 +170,7 @@ func (t roundTripper) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Re
 	if errors.Is(err, io.ErrUnexpectedEOF) && t.c.mechanism != nil && t.c.mechanism.refused.Load() >= refusals {
 		err = fmt.Errorf("%w: the brokers hang up on it: %w", kafka.SASLAuthenticationFailed, err)
 	}
-	return m, err
+	return m, t.c.entrance.judge(err)
 }
 
 // A probe asks a broker for the cluster's layout, past the transport's copy of it, and makes the transport read its copy anew. The transport does that
@@ -283,7 +286,7 @@ func (p *patience) after(ctx context.Context, err error) error {
 	case failed.Sub(p.unknown) >= p.c.limits.Unknown:
 		return &Error{Doing: p.doing, Err: kafka.UnknownTopicOrPartition, Cure: "create the topic, or correct its name", Final: true}
 	}
-	if p.why != nil && isUnsent(err) {
+	if p.why != nil && (isUnsent(err) || isUnknown(err)) {
 		if cure, final := cureOf(p.why); final {
 			return &Error{Doing: p.doing, Err: p.why, Cure: cure, Final: true}
 		}

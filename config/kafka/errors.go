@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/segmentio/kafka-go"
@@ -89,6 +90,9 @@ var cures = map[kafka.Error]string{
 	kafka.GroupIdNotFound:                    "",
 }
 
+// cureCertificate is what helps with brokers that want to see a certificate, or another one.
+const cureCertificate = "set tls.cert and tls.key to a certificate that the brokers trust"
+
 // cureOf says whether an error is final, and what to do about it.
 func cureOf(err error) (cure string, final bool) {
 	var e *Error
@@ -100,15 +104,44 @@ func cureOf(err error) (cure string, final bool) {
 		cure, final = cures[code]
 		return cure, final
 	}
+	var guess *unsaid
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
 	var unverified *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
+	var noTLS tls.RecordHeaderError
+	var alert *net.OpError
 	switch {
-	case errors.As(err, &unverified), errors.As(err, &authority):
-		return "set tls.ca to the authority of the brokers' certificates, and tls.serverName when their name is another", true
+	case errors.As(err, &guess):
+		return guess.cure, true
+	case errors.As(err, &name):
+		return "set tls.serverName to a name that the brokers' certificates have", true
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "renew the brokers' certificates, or set this machine's clock", true
+	case errors.As(err, &unverified):
+		return "set tls.ca to the authority of the brokers' certificates", true
+	case errors.As(err, &noTLS):
+		return "the brokers' listener does not encrypt; leave tls out, or name another listener's port", true
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		if strings.Contains(alert.Error(), "certificate") {
+			return cureCertificate, true
+		}
+		return "the brokers and the router have no version of TLS, or cipher, in common", true
 	case strings.Contains(err.Error(), "appears to be expecting TLS"):
 		return "the brokers' listener encrypts; add tls: {}", true
 	}
 	return "", false
+}
+
+// Refused reports an answer to joining a group that trying again does not change. Who has been a member waits for a password that is being changed.
+func Refused(err error, member bool) bool {
+	for _, code := range []kafka.Error{
+		kafka.GroupAuthorizationFailed, kafka.TopicAuthorizationFailed, kafka.InconsistentGroupProtocol, kafka.InvalidSessionTimeout, kafka.InvalidGroupId,
+	} {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return !member && errors.Is(err, kafka.SASLAuthenticationFailed)
 }
 
 // isUnknown reports an answer that says there is no such topic or partition.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/onward-router/onward/config/plugin"
 )
@@ -18,14 +19,14 @@ const BrokersVariable = "KAFKA_BROKERS"
 
 // Cluster names a cluster. Embed it: its keys stand among those of what is reached through it.
 type Cluster struct {
-	Brokers []string `doc:"brokers,list" help:"host:port of brokers to begin with; default: the environment variable KAFKA_BROKERS"`
+	Brokers []string `doc:"brokers,list" help:"host:port of brokers to begin with; default: the cluster of the router's settings (kafka.brokers, kafka.tls, kafka.sasl), or the environment variable KAFKA_BROKERS"`
 	TLS     *TLS     `doc:"tls" help:"encrypt; {} trusts the system's certificate authorities"`
 	SASL    *SASL    `doc:"sasl" help:"who the router is to the cluster"`
 }
 
 // TLS says how connections are encrypted, and with which certificates.
 type TLS struct {
-	CA                 string `doc:"ca" help:"path of the certificate authorities to trust (PEM); default: the system's"`
+	CA                 string `doc:"ca" help:"path of the certificate authorities to trust (PEM), read for every connection; default: the system's"`
 	Cert               string `doc:"cert" help:"path of the router's own certificate (PEM); it is read for every connection"`
 	Key                string `doc:"key" help:"path of the key of cert (PEM)"`
 	ServerName         string `doc:"serverName" help:"the name that the brokers' certificates must have; default: the host connected to"`
@@ -37,6 +38,20 @@ type SASL struct {
 	Mechanism string        `doc:"mechanism,required" help:"plain, scram-sha-256 or scram-sha-512"`
 	Username  string        `doc:"username,required" help:"the user's name"`
 	Password  plugin.Secret `doc:"password,required" help:"the user's password: {env: NAME} or {file: PATH}; it is read for every connection"`
+}
+
+// Inherit takes another's brokers where none are named, and its tls and sasl with them unless there are own ones. What embeds a Cluster inherits so, too.
+func (c *Cluster) Inherit(from Cluster) {
+	if len(c.Brokers) > 0 {
+		return
+	}
+	c.Brokers = from.Brokers
+	if c.TLS == nil {
+		c.TLS = from.TLS
+	}
+	if c.SASL == nil {
+		c.SASL = from.SASL
+	}
 }
 
 // Check reports addresses that are none. A struct that embeds a Cluster and has a Check of its own calls it.
@@ -98,33 +113,35 @@ func (c *Cluster) addresses() ([]string, error) {
 		list = append(list, part)
 	}
 	if len(list) == 0 {
-		return nil, &Error{Doing: "connect to Kafka", Err: errors.New("no brokers are named"), Cure: `write brokers: ["host:port"], or set ` + BrokersVariable, Final: true}
+		return nil, &Error{Doing: "connect to Kafka", Err: errors.New("no brokers are named"), Cure: `write brokers: ["host:port"], or set the router's kafka.brokers, or ` + BrokersVariable, Final: true}
 	}
 	return list, nil
 }
 
-// config reads the certificates. The router's own is read again for every connection, so that a renewed one is used without a restart.
+// config reads the certificates. That is done for every connection, so that renewed ones are used without a restart.
 func (t *TLS) config() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
 		if err != nil {
-			return nil, &Error{Doing: "read tls.ca", Err: err, Final: true}
+			return nil, &Error{Doing: "read tls.ca", Err: err}
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, &Error{Doing: "read tls.ca", Err: fmt.Errorf("%s holds no certificate", t.CA), Cure: "name a file in PEM form", Final: true}
+			return nil, &Error{Doing: "read tls.ca", Err: fmt.Errorf("%s holds no certificate", t.CA), Cure: "name a file in PEM form"}
 		}
 	}
 	if t.Cert == "" {
 		return c, nil
 	}
-	if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
-		return nil, &Error{Doing: "read tls.cert and tls.key", Err: err, Final: true}
+	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, &Error{Doing: "read tls.cert and tls.key", Err: err}
 	}
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		return &pair, err
+	if pair.Leaf != nil && time.Now().After(pair.Leaf.NotAfter) {
+		return nil, &Error{Doing: "read tls.cert", Err: fmt.Errorf("the certificate in %s expired on %s; renew it", t.Cert, pair.Leaf.NotAfter.UTC().Format(time.RFC3339)), Final: true}
 	}
+	// Whichever authorities the brokers name: their own word on it is clearer than a certificate that is held back.
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	return c, nil
 }

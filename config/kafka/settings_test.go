@@ -10,11 +10,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,7 +66,7 @@ func TestBrokersFromEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for value, want := range map[string]string{
-		"":  `connect to Kafka: no brokers are named; write brokers: ["host:port"], or set KAFKA_BROKERS`,
+		"":  `connect to Kafka: no brokers are named; write brokers: ["host:port"], or set the router's kafka.brokers, or KAFKA_BROKERS`,
 		"a": `read KAFKA_BROKERS: "a" is not the address of a broker; write host:port, with commas between several`,
 	} {
 		t.Setenv(kafka.BrokersVariable, value)
@@ -74,15 +76,39 @@ func TestBrokersFromEnvironment(t *testing.T) {
 	}
 }
 
+// TestInherit: who names brokers of its own has nothing of another's.
+func TestInherit(t *testing.T) {
+	t.Parallel()
+	from := kafka.Cluster{Brokers: []string{"theirs:1"}, TLS: &kafka.TLS{CA: "theirs"}, SASL: &kafka.SASL{Username: "theirs"}}
+	bare, partly, own := kafka.Cluster{}, kafka.Cluster{SASL: &kafka.SASL{Username: "mine"}}, kafka.Cluster{Brokers: []string{"mine:1"}}
+	for _, c := range []*kafka.Cluster{&bare, &partly, &own} {
+		c.Inherit(from)
+	}
+	if bare.Brokers[0] != "theirs:1" || bare.TLS != from.TLS || bare.SASL != from.SASL {
+		t.Errorf("%+v", bare)
+	}
+	if partly.Brokers[0] != "theirs:1" || partly.TLS != from.TLS || partly.SASL.Username != "mine" {
+		t.Errorf("%+v", partly)
+	}
+	if own.Brokers[0] != "mine:1" || own.TLS != nil || own.SASL != nil {
+		t.Errorf("%+v", own)
+	}
+}
+
 // certificates writes an authority's and a server's certificate, and returns the authority's file and the server's side.
 func certificates(t *testing.T) (ca string, server *tls.Config) {
+	t.Helper()
+	return certificatesUntil(t, time.Now().Add(time.Hour))
+}
+
+func certificatesUntil(t *testing.T, until time.Time) (ca string, server *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: until.Add(-2 * time.Hour), NotAfter: until,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"broker.test"},
 	}
@@ -151,8 +177,8 @@ func TestTLSAndSASL(t *testing.T) {
 				"wrong password": {kafka.Cluster{TLS: &kafka.TLS{CA: ca}, SASL: sasl("router", "wrong-secret")}, "; check sasl.username, and the password that sasl.password names"},
 				"unknown user":   {kafka.Cluster{TLS: &kafka.TLS{CA: ca}, SASL: sasl("nobody", "wrong-secret")}, "; check sasl.username, and the password that sasl.password names"},
 				"no password":    {kafka.Cluster{TLS: &kafka.TLS{CA: ca}, SASL: &kafka.SASL{Mechanism: m, Username: "u", Password: plugin.Secret{Env: "ONWARD_TEST_UNSET"}}}, `environment variable "ONWARD_TEST_UNSET" is empty or not set`},
-				"no authority":   {kafka.Cluster{TLS: &kafka.TLS{}, SASL: sasl("router", password)}, "; set tls.ca to the authority of the brokers' certificates, and tls.serverName when their name is another"},
-				"another name":   {kafka.Cluster{TLS: &kafka.TLS{CA: ca, ServerName: "else.test"}, SASL: sasl("router", password)}, "; set tls.ca to the authority of the brokers' certificates, and tls.serverName when their name is another"},
+				"no authority":   {kafka.Cluster{TLS: &kafka.TLS{}, SASL: sasl("router", password)}, "; set tls.ca to the authority of the brokers' certificates"},
+				"another name":   {kafka.Cluster{TLS: &kafka.TLS{CA: ca, ServerName: "else.test"}, SASL: sasl("router", password)}, "; set tls.serverName to a name that the brokers' certificates have"},
 				"no file":        {kafka.Cluster{TLS: &kafka.TLS{CA: ca + "x"}}, "no such file or directory"},
 			} {
 				x.c.Brokers = c.Brokers()
@@ -165,25 +191,91 @@ func TestTLSAndSASL(t *testing.T) {
 	}
 }
 
-// TestListenerEncrypts meets what a broker that expects TLS answers to what is none: a TLS alert.
-func TestListenerEncrypts(t *testing.T) {
+// TestListeners meets what takes connections and is not what the settings say.
+func TestListeners(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	ca, server := certificates(t)
+	old := server.Clone()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	shakes := func(config *tls.Config) func(net.Conn) {
+		return func(c net.Conn) { _ = tls.Server(c, config).Handshake() }
+	}
+	says := func(b ...byte) func(net.Conn) {
+		return func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 1024))
+			_, _ = c.Write(b)
+		}
+	}
+	for name, x := range map[string]struct {
+		does func(net.Conn)
+		tls  *kafka.TLS
+		want string
+	}{
+		"a TLS alert":              {says(0x15, 3, 3, 0, 2, 2, 70), nil, "; the brokers' listener encrypts; add tls: {}"},
+		"no TLS":                   {says([]byte("HTTP/1.1 400 Bad Request")...), &kafka.TLS{CA: ca}, "; the brokers' listener does not encrypt; leave tls out, or name another listener's port"},
+		"old TLS":                  {shakes(old), &kafka.TLS{CA: ca}, "; the brokers and the router have no version of TLS, or cipher, in common"},
+		"a hand shaken, no answer": {shakes(server), &kafka.TLS{CA: ca}, "; set tls.cert and tls.key to a certificate that the brokers trust"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					x.does(conn)
+					conn.Close()
+				}
+			}()
+			if err := use(t, &kafka.Cluster{Brokers: []string{l.Addr().String()}, TLS: x.tls}); !kafka.Final(err) || !strings.HasSuffix(err.Error(), x.want) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestExpired meets brokers whose certificate is of yesterday.
+func TestExpired(t *testing.T) {
+	t.Parallel()
+	ca, server := certificatesUntil(t, time.Now().Add(-time.Minute))
+	c := kafkatest.Fake(t, 1, kfake.TLS(server))
+	if err := use(t, &kafka.Cluster{Brokers: c.Brokers(), TLS: &kafka.TLS{CA: ca}}); !kafka.Final(err) || !strings.HasSuffix(err.Error(), "; renew the brokers' certificates, or set this machine's clock") {
+		t.Error(err)
+	}
+}
+
+// TestHangUps: brokers that have answered once may hang up for long; that is no word on how we come.
+func TestHangUps(t *testing.T) {
+	t.Parallel()
+	c := kafkatest.Fake(t, 1, kfake.SeedTopics(1, "t"))
+	k := open(t, c)
+	if _, err := k.Topic(limited(t), "t"); err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Write([]byte{0x15, 3, 3, 0, 2, 2, 70})
-			conn.Close()
+	var shut atomic.Bool
+	shut.Store(true)
+	c.Fake().Control(func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.Fake().KeepControl()
+		return nil, io.EOF, shut.Load() && r.Key() != int16(kmsg.ApiVersions)
+	})
+	for name, x := range map[string]struct {
+		k     *kafka.Client
+		final bool
+	}{"known": {k, false}, "new": {open(t, c), true}} {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		if _, _, err := x.k.Range(ctx, "t", 0); kafka.Final(err) != x.final || err == nil {
+			t.Errorf("%s: %v", name, err)
 		}
-	}()
-	if err := use(t, &kafka.Cluster{Brokers: []string{l.Addr().String()}}); !kafka.Final(err) || !strings.HasSuffix(err.Error(), "; the brokers' listener encrypts; add tls: {}") {
+		cancel()
+	}
+	shut.Store(false)
+	if _, _, err := k.Range(limited(t), "t", 0); err != nil {
 		t.Error(err)
 	}
 }

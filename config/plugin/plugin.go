@@ -4,6 +4,7 @@
 package plugin
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"slices"
@@ -50,7 +51,16 @@ type Component struct {
 // A Registry holds components by door and name. The zero Registry is empty and ready. It is not safe to Add concurrently with other calls;
 // fill it first, then share it.
 type Registry struct {
+	// Prepare, which may be nil, is given each component's settings once they are decoded: it fills in what the process knows and the document leaves out.
+	Prepare func(settings any)
+
 	components map[Door]map[string]Component
+}
+
+// A Prober is a sink or a source that can look whether its far end is there and lets it in. It sends no event, and leaves nothing behind. It
+// returns what it found, for a person; the error says what is wrong, and what to do about it.
+type Prober interface {
+	Probe(ctx context.Context) (found string, err error)
 }
 
 // Add enters c. It panics when the door already has a component of that name: a programmer's error, found at start.
@@ -88,7 +98,7 @@ func (r *Registry) List(d Door) []Component {
 
 // Clone returns a registry with the same components, to which more may be added.
 func (r *Registry) Clone() *Registry {
-	c := new(Registry)
+	c := &Registry{Prepare: r.Prepare}
 	for _, d := range []Door{Policy, Sink, Source} {
 		for _, x := range r.List(d) {
 			c.Add(x)

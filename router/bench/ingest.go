@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/sinks"
 )
 
@@ -64,6 +66,14 @@ type IngestShape struct {
 	Noop bool
 }
 
+// fits refuses joins whose completions cannot all be prepared: branches beyond the window have not been called yet.
+func fits(width int) error {
+	if most := engine.LimitsOf(journal.Level).Window; width < 1 || width > most {
+		return fmt.Errorf("a width of %d; the completions are prepared, and from 1 to %d branches of a join are open at a time", width, most)
+	}
+	return nil
+}
+
 const ingestJoin = `version: 1
 functions: { wait: { accept: {}, timeout: 0s, concurrency: 1000 }, out: { accept: {} } }
 triggers: { bench: { filters: [{ exact: { type: com.example.bench } }], flow: { map: { items: "${ data }", results: count, window: 10000, do: { function: wait } } }, onSuccess: { function: out } } }`
@@ -75,6 +85,9 @@ triggers: { bench: { filters: [{ exact: { type: com.example.bench } }], onSucces
 // Ingest is the throughput of joins: prepared completions, as events, through admission, append with fsync and fold, until the last join has fired
 // its destination. The events are made before, as a source would have parsed them.
 func Ingest(ctx context.Context, o Options, shape IngestShape) (*Result, error) {
+	if err := fits(shape.Width); err != nil && !shape.Noop {
+		return nil, err
+	}
 	name := fmt.Sprintf("ingest join %d x %d", shape.Joins, shape.Width)
 	if shape.Noop {
 		name = "ingest noop"

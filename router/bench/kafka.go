@@ -42,6 +42,9 @@ triggers:
 // Kafka is events from topic to topic, with the journal on the same cluster: completions of joins until the last join's event is in the topic out, or
 // events at a steady rate.
 func Kafka(ctx context.Context, o Options, shape KafkaShape) ([]Result, error) {
+	if err := fits(shape.Width); err != nil {
+		return nil, err
+	}
 	name := fmt.Sprintf("kafka join %d x %d, %d routers", shape.Joins, shape.Width, shape.Replicas)
 	join, err := o.measure(name, "event", shape.Joins*shape.Width, false, func() (sample, error) {
 		return o.kafkaRig(ctx, shape, func(g *kafkaRig) (sample, error) { return g.join(ctx) })

@@ -16,6 +16,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
@@ -148,6 +149,18 @@ func check(c plugin.Component, name string, settings any) error {
 	return nil
 }
 
+// inherit lets documents that name no brokers use a cluster.
+func (p *program) inherit(c kafka.Cluster) {
+	p.registry.Prepare = func(settings any) {
+		if x, ok := settings.(interface{ Inherit(kafka.Cluster) }); ok {
+			x.Inherit(c)
+		}
+	}
+}
+
+// unknownCluster stands for the one that serve's settings will name, where nothing is going to be connected.
+var unknownCluster = kafka.Cluster{Brokers: []string{"unknown:9092"}}
+
 // load reads documents; findings are printed, and end the command.
 func (p *program) load(paths []string) (*config.Set, error) {
 	set, findings := config.Load(paths, p.registry, check)
@@ -172,6 +185,7 @@ func (p *program) lint() *cobra.Command {
 			"file:line:column, where in the document, what, and what to write instead. It exits with 1 when it found something.",
 		Example: "  onward lint deploy/examples/01-word-count\n  onward lint -o json word-count.yaml",
 		RunE: func(_ *cobra.Command, args []string) error {
+			p.inherit(unknownCluster)
 			set, findings := config.Load(args, p.registry, check)
 			if p.output == "json" {
 				if findings == nil {

@@ -60,8 +60,8 @@ func (p *program) doctor() *cobra.Command {
 	c := &cobra.Command{
 		Use: "doctor [FILE|DIR...]", Short: "Look for what would keep a router from doing its work here.", Args: cobra.ArbitraryArgs,
 		Long: "Doctor checks what serve would find with the same flags, environment and documents: the settings, the documents, the data folder and how fast its disk\n" +
-			"syncs, the limit of open files, the listener, whether the functions' ports take connections, and with --journal kafka the brokers, the topics and\n" +
-			"their settings, the group and the clock. It sends no event, calls no function and leaves nothing behind.\n\n" +
+			"syncs, the limit of open files, the listener, whether the functions' ports take connections, the documents' Kafka topics, and with --journal kafka the\n" +
+			"brokers, the journal's topics and their settings, the group and the clock. It sends no event, calls no function and leaves nothing behind.\n\n" +
 			"A line is ok, warn or fail, what was found, and a cure. It exits with 1 when something fails.\n\n" +
 			"--live and --ready only ask the router that listens here, for a container's health check: does it run, does it take events?\n\n" + precedence,
 		Example: "  onward doctor deploy/examples/01-word-count\n  onward doctor -o json --journal kafka --kafka-brokers kafka-1:9092\n  onward doctor --ready",
@@ -73,6 +73,7 @@ func (p *program) doctor() *cobra.Command {
 				}
 				return p.asks(c.Context(), s.Listen, ready)
 			}
+			p.inherit(s.Kafka)
 			d := &doctor{program: p, s: s}
 			d.examine(c.Context(), origins, err, args)
 			return d.report()
@@ -112,6 +113,7 @@ func (d *doctor) examine(ctx context.Context, origins []config.Origin, wrong err
 	d.secrets()
 	d.listener(ctx)
 	d.functions(ctx)
+	d.probes(ctx)
 	if d.s.Journal == "kafka" {
 		d.advertise(ctx)
 		d.checkKafka(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/exec"
 	"github.com/onward-router/onward/sinks/http"
 	"github.com/onward-router/onward/triggers"
@@ -175,12 +178,21 @@ func (d *doctor) secrets() {
 			d.ok("token", "the API's token is in %s", t)
 		}
 	}
-	if d.s.Journal == "kafka" && d.s.Kafka.SASL != nil {
-		if _, err := d.s.Kafka.SASL.Password.Read(); err != nil {
-			d.fail("kafka.sasl", "put the password there", "%v", err)
-		} else {
-			d.ok("kafka.sasl", "the password is in %s", d.s.Kafka.SASL.Password)
-		}
+	if d.s.Journal != "kafka" || d.s.Kafka.SASL == nil {
+		return
+	}
+	sasl := d.s.Kafka.SASL
+	if _, err := sasl.Password.Read(); err != nil {
+		d.fail("kafka.sasl", "put the password there", "%v", err)
+	} else {
+		d.ok("kafka.sasl", "the password is in %s", sasl.Password)
+	}
+	switch {
+	case d.s.Kafka.TLS != nil:
+	case sasl.Mechanism == "plain":
+		d.warn("kafka.sasl", "set kafka.tls.enabled or kafka.tls.ca, and name the port of a listener with TLS", "plain sends the password itself, and without TLS whoever is on the way reads it")
+	default:
+		d.warn("kafka.sasl", "set kafka.tls.enabled or kafka.tls.ca, and name the port of a listener with TLS", "without TLS whoever is on the way reads all that is sent, and may guess at the password")
 	}
 }
 
@@ -297,6 +309,50 @@ func (d *doctor) functions(ctx context.Context) {
 			continue
 		}
 		d.ok(check, "%s takes connections", addresses[i])
+	}
+}
+
+// probing bounds the look at one sink or source.
+const probing = 10 * time.Second
+
+// probes lets the sinks and sources look for their far ends that can.
+func (d *doctor) probes(ctx context.Context) {
+	if d.set == nil {
+		return
+	}
+	checks := make(map[string]plugin.Prober)
+	for name, f := range d.set.Functions {
+		if sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, sinks.Host{Concurrency: 1}); err == nil {
+			defer sink.Close()
+			if p, ok := sink.(plugin.Prober); ok {
+				checks["function "+name] = p
+			}
+		}
+	}
+	for name, s := range d.set.Sources {
+		if source, err := s.Type.Make.(triggers.Factory)(name, s.Settings); err == nil {
+			if p, ok := source.(plugin.Prober); ok {
+				checks["source "+name] = p
+			}
+		}
+	}
+	names := slices.Sorted(maps.Keys(checks))
+	found, errs := make([]string, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
+	for i, name := range names {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, probing)
+			defer cancel()
+			found[i], errs[i] = checks[name].Probe(ctx)
+		})
+	}
+	all.Wait()
+	for i, name := range names {
+		if errs[i] != nil {
+			d.fail(name, "", "%v", errs[i])
+			continue
+		}
+		d.ok(name, "%s", found[i])
 	}
 }
 

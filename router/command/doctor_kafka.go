@@ -156,6 +156,10 @@ func (k *cluster) versions(ctx context.Context) {
 func (k *cluster) topic(ctx context.Context, name string) bool {
 	t, ok := k.topics[name]
 	if !ok || t.Error != nil || len(t.Partitions) == 0 {
+		if _, err := k.c.Topic(ctx, name); errors.Is(err, segmentio.TopicAuthorizationFailed) {
+			k.d.fail("kafka", "", "%v", err) // It may be there, unseen.
+			return false
+		}
 		k.d.fail("kafka", "make the journal with onward kafka init, or correct kafka.prefix", "there is no topic %q", name)
 		return false
 	}
@@ -245,11 +249,17 @@ func (k *cluster) retention(ctx context.Context) {
 func (k *cluster) group(ctx context.Context, journal string) {
 	g, err := k.members(ctx)
 	var lag int64
-	if err == nil {
+	if err != nil {
+		err = kafka.Judge(fmt.Sprintf("look at group %q", k.d.s.Prefix), err)
+	} else {
 		lag, err = k.lag(ctx, journal, g.GroupState == groupUnknown)
 	}
 	if err != nil {
-		k.d.warn("kafka", "", "group %q: %v", k.d.s.Prefix, err)
+		say := k.d.warn
+		if errors.Is(err, segmentio.GroupAuthorizationFailed) {
+			say = k.d.fail
+		}
+		say("kafka", "", "%v", err)
 		return
 	}
 	found := fmt.Sprintf("group %q is %s: %d routers, %d records to fold", k.d.s.Prefix, g.GroupState, len(g.Members), lag)

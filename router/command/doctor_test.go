@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -172,6 +173,37 @@ func TestDoctorMissesTopics(t *testing.T) {
 	lines, _ := diagnose(t, c)
 	for _, topic := range []string{"onward.journal", "onward.snapshots", "onward.meta"} {
 		expect(t, lines, gradeFail, "kafka", `there is no topic "`+topic+`"; make the journal with onward kafka init`)
+	}
+}
+
+// TestDoctorLooksForTheDocumentsTopics on the cluster of the settings, and on those that documents name.
+func TestDoctorLooksForTheDocumentsTopics(t *testing.T) {
+	t.Parallel()
+	c, other := kafkatest.Fake(t, 1), kafkatest.Fake(t, 1)
+	makeJournal(t, c, "onward", nil)
+	c.CreateTopic(t, "in", 3)
+	other.CreateTopic(t, "elsewhere", 2)
+	doc := filepath.Join(t.TempDir(), "topics.yaml")
+	text := fmt.Sprintf(`version: 1
+functions:
+  there: { kafka: { brokers: [%q], topic: elsewhere } }
+  missing: { kafka: { topic: elsewhere } }
+  open: { kafka: { topic: "${ event.type }" } }
+sources:
+  in: { kafka: { topics: [in], group: g } }
+  dead: { kafka: { topics: [in], group: g, onInvalid: { deadletter: dead } } }
+`, other.Brokers()[0])
+	if err := os.WriteFile(doc, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lines, failed := diagnose(t, c, doc)
+	expect(t, lines, gradeOK, "function there", `topic "elsewhere" has 2 partitions`)
+	expect(t, lines, gradeFail, "function missing", `look up topic "elsewhere": [3] Unknown Topic Or Partition`)
+	expect(t, lines, gradeOK, "function open", "which one it is depends on the event")
+	expect(t, lines, gradeOK, "source in", `1 topics, read as group "g": in`)
+	expect(t, lines, gradeFail, "source dead", `look up topic "dead"`)
+	if !failed {
+		t.Error("missing topics fail nothing")
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onward-router/onward/config/kafka/kafkatest"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers"
 	"github.com/onward-router/onward/schedulers/builtin"
@@ -40,8 +41,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		program()
 	}
-	testscript.Main(m, map[string]func(){"onward": program})
+	testscript.Main(clusters{m}, map[string]func(){"onward": program})
 }
+
+// clusters stops the nodes that the tests share, after them.
+type clusters struct{ *testing.M }
+
+func (c clusters) Run() int { return kafkatest.Main(c.M) }
 
 // A fatal policy takes its router with it.
 type fatal struct{}
@@ -123,15 +129,12 @@ func freeAddr(t *testing.T) string {
 // tally is the outside world: functions that note what they were asked for.
 type tally struct {
 	mu    sync.Mutex
-	joins map[string][]string  // event id: the joined results, by call
-	ids   map[string]int       // invocation id: times sent
-	first map[string]time.Time // event id: when its join was first asked for; nil: nobody wants to know
-	slow  time.Duration        // how long a function works
+	joins map[string][]string // event id: the joined results, by call
+	ids   map[string]int      // invocation id: times sent
 }
 
 func (k *tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b, _ := io.ReadAll(r.Body)
-	time.Sleep(k.slow)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.ids[r.Header.Get("Ce-Id")]++
@@ -142,9 +145,6 @@ func (k *tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		_ = json.Unmarshal(b, &in)
 		k.joins[in.ID] = append(k.joins[in.ID], string(in.Results))
-		if k.first != nil && k.first[in.ID].IsZero() {
-			k.first[in.ID] = time.Now()
-		}
 	}
 	_, _ = w.Write(b)
 }

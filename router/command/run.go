@@ -60,6 +60,9 @@ func (p *program) run() *cobra.Command {
 		Example: "  onward run deploy/examples/01-word-count --data '{\"packages\": [\"net/http\"]}'\n" +
 			"  onward run documents --trigger word-count --data @event.json -o json\n  generate | onward run documents --data -",
 		RunE: func(c *cobra.Command, args []string) error {
+			if answers != "" {
+				p.inherit(unknownCluster)
+			}
 			set, err := p.load(args)
 			if err != nil {
 				return err

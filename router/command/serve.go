@@ -32,6 +32,7 @@ func (p *program) serve() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			p.inherit(s.Kafka)
 			set, err := p.load(args)
 			if err != nil {
 				return err

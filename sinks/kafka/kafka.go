@@ -12,7 +12,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cloudevents/sdk-go/v2/types"
@@ -90,18 +89,13 @@ type sink struct {
 	client   *kafka.Client
 	producer *kafka.Producer
 
+	ctx       context.Context // of questions about topics
+	cancel    context.CancelCauseFunc
+	questions sync.WaitGroup
+
 	mu     sync.Mutex
-	topics map[string]topic
+	topics map[string]*topic
 }
-
-// A topic is what is known of one.
-type topic struct {
-	partitions []int
-	asked      time.Time
-}
-
-// topicFresh is how long the number of a topic's partitions is believed.
-const topicFresh = time.Minute
 
 // New makes the sink. It connects with its first delivery.
 func New(name string, s *Settings, _ sinks.Host) (sinks.Sink, error) {
@@ -110,14 +104,33 @@ func New(name string, s *Settings, _ sinks.Host) (sinks.Sink, error) {
 		return nil, err
 	}
 	p := c.NewProducer(kafka.ProducerOptions{Linger: s.Linger.D(), Compression: compressions[s.Compression]})
-	return &sink{s: s, client: c, producer: p, topics: make(map[string]topic)}, nil
+	k := &sink{s: s, client: c, producer: p, topics: make(map[string]*topic)}
+	k.ctx, k.cancel = context.WithCancelCause(context.Background())
+	return k, nil
 }
 
 // Close gives up what has no answer yet.
 func (k *sink) Close() error {
+	k.cancel(kafka.ErrClosed)
+	k.questions.Wait()
 	k.producer.Close()
 	k.client.Close()
 	return nil
+}
+
+// Probe looks for the topic, or for the cluster where the topic depends on the event.
+func (k *sink) Probe(ctx context.Context) (string, error) {
+	v, constant := k.s.Topic.Const()
+	if !constant {
+		all, err := k.client.Topics(ctx)
+		return fmt.Sprintf("the cluster has %d topics, and which one it is depends on the event", len(all)), err
+	}
+	name, err := text(v)
+	if err != nil {
+		return "", err
+	}
+	t, err := k.client.Topic(ctx, name)
+	return fmt.Sprintf("topic %q has %d partitions", name, t.Partitions), err
 }
 
 func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
@@ -128,60 +141,11 @@ func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 			continue
 		}
 		if d.Context.Err() != nil {
-			d.Done(over(d.Context))
+			d.Done(sinks.Ended(d.Context, noAck))
 			continue
 		}
-		if t, known := k.known(name); known {
-			k.produce(d, name, t, r)
-			continue
-		}
-		go func() {
-			t, err := k.look(d.Context, name)
-			if err != nil {
-				d.Done(result(d.Context, err))
-				return
-			}
-			k.produce(d, name, t, r)
-		}()
+		k.send(name, d, r)
 	}
-}
-
-func (k *sink) produce(d *sinks.Delivery, name string, t topic, r kafka.Record) {
-	// As Java's clients choose, so that a key lies where other producers put it; without one, at random.
-	partition := segmentio.Murmur2Balancer{}.Balance(segmentio.Message{Key: r.Key}, t.partitions...)
-	k.producer.Produce(d.Context, name, partition, []kafka.Record{r}, func(_ kafka.Ack, err error) {
-		if err != nil {
-			d.Done(result(d.Context, err))
-			return
-		}
-		d.Done(sinks.Accept())
-	})
-}
-
-func (k *sink) known(name string) (topic, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	t := k.topics[name]
-	return t, time.Since(t.asked) < topicFresh
-}
-
-// look asks how many partitions a topic has.
-func (k *sink) look(ctx context.Context, name string) (topic, error) {
-	if t, known := k.known(name); known {
-		return t, nil
-	}
-	found, err := k.client.Topic(ctx, name)
-	if err != nil {
-		return topic{}, err
-	}
-	t := topic{partitions: make([]int, found.Partitions), asked: time.Now()}
-	for i := range t.partitions {
-		t.partitions[i] = i
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.topics[name] = t
-	return t, nil
 }
 
 // record makes the record of an event, and says which topic it goes to.
@@ -286,12 +250,7 @@ func text(v lang.Value) (string, error) {
 	return s, nil
 }
 
-func over(ctx context.Context) sinks.Result {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return sinks.Fail(&sinks.Error{Type: "timeout", Message: "no acknowledgement in time", Class: "timeout"})
-	}
-	return sinks.Fail(&sinks.Error{Type: "cancelled", Message: "cancelled before it was acknowledged", Class: "cancelled"})
-}
+const noAck = "no acknowledgement"
 
 // kinds are the error types of what only a person can mend.
 var kinds = map[segmentio.Error]string{
@@ -303,7 +262,7 @@ var kinds = map[segmentio.Error]string{
 // result tells what may pass from what a person has to mend first.
 func result(ctx context.Context, err error) sinks.Result {
 	if ctx.Err() != nil {
-		return over(ctx)
+		return sinks.Ended(ctx, noAck)
 	}
 	e := &sinks.Error{Type: "kafka", Message: err.Error(), Class: "platform"}
 	var code segmentio.Error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -208,9 +209,6 @@ func TestKeysTopicsOrder(t *testing.T) {
 					t.Error(r.Err)
 				}
 			}}})
-			if i == 0 {
-				wait.Wait() // From here on the topic is known, and what is delivered in order is written in order.
-			}
 		}
 		wait.Wait()
 		last := make(map[string]int)
@@ -224,6 +222,100 @@ func TestKeysTopicsOrder(t *testing.T) {
 			last[string(r.Key)] = n
 		}
 	})
+}
+
+// TestRecords holds what is written, in both modes and every compression, against the events: attributes, data, key, no header twice.
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	kafkatest.Each(t, func(t *testing.T, c *kafkatest.Cluster) {
+		for compression, mode := range map[string]string{"none": "binary", "gzip": "structured", "snappy": "binary", "lz4": "structured", "zstd": "binary"} {
+			topic := c.Topic(t, 3)
+			s := open(t, fmt.Sprintf(`{"topic": %q, "brokers": %q, "mode": %q, "compression": %q}`, topic, c.Brokers()[0], mode, compression))
+			sent := make(map[string]*event.Event)
+			for i := range 20 {
+				e := sinktest.Awkward(fmt.Sprint("größe-", i))
+				if e.SetExtension("partitionkey", nil); i%4 > 0 {
+					e.SetExtension("partitionkey", fmt.Sprint("kunde-ü-", i))
+				}
+				sent[e.ID()] = e
+				if r := deliver(t, s, e); r.Verdict != sinks.Accepted {
+					t.Fatal(r.Err)
+				}
+			}
+			for _, r := range consume(t, c, topic, len(sent)) {
+				attributes, data := parse(t, r)
+				e := sent[attributes["id"]]
+				if e == nil {
+					t.Fatalf("%s: %q has arrived twice, or was never sent", mode, attributes["id"])
+				}
+				delete(sent, attributes["id"])
+				if want := sinktest.Attributes(e); !maps.Equal(attributes, want) || data != string(e.Data()) {
+					t.Errorf("%s: %v %s\nhas arrived of %v %s", mode, attributes, data, want, e.Data())
+				}
+				key, has := e.Extensions()["partitionkey"].(string)
+				if string(r.Key) != key || has != (r.Key != nil) {
+					t.Errorf("the key of %s is %q", e.ID(), r.Key)
+				}
+				names := make(map[string]bool)
+				for _, h := range r.Headers {
+					if names[h.Key] || mode == "structured" && h.Key != "content-type" {
+						t.Errorf("%s: header %s in %v", mode, h.Key, r.Headers)
+					}
+					names[h.Key] = true
+				}
+			}
+		}
+	})
+}
+
+// TestKcat has librdkafka read what is written, and say where its own partitioner of Java's kind puts the keys.
+func TestKcat(t *testing.T) {
+	t.Parallel()
+	kcat, c := kafkatest.Kcat(t), kafkatest.Shared(t)
+	topic := c.Topic(t, 5)
+	s := open(t, fmt.Sprintf(`{"topic": %q, "brokers": %q, "compression": "zstd"}`, topic, c.Brokers()[0]))
+	var input strings.Builder
+	for i := range 20 {
+		if r := deliver(t, s, newEvent(fmt.Sprint(i), fmt.Sprintf(`{"n":%d}`, i))); r.Verdict != sinks.Accepted {
+			t.Fatal(r.Err)
+		}
+		fmt.Fprintf(&input, "key-%d\tby kcat\n", i)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	produce := kcat.Command(ctx, "-b", c.Brokers()[0], "-t", topic, "-P", "-K", "\t", "-X", "topic.partitioner=murmur2_random")
+	produce.Stdin = strings.NewReader(input.String())
+	if out, err := produce.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	out, err := kcat.Command(ctx, "-b", c.Brokers()[0], "-t", topic, "-C", "-e", "-q", "-J").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := make(map[string]int), make(map[string]int)
+	for line := range strings.Lines(string(out)) {
+		var r struct {
+			Partition    int
+			Key, Payload string
+			Headers      []string
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err, line)
+		}
+		if r.Payload == "by kcat" {
+			theirs[r.Key] = r.Partition
+			continue
+		}
+		ours[r.Key] = r.Partition
+		n := strings.TrimPrefix(r.Key, "key-")
+		want := "ce_id " + n + " ce_partitionkey " + r.Key + " ce_source /test ce_specversion 1.0 ce_type com.example.test content-type application/json"
+		if got := strings.Join(r.Headers, " "); got != want || r.Payload != `{"n":`+n+`}` {
+			t.Errorf("kcat reads %s %s\nwant %s", got, r.Payload, want)
+		}
+	}
+	if len(ours) != 20 || !maps.Equal(ours, theirs) {
+		t.Errorf("keys lie in\n%v\nand kcat puts them into\n%v", ours, theirs)
+	}
 }
 
 // TestAmbiguousAnswer: the broker has it, and its answer is lost; it is not there twice.

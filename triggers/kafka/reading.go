@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/triggers"
 	segmentio "github.com/segmentio/kafka-go"
@@ -20,43 +19,26 @@ type reading struct {
 	gen       *segmentio.Generation
 	admit     triggers.Admit
 
-	waiting   []waiting // starts that were refused for now, in order
-	bytes     int       // of them
-	next      int64     // the offset after the last record that was read
+	stream    *stream
+	next      int64   // the offset after the last record that was read
+	waiting   waiting // what was refused for now
+	over      *passed // what was read over; nil when nothing was
+	end       int64   // of the partition, when it was last asked
+	stuck     bool    // the last admission took nothing at all, or not even completions
 	committed int64
 	commits   time.Time
 }
 
-// waiting is an event that was refused for now, with its record.
-type waiting struct {
-	e event.Event
-	r kafka.Record
-}
-
-// The bounds of what waits before the partition pauses, and the pause between tries.
-const (
-	waitingMost  = 10_000
-	waitingBytes = 16 << 20
-	waitingPause = 200 * time.Millisecond
-	commitEvery  = 500 * time.Millisecond
-)
+const commitEvery = 500 * time.Millisecond
 
 // run reads until ctx ends, and commits then what is durable: the coordinator takes it while the generation is being wound up.
 func (p *reading) run(ctx context.Context) error {
 	if err := p.begin(ctx); err != nil {
 		return err
 	}
-	fetched := make(chan *kafka.Fetched)
-	failed := make(chan error, 1)
-	fetching, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		p.fetch(fetching, fetched, failed)
-	}()
-	err := p.loop(ctx, fetched, failed)
-	stop()
-	<-done
+	p.seek(ctx, p.next)
+	err := p.loop(ctx)
+	p.stream.close()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if e := p.commit(last); e != nil && err == nil && !isOver(e) {
@@ -103,8 +85,36 @@ func (p *reading) begin(ctx context.Context) error {
 	return nil
 }
 
-func (p *reading) fetch(ctx context.Context, out chan<- *kafka.Fetched, failed chan<- error) {
-	for at := p.next; ; {
+// A stream is what a partition holds from an offset on, one fetch ahead.
+type stream struct {
+	out    chan *kafka.Fetched
+	failed chan error
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// seek goes on reading at another offset.
+func (p *reading) seek(ctx context.Context, at int64) {
+	if p.stream != nil {
+		p.stream.close()
+	}
+	p.next = at
+	s := &stream{out: make(chan *kafka.Fetched), failed: make(chan error, 1), done: make(chan struct{})}
+	ctx, s.cancel = context.WithCancel(ctx)
+	p.stream = s
+	go func() {
+		defer close(s.done)
+		p.fetch(ctx, at, s)
+	}()
+}
+
+func (s *stream) close() {
+	s.cancel()
+	<-s.done
+}
+
+func (p *reading) fetch(ctx context.Context, at int64, s *stream) {
+	for {
 		f, err := p.s.client.Fetch(ctx, kafka.Fetch{Topic: p.topic, Partition: p.partition, Offset: at})
 		var gone *kafka.OutOfRange
 		if errors.As(err, &gone) && gone.Offset < gone.First {
@@ -113,24 +123,24 @@ func (p *reading) fetch(ctx context.Context, out chan<- *kafka.Fetched, failed c
 			continue
 		}
 		if err != nil {
-			failed <- err
+			s.failed <- err
 			return
 		}
 		at = f.Next
 		select {
-		case out <- f:
+		case s.out <- f:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (p *reading) loop(ctx context.Context, fetched <-chan *kafka.Fetched, failed <-chan error) error {
+func (p *reading) loop(ctx context.Context) error {
 	retry := time.NewTicker(waitingPause)
 	defer retry.Stop()
 	for {
-		from := fetched
-		if len(p.waiting) >= waitingMost || p.bytes >= waitingBytes {
+		from := p.stream.out
+		if p.stuck && p.waiting.full() {
 			from = nil
 		}
 		select {
@@ -142,11 +152,12 @@ func (p *reading) loop(ctx context.Context, fetched <-chan *kafka.Fetched, faile
 			if err := p.again(ctx); err != nil {
 				return err
 			}
-		case err := <-failed:
+		case err := <-p.stream.failed:
 			return err
 		case <-ctx.Done():
 			return nil
 		}
+		p.measure()
 		if time.Since(p.commits) > commitEvery {
 			if err := p.commit(ctx); err != nil && ctx.Err() == nil && !isOver(err) {
 				return err
@@ -155,103 +166,36 @@ func (p *reading) loop(ctx context.Context, fetched <-chan *kafka.Fetched, faile
 	}
 }
 
-// take hands over what was fetched. While starts wait, further starts wait behind them, so that they keep their order; the rest goes ahead.
-func (p *reading) take(ctx context.Context, f *kafka.Fetched) error {
-	var events []event.Event
-	var records []kafka.Record
-	if err := p.again(ctx); err != nil {
-		return err
+func (p *reading) measure() {
+	partition := strconv.Itoa(p.partition)
+	aside := p.waiting.len()
+	if p.over != nil {
+		aside += p.over.count
 	}
-	for i := range f.Records {
-		r := &f.Records[i]
-		some, err := p.s.decode(p.topic, p.partition, r)
-		if err != nil {
-			if err := p.s.unfit(ctx, p.topic, p.partition, r, err); err != nil {
-				return err
-			}
-			continue
-		}
-		for _, e := range some {
-			if len(p.waiting) > 0 && !isInner(e.Type()) {
-				p.wait(e, *r)
-				continue
-			}
-			events, records = append(events, e), append(records, *r)
-		}
-	}
-	if err := p.hand(ctx, events, records); err != nil {
-		return err
-	}
-	p.next = f.Next
-	p.s.lag.WithLabelValues(p.topic, strconv.Itoa(p.partition)).Set(float64(max(f.End-f.Next, 0)))
-	return nil
+	p.s.setAside.WithLabelValues(p.topic, partition).Set(float64(aside))
+	p.s.lag.WithLabelValues(p.topic, partition).Set(float64(max(p.end-p.furthest(), 0)))
 }
 
-func (p *reading) wait(e event.Event, r kafka.Record) {
-	p.waiting = append(p.waiting, waiting{e, r})
-	p.bytes += len(r.Value)
+// furthest is the offset up to which the partition was read at least once.
+func (p *reading) furthest() int64 {
+	if p.over != nil {
+		return max(p.next, p.over.to)
+	}
+	return p.next
 }
 
-// again tries what waits, in order; the first that is refused again stops it.
-func (p *reading) again(ctx context.Context) error {
-	if len(p.waiting) == 0 {
-		return nil
+// position is the offset before which all is durable.
+func (p *reading) position() int64 {
+	at := p.next
+	if p.over != nil && !p.over.again {
+		at = p.over.from
 	}
-	list := p.waiting
-	p.waiting, p.bytes = nil, 0
-	events, records := make([]event.Event, len(list)), make([]kafka.Record, len(list))
-	for i := range list {
-		events[i], records[i] = list[i].e, list[i].r
-	}
-	err := p.hand(ctx, events, records)
-	if err != nil {
-		p.waiting = list // Their offsets are not to be committed.
-	}
-	p.s.setAside.WithLabelValues(p.topic, strconv.Itoa(p.partition)).Set(float64(len(p.waiting)))
-	return err
+	return p.waiting.first(at)
 }
 
-// handing bounds one admission.
-const handing = 30 * time.Second
-
-// hand gives events to the router, and deals with those that it did not take. What is handed over is waited for, also when ctx ends.
-func (p *reading) hand(ctx context.Context, events []event.Event, records []kafka.Record) error {
-	if len(events) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handing)
-	defer cancel()
-	receipts, err := p.admit(ctx, events)
-	if err != nil {
-		// The router takes nothing now: what was read waits, and its offsets with it.
-		for i := range events {
-			p.wait(events[i], records[i])
-		}
-		return nil
-	}
-	for i := range receipts {
-		r := &receipts[i]
-		switch {
-		case r.Err == nil:
-			p.s.taken.WithLabelValues(p.topic, r.Kind.String()).Inc()
-		case errors.Is(r.Err, triggers.ErrInvalid), errors.Is(r.Err, triggers.ErrTooLarge):
-			if err := p.s.unfit(ctx, p.topic, p.partition, &records[i], r.Err); err != nil {
-				return err
-			}
-		default:
-			p.wait(events[i], records[i])
-		}
-	}
-	p.s.setAside.WithLabelValues(p.topic, strconv.Itoa(p.partition)).Set(float64(len(p.waiting)))
-	return nil
-}
-
-// commit publishes up to where all is durable, by this generation.
+// commit publishes the position, by this generation.
 func (p *reading) commit(ctx context.Context) error {
-	position := p.next
-	if len(p.waiting) > 0 {
-		position = p.waiting[0].r.Offset
-	}
+	position := p.position()
 	p.commits = time.Now()
 	if position <= p.committed {
 		return nil

@@ -2,7 +2,7 @@
 // made of plain records by a mapping.
 //
 // An offset is committed only when everything up to it is durable in the journal. When starts are refused for a while, what is behind them in the
-// partition - completions above all - goes on being taken.
+// partition - completions above all - goes on being taken, however many starts there are.
 package kafka
 
 import (

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type Source struct {
 	client   *kafka.Client
 	producer *kafka.Producer // of dead letters
 	parked   parkedRecords
+	balancer balancer
 
 	lag      *prometheus.GaugeVec
 	taken    *prometheus.CounterVec
@@ -55,7 +57,28 @@ var (
 	_ triggers.Source   = (*Source)(nil)
 	_ triggers.Measured = (*Source)(nil)
 	_ triggers.Parking  = (*Source)(nil)
+	_ plugin.Prober     = (*Source)(nil)
 )
+
+// Probe looks for the topics, that of dead letters included, and for the group's coordinator.
+func (s *Source) Probe(ctx context.Context) (string, error) {
+	defer s.client.Close()
+	topics, err := s.topics(ctx)
+	if err != nil {
+		return "", err
+	}
+	if dead := s.s.OnInvalid.Topic; dead != "" {
+		if _, err := s.client.Topic(ctx, dead); err != nil {
+			return "", err
+		}
+	}
+	for _, t := range topics {
+		if _, err := s.client.Committed(ctx, s.s.Group, t, 0); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%d topics, read as group %q: %s", len(topics), s.s.Group, strings.Join(topics, ", ")), nil
+}
 
 // Collectors are the source's metrics.
 func (s *Source) Collectors() []prometheus.Collector {
@@ -127,7 +150,7 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 	defer cancel(nil)
 	members, err := segmentio.NewConsumerGroup(segmentio.ConsumerGroupConfig{
 		ID: s.s.Group, Brokers: s.client.Brokers, Dialer: s.client.Dialer(), Topics: topics, StartOffset: segmentio.FirstOffset,
-		GroupBalancers:    []segmentio.GroupBalancer{segmentio.RangeGroupBalancer{}, segmentio.RoundRobinGroupBalancer{}},
+		GroupBalancers:    []segmentio.GroupBalancer{&s.balancer, segmentio.RangeGroupBalancer{}, segmentio.RoundRobinGroupBalancer{}}, // The last two with members of other kinds.
 		HeartbeatInterval: max(s.s.Session.D()/10, 100*time.Millisecond), SessionTimeout: s.s.Session.D(), RebalanceTimeout: s.s.Rebalance.D(),
 		JoinGroupBackoff: 500 * time.Millisecond, WatchPartitionChanges: true, PartitionWatchInterval: looking,
 	})
@@ -137,20 +160,22 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 	var watching, readings sync.WaitGroup
 	member := ""
 	watching.Go(func() { s.watchTopics(ctx, topics, cancel) })
-	for {
+	for joined := false; ; {
 		gen, e := members.Next(ctx)
 		if ctx.Err() != nil {
 			break
 		}
 		if e != nil {
-			if judged := kafka.Judge("join group "+s.s.Group, e); isRefused(e) {
+			judged := kafka.Judge("join group "+s.s.Group, e)
+			if kafka.Refused(e, joined) {
 				err = judged
 				break
 			}
-			slog.Warn("source: joining the group", "source", s.name, "group", s.s.Group, "error", e)
+			slog.Warn("source: the group cannot be joined now", "source", s.name, "error", judged)
 			continue
 		}
-		member = gen.MemberID
+		joined, member = true, gen.MemberID
+		s.balancer.hold(gen.Assignments)
 		for topic, list := range gen.Assignments {
 			for _, a := range list {
 				readings.Add(1)
@@ -198,19 +223,6 @@ func (s *Source) watchTopics(ctx context.Context, topics []string, cancel contex
 			return
 		}
 	}
-}
-
-// isRefused reports an answer to joining the group that trying again does not change.
-func isRefused(err error) bool {
-	for _, code := range []segmentio.Error{
-		segmentio.GroupAuthorizationFailed, segmentio.TopicAuthorizationFailed, segmentio.SASLAuthenticationFailed, segmentio.InconsistentGroupProtocol,
-		segmentio.InvalidSessionTimeout, segmentio.InvalidGroupId,
-	} {
-		if errors.Is(err, code) {
-			return true
-		}
-	}
-	return false
 }
 
 // parkedRecords are the latest records that are no events.

@@ -366,6 +366,89 @@ func TestCompletionsPassStarts(t *testing.T) {
 	})
 }
 
+// TestCompletionsPassAnyNumberOfStarts: what makes room for a start lies behind more starts than a reader keeps. Each start and each completion is
+// taken once, starts in their order, and in the end all is committed.
+func TestCompletionsPassAnyNumberOfStarts(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, c *kafkatest.Cluster) {
+		f := newFar(t, c, 1)
+		defer f.close()
+		const starts, room = 25_000, 3_000
+		list := make([]event.Event, starts)
+		for i := range list {
+			list[i] = newEvent(fmt.Sprint("start-", i), "start")
+		}
+		f.send("binary", "k", list...)
+		f.send("batched", "k", newEvent("done-batch", "dev.onward.function.succeeded"), newEvent("start-last", "start"))
+		f.wait.Wait()
+		open := 0
+		k := &taker{}
+		k.fate = func(e *event.Event) error {
+			switch {
+			case e.Type() != "start":
+				open--
+			case open >= room:
+				return triggers.ErrBusy
+			default:
+				open++
+				f.send("binary", "k", newEvent("done-"+strings.TrimPrefix(e.ID(), "start-"), "dev.onward.function.succeeded"))
+			}
+			return nil
+		}
+		s := source(t, fmt.Sprintf(`{"topics": %q, "group": %q, "brokers": %q}`, f.topic, f.group, c.Brokers()[0]))
+		run(t, s, k.admit)
+		eventually(t, "all of them", func() bool { return len(k.ids()) >= 2*starts+3 })
+		at, seen := 0, make(map[string]int)
+		for _, id := range k.ids() {
+			seen[id]++
+			if strings.HasPrefix(id, "start-") && id != "start-last" {
+				if id != fmt.Sprint("start-", at) {
+					t.Fatalf("%s came when start-%d was due", id, at)
+				}
+				at++
+			}
+		}
+		for id, n := range seen {
+			if n > 1 && id != "done-batch" {
+				t.Errorf("%s was taken %d times", id, n)
+			}
+		}
+		if at != starts || len(seen) != 2*starts+3 {
+			t.Errorf("%d starts, %d events", at, len(seen))
+		}
+		eventually(t, "the commit", func() bool { return f.committed("done-last") && f.committed(fmt.Sprint("done-", starts-1)) })
+	})
+}
+
+// TestPassed books what was read over, against a plain model.
+func TestPassed(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		base := rng.Int64N(1000)
+		o, model, at := triggerkafka.NewPassed(base), make(map[int64]bool), base
+		for range 500 {
+			at += 1 + rng.Int64N(90)
+			switch rng.IntN(8) {
+			case 0:
+				if rng.IntN(4) == 0 {
+					from := base + rng.Int64N(at-base)
+					o.Resume(from)
+					base = from
+				}
+			default:
+				o.Take(at)
+				model[at] = true
+			}
+			for range 5 {
+				if x := base + rng.Int64N(at-base+1); o.Has(x) != model[x] {
+					t.Fatalf("seed %d: offset %d: %v", seed, x, o.Has(x))
+				}
+			}
+		}
+	}
+}
+
 // TestNothingIsCommittedBeforeItIsTaken: a reader dies while it hands over, and the next one reads the same.
 func TestNothingIsCommittedBeforeItIsTaken(t *testing.T) {
 	t.Parallel()
@@ -427,6 +510,124 @@ func TestUnfitRecords(t *testing.T) {
 		run(t, source(t, fmt.Sprintf(`{"topics": "/%s.*/", "group": "%s-as", "brokers": %q, "as": {"type": "${ 'plain.' + string(partition) }"}}`, f.topic, f.group, c.Brokers()[0])), k.admit)
 		eventually(t, "the plain records", func() bool { return slices.Contains(k.ids(), fmt.Sprintf("%s-0-0", f.topic)) })
 	})
+}
+
+// TestTransactions: records of aborted transactions are no events, nor are the markers at transactions' ends; the group's position passes them.
+func TestTransactions(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, c *kafkatest.Cluster) {
+		f := newFar(t, c, 1)
+		defer f.close()
+		k := new(taker)
+		s := source(t, fmt.Sprintf(`{"topics": %q, "group": %q, "brokers": %q}`, f.topic, f.group, c.Brokers()[0]))
+		run(t, s, k.admit)
+		p, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...), kgo.TransactionalID(f.topic))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		for i := range 6 {
+			if err := p.BeginTransaction(); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.ProduceSync(ctx, record("binary", f.topic, "k", newEvent(fmt.Sprint(i), "t"))...).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.EndTransaction(ctx, kgo.TransactionEndTry(i%2 == 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the commit past the last marker", func() bool {
+			had, err := f.client.Committed(ctx, f.group, f.topic, 0)
+			return err == nil && had[0].Offset == 12
+		})
+		if got := k.ids(); !slices.Equal(got, []string{"0", "2", "4"}) || len(s.Parked()) != 0 {
+			t.Errorf("%v were taken, %d are parked", got, len(s.Parked()))
+		}
+	})
+}
+
+// TestForeignProducer: what kcat sends, in both modes and every compression that it has, is read as it was sent.
+func TestForeignProducer(t *testing.T) {
+	t.Parallel()
+	kcat, c := kafkatest.Kcat(t), kafkatest.Shared(t)
+	f := newFar(t, c, 1)
+	defer f.close()
+	k, texts := new(taker), make(map[string]string)
+	k.fate = func(e *event.Event) error {
+		texts[e.ID()] = fmt.Sprint(e.Source(), e.Type(), e.Subject(), e.DataContentType(), e.Extensions(), string(e.Data()))
+		return nil
+	}
+	run(t, source(t, fmt.Sprintf(`{"topics": %q, "group": %q, "brokers": %q}`, f.topic, f.group, c.Brokers()[0])), k.admit)
+	data := fmt.Sprintf(`{"text":"größe ✓","long":%q}`, strings.Repeat("again ", 200)) // Compressible: else librdkafka leaves it as it is.
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var want []string
+	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
+		for mode, args := range map[string][]string{
+			"binary": {"-H", "ce_specversion=1.0", "-H", "ce_id=binary-" + codec, "-H", "ce_source=/kcat", "-H", "ce_type=t", "-H", "ce_subject=s ✓", "-H", "ce_causationid=c",
+				"-H", "content-type=application/json"},
+			"structured": {"-H", "content-type=application/cloudevents+json"},
+		} {
+			value := data
+			if mode == "structured" {
+				value = fmt.Sprintf(`{"specversion":"1.0","id":"structured-%s","source":"/kcat","type":"t","subject":"s ✓","causationid":"c","datacontenttype":"application/json","data":%s}`, codec, data)
+			}
+			cmd := kcat.Command(ctx, append([]string{"-P", "-b", c.Brokers()[0], "-t", f.topic, "-p", "0", "-X", "compression.codec=" + codec}, args...)...)
+			cmd.Stdin = strings.NewReader(value)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%s, %s: %v: %s", mode, codec, err, out)
+			}
+			want = append(want, mode+"-"+codec)
+		}
+	}
+	eventually(t, "the events", func() bool { return len(k.ids()) == len(want) })
+	if got := k.ids(); !slices.Equal(got, want) {
+		t.Errorf("%v; want %v", got, want)
+	}
+	for id, codec := range codecs(t, c, f.topic, len(want)) {
+		if !strings.HasSuffix(id, "-"+codec) {
+			t.Errorf("%s was written with %s", id, codec)
+		}
+	}
+	for id, text := range texts {
+		if text != "/kcat"+"t"+"s ✓"+"application/json"+"map[causationid:c]"+data {
+			t.Errorf("%s: %.200s", id, text)
+		}
+	}
+}
+
+// codecs returns how the records of a topic's first partition are compressed, by the ids of their events.
+func codecs(t *testing.T, c *kafkatest.Cluster, topic string, n int) map[string]string {
+	t.Helper()
+	reader, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out := make(map[string]string)
+	for len(out) < n && ctx.Err() == nil {
+		reader.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			var e struct{ ID string }
+			for _, h := range r.Headers {
+				if h.Key == "ce_id" {
+					e.ID = string(h.Value)
+				}
+			}
+			if e.ID == "" {
+				_ = json.Unmarshal(r.Value, &e) // Without an id it is missed below.
+			}
+			out[e.ID] = []string{"none", "gzip", "snappy", "lz4", "zstd"}[r.Attrs.CompressionType()]
+		})
+	}
+	if len(out) != n {
+		t.Fatalf("%d of %d records", len(out), n)
+	}
+	return out
 }
 
 func TestSettings(t *testing.T) {

@@ -3,15 +3,10 @@
 package kafkatest
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const log4jVersion = "2.24.3" // the one that this Kafka is built with
@@ -33,59 +28,22 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 `
 
-// jars returns the folder of the server's jars, which it fetches when this user has none. Test binaries that run at the same time fetch once.
+// jars returns the folder of the server's jars, which it fetches when this user has none.
 func jars() (string, error) {
 	if _, err := exec.LookPath("java"); err != nil {
 		return "", fmt.Errorf("%w: java is not installed", errMissing)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", errMissing, err)
-	}
-	dir := filepath.Join(cache, "onward", "kafka-"+Version)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	if _, err := exec.LookPath("mvn"); err != nil {
-		return "", fmt.Errorf("%w: mvn is not installed", errMissing)
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return "", err
-	}
-	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return "", err
-	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	return dir, fetchJars(dir)
-}
-
-// fetchJars lets Maven fill a folder beside dir, and renames it once it is whole.
-func fetchJars(dir string) error {
-	part, err := os.MkdirTemp(filepath.Dir(dir), "kafka-part-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(part)
-	if err := os.WriteFile(filepath.Join(part, "pom.xml"), []byte(pom), 0o644); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	libs := filepath.Join(part, "libs")
-	cmd := exec.CommandContext(ctx, "mvn", "-q", "-B", "-f", filepath.Join(part, "pom.xml"), "dependency:copy-dependencies", "-DoutputDirectory="+libs, "-DincludeScope=runtime")
-	cmd.SysProcAttr = dieWithParent()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: mvn does not fetch it: %w: %s", errMissing, err, strings.TrimSpace(string(out)))
-	}
-	if found, _ := filepath.Glob(filepath.Join(libs, "kafka_2.13-*.jar")); len(found) == 0 {
-		return fmt.Errorf("%w: mvn fetched no server", errMissing)
-	}
-	return os.Rename(libs, dir)
+	return cached("kafka-"+Version, func(part string) (string, error) {
+		if err := os.WriteFile(filepath.Join(part, "pom.xml"), []byte(pom), 0o644); err != nil {
+			return "", err
+		}
+		libs := filepath.Join(part, "libs")
+		if _, err := fetch(slow, part, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+libs, "-DincludeScope=runtime"); err != nil {
+			return "", err
+		}
+		if found, _ := filepath.Glob(filepath.Join(libs, "kafka_2.13-*.jar")); len(found) == 0 {
+			return "", fmt.Errorf("%w: mvn fetched no server", errMissing)
+		}
+		return libs, nil
+	})
 }

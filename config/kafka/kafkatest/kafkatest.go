@@ -1,13 +1,16 @@
-// Package kafkatest gives tests a Kafka cluster: a real Apache Kafka of one or three nodes on loopback, or kfake, behind one face.
+// Package kafkatest gives tests a Kafka cluster: a real Apache Kafka of one or three nodes on loopback, or kfake, behind one face; and clients of Kafka
+// in other languages.
 //
-// The real one needs java and mvn (the jars are fetched once into the user's cache folder), or the address of a cluster in KAFKA_BROKERS. Where
-// neither is to be had, a test that asks for it is skipped and says so; with CI=true it fails instead.
+// What the machine lacks is fetched once into the user's cache folder. The real Kafka needs java and mvn for that, or the address of a cluster in
+// KAFKA_BROKERS. Where something is not to be had, a test that asks for it is skipped and says so; with CI=true, one that asks for a real Kafka fails instead.
 package kafkatest
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -44,13 +47,18 @@ func Each(t *testing.T, f func(t *testing.T, c *Cluster)) {
 	})
 }
 
-// Main runs a binary's tests and stops the shared node after them: os.Exit(kafkatest.Main(m)).
+// Main runs a binary's tests and stops the shared nodes after them: os.Exit(kafkatest.Main(m)).
 func Main(m *testing.M) int {
 	code := m.Run()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.c != nil && shared.c.real != nil {
 		shared.c.close()
+	}
+	secured.Lock()
+	defer secured.Unlock()
+	if secured.c != nil {
+		secured.c.close()
 	}
 	return code
 }
@@ -67,7 +75,7 @@ func Shared(t testing.TB) *Cluster {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.c == nil && shared.err == nil {
-		shared.c, shared.err = open(1)
+		shared.c, shared.err = open(1, nil)
 	}
 	if shared.err != nil {
 		notRun(t, shared.err)
@@ -78,7 +86,7 @@ func Shared(t testing.TB) *Cluster {
 // Start starts a real cluster of one or three nodes for one test.
 func Start(t testing.TB, nodes int) *Cluster {
 	t.Helper()
-	c, err := open(nodes)
+	c, err := open(nodes, nil)
 	if err != nil {
 		notRun(t, err)
 	}
@@ -86,11 +94,15 @@ func Start(t testing.TB, nodes int) *Cluster {
 	return c
 }
 
-func open(nodes int) (*Cluster, error) {
+func open(nodes int, link *Link) (*Cluster, error) {
 	if list := os.Getenv("KAFKA_BROKERS"); list != "" {
 		return newCluster(strings.Split(list, ",")), nil
 	}
-	r, err := startReal(nodes)
+	return start(nodes, link, nil)
+}
+
+func start(nodes int, link *Link, more func(*node) (string, error)) (*Cluster, error) {
+	r, err := startReal(nodes, link, more)
 	if err != nil {
 		return nil, err
 	}
@@ -104,32 +116,62 @@ func open(nodes int) (*Cluster, error) {
 	return c, nil
 }
 
-// errMissing says that this machine has no Kafka; any other error is a fault.
-var errMissing = errors.New("no Kafka")
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+func freePort() int {
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.given == nil {
+		ports.given = make(map[int]bool)
+	}
+	for {
+		port := 20000 + rand.IntN(12000)
+		if ports.given[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		ports.given[port] = true
+		return port
+	}
+}
+
+// errMissing says that this machine has not what is needed; any other error is a fault.
+var errMissing = errors.New("it is not to be had")
 
 func notRun(t testing.TB, err error) {
 	t.Helper()
-	if os.Getenv("CI") == "true" || !errors.Is(err, errMissing) {
-		t.Fatalf("a real Kafka does not start: %v", err)
+	const cure = "install java 17 or later and mvn, or set KAFKA_BROKERS=host:port"
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("tests on a real Kafka: %v; %s", err, cure)
 	}
-	note(t, err)
-	t.Skipf("NOT RUN: %s needs a real Kafka: %v; install java 17 or later and mvn, or set KAFKA_BROKERS=host:port", t.Name(), err)
+	lacking(t, "on a real Kafka", err, cure)
 }
 
-// note leaves the reason where make test collects it for its last line.
-func note(t testing.TB, reason error) {
-	file := os.Getenv("KAFKATEST_NOTES")
-	if file == "" {
-		return
+// lacking skips a test for want of something, and notes it where make test collects what it says in its last line.
+func lacking(t testing.TB, with string, err error, cure string) {
+	t.Helper()
+	if !errors.Is(err, errMissing) {
+		t.Fatalf("tests %s: %v; %s", with, err, cure)
 	}
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
+	why := fmt.Sprintf("the tests %s: %s; %s", with, strings.Join(strings.Fields(err.Error()), " "), cure)
+	if file := os.Getenv("KAFKATEST_NOTES"); file != "" {
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := fmt.Fprintln(f, why); err != nil {
+			t.Fatal(err)
+		}
 	}
-	defer f.Close()
-	if _, err := fmt.Fprintf(f, "%v\n", reason); err != nil {
-		t.Fatal(err)
-	}
+	t.Skipf("NOT RUN: %s is among %s", t.Name(), why)
 }
 
 // Fake starts kfake with that many nodes, for one test.
@@ -195,8 +237,8 @@ func (c *Cluster) IsReal() bool { return c.fake == nil }
 
 var topics atomic.Int64
 
-// Topic creates a topic under a name that no other test has, and returns the name. Configs are key, value, key, value ...
-func (c *Cluster) Topic(t testing.TB, partitions int, configs ...string) string {
+// Name returns a name that no other test has.
+func (c *Cluster) Name(t testing.TB) string {
 	t.Helper()
 	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
@@ -204,7 +246,13 @@ func (c *Cluster) Topic(t testing.TB, partitions int, configs ...string) string 
 		}
 		return '-'
 	}, t.Name())
-	name = fmt.Sprintf("%s.%d.%d", name, os.Getpid(), topics.Add(1))
+	return fmt.Sprintf("%s.%d.%d", name, os.Getpid(), topics.Add(1))
+}
+
+// Topic creates a topic under a name that no other test has, and returns the name. Configs are key, value, key, value ...
+func (c *Cluster) Topic(t testing.TB, partitions int, configs ...string) string {
+	t.Helper()
+	name := c.Name(t)
 	c.CreateTopic(t, name, partitions, configs...)
 	return name
 }

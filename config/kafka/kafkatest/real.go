@@ -4,8 +4,6 @@ package kafkatest
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +17,8 @@ import (
 type real struct {
 	dir, jars string
 	nodes     []*node
+	link      *Link                       // nil without one
+	more      func(*node) (string, error) // further properties; nil without any
 }
 
 type node struct {
@@ -33,7 +33,7 @@ type node struct {
 
 // startReal formats and starts the nodes; it does not wait until they are up. Ports come from below those that systems hand out by themselves, so
 // that a node which was killed finds its own again.
-func startReal(nodes int) (*real, error) {
+func startReal(nodes int, link *Link, more func(*node) (string, error)) (*real, error) {
 	libs, err := jars()
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func startReal(nodes int) (*real, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &real{dir: dir, jars: libs}
+	r := &real{dir: dir, jars: libs, link: link, more: more}
 	for id := range nodes {
 		n := &node{id: id, dir: filepath.Join(dir, fmt.Sprint(id)), jars: libs}
 		n.broker, n.quorum = freePort(), freePort()
@@ -72,32 +72,6 @@ func startReal(nodes int) (*real, error) {
 	return r, nil
 }
 
-var ports struct {
-	sync.Mutex
-	given map[int]bool
-}
-
-func freePort() int {
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.given == nil {
-		ports.given = make(map[int]bool)
-	}
-	for {
-		port := 20000 + rand.IntN(12000)
-		if ports.given[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		ports.given[port] = true
-		return port
-	}
-}
-
 const log4j = `rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
 appender.console.type = Console
@@ -110,7 +84,15 @@ func (r *real) prepare(n *node) error {
 	if err := os.MkdirAll(filepath.Join(n.dir, "data"), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(n.properties(), []byte(r.properties(n)), 0o644); err != nil {
+	text := r.properties(n)
+	if r.more != nil {
+		more, err := r.more(n)
+		if err != nil {
+			return err
+		}
+		text += more // Of two values of a property, the later one counts.
+	}
+	if err := os.WriteFile(n.properties(), []byte(text), 0o600); err != nil {
 		return err
 	}
 	cmd := exec.Command("java", n.java("kafka.tools.StorageTool", "format", "-t", "T253YXJkVGVzdHNLYWZrYQ", "-c", n.properties())...)
@@ -132,15 +114,19 @@ func (n *node) java(args ...string) []string {
 
 func (r *real) properties(n *node) string {
 	var voters []string
+	var listeners, advertised, protocols string
+	if r.link != nil {
+		listeners, advertised, protocols = ",LINK://"+r.link.targets[n.id], ",LINK://"+r.link.Brokers()[n.id], ",LINK:PLAINTEXT"
+	}
 	for _, x := range r.nodes {
 		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", x.id, x.quorum))
 	}
 	return fmt.Sprintf(`process.roles=broker,controller
 node.id=%[1]d
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:%[2]d,CONTROLLER://127.0.0.1:%[3]d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[2]d
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:%[2]d,CONTROLLER://127.0.0.1:%[3]d%[8]s
+advertised.listeners=PLAINTEXT://127.0.0.1:%[2]d%[9]s
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT%[10]s
 inter.broker.listener.name=PLAINTEXT
 controller.quorum.voters=%[4]s
 controller.quorum.election.timeout.ms=500
@@ -166,7 +152,7 @@ num.io.threads=2
 background.threads=2
 log.cleaner.dedupe.buffer.size=16777216
 log.segment.bytes=16777216
-`, n.id, n.broker, n.quorum, strings.Join(voters, ","), filepath.Join(n.dir, "data"), len(r.nodes), (len(r.nodes)+1)/2)
+`, n.id, n.broker, n.quorum, strings.Join(voters, ","), filepath.Join(n.dir, "data"), len(r.nodes), (len(r.nodes)+1)/2, listeners, advertised, protocols)
 }
 
 // start runs the node from a thread that lives as long as it does: the kernel ends a child with the thread that started it.
@@ -180,6 +166,7 @@ func (n *node) start() error {
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
+		defer runtime.UnlockOSThread() // A thread that ended would take the children with it that it has started before.
 		defer log.Close()
 		defer close(exited)
 		err := cmd.Start()

@@ -7,7 +7,12 @@ import "fmt"
 // real needs signals.
 type real struct{ control }
 
-func startReal(int) (*real, error) {
+type node struct {
+	dir            string
+	broker, quorum int
+}
+
+func startReal(int, *Link, func(*node) (string, error)) (*real, error) {
 	return nil, fmt.Errorf("%w: this system has no signals to stop it with", errMissing)
 }
 

@@ -128,18 +128,19 @@ func (g *group) generations(members *segmentio.ConsumerGroup) {
 			}
 		}
 	}()
-	for {
+	for joined := false; ; {
 		gen, err := members.Next(g.ctx)
 		switch {
 		case g.ctx.Err() != nil:
 			return
-		case err != nil && isRefused(err):
+		case err != nil && kafka.Refused(err, joined):
 			g.cancel(fmt.Errorf("journal: %w", kafka.Judge("join group "+g.j.o.Prefix, err)))
 			return
 		case err != nil:
-			g.j.o.Log.Warn("journal: joining the group", "error", err)
+			g.j.o.Log.Warn("journal: the group cannot be joined now", "error", kafka.Judge("join group "+g.j.o.Prefix, err))
 			continue
 		}
+		joined = true
 		alone.Stop()
 		ended := make(chan struct{})
 		gen.Start(func(ctx context.Context) {
@@ -164,19 +165,6 @@ func (g *group) generations(members *segmentio.ConsumerGroup) {
 			g.adopt(membership{int(gen.ID), gen.MemberID}, mine)
 		}
 	}
-}
-
-// isRefused reports an answer to joining the group that trying again does not change.
-func isRefused(err error) bool {
-	for _, code := range []segmentio.Error{
-		segmentio.GroupAuthorizationFailed, segmentio.TopicAuthorizationFailed, segmentio.SASLAuthenticationFailed, segmentio.InconsistentGroupProtocol,
-		segmentio.InvalidSessionTimeout, segmentio.InvalidGroupId,
-	} {
-		if errors.Is(err, code) {
-			return true
-		}
-	}
-	return false
 }
 
 // adopt makes the holders what a generation says: those that stay go on, those that were lost end, new ones begin.

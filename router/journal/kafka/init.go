@@ -103,6 +103,16 @@ const (
 
 var errNoLayout = errors.New("no layout")
 
+const cureMissing = "make the journal with onward kafka init"
+
+// missing is an error of looking at a topic, which may be that there is none.
+func missing(err error) error {
+	if errors.Is(err, segmentio.UnknownTopicOrPartition) {
+		return fmt.Errorf("journal: %w; %s", err, cureMissing)
+	}
+	return fmt.Errorf("journal: %w", err)
+}
+
 // A layoutName tells one layout from another, and nothing of its key.
 type layoutName [8]byte
 
@@ -163,10 +173,9 @@ func writeLayout(ctx context.Context, c *kafka.Client, topic string, partitions 
 
 // readLayout returns the first layout of the log; what is none is passed over.
 func readLayout(ctx context.Context, c *kafka.Client, topic string) (journal.Layout, error) {
-	cure := "make the journal with onward kafka init"
 	first, last, err := c.Range(ctx, topic, 0)
 	if err != nil {
-		return journal.Layout{}, fmt.Errorf("journal: %w; %s", err, cure)
+		return journal.Layout{}, missing(err)
 	}
 	for at := first; at < last; {
 		f, err := c.Fetch(ctx, kafka.Fetch{Topic: topic, Offset: at})
@@ -180,7 +189,7 @@ func readLayout(ctx context.Context, c *kafka.Client, topic string) (journal.Lay
 		}
 		at = f.Next
 	}
-	return journal.Layout{}, fmt.Errorf("journal: topic %q: %w; %s", topic, errNoLayout, cure)
+	return journal.Layout{}, fmt.Errorf("journal: topic %q: %w; %s", topic, errNoLayout, cureMissing)
 }
 
 func parseLayout(topic string, r *kafka.Record) (journal.Layout, error) {
@@ -231,7 +240,7 @@ func Check(ctx context.Context, c *kafka.Client, prefix string) ([]Problem, erro
 	for _, name := range []string{topics.Journal, topics.Snapshots, topics.Meta} {
 		t, err := c.Topic(ctx, name)
 		if err != nil {
-			return out, fmt.Errorf("journal: %w; make the journal with onward kafka init", err)
+			return out, missing(err)
 		}
 		s, err := c.TopicSettings(ctx, name)
 		if err != nil {
