@@ -398,9 +398,9 @@ func (r *Router) postStart(w http.ResponseWriter, q *http.Request) error {
 	return reply(w, http.StatusAccepted, map[string]string{"run": id.String(), "event": e.ID()})
 }
 
-// getParked lists what this router's sources got and what is no event.
+// getParked lists what this router's sources got and what is no event, and the places in its part of the journal that hold no record.
 func (r *Router) getParked(w http.ResponseWriter, _ *http.Request) error {
-	parked := []triggers.Parked{}
+	parked := append([]triggers.Parked{}, r.parked.all()...)
 	for _, s := range r.sources {
 		if p, ok := s.(triggers.Parking); ok {
 			parked = append(parked, p.Parked()...)

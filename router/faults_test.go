@@ -2,6 +2,8 @@ package router_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
@@ -13,8 +15,12 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/journal/file"
+	"github.com/onward-router/onward/router/journal/memory"
 	"github.com/onward-router/onward/schedulers"
+	"github.com/onward-router/onward/triggers"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // TestEndedRunIsKnownAfterARestart: the snapshot that the restart begins from has forgotten the run, the history has not.
@@ -43,6 +49,58 @@ func TestEndedRunIsKnownAfterARestart(t *testing.T) {
 	var b strings.Builder
 	if err := resp.Write(&b); err != nil || !strings.Contains(b.String(), failed.ID) || strings.Contains(b.String(), done.ID) {
 		t.Errorf("%s, %v", b.String(), err)
+	}
+}
+
+// TestParkedPlaces: what is no record in the journal is passed over, counted and shown.
+func TestParkedPlaces(t *testing.T) {
+	t.Parallel()
+	set, findings := config.Parse("none.yaml", []byte("version: 1\nfunctions: { f: { log: f } }\ntriggers: { f: { flow: { function: f } } }\n"), registry(), nil)
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	j := memory.New(memory.Options{})
+	if err := j.Append(t.Context(), []journal.Record{{Kind: journal.Cancel, Level: journal.Level, Partition: 3, Payload: []byte("odd")}}); err != nil {
+		t.Fatal(err)
+	}
+	offset := int64(0)
+	for !j.Damage(3, offset, "a flipped bit") {
+		if offset++; offset > 10 {
+			t.Fatal("there is no record")
+		}
+	}
+	metrics := prometheus.NewRegistry()
+	r, err := router.Open(router.Options{Set: set, Registry: registry(), Journal: j, Listen: "127.0.0.1:0", Metrics: metrics, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	}()
+	<-r.Ready()
+	resp, err := http.Get("http://" + r.Addr() + "/v1/parked")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var got []triggers.Parked
+	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil || len(got) != 1 || got[0].Place != fmt.Sprint("3/", offset) || got[0].Reason != "a flipped bit" || string(got[0].Bytes) != "odd" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if n := f.GetMetric()[0].GetCounter().GetValue(); f.GetName() == "onward_parked_total" && n != 1 {
+			t.Errorf("%v are counted", n)
+		}
 	}
 }
 

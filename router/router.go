@@ -73,6 +73,7 @@ type Router struct {
 	definitions *definitionLog
 	marks       *marks
 	endings     *endings
+	parked      parkedPlaces
 	store       *history.Store // nil without a folder
 	draining    atomic.Bool
 	admitting   atomic.Int64

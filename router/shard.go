@@ -156,6 +156,9 @@ func (s *shard) claim() {
 func (s *shard) batch(b *journal.Batch) error {
 	begin := time.Now()
 	for _, p := range b.Parked {
+		if !s.r.parked.add(s.t.Partition(), p) {
+			continue
+		}
 		s.r.metrics.parked.Inc()
 		s.log.Error("a place in the journal holds no record; it is passed over", "offset", p.Offset, "reason", p.Reason)
 	}

@@ -334,6 +334,7 @@ func TestRenewedPasswordOfRouters(t *testing.T) {
 	}
 	first, log := c.serve(t, c.document(t))
 	owns(t, first, 2)
+	pass(t, s, "pass", c.prefix+".in", c.prefix+".out") // The source has joined its group, too.
 	s.SetPassword(t, strings.TrimPrefix(c.principal, "User:"), "open-sesame-next")
 	fresh := *c
 	fresh.password = filepath.Join(t.TempDir(), "password")

@@ -1,0 +1,41 @@
+package router
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
+)
+
+// parkedPlaces are the latest places in the journal that held no record, for people to see.
+type parkedPlaces struct {
+	mu   sync.Mutex
+	list []triggers.Parked
+}
+
+const parkedMost = 1000
+
+// add notes a place. False: it is known, from a tenure before.
+func (p *parkedPlaces) add(partition int, x journal.Parked) bool {
+	place := fmt.Sprintf("%d/%d", partition, x.Offset)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slices.ContainsFunc(p.list, func(y triggers.Parked) bool { return y.Place == place }) {
+		return false
+	}
+	if len(p.list) == parkedMost {
+		p.list = p.list[1:]
+	}
+	p.list = append(p.list, triggers.Parked{Source: "the journal", Place: place, Reason: x.Reason, Time: time.Now(), Bytes: bytes.Clone(x.Bytes)})
+	return true
+}
+
+func (p *parkedPlaces) all() []triggers.Parked {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.list)
+}
