@@ -31,10 +31,10 @@ type shard struct {
 	nonce   []byte
 	owned   bool
 	epoch   atomic.Uint64
-	serving bool  // claimed; the router's lock guards it
-	last    int64 // offset of the last folded record
-	since   int   // records since the last snapshot
-	saved   int64 // offset of the last snapshot
+	serving bool         // claimed; the router's lock guards it
+	last    int64        // offset of the last folded record
+	since   int          // records since the last snapshot
+	saved   atomic.Int64 // offset of the last snapshot; -1 before any
 	save    chan struct{}
 	asks    chan func(*engine.State)
 	facts   facts
@@ -52,14 +52,16 @@ func (r *Router) fold(tenure context.Context, t journal.Tenure) error {
 	ctx, cancel := context.WithCancel(tenure)
 	defer cancel()
 	s := &shard{
-		r: r, ctx: ctx, t: t, log: r.o.Log.With("partition", t.Partition()), nonce: make([]byte, 16), last: -1, saved: -1,
+		r: r, ctx: ctx, t: t, log: r.o.Log.With("partition", t.Partition()), nonce: make([]byte, 16), last: -1,
 		save: make(chan struct{}, 1), asks: make(chan func(*engine.State)), state: engine.New(r.o.Registry, r.observe),
 	}
+	s.saved.Store(-1)
 	if _, err := rand.Read(s.nonce); err != nil {
 		return err
 	}
 	err := t.Load(ctx, func(offset int64, from io.Reader) error {
-		s.last, s.saved = offset, offset
+		s.last = offset
+		s.saved.Store(offset)
 		return s.state.Load(from)
 	})
 	if err != nil && !errors.Is(err, journal.ErrNoSnapshot) {
@@ -535,8 +537,8 @@ func (s *shard) snapshot(ctx context.Context) error {
 		return err
 	}
 	s.r.metrics.snapshot.Observe(time.Since(begin).Seconds())
-	offset, before := s.last, s.saved
-	s.saved, s.since = offset, 0
+	offset, before := s.last, s.saved.Load()
+	s.since = 0
 	write := func() error {
 		defer func() { <-s.save }()
 		if offset < 0 || offset == before {
@@ -544,6 +546,9 @@ func (s *shard) snapshot(ctx context.Context) error {
 		}
 		s.r.endings.flush()
 		err := s.t.Save(ctx, offset, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
+		if err == nil {
+			s.saved.Store(offset)
+		}
 		if err == nil && before >= 0 {
 			if err = s.t.Trim(ctx, before); err == nil {
 				s.r.marks.covered(s.t.Partition(), before)

@@ -32,6 +32,7 @@ type group struct {
 	holders  map[int]*holder
 	now      membership
 	rejoin   chan struct{} // asks for a rebalance
+	word     bool          // a generation is there
 	deaf     bool          // of tests: does not hear that a generation has ended
 }
 
@@ -121,6 +122,12 @@ func (g *group) generations(members *segmentio.ConsumerGroup) {
 		for {
 			select {
 			case <-alone.C:
+				g.mu.Lock()
+				word := g.word
+				g.mu.Unlock()
+				if word {
+					continue
+				}
 				g.j.o.Log.Error("journal: no word from the group's coordinator; the partitions are given up")
 				g.adopt(membership{}, nil)
 			case <-g.ctx.Done():
@@ -142,6 +149,9 @@ func (g *group) generations(members *segmentio.ConsumerGroup) {
 		}
 		joined = true
 		alone.Stop()
+		g.mu.Lock()
+		g.word = true
+		g.mu.Unlock()
 		ended := make(chan struct{})
 		gen.Start(func(ctx context.Context) {
 			defer close(ended)
@@ -149,6 +159,9 @@ func (g *group) generations(members *segmentio.ConsumerGroup) {
 			case <-ctx.Done():
 			case <-g.rejoin:
 			}
+			g.mu.Lock()
+			g.word = false
+			g.mu.Unlock()
 			alone.Reset(g.j.o.Session + g.j.o.Rebalance)
 		})
 		var mine []int
@@ -171,6 +184,9 @@ func (g *group) generations(members *segmentio.ConsumerGroup) {
 func (g *group) adopt(by membership, mine []int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if by == (membership{}) && g.word {
+		return // A generation has come meanwhile.
+	}
 	// After a lost connection it may be the same generation still.
 	follows := by.member != "" && by.member == g.now.member && (by.generation == g.now.generation || by.generation == g.now.generation+1)
 	ending := make(map[int]*holder) // their folds have still to return
@@ -209,14 +225,23 @@ func (g *group) adopt(by membership, mine []int) {
 // hold runs the tenures of a partition.
 func (g *group) hold(h *holder) {
 	defer close(h.done)
+	var missed time.Time // since when every tenure has missed records
 	for h.ctx.Err() == nil {
-		t := newTenure(g.j, h)
+		t, begun := newTenure(g.j, h), time.Now()
 		err := g.fold(h.ctx, t)
 		t.end()
 		if err == nil || h.ctx.Err() != nil {
 			return
 		}
-		if isFatal(err) {
+		// A leader that was asleep while another one was elected believes in its log for a while, too: one that ends early.
+		lost := errors.Is(err, journal.ErrLost)
+		if !lost || time.Since(begun) > g.j.o.Session {
+			missed = time.Time{}
+		}
+		if lost && missed.IsZero() {
+			missed = time.Now()
+		}
+		if isFatal(err) && (!lost || time.Since(missed) >= g.j.o.Session) {
 			g.cancel(fmt.Errorf("partition %d: %w", h.partition, err))
 			return
 		}

@@ -86,7 +86,7 @@ func TestTrim(t *testing.T) {
 		if err := tn.t.Trim(context.Background(), 5); err != nil {
 			t.Fatal(err)
 		}
-		starts(6, 0)
+		starts(0, 0)
 		if err := errors.Join(save(tn.t, 9, "ten"), tn.t.Trim(context.Background(), 7)); err != nil {
 			t.Fatal(err)
 		}

@@ -168,8 +168,8 @@ func (j *Journal) eachChunk(ctx context.Context, partition int, from, to int64, 
 				return nil
 			}
 		}
-		if f.Next == at && f.End <= at {
-			return nil
+		if f.Next == at && f.End <= at { // A leader that has just been elected may know of less than it has.
+			return fmt.Errorf("journal: topic %q, partition %d ends at %d now, and has ended at %d", j.topics.Snapshots, partition, f.End, to)
 		}
 		at = f.Next
 	}

@@ -23,6 +23,7 @@ type tenure struct {
 	at    int64     // the next offset to read
 	clock time.Time // of the latest record: a leader that takes over may have another clock, and time does not go back
 	mark  int64     // where the log ended when it was first read; -1 before
+	said  bool      // that this has been reached
 	ahead chan ahead
 	stop  context.CancelFunc
 	over  sync.WaitGroup
@@ -237,8 +238,7 @@ func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
 		if a.err != nil {
 			return journal.Batch{}, t.fatal(ctx, a.err)
 		}
-		first := t.mark < 0
-		if first {
+		if t.mark < 0 {
 			t.mark = a.end
 		}
 		b, err := t.batch(&a)
@@ -249,7 +249,8 @@ func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
 		if t.j.o.Observer.Lag != nil {
 			t.j.o.Observer.Lag(t.Partition(), max(a.end-a.next, 0))
 		}
-		if b.End = t.at >= t.mark; len(b.Records)+len(b.Parked) > 0 || first && b.End {
+		if b.End = t.at >= t.mark; len(b.Records)+len(b.Parked) > 0 || b.End && !t.said {
+			t.said = t.said || b.End
 			return b, nil
 		}
 	}
@@ -336,6 +337,8 @@ func (t *tenure) commit(ctx context.Context, position int64, s place) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, t.j.o.Session)
+	defer cancel()
 	for deadline := time.Now().Add(t.j.o.Session); ; {
 		if t.lost() {
 			return errLost
@@ -396,11 +399,13 @@ func (t *tenure) Trim(ctx context.Context, offset int64) error {
 	if err := t.commit(ctx, position, newest); err != nil {
 		return err
 	}
-	if _, err := t.j.o.Client.DeleteRecords(ctx, t.j.topics.Journal, t.Partition(), offset+1); err != nil {
-		return err
-	}
 	if covers == (place{}) {
 		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.j.o.Session)
+	defer cancel()
+	if _, err := t.j.o.Client.DeleteRecords(ctx, t.j.topics.Journal, t.Partition(), covers.Offset+1); err != nil {
+		return err
 	}
 	_, err := t.j.o.Client.DeleteRecords(ctx, t.j.topics.Snapshots, t.Partition(), covers.From)
 	return err
