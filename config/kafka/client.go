@@ -100,6 +100,7 @@ type mechanism struct {
 	kind     mechanismKind
 	// refused counts the exchanges in a row that came to no good end: some brokers hang up instead of saying no.
 	refused atomic.Int32
+	welcome atomic.Bool // once one came to a good end
 }
 
 // refusals is the number of hang-ups in a row that is taken for a no.
@@ -115,6 +116,7 @@ func (x *exchange) Next(ctx context.Context, challenge []byte) (done bool, respo
 	done, response, err = x.StateMachine.Next(ctx, challenge)
 	if done && err == nil {
 		x.m.refused.Store(0)
+		x.m.welcome.Store(true)
 	}
 	return done, response, err
 }
@@ -167,7 +169,7 @@ type roundTripper struct{ c *Client }
 
 func (t roundTripper) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
 	m, err := t.c.transport.RoundTrip(ctx, addr, req)
-	if errors.Is(err, io.ErrUnexpectedEOF) && t.c.mechanism != nil && t.c.mechanism.refused.Load() >= refusals {
+	if errors.Is(err, io.ErrUnexpectedEOF) && t.c.mechanism != nil && t.c.mechanism.refused.Load() >= refusals && !t.c.mechanism.welcome.Load() {
 		err = fmt.Errorf("%w: the brokers hang up on it: %w", kafka.SASLAuthenticationFailed, err)
 	}
 	return m, t.c.entrance.judge(err)

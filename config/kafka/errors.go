@@ -132,8 +132,9 @@ func cureOf(err error) (cure string, final bool) {
 	return "", false
 }
 
-// Refused reports an answer to joining a group that trying again does not change. Who has been a member waits for a password that is being changed.
-func Refused(err error, member bool) bool {
+// Refused reports an answer to joining a group that trying again does not change. Once a broker has let us in, what looks like a wrong password is
+// waited for: it is being changed, or a broker went away amid the exchange.
+func (c *Client) Refused(err error) bool {
 	for _, code := range []kafka.Error{
 		kafka.GroupAuthorizationFailed, kafka.TopicAuthorizationFailed, kafka.InconsistentGroupProtocol, kafka.InvalidSessionTimeout, kafka.InvalidGroupId,
 	} {
@@ -141,7 +142,7 @@ func Refused(err error, member bool) bool {
 			return true
 		}
 	}
-	return !member && errors.Is(err, kafka.SASLAuthenticationFailed)
+	return errors.Is(err, kafka.SASLAuthenticationFailed) && (c.mechanism == nil || !c.mechanism.welcome.Load())
 }
 
 // isUnknown reports an answer that says there is no such topic or partition.

@@ -280,6 +280,45 @@ func TestHangUps(t *testing.T) {
 	}
 }
 
+// TestHangUpsAmidSASL: brokers that have let us in once may go away while we say who we are; that is no wrong password.
+func TestHangUpsAmidSASL(t *testing.T) {
+	t.Parallel()
+	c := kafkatest.Fake(t, 1, kfake.SeedTopics(1, "t"), kfake.EnableSASL(), kfake.Superuser("PLAIN", "router", "pw"))
+	come := func() *kafka.Client {
+		k, err := kafka.Open(&kafka.Cluster{Brokers: c.Brokers(), SASL: &kafka.SASL{Mechanism: "plain", Username: "router", Password: secret(t, "pw")}}, "x", kafka.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(k.Close)
+		return k
+	}
+	known := come()
+	if _, err := known.Topic(limited(t), "t"); err != nil {
+		t.Fatal(err)
+	}
+	var shut atomic.Bool
+	shut.Store(true)
+	c.Fake().ControlKey(int16(kmsg.SASLAuthenticate), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.Fake().KeepControl()
+		return nil, io.EOF, shut.Load()
+	})
+	known.Close() // Its idle connections; new ones are needed.
+	for name, x := range map[string]struct {
+		k     *kafka.Client
+		final bool
+	}{"known": {known, false}, "new": {come(), true}} {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		if _, _, err := x.k.Range(ctx, "t", 0); kafka.Final(err) != x.final || err == nil || x.k.Refused(err) != x.final {
+			t.Errorf("%s: %v", name, err)
+		}
+		cancel()
+	}
+	shut.Store(false)
+	if _, _, err := known.Range(limited(t), "t", 0); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestForbidden lacks the right to write.
 func TestForbidden(t *testing.T) {
 	t.Parallel()

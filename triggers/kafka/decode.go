@@ -172,7 +172,7 @@ func validate(e *event.Event, limit int) error {
 	if err := e.Validate(); err != nil {
 		return errors.New(strings.TrimSpace(err.Error()))
 	}
-	if isInner(e.Type()) {
+	if isInner(e) {
 		limit = max(limit, maxCompletion)
 	}
 	if len(e.Data()) > limit {
@@ -184,7 +184,9 @@ func validate(e *event.Event, limit int) error {
 	return nil
 }
 
-// isInner reports the types that are always taken: functions' completions and signals.
-func isInner(kind string) bool {
-	return strings.HasPrefix(kind, "dev.onward.function.") || kind == "dev.onward.signal"
+// isInner reports what is always taken: signals, and functions' completions, which name an invocation (RUN~path.N) as their cause. Completions of others'
+// functions are events like any.
+func isInner(e *event.Event) bool {
+	cause, _ := e.Extensions()["causationid"].(string)
+	return e.Type() == "dev.onward.signal" || strings.HasPrefix(e.Type(), "dev.onward.function.") && strings.Contains(cause, "~")
 }

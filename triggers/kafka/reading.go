@@ -25,6 +25,8 @@ type reading struct {
 	over      *passed // what was read over; nil when nothing was
 	end       int64   // of the partition, when it was last asked
 	stuck     bool    // the last admission took nothing at all, or not even completions
+	pause     time.Duration
+	due       time.Time // when what waits is tried again
 	committed int64
 	commits   time.Time
 }

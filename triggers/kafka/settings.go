@@ -22,7 +22,7 @@ type Settings struct {
 	kafka.Cluster
 	Topics    []string        `doc:"topics,list,required" help:"names of topics, or patterns between slashes: /orders\\..*/"`
 	Group     string          `doc:"group,required" help:"the consumer group; routers of one group share the partitions"`
-	Start     string          `doc:"start" help:"where a group begins that has committed nothing: earliest or latest" default:"earliest"`
+	Start     string          `doc:"start" help:"where a partition begins for which the group has committed nothing: earliest or latest; with latest, what is written to a new topic or partition before it is seen is passed over" default:"earliest"`
 	MaxEvent  int             `doc:"maxEvent" help:"bytes of one event at most; functions' completions may have 16 MiB" default:"1048576"`
 	OnInvalid Invalid         `doc:"onInvalid" help:"what becomes of a record that is no event: park (kept for show, counted), skip (counted) or {deadletter: TOPIC}" default:"park"`
 	As        *Mapping        `doc:"as" help:"makes events of records that are none: expressions over key, value, headers, topic, partition, offset and time"`

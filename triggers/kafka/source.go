@@ -160,21 +160,21 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 	var watching, readings sync.WaitGroup
 	member := ""
 	watching.Go(func() { s.watchTopics(ctx, topics, cancel) })
-	for joined := false; ; {
+	for {
 		gen, e := members.Next(ctx)
 		if ctx.Err() != nil {
 			break
 		}
 		if e != nil {
 			judged := kafka.Judge("join group "+s.s.Group, e)
-			if kafka.Refused(e, joined) {
+			if s.client.Refused(e) {
 				err = judged
 				break
 			}
 			slog.Warn("source: the group cannot be joined now", "source", s.name, "error", judged)
 			continue
 		}
-		joined, member = true, gen.MemberID
+		member = gen.MemberID
 		s.balancer.hold(gen.Assignments)
 		for topic, list := range gen.Assignments {
 			for _, a := range list {

@@ -216,6 +216,9 @@ func newEvent(id, kind string) event.Event {
 	e.SetID(id)
 	e.SetSource("/test")
 	e.SetType(kind)
+	if strings.HasPrefix(kind, "dev.onward.function.") {
+		e.SetExtension("causationid", "2k1cq175cb6ce2n6ty45nybab4~f.1")
+	}
 	_ = e.SetData(event.ApplicationJSON, json.RawMessage(`{"n":1}`))
 	return e
 }
@@ -418,6 +421,60 @@ func TestCompletionsPassAnyNumberOfStarts(t *testing.T) {
 		}
 		eventually(t, "the commit", func() bool { return f.committed("done-last") && f.committed(fmt.Sprint("done-", starts-1)) })
 	})
+}
+
+// TestCompletionsOfOthersAreStarts: what has a completion's type and no invocation as its cause waits like any start, and holds up no completion.
+func TestCompletionsOfOthersAreStarts(t *testing.T) {
+	t.Parallel()
+	c := kafkatest.Fake(t, 1, kfake.GroupMinSessionTimeout(time.Second))
+	f := newFar(t, c, 1)
+	defer f.close()
+	list := make([]event.Event, 12_000)
+	for i := range list {
+		list[i] = newEvent(fmt.Sprint("foreign-", i), "dev.onward.function.succeeded")
+		list[i].SetExtension("causationid", "order-7")
+	}
+	f.send("binary", "k", append(list, newEvent("done", "dev.onward.function.succeeded"))...)
+	var room atomic.Bool
+	k := &taker{fate: func(e *event.Event) error {
+		if e.ID() == "done" {
+			room.Store(true)
+		}
+		if !room.Load() {
+			return triggers.ErrBusy
+		}
+		return nil
+	}}
+	run(t, source(t, fmt.Sprintf(`{"topics": %q, "group": %q, "brokers": %q}`, f.topic, f.group, c.Brokers()[0])), k.admit)
+	eventually(t, "all of them", func() bool { return len(k.ids()) == len(list)+1 })
+	if ids := k.ids(); ids[0] != "done" || ids[1] != "foreign-0" || ids[len(list)] != fmt.Sprint("foreign-", len(list)-1) {
+		t.Errorf("%s, %s ... %s", ids[0], ids[1], ids[len(list)])
+	}
+}
+
+// TestSignalsKeepTheirOrder: one that could not be taken is not passed by the next.
+func TestSignalsKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	c := kafkatest.Fake(t, 1, kfake.GroupMinSessionTimeout(time.Second))
+	f := newFar(t, c, 1)
+	defer f.close()
+	k := new(taker)
+	refused := make(chan struct{})
+	var once atomic.Bool
+	run(t, source(t, fmt.Sprintf(`{"topics": %q, "group": %q, "brokers": %q}`, f.topic, f.group, c.Brokers()[0])), func(ctx context.Context, events []event.Event) ([]triggers.Receipt, error) {
+		if !once.Swap(true) {
+			close(refused)
+			return nil, errors.New("the brokers of the journal are away")
+		}
+		return k.admit(ctx, events)
+	})
+	f.send("binary", "k", newEvent("first", "dev.onward.signal"))
+	<-refused
+	f.send("binary", "k", newEvent("second", "dev.onward.signal"))
+	eventually(t, "both", func() bool { return len(k.ids()) == 2 })
+	if ids := k.ids(); ids[0] != "first" {
+		t.Errorf("%v", ids)
+	}
 }
 
 // TestPassed books what was read over, against a plain model.

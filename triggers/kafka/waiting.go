@@ -19,6 +19,7 @@ const (
 	waitingMost  = 10_000
 	waitingBytes = 16 << 20
 	waitingPause = 50 * time.Millisecond
+	stuckPause   = 5 * time.Second // at most, while not even completions are taken: each try may append some of it once more
 	waitingTry   = 500
 )
 
@@ -35,13 +36,28 @@ type waiting struct {
 	bytes  int
 }
 
+// add keeps an event, and nothing of the fetch that it came with.
 func (w *waiting) add(e event.Event, r kafka.Record) {
-	w.bytes += len(r.Value)
-	if isInner(e.Type()) {
-		w.inner = append(w.inner, refused{e, r})
+	e.DataEncoded = slices.Clone(e.DataEncoded)
+	r.Key, r.Value, r.Headers = slices.Clone(r.Key), slices.Clone(r.Value), slices.Clone(r.Headers)
+	for i := range r.Headers {
+		r.Headers[i].Value = slices.Clone(r.Headers[i].Value)
+	}
+	x := refused{e, r}
+	w.bytes += x.size()
+	if isInner(&e) {
+		w.inner = append(w.inner, x)
 		return
 	}
-	w.starts = append(w.starts, refused{e, r})
+	w.starts = append(w.starts, x)
+}
+
+func (x *refused) size() int {
+	n := len(x.e.DataEncoded) + len(x.r.Key) + len(x.r.Value)
+	for _, h := range x.r.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return n
 }
 
 func (w *waiting) len() int   { return len(w.inner) + len(w.starts) }
@@ -140,18 +156,18 @@ func (p *reading) take(ctx context.Context, f *kafka.Fetched) error {
 				return err
 			}
 		}
-		starts := slices.ContainsFunc(some, func(e event.Event) bool { return !isInner(e.Type()) })
+		starts := slices.ContainsFunc(some, func(e event.Event) bool { return !isInner(&e) })
 		passes := p.passes(r.Offset, starts)
 		if passes && r.Offset < p.over.to {
 			next = p.over.to
 			break
 		}
 		for _, e := range some {
-			switch {
-			case isInner(e.Type()), p.waiting.len() == 0 && !passes:
+			switch inner := isInner(&e); {
+			case inner && len(p.waiting.inner) == 0, !inner && !passes && p.waiting.len() == 0:
 				events, records = append(events, e), append(records, *r)
-			case !passes:
-				p.waiting.add(e, *r)
+			case inner || !passes:
+				p.waiting.add(e, *r) // Behind its like.
 			}
 		}
 	}
@@ -175,6 +191,9 @@ func (p *reading) take(ctx context.Context, f *kafka.Fetched) error {
 
 // again tries what waits, in order; the first that is refused again stops it. When enough has gone, what was read over is read.
 func (p *reading) again(ctx context.Context) error {
+	if time.Now().Before(p.due) {
+		return nil
+	}
 	for p.waiting.len() > 0 {
 		all := p.waiting
 		some, rest := all.split()
@@ -193,6 +212,12 @@ func (p *reading) again(ctx context.Context) error {
 			break
 		}
 	}
+	if p.stuck && p.waiting.len() > 0 {
+		p.pause = min(max(2*p.pause, waitingPause), stuckPause)
+		p.due = time.Now().Add(p.pause)
+		return nil
+	}
+	p.pause = 0
 	if p.over != nil && !p.over.again && p.waiting.roomy() {
 		p.over.again = true
 		p.seek(ctx, p.over.from)
@@ -210,7 +235,7 @@ func (w *waiting) split() (some []refused, rest waiting) {
 	n := min(waitingTry, len(*list))
 	some, *list = (*list)[:n], (*list)[n:]
 	for i := range some {
-		rest.bytes -= len(some[i].r.Value)
+		rest.bytes -= some[i].size()
 	}
 	return some, rest
 }
@@ -249,7 +274,7 @@ func (p *reading) hand(ctx context.Context, events []event.Event, records []kafk
 				return err
 			}
 		default:
-			p.stuck = p.stuck || isInner(events[i].Type())
+			p.stuck = p.stuck || isInner(&events[i])
 			p.waiting.add(events[i], records[i])
 		}
 	}

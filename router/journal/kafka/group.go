@@ -135,19 +135,18 @@ func (g *group) generations(members *segmentio.ConsumerGroup) {
 			}
 		}
 	}()
-	for joined := false; ; {
+	for {
 		gen, err := members.Next(g.ctx)
 		switch {
 		case g.ctx.Err() != nil:
 			return
-		case err != nil && kafka.Refused(err, joined):
+		case err != nil && g.j.o.Client.Refused(err):
 			g.cancel(fmt.Errorf("journal: %w", kafka.Judge("join group "+g.j.o.Prefix, err)))
 			return
 		case err != nil:
 			g.j.o.Log.Warn("journal: the group cannot be joined now", "error", kafka.Judge("join group "+g.j.o.Prefix, err))
 			continue
 		}
-		joined = true
 		alone.Stop()
 		g.mu.Lock()
 		g.word = true
