@@ -92,8 +92,13 @@ const looking = 15 * time.Second
 func (s *Source) Run(ctx context.Context, admit triggers.Admit) error {
 	defer s.client.Close()
 	defer s.producer.Close()
-	for ctx.Err() == nil {
+	for alone := false; ctx.Err() == nil; {
 		topics, err := s.topics(ctx)
+		if none := err == nil && len(topics) == 0; none != alone {
+			if alone = none; alone {
+				slog.Warn("source: no topic matches yet that this user may see", "source", s.name, "topics", strings.Join(s.s.Topics, ", "))
+			}
+		}
 		if err == nil && len(topics) > 0 {
 			err = s.consume(ctx, topics, admit)
 		}
