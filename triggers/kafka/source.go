@@ -94,11 +94,11 @@ func (s *Source) Run(ctx context.Context, admit triggers.Admit) error {
 	defer s.producer.Close()
 	for alone := false; ctx.Err() == nil; {
 		topics, err := s.topics(ctx)
-		if none := err == nil && len(topics) == 0; none != alone {
-			if alone = none; alone {
-				slog.Warn("source: no topic matches yet that this user may see", "source", s.name, "topics", strings.Join(s.s.Topics, ", "))
-			}
+		none := err == nil && len(topics) == 0
+		if none && !alone {
+			slog.Warn("source: no topic matches yet that this user may see", "source", s.name, "topics", strings.Join(s.s.Topics, ", "))
 		}
+		alone = none
 		if err == nil && len(topics) > 0 {
 			err = s.consume(ctx, topics, admit)
 		}
