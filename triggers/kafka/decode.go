@@ -187,6 +187,11 @@ func validate(e *event.Event, limit int) error {
 // isInner reports what is always taken: signals, and functions' completions, which name an invocation (RUN~path.N) as their cause. Completions of others'
 // functions are events like any.
 func isInner(e *event.Event) bool {
-	cause, _ := e.Extensions()["causationid"].(string)
-	return e.Type() == "dev.onward.signal" || strings.HasPrefix(e.Type(), "dev.onward.function.") && strings.Contains(cause, "~")
+	kind := e.Type()
+	if !strings.HasPrefix(kind, "dev.onward.function.") {
+		return kind == "dev.onward.signal"
+	}
+	cause, err := e.Context.GetExtension("causationid") // Extensions would copy all of them.
+	text, _ := cause.(string)
+	return err == nil && strings.Contains(text, "~")
 }
