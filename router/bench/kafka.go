@@ -51,6 +51,9 @@ func Kafka(ctx context.Context, o Options, shape KafkaShape) ([]Result, error) {
 	}
 	join.Durability, join.Bytes = fmt.Sprintf("%d in-sync replicas", shape.Replication), len(`{"result":1000,"worker":"worker-000001"}`)
 	n := (&Stream{Rate: shape.Rate, For: shape.For}).events()
+	if o.Profile != "" {
+		o.Profile += ".steady" // Each has its own.
+	}
 	steady, err := o.measure(fmt.Sprintf("kafka, %d events a second, %d routers", shape.Rate, shape.Replicas), "event", n, false, func() (sample, error) {
 		return o.kafkaRig(ctx, shape, func(g *kafkaRig) (sample, error) { return g.steady(ctx) })
 	})

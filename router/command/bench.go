@@ -20,7 +20,7 @@ func (p *program) bench() *cobra.Command {
 	}
 	var o bench.Options
 	c.PersistentFlags().IntVar(&o.Runs, "runs", 5, "repetitions of each; the median counts")
-	c.PersistentFlags().StringVar(&o.Profile, "cpu-profile", "", "write the CPU profile of the router's process while it is measured, for go tool pprof")
+	c.PersistentFlags().StringVar(&o.Profile, "cpu-profile", "", "write the CPU profile of the router's process while it is measured, for go tool pprof; of kafka's second workload, to FILE.steady")
 	workload := func(use, short string, measure func(ctx context.Context) ([]bench.Result, error)) *cobra.Command {
 		w := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return p.measure(c.Context(), &o, measure) }}
 		c.AddCommand(w)
