@@ -178,7 +178,7 @@ func (r *Router) getRuns(w http.ResponseWriter, q *http.Request) error {
 			return err
 		}
 	}
-	if err := r.endings.each(func(f *Finished) bool {
+	if err := r.endings.Each(func(f *Finished) bool {
 		keep(RunLine{f.ID, f.Tenant, f.Trigger, f.State, f.Started, &f.Ended, f.Calls, 0})
 		return len(lines) < limit
 	}); err != nil {
@@ -225,7 +225,7 @@ func (r *Router) getEnded(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f := r.endings.find(id)
+	f := r.endings.Find(id)
 	if text := q.URL.Query().Get("wait"); f == nil && text != "" && r.shardOf(id) != nil {
 		d, err := time.ParseDuration(text)
 		if err != nil {
@@ -238,7 +238,7 @@ func (r *Router) getEnded(w http.ResponseWriter, q *http.Request) error {
 	if f == nil {
 		return fmt.Errorf("%w: run %s has not ended here", errUnknownRun, id)
 	}
-	return reply(w, 200, keptOf(f))
+	return reply(w, 200, f.Keep())
 }
 
 func (r *Router) getExplain(w http.ResponseWriter, q *http.Request) error {
@@ -278,7 +278,7 @@ func (r *Router) getWatch(w http.ResponseWriter, q *http.Request) error {
 		return nil
 	}
 	send("status", st)
-	ended, waiting, stop := r.endings.get(id)
+	ended, waiting, stop := r.endings.Get(id)
 	defer stop()
 	if ended != nil {
 		send("ended", ended)

@@ -5,32 +5,17 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
 
 // A Finished is a run that has ended.
-type Finished struct {
-	ID        string      `json:"run"`
-	Tenant    string      `json:"tenant"`
-	Trigger   string      `json:"trigger"`
-	State     string      `json:"state"` // succeeded, failed or cancelled
-	Started   time.Time   `json:"started"`
-	Ended     time.Time   `json:"ended"`
-	Calls     int         `json:"calls"`
-	Event     lang.Value  `json:"event"`
-	Result    lang.Value  `json:"result,omitzero"`
-	Error     *lang.Error `json:"error,omitempty"`
-	EventType string      `json:"-"`
-	Data      lang.Value  `json:"-"`
-}
+type Finished = engine.Ending
 
 // Wait returns how a run ended, once it has, also when another router folds it. The error is the context's.
 func (r *Router) Wait(ctx context.Context, id journal.RunID) (*Finished, error) {
-	f, w, stop := r.endings.get(id)
+	f, w, stop := r.endings.Get(id)
 	defer stop()
 	if f != nil {
 		return f, nil
@@ -52,19 +37,7 @@ func (r *Router) Wait(ctx context.Context, id journal.RunID) (*Finished, error) 
 	}
 }
 
-func (r *Router) ended(e *engine.Ended) { r.endings.add(e.Run, FinishedOf(e)) }
-
-// FinishedOf tells of a run's end as people and clients see it.
-func FinishedOf(e *engine.Ended) *Finished {
-	f := &Finished{
-		ID: e.Run.String(), Tenant: e.Tenant, Trigger: e.Trigger, State: e.Outcome.Verdict.String(), Started: e.Started, Ended: e.Ended, Calls: e.Calls,
-		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data,
-	}
-	if e.Cancelled {
-		f.State = "cancelled"
-	}
-	return f
-}
+func (r *Router) ended(e *engine.Ended) { r.endings.Add(e.Run, engine.EndingOf(e)) }
 
 // watchers are those who follow runs as they go.
 type watchers struct {
@@ -141,7 +114,7 @@ func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*en
 		}
 		return st, nil, nil
 	}
-	if f := r.endings.find(id); f != nil {
+	if f := r.endings.Find(id); f != nil {
 		return nil, f, nil
 	}
 	if f := r.elsewhere(ctx, id); f != nil {

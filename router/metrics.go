@@ -12,7 +12,7 @@ type metrics struct {
 	deliver, function                    *prometheus.HistogramVec
 	events, records, unmatchedTypes      *prometheus.CounterVec
 	resent, parked, deaths               prometheus.Counter
-	skipped, historyLost                 prometheus.Counter
+	skipped                              prometheus.Counter
 	runs, invocations, timers, tombs     prometheus.Gauge
 
 	mu    sync.Mutex
@@ -51,7 +51,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		parked:         counter("parked", "Places in the journal that held no record."),
 		deaths:         counter("fold_deaths", "Records on which the fold died."),
 		skipped:        counter("skipped_records", "Records on which the fold died twice and that were passed over."),
-		historyLost:    counter("history_lost", "Ended runs that the history could not take; no run is lost by it."),
 		runs:           gauge("runs", "Open runs."),
 		invocations:    gauge("invocations", "Invocations without an outcome."),
 		timers:         gauge("timers", "Timers that are set."),
@@ -60,7 +59,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.admit, m.append, m.fold, m.queue, m.snapshot, m.deliver, m.function, m.events, m.unmatchedTypes, m.records, m.resent, m.parked,
-			m.deaths, m.skipped, m.historyLost, m.runs, m.invocations, m.timers, m.tombs)
+			m.deaths, m.skipped, m.runs, m.invocations, m.timers, m.tombs)
 	}
 	return m
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -222,10 +223,10 @@ func (r *Router) elsewhere(ctx context.Context, id journal.RunID) *Finished {
 	}
 	var out *Finished
 	r.askAll(ctx, "/v1/runs/"+id.String()+"/ended", func(journal.Peer) (any, func()) {
-		var k kept
+		var k engine.Kept
 		return &k, func() {
-			if k.Finished != nil {
-				out = k.finished()
+			if k.Ending != nil {
+				out = k.Whole()
 			}
 		}
 	})
@@ -250,10 +251,10 @@ func (r *Router) waitAtOwner(ctx context.Context, id journal.RunID, ended chan<-
 		if err != nil {
 			continue
 		}
-		var k kept
-		if found, err := r.ask(ctx, peer, "/v1/runs/"+id.String()+"/ended?wait=30s", &k); found && err == nil && k.Finished != nil {
+		var k engine.Kept
+		if found, err := r.ask(ctx, peer, "/v1/runs/"+id.String()+"/ended?wait=30s", &k); found && err == nil && k.Ending != nil {
 			select {
-			case ended <- k.finished():
+			case ended <- k.Whole():
 			case <-ctx.Done():
 			}
 			return

@@ -72,9 +72,8 @@ type Router struct {
 
 	definitions *definitionLog
 	marks       *marks
-	endings     *endings
+	endings     *history.Endings
 	parked      parkedPlaces
-	store       *history.Store // nil without a folder
 	draining    atomic.Bool
 	admitting   atomic.Int64
 	openRuns    atomic.Int64
@@ -151,26 +150,13 @@ func (r *Router) openFolder() (err error) {
 	if r.marks, err = openMarks(r.o.Dir, r.layout.Partitions); err != nil {
 		return err
 	}
-	if r.o.Dir != "" {
-		var damaged error
-		if r.store, damaged, err = history.Open(r.o.Dir, r.o.History); err != nil {
-			return errors.Join(err, r.marks.close())
-		}
-		if damaged != nil {
-			r.o.Log.Error("the history begins anew", "error", damaged)
-		}
+	if r.endings, err = history.Keep(history.Options{Dir: r.o.Dir, Limits: r.o.History, Log: r.o.Log, Metrics: r.o.Metrics}); err != nil {
+		return errors.Join(err, r.marks.close())
 	}
-	r.endings = newEndings(r.store, r.o.Log, func(n int) { r.metrics.historyLost.Add(float64(n)) })
 	return nil
 }
 
-func (r *Router) closeFolder() error {
-	err := r.marks.close()
-	if r.store != nil {
-		err = errors.Join(err, r.store.Close())
-	}
-	return err
-}
+func (r *Router) closeFolder() error { return errors.Join(r.marks.close(), r.endings.Close()) }
 
 // bindAll makes the sinks of a set's functions.
 func (r *Router) bindAll(set *config.Set) error {
@@ -265,7 +251,7 @@ func (r *Router) Run(ctx context.Context) error {
 	owners.Go(func() { failed <- r.journal.Own(owning, r.fold) })
 	recording, recorded := context.WithCancel(context.WithoutCancel(ctx))
 	defer recorded()
-	others.Go(func() { r.endings.write(recording) })
+	others.Go(func() { r.endings.Write(recording) })
 	stuck := make(chan error, 1)
 	others.Go(func() { r.watchdog(owning, stuck) })
 	others.Go(func() { r.becomeReady(owning) })

@@ -31,7 +31,7 @@ var allowed = []struct {
 	{"router/journal/kafka", []string{"config/kafka", "router/journal"}},
 	{"router/journal", []string{"router/journal"}},
 	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
-	{"router/history", nil},
+	{"router/history", []string{"config/lang", "router/engine", "router/journal"}},
 	{"router/simulate", []string{"config", "router/engine", "router/journal"}},
 	{"router/bench", []string{"config", "router", "router/journal", "sinks", "triggers"}},
 	{"router/command", []string{"config", "router", "sinks", "triggers"}},

@@ -544,7 +544,7 @@ func (s *shard) snapshot(ctx context.Context) error {
 		if offset < 0 || offset == before {
 			return nil
 		}
-		s.r.endings.flush()
+		s.r.endings.Flush()
 		err := s.t.Save(ctx, offset, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
 		if err == nil {
 			s.saved.Store(offset)

@@ -58,7 +58,7 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 	if !quiet {
 		fmt.Fprintf(p.errs, "mocked in %s\n", time.Since(begin).Round(time.Millisecond))
 	}
-	return p.result(router.FinishedOf(&m.world.Ended[0].Ended), &hops{}, quiet)
+	return p.result(engine.EndingOf(&m.world.Ended[0].Ended), &hops{}, quiet)
 }
 
 // runID is the one run of a mocked world.

@@ -1,4 +1,4 @@
-package router
+package history
 
 import (
 	"context"
@@ -8,8 +8,9 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/router/history"
+	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // The bounds of what is kept of ended runs in memory: the latest, for those who wait and those who ask again.
@@ -25,39 +26,70 @@ const (
 	historyBehind = 100_000
 )
 
-// endings are the ended runs: the latest in memory, all that the history keeps on disk where there is one. The folds fill them.
-type endings struct {
+// Endings are the ended runs: the latest in memory, all that the history keeps on disk where there is one. The folds fill them.
+type Endings struct {
 	log   *slog.Logger
-	store *history.Store // nil: memory only
-	lost  func(n int)    // told of endings that the history could not take
+	store *Store             // nil: memory only
+	lost  prometheus.Counter // endings that the store could not take
 
 	mu      sync.Mutex
 	bytes   int
 	order   []journal.RunID
-	runs    map[journal.RunID]*Finished
-	waiters map[journal.RunID][]chan *Finished
+	runs    map[journal.RunID]*engine.Ending
+	waiters map[journal.RunID][]chan *engine.Ending
 	pending []journal.RunID // not on disk yet
-	behind  map[journal.RunID]*Finished
+	behind  map[journal.RunID]*engine.Ending
 
 	writing sync.Mutex // held by the one who writes to the store
 	wake    chan struct{}
 	failing bool
 }
 
-func newEndings(store *history.Store, log *slog.Logger, lost func(int)) *endings {
-	return &endings{
-		log: log, store: store, lost: lost, runs: make(map[journal.RunID]*Finished), waiters: make(map[journal.RunID][]chan *Finished),
-		behind: make(map[journal.RunID]*Finished), wake: make(chan struct{}, 1),
-	}
+// Options say what is kept, and where.
+type Options struct {
+	Dir     string // of the file; empty keeps the latest in memory only
+	Limits  Limits
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
 }
 
-// add takes over an ended run. A restart folds the same ends again: they change nothing.
-func (h *endings) add(id journal.RunID, f *Finished) {
+// Keep opens the history in a folder, or makes one. One that cannot be read is begun anew, loudly.
+func Keep(o Options) (*Endings, error) {
+	h := &Endings{
+		log: o.Log, runs: make(map[journal.RunID]*engine.Ending), waiters: make(map[journal.RunID][]chan *engine.Ending),
+		behind: make(map[journal.RunID]*engine.Ending), wake: make(chan struct{}, 1),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_history_lost_total", Help: "Ended runs that the history could not take; no run is lost by it."}),
+	}
+	if o.Dir != "" {
+		var err, damaged error
+		if h.store, damaged, err = Open(o.Dir, o.Limits); err != nil {
+			return nil, err
+		}
+		if damaged != nil {
+			h.log.Error("the history begins anew", "error", damaged)
+		}
+	}
+	if o.Metrics != nil {
+		o.Metrics.MustRegister(h.lost)
+	}
+	return h, nil
+}
+
+// Close releases the file.
+func (h *Endings) Close() error {
+	if h.store == nil {
+		return nil
+	}
+	return h.store.Close()
+}
+
+// Add takes over an ended run. A restart folds the same ends again: they change nothing.
+func (h *Endings) Add(id journal.RunID, f *engine.Ending) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.runs[id] == nil {
 		h.order = append(h.order, id)
-		h.bytes += f.size()
+		h.bytes += size(f)
 	}
 	h.runs[id] = f
 	for _, w := range h.waiters[id] {
@@ -65,7 +97,7 @@ func (h *endings) add(id journal.RunID, f *Finished) {
 	}
 	delete(h.waiters, id)
 	for len(h.order) > recentRuns || h.bytes > recentBytes && len(h.order) > 1 {
-		h.bytes -= h.runs[h.order[0]].size()
+		h.bytes -= size(h.runs[h.order[0]])
 		delete(h.runs, h.order[0])
 		h.order = h.order[1:]
 	}
@@ -84,10 +116,10 @@ func (h *endings) add(id journal.RunID, f *Finished) {
 	}
 }
 
-func (f *Finished) size() int { return f.Data.Size() + f.Event.Size() + 256 }
+func size(f *engine.Ending) int { return f.Data.Size() + f.Event.Size() + 256 }
 
-// find returns an ended run; nil when it is not known.
-func (h *endings) find(id journal.RunID) *Finished {
+// Find returns an ended run; nil when it is not known.
+func (h *Endings) Find(id journal.RunID) *engine.Ending {
 	h.mu.Lock()
 	f := h.runs[id]
 	if f == nil {
@@ -97,20 +129,20 @@ func (h *endings) find(id journal.RunID) *Finished {
 	if f != nil || h.store == nil {
 		return f
 	}
-	var k kept
-	found, err := h.store.Get(history.ID(id), &k)
+	var k engine.Kept
+	found, err := h.store.Get(ID(id), &k)
 	if err != nil {
 		h.log.Error("the history cannot be read", "error", err)
 	}
 	if !found || err != nil {
 		return nil
 	}
-	return k.finished()
+	return k.Whole()
 }
 
-// get returns an ended run, or a channel that gives it once it has ended, with a function to stop waiting.
-func (h *endings) get(id journal.RunID) (*Finished, <-chan *Finished, func()) {
-	if f := h.find(id); f != nil {
+// Get returns an ended run, or a channel that gives it once it has ended, with a function to stop waiting.
+func (h *Endings) Get(id journal.RunID) (*engine.Ending, <-chan *engine.Ending, func()) {
+	if f := h.Find(id); f != nil {
 		return f, nil, func() {}
 	}
 	h.mu.Lock()
@@ -118,7 +150,7 @@ func (h *endings) get(id journal.RunID) (*Finished, <-chan *Finished, func()) {
 	if f := h.runs[id]; f != nil { // It ended in between.
 		return f, nil, func() {}
 	}
-	w := make(chan *Finished, 1)
+	w := make(chan *engine.Ending, 1)
 	h.waiters[id] = append(h.waiters[id], w)
 	return nil, w, func() {
 		h.mu.Lock()
@@ -136,11 +168,11 @@ func (h *endings) get(id journal.RunID) (*Finished, <-chan *Finished, func()) {
 	}
 }
 
-// each gives the ended runs, the latest first, until yield returns false.
-func (h *endings) each(yield func(*Finished) bool) error {
+// Each gives the ended runs, the latest first, until yield returns false.
+func (h *Endings) Each(yield func(*engine.Ending) bool) error {
 	if h.store == nil {
 		h.mu.Lock()
-		list := make([]*Finished, 0, len(h.order))
+		list := make([]*engine.Ending, 0, len(h.order))
 		for i := len(h.order) - 1; i >= 0; i-- {
 			list = append(list, h.runs[h.order[i]])
 		}
@@ -152,14 +184,14 @@ func (h *endings) each(yield func(*Finished) bool) error {
 		}
 		return nil
 	}
-	h.flush()
+	h.Flush()
 	var bad error
-	err := h.store.Each(func(_ history.ID, text []byte) bool {
-		var k kept
+	err := h.store.Each(func(_ ID, text []byte) bool {
+		var k engine.Kept
 		if bad = json.Unmarshal(text, &k); bad != nil {
 			return false
 		}
-		return yield(k.finished())
+		return yield(k.Whole())
 	})
 	if err == nil {
 		err = bad
@@ -167,32 +199,8 @@ func (h *endings) each(yield func(*Finished) bool) error {
 	return err
 }
 
-// kept is the form in which the history keeps an ended run: what people see of it, and the event of its end as clients that wait get it.
-type kept struct {
-	*Finished
-	EventType string     `json:"eventType"`
-	Data      lang.Value `json:"data,omitzero"` // where it is not the result
-}
-
-func keptOf(f *Finished) kept {
-	k := kept{Finished: f, EventType: f.EventType}
-	if f.Error != nil {
-		k.Data = f.Data
-	}
-	return k
-}
-
-func (k *kept) finished() *Finished {
-	f := k.Finished
-	f.EventType, f.Data = k.EventType, k.Data
-	if f.Error == nil {
-		f.Data = f.Result
-	}
-	return f
-}
-
-// write brings endings to disk until ctx ends, and the rest then.
-func (h *endings) write(ctx context.Context) {
+// Write brings endings to disk until ctx ends, and the rest then.
+func (h *Endings) Write(ctx context.Context) {
 	if h.store == nil {
 		return
 	}
@@ -203,16 +211,16 @@ func (h *endings) write(ctx context.Context) {
 		case <-tick.C:
 		case <-h.wake:
 		case <-ctx.Done():
-			h.flush()
+			h.Flush()
 			return
 		}
-		h.flush()
+		h.Flush()
 	}
 }
 
-// flush brings to disk all that was added before. A snapshot waits for it: the folds of a restart begin there and will not bring these ends again.
+// Flush brings to disk all that was added before. A snapshot waits for it: the folds of a restart begin there and will not bring these ends again.
 // When the disk does not take them they are tried again with the next flush; a router that ends before loses them for people, and no run.
-func (h *endings) flush() {
+func (h *Endings) Flush() {
 	if h.store == nil {
 		return
 	}
@@ -221,10 +229,10 @@ func (h *endings) flush() {
 	for {
 		h.mu.Lock()
 		ids := h.pending[:min(len(h.pending), historyBatch)]
-		batch := make([]history.Entry, 0, len(ids))
+		batch := make([]Entry, 0, len(ids))
 		for _, id := range ids {
 			f := h.behind[id]
-			batch = append(batch, history.Entry{ID: history.ID(id), JSON: []byte(lang.Of(keptOf(f)).JSON())})
+			batch = append(batch, Entry{ID: ID(id), JSON: []byte(lang.Of(f.Keep()).JSON())})
 		}
 		h.mu.Unlock()
 		if len(batch) == 0 {
@@ -241,14 +249,14 @@ func (h *endings) flush() {
 }
 
 // settle books what became of a batch; the lock is held.
-func (h *endings) settle(n int, err error) {
+func (h *Endings) settle(n int, err error) {
 	drop := n
 	if err != nil {
 		if !h.failing {
 			h.log.Error("ended runs cannot be written to the history; they are tried again", "error", err)
 		}
 		drop = max(len(h.pending)-historyBehind, 0)
-		h.lost(drop)
+		h.lost.Add(float64(drop))
 	} else if h.failing {
 		h.log.Info("the history is written again")
 	}

@@ -1,6 +1,3 @@
-// Package history keeps ended runs on disk for people and for repeated requests: the latest so many, the oldest go first.
-//
-// It is off the path of events: what it holds follows from the journal, and is written again when a restart folds the same records again.
 package history
 
 import (

@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+)
+
+// An Ending is a run that has ended, as people and clients see it.
+type Ending struct {
+	ID        string      `json:"run"`
+	Tenant    string      `json:"tenant"`
+	Trigger   string      `json:"trigger"`
+	State     string      `json:"state"` // succeeded, failed or cancelled
+	Started   time.Time   `json:"started"`
+	Ended     time.Time   `json:"ended"`
+	Calls     int         `json:"calls"`
+	Event     lang.Value  `json:"event"`
+	Result    lang.Value  `json:"result,omitzero"`
+	Error     *lang.Error `json:"error,omitempty"`
+	EventType string      `json:"-"`
+	Data      lang.Value  `json:"-"`
+}
+
+// EndingOf tells of a run's end.
+func EndingOf(e *Ended) *Ending {
+	f := &Ending{
+		ID: e.Run.String(), Tenant: e.Tenant, Trigger: e.Trigger, State: e.Outcome.Verdict.String(), Started: e.Started, Ended: e.Ended, Calls: e.Calls,
+		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data,
+	}
+	if e.Cancelled {
+		f.State = "cancelled"
+	}
+	return f
+}
+
+// Kept is the form in which an Ending is kept on disk and passed from one router to another: with the event of its end, as clients that wait get it.
+type Kept struct {
+	*Ending
+	EventType string     `json:"eventType"`
+	Data      lang.Value `json:"data,omitzero"` // where it is not the result
+}
+
+// Keep returns the form in which f is kept.
+func (f *Ending) Keep() Kept {
+	k := Kept{Ending: f, EventType: f.EventType}
+	if f.Error != nil {
+		k.Data = f.Data
+	}
+	return k
+}
+
+// Whole returns what was kept.
+func (k *Kept) Whole() *Ending {
+	f := k.Ending
+	f.EventType, f.Data = k.EventType, k.Data
+	if f.Error == nil {
+		f.Data = f.Result
+	}
+	return f
+}
