@@ -284,25 +284,21 @@ func (r *Router) fact(ctx context.Context, rec journal.Record) error {
 	return r.journal.Append(ctx, []journal.Record{rec})
 }
 
-// route puts the event of a run's end past the filters: what it starts is journaled in the run's own partition first.
-func (r *Router) route(s *shard, inv *engine.Invocation) {
-	if inv.Starts != nil {
-		go r.startMatched(s, inv)
-		return
-	}
-	a := routed(inv)
-	matched := r.rules.Load().match(inv.Type, a)
+// Match returns what the filters let through of a run's end, in the form in which a Matched record keeps it; nil is nothing.
+func (r *Router) Match(inv *engine.Invocation) []byte {
+	matched := r.rules.Load().match(inv.Type, routed(inv))
 	if len(matched) == 0 {
-		s.accepted(inv)
-		return
+		return nil
 	}
 	var starts startsPayload
 	for _, t := range matched {
 		starts = append(starts, matchedStart{t.Name, t.Digest})
 	}
-	rec := engine.Record(journal.Matched, inv.Run, &engine.MatchedFact{N: inv.N, Starts: starts.encode()})
-	s.write(rec)
+	return starts.encode()
 }
+
+// Event makes the event of an invocation.
+func (r *Router) Event(inv *engine.Invocation) *event.Event { return eventOf(inv) }
 
 // routed reads the attributes of a run's end event without making the event.
 func routed(inv *engine.Invocation) filter.Attributes {
@@ -325,12 +321,18 @@ func routed(inv *engine.Invocation) filter.Attributes {
 	}
 }
 
-// startMatched starts what was matched, then closes the invocation. A crash in between repeats it under the same run ids.
-func (r *Router) startMatched(s *shard, inv *engine.Invocation) {
+// StartFor starts what was matched of a run's end, or the trigger that a destination names: repeated, under the same run ids. A *lang.Error is final.
+func (r *Router) StartFor(ctx context.Context, inv *engine.Invocation) error {
+	if inv.ToTrigger != "" {
+		_, err := r.Start(ctx, inv.ToTrigger, eventOf(inv))
+		if errors.Is(err, errNoTrigger) {
+			return &lang.Error{Type: "unknown_trigger", Message: err.Error(), Class: lang.ClassPlatform}
+		}
+		return err
+	}
 	starts, err := decodeStarts(inv.Starts)
 	if err != nil {
-		s.gaveUp(inv, &lang.Error{Type: "bad_matches", Message: err.Error(), Class: lang.ClassPlatform})
-		return
+		return &lang.Error{Type: "bad_matches", Message: err.Error(), Class: lang.ClassPlatform}
 	}
 	e := eventOf(inv)
 	rl := r.rules.Load()
@@ -342,25 +344,11 @@ func (r *Router) startMatched(s *shard, inv *engine.Invocation) {
 		}
 		in := &intake{r: r, rules: rl, receipts: make([]triggers.Receipt, 1)}
 		in.start(t, e, attributesOf(e), inv.Input, 0)
-		if err := in.append(s.ctx); err != nil || in.receipts[0].Err != nil {
-			r.outbox.again(s, inv, errors.Join(err, in.receipts[0].Err))
-			return
+		if err := errors.Join(in.append(ctx), in.receipts[0].Err); err != nil {
+			return err
 		}
 	}
-	s.accepted(inv)
-}
-
-// startDestination starts the trigger that a destination names.
-func (r *Router) startDestination(s *shard, inv *engine.Invocation) {
-	_, err := r.Start(s.ctx, inv.ToTrigger, eventOf(inv))
-	switch {
-	case err == nil:
-		s.accepted(inv)
-	case errors.Is(err, errNoTrigger):
-		s.gaveUp(inv, &lang.Error{Type: "unknown_trigger", Message: err.Error(), Class: lang.ClassPlatform})
-	default:
-		r.outbox.again(s, inv, err)
-	}
+	return nil
 }
 
 // definitionLog remembers which definitions this process has appended to which partition.

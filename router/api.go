@@ -43,7 +43,7 @@ func (r *Router) routes() (http.Handler, error) {
 	guarded("POST /v1/triggers/{trigger}", r.postStart)
 	guarded("GET /v1/triggers", r.getTriggers)
 	guarded("GET /v1/parked", r.getParked)
-	guarded("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, 200, r.outbox.statuses()) })
+	guarded("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, 200, r.outbox.Functions()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.o.Metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })
 	mux.HandleFunc("GET /readyz", r.getReady)

@@ -110,7 +110,7 @@ func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*en
 		}
 		for i := range st.Deliveries {
 			d := &st.Deliveries[i]
-			d.Outbox, d.Since = r.outbox.explain(id, d.N)
+			d.Outbox, d.Since = r.outbox.Explain(id, d.N)
 		}
 		return st, nil, nil
 	}
@@ -129,7 +129,7 @@ func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*en
 func (r *Router) fillIn(s *engine.StepStatus) {
 	if inv := s.Invocation; inv != nil {
 		if run, _, n, ok := engine.ParseInvocationID(inv.ID); ok {
-			inv.Outbox, inv.Since = r.outbox.explain(run, n)
+			inv.Outbox, inv.Since = r.outbox.Explain(run, n)
 		}
 	}
 	if s.Handler != nil {

@@ -8,12 +8,11 @@ import (
 
 // metrics are the router's, all named onward_*.
 type metrics struct {
-	admit, append, fold, queue, snapshot prometheus.Histogram
-	deliver, function                    *prometheus.HistogramVec
-	events, records, unmatchedTypes      *prometheus.CounterVec
-	resent, parked, deaths               prometheus.Counter
-	skipped                              prometheus.Counter
-	runs, invocations, timers, tombs     prometheus.Gauge
+	admit, append, fold, snapshot    prometheus.Histogram
+	events, records, unmatchedTypes  *prometheus.CounterVec
+	parked, deaths                   prometheus.Counter
+	skipped                          prometheus.Counter
+	runs, invocations, timers, tombs prometheus.Gauge
 
 	mu    sync.Mutex
 	types map[string]bool
@@ -31,23 +30,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_" + name, Help: help})
 	}
 	m := &metrics{
-		admit:    histogram("admit", "Time from an event's arrival to its being durable."),
-		append:   histogram("append", "Time of one append to the journal, sync included, for events admitted and for what the folds' owners write."),
-		fold:     histogram("fold", "Time to fold one record."),
-		queue:    histogram("queue", "Time that an invocation waited for room in its function's concurrency."),
-		snapshot: histogram("snapshot", "Time that the fold stood still for a snapshot."),
-		deliver: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "onward_deliver_seconds", Help: "Time of one delivery, from sending to the answer or its being given up, by type of sink.",
-			Buckets: prometheus.ExponentialBuckets(100e-6, 3, 14),
-		}, []string{"sink"}),
-		function: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "onward_function_seconds", Help: "Time from the first sending of an invocation to its outcome, later sendings under its id included, by function.",
-			Buckets: prometheus.ExponentialBuckets(100e-6, 3, 14),
-		}, []string{"function"}),
+		admit:          histogram("admit", "Time from an event's arrival to its being durable."),
+		append:         histogram("append", "Time of one append to the journal, sync included, for events admitted and for what the folds' owners write."),
+		fold:           histogram("fold", "Time to fold one record."),
+		snapshot:       histogram("snapshot", "Time that the fold stood still for a snapshot."),
 		events:         prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_events_total", Help: "Events admitted, by what they were taken for."}, []string{"kind"}),
 		unmatchedTypes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_unmatched_events_total", Help: "Events that no trigger took, by type (the first 100 types)."}, []string{"type"}),
 		records:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_records_total", Help: "Records folded, by kind and by what they did."}, []string{"kind", "reason"}),
-		resent:         counter("resent", "Deliveries sent again under the same id."),
 		parked:         counter("parked", "Places in the journal that held no record."),
 		deaths:         counter("fold_deaths", "Records on which the fold died."),
 		skipped:        counter("skipped_records", "Records on which the fold died twice and that were passed over."),
@@ -58,7 +47,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		types:          make(map[string]bool),
 	}
 	if reg != nil {
-		reg.MustRegister(m.admit, m.append, m.fold, m.queue, m.snapshot, m.deliver, m.function, m.events, m.unmatchedTypes, m.records, m.resent, m.parked,
+		reg.MustRegister(m.admit, m.append, m.fold, m.snapshot, m.events, m.unmatchedTypes, m.records, m.parked,
 			m.deaths, m.skipped, m.runs, m.invocations, m.timers, m.tombs)
 	}
 	return m

@@ -20,6 +20,7 @@ import (
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/router/outbox"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,18 +58,17 @@ type Options struct {
 
 // A Router is running from Open to Close.
 type Router struct {
-	o         Options
-	journal   journal.Journal
-	layout    journal.Layout
-	maxValue  int // bytes of a value inside a run
-	metrics   *metrics
-	outbox    *outbox
-	rules     atomic.Pointer[rules]
-	functions atomic.Pointer[bound]
-	sources   []triggers.Source
-	server    *http.Server
-	peers     *http.Client // to the routers that share the journal
-	listener  net.Listener
+	o        Options
+	journal  journal.Journal
+	layout   journal.Layout
+	maxValue int // bytes of a value inside a run
+	metrics  *metrics
+	outbox   *outbox.Outbox
+	rules    atomic.Pointer[rules]
+	sources  []triggers.Source
+	server   *http.Server
+	peers    *http.Client // to the routers that share the journal
+	listener net.Listener
 
 	definitions *definitionLog
 	marks       *marks
@@ -81,7 +81,6 @@ type Router struct {
 	mu     sync.Mutex
 	shards []*shard
 	stats  []engine.Stats
-	former []*bound      // what reloads have replaced
 	ready  chan struct{} // closed once all partitions that are this router's are claimed
 	watch  watchers
 
@@ -90,16 +89,6 @@ type Router struct {
 
 // recordRoom is what a record has around a value: ids, texts of errors.
 const recordRoom = 64 << 10
-
-// bound are the functions with their sinks.
-type bound struct{ byName map[string]*boundFunction }
-
-type boundFunction struct {
-	*config.Function
-	sink sinks.Sink
-}
-
-func (b *bound) get(name string) *boundFunction { return b.byName[name] }
 
 // Open makes a router and opens its listener; nothing is taken in and nothing sent before Run.
 func Open(o Options) (*Router, error) {
@@ -127,9 +116,9 @@ func Open(o Options) (*Router, error) {
 	if j, ok := o.Journal.(journal.Sized); ok {
 		r.maxValue = min(r.maxValue, j.MaxPayload()-recordRoom)
 	}
-	r.outbox = newOutbox(r)
+	r.outbox = outbox.New(outbox.Options{Intake: r, Host: r.host(), MaxValue: r.maxValue, Log: o.Log, Metrics: o.Metrics})
 	r.peers = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
-	if err := r.bindAll(o.Set); err != nil {
+	if err := r.outbox.Load(o.Set); err != nil {
 		return nil, err
 	}
 	r.rules.Store(newRules(o.Set))
@@ -158,26 +147,15 @@ func (r *Router) openFolder() (err error) {
 
 func (r *Router) closeFolder() error { return errors.Join(r.marks.close(), r.endings.Close()) }
 
-// bindAll makes the sinks of a set's functions.
-func (r *Router) bindAll(set *config.Set) error {
-	b := &bound{byName: make(map[string]*boundFunction)}
-	for _, name := range sortedNames(set.Functions) {
-		f := set.Functions[name]
-		sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, sinks.Host{
-			Concurrency: f.Concurrency,
-			Start: func(ctx context.Context, trigger string, e *event.Event) error {
-				_, err := r.Start(ctx, trigger, e)
-				return err
-			},
-			Log: func(ctx context.Context, msg string, args ...any) { r.o.Log.InfoContext(ctx, msg, args...) },
-		})
-		if err != nil {
-			return fmt.Errorf("function %q: %w", name, err)
-		}
-		b.byName[name] = &boundFunction{f, sink}
+// host is what sinks are offered.
+func (r *Router) host() sinks.Host {
+	return sinks.Host{
+		Start: func(ctx context.Context, trigger string, e *event.Event) error {
+			_, err := r.Start(ctx, trigger, e)
+			return err
+		},
+		Log: func(ctx context.Context, msg string, args ...any) { r.o.Log.InfoContext(ctx, msg, args...) },
 	}
-	r.functions.Store(b)
-	return nil
 }
 
 func (r *Router) makeSources() error {
@@ -292,7 +270,7 @@ func (r *Router) Run(ctx context.Context) error {
 		cancel()
 	}
 	if err == nil {
-		r.outbox.drain(owning, r.o.Drain)
+		r.outbox.Drain(owning, r.o.Drain)
 	}
 	release()
 	if abandoned {
@@ -300,15 +278,11 @@ func (r *Router) Run(ctx context.Context) error {
 		return err
 	}
 	owners.Wait()
-	r.outbox.wait()
+	r.outbox.Wait()
 	recorded()
 	others.Wait()
 	r.peers.CloseIdleConnections()
-	for _, bound := range append(r.former, r.functions.Load()) {
-		for _, name := range sortedNames(bound.byName) {
-			err = errors.Join(err, bound.byName[name].sink.Close())
-		}
-	}
+	err = errors.Join(err, r.outbox.Close())
 	return errors.Join(err, r.closeFolder())
 }
 
@@ -341,15 +315,10 @@ func (r *Router) watchdog(ctx context.Context, stuck chan<- error) {
 
 // Reload puts other documents into force. Runs keep the definitions that they began with; sources stay as they are.
 func (r *Router) Reload(set *config.Set) error {
-	former := r.functions.Load()
-	if err := r.bindAll(set); err != nil {
+	if err := r.outbox.Load(set); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	r.former = append(r.former, former) // Deliveries may be under way in them.
-	r.mu.Unlock()
 	r.rules.Store(newRules(set))
-	r.outbox.bind()
 	return nil
 }
 
@@ -360,7 +329,7 @@ func (r *Router) enter(s *shard) {
 }
 
 func (r *Router) leave(s *shard) {
-	r.outbox.leave(s)
+	s.out.Leave()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.shards[s.t.Partition()] == s {
@@ -371,7 +340,7 @@ func (r *Router) leave(s *shard) {
 func (r *Router) claimed(s *shard) {
 	s.log.Debug("partition claimed", "epoch", s.epoch.Load())
 	r.count(s, s.state.Stats())
-	r.outbox.pump()
+	s.out.Pump()
 	r.mu.Lock()
 	s.serving = true
 	r.mu.Unlock()

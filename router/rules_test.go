@@ -31,12 +31,13 @@ var allowed = []struct {
 	{"router/journal/kafka", []string{"config/kafka", "router/journal"}},
 	{"router/journal", []string{"router/journal"}},
 	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
+	{"router/outbox", []string{"config", "router/engine", "router/journal", "sinks"}},
 	{"router/history", []string{"config/lang", "router/engine", "router/journal"}},
 	{"router/simulate", []string{"config", "router/engine", "router/journal"}},
 	{"router/bench", []string{"config", "router", "router/journal", "sinks", "triggers"}},
 	{"router/command", []string{"config", "router", "sinks", "triggers"}},
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
-	{"router", []string{"config", "router/engine", "router/history", "router/journal", "sinks", "triggers"}},
+	{"router", []string{"config", "router/engine", "router/history", "router/journal", "router/outbox", "sinks", "triggers"}},
 }
 
 // pure are the folders whose code decides: no clock, randomness, I/O, goroutines. Packages of laws below them, named *test, decide nothing.

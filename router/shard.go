@@ -18,16 +18,18 @@ import (
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/router/outbox"
 )
 
 // A shard folds one partition for one tenure, and acts on what follows once it has claimed it.
 type shard struct {
 	r       *Router
+	out     *outbox.Share
 	ctx     context.Context
 	t       journal.Tenure
 	log     *slog.Logger
 	state   *engine.State
-	out     engine.Effects
+	effects engine.Effects
 	nonce   []byte
 	owned   bool
 	epoch   atomic.Uint64
@@ -56,6 +58,7 @@ func (r *Router) fold(tenure context.Context, t journal.Tenure) error {
 		save: make(chan struct{}, 1), asks: make(chan func(*engine.State)), state: engine.New(r.o.Registry, r.observe),
 	}
 	s.saved.Store(-1)
+	s.out = r.outbox.For(s)
 	if _, err := rand.Read(s.nonce); err != nil {
 		return err
 	}
@@ -151,7 +154,7 @@ func (s *shard) claim() {
 	f := engine.ClaimFact{Level: journal.Level, Nonce: s.nonce}
 	rec := engine.Record(journal.Claim, journal.RunID{}, &f)
 	rec.Epoch = s.epoch.Load()
-	s.write(rec)
+	s.Write(rec)
 }
 
 // batch folds records and acts on each.
@@ -183,7 +186,7 @@ func (s *shard) batch(b *journal.Batch) error {
 	}
 	if len(b.Records) > 0 {
 		s.r.metrics.fold.Observe(time.Since(begin).Seconds() / float64(len(b.Records)))
-		s.r.outbox.pump()
+		s.out.Pump()
 	}
 	st := s.state.Stats()
 	s.r.count(s, st)
@@ -218,7 +221,7 @@ func (s *shard) foldOne(rec *journal.Record) (reason engine.Reason, err error) {
 	}()
 	s.r.marks.begin(s.t.Partition(), rec.Offset)
 	s.busy.begin(rec)
-	reason, err = s.state.Fold(rec, &s.out)
+	reason, err = s.state.Fold(rec, &s.effects)
 	s.busy.end()
 	s.r.marks.end(s.t.Partition(), rec.Offset)
 	return reason, err
@@ -249,7 +252,7 @@ func (s *shard) journalPassed() {
 	for _, p := range s.passed {
 		rec := engine.Record(journal.Skip, p.run, &engine.SkipFact{Offset: p.offset, Reason: fmt.Sprintf("the fold died %d times on it", DeathsToSkip)})
 		rec.Tenant = p.tenant
-		s.write(rec)
+		s.Write(rec)
 	}
 	s.passed = nil
 }
@@ -282,10 +285,10 @@ func (p *progress) stuck(limit time.Duration) (journal.Record, bool) {
 
 // act does what a folded record obliges to, once the partition is claimed.
 func (s *shard) act(rec *journal.Record, reason engine.Reason) error {
-	for i := range s.out.Ended {
-		s.r.ended(&s.out.Ended[i])
+	for i := range s.effects.Ended {
+		s.r.ended(&s.effects.Ended[i])
 	}
-	for _, d := range s.out.Need {
+	for _, d := range s.effects.Need {
 		s.define(d)
 	}
 	if rec.Kind == journal.Claim {
@@ -301,14 +304,14 @@ func (s *shard) act(rec *journal.Record, reason engine.Reason) error {
 	if reason == engine.Early {
 		s.log.Debug("a timer fired early", "run", rec.Run)
 	}
-	if len(s.out.Stop) > 0 {
+	if len(s.effects.Stop) > 0 {
 		answered := answeredBy(rec)
-		for _, inv := range s.out.Stop {
-			s.r.outbox.stop(inv, answered != 0 && inv.N == answered && inv.Run == rec.Run)
+		for _, inv := range s.effects.Stop {
+			s.out.Stop(inv, answered != 0 && inv.N == answered && inv.Run == rec.Run)
 		}
 	}
-	for _, inv := range s.out.Send {
-		s.r.outbox.add(s, inv)
+	for _, inv := range s.effects.Send {
+		s.out.Add(inv)
 	}
 	return nil
 }
@@ -324,7 +327,7 @@ func (s *shard) claimed(rec *journal.Record, reason engine.Reason) error {
 		s.owned = true
 		s.ahead = time.Since(rec.Time)
 		s.journalPassed()
-		s.state.Outstanding(func(inv *engine.Invocation) { s.r.outbox.add(s, inv) })
+		s.state.Outstanding(func(inv *engine.Invocation) { s.out.Add(inv) })
 		for _, d := range s.state.Needed() {
 			s.define(d)
 		}
@@ -345,7 +348,7 @@ func (s *shard) define(d lang.Digest) {
 	}
 	for _, t := range s.r.rules.Load().set.Triggers {
 		if t.Digest == d {
-			s.write(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(t.Definition)})
+			s.Write(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(t.Definition)})
 			return
 		}
 	}
@@ -373,7 +376,7 @@ func (s *shard) fire() {
 		f := engine.FiredFact{Timer: d.Timer}
 		rec := engine.Record(journal.Fired, d.Run, &f)
 		rec.Tenant = d.Tenant
-		s.write(rec)
+		s.Write(rec)
 	}
 }
 
@@ -432,8 +435,14 @@ func (a *acceptance) write(records []journal.Record) {
 	records[a.at].Payload = fact.Append(nil)
 }
 
-// write appends a record soon. Owner's records get the epoch.
-func (s *shard) write(rec journal.Record) {
+// Context ends with the tenure.
+func (s *shard) Context() context.Context { return s.ctx }
+
+// Write appends a record soon. Owner's records get the epoch.
+func (s *shard) Write(rec journal.Record) {
+	if s.r.o.Hop != nil && rec.Kind == journal.Completion {
+		s.hopBegins(&rec)
+	}
 	rec = s.stamped(rec)
 	s.facts.mu.Lock()
 	s.facts.pending = append(s.facts.pending, rec)
@@ -491,8 +500,8 @@ func (s *shard) append(cancel context.CancelFunc) {
 	}
 }
 
-// accepted writes down that an invocation or event has arrived, with what else of its run arrives before the next append.
-func (s *shard) accepted(inv *engine.Invocation) {
+// Accepted writes down that an invocation or event has arrived, with what else of its run arrives before the next append.
+func (s *shard) Accepted(inv *engine.Invocation) {
 	f := &s.facts
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -511,21 +520,6 @@ func (s *shard) accepted(inv *engine.Invocation) {
 		f.lingering = true
 		time.AfterFunc(acceptedLinger, s.awake)
 	}
-}
-
-func (s *shard) completed(inv *engine.Invocation, o lang.Outcome) {
-	if s.r.o.Hop != nil {
-		s.arrived.Store(itemKey{inv.Run, inv.N}, time.Now())
-	}
-	s.write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: o}))
-}
-
-func (s *shard) timedOut(inv *engine.Invocation) {
-	s.write(engine.Record(journal.TimedOut, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
-}
-
-func (s *shard) gaveUp(inv *engine.Invocation, e *lang.Error) {
-	s.write(engine.Record(journal.GaveUp, inv.Run, &engine.GaveUpFact{N: inv.N, Err: e}))
 }
 
 // snapshot encodes the state here, on the fold's goroutine, and writes it beside it. The journal is trimmed one snapshot behind.
@@ -581,13 +575,25 @@ func (s *shard) ask(ctx context.Context, f func(*engine.State)) error {
 	}
 }
 
+// An answerKey names the invocation that an answer is to.
+type answerKey struct {
+	run journal.RunID
+	n   uint32
+}
+
+func (s *shard) hopBegins(rec *journal.Record) {
+	if f, err := engine.DecodeCompletion(rec.Payload); err == nil {
+		s.arrived.Store(answerKey{rec.Run, f.N}, time.Now())
+	}
+}
+
 // hop tells how long an answer took to take effect.
 func (s *shard) hop(rec *journal.Record) {
 	f, err := engine.DecodeCompletion(rec.Payload)
 	if err != nil {
 		return
 	}
-	if at, ok := s.arrived.LoadAndDelete(itemKey{rec.Run, f.N}); ok {
+	if at, ok := s.arrived.LoadAndDelete(answerKey{rec.Run, f.N}); ok {
 		s.r.o.Hop(time.Since(at.(time.Time)))
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
-	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/triggers"
 )
 
@@ -126,15 +125,11 @@ func completionOf(e *event.Event, limit int) (journal.RunID, *engine.CompletionF
 	case err != nil:
 		f.Outcome = lang.Failure(&lang.Error{Type: "bad_completion", Message: err.Error(), Class: lang.ClassPlatform})
 	case data.Size() > limit:
-		f.Outcome = lang.Failure(tooLarge(data.Size(), limit))
+		f.Outcome = lang.Failure(engine.TooLarge(data.Size(), limit))
 	case verdict == lang.Failed:
 		f.Outcome = lang.Failure(errorOf(data))
 	}
 	return run, f, true
-}
-
-func tooLarge(size, limit int) *lang.Error {
-	return lang.Failf(lang.ClassFunction, "too_large", "the outcome has %d bytes and the limit is %d; pass a dataref instead", size, limit)
 }
 
 // errorOf reads the data of a failed completion: {type, message, class, data}, of which any may be missing.
@@ -177,45 +172,6 @@ func signalOf(e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
 	}
 	data, err := dataOf(e)
 	return run, &engine.SignalFact{Source: e.Source(), ID: e.ID(), Name: e.Subject(), Data: data}, err, true
-}
-
-// outcomeOf makes an outcome of what a sink reports.
-func outcomeOf(r sinks.Result, limit int) lang.Outcome {
-	if r.Verdict == sinks.Failed {
-		return lang.Failure(errorFrom(r.Err, limit))
-	}
-	c := r.Completion
-	if c.Err != nil {
-		return lang.Failure(errorFrom(c.Err, limit))
-	}
-	if len(c.Data) > limit {
-		return lang.Failure(tooLarge(len(c.Data), limit))
-	}
-	v, err := lang.ParseValue(c.Data)
-	if err != nil {
-		return lang.Failure(&lang.Error{Type: "bad_response", Message: "the function's answer is not JSON: " + err.Error(), Class: lang.ClassPlatform})
-	}
-	if c.Continue {
-		return lang.Outcome{Verdict: lang.Continue, Value: v}
-	}
-	return lang.Success(v)
-}
-
-func errorFrom(e *sinks.Error, limit int) *lang.Error {
-	out := &lang.Error{Type: "failed", Message: "it failed", Class: lang.ClassPlatform}
-	if e == nil {
-		return out
-	}
-	out.Type, out.Message = e.Type, e.Message
-	if c := new(lang.Class); c.UnmarshalText([]byte(e.Class)) == nil {
-		out.Class = *c
-	}
-	if len(e.Data) > 0 && len(e.Data) <= limit {
-		if v, err := lang.ParseValue(e.Data); err == nil {
-			out.Data = v
-		}
-	}
-	return out
 }
 
 // eventOf makes the event of an invocation, or of a run's end (DESIGN 7).

@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+)
 
 // Limits bound what a run may do. They are part of the fold's level, not settings: two owners with different settings must decide the same.
 type Limits struct {
@@ -25,4 +29,9 @@ func LimitsOf(level uint8) Limits {
 		Depth: 64, Width: 10_000_000, Window: 10_000, Steps: 50_000_000, ValueBytes: 16 << 20, Signals: 10_000, Timers: 1_000_000,
 		Hops: 64, Continues: 10_000, Deliver: 6 * time.Hour, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
 	}
+}
+
+// TooLarge is the error of an outcome that is larger than a value may be.
+func TooLarge(size, limit int) *lang.Error {
+	return lang.Failf(lang.ClassFunction, "too_large", "the outcome has %d bytes and the limit is %d; pass a dataref instead", size, limit)
 }

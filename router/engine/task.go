@@ -131,7 +131,7 @@ func (s *State) attemptEnded(t *task, o lang.Outcome) {
 	s.dropTimer(t.run, t.tryTimer)
 	t.tryTimer, t.body = 0, nil
 	if o.Value.Size() > s.limits.ValueBytes {
-		o = lang.Failure(lang.Failf(lang.ClassFunction, "too_large", "the outcome has %d bytes and the limit is %d; pass a dataref instead", o.Value.Size(), s.limits.ValueBytes))
+		o = lang.Failure(TooLarge(o.Value.Size(), s.limits.ValueBytes))
 	}
 	switch o.Verdict {
 	case lang.Continue:

@@ -1,22 +1,57 @@
-package router
+package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/sinks"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
-// The outbox sends what the folds oblige to: at most a function's concurrency at a time, runs in turn, again under the same id until it is known
-// to have arrived or its time is over. It decides nothing that is not in its hands: outcomes are records.
-type outbox struct {
-	r *Router
+// An Owner is the shard that an invocation is of: it journals what became of it.
+type Owner interface {
+	Context() context.Context // ends with the tenure
+	// Accepted writes down that an invocation or event has arrived.
+	Accepted(inv *engine.Invocation)
+	// Write appends a record of the owner's soon.
+	Write(rec journal.Record)
+}
+
+// An Intake knows what an invocation is outside, and takes in again what never leaves the router: the ends of runs.
+type Intake interface {
+	// Event makes the event of an invocation, or of a run's end.
+	Event(inv *engine.Invocation) *event.Event
+	// Match returns what the filters let through of a run's end, as a Matched record keeps it; nil is nothing.
+	Match(inv *engine.Invocation) []byte
+	// StartFor starts what was matched, or the trigger that a destination names, durably; repeated it starts nothing twice. A *lang.Error is final,
+	// after any other error it is to be tried again.
+	StartFor(ctx context.Context, inv *engine.Invocation) error
+}
+
+// Options are what an outbox is made of.
+type Options struct {
+	Intake   Intake
+	Host     sinks.Host // what sinks are offered; Concurrency is each function's
+	MaxValue int        // bytes of a value inside a run
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer // nil registers nothing
+}
+
+// An Outbox sends what the folds oblige to: at most a function's concurrency at a time, runs in turn, again under the same id until it is known to
+// have arrived or its time is over. It decides nothing that is not in its hands: outcomes are records.
+type Outbox struct {
+	Options
+	metrics *metrics
+	bound   bound
 
 	mu    sync.Mutex
 	lanes map[string]*lane
@@ -29,6 +64,32 @@ type outbox struct {
 	// under has the deliveries that sinks have not ended.
 	under sync.WaitGroup
 }
+
+// New makes an outbox without functions: Load brings them.
+func New(o Options) *Outbox {
+	return &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item)}
+}
+
+// A Share is what one owner has in the outbox. Its methods may be called concurrently.
+type Share struct {
+	o     *Outbox
+	owner Owner
+}
+
+// For returns an owner's share, for one tenure.
+func (o *Outbox) For(owner Owner) *Share { return &Share{o, owner} }
+
+// Add takes an invocation over. It is sent with the next Pump.
+func (s *Share) Add(inv *engine.Invocation) { s.o.add(s.owner, inv) }
+
+// Stop forgets an invocation that is no longer wanted, and aborts it where that can be done. answered says that it is because its outcome has come.
+func (s *Share) Stop(inv *engine.Invocation, answered bool) { s.o.stop(inv, answered) }
+
+// Pump starts what may be sent.
+func (s *Share) Pump() { s.o.pump() }
+
+// Leave forgets what the owner had: the next one sends it.
+func (s *Share) Leave() { s.o.leave(s.owner) }
 
 type itemKey struct {
 	run journal.RunID
@@ -48,7 +109,7 @@ const (
 // An item is one invocation that has no outcome yet.
 type item struct {
 	inv   *engine.Invocation
-	shard *shard
+	owner Owner
 	lane  *lane
 	state itemState
 	since time.Time
@@ -74,7 +135,7 @@ type lane struct {
 }
 
 // bind looks the function up.
-func (l *lane) bind(b *boundFunction) {
+func (l *lane) bind(b *function) {
 	l.sink, l.kind, l.limit, l.timeout = nil, "", 0, 0
 	if b != nil {
 		l.sink, l.kind, l.limit, l.timeout = b.sink, b.Sink.Name, b.Concurrency, b.Timeout
@@ -86,18 +147,14 @@ type runQueue struct {
 	items []*item
 }
 
-func newOutbox(r *Router) *outbox {
-	return &outbox{r: r, lanes: make(map[string]*lane), items: make(map[itemKey]*item)}
-}
-
 // add takes an invocation over. It is sent with the next pump.
-func (o *outbox) add(s *shard, inv *engine.Invocation) {
+func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 	switch {
 	case inv.Purpose == engine.Route:
-		o.r.route(s, inv)
+		o.route(s, inv)
 		return
 	case inv.ToTrigger != "":
-		go o.r.startDestination(s, inv)
+		go o.start(s, inv)
 		return
 	}
 	o.mu.Lock()
@@ -106,7 +163,7 @@ func (o *outbox) add(s *shard, inv *engine.Invocation) {
 	if o.items[key] != nil {
 		return
 	}
-	it := &item{inv: inv, shard: s, since: time.Now()}
+	it := &item{inv: inv, owner: s, since: time.Now()}
 	o.items[key] = it
 	it.lane = o.laneOf(inv.Function)
 	if !inv.Accepted.IsZero() {
@@ -117,17 +174,58 @@ func (o *outbox) add(s *shard, inv *engine.Invocation) {
 	o.enqueue(it)
 }
 
-func (o *outbox) laneOf(function string) *lane {
+// route puts the event of a run's end past the filters: what it starts is journaled in the run's own partition first.
+func (o *Outbox) route(s Owner, inv *engine.Invocation) {
+	if inv.Starts != nil {
+		go o.start(s, inv)
+		return
+	}
+	starts := o.Intake.Match(inv)
+	if starts == nil {
+		s.Accepted(inv)
+		return
+	}
+	s.Write(engine.Record(journal.Matched, inv.Run, &engine.MatchedFact{N: inv.N, Starts: starts}))
+}
+
+// start starts what was matched or the trigger of a destination, then closes the invocation. A crash in between repeats it under the same run ids.
+func (o *Outbox) start(s Owner, inv *engine.Invocation) {
+	err := o.Intake.StartFor(s.Context(), inv)
+	var final *lang.Error
+	switch {
+	case err == nil:
+		s.Accepted(inv)
+	case errors.As(err, &final):
+		gaveUp(s, inv, final)
+	default:
+		o.again(s, inv, err)
+	}
+}
+
+// completed, timedOut and gaveUp write down how an invocation ended.
+func completed(s Owner, inv *engine.Invocation, outcome lang.Outcome) {
+	s.Write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: outcome}))
+}
+
+func timedOut(s Owner, inv *engine.Invocation) {
+	s.Write(engine.Record(journal.TimedOut, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+}
+
+func gaveUp(s Owner, inv *engine.Invocation, e *lang.Error) {
+	s.Write(engine.Record(journal.GaveUp, inv.Run, &engine.GaveUpFact{N: inv.N, Err: e}))
+}
+
+func (o *Outbox) laneOf(function string) *lane {
 	l := o.lanes[function]
 	if l == nil {
 		l = &lane{name: function, byRun: make(map[journal.RunID]*runQueue)}
-		l.bind(o.r.functions.Load().get(function))
+		l.bind(o.bound.get(function))
 		o.lanes[function] = l
 	}
 	return l
 }
 
-func (o *outbox) enqueue(it *item) {
+func (o *Outbox) enqueue(it *item) {
 	it.state = queued
 	l := it.lane
 	q := l.byRun[it.inv.Run]
@@ -145,14 +243,14 @@ func (o *outbox) enqueue(it *item) {
 }
 
 // watchQueued gives an item up at its deadline while its function is not there; else that is found when its turn comes.
-func (o *outbox) watchQueued(it *item) {
+func (o *Outbox) watchQueued(it *item) {
 	if !it.inv.Expires.IsZero() {
 		it.timer = time.AfterFunc(time.Until(it.inv.Expires), func() { o.expire(it) })
 	}
 }
 
 // expire gives an item up that waited for its function to come back until its time was over.
-func (o *outbox) expire(it *item) {
+func (o *Outbox) expire(it *item) {
 	o.mu.Lock()
 	mine := o.isCurrent(it) && it.state == queued && it.lane.sink == nil
 	if mine {
@@ -160,14 +258,14 @@ func (o *outbox) expire(it *item) {
 	}
 	o.mu.Unlock()
 	if mine {
-		it.shard.gaveUp(it.inv, undelivered(it, "the documents do not have the function"))
+		gaveUp(it.owner, it.inv, undelivered(it, "the documents do not have the function"))
 	}
 }
 
-func (o *outbox) isCurrent(it *item) bool { return o.items[itemKey{it.inv.Run, it.inv.N}] == it }
+func (o *Outbox) isCurrent(it *item) bool { return o.items[itemKey{it.inv.Run, it.inv.N}] == it }
 
 // forget takes an item out, wherever it is; a lane's ring drops it when its turn comes.
-func (o *outbox) forget(it *item) {
+func (o *Outbox) forget(it *item) {
 	delete(o.items, itemKey{it.inv.Run, it.inv.N})
 	if it.state == queued {
 		it.lane.queue--
@@ -178,7 +276,7 @@ func (o *outbox) forget(it *item) {
 }
 
 // fill takes from the runs in turn while the function has room.
-func (o *outbox) fill(l *lane) {
+func (o *Outbox) fill(l *lane) {
 	for l.flying < l.limit && len(l.ring) > 0 && !o.draining {
 		q := l.ring[0]
 		l.ring = l.ring[1:]
@@ -201,7 +299,7 @@ func (o *outbox) fill(l *lane) {
 }
 
 // pump starts what may be sent. One goroutine does it at a time: a sink that is done at once calls back into here, and must not recurse.
-func (o *outbox) pump() {
+func (o *Outbox) pump() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.pumping {
@@ -220,10 +318,10 @@ func (o *outbox) pump() {
 	o.pumping = false
 }
 
-func (o *outbox) send(it *item) {
+func (o *Outbox) send(it *item) {
 	inv, now := it.inv, time.Now()
 	if !inv.Expires.IsZero() && !now.Before(inv.Expires) {
-		o.finish(it, func() { it.shard.gaveUp(inv, undelivered(it, it.err)) })
+		o.finish(it, func() { gaveUp(it.owner, inv, undelivered(it, it.err)) })
 		return
 	}
 	o.mu.Lock()
@@ -247,27 +345,27 @@ func (o *outbox) send(it *item) {
 	if timeout > 0 && (deadline.IsZero() || now.Add(timeout).Before(deadline)) {
 		deadline, timed = now.Add(timeout), true
 	}
-	ctx, cancel := withDeadline(it.shard.ctx, deadline)
+	ctx, cancel := withDeadline(it.owner.Context(), deadline)
 	it.stop = cancel
 	it.tries++
 	wait, sink, kind := now.Sub(it.since), l.sink, l.kind
 	it.since = now
 	if it.tries == 1 {
 		it.first = now
-		o.r.metrics.queue.Observe(wait.Seconds())
+		o.metrics.queue.Observe(wait.Seconds())
 	} else {
-		o.r.metrics.resent.Inc()
+		o.metrics.resent.Inc()
 	}
 	o.under.Add(1)
 	o.mu.Unlock()
 	d := &sinks.Delivery{
-		Context: ctx, Event: eventOf(inv), Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt,
+		Context: ctx, Event: o.Intake.Event(inv), Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt,
 	}
 	d.Done = func(r sinks.Result) {
 		defer o.under.Done()
 		how := overOf(ctx, timed)
 		cancel()
-		o.r.metrics.deliver.WithLabelValues(kind).Observe(time.Since(now).Seconds())
+		o.metrics.deliver.WithLabelValues(kind).Observe(time.Since(now).Seconds())
 		o.done(it, r, how)
 	}
 	sink.Deliver(ctx, []*sinks.Delivery{d})
@@ -310,8 +408,8 @@ func undelivered(it *item, last string) *lang.Error {
 	return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered in time; %d tries, the last: %s", it.tries, last)
 }
 
-// wait returns when no delivery is under way any more. Shards must have left: that ends the deliveries' contexts.
-func (o *outbox) wait() {
+// Wait returns when no delivery is under way any more. Shards must have left: that ends the deliveries' contexts.
+func (o *Outbox) Wait() {
 	done := make(chan struct{})
 	go func() {
 		o.under.Wait()
@@ -320,14 +418,14 @@ func (o *outbox) wait() {
 	select {
 	case <-done:
 	case <-time.After(waitAtMost):
-		o.r.o.Log.Error("a sink does not end its deliveries though they are cancelled; the router ends without it", "after", waitAtMost)
+		o.Log.Error("a sink does not end its deliveries though they are cancelled; the router ends without it", "after", waitAtMost)
 	}
 }
 
 const waitAtMost = 30 * time.Second
 
-// drain sends nothing more and lets what is under way end, at most for a while: what is cut short is sent again, under the same id.
-func (o *outbox) drain(ctx context.Context, atMost time.Duration) {
+// Drain sends nothing more and lets what is under way end, at most for a while: what is cut short is sent again, under the same id.
+func (o *Outbox) Drain(ctx context.Context, atMost time.Duration) {
 	o.mu.Lock()
 	o.draining = true
 	flying := 0
@@ -338,7 +436,7 @@ func (o *outbox) drain(ctx context.Context, atMost time.Duration) {
 	if flying == 0 || atMost <= 0 {
 		return
 	}
-	o.r.o.Log.Info("letting invocations end", "inFlight", flying, "atMost", atMost)
+	o.Log.Info("letting invocations end", "inFlight", flying, "atMost", atMost)
 	done := make(chan struct{})
 	go func() {
 		o.under.Wait()
@@ -354,7 +452,7 @@ func (o *outbox) drain(ctx context.Context, atMost time.Duration) {
 }
 
 // release gives the function's room back.
-func (o *outbox) release(it *item) {
+func (o *Outbox) release(it *item) {
 	o.mu.Lock()
 	it.lane.flying--
 	o.fill(it.lane)
@@ -363,7 +461,7 @@ func (o *outbox) release(it *item) {
 }
 
 // finish removes an item that was being sent, writes down how it ended, and lets the next go. An item that was stopped meanwhile says nothing.
-func (o *outbox) finish(it *item, write func()) {
+func (o *Outbox) finish(it *item, write func()) {
 	o.mu.Lock()
 	current := o.isCurrent(it)
 	if current {
@@ -378,45 +476,45 @@ func (o *outbox) finish(it *item, write func()) {
 }
 
 // timed tells how long an invocation took that has its outcome.
-func (o *outbox) timed(it *item) {
+func (o *Outbox) timed(it *item) {
 	if it.inv.Purpose == engine.Call && !it.first.IsZero() {
-		o.r.metrics.function.WithLabelValues(it.inv.Function).Observe(time.Since(it.first).Seconds())
+		o.metrics.function.WithLabelValues(it.inv.Function).Observe(time.Since(it.first).Seconds())
 	}
 }
 
 // done takes the result of a delivery. What was aborted and has no answer says nothing: it is not wanted, or the partition's next owner sends it.
-func (o *outbox) done(it *item, r sinks.Result, how over) {
-	inv, s := it.inv, it.shard
+func (o *Outbox) done(it *item, r sinks.Result, how over) {
+	inv, s := it.inv, it.owner
 	switch {
 	case r.Verdict == sinks.Completed && inv.Purpose == engine.Call:
-		o.finish(it, func() { s.completed(inv, outcomeOf(r, o.r.maxValue)) })
+		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue)) })
 	case r.Verdict == sinks.Completed && r.Completion.Err == nil:
-		o.finish(it, func() { s.accepted(inv) })
+		o.finish(it, func() { s.Accepted(inv) })
 	case r.Verdict == sinks.Accepted && inv.Purpose == engine.Call:
 		o.accept(it)
 	case r.Verdict == sinks.Accepted:
-		o.finish(it, func() { s.accepted(inv) })
+		o.finish(it, func() { s.Accepted(inv) })
 	case how == aborted && r.Verdict != sinks.Completed:
 		o.abort(it)
 	case how == tryOver && inv.Purpose == engine.Call:
-		o.finish(it, func() { s.timedOut(inv) })
+		o.finish(it, func() { timedOut(s, inv) })
 	case how == timeOver && r.Verdict != sinks.Completed:
-		o.finish(it, func() { s.gaveUp(inv, undelivered(it, it.err)) })
+		o.finish(it, func() { gaveUp(s, inv, undelivered(it, it.err)) })
 	case r.Verdict == sinks.Retry || how == tryOver:
 		o.resend(it, r)
 	case inv.Purpose == engine.Call:
-		o.finish(it, func() { s.completed(inv, outcomeOf(r, o.r.maxValue)) })
+		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue)) })
 	default:
 		e := r.Err
 		if r.Verdict == sinks.Completed {
 			e = r.Completion.Err
 		}
-		o.r.o.Log.Warn("the event of a run's end was refused", "run", inv.Run, "destination", inv.Function, "error", e)
-		o.finish(it, func() { s.gaveUp(inv, errorFrom(e, o.r.maxValue)) })
+		o.Log.Warn("the event of a run's end was refused", "run", inv.Run, "destination", inv.Function, "error", e)
+		o.finish(it, func() { gaveUp(s, inv, errorFrom(e, o.MaxValue)) })
 	}
 }
 
-func (o *outbox) abort(it *item) {
+func (o *Outbox) abort(it *item) {
 	o.mu.Lock()
 	if o.isCurrent(it) {
 		o.forget(it)
@@ -426,19 +524,19 @@ func (o *outbox) abort(it *item) {
 }
 
 // accept keeps an invocation whose completion comes later as an event; the clock of its try runs on.
-func (o *outbox) accept(it *item) {
+func (o *Outbox) accept(it *item) {
 	o.mu.Lock()
 	if o.isCurrent(it) {
 		it.state = accepted
 		o.watchAccepted(it, it.inv.Timeout-time.Since(it.since))
-		it.shard.accepted(it.inv)
+		it.owner.Accepted(it.inv)
 	}
 	o.mu.Unlock()
 	o.release(it)
 }
 
 // watchAccepted times an accepted invocation out; without a timeout it may take for ever.
-func (o *outbox) watchAccepted(it *item, left time.Duration) {
+func (o *Outbox) watchAccepted(it *item, left time.Duration) {
 	if it.inv.Timeout <= 0 {
 		return
 	}
@@ -451,7 +549,7 @@ func (o *outbox) watchAccepted(it *item, left time.Duration) {
 		o.mu.Unlock()
 		if current {
 			o.timed(it)
-			it.shard.timedOut(it.inv)
+			timedOut(it.owner, it.inv)
 		}
 	})
 }
@@ -463,7 +561,7 @@ const (
 )
 
 // resend sends again under the same id, after what the receiver asked for or a growing pause.
-func (o *outbox) resend(it *item, r sinks.Result) {
+func (o *Outbox) resend(it *item, r sinks.Result) {
 	pause := max(min(resendFrom<<min(it.tries-1, 20), resendMax), 0)
 	pause = pause/2 + rand.N(pause/2+1)
 	pause = max(pause, r.After)
@@ -491,23 +589,23 @@ func (o *outbox) resend(it *item, r sinks.Result) {
 }
 
 // again tries an invocation that the router itself carries out once more.
-func (o *outbox) again(s *shard, inv *engine.Invocation, err error) {
-	if s.ctx.Err() != nil {
+func (o *Outbox) again(s Owner, inv *engine.Invocation, err error) {
+	if s.Context().Err() != nil {
 		return
 	}
 	if time.Now().After(inv.Expires) {
-		s.gaveUp(inv, &lang.Error{Type: "undelivered", Message: err.Error(), Class: lang.ClassPlatform})
+		gaveUp(s, inv, &lang.Error{Type: "undelivered", Message: err.Error(), Class: lang.ClassPlatform})
 		return
 	}
 	time.AfterFunc(resendFrom*5, func() {
-		if s.ctx.Err() == nil {
+		if s.Context().Err() == nil {
 			o.add(s, inv)
 		}
 	})
 }
 
 // stop forgets an invocation that is no longer wanted, and aborts it where that can be done. answered says that it is because its outcome has come.
-func (o *outbox) stop(inv *engine.Invocation, answered bool) {
+func (o *Outbox) stop(inv *engine.Invocation, answered bool) {
 	o.mu.Lock()
 	it := o.items[itemKey{inv.Run, inv.N}]
 	if it == nil {
@@ -526,21 +624,21 @@ func (o *outbox) stop(inv *engine.Invocation, answered bool) {
 }
 
 // leave forgets what a shard had: its next owner sends it.
-func (o *outbox) leave(s *shard) {
+func (o *Outbox) leave(s Owner) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, it := range o.items {
-		if it.shard == s {
+		if it.owner == s {
 			o.forget(it)
 		}
 	}
 }
 
-// bind looks all functions up anew after a reload.
-func (o *outbox) bind() {
+// rebind looks all functions up anew after a reload.
+func (o *Outbox) rebind() {
 	o.mu.Lock()
 	for name, l := range o.lanes {
-		l.bind(o.r.functions.Load().get(name))
+		l.bind(o.bound.get(name))
 		for _, q := range l.ring {
 			for _, it := range q.items {
 				if l.sink == nil && o.isCurrent(it) {
@@ -554,8 +652,8 @@ func (o *outbox) bind() {
 	o.pump()
 }
 
-// explain says where an invocation is, for a person: why, in words that are the same for all that wait for the same, and since when.
-func (o *outbox) explain(run journal.RunID, n uint32) (why string, since time.Time) {
+// Explain says where an invocation is, for a person: why, in words that are the same for all that wait for the same, and since when.
+func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	it := o.items[itemKey{run, n}]
@@ -575,29 +673,4 @@ func (o *outbox) explain(run journal.RunID, n uint32) (why string, since time.Ti
 		why = fmt.Sprintf("function %s has accepted it; its completion event has not come", it.lane.name)
 	}
 	return why, it.since
-}
-
-// A FunctionStatus is a function's queue.
-type FunctionStatus struct {
-	Name        string `json:"name"`
-	Sink        string `json:"sink"`
-	Concurrency int    `json:"concurrency"`
-	InFlight    int    `json:"inFlight"`
-	Queued      int    `json:"queued"`
-}
-
-func (o *outbox) statuses() []FunctionStatus {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	var out []FunctionStatus
-	bound := o.r.functions.Load()
-	for _, name := range sortedNames(bound.byName) {
-		b := bound.byName[name]
-		st := FunctionStatus{Name: name, Sink: b.Sink.Name, Concurrency: b.Concurrency}
-		if l := o.lanes[name]; l != nil {
-			st.InFlight, st.Queued = l.flying, l.queue
-		}
-		out = append(out, st)
-	}
-	return out
 }

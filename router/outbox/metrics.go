@@ -1,0 +1,31 @@
+package outbox
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	queue             prometheus.Histogram
+	deliver, function *prometheus.HistogramVec
+	resent            prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		queue: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "onward_queue_seconds", Help: "Time that an invocation waited for room in its function's concurrency.",
+			Buckets: prometheus.ExponentialBuckets(10e-6, 2.5, 16),
+		}),
+		deliver: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "onward_deliver_seconds", Help: "Time of one delivery, from sending to the answer or its being given up, by type of sink.",
+			Buckets: prometheus.ExponentialBuckets(100e-6, 3, 14),
+		}, []string{"sink"}),
+		function: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "onward_function_seconds", Help: "Time from the first sending of an invocation to its outcome, later sendings under its id included, by function.",
+			Buckets: prometheus.ExponentialBuckets(100e-6, 3, 14),
+		}, []string{"function"}),
+		resent: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_resent_total", Help: "Deliveries sent again under the same id."}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.queue, m.deliver, m.function, m.resent)
+	}
+	return m
+}

@@ -1,0 +1,227 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/sinks"
+)
+
+// sinkFunc is a sink that is one function.
+type sinkFunc func(*sinks.Delivery)
+
+func (f sinkFunc) Close() error { return nil }
+
+func (f sinkFunc) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
+	for _, d := range deliveries {
+		f(d)
+	}
+}
+
+// An owner is a shard that keeps what it is told.
+type owner struct {
+	ctx   context.Context
+	mu    sync.Mutex
+	facts []journal.Record
+}
+
+func (w *owner) Context() context.Context { return w.ctx }
+
+func (w *owner) Accepted(inv *engine.Invocation) {
+	w.Write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+}
+
+func (w *owner) Write(rec journal.Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.facts = append(w.facts, rec)
+}
+
+// take returns what it was told since it was asked last.
+func (w *owner) take() []journal.Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	facts := w.facts
+	w.facts = nil
+	return facts
+}
+
+// An intake takes ends in, with what a test says.
+type intake struct {
+	match []byte
+	start func(*engine.Invocation) error
+}
+
+func (i *intake) Event(inv *engine.Invocation) *event.Event {
+	e := event.New()
+	e.SetID(inv.ID())
+	return &e
+}
+
+func (i *intake) Match(*engine.Invocation) []byte { return i.match }
+
+func (i *intake) StartFor(_ context.Context, inv *engine.Invocation) error { return i.start(inv) }
+
+// inside makes an outbox with a function "f", and an owner.
+func inside(t *testing.T, f sinkFunc) (*Outbox, *owner, context.CancelFunc) {
+	t.Helper()
+	o := New(Options{Intake: new(intake), MaxValue: 16 << 20, Log: slog.New(slog.DiscardHandler)})
+	o.bound.functions.Store(&functions{byName: map[string]*function{"f": {Function: &config.Function{Concurrency: 1}, sink: f}}})
+	w, leave := enter(t)
+	return o, w, leave
+}
+
+func enter(t *testing.T) (*owner, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(t.Context())
+	return &owner{ctx: ctx}, cancel
+}
+
+// TestWhatAShutdownAbortsIsNoOutcome: the deliveries' contexts end before the shard has left, and its appender may still be at work.
+func TestWhatAShutdownAbortsIsNoOutcome(t *testing.T) {
+	t.Parallel()
+	for name, ended := range map[string]struct {
+		purpose engine.Purpose
+		result  func(ctx context.Context) sinks.Result
+		records int
+	}{
+		"given up": {engine.Call, func(ctx context.Context) sinks.Result { return sinks.Ended(ctx, "no answer") }, 0},
+		"broken off": {engine.Call, func(context.Context) sinks.Result {
+			return sinks.Again(0, &sinks.Error{Type: "a", Message: "b", Class: "platform"})
+		}, 0},
+		"an event, given up":  {engine.Notify, func(ctx context.Context) sinks.Result { return sinks.Ended(ctx, "no answer") }, 0},
+		"answered after all":  {engine.Call, func(context.Context) sinks.Result { return sinks.Complete([]byte("1")) }, 1},
+		"accepted after all":  {engine.Call, func(context.Context) sinks.Result { return sinks.Accept() }, 1},
+		"an event, taken yet": {engine.Notify, func(context.Context) sinks.Result { return sinks.Accept() }, 1},
+	} {
+		var sent []*sinks.Delivery
+		o, s, leave := inside(t, func(d *sinks.Delivery) { sent = append(sent, d) })
+		o.add(s, &engine.Invocation{Run: journal.RunID{1}, N: 1, Purpose: ended.purpose, Function: "f", Path: "p"})
+		o.pump()
+		leave()
+		sent[0].Done(ended.result(sent[0].Context))
+		if records := s.take(); len(records) != ended.records {
+			t.Errorf("%s: %d records; want %d", name, len(records), ended.records)
+		}
+		if l := o.lanes["f"]; l.flying != 0 || l.queue != 0 || len(sent) != 1 {
+			t.Errorf("%s: %d in flight, %d queued, %d sent", name, l.flying, l.queue, len(sent))
+		}
+		o.Wait()
+	}
+}
+
+// TestFunctionGoesBetweenRoomAndSending: a reload comes when an invocation has its place and is not sent yet.
+func TestFunctionGoesBetweenRoomAndSending(t *testing.T) {
+	t.Parallel()
+	var sent []*sinks.Delivery
+	o, s, leave := inside(t, func(d *sinks.Delivery) { sent = append(sent, d) })
+	defer leave()
+	had := o.bound.functions.Load()
+	o.add(s, &engine.Invocation{Run: journal.RunID{1}, N: 1, Purpose: engine.Call, Function: "f", Path: "p"})
+	o.bound.functions.Store(new(functions))
+	o.rebind()
+	if l := o.lanes["f"]; len(sent) != 0 || l.flying != 0 || l.queue != 1 {
+		t.Fatalf("%d sent, %d in flight, %d queued", len(sent), l.flying, l.queue)
+	}
+	o.bound.functions.Store(had)
+	o.rebind()
+	if l := o.lanes["f"]; len(sent) != 1 || l.flying != 1 || l.queue != 0 {
+		t.Fatalf("%d sent, %d in flight, %d queued", len(sent), l.flying, l.queue)
+	}
+	sent[0].Done(sinks.Complete([]byte("1")))
+	if records := s.take(); len(records) != 1 || records[0].Kind != journal.Completion {
+		t.Errorf("%+v", records)
+	}
+}
+
+// TestStaleClockTakesNobodyElsesPlace: the timer of an accepted invocation fires when another tenure of the same partition has it already.
+func TestStaleClockTakesNobodyElsesPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o, former, leave := inside(t, func(*sinks.Delivery) {})
+		inv := &engine.Invocation{Run: journal.RunID{1}, N: 1, Purpose: engine.Call, Function: "f", Path: "p", Timeout: time.Minute, Accepted: time.Now()}
+		o.add(former, inv)
+		item := func() *item {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return o.items[itemKey{inv.Run, inv.N}]
+		}
+		stale := item()
+		o.leave(former)
+		leave()
+		next, end := enter(t)
+		defer end()
+		o.add(next, inv)
+		o.watchAccepted(stale, 0) // As if it had not been stopped in time.
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if it := item(); it == nil || it.owner != next || len(former.take()) != 0 {
+			t.Errorf("the new tenure's item is %+v", it)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if records := next.take(); len(records) != 1 || records[0].Kind != journal.TimedOut {
+			t.Errorf("%+v", records)
+		}
+	})
+}
+
+// TestEndsComeInAgain: the end of a run is put past the filters, what they let through is journaled first, and what fails is tried again until it is
+// final.
+func TestEndsComeInAgain(t *testing.T) {
+	t.Parallel()
+	kinds := func(facts []journal.Record) (out []journal.Kind) {
+		for _, f := range facts {
+			out = append(out, f.Kind)
+		}
+		return out
+	}
+	synctest.Test(t, func(t *testing.T) {
+		o, s, leave := inside(t, nil)
+		defer leave()
+		in := o.Intake.(*intake)
+		begun := time.Now()
+		route := &engine.Invocation{Run: journal.RunID{1}, N: 2, Purpose: engine.Route, Expires: begun.Add(time.Hour)}
+		o.add(s, route)
+		if got := kinds(s.take()); !slices.Equal(got, []journal.Kind{journal.Accepted}) {
+			t.Errorf("nothing matched: %v", got)
+		}
+		in.match = []byte("two triggers")
+		o.add(s, route)
+		if facts := s.take(); len(facts) != 1 || facts[0].Kind != journal.Matched {
+			t.Errorf("%+v", facts)
+		}
+		matched := *route
+		matched.Starts = in.match
+		tries := 0
+		in.start = func(*engine.Invocation) error {
+			if tries++; tries < 4 {
+				return errors.New("the disk is full")
+			}
+			return nil
+		}
+		o.add(s, &matched)
+		time.Sleep(time.Minute)
+		if got := kinds(s.take()); tries != 4 || !slices.Equal(got, []journal.Kind{journal.Accepted}) {
+			t.Errorf("%d tries, %v", tries, got)
+		}
+		for name, err := range map[string]error{"final": lang.Failf(lang.ClassPlatform, "unknown_trigger", "none"), "for too long": errors.New("the disk is full")} {
+			in.start = func(*engine.Invocation) error { return err }
+			o.add(s, &engine.Invocation{Run: journal.RunID{1}, N: 3, Purpose: engine.Notify, ToTrigger: "t", Expires: time.Now().Add(time.Hour)})
+			time.Sleep(2 * time.Hour)
+			if got := kinds(s.take()); !slices.Equal(got, []journal.Kind{journal.GaveUp}) {
+				t.Errorf("%s: %v", name, got)
+			}
+		}
+	})
+}
