@@ -428,6 +428,7 @@ func (l *loader) finish() (*Set, []lang.Finding) {
 	for _, name := range slices.Sorted(maps.Keys(l.triggers)) {
 		l.compile(l.triggers[name])
 	}
+	l.keepSecrets()
 	slices.SortStableFunc(l.findings, func(a, b lang.Finding) int {
 		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col))
 	})

@@ -25,6 +25,7 @@ var allowed = []struct {
 	{"triggers/kafka", []string{"config/kafka", "config/lang", "config/plugin", "triggers"}},
 	{"triggers", []string{"config/plugin", "triggers"}},
 	{"sinks/kafka", []string{"config/kafka", "config/lang", "config/plugin", "sinks"}},
+	{"sinks/exec", []string{"config/lang", "config/plugin", "sinks"}},
 	{"sinks", []string{"config/plugin", "sinks"}},
 	{"schedulers", []string{"config/lang", "config/plugin", "schedulers"}},
 	{"config", []string{"config", "schedulers", "triggers/filter"}},

@@ -99,6 +99,8 @@ type Host struct {
 	Log func(ctx context.Context, msg string, args ...any)
 	// Concurrency is the most deliveries that the outbox has in flight to this sink; pools are sized to it.
 	Concurrency int
+	// Secret reports the environment variables that settings or documents name as secrets; nil: none is known. No function gets them unasked.
+	Secret func(name string) bool
 }
 
 // A Factory makes a sink from its settings (a pointer to the type it was registered with) without side effects.

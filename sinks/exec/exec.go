@@ -23,18 +23,27 @@ import (
 type Settings struct {
 	Command []string                 `doc:"command,value,list,required" help:"the program and its arguments"`
 	Dir     string                   `doc:"dir" help:"the folder to run it in"`
-	Env     map[string]string        `doc:"env" help:"further environment variables"`
+	Env     Env                      `doc:"env" help:"what of the environment it gets besides PATH, HOME, LANG and the like: a list of names that are passed on (or NAME=value), or a mapping of names to values"`
 	Secrets map[string]plugin.Secret `doc:"secrets" help:"environment variables whose values are secrets"`
 	Grace   plugin.Duration          `doc:"grace" help:"time between SIGTERM and SIGKILL when its time is over" default:"2s"`
 }
 
-// Check reports an empty command.
+// Check reports an empty command, and variables that no program can get.
 func (s *Settings) Check() []plugin.Problem {
+	var out []plugin.Problem
 	if len(s.Command) == 0 || s.Command[0] == "" {
-		return []plugin.Problem{{Path: []string{"command"}, What: "no program is named", Cure: "write command: [python3, count.py]"}}
+		out = append(out, plugin.Problem{Path: []string{"command"}, What: "no program is named", Cure: "write command: [python3, count.py]"})
 	}
-	return nil
+	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
+		if s.Env.has(name) {
+			out = append(out, plugin.Problem{Path: []string{"secrets", name}, What: fmt.Sprintf("%q stands in env too", name), Cure: "keep one"})
+		}
+	}
+	return out
 }
+
+// Inherits lists the variables of the router's own that the document passes on by name. None of them may be a secret.
+func (s *Settings) Inherits() []string { return s.Env.Pass }
 
 // Schema tells what Check refuses.
 func (*Settings) Schema() plugin.Schema {
@@ -51,14 +60,29 @@ const (
 // drain is how long the output is read on after the program has exited, or was killed, while children of it hold the output open.
 const drain = 500 * time.Millisecond
 
-type sink struct{ s *Settings }
+type sink struct {
+	s      *Settings
+	secret func(name string) bool
+}
 
 // New makes the sink.
-func New(_ string, s *Settings, _ sinks.Host) (sinks.Sink, error) { return &sink{s}, nil }
+func New(_ string, s *Settings, h sinks.Host) (sinks.Sink, error) {
+	secret := h.Secret
+	if secret == nil {
+		secret = func(string) bool { return false }
+	}
+	for _, name := range s.Env.Pass {
+		if secret(name) {
+			return nil, fmt.Errorf("env: %q is a secret of the router's; leave it out, or say secrets: { %s: { env: %s } } if the program is meant to have it", name, name, name)
+		}
+	}
+	return &sink{s, secret}, nil
+}
 
 func (k *sink) Close() error { return nil }
 
 func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
+	hide()
 	for _, d := range deliveries {
 		go func() { d.Done(k.run(d)) }()
 	}
@@ -116,12 +140,9 @@ func (k *sink) result(d *sinks.Delivery, err error, stdout, stderr *tail) sinks.
 	return sinks.Complete(text)
 }
 
-// env is the router's own environment without its secrets (ONWARD_*), the document's, and the event's attributes as CE_NAME.
+// env is what of the router's environment is for programs, the document's part, and the event's attributes as CE_NAME.
 func (k *sink) env(d *sinks.Delivery) ([]string, error) {
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ONWARD_") || strings.HasPrefix(v, "CE_") })
-	for _, name := range slices.Sorted(maps.Keys(k.s.Env)) {
-		env = append(env, name+"="+k.s.Env[name])
-	}
+	env := k.s.Env.of(os.Environ(), k.secret)
 	for _, name := range slices.Sorted(maps.Keys(k.s.Secrets)) {
 		v, err := k.s.Secrets[name].Read()
 		if err != nil {

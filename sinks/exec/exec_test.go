@@ -70,13 +70,13 @@ func TestLaws(t *testing.T) {
 		New: func(t *testing.T, b sinktest.Behaviour, h sinks.Host) sinktest.End {
 			dir := t.TempDir()
 			s := &Settings{Command: []string{os.Args[0]}, Grace: plugin.Duration(time.Second)}
-			s.Env = map[string]string{"FAR": b.String(), "FAR_DIR": dir, "GORACE": "atexit_sleep_ms=0"}
+			s.Env.Set = map[string]string{"FAR": b.String(), "FAR_DIR": dir, "GORACE": "atexit_sleep_ms=0"}
 			switch b {
 			case sinktest.Refuse:
 				s.Command = []string{filepath.Join(dir, "nothing-here")}
 			case sinktest.Hang:
 				s.Command = []string{"/bin/sh", "-c", `"$0" & sleep 1000`, os.Args[0]}
-				s.Env["FAR"] = "answer"
+				s.Env.Set["FAR"] = "answer"
 			}
 			k, err := New("f", s, h)
 			if err != nil {
@@ -202,7 +202,7 @@ func TestNotStarted(t *testing.T) {
 		"a folder":      {Command: []string{t.TempDir()}},
 		"secret, env":   {Command: []string{"/bin/sh"}, Secrets: map[string]plugin.Secret{"KEY": {Env: "ONWARD_TEST_UNSET"}}},
 		"secret, file":  {Command: []string{"/bin/sh"}, Secrets: map[string]plugin.Secret{"KEY": {File: filepath.Join(t.TempDir(), "none")}}},
-		"NUL in an env": {Command: []string{"/bin/sh"}, Env: map[string]string{"A": "a\x00b"}},
+		"NUL in an env": {Command: []string{"/bin/sh"}, Env: Env{Set: map[string]string{"A": "a\x00b"}}},
 	} {
 		r := run(t, t.Context(), s)
 		if r.Verdict != sinks.Failed || r.Err.Class != "platform" || r.Err.Message == "" {
@@ -223,7 +223,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	s := sh(`[ -z "${ONWARD_TOKEN+x}${ONWARD_A+x}${CE_ABSENT+x}" ] || echo leaked; echo "$EXEC_TEST_KEPT|$OWN|$A|$B|$CE_ID|$CE_SPECVERSION|$CE_TIME|$CE_NUMBER|$CE_DATACONTENTTYPE|$PWD"`)
 	s.Dir = t.TempDir()
-	s.Env = map[string]string{"OWN": "value", "CE_ID": "not the event's"}
+	s.Env = Env{Pass: []string{"EXEC_TEST_KEPT"}, Set: map[string]string{"OWN": "value", "CE_ID": "not the event's"}}
 	s.Secrets = map[string]plugin.Secret{"A": {Env: "EXEC_TEST_SECRET"}, "B": {File: file}}
 	dir, err := filepath.EvalSymlinks(s.Dir)
 	if err != nil {
@@ -308,7 +308,7 @@ func TestGroupIsDeadAfterwards(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "pids")
 			s := sh(c.script)
-			s.Env, s.Grace = map[string]string{"PIDS": file}, plugin.Duration(300*time.Millisecond)
+			s.Env, s.Grace = Env{Set: map[string]string{"PIDS": file}}, plugin.Duration(300*time.Millisecond)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if c.cancel {
@@ -331,7 +331,7 @@ func TestGraceIsBetweenTheSignals(t *testing.T) {
 	const grace = 600 * time.Millisecond
 	file := filepath.Join(t.TempDir(), "ticks")
 	s := sh(`trap 'echo term >> "$TICKS"' TERM; echo begun >> "$TICKS"; while :; do sleep 0.02; echo tick >> "$TICKS"; done`)
-	s.Env, s.Grace = map[string]string{"TICKS": file}, plugin.Duration(grace)
+	s.Env, s.Grace = Env{Set: map[string]string{"TICKS": file}}, plugin.Duration(grace)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var cancelled time.Time
@@ -417,7 +417,7 @@ func TestNoGraceKillsAtOnce(t *testing.T) {
 // TestDoneInTime: a program that ends well just as its time is over has ended well.
 func TestDoneInTime(t *testing.T) {
 	t.Parallel()
-	k := &sink{sh(":")}
+	k := &sink{s: sh(":")}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, err tail
