@@ -48,6 +48,7 @@ type Source struct {
 	Name     string
 	Type     plugin.Component
 	Settings any
+	Accepts  Accepts
 	Pos      lang.Pos
 }
 
@@ -349,8 +350,10 @@ func (l *loader) source(name string, pos lang.Pos, n *lang.Node) {
 		l.find(pos, path, "rename one", "two sources are named %q; the other stands at %s:%d", name, had.Pos.File, had.Pos.Line)
 		return
 	}
-	c, settings, _, ok := l.component(plugin.Source, path, n, nil)
-	l.set.Sources[name] = &Source{Name: name, Type: c, Settings: settings, Pos: pos}
+	var doc sourceDoc
+	c, settings, rest, ok := l.component(plugin.Source, path, n, []string{"accepts"})
+	ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
+	l.set.Sources[name] = &Source{Name: name, Type: c, Settings: settings, Accepts: doc.accepts(), Pos: pos}
 	if ok && c.Name == "" {
 		l.find(pos, path, "add webhook: { path: /events } or another source", "source %q says not what it is", name)
 	} else if ok {

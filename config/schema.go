@@ -69,7 +69,7 @@ func function(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
 }
 
 func source(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
-	x := plugin.Schema{"type": "object", "additionalProperties": false, "properties": plugin.Schema{}}
+	x := s.Form(reflect.TypeFor[sourceDoc]())
 	components(s, r, x, plugin.Source)
 	return x
 }

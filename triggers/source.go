@@ -93,7 +93,14 @@ var (
 	ErrBusy     = errors.New("too many events in flight") // starts only; try again after RetryAfter
 	ErrFull     = errors.New("the journal's disk is nearly full")
 	ErrDraining = errors.New("the router is shutting down")
+	// ErrRefused is for what this source does not accept (accepts:), and for outcomes of invocations that this router did not send.
+	ErrRefused = errors.New("not accepted here")
 )
+
+// IsFinal reports whether an event with this error is refused whenever it comes.
+func IsFinal(err error) bool {
+	return errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrRefused)
+}
 
 // A Factory makes a source from its settings (a pointer to the type it was registered with) without side effects: lint is build without run.
 type Factory func(name string, settings any) (Source, error)

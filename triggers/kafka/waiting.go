@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -269,7 +268,7 @@ func (p *reading) hand(ctx context.Context, events []event.Event, records []kafk
 		switch {
 		case r.Err == nil:
 			p.s.taken.WithLabelValues(p.topic, r.Kind.String()).Inc()
-		case errors.Is(r.Err, triggers.ErrInvalid), errors.Is(r.Err, triggers.ErrTooLarge):
+		case triggers.IsFinal(r.Err):
 			if err := p.s.unfit(ctx, p.topic, p.partition, &records[i], r.Err); err != nil {
 				return err
 			}

@@ -345,6 +345,8 @@ func status(err error) (code, retryAfter int) {
 	switch {
 	case errors.Is(err, triggers.ErrInvalid):
 		return http.StatusBadRequest, 0
+	case errors.Is(err, triggers.ErrRefused):
+		return http.StatusForbidden, 0
 	case errors.Is(err, triggers.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge, 0
 	case errors.Is(err, triggers.ErrBusy):
