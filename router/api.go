@@ -53,7 +53,7 @@ func (r *Router) routes() (http.Handler, error) {
 		if !ok {
 			continue
 		}
-		path, handler := h.Handler(r.Admit)
+		path, handler := h.Handler(r.gate.Admit)
 		if paths[path] {
 			return nil, fmt.Errorf("two webhooks have the path %q; give one another", path)
 		}
@@ -79,7 +79,7 @@ type apiError struct {
 func fail(w http.ResponseWriter, err error) {
 	code := http.StatusServiceUnavailable
 	switch {
-	case errors.Is(err, errUnknownRun), errors.Is(err, errNoTrigger):
+	case errors.Is(err, errUnknownRun), errors.Is(err, triggers.ErrNoTrigger):
 		code = http.StatusNotFound
 	case errors.Is(err, errMoving):
 		w.Header().Set("Retry-After", "1")
@@ -117,7 +117,7 @@ func (r *Router) guard(h http.HandlerFunc) http.Handler {
 func (r *Router) getReady(w http.ResponseWriter, _ *http.Request) {
 	select {
 	case <-r.ready:
-		if !r.draining.Load() {
+		if !r.gate.Draining() {
 			_ = reply(w, 200, map[string]string{"status": "ready"})
 			return
 		}
@@ -417,7 +417,7 @@ func (r *Router) getTriggers(w http.ResponseWriter, _ *http.Request) error {
 		Digest  string `json:"digest"`
 	}
 	lines := []line{}
-	set := r.rules.Load().set
+	set := r.gate.Set()
 	for _, name := range set.TriggerNames() {
 		t := set.Triggers[name]
 		lines = append(lines, line{name, t.Tenant, len(t.Filters), fmt.Sprintf("%x", t.Digest[:8])})

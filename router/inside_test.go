@@ -1,13 +1,11 @@
 package router
 
 import (
-	"errors"
 	"slices"
 	"testing"
 
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
-	"github.com/onward-router/onward/triggers"
 )
 
 type partitionOnly struct{ journal.Tenure }
@@ -75,26 +73,5 @@ func TestAcceptedRecordsOfARunGoTogether(t *testing.T) {
 	}
 	if len(records) != 3 || len(all) != n || all[0] != 1 || all[n-1] != n {
 		t.Errorf("%d records of %d numbers", len(records), len(all))
-	}
-}
-
-// TestRefusalLasts: a run that ends while events are taken in lets none of the later starts pass one that was refused.
-func TestRefusalLasts(t *testing.T) {
-	t.Parallel()
-	r := &Router{o: Options{MaxRuns: 1, MaxAdmitting: 10}}
-	in := &intake{r: r}
-	if err := in.busy(); err != nil {
-		t.Fatal(err)
-	}
-	r.openRuns.Store(1)
-	if err := in.busy(); !errors.Is(err, triggers.ErrBusy) {
-		t.Fatalf("at the limit: %v", err)
-	}
-	r.openRuns.Store(0)
-	if err := in.busy(); !errors.Is(err, triggers.ErrBusy) {
-		t.Errorf("a later start of the same call: %v", err)
-	}
-	if err := (&intake{r: r}).busy(); err != nil {
-		t.Errorf("the next call: %v", err)
 	}
 }

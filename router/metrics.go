@@ -1,21 +1,14 @@
 package router
 
-import (
-	"sync"
-
-	"github.com/prometheus/client_golang/prometheus"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // metrics are the router's, all named onward_*.
 type metrics struct {
-	admit, append, fold, snapshot    prometheus.Histogram
+	append, fold, snapshot           prometheus.Histogram
 	events, records, unmatchedTypes  *prometheus.CounterVec
 	parked, deaths                   prometheus.Counter
 	skipped                          prometheus.Counter
 	runs, invocations, timers, tombs prometheus.Gauge
-
-	mu    sync.Mutex
-	types map[string]bool
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -30,36 +23,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_" + name, Help: help})
 	}
 	m := &metrics{
-		admit:          histogram("admit", "Time from an event's arrival to its being durable."),
-		append:         histogram("append", "Time of one append to the journal, sync included, for events admitted and for what the folds' owners write."),
-		fold:           histogram("fold", "Time to fold one record."),
-		snapshot:       histogram("snapshot", "Time that the fold stood still for a snapshot."),
-		events:         prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_events_total", Help: "Events admitted, by what they were taken for."}, []string{"kind"}),
-		unmatchedTypes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_unmatched_events_total", Help: "Events that no trigger took, by type (the first 100 types)."}, []string{"type"}),
-		records:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_records_total", Help: "Records folded, by kind and by what they did."}, []string{"kind", "reason"}),
-		parked:         counter("parked", "Places in the journal that held no record."),
-		deaths:         counter("fold_deaths", "Records on which the fold died."),
-		skipped:        counter("skipped_records", "Records on which the fold died twice and that were passed over."),
-		runs:           gauge("runs", "Open runs."),
-		invocations:    gauge("invocations", "Invocations without an outcome."),
-		timers:         gauge("timers", "Timers that are set."),
-		tombs:          gauge("tombstones", "Ended runs that are remembered, to refuse repeats."),
-		types:          make(map[string]bool),
+		append:      histogram("append", "Time of one append to the journal, sync included, for events admitted and for what the folds' owners write."),
+		fold:        histogram("fold", "Time to fold one record."),
+		snapshot:    histogram("snapshot", "Time that the fold stood still for a snapshot."),
+		records:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_records_total", Help: "Records folded, by kind and by what they did."}, []string{"kind", "reason"}),
+		parked:      counter("parked", "Places in the journal that held no record."),
+		deaths:      counter("fold_deaths", "Records on which the fold died."),
+		skipped:     counter("skipped_records", "Records on which the fold died twice and that were passed over."),
+		runs:        gauge("runs", "Open runs."),
+		invocations: gauge("invocations", "Invocations without an outcome."),
+		timers:      gauge("timers", "Timers that are set."),
+		tombs:       gauge("tombstones", "Ended runs that are remembered, to refuse repeats."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.admit, m.append, m.fold, m.snapshot, m.events, m.unmatchedTypes, m.records, m.parked,
+		reg.MustRegister(m.append, m.fold, m.snapshot, m.records, m.parked,
 			m.deaths, m.skipped, m.runs, m.invocations, m.timers, m.tombs)
 	}
 	return m
-}
-
-// unmatched counts an event that nothing took. Types come from outside: only so many get a label of their own.
-func (m *metrics) unmatched(kind string) {
-	m.mu.Lock()
-	if !m.types[kind] && len(m.types) >= 100 {
-		kind = "other"
-	}
-	m.types[kind] = true
-	m.mu.Unlock()
-	m.unmatchedTypes.WithLabelValues(kind).Inc()
 }

@@ -34,7 +34,7 @@ var errMoving = errors.New("the partition is changing hands; ask again")
 
 // shared returns the journal where several routers own it; nil otherwise.
 func (r *Router) shared() journal.Shared {
-	s, _ := r.journal.(journal.Shared)
+	s, _ := r.o.Journal.(journal.Shared)
 	return s
 }
 

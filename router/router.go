@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
@@ -64,19 +66,16 @@ type Router struct {
 	maxValue int // bytes of a value inside a run
 	metrics  *metrics
 	outbox   *outbox.Outbox
-	rules    atomic.Pointer[rules]
+	gate     *admission.Gate
 	sources  []triggers.Source
 	server   *http.Server
 	peers    *http.Client // to the routers that share the journal
 	listener net.Listener
 
-	definitions *definitionLog
-	marks       *marks
-	endings     *history.Endings
-	parked      parkedPlaces
-	draining    atomic.Bool
-	admitting   atomic.Int64
-	openRuns    atomic.Int64
+	marks    *marks
+	endings  *history.Endings
+	parked   parkedPlaces
+	openRuns atomic.Int64
 
 	mu     sync.Mutex
 	shards []*shard
@@ -109,19 +108,22 @@ func Open(o Options) (*Router, error) {
 	o.Stuck, o.Drain = cmp.Or(o.Stuck, time.Minute), cmp.Or(o.Drain, 10*time.Second)
 	layout := o.Journal.Layout()
 	r := &Router{
-		o: o, journal: o.Journal, layout: layout, metrics: newMetrics(o.Metrics), definitions: newDefinitionLog(layout.Partitions),
+		o: o, journal: o.Journal, layout: layout, metrics: newMetrics(o.Metrics),
 		shards: make([]*shard, layout.Partitions), stats: make([]engine.Stats, layout.Partitions), ready: make(chan struct{}),
-		maxValue: MaxValueBytes,
+		maxValue: admission.MaxValueBytes,
 	}
 	if j, ok := o.Journal.(journal.Sized); ok {
 		r.maxValue = min(r.maxValue, j.MaxPayload()-recordRoom)
 	}
-	r.outbox = outbox.New(outbox.Options{Intake: r, Host: r.host(), MaxValue: r.maxValue, Log: o.Log, Metrics: o.Metrics})
+	r.journal = timedJournal{o.Journal, r.metrics.append}
+	r.gate = admission.New(admission.Options{
+		Journal: r.journal, Layout: layout, Runs: runs{r}, MaxRuns: o.MaxRuns, MaxAdmitting: o.MaxAdmitting, MaxValue: r.maxValue, Log: o.Log, Metrics: o.Metrics,
+	}, o.Set)
+	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), MaxValue: r.maxValue, Log: o.Log, Metrics: o.Metrics})
 	r.peers = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
 	if err := r.outbox.Load(o.Set); err != nil {
 		return nil, err
 	}
-	r.rules.Store(newRules(o.Set))
 	if err := r.makeSources(); err != nil {
 		return nil, err
 	}
@@ -151,7 +153,7 @@ func (r *Router) closeFolder() error { return errors.Join(r.marks.close(), r.end
 func (r *Router) host() sinks.Host {
 	return sinks.Host{
 		Start: func(ctx context.Context, trigger string, e *event.Event) error {
-			_, err := r.Start(ctx, trigger, e)
+			_, err := r.gate.Start(ctx, trigger, e)
 			return err
 		},
 		Log: func(ctx context.Context, msg string, args ...any) { r.o.Log.InfoContext(ctx, msg, args...) },
@@ -159,7 +161,7 @@ func (r *Router) host() sinks.Host {
 }
 
 func (r *Router) makeSources() error {
-	for _, name := range sortedNames(r.o.Set.Sources) {
+	for _, name := range slices.Sorted(maps.Keys(r.o.Set.Sources)) {
 		s := r.o.Set.Sources[name]
 		source, err := s.Type.Make.(triggers.Factory)(name, s.Settings)
 		if err != nil {
@@ -237,7 +239,7 @@ func (r *Router) Run(ctx context.Context) error {
 	defer stop()
 	for _, s := range r.sources {
 		feeders.Go(func() {
-			if err := s.Run(feeding, r.Admit); err != nil {
+			if err := s.Run(feeding, r.gate.Admit); err != nil {
 				failed <- fmt.Errorf("source: %w", err)
 			}
 		})
@@ -257,7 +259,7 @@ func (r *Router) Run(ctx context.Context) error {
 	case err = <-stuck:
 		abandoned = true
 	}
-	r.draining.Store(true)
+	r.gate.Drain()
 	stop()
 	if !abandoned {
 		feeders.Wait()
@@ -318,7 +320,7 @@ func (r *Router) Reload(set *config.Set) error {
 	if err := r.outbox.Load(set); err != nil {
 		return err
 	}
-	r.rules.Store(newRules(set))
+	r.gate.Load(set)
 	return nil
 }
 

@@ -346,11 +346,9 @@ func (s *shard) define(d lang.Digest) {
 		s.log.Error("runs wait for a definition on which the fold dies", "digest", fmt.Sprintf("%x", d[:6]))
 		return
 	}
-	for _, t := range s.r.rules.Load().set.Triggers {
-		if t.Digest == d {
-			s.Write(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(t.Definition)})
-			return
-		}
+	if payload := s.r.gate.Definition(d); payload != nil {
+		s.Write(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: payload})
+		return
 	}
 	s.log.Warn("a run waits for a definition that this router does not have; load the documents that it started with", "digest", fmt.Sprintf("%x", d[:6]))
 }
@@ -485,9 +483,7 @@ func (s *shard) append(cancel context.CancelFunc) {
 			spare = records
 			continue
 		}
-		begin := time.Now()
 		err := s.r.journal.Append(ctx, records)
-		s.r.metrics.append.Observe(time.Since(begin).Seconds())
 		if err != nil {
 			if s.ctx.Err() == nil && !errors.Is(err, journal.ErrClosed) {
 				s.log.Error("what happened cannot be journaled; the partition is given up", "error", err)

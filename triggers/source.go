@@ -95,6 +95,8 @@ var (
 	ErrDraining = errors.New("the router is shutting down")
 	// ErrRefused is for what this source does not accept (accepts:), and for outcomes of invocations that this router did not send.
 	ErrRefused = errors.New("not accepted here")
+	// ErrNoTrigger is of starts by name.
+	ErrNoTrigger = errors.New("unknown trigger")
 )
 
 // IsFinal reports whether an event with this error is refused whenever it comes.

@@ -1,12 +1,9 @@
-package router
+package admission
 
 import (
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -217,7 +214,7 @@ func hopsOf(e *event.Event) int {
 }
 
 // endEvent makes the event of a run's end, for clients that wait for it.
-func endEvent(f *Finished) *event.Event {
+func endEvent(f *engine.Ending) *event.Event {
 	e := event.New()
 	e.SetID(f.ID + "~end")
 	e.SetSource("/onward/" + f.Trigger)
@@ -250,7 +247,3 @@ func decodeStarts(b []byte) (startsPayload, error) {
 	err := json.Unmarshal(b, &s)
 	return s, err
 }
-
-var errNoTrigger = errors.New("unknown trigger")
-
-func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

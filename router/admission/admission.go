@@ -1,0 +1,287 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
+	"github.com/onward-router/onward/triggers/filter"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// An Appender makes records durable.
+type Appender interface {
+	Append(ctx context.Context, records []journal.Record) error
+}
+
+// Runs are what a gate has to know of the runs that there are.
+type Runs interface {
+	// Open returns how many are open here.
+	Open() int
+	// Wait returns how a run ended, once it has. The error is the context's.
+	Wait(ctx context.Context, id journal.RunID) (*engine.Ending, error)
+}
+
+// Options are what a gate is made of.
+type Options struct {
+	Journal               Appender
+	Layout                journal.Layout
+	Runs                  Runs
+	MaxRuns, MaxAdmitting int // refuse starts beyond them
+	MaxValue              int // bytes of a value inside a run
+	Log                   *slog.Logger
+	Metrics               prometheus.Registerer // nil registers nothing
+}
+
+// A Gate takes events in. Its methods may be called concurrently.
+type Gate struct {
+	Options
+	metrics     *metrics
+	rules       atomic.Pointer[rules]
+	definitions *definitionLog
+	draining    atomic.Bool
+	admitting   atomic.Int64
+}
+
+// New makes a gate for a set of documents.
+func New(o Options, set *config.Set) *Gate {
+	g := &Gate{Options: o, metrics: newMetrics(o.Metrics), definitions: newDefinitionLog(o.Layout.Partitions)}
+	g.Load(set)
+	return g
+}
+
+// Load puts a set's triggers into force.
+func (g *Gate) Load(set *config.Set) { g.rules.Store(newRules(set)) }
+
+// Set returns the documents in force.
+func (g *Gate) Set() *config.Set { return g.rules.Load().set }
+
+// Drain takes nothing more in.
+func (g *Gate) Drain() { g.draining.Store(true) }
+
+// Draining reports whether Drain was called.
+func (g *Gate) Draining() bool { return g.draining.Load() }
+
+// An intake is one call of Admit under way.
+type intake struct {
+	g        *Gate
+	rules    *rules
+	records  []journal.Record
+	receipts []triggers.Receipt
+	starts   []int // per record: the receipt that it is a start for; -1 for the others
+	refused  error // why no more starts are taken
+}
+
+// Admit takes events in: completions, signals, and what triggers' filters let through. It returns when all of it is durable.
+func (g *Gate) Admit(ctx context.Context, events []event.Event) ([]triggers.Receipt, error) {
+	if g.draining.Load() {
+		return nil, triggers.ErrDraining
+	}
+	begin := time.Now()
+	g.admitting.Add(int64(len(events)))
+	defer g.admitting.Add(-int64(len(events)))
+	in := &intake{g: g, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
+	in.records, in.starts = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
+	for i := range events {
+		in.take(i, &events[i])
+	}
+	err := in.append(ctx)
+	g.metrics.admit.Observe(time.Since(begin).Seconds())
+	if err != nil {
+		return nil, err
+	}
+	return in.receipts, nil
+}
+
+func (in *intake) add(rec journal.Record, start int) {
+	rec.Partition = in.g.Layout.Partition(rec.Run.Route())
+	in.records = append(in.records, rec)
+	in.starts = append(in.starts, start)
+}
+
+// take classifies event i.
+func (in *intake) take(i int, e *event.Event) {
+	receipt := &in.receipts[i]
+	completed := false
+	if run, f, ok := completionOf(e, in.g.MaxValue); ok {
+		in.add(engine.Record(journal.Completion, run, f), -1)
+		*receipt = triggers.Receipt{Kind: triggers.Completion, Runs: []triggers.Run{in.g.handle(run, "")}}
+		in.g.metrics.events.WithLabelValues("completion").Inc()
+		completed = true
+	} else if run, f, err, ok := signalOf(e); ok {
+		if err != nil {
+			receipt.Err = err
+			return
+		}
+		in.add(engine.Record(journal.Signal, run, f), -1)
+		*receipt = triggers.Receipt{Kind: triggers.Signal, Runs: []triggers.Run{in.g.handle(run, "")}}
+		in.g.metrics.events.WithLabelValues("signal").Inc()
+		return
+	}
+	a := filter.Of(e)
+	matched := in.rules.match(e.Type(), a)
+	if len(matched) == 0 {
+		if !completed {
+			receipt.Kind, receipt.Note = triggers.Unmatched, in.rules.why(a)
+			in.g.metrics.unmatched(e.Type())
+		}
+		return
+	}
+	if len(e.Data()) > MaxEventBytes {
+		if completed {
+			receipt.Note = fmt.Sprintf("it starts nothing: it has %d bytes of data, and what starts something has at most %d", len(e.Data()), MaxEventBytes)
+			return
+		}
+		receipt.Err = fmt.Errorf("%w: %d bytes of data, and the limit is %d; pass large data by reference (dataref)", triggers.ErrTooLarge, len(e.Data()), MaxEventBytes)
+		return
+	}
+	if !completed && in.busy() != nil {
+		receipt.Err = in.refused
+		in.g.metrics.events.WithLabelValues("refused").Inc()
+		return
+	}
+	data, err := dataOf(e)
+	if err != nil {
+		receipt.Err = err
+		return
+	}
+	attrs := attributesOf(e)
+	if !completed {
+		receipt.Kind = triggers.Matched
+		in.g.metrics.events.WithLabelValues("matched").Inc()
+	}
+	for _, t := range matched {
+		run := in.start(t, e, attrs, data, i)
+		receipt.Runs = append(receipt.Runs, in.g.handle(run, t.Name))
+	}
+}
+
+// start adds the record that starts a run of t, and returns the run's id.
+func (in *intake) start(t *config.Trigger, e *event.Event, attrs, data lang.Value, receipt int) journal.RunID {
+	run := in.g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())
+	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Hops: hopsOf(e)}
+	rec := engine.Record(journal.Start, run, &f)
+	rec.Tenant = t.Tenant
+	p := in.g.Layout.Partition(run.Route())
+	if in.g.definitions.first(p, t.Digest) {
+		define := journal.Record{Kind: journal.Define, Level: journal.Level, Partition: p, Payload: engine.DefinePayload(t.Definition)}
+		in.records = append(in.records, define)
+		in.starts = append(in.starts, -1)
+	}
+	in.add(rec, receipt)
+	return run
+}
+
+// append makes the records durable. A full disk refuses the starts; the rest goes in.
+func (in *intake) append(ctx context.Context) error {
+	if len(in.records) == 0 {
+		return nil
+	}
+	err := in.g.Journal.Append(ctx, in.records)
+	if errors.Is(err, journal.ErrFull) {
+		for _, receipt := range in.starts {
+			if receipt >= 0 {
+				in.receipts[receipt].Err = triggers.ErrFull
+				in.receipts[receipt].Runs = nil
+			}
+		}
+		rest := in.records[:0]
+		for k := range in.records {
+			if in.starts[k] < 0 {
+				rest = append(rest, in.records[k])
+			}
+		}
+		if err = in.g.Journal.Append(ctx, rest); errors.Is(err, journal.ErrFull) {
+			err = fmt.Errorf("%w, and what is kept for the rest is used up", triggers.ErrFull)
+		}
+	}
+	return err
+}
+
+// busy says why no start of this call is taken any more: once one is refused, those behind it do not pass it when a run ends meanwhile.
+func (in *intake) busy() error {
+	if in.refused == nil {
+		in.refused = in.g.busy()
+	}
+	return in.refused
+}
+
+// busy says why no start is taken now.
+func (g *Gate) busy() error {
+	if n := g.Runs.Open(); n >= g.MaxRuns {
+		return fmt.Errorf("%w: %d runs are open, and the limit is %d", triggers.ErrBusy, n, g.MaxRuns)
+	}
+	if n := g.admitting.Load(); n > int64(g.MaxAdmitting) {
+		return fmt.Errorf("%w: %d events are being admitted, and the limit is %d", triggers.ErrBusy, n, g.MaxAdmitting)
+	}
+	return nil
+}
+
+// handle is what a source may do with a run that it touched.
+func (g *Gate) handle(id journal.RunID, trigger string) triggers.Run {
+	return triggers.Run{ID: id.String(), Trigger: trigger, Wait: func(ctx context.Context) (*event.Event, error) {
+		f, err := g.Runs.Wait(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return endEvent(f), nil
+	}}
+}
+
+// Start starts a run of a trigger by name, whatever its filters, and returns its id. The same source and id give the same run.
+func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error) {
+	rl := g.rules.Load()
+	t := rl.set.Triggers[trigger]
+	if t == nil {
+		return journal.RunID{}, fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, trigger, lang.Nearest(trigger, rl.set.TriggerNames()))
+	}
+	if g.draining.Load() {
+		return journal.RunID{}, triggers.ErrDraining
+	}
+	if err := g.busy(); err != nil {
+		return journal.RunID{}, err
+	}
+	data, err := dataOf(e)
+	if err != nil {
+		return journal.RunID{}, err
+	}
+	in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
+	run := in.start(t, e, attributesOf(e), data, 0)
+	if err := in.append(ctx); err != nil {
+		return run, err
+	}
+	return run, in.receipts[0].Err
+}
+
+// Signal sends a signal to a run. The same source and id count once.
+func (g *Gate) Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) error {
+	return g.fact(ctx, engine.Record(journal.Signal, run, &f))
+}
+
+// Cancel cancels a run.
+func (g *Gate) Cancel(ctx context.Context, run journal.RunID, reason string) error {
+	return g.fact(ctx, engine.Record(journal.Cancel, run, &engine.CancelFact{Reason: reason}))
+}
+
+func (g *Gate) fact(ctx context.Context, rec journal.Record) error {
+	rec.Partition = g.Layout.Partition(rec.Run.Route())
+	return g.Journal.Append(ctx, []journal.Record{rec})
+}
+
+// RunIDOf returns the id of the run that Start makes of an event.
+func (g *Gate) RunIDOf(trigger string, e *event.Event) journal.RunID {
+	tenant := config.DefaultTenant
+	if t := g.rules.Load().set.Triggers[trigger]; t != nil {
+		tenant = t.Tenant
+	}
+	return g.Layout.RunID(tenant, trigger, e.Source(), e.ID())
+}

@@ -1,0 +1,206 @@
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/schedulers/builtin"
+	sinks "github.com/onward-router/onward/sinks/all"
+	"github.com/onward-router/onward/triggers"
+	sources "github.com/onward-router/onward/triggers/all"
+)
+
+// A desk is what a gate has beside it in these tests: a journal that keeps records, and runs that are counted by hand.
+type desk struct {
+	records []journal.Record
+	full    bool // refuses starts
+	open    int
+}
+
+func (d *desk) Append(_ context.Context, records []journal.Record) error {
+	refusable := func(r journal.Record) bool { row, _ := journal.Of(r.Kind); return row.Refusable }
+	if d.full && slices.ContainsFunc(records, refusable) {
+		return journal.ErrFull
+	}
+	d.records = append(d.records, records...)
+	return nil
+}
+
+func (d *desk) Open() int { return d.open }
+
+func (d *desk) Wait(ctx context.Context, _ journal.RunID) (*engine.Ending, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (d *desk) kinds() (out []journal.Kind) {
+	for _, r := range d.records {
+		out = append(out, r.Kind)
+	}
+	d.records = nil
+	return out
+}
+
+const document = `
+version: 1
+functions: { f: { log: f } }
+triggers:
+  orders: { filters: [{ exact: { type: order } }], flow: { function: f } }
+  ends: { filters: [{ exact: { type: dev.onward.run.succeeded, source: /onward/orders } }], flow: { function: f } }
+`
+
+func open(t *testing.T, doc string) (*Gate, *desk) {
+	t.Helper()
+	reg := new(plugin.Registry)
+	builtin.Register(reg)
+	sinks.Register(reg)
+	sources.Register(reg)
+	set, findings := config.Parse("test.yaml", []byte(doc), reg, nil)
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	d := new(desk)
+	return New(Options{
+		Journal: d, Layout: journal.Layout{Partitions: 4, Key: [32]byte{1}}, Runs: d, MaxRuns: 10, MaxAdmitting: 10, MaxValue: MaxValueBytes,
+		Log: slog.New(slog.DiscardHandler),
+	}, set), d
+}
+
+func eventFor(t *testing.T, id, kind, data string, more ...string) event.Event {
+	t.Helper()
+	e := event.New()
+	e.SetID(id)
+	e.SetSource("/test")
+	e.SetType(kind)
+	for i := 0; i < len(more); i += 2 {
+		e.SetExtension(more[i], more[i+1])
+	}
+	if err := e.SetData(event.ApplicationJSON, json.RawMessage(data)); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestWhatAnEventIs: one of each sort in one call, and what was journaled for it.
+func TestWhatAnEventIs(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, document)
+	inv := &engine.Invocation{Run: journal.RunID{1}, N: 7, Path: "orders", Purpose: engine.Call, Trigger: "orders"}
+	signal := eventFor(t, "3", "dev.onward.signal", "1", "correlationid", inv.Run.String())
+	signal.SetSubject("go")
+	receipts, err := g.Admit(t.Context(), []event.Event{
+		eventFor(t, "1", "order", `{"a":1}`), eventFor(t, "2", "dev.onward.function.succeeded", "1", "causationid", inv.ID()), signal,
+		eventFor(t, "4", "bill", "1"), eventFor(t, "5", "bill", "1", "causationid", inv.ID()),
+		eventFor(t, "6", "order", `"`+strings.Repeat("x", MaxEventBytes)+`"`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []triggers.Kind
+	for _, r := range receipts {
+		got = append(got, r.Kind)
+	}
+	if want := []triggers.Kind{triggers.Matched, triggers.Completion, triggers.Signal, triggers.Unmatched, triggers.Unmatched, 0}; !slices.Equal(got, want) {
+		t.Errorf("%v; want %v", got, want)
+	}
+	if !strings.Contains(receipts[3].Note, "no trigger takes it") || !errors.Is(receipts[5].Err, triggers.ErrTooLarge) {
+		t.Errorf("%+v, %+v", receipts[3], receipts[5])
+	}
+	if got := d.kinds(); !slices.Equal(got, []journal.Kind{journal.Define, journal.Start, journal.Completion, journal.Signal}) {
+		t.Errorf("%v", got)
+	}
+	// The definition is there already.
+	again, err := g.Admit(t.Context(), []event.Event{eventFor(t, "1", "order", `{"a":1}`)})
+	if err != nil || again[0].Runs[0].ID != receipts[0].Runs[0].ID || !slices.Equal(d.kinds(), []journal.Kind{journal.Start}) {
+		t.Errorf("%+v, %v", again, err)
+	}
+}
+
+// TestOnlyStartsAreRefused when too many runs are open, or the disk is full.
+func TestOnlyStartsAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		desk desk
+		want error
+	}{"busy": {desk{open: 10}, triggers.ErrBusy}, "full": {desk{full: true}, triggers.ErrFull}} {
+		g, d := open(t, document)
+		*d = c.desk
+		done := eventFor(t, "2", "dev.onward.function.succeeded", "1", "causationid", (&engine.Invocation{Run: journal.RunID{1}, N: 7, Path: "x"}).ID())
+		receipts, err := g.Admit(t.Context(), []event.Event{eventFor(t, "1", "order", "1"), done})
+		if err != nil || !errors.Is(receipts[0].Err, c.want) || len(receipts[0].Runs) != 0 || receipts[1].Err != nil {
+			t.Errorf("%s: %+v, %v", name, receipts, err)
+		}
+		if got := d.kinds(); !slices.Contains(got, journal.Completion) || slices.Contains(got, journal.Start) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	g, _ := open(t, document)
+	g.Drain()
+	if _, err := g.Admit(t.Context(), nil); !errors.Is(err, triggers.ErrDraining) {
+		t.Errorf("draining: %v", err)
+	}
+}
+
+// TestRefusalLasts: a run that ends while events are taken in lets none of the later starts pass one that was refused.
+func TestRefusalLasts(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, document)
+	in := &intake{g: g}
+	if err := in.busy(); err != nil {
+		t.Fatal(err)
+	}
+	d.open = 10
+	if err := in.busy(); !errors.Is(err, triggers.ErrBusy) {
+		t.Fatalf("at the limit: %v", err)
+	}
+	d.open = 0
+	if err := in.busy(); !errors.Is(err, triggers.ErrBusy) {
+		t.Errorf("a later start of the same call: %v", err)
+	}
+	if err := (&intake{g: g}).busy(); err != nil {
+		t.Errorf("the next call: %v", err)
+	}
+}
+
+// TestEndsAreMatchedThenStarted: what is started does not change when it is started again, and a trigger that has gone is left out.
+func TestEndsAreMatchedThenStarted(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, document)
+	end := &engine.Invocation{Run: journal.RunID{1}, N: 2, Path: "end", Purpose: engine.Route, Trigger: "orders", Type: "dev.onward.run.succeeded", Input: lang.Of(3)}
+	if g.Match(&engine.Invocation{Trigger: "other", Purpose: engine.Route, Type: "dev.onward.run.succeeded"}) != nil {
+		t.Error("the end of another trigger's run matches")
+	}
+	matched := *end
+	if matched.Starts = g.Match(end); matched.Starts == nil {
+		t.Fatal("nothing matches")
+	}
+	var runs []journal.RunID
+	for range 2 {
+		if err := g.StartFor(t.Context(), &matched); err != nil {
+			t.Fatal(err)
+		}
+		runs = append(runs, d.records[len(d.records)-1].Run)
+	}
+	if runs[0] != runs[1] || len(d.kinds()) != 3 {
+		t.Errorf("%v", runs)
+	}
+	g.Load(&config.Set{})
+	if err := g.StartFor(t.Context(), &matched); err != nil || len(d.records) != 0 {
+		t.Errorf("%d records, %v", len(d.records), err)
+	}
+	var final *lang.Error
+	if err := g.StartFor(t.Context(), &engine.Invocation{ToTrigger: "gone"}); !errors.As(err, &final) || final.Type != "unknown_trigger" {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,79 @@
+package admission
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/triggers"
+	"github.com/onward-router/onward/triggers/filter"
+)
+
+// Match returns what the filters let through of a run's end, in the form in which a Matched record keeps it; nil is nothing.
+func (g *Gate) Match(inv *engine.Invocation) []byte {
+	matched := g.rules.Load().match(inv.Type, routed(inv))
+	if len(matched) == 0 {
+		return nil
+	}
+	var starts startsPayload
+	for _, t := range matched {
+		starts = append(starts, matchedStart{t.Name, t.Digest})
+	}
+	return starts.encode()
+}
+
+// Event makes the event of an invocation.
+func (g *Gate) Event(inv *engine.Invocation) *event.Event { return eventOf(inv) }
+
+// routed reads the attributes of a run's end event without making the event.
+func routed(inv *engine.Invocation) filter.Attributes {
+	return func(name string) (string, bool) {
+		switch name {
+		case "id":
+			return inv.ID(), true
+		case "source":
+			return "/onward/" + inv.Trigger, true
+		case "type":
+			return inv.Type, true
+		case "subject", extCorrelation:
+			return inv.Run.String(), true
+		case "specversion":
+			return event.CloudEventsVersionV1, true
+		case "datacontenttype":
+			return event.ApplicationJSON, true
+		}
+		return "", false
+	}
+}
+
+// StartFor starts what was matched of a run's end, or the trigger that a destination names: repeated, under the same run ids. A *lang.Error is final.
+func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
+	if inv.ToTrigger != "" {
+		_, err := g.Start(ctx, inv.ToTrigger, eventOf(inv))
+		if errors.Is(err, triggers.ErrNoTrigger) {
+			return &lang.Error{Type: "unknown_trigger", Message: err.Error(), Class: lang.ClassPlatform}
+		}
+		return err
+	}
+	starts, err := decodeStarts(inv.Starts)
+	if err != nil {
+		return &lang.Error{Type: "bad_matches", Message: err.Error(), Class: lang.ClassPlatform}
+	}
+	e := eventOf(inv)
+	rl := g.rules.Load()
+	for _, m := range starts {
+		t := rl.set.Triggers[m.Trigger]
+		if t == nil {
+			g.Log.Warn("a trigger that was matched has gone; its start is left out", "trigger", m.Trigger, "run", inv.Run)
+			continue
+		}
+		in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
+		in.start(t, e, attributesOf(e), inv.Input, 0)
+		if err := errors.Join(in.append(ctx), in.receipts[0].Err); err != nil {
+			return err
+		}
+	}
+	return nil
+}

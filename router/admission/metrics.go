@@ -1,0 +1,41 @@
+package admission
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	admit                  prometheus.Histogram
+	events, unmatchedTypes *prometheus.CounterVec
+
+	mu    sync.Mutex
+	types map[string]bool
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		admit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "onward_admit_seconds", Help: "Time from an event's arrival to its being durable.", Buckets: prometheus.ExponentialBuckets(10e-6, 2.5, 16),
+		}),
+		events:         prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_events_total", Help: "Events admitted, by what they were taken for."}, []string{"kind"}),
+		unmatchedTypes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_unmatched_events_total", Help: "Events that no trigger took, by type (the first 100 types)."}, []string{"type"}),
+		types:          make(map[string]bool),
+	}
+	if reg != nil {
+		reg.MustRegister(m.admit, m.events, m.unmatchedTypes)
+	}
+	return m
+}
+
+// unmatched counts an event that nothing took. Types come from outside: only so many get a label of their own.
+func (m *metrics) unmatched(kind string) {
+	m.mu.Lock()
+	if !m.types[kind] && len(m.types) >= 100 {
+		kind = "other"
+	}
+	m.types[kind] = true
+	m.mu.Unlock()
+	m.unmatchedTypes.WithLabelValues(kind).Inc()
+}

@@ -1,0 +1,62 @@
+package router
+
+import (
+	"context"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/router/admission"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The limits at the door.
+const (
+	MaxEventBytes = admission.MaxEventBytes // of an event that starts something
+	MaxValueBytes = admission.MaxValueBytes // of a value inside a run
+)
+
+// Admit takes events in: completions, signals, and what triggers' filters let through. It returns when all of it is durable.
+func (r *Router) Admit(ctx context.Context, events []event.Event) ([]triggers.Receipt, error) {
+	return r.gate.Admit(ctx, events)
+}
+
+// Start starts a run of a trigger by name, whatever its filters, and returns its id. The same source and id give the same run.
+func (r *Router) Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error) {
+	return r.gate.Start(ctx, trigger, e)
+}
+
+// RunIDOf returns the id of the run that Start makes of an event.
+func (r *Router) RunIDOf(trigger string, e *event.Event) journal.RunID {
+	return r.gate.RunIDOf(trigger, e)
+}
+
+// Signal sends a signal to a run. The same source and id count once.
+func (r *Router) Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) error {
+	return r.gate.Signal(ctx, run, f)
+}
+
+// Cancel cancels a run.
+func (r *Router) Cancel(ctx context.Context, run journal.RunID, reason string) error {
+	return r.gate.Cancel(ctx, run, reason)
+}
+
+// runs are what the gate knows of the runs.
+type runs struct{ *Router }
+
+func (r runs) Open() int { return int(r.openRuns.Load()) }
+
+// A timedJournal tells how long appends take.
+type timedJournal struct {
+	journal.Journal
+	append prometheus.Histogram
+}
+
+func (j timedJournal) Append(ctx context.Context, records []journal.Record) error {
+	begin := time.Now()
+	err := j.Journal.Append(ctx, records)
+	j.append.Observe(time.Since(begin).Seconds())
+	return err
+}
