@@ -89,7 +89,7 @@ func TestEval(t *testing.T) {
 
 func TestEvalErrors(t *testing.T) {
 	t.Parallel()
-	scope := Vars{{"data", val(t, `{"files":[],"name":"x","n":9223372036854775807,"deep":`+strings.Repeat("[", 600)+strings.Repeat("]", 600)+`}`)}, {"o", val(t, `{"files":1,"name":2}`)}}
+	scope := Vars{{"data", Trusted(`{"files":[],"name":"x","n":9223372036854775807,"deep":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}`)}, {"o", val(t, `{"files":1,"name":2}`)}}
 	for _, c := range []struct{ doc, want string }{
 		{`"${ o.fles }"`, `no such key "fles"; o has ["files" "name"]`},
 		{`"${ nope }"`, `unknown name "nope"`},

@@ -1,5 +1,15 @@
 package kafka
 
+import (
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/kafka"
+)
+
+// Decode makes events of a record.
+func (s *Source) Decode(topic string, partition int, r *kafka.Record) ([]event.Event, error) {
+	return s.decode(topic, partition, r)
+}
+
 // Passed is for tests of its own.
 type Passed struct{ passed }
 
