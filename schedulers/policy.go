@@ -97,6 +97,10 @@ type Scope interface {
 	Element(list lang.Value, i int) lang.Value
 	// Length returns the number of items of a list value, and whether it is a list.
 	Length(list lang.Value) (int, bool)
+	// Level is the fold level of the partition, and Version that of the policy which the run began with: a fix that changes what is decided asks for
+	// them, so that what runs goes on as it began.
+	Level() int
+	Version() int
 }
 
 // A Frame is one policy at work inside a run.
@@ -132,7 +136,9 @@ type Counts struct {
 // Done is the number of children with a final outcome.
 func (c Counts) Done() int { return c.Succeeded + c.Failed + c.Skipped }
 
-// Register enters policy P under name. version is of its semantics: raise it when the same records would be decided differently.
+// Register enters policy P under name. version is of its semantics: raise it when the same records would be decided differently, or when a state or a
+// document of the former version no longer decodes, and keep the former one registered until no run is left that began with it. A new field of the
+// settings, with a default that does what was done without it, needs no new version.
 func Register[P, S any, PP interface {
 	*P
 	Policy[S]

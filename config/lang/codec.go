@@ -13,33 +13,43 @@ import (
 	"github.com/onward-router/onward/config/plugin"
 )
 
-// Canonical returns the definition's canonical bytes: JSON in the form of documents, keys sorted, what is zero left out. Equal definitions have
-// equal bytes.
-func (d *Definition) Canonical() []byte { return []byte(document(reflect.ValueOf(d)).JSON()) }
+// Canonical returns the definition's bytes: those that it was parsed from, else JSON in the form of documents, keys sorted, what is zero left out.
+func (d *Definition) Canonical() []byte {
+	if d.text != "" {
+		return []byte(d.text)
+	}
+	return []byte(document(reflect.ValueOf(d)).JSON())
+}
 
-// Digest names the definition by its canonical bytes.
+// Digest names the definition by its bytes.
 func (d *Definition) Digest() Digest { return sha256.Sum256(d.Canonical()) }
 
-// ParseDefinition reads canonical bytes. It fails for a definition that names a policy that the registry has not, or has in an older version.
+// ErrNoDefinition says that bytes are no definition of any version.
+var ErrNoDefinition = errors.New("not a definition")
+
+// ParseDefinition reads a definition's bytes. Each policy is the registry's of the version that the definition names; it fails when the registry lacks
+// that one. What else it does not know was written by a newer binary, unless the error is ErrNoDefinition.
 func ParseDefinition(b []byte, r *plugin.Registry) (*Definition, error) {
 	n, err := ParseJSONNode(b)
-	if err != nil {
-		return nil, err
+	if err != nil || n.Kind != MapNode {
+		return nil, errors.Join(ErrNoDefinition, err)
 	}
-	def := new(Definition)
+	def := &Definition{text: string(b)}
 	d := &decoder{registry: r, definition: true}
 	if versions := n.Get("policies"); versions != nil {
 		d.decode(versions, reflect.ValueOf(&def.Policies).Elem(), nil)
 	}
 	for _, name := range sortedKeys(def.Policies) {
-		c, ok := r.Get(plugin.Policy, name)
-		if !ok {
+		if _, ok := r.At(plugin.Policy, name, def.Policies[name]); ok {
+			continue
+		}
+		have := r.Versions(plugin.Policy, name)
+		if len(have) == 0 {
 			return nil, fmt.Errorf("policy %q is not built in; run a binary that registers it", name)
 		}
-		if c.Version < def.Policies[name] {
-			return nil, fmt.Errorf("policy %q has version %d here and %d in the definition; run a newer binary", name, c.Version, def.Policies[name])
-		}
+		return nil, fmt.Errorf("policy %q has version %d in the definition and %v here; run a binary that registers that version too", name, def.Policies[name], have)
 	}
+	d.policies = def.Policies
 	d.decode(n, reflect.ValueOf(def).Elem(), nil)
 	var errs []error
 	for _, f := range d.findings {

@@ -30,8 +30,17 @@ func Decode(n *Node, dst any, r *plugin.Registry) []Finding {
 
 type decoder struct {
 	registry   *plugin.Registry
-	definition bool // definitions hold what documents may not say
+	definition bool           // definitions hold what documents may not say
+	policies   map[string]int // the versions that a definition names
 	findings   []Finding
+}
+
+// policy is the component that a word stands for: the version that the definition names, else the newest.
+func (d *decoder) policy(word string) (plugin.Component, bool) {
+	if version, named := d.policies[word]; named {
+		return d.registry.At(plugin.Policy, word, version)
+	}
+	return d.registry.Get(plugin.Policy, word)
 }
 
 func (d *decoder) find(n *Node, path []string, cure, format string, a ...any) {

@@ -100,7 +100,7 @@ func (d *decoder) isUse(word string) bool {
 	if word == UseFunction || word == UseFlow {
 		return true
 	}
-	_, ok := d.registry.Get(plugin.Policy, word)
+	_, ok := d.policy(word)
 	return ok
 }
 
@@ -115,7 +115,7 @@ func (d *decoder) use(n *Node, i int, s *Step, path []string) {
 		}
 		return
 	}
-	c, _ := d.registry.Get(plugin.Policy, s.Use)
+	c, _ := d.policy(s.Use)
 	settings := reflect.New(c.Settings)
 	d.decode(item, settings.Elem(), below(path, s.Use))
 	s.Policy = settings.Interface()

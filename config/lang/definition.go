@@ -2,7 +2,7 @@ package lang
 
 import "crypto/sha256"
 
-// A Digest names a definition by its canonical bytes.
+// A Digest names a definition by the bytes that stand in the journal.
 type Digest [sha256.Size]byte
 
 // A Definition is all that the fold reads of a trigger: its flow with defaults expanded, the contracts of the functions that it names, its
@@ -16,7 +16,10 @@ type Definition struct {
 	Functions map[string]Function `doc:"functions"`
 	OnSuccess []Destination       `doc:"onSuccess"`
 	OnFailure []Destination       `doc:"onFailure"`
-	Policies  map[string]int      `doc:"policies"` // versions of the policies used
+	Policies  map[string]int      `doc:"policies"` // versions of the policies used: a run goes on with those that it began with
+
+	// text is what it was parsed from. What this binary would write of it may differ: its policies' settings may have got further fields since.
+	text string
 }
 
 // A Function is what the fold knows of one: how its completions read.

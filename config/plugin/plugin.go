@@ -38,7 +38,7 @@ func (d Door) String() string {
 type Component struct {
 	Door    Door
 	Name    string // the word in documents, lower camel case
-	Version int    // of its semantics, from 1; a policy's version is pinned in definitions
+	Version int    // of its semantics, from 1; a definition names the version of each policy that it uses
 	Summary string // one sentence, shown by help texts and in the schema
 
 	// Settings is the type that the component's part of a document decodes into. See lang.Decode for its tags.
@@ -54,7 +54,7 @@ type Registry struct {
 	// Prepare, which may be nil, is given each component's settings once they are decoded: it fills in what the process knows and the document leaves out.
 	Prepare func(settings any)
 
-	components map[Door]map[string]Component
+	components map[Door]map[string][]Component // of one name, the newest first
 }
 
 // A Prober is a sink or a source that can look whether its far end is there and lets it in. It sends no event, and leaves nothing behind. It
@@ -63,34 +63,62 @@ type Prober interface {
 	Probe(ctx context.Context) (found string, err error)
 }
 
-// Add enters c. It panics when the door already has a component of that name: a programmer's error, found at start.
+// Add enters c. It panics when the door already has a component of that name: a programmer's error, found at start. Policies of one name may differ in
+// version: runs go on with the one that they began with, new ones begin with the newest.
 func (r *Registry) Add(c Component) {
 	if c.Name == "" || c.Door.String() == "unknown door" || c.Version < 1 {
 		panic(fmt.Sprintf("plugin: component %+v needs a door, a name and a version", c))
 	}
 	if r.components == nil {
-		r.components = make(map[Door]map[string]Component)
+		r.components = make(map[Door]map[string][]Component)
 	}
 	if r.components[c.Door] == nil {
-		r.components[c.Door] = make(map[string]Component)
+		r.components[c.Door] = make(map[string][]Component)
 	}
-	if _, double := r.components[c.Door][c.Name]; double {
+	named := r.components[c.Door][c.Name]
+	if _, double := r.At(c.Door, c.Name, c.Version); double || c.Door != Policy && len(named) > 0 {
 		panic(fmt.Sprintf("plugin: %s %q is registered twice", c.Door, c.Name))
 	}
-	r.components[c.Door][c.Name] = c
+	at := 0
+	for at < len(named) && named[at].Version > c.Version {
+		at++
+	}
+	r.components[c.Door][c.Name] = slices.Insert(named, at, c)
 }
 
-// Get returns the component of that name, and whether there is one.
+// Get returns the newest component of that name, and whether there is one.
 func (r *Registry) Get(d Door, name string) (Component, bool) {
-	c, ok := r.components[d][name]
-	return c, ok
+	named := r.components[d][name]
+	if len(named) == 0 {
+		return Component{}, false
+	}
+	return named[0], true
 }
 
-// List returns the components of a door, sorted by name.
+// At returns the component of that name and version, and whether there is one.
+func (r *Registry) At(d Door, name string, version int) (Component, bool) {
+	for _, c := range r.components[d][name] {
+		if c.Version == version {
+			return c, true
+		}
+	}
+	return Component{}, false
+}
+
+// Versions returns the versions of a component, the newest first.
+func (r *Registry) Versions(d Door, name string) []int {
+	var versions []int
+	for _, c := range r.components[d][name] {
+		versions = append(versions, c.Version)
+	}
+	return versions
+}
+
+// List returns the components of a door, the newest of each name, sorted by name.
 func (r *Registry) List(d Door) []Component {
 	out := make([]Component, 0, len(r.components[d]))
-	for _, c := range r.components[d] {
-		out = append(out, c)
+	for _, named := range r.components[d] {
+		out = append(out, named[0])
 	}
 	slices.SortFunc(out, func(a, b Component) int { return strings.Compare(a.Name, b.Name) })
 	return out
@@ -101,7 +129,9 @@ func (r *Registry) Clone() *Registry {
 	c := &Registry{Prepare: r.Prepare}
 	for _, d := range []Door{Policy, Sink, Source} {
 		for _, x := range r.List(d) {
-			c.Add(x)
+			for _, version := range r.components[d][x.Name] {
+				c.Add(version)
+			}
 		}
 	}
 	return c

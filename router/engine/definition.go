@@ -1,19 +1,22 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/schedulers"
 )
 
-// A definition is a lang.Definition made ready to run: who runs each step, and under which label it stands in paths.
+// A definition is a lang.Definition made ready to run: who runs each step, and under which label it stands in paths. It is what was journaled: its
+// bytes and their digest stay, whatever this binary would write in their place.
 type definition struct {
 	*lang.Definition
 	digest lang.Digest
-	bytes  []byte
 	steps  map[*lang.Step]*stepInfo
 }
 
@@ -21,6 +24,7 @@ type definition struct {
 type stepInfo struct {
 	label    string // unique among its siblings
 	machine  schedulers.Machine
+	version  int // of the policy
 	settings any
 	children []*lang.Step
 	many     []bool // per child: it may run more than once
@@ -28,19 +32,28 @@ type stepInfo struct {
 	reopens bool
 }
 
+// compile makes a definition ready. An error is lang.ErrNoDefinition for bytes that no binary reads; else it is journal.ErrNewer: a binary that this one
+// is not has written them, and only such a one may go on with the partition.
 func (s *State) compile(payload []byte) (*definition, error) {
+	digest := lang.Digest(sha256.Sum256(payload))
 	parsed, err := lang.ParseDefinition(payload, s.registry)
-	if err != nil {
-		return nil, fmt.Errorf("definition: %w", err)
+	if errors.Is(err, lang.ErrNoDefinition) {
+		return nil, err
 	}
-	def := &definition{Definition: parsed, bytes: append([]byte{}, payload...), steps: make(map[*lang.Step]*stepInfo)}
-	def.digest = parsed.Digest()
+	if err != nil {
+		return nil, foreign(digest, err)
+	}
+	def := &definition{Definition: parsed, digest: digest, steps: make(map[*lang.Step]*stepInfo)}
 	if parsed.Flow != nil {
 		if err := def.add(s.registry, parsed.Flow, stepLabel(parsed.Flow)); err != nil {
-			return nil, err
+			return nil, foreign(digest, err)
 		}
 	}
 	return def, nil
+}
+
+func foreign(d lang.Digest, err error) error {
+	return fmt.Errorf("definition %x: %w: this binary does not know all of it (%w); run the binary that wrote it, or a newer one", d[:6], journal.ErrNewer, err)
 }
 
 // add enters step and all below it.
@@ -54,15 +67,15 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 	case lang.UseFunction:
 	case lang.UseFlow:
 		if step.Body == nil {
-			return fmt.Errorf("definition: trigger %q: flow %q has no body", d.Trigger, step.Target)
+			return fmt.Errorf("trigger %q: flow %q has no body", d.Trigger, step.Target)
 		}
 		info.machine, info.settings, info.children = flowMachine{}, step, []*lang.Step{step.Body}
 	default:
-		c, ok := reg.Get(plugin.Policy, step.Use)
+		c, ok := reg.At(plugin.Policy, step.Use, d.Policies[step.Use])
 		if !ok {
-			return fmt.Errorf("definition: trigger %q: policy %q is not built in; run a binary that registers it", d.Trigger, step.Use)
+			return fmt.Errorf("trigger %q: it does not name the version of its policy %q", d.Trigger, step.Use)
 		}
-		info.machine, info.settings, info.children = c.Make.(schedulers.Machine), step.Policy, lang.Children(step.Policy)
+		info.machine, info.version, info.settings, info.children = c.Make.(schedulers.Machine), c.Version, step.Policy, lang.Children(step.Policy)
 	}
 	info.many = make([]bool, len(info.children))
 	labels := make(map[string]int, len(info.children))

@@ -55,6 +55,10 @@ func (d *desk) Element(list lang.Value, i int) lang.Value { return d.s.cache.Ele
 
 func (d *desk) Length(list lang.Value) (int, bool) { return d.s.cache.Length(list) }
 
+func (d *desk) Level() int { return int(d.s.level) }
+
+func (d *desk) Version() int { return d.f.info.version }
+
 func (d *desk) Collect(slot int) lang.Value {
 	if slot < 0 || slot >= len(d.f.slots) {
 		return lang.List()

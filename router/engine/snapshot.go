@@ -16,7 +16,7 @@ import (
 
 // snapshotFormat is the version of Save's form: numbers as varints, texts after their length, all in a fixed order, maps sorted by key. Two states
 // that folded the same records save the same bytes.
-const snapshotFormat = 1
+const snapshotFormat = 2
 
 // A writer appends a snapshot and hands it on in pieces.
 type writer struct {
@@ -91,7 +91,7 @@ func (s *State) saveDefinitions(w *writer) {
 	digests := slices.SortedFunc(maps.Keys(s.definitions), func(a, b lang.Digest) int { return slices.Compare(a[:], b[:]) })
 	w.uint(uint64(len(digests)))
 	for _, d := range digests {
-		w.text(string(s.definitions[d].bytes))
+		w.text(string(s.definitions[d].Canonical()))
 	}
 }
 
@@ -369,12 +369,16 @@ func (l *loader) outcome() lang.Outcome {
 // Load fills an empty State with what Save wrote.
 func (s *State) Load(from io.Reader) error {
 	l := &loader{r: bufio.NewReaderSize(from, 128<<10)}
-	if format := l.uint(); l.err == nil && format != snapshotFormat {
-		return fmt.Errorf("engine: snapshot format %d: %w", format, journal.ErrNewer)
+	switch format := l.uint(); {
+	case l.err != nil:
+	case format > snapshotFormat:
+		return fmt.Errorf("engine: snapshot format %d: %w; run the binary that wrote it, or a newer one", format, journal.ErrNewer)
+	case format < snapshotFormat:
+		return fmt.Errorf("engine: snapshot format %d: %w", format, journal.ErrOlder)
 	}
 	s.level = uint8(l.uint())
-	if l.err == nil && s.level > journal.Level {
-		return fmt.Errorf("engine: snapshot at fold level %d: %w", s.level, journal.ErrNewer)
+	if err := journal.CheckLevel(s.level); l.err == nil && err != nil {
+		return fmt.Errorf("engine: snapshot: %w", err)
 	}
 	s.limits = LimitsOf(s.level)
 	s.epoch, s.now = l.uint(), l.int()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -86,8 +87,8 @@ func (s *State) Ended(id journal.RunID) bool { return s.tombstones.has(id) }
 // record is of a newer level, or names a policy that is not built in.
 func (s *State) Fold(rec *journal.Record, out *Effects) (Reason, error) {
 	out.reset()
-	if rec.Level > journal.Level {
-		return 0, fmt.Errorf("fold level %d: %w", rec.Level, journal.ErrNewer)
+	if err := journal.CheckLevel(rec.Level); err != nil {
+		return 0, err
 	}
 	row, ok := journal.Of(rec.Kind)
 	if !ok {
@@ -184,8 +185,8 @@ func (s *State) foldClaim(rec *journal.Record) (Reason, error) {
 	if rec.Epoch != s.epoch+1 {
 		return Stale, nil
 	}
-	if f.Level > journal.Level {
-		return 0, fmt.Errorf("claim at fold level %d: %w", f.Level, journal.ErrNewer)
+	if err := journal.CheckLevel(f.Level); err != nil {
+		return 0, fmt.Errorf("claim: %w", err)
 	}
 	s.epoch, s.level, s.limits = rec.Epoch, f.Level, LimitsOf(f.Level)
 	s.out.Claimed = append([]byte{}, f.Nonce...)
@@ -195,6 +196,9 @@ func (s *State) foldClaim(rec *journal.Record) (Reason, error) {
 
 func (s *State) foldDefine(rec *journal.Record) (Reason, error) {
 	def, err := s.compile(rec.Payload)
+	if errors.Is(err, lang.ErrNoDefinition) {
+		return Malformed, nil
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -124,8 +124,22 @@ func ParseRunID(s string) (RunID, error) {
 	return id, nil
 }
 
-// Level is the fold level that this binary writes; it folds Level and Level-1.
-const Level = 1
+// Level is the fold level that this binary writes. It folds those from Oldest on: below it are those of binaries that were never released.
+const (
+	Level  = 2
+	Oldest = 2
+)
+
+// CheckLevel says whether this binary folds a level; the error is ErrNewer or ErrOlder.
+func CheckLevel(level uint8) error {
+	switch {
+	case level > Level:
+		return fmt.Errorf("fold level %d, and this binary knows those up to %d: %w; run the binary that wrote it, or a newer one", level, Level, ErrNewer)
+	case level < Oldest:
+		return fmt.Errorf("fold level %d, and this binary knows those from %d on: %w", level, Oldest, ErrOlder)
+	}
+	return nil
+}
 
 // A Record is one fact. Its payload is the engine's to read and is never changed on the way.
 type Record struct {
@@ -156,9 +170,10 @@ const Format = 1
 // first byte is in no UTF-8 text.
 const magic = "\xf5onw"
 
-// Errors of DecodeRecord.
+// Errors of DecodeRecord, and of what is inside of records.
 var (
 	ErrNewer   = errors.New("written by a newer version")
+	ErrOlder   = errors.New("written by a version that was never released; run that one until nothing is open, or begin with an empty journal")
 	ErrGarbage = errors.New("not a record")
 )
 

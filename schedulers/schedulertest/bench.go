@@ -27,6 +27,8 @@ type Bench struct {
 	Scope lang.Vars
 	// Width bounds the children of a slot; 0 is the engine's limit.
 	Width int
+	// FoldLevel is what the policy is told as its Scope's Level.
+	FoldLevel int
 
 	now     time.Time
 	state   any

@@ -124,6 +124,10 @@ func (d *desk) Element(list lang.Value, i int) lang.Value { return d.cache.Eleme
 
 func (d *desk) Length(list lang.Value) (int, bool) { return d.cache.Length(list) }
 
+func (d *desk) Level() int { return d.FoldLevel }
+
+func (d *desk) Version() int { return d.Subject.version }
+
 func (d *desk) Collect(slot int) lang.Value {
 	if slot < 0 || slot >= len(d.slots) {
 		return lang.List()

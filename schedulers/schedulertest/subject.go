@@ -20,6 +20,7 @@ type Subject struct {
 	Children []*lang.Step
 
 	policy    string
+	version   int
 	machine   schedulers.Machine
 	canonical string
 }
@@ -76,7 +77,7 @@ func pinned(r *plugin.Registry, step *lang.Step) (*Subject, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: it does not decode: %w\n%s", errPinned, err, canonical)
 	}
-	s := &Subject{Settings: def.Flow.Policy, policy: step.Use, machine: machine, canonical: canonical}
+	s := &Subject{Settings: def.Flow.Policy, policy: step.Use, version: c.Version, machine: machine, canonical: canonical}
 	s.Children = lang.Children(s.Settings)
 	if again := s.now(); again != canonical {
 		return nil, fmt.Errorf("%w: it comes back as another:\n%s\n%s", errPinned, canonical, again)
