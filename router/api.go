@@ -81,7 +81,7 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errUnknownRun), errors.Is(err, triggers.ErrNoTrigger):
 		code = http.StatusNotFound
-	case errors.Is(err, errMoving):
+	case errors.Is(err, journal.ErrMoving):
 		w.Header().Set("Retry-After", "1")
 	case errors.Is(err, triggers.ErrInvalid):
 		code = http.StatusBadRequest
@@ -116,7 +116,7 @@ func (r *Router) guard(h http.HandlerFunc) http.Handler {
 
 func (r *Router) getReady(w http.ResponseWriter, _ *http.Request) {
 	select {
-	case <-r.ready:
+	case <-r.Ready():
 		if !r.gate.Draining() {
 			_ = reply(w, 200, map[string]string{"status": "ready"})
 			return
@@ -162,21 +162,13 @@ func (r *Router) getRuns(w http.ResponseWriter, q *http.Request) error {
 			lines = append(lines, l)
 		}
 	}
-	for p := range r.shards {
-		r.mu.Lock()
-		s := r.shards[p]
-		r.mu.Unlock()
-		if s == nil {
-			continue
-		}
-		if err := s.ask(q.Context(), func(st *engine.State) {
-			st.List(limit, func(x engine.Summary) bool {
-				keep(RunLine{x.Run.String(), x.Tenant, x.Trigger, x.State, x.Started, nil, x.Calls, x.Open})
-				return true
-			})
-		}); err != nil {
-			return err
-		}
+	if err := r.shards.Each(q.Context(), func(st *engine.State) {
+		st.List(limit, func(x engine.Summary) bool {
+			keep(RunLine{x.Run.String(), x.Tenant, x.Trigger, x.State, x.Started, nil, x.Calls, x.Open})
+			return true
+		})
+	}); err != nil {
+		return err
 	}
 	if err := r.endings.Each(func(f *Finished) bool {
 		keep(RunLine{f.ID, f.Tenant, f.Trigger, f.State, f.Started, &f.Ended, f.Calls, 0})
@@ -226,7 +218,7 @@ func (r *Router) getEnded(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	f := r.endings.Find(id)
-	if text := q.URL.Query().Get("wait"); f == nil && text != "" && r.shardOf(id) != nil {
+	if text := q.URL.Query().Get("wait"); f == nil && text != "" && r.shards.Has(id) {
 		d, err := time.ParseDuration(text)
 		if err != nil {
 			return fmt.Errorf("%w: wait %q is not a duration such as 30s", triggers.ErrInvalid, text)
@@ -400,7 +392,7 @@ func (r *Router) postStart(w http.ResponseWriter, q *http.Request) error {
 
 // getParked lists what this router's sources got and what is no event, and the places in its part of the journal that hold no record.
 func (r *Router) getParked(w http.ResponseWriter, _ *http.Request) error {
-	parked := append([]triggers.Parked{}, r.parked.all()...)
+	parked := append([]triggers.Parked{}, r.shards.Parked()...)
 	for _, s := range r.sources {
 		if p, ok := s.(triggers.Parking); ok {
 			parked = append(parked, p.Parked()...)

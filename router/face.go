@@ -33,6 +33,11 @@ func (r *Router) RunIDOf(trigger string, e *event.Event) journal.RunID {
 	return r.gate.RunIDOf(trigger, e)
 }
 
+// Watch gives the changes of a run until ctx ends. A watcher that falls more than 1,024 behind misses changes.
+func (r *Router) Watch(ctx context.Context, id journal.RunID) <-chan engine.Change {
+	return r.shards.Watch(ctx, id)
+}
+
 // Signal sends a signal to a run. The same source and id count once.
 func (r *Router) Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) error {
 	return r.gate.Signal(ctx, run, f)
@@ -46,12 +51,21 @@ func (r *Router) Cancel(ctx context.Context, run journal.RunID, reason string) e
 // runs are what the gate knows of the runs.
 type runs struct{ *Router }
 
-func (r runs) Open() int { return int(r.openRuns.Load()) }
+func (r runs) Open() int { return r.shards.Open() }
 
 // A timedJournal tells how long appends take.
 type timedJournal struct {
 	journal.Journal
 	append prometheus.Histogram
+}
+
+func timed(j journal.Journal, reg prometheus.Registerer) journal.Journal {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "onward_append_seconds", Help: "Time of one append to the journal, sync included, for events admitted and for what the folds' owners write.",
+		Buckets: prometheus.ExponentialBuckets(10e-6, 2.5, 16),
+	})
+	reg.MustRegister(h)
+	return timedJournal{j, h}
 }
 
 func (j timedJournal) Append(ctx context.Context, records []journal.Record) error {

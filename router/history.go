@@ -3,8 +3,6 @@ package router
 import (
 	"context"
 	"fmt"
-	"sync"
-	"sync/atomic"
 
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
@@ -37,68 +35,11 @@ func (r *Router) Wait(ctx context.Context, id journal.RunID) (*Finished, error) 
 	}
 }
 
-func (r *Router) ended(e *engine.Ended) { r.endings.Add(e.Run, engine.EndingOf(e)) }
-
-// watchers are those who follow runs as they go.
-type watchers struct {
-	any  atomic.Int64
-	mu   sync.Mutex
-	runs map[journal.RunID][]chan engine.Change
-}
-
-// observe hands a change to those who watch its run; one who does not keep up misses some, never holds the fold.
-func (r *Router) observe(c engine.Change) {
-	if r.watch.any.Load() == 0 {
-		return
-	}
-	r.watch.mu.Lock()
-	defer r.watch.mu.Unlock()
-	for _, w := range r.watch.runs[c.Run] {
-		select {
-		case w <- c:
-		default:
-		}
-	}
-}
-
-// Watch gives the changes of a run until ctx ends. A watcher that falls more than 1,024 behind misses changes.
-func (r *Router) Watch(ctx context.Context, id journal.RunID) <-chan engine.Change {
-	c := make(chan engine.Change, 1024)
-	r.watch.mu.Lock()
-	if r.watch.runs == nil {
-		r.watch.runs = make(map[journal.RunID][]chan engine.Change)
-	}
-	r.watch.runs[id] = append(r.watch.runs[id], c)
-	r.watch.mu.Unlock()
-	r.watch.any.Add(1)
-	context.AfterFunc(ctx, func() {
-		r.watch.any.Add(-1)
-		r.watch.mu.Lock()
-		defer r.watch.mu.Unlock()
-		list := r.watch.runs[id]
-		for i := range list {
-			if list[i] == c {
-				r.watch.runs[id] = append(list[:i:i], list[i+1:]...)
-				break
-			}
-		}
-		if len(r.watch.runs[id]) == 0 {
-			delete(r.watch.runs, id)
-		}
-		close(c)
-	})
-	return c
-}
-
 // Status tells what an open run is doing, with what the outbox knows of its invocations; of an ended one, how it ended.
 func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*engine.Status, *Finished, error) {
-	s := r.shardOf(id)
-	if s == nil {
-		return nil, nil, fmt.Errorf("run %s: %w", id, errMoving)
-	}
 	var st *engine.Status
 	gone := false
-	if err := s.ask(ctx, func(state *engine.State) {
+	if err := r.shards.Ask(ctx, id, func(state *engine.State) {
 		st, _ = state.Status(id, waiting)
 		gone = state.Ended(id)
 	}); err != nil {

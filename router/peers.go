@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -30,56 +29,21 @@ const (
 // peerPatience is how long a peer may take to answer for a list.
 const peerPatience = 2 * time.Second
 
-var errMoving = errors.New("the partition is changing hands; ask again")
-
 // shared returns the journal where several routers own it; nil otherwise.
 func (r *Router) shared() journal.Shared {
 	s, _ := r.o.Journal.(journal.Shared)
 	return s
 }
 
-// isWhole reports whether all that is this router's part is claimed.
-func (r *Router) isWhole() bool {
-	mine, known := make([]int, r.layout.Partitions), true
-	for p := range mine {
-		mine[p] = p
-	}
-	if s := r.shared(); s != nil {
-		mine, known = s.Assigned()
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return known && !slices.ContainsFunc(mine, func(p int) bool { return r.shards[p] == nil || !r.shards[p].serving })
-}
-
-// becomeReady closes Ready once the router is whole. A router that shares its journal may have no part at all: nothing tells it that this will stay so.
-func (r *Router) becomeReady(ctx context.Context) {
-	if r.shared() == nil {
-		return
-	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !r.isWhole() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-	r.sayReady()
-}
-
-func (r *Router) sayReady() { r.readyOnce.Do(func() { close(r.ready) }) }
-
 // peer returns the router that owns a run's partition, or an error that says to ask again.
 func (r *Router) peer(ctx context.Context, id journal.RunID) (journal.Peer, error) {
 	s := r.shared()
 	if s == nil {
-		return journal.Peer{}, errMoving
+		return journal.Peer{}, journal.ErrMoving
 	}
 	peers, err := s.Peers(ctx)
 	if err != nil {
-		return journal.Peer{}, fmt.Errorf("%w: %w", errMoving, err)
+		return journal.Peer{}, fmt.Errorf("%w: %w", journal.ErrMoving, err)
 	}
 	p := r.layout.Partition(id.Route())
 	for _, peer := range peers {
@@ -90,7 +54,7 @@ func (r *Router) peer(ctx context.Context, id journal.RunID) (journal.Peer, erro
 			return peer, nil
 		}
 	}
-	return journal.Peer{}, fmt.Errorf("partition %d: %w", p, errMoving)
+	return journal.Peer{}, fmt.Errorf("partition %d: %w", p, journal.ErrMoving)
 }
 
 // atOwner passes a request for a run on to the router that owns its partition.
@@ -100,7 +64,7 @@ func (r *Router) atOwner(h func(http.ResponseWriter, *http.Request) error) func(
 		if err != nil {
 			return err
 		}
-		if r.shared() == nil || r.shardOf(id) != nil || q.Header.Get(forwardedHeader) != "" {
+		if r.shared() == nil || r.shards.Has(id) || q.Header.Get(forwardedHeader) != "" {
 			return h(w, q)
 		}
 		peer, err := r.peer(q.Context(), id)
@@ -244,7 +208,7 @@ func (r *Router) waitAtOwner(ctx context.Context, id journal.RunID, ended chan<-
 			return
 		}
 		pause.Reset(200 * time.Millisecond)
-		if r.shardOf(id) != nil {
+		if r.shards.Has(id) {
 			continue // It has come to us, and our fold tells.
 		}
 		peer, err := r.peer(ctx, id)

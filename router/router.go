@@ -12,17 +12,16 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/admission"
-	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/outbox"
+	"github.com/onward-router/onward/router/shard"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,29 +60,15 @@ type Options struct {
 // A Router is running from Open to Close.
 type Router struct {
 	o        Options
-	journal  journal.Journal
 	layout   journal.Layout
-	maxValue int // bytes of a value inside a run
-	metrics  *metrics
-	outbox   *outbox.Outbox
 	gate     *admission.Gate
+	shards   *shard.Set
+	outbox   *outbox.Outbox
+	endings  *history.Endings
 	sources  []triggers.Source
 	server   *http.Server
 	peers    *http.Client // to the routers that share the journal
 	listener net.Listener
-
-	marks    *marks
-	endings  *history.Endings
-	parked   parkedPlaces
-	openRuns atomic.Int64
-
-	mu     sync.Mutex
-	shards []*shard
-	stats  []engine.Stats
-	ready  chan struct{} // closed once all partitions that are this router's are claimed
-	watch  watchers
-
-	readyOnce sync.Once
 }
 
 // recordRoom is what a record has around a value: ids, texts of errors.
@@ -106,28 +91,22 @@ func Open(o Options) (*Router, error) {
 		}
 	}
 	o.Stuck, o.Drain = cmp.Or(o.Stuck, time.Minute), cmp.Or(o.Drain, 10*time.Second)
-	layout := o.Journal.Layout()
-	r := &Router{
-		o: o, journal: o.Journal, layout: layout, metrics: newMetrics(o.Metrics),
-		shards: make([]*shard, layout.Partitions), stats: make([]engine.Stats, layout.Partitions), ready: make(chan struct{}),
-		maxValue: admission.MaxValueBytes,
-	}
+	r := &Router{o: o, layout: o.Journal.Layout(), peers: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}}
+	maxValue, timed := admission.MaxValueBytes, timed(o.Journal, o.Metrics)
 	if j, ok := o.Journal.(journal.Sized); ok {
-		r.maxValue = min(r.maxValue, j.MaxPayload()-recordRoom)
+		maxValue = min(maxValue, j.MaxPayload()-recordRoom)
 	}
-	r.journal = timedJournal{o.Journal, r.metrics.append}
 	r.gate = admission.New(admission.Options{
-		Journal: r.journal, Layout: layout, Runs: runs{r}, MaxRuns: o.MaxRuns, MaxAdmitting: o.MaxAdmitting, MaxValue: r.maxValue, Log: o.Log, Metrics: o.Metrics,
+		Journal: timed, Layout: r.layout, Runs: runs{r}, MaxRuns: o.MaxRuns, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics,
 	}, o.Set)
-	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), MaxValue: r.maxValue, Log: o.Log, Metrics: o.Metrics})
-	r.peers = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
+	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics})
 	if err := r.outbox.Load(o.Set); err != nil {
 		return nil, err
 	}
 	if err := r.makeSources(); err != nil {
 		return nil, err
 	}
-	if err := r.openFolder(); err != nil {
+	if err := r.openFolder(timed); err != nil {
 		return nil, err
 	}
 	if err := r.listen(); err != nil {
@@ -136,18 +115,27 @@ func Open(o Options) (*Router, error) {
 	return r, nil
 }
 
-// openFolder opens what is kept beside the journal.
-func (r *Router) openFolder() (err error) {
-	if r.marks, err = openMarks(r.o.Dir, r.layout.Partitions); err != nil {
+// openFolder opens what is kept beside the journal, with the shards that keep it.
+func (r *Router) openFolder(timed journal.Journal) (err error) {
+	o := r.o
+	if r.endings, err = history.Keep(history.Options{Dir: o.Dir, Limits: o.History, Log: o.Log, Metrics: o.Metrics}); err != nil {
 		return err
 	}
-	if r.endings, err = history.Keep(history.Options{Dir: r.o.Dir, Limits: r.o.History, Log: r.o.Log, Metrics: r.o.Metrics}); err != nil {
-		return errors.Join(err, r.marks.close())
+	so := shard.Options{
+		Journal: timed, Layout: r.layout, Registry: o.Registry, Ends: r.endings, Definition: r.gate.Definition,
+		Outbox: func(s *shard.Shard) shard.Outbox { return r.outbox.For(s) }, SnapshotEvery: o.SnapshotEvery, Stuck: o.Stuck, Hop: o.Hop, Dir: o.Dir,
+		Log: o.Log, Metrics: o.Metrics,
+	}
+	if s := r.shared(); s != nil {
+		so.Shared = s
+	}
+	if r.shards, err = shard.New(so); err != nil {
+		return errors.Join(err, r.endings.Close())
 	}
 	return nil
 }
 
-func (r *Router) closeFolder() error { return errors.Join(r.marks.close(), r.endings.Close()) }
+func (r *Router) closeFolder() error { return errors.Join(r.shards.Close(), r.endings.Close()) }
 
 // host is what sinks are offered.
 func (r *Router) host() sinks.Host {
@@ -220,7 +208,7 @@ func (r *Router) Addr() string {
 }
 
 // Ready is closed once all partitions that are this router's are claimed.
-func (r *Router) Ready() <-chan struct{} { return r.ready }
+func (r *Router) Ready() <-chan struct{} { return r.shards.Ready() }
 
 // Run works until ctx ends; then it stops taking in, lets what is under way end, saves the state, and returns nil. An error is fatal.
 func (r *Router) Run(ctx context.Context) error {
@@ -228,13 +216,13 @@ func (r *Router) Run(ctx context.Context) error {
 	defer release()
 	failed := make(chan error, 2+len(r.sources))
 	var owners, feeders, others sync.WaitGroup
-	owners.Go(func() { failed <- r.journal.Own(owning, r.fold) })
+	owners.Go(func() { failed <- r.shards.Run(owning) })
 	recording, recorded := context.WithCancel(context.WithoutCancel(ctx))
 	defer recorded()
 	others.Go(func() { r.endings.Write(recording) })
 	stuck := make(chan error, 1)
-	others.Go(func() { r.watchdog(owning, stuck) })
-	others.Go(func() { r.becomeReady(owning) })
+	others.Go(func() { r.shards.Watchdog(owning, stuck) })
+	others.Go(func() { r.shards.BecomeReady(owning) })
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
 	for _, s := range r.sources {
@@ -288,33 +276,6 @@ func (r *Router) Run(ctx context.Context) error {
 	return errors.Join(err, r.closeFolder())
 }
 
-// watchdog tells of a fold that has been at one record for too long.
-func (r *Router) watchdog(ctx context.Context, stuck chan<- error) {
-	tick := time.NewTicker(max(r.o.Stuck/10, time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		r.mu.Lock()
-		shards := slices.Clone(r.shards)
-		r.mu.Unlock()
-		for p, s := range shards {
-			if s == nil {
-				continue
-			}
-			if rec, is := s.busy.stuck(r.o.Stuck); is {
-				s.log.Error("the fold makes no progress; the router gives up", "offset", rec.Offset, "kind", rec.Kind, "run", rec.Run, "for", r.o.Stuck)
-				stuck <- fmt.Errorf("partition %d: the fold has been at the %s record at offset %d (run %s) for more than %s; start the router again: the record is passed over once it has done this %d times",
-					p, rec.Kind, rec.Offset, rec.Run, r.o.Stuck, DeathsToSkip)
-				return
-			}
-		}
-	}
-}
-
 // Reload puts other documents into force. Runs keep the definitions that they began with; sources stay as they are.
 func (r *Router) Reload(set *config.Set) error {
 	if err := r.outbox.Load(set); err != nil {
@@ -322,51 +283,4 @@ func (r *Router) Reload(set *config.Set) error {
 	}
 	r.gate.Load(set)
 	return nil
-}
-
-func (r *Router) enter(s *shard) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.shards[s.t.Partition()] = s
-}
-
-func (r *Router) leave(s *shard) {
-	s.out.Leave()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.shards[s.t.Partition()] == s {
-		r.shards[s.t.Partition()] = nil
-	}
-}
-
-func (r *Router) claimed(s *shard) {
-	s.log.Debug("partition claimed", "epoch", s.epoch.Load())
-	r.count(s, s.state.Stats())
-	s.out.Pump()
-	r.mu.Lock()
-	s.serving = true
-	r.mu.Unlock()
-	if r.shared() == nil && r.isWhole() {
-		r.sayReady()
-	}
-}
-
-// count takes over the gauges of a shard.
-func (r *Router) count(s *shard, st engine.Stats) {
-	r.mu.Lock()
-	was := r.stats[s.t.Partition()]
-	r.stats[s.t.Partition()] = st
-	r.mu.Unlock()
-	r.openRuns.Add(int64(st.Runs - was.Runs))
-	r.metrics.runs.Add(float64(st.Runs - was.Runs))
-	r.metrics.invocations.Add(float64(st.Invocations - was.Invocations))
-	r.metrics.timers.Add(float64(st.Timers - was.Timers))
-	r.metrics.tombs.Add(float64(st.Tombstones - was.Tombstones))
-}
-
-// shardOf returns the shard that has a run.
-func (r *Router) shardOf(id journal.RunID) *shard {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.shards[r.layout.Partition(id.Route())]
 }

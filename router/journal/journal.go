@@ -98,6 +98,8 @@ var (
 	ErrLost       = errors.New("journal: records that no snapshot covers are gone")
 	ErrClosed     = errors.New("journal: closed")
 	ErrLayout     = errors.New("journal: layout differs")
+	// ErrMoving is for who asks for what no owner can answer at the moment.
+	ErrMoving = errors.New("the partition is changing hands; ask again")
 )
 
 // A Layout is written once, when a journal is made, and never changes: run ids and their partitions follow from it.

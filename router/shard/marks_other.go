@@ -1,6 +1,6 @@
 //go:build !unix
 
-package router
+package shard
 
 // mapFile keeps the marks for this process only: a record that ends the whole process is not passed over here.
 func mapFile(_ string, size int) (b []byte, unmap func() error, err error) {

@@ -1,4 +1,4 @@
-package router
+package shard
 
 import (
 	"slices"
@@ -15,7 +15,7 @@ func (partitionOnly) Partition() int { return 3 }
 // TestAcceptedRecordsOfARunGoTogether: what gathers between two appends is one record a run, other records keep their order, and a record has a bound.
 func TestAcceptedRecordsOfARunGoTogether(t *testing.T) {
 	t.Parallel()
-	s := &shard{r: new(Router), t: partitionOnly{}, facts: facts{wake: make(chan struct{}, 1)}}
+	s := &Shard{set: new(Set), t: partitionOnly{}, facts: facts{wake: make(chan struct{}, 1)}}
 	one, two := journal.RunID{1}, journal.RunID{2}
 	accept := func(run journal.RunID, n uint32) { s.Accepted(&engine.Invocation{Run: run, N: n}) }
 	timeOut := func(run journal.RunID, n uint32) {

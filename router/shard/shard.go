@@ -1,4 +1,4 @@
-package router
+package shard
 
 import (
 	"bytes"
@@ -18,13 +18,12 @@ import (
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
-	"github.com/onward-router/onward/router/outbox"
 )
 
-// A shard folds one partition for one tenure, and acts on what follows once it has claimed it.
-type shard struct {
-	r       *Router
-	out     *outbox.Share
+// A Shard folds one partition for one tenure, and acts on what follows once it has claimed it.
+type Shard struct {
+	set     *Set
+	out     Outbox
 	ctx     context.Context
 	t       journal.Tenure
 	log     *slog.Logger
@@ -50,15 +49,15 @@ type shard struct {
 }
 
 // fold is the life of a tenure: load, catch up, claim, act; at the end a snapshot.
-func (r *Router) fold(tenure context.Context, t journal.Tenure) error {
+func (set *Set) fold(tenure context.Context, t journal.Tenure) error {
 	ctx, cancel := context.WithCancel(tenure)
 	defer cancel()
-	s := &shard{
-		r: r, ctx: ctx, t: t, log: r.o.Log.With("partition", t.Partition()), nonce: make([]byte, 16), last: -1,
-		save: make(chan struct{}, 1), asks: make(chan func(*engine.State)), state: engine.New(r.o.Registry, r.observe),
+	s := &Shard{
+		set: set, ctx: ctx, t: t, log: set.Log.With("partition", t.Partition()), nonce: make([]byte, 16), last: -1,
+		save: make(chan struct{}, 1), asks: make(chan func(*engine.State)), state: engine.New(set.Registry, set.watch.observe),
 	}
 	s.saved.Store(-1)
-	s.out = r.outbox.For(s)
+	s.out = set.Outbox(s)
 	if _, err := rand.Read(s.nonce); err != nil {
 		return err
 	}
@@ -73,9 +72,9 @@ func (r *Router) fold(tenure context.Context, t journal.Tenure) error {
 	var writing sync.WaitGroup
 	s.facts.wake = make(chan struct{}, 1)
 	writing.Go(func() { s.append(cancel) })
-	r.enter(s)
+	set.enter(s)
 	err = s.loop(ctx)
-	r.leave(s)
+	set.leave(s)
 	cancel()
 	writing.Wait()
 	// A state that died, or whose records could not be appended, is not worth keeping.
@@ -89,7 +88,7 @@ func (r *Router) fold(tenure context.Context, t journal.Tenure) error {
 }
 
 // loop reads, folds and acts until the tenure ends.
-func (s *shard) loop(ctx context.Context) error {
+func (s *Shard) loop(ctx context.Context) error {
 	type read struct {
 		batch journal.Batch
 		err   error
@@ -149,7 +148,7 @@ func (s *shard) loop(ctx context.Context) error {
 	}
 }
 
-func (s *shard) claim() {
+func (s *Shard) claim() {
 	s.epoch.Store(s.state.Epoch() + 1)
 	f := engine.ClaimFact{Level: journal.Level, Nonce: s.nonce}
 	rec := engine.Record(journal.Claim, journal.RunID{}, &f)
@@ -158,18 +157,18 @@ func (s *shard) claim() {
 }
 
 // batch folds records and acts on each.
-func (s *shard) batch(b *journal.Batch) error {
+func (s *Shard) batch(b *journal.Batch) error {
 	begin := time.Now()
 	for _, p := range b.Parked {
-		if !s.r.parked.add(s.t.Partition(), p) {
+		if !s.set.parked.add(s.t.Partition(), p) {
 			continue
 		}
-		s.r.metrics.parked.Inc()
+		s.set.metrics.parked.Inc()
 		s.log.Error("a place in the journal holds no record; it is passed over", "offset", p.Offset, "reason", p.Reason)
 	}
 	for i := range b.Records {
 		rec := &b.Records[i]
-		if s.r.marks.skips(s.t.Partition(), rec.Offset) {
+		if s.set.marks.skips(s.t.Partition(), rec.Offset) {
 			s.pass(rec)
 			continue
 		}
@@ -179,24 +178,24 @@ func (s *shard) batch(b *journal.Batch) error {
 		}
 		s.last = rec.Offset
 		s.since++
-		s.r.metrics.records.WithLabelValues(rec.Kind.String(), reason.String()).Inc()
+		s.set.metrics.records.WithLabelValues(rec.Kind.String(), reason.String()).Inc()
 		if err := s.act(rec, reason); err != nil {
 			return err
 		}
 	}
 	if len(b.Records) > 0 {
-		s.r.metrics.fold.Observe(time.Since(begin).Seconds() / float64(len(b.Records)))
+		s.set.metrics.fold.Observe(time.Since(begin).Seconds() / float64(len(b.Records)))
 		s.out.Pump()
 	}
 	st := s.state.Stats()
-	s.r.count(s, st)
+	s.set.count(s, st)
 	if m, ok := s.t.(journal.Marker); ok && s.owned {
 		m.Mark(b.Next, st.Runs > 0 || st.Waiting > 0)
 	}
 	if b.Save {
 		s.last = max(s.last, b.Next-1)
 	}
-	if s.owned && (b.Save || s.since >= s.r.o.SnapshotEvery) {
+	if s.owned && (b.Save || s.since >= s.set.SnapshotEvery) {
 		select {
 		case s.save <- struct{}{}:
 			if err := s.snapshot(s.ctx); err != nil {
@@ -210,20 +209,20 @@ func (s *shard) batch(b *journal.Batch) error {
 
 // foldOne folds a record. A fold that dies loses only its own memory: the tenure starts again from the snapshot, and passes the record over after the
 // second death.
-func (s *shard) foldOne(rec *journal.Record) (reason engine.Reason, err error) {
+func (s *Shard) foldOne(rec *journal.Record) (reason engine.Reason, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.r.marks.died(s.t.Partition(), rec.Offset)
-			s.r.metrics.deaths.Inc()
+			s.set.marks.died(s.t.Partition(), rec.Offset)
+			s.set.metrics.deaths.Inc()
 			s.log.Error("the fold died on a record", "offset", rec.Offset, "kind", rec.Kind, "run", rec.Run, "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("the fold died on the record at offset %d: %v", rec.Offset, p)
 		}
 	}()
-	s.r.marks.begin(s.t.Partition(), rec.Offset)
+	s.set.marks.begin(s.t.Partition(), rec.Offset)
 	s.busy.begin(rec)
 	reason, err = s.state.Fold(rec, &s.effects)
 	s.busy.end()
-	s.r.marks.end(s.t.Partition(), rec.Offset)
+	s.set.marks.end(s.t.Partition(), rec.Offset)
 	return reason, err
 }
 
@@ -235,9 +234,9 @@ type passed struct {
 }
 
 // pass passes a record over, loudly. Its run cannot go on without it: the owner journals that it was skipped, which ends the run.
-func (s *shard) pass(rec *journal.Record) {
+func (s *Shard) pass(rec *journal.Record) {
 	s.log.Error("a record on which the fold died twice is passed over; its run fails", "offset", rec.Offset, "kind", rec.Kind, "run", rec.Run)
-	s.r.metrics.skipped.Inc()
+	s.set.metrics.skipped.Inc()
 	s.last = rec.Offset
 	if rec.Kind == journal.Define {
 		s.refused = append(s.refused, sha256.Sum256(rec.Payload))
@@ -248,7 +247,7 @@ func (s *shard) pass(rec *journal.Record) {
 	}
 }
 
-func (s *shard) journalPassed() {
+func (s *Shard) journalPassed() {
 	for _, p := range s.passed {
 		rec := engine.Record(journal.Skip, p.run, &engine.SkipFact{Offset: p.offset, Reason: fmt.Sprintf("the fold died %d times on it", DeathsToSkip)})
 		rec.Tenant = p.tenant
@@ -284,9 +283,9 @@ func (p *progress) stuck(limit time.Duration) (journal.Record, bool) {
 }
 
 // act does what a folded record obliges to, once the partition is claimed.
-func (s *shard) act(rec *journal.Record, reason engine.Reason) error {
+func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 	for i := range s.effects.Ended {
-		s.r.ended(&s.effects.Ended[i])
+		s.set.ended(&s.effects.Ended[i])
 	}
 	for _, d := range s.effects.Need {
 		s.define(d)
@@ -297,7 +296,7 @@ func (s *shard) act(rec *journal.Record, reason engine.Reason) error {
 	if !s.owned {
 		return nil
 	}
-	if s.r.o.Hop != nil && rec.Kind == journal.Completion {
+	if s.set.Hop != nil && rec.Kind == journal.Completion {
 		s.hop(rec)
 	}
 	s.ahead = min(s.ahead, time.Since(rec.Time))
@@ -316,7 +315,7 @@ func (s *shard) act(rec *journal.Record, reason engine.Reason) error {
 	return nil
 }
 
-func (s *shard) claimed(rec *journal.Record, reason engine.Reason) error {
+func (s *Shard) claimed(rec *journal.Record, reason engine.Reason) error {
 	f, err := engine.DecodeClaim(rec.Payload)
 	if err != nil {
 		return nil
@@ -331,7 +330,7 @@ func (s *shard) claimed(rec *journal.Record, reason engine.Reason) error {
 		for _, d := range s.state.Needed() {
 			s.define(d)
 		}
-		s.r.claimed(s)
+		s.set.claimed(s)
 	case own:
 		s.claim()
 	case s.owned && reason == engine.Applied:
@@ -341,12 +340,12 @@ func (s *shard) claimed(rec *journal.Record, reason engine.Reason) error {
 }
 
 // define appends a definition that a start waits for, when this process has it.
-func (s *shard) define(d lang.Digest) {
+func (s *Shard) define(d lang.Digest) {
 	if slices.Contains(s.refused, d) {
 		s.log.Error("runs wait for a definition on which the fold dies", "digest", fmt.Sprintf("%x", d[:6]))
 		return
 	}
-	if payload := s.r.gate.Definition(d); payload != nil {
+	if payload := s.set.Definition(d); payload != nil {
 		s.Write(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: payload})
 		return
 	}
@@ -354,7 +353,7 @@ func (s *shard) define(d lang.Digest) {
 }
 
 // arm sets the timer to the next one that is due.
-func (s *shard) arm(timer *time.Timer) {
+func (s *Shard) arm(timer *time.Timer) {
 	wait := time.Hour
 	if at, ok := s.state.NextDue(); ok && s.owned {
 		wait = max(at.Sub(s.clock()), 0)
@@ -363,10 +362,10 @@ func (s *shard) arm(timer *time.Timer) {
 }
 
 // clock is the log's, as far as this machine can tell: a timer that fires by a clock that is ahead would be refused and fired again and again.
-func (s *shard) clock() time.Time { return time.Now().Add(-s.ahead) }
+func (s *Shard) clock() time.Time { return time.Now().Add(-s.ahead) }
 
 // fire writes down the timers that are due.
-func (s *shard) fire() {
+func (s *Shard) fire() {
 	if !s.owned {
 		return
 	}
@@ -390,143 +389,15 @@ func answeredBy(rec *journal.Record) uint32 {
 	return f.N
 }
 
-// facts are the records that a shard has to append: all that gather while one append is under way go with the next. What was accepted of one run
-// meanwhile is one record: it stands where the first of it does, which is earlier than it need.
-type facts struct {
-	mu        sync.Mutex
-	pending   []journal.Record
-	accepted  map[journal.RunID]*acceptance
-	lingering bool // what was accepted waits for company
-	wake      chan struct{}
-}
-
-// acceptedLinger is how long what was accepted waits for company: nobody waits for it, and only what a successor finds unsaid is sent again.
-const acceptedLinger = 5 * time.Millisecond
-
-// lastWords bounds the append of what is left at the end of a tenure.
-const lastWords = 2 * time.Second
-
-// An acceptance is a record to be whose payload is written when the pending records are taken.
-type acceptance struct {
-	at      int // in pending
-	numbers []uint32
-}
-
-// acceptedMost bounds the numbers of one record.
-const acceptedMost = 4096
-
-// take returns the pending records, and keeps spare for the next.
-func (f *facts) take(spare []journal.Record) []journal.Record {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	records := f.pending
-	for _, a := range f.accepted {
-		a.write(records)
-	}
-	clear(f.accepted)
-	f.pending, f.lingering = spare[:0], false
-	return records
-}
-
-func (a *acceptance) write(records []journal.Record) {
-	fact := engine.NumbersFact{Numbers: a.numbers}
-	records[a.at].Payload = fact.Append(nil)
-}
-
-// Context ends with the tenure.
-func (s *shard) Context() context.Context { return s.ctx }
-
-// Write appends a record soon. Owner's records get the epoch.
-func (s *shard) Write(rec journal.Record) {
-	if s.r.o.Hop != nil && rec.Kind == journal.Completion {
-		s.hopBegins(&rec)
-	}
-	rec = s.stamped(rec)
-	s.facts.mu.Lock()
-	s.facts.pending = append(s.facts.pending, rec)
-	s.facts.mu.Unlock()
-	s.awake()
-}
-
-// stamped gives a record its partition, and an owner's record the epoch.
-func (s *shard) stamped(rec journal.Record) journal.Record {
-	rec.Partition = s.t.Partition()
-	if row, ok := journal.Of(rec.Kind); ok && row.Fenced && rec.Epoch == 0 {
-		rec.Epoch = s.epoch.Load()
-	}
-	return rec
-}
-
-// awake lets the appender look.
-func (s *shard) awake() {
-	select {
-	case s.facts.wake <- struct{}{}:
-	default:
-	}
-}
-
-// append is the shard's one appender. An error ends the tenure: what was not appended is made again by the next one.
-func (s *shard) append(cancel context.CancelFunc) {
-	var spare []journal.Record
-	ctx := context.WithoutCancel(s.ctx)
-	for last := false; !last; {
-		select {
-		case <-s.facts.wake:
-		case <-s.ctx.Done():
-			last = true
-			var stop context.CancelFunc
-			ctx, stop = context.WithTimeout(ctx, lastWords)
-			defer stop()
-		}
-		records := s.facts.take(spare)
-		if len(records) == 0 {
-			spare = records
-			continue
-		}
-		err := s.r.journal.Append(ctx, records)
-		if err != nil {
-			if s.ctx.Err() == nil && !errors.Is(err, journal.ErrClosed) {
-				s.log.Error("what happened cannot be journaled; the partition is given up", "error", err)
-			}
-			cancel()
-			return
-		}
-		clear(records)
-		spare = records
-	}
-}
-
-// Accepted writes down that an invocation or event has arrived, with what else of its run arrives before the next append.
-func (s *shard) Accepted(inv *engine.Invocation) {
-	f := &s.facts
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if a := f.accepted[inv.Run]; a != nil && len(a.numbers) < acceptedMost {
-		a.numbers = append(a.numbers, inv.N)
-		return
-	} else if a != nil {
-		a.write(f.pending)
-	}
-	if f.accepted == nil {
-		f.accepted = make(map[journal.RunID]*acceptance)
-	}
-	f.accepted[inv.Run] = &acceptance{at: len(f.pending), numbers: []uint32{inv.N}}
-	f.pending = append(f.pending, s.stamped(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{})))
-	if !f.lingering {
-		f.lingering = true
-		time.AfterFunc(acceptedLinger, s.awake)
-	}
-}
-
 // snapshot encodes the state here, on the fold's goroutine, and writes it beside it. The journal is trimmed one snapshot behind.
-func (s *shard) snapshot(ctx context.Context) error {
+func (s *Shard) snapshot(ctx context.Context) error {
 	var b bytes.Buffer
 	begin := time.Now()
 	if err := s.state.Save(&b); err != nil {
 		<-s.save
 		return err
 	}
-	s.r.metrics.snapshot.Observe(time.Since(begin).Seconds())
+	s.set.metrics.snapshot.Observe(time.Since(begin).Seconds())
 	offset, before := s.last, s.saved.Load()
 	s.since = 0
 	write := func() error {
@@ -534,14 +405,14 @@ func (s *shard) snapshot(ctx context.Context) error {
 		if offset < 0 || offset == before {
 			return nil
 		}
-		s.r.endings.Flush()
+		s.set.Ends.Flush()
 		err := s.t.Save(ctx, offset, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
 		if err == nil {
 			s.saved.Store(offset)
 		}
 		if err == nil && before >= 0 {
 			if err = s.t.Trim(ctx, before); err == nil {
-				s.r.marks.covered(s.t.Partition(), before)
+				s.set.marks.covered(s.t.Partition(), before)
 			}
 		}
 		return err
@@ -558,14 +429,14 @@ func (s *shard) snapshot(ctx context.Context) error {
 }
 
 // ask runs f with the state on the fold's goroutine.
-func (s *shard) ask(ctx context.Context, f func(*engine.State)) error {
+func (s *Shard) ask(ctx context.Context, f func(*engine.State)) error {
 	done := make(chan struct{})
 	select {
 	case s.asks <- func(st *engine.State) { defer close(done); f(st) }:
 		<-done
 		return nil
 	case <-s.ctx.Done():
-		return errMoving
+		return journal.ErrMoving
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -577,19 +448,19 @@ type answerKey struct {
 	n   uint32
 }
 
-func (s *shard) hopBegins(rec *journal.Record) {
+func (s *Shard) hopBegins(rec *journal.Record) {
 	if f, err := engine.DecodeCompletion(rec.Payload); err == nil {
 		s.arrived.Store(answerKey{rec.Run, f.N}, time.Now())
 	}
 }
 
 // hop tells how long an answer took to take effect.
-func (s *shard) hop(rec *journal.Record) {
+func (s *Shard) hop(rec *journal.Record) {
 	f, err := engine.DecodeCompletion(rec.Payload)
 	if err != nil {
 		return
 	}
 	if at, ok := s.arrived.LoadAndDelete(answerKey{rec.Run, f.N}); ok {
-		s.r.o.Hop(time.Since(at.(time.Time)))
+		s.set.Hop(time.Since(at.(time.Time)))
 	}
 }

@@ -1,11 +1,10 @@
-package router
+package shard
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics are the router's, all named onward_*.
 type metrics struct {
-	append, fold, snapshot           prometheus.Histogram
-	events, records, unmatchedTypes  *prometheus.CounterVec
+	fold, snapshot                   prometheus.Histogram
+	records                          *prometheus.CounterVec
 	parked, deaths                   prometheus.Counter
 	skipped                          prometheus.Counter
 	runs, invocations, timers, tombs prometheus.Gauge
@@ -23,7 +22,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_" + name, Help: help})
 	}
 	m := &metrics{
-		append:      histogram("append", "Time of one append to the journal, sync included, for events admitted and for what the folds' owners write."),
 		fold:        histogram("fold", "Time to fold one record."),
 		snapshot:    histogram("snapshot", "Time that the fold stood still for a snapshot."),
 		records:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_records_total", Help: "Records folded, by kind and by what they did."}, []string{"kind", "reason"}),
@@ -36,7 +34,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		tombs:       gauge("tombstones", "Ended runs that are remembered, to refuse repeats."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.append, m.fold, m.snapshot, m.records, m.parked,
+		reg.MustRegister(m.fold, m.snapshot, m.records, m.parked,
 			m.deaths, m.skipped, m.runs, m.invocations, m.timers, m.tombs)
 	}
 	return m

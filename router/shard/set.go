@@ -1,0 +1,239 @@
+package shard
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// An Outbox takes the invocations of one tenure. Its methods return at once.
+type Outbox interface {
+	Add(inv *engine.Invocation)                 // it is to be sent
+	Stop(inv *engine.Invocation, answered bool) // it is no longer wanted; answered: because its outcome has come
+	Pump()                                      // all of a batch was added
+	Leave()                                     // the tenure is over
+}
+
+// Ends take the runs that have ended.
+type Ends interface {
+	Add(id journal.RunID, e *engine.Ending)
+	// Flush returns once what was added is kept: after that a snapshot may forget it.
+	Flush()
+}
+
+// Options are what the shards of a process are made of.
+type Options struct {
+	Journal    journal.Journal
+	Layout     journal.Layout
+	Shared     Shared // nil when all partitions are this process's
+	Registry   *plugin.Registry
+	Outbox     func(*Shard) Outbox
+	Ends       Ends
+	Definition func(lang.Digest) []byte // the payload that brings a definition; nil when this process does not have it
+	// SnapshotEvery is the number of records between snapshots of a partition.
+	SnapshotEvery int
+	// Stuck is how long the fold of one record may take.
+	Stuck time.Duration
+	// Hop, which may be nil, is told for every answer how long it took from its arrival until it was durable and folded. It must not block.
+	Hop     func(time.Duration)
+	Dir     string // of the crash marks; empty keeps them for this process only
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // nil registers nothing
+}
+
+// Shared says which partitions are this process's, where several share a journal.
+type Shared interface {
+	Assigned() (partitions []int, ok bool)
+}
+
+// A Set is the shards of a process. Its methods may be called concurrently.
+type Set struct {
+	Options
+	metrics *metrics
+	marks   *marks
+	parked  parkedPlaces
+	watch   watchers
+	open    atomic.Int64
+
+	mu     sync.Mutex
+	shards []*Shard
+	stats  []engine.Stats
+
+	ready     chan struct{} // closed once all partitions that are this process's are claimed
+	readyOnce sync.Once
+}
+
+// New opens the crash marks; nothing is owned before Run.
+func New(o Options) (*Set, error) {
+	n := o.Layout.Partitions
+	marks, err := openMarks(o.Dir, n)
+	if err != nil {
+		return nil, err
+	}
+	return &Set{
+		Options: o, metrics: newMetrics(o.Metrics), marks: marks, shards: make([]*Shard, n), stats: make([]engine.Stats, n), ready: make(chan struct{}),
+	}, nil
+}
+
+// Run folds what is this process's until ctx ends, or with the first fatal error.
+func (set *Set) Run(ctx context.Context) error { return set.Journal.Own(ctx, set.fold) }
+
+// Close releases the crash marks. Run must have returned.
+func (set *Set) Close() error { return set.marks.close() }
+
+// Ready is closed once all partitions that are this process's are claimed.
+func (set *Set) Ready() <-chan struct{} { return set.ready }
+
+// Open returns how many runs are open here.
+func (set *Set) Open() int { return int(set.open.Load()) }
+
+// Parked returns the latest places in the journal that held no record.
+func (set *Set) Parked() []triggers.Parked { return set.parked.all() }
+
+// Has reports whether a run's partition is here.
+func (set *Set) Has(id journal.RunID) bool { return set.shardOf(id) != nil }
+
+// Ask runs f with the state that has a run, on its fold's goroutine. Without it the error is journal.ErrMoving.
+func (set *Set) Ask(ctx context.Context, id journal.RunID, f func(*engine.State)) error {
+	s := set.shardOf(id)
+	if s == nil {
+		return fmt.Errorf("run %s: %w", id, journal.ErrMoving)
+	}
+	return s.ask(ctx, f)
+}
+
+// Each runs f with each state that is here, on its fold's goroutine.
+func (set *Set) Each(ctx context.Context, f func(*engine.State)) error {
+	for p := range set.shards {
+		set.mu.Lock()
+		s := set.shards[p]
+		set.mu.Unlock()
+		if s == nil {
+			continue
+		}
+		if err := s.ask(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Watchdog tells of a fold that has been at one record for too long.
+func (set *Set) Watchdog(ctx context.Context, stuck chan<- error) {
+	tick := time.NewTicker(max(set.Stuck/10, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		set.mu.Lock()
+		shards := slices.Clone(set.shards)
+		set.mu.Unlock()
+		for p, s := range shards {
+			if s == nil {
+				continue
+			}
+			if rec, is := s.busy.stuck(set.Stuck); is {
+				s.log.Error("the fold makes no progress; the router gives up", "offset", rec.Offset, "kind", rec.Kind, "run", rec.Run, "for", set.Stuck)
+				stuck <- fmt.Errorf("partition %d: the fold has been at the %s record at offset %d (run %s) for more than %s; start the router again: the record is passed over once it has done this %d times",
+					p, rec.Kind, rec.Offset, rec.Run, set.Stuck, DeathsToSkip)
+				return
+			}
+		}
+	}
+}
+
+// isWhole reports whether all that is this process's part is claimed.
+func (set *Set) isWhole() bool {
+	mine, known := make([]int, set.Layout.Partitions), true
+	for p := range mine {
+		mine[p] = p
+	}
+	if set.Shared != nil {
+		mine, known = set.Shared.Assigned()
+	}
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	return known && !slices.ContainsFunc(mine, func(p int) bool { return set.shards[p] == nil || !set.shards[p].serving })
+}
+
+// BecomeReady closes Ready once the set is whole. A process that shares its journal may have no part at all: nothing tells it that this will stay so.
+func (set *Set) BecomeReady(ctx context.Context) {
+	if set.Shared == nil {
+		return
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !set.isWhole() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+	set.sayReady()
+}
+
+func (set *Set) sayReady() { set.readyOnce.Do(func() { close(set.ready) }) }
+
+func (set *Set) enter(s *Shard) {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	set.shards[s.t.Partition()] = s
+}
+
+func (set *Set) leave(s *Shard) {
+	s.out.Leave()
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	if set.shards[s.t.Partition()] == s {
+		set.shards[s.t.Partition()] = nil
+	}
+}
+
+func (set *Set) claimed(s *Shard) {
+	s.log.Debug("partition claimed", "epoch", s.epoch.Load())
+	set.count(s, s.state.Stats())
+	s.out.Pump()
+	set.mu.Lock()
+	s.serving = true
+	set.mu.Unlock()
+	if set.Shared == nil && set.isWhole() {
+		set.sayReady()
+	}
+}
+
+// count takes over the gauges of a shard.
+func (set *Set) count(s *Shard, st engine.Stats) {
+	set.mu.Lock()
+	was := set.stats[s.t.Partition()]
+	set.stats[s.t.Partition()] = st
+	set.mu.Unlock()
+	set.open.Add(int64(st.Runs - was.Runs))
+	set.metrics.runs.Add(float64(st.Runs - was.Runs))
+	set.metrics.invocations.Add(float64(st.Invocations - was.Invocations))
+	set.metrics.timers.Add(float64(st.Timers - was.Timers))
+	set.metrics.tombs.Add(float64(st.Tombstones - was.Tombstones))
+}
+
+// shardOf returns the shard that has a run.
+func (set *Set) shardOf(id journal.RunID) *Shard {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	return set.shards[set.Layout.Partition(id.Route())]
+}
+
+func (set *Set) ended(e *engine.Ended) { set.Ends.Add(e.Run, engine.EndingOf(e)) }

@@ -1,0 +1,236 @@
+package shard_test
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/router/journal/memory"
+	"github.com/onward-router/onward/router/shard"
+	"github.com/onward-router/onward/schedulers/builtin"
+	sinks "github.com/onward-router/onward/sinks/all"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A desk is an outbox, and the room of ended runs, that keep what they are told.
+type desk struct {
+	mu    sync.Mutex
+	owner *shard.Shard
+	sent  []*engine.Invocation
+	stops []*engine.Invocation
+	left  int
+	ended []*engine.Ending
+}
+
+func (d *desk) Add(inv *engine.Invocation) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sent = append(d.sent, inv)
+}
+
+func (d *desk) Stop(inv *engine.Invocation, _ bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stops = append(d.stops, inv)
+}
+
+func (d *desk) Pump() {}
+
+func (d *desk) Leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left++
+}
+
+// calls returns what was to be sent to functions since it was asked last, and accepts the rest.
+func (d *desk) calls() (out []*engine.Invocation) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, inv := range d.sent {
+		if inv.Purpose == engine.Call {
+			out = append(out, inv)
+		} else {
+			d.owner.Accepted(inv)
+		}
+	}
+	d.sent = nil
+	return out
+}
+
+type ends struct{ *desk }
+
+func (e ends) Add(_ journal.RunID, x *engine.Ending) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = append(e.ended, x)
+}
+
+func (e ends) Flush() {}
+
+const document = `
+version: 1
+functions: { f: { log: f } }
+triggers:
+  two: { flow: { sequence: [{ function: f }, { wait: 1h }, { function: f }] } }
+`
+
+func definition(t *testing.T, reg *plugin.Registry) *config.Trigger {
+	t.Helper()
+	builtin.Register(reg)
+	sinks.Register(reg)
+	set, findings := config.Parse("test.yaml", []byte(document), reg, nil)
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	return set.Triggers["two"]
+}
+
+// A rig is a set of one shard on a journal in memory.
+type rig struct {
+	*desk
+	set  *shard.Set
+	stop func() error
+}
+
+func run(t *testing.T, j *memory.Journal, dir string) *rig {
+	t.Helper()
+	reg := new(plugin.Registry)
+	def := definition(t, reg)
+	r := &rig{desk: new(desk)}
+	var err error
+	r.set, err = shard.New(shard.Options{
+		Journal: j, Layout: j.Layout(), Registry: reg, Ends: ends{r.desk}, SnapshotEvery: 1000, Stuck: time.Minute, Dir: dir,
+		Outbox: func(s *shard.Shard) shard.Outbox { r.owner = s; return r.desk },
+		Definition: func(d lang.Digest) []byte {
+			if d == def.Digest {
+				return engine.DefinePayload(def.Definition)
+			}
+			return nil
+		},
+		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- r.set.Run(ctx) }()
+	r.stop = sync.OnceValue(func() error {
+		cancel()
+		if err := <-ran; err != nil && ctx.Err() == nil {
+			return err
+		}
+		return r.set.Close()
+	})
+	<-r.set.Ready()
+	synctest.Wait()
+	return r
+}
+
+func start(t *testing.T, j *memory.Journal, n byte) journal.RunID {
+	t.Helper()
+	def := definition(t, new(plugin.Registry))
+	run := journal.RunID{n}
+	f := engine.StartFact{Trigger: "two", Digest: def.Digest, Event: lang.Of(map[string]string{"id": "1"}), Data: lang.Of(7)}
+	if err := j.Append(t.Context(), []journal.Record{engine.Record(journal.Start, run, &f)}); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	return run
+}
+
+func answer(t *testing.T, r *rig, inv *engine.Invocation) {
+	t.Helper()
+	r.owner.Write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Of(8))}))
+	synctest.Wait()
+}
+
+// TestTenureGoesOnWhereTheLastOneWas: a run's definition is brought, its timer fires by the clock, what was open is sent again by the next owner under
+// the same id, and the run's end is told.
+func TestTenureGoesOnWhereTheLastOneWas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := memory.New(memory.Options{Partitions: 1})
+		r := run(t, j, "")
+		id := start(t, j, 1)
+		first := r.calls()
+		if len(first) != 1 || r.set.Open() != 1 || !r.set.Has(id) {
+			t.Fatalf("%d calls, %d runs open", len(first), r.set.Open())
+		}
+		if err := r.stop(); err != nil || r.left != 1 {
+			t.Fatal(r.left, err)
+		}
+		r = run(t, j, "")
+		again := r.calls()
+		if len(again) != 1 || again[0].ID() != first[0].ID() {
+			t.Fatalf("%v; before %v", again, first)
+		}
+		answer(t, r, again[0])
+		answer(t, r, again[0]) // A repeat changes nothing.
+		time.Sleep(59 * time.Minute)
+		synctest.Wait()
+		if early := r.calls(); len(early) != 0 {
+			t.Errorf("%d calls before the timer is due", len(early))
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		second := r.calls()
+		if len(second) != 1 || second[0].N == again[0].N {
+			t.Fatalf("%+v", second)
+		}
+		answer(t, r, second[0])
+		r.calls()
+		time.Sleep(time.Second) // What was accepted waits a little for company.
+		synctest.Wait()
+		if len(r.ended) != 1 || r.ended[0].ID != id.String() || r.ended[0].State != "succeeded" || r.set.Open() != 0 {
+			t.Errorf("%+v; %d open", r.ended, r.set.Open())
+		}
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAskAndWatch: questions are answered on the fold's goroutine, changes are told as they come.
+func TestAskAndWatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := memory.New(memory.Options{Partitions: 1})
+		r := run(t, j, "")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		changes := r.set.Watch(ctx, journal.RunID{1})
+		id := start(t, j, 1)
+		state := ""
+		ask := func(st *engine.State) {
+			if status, ok := st.Status(id, 1); ok {
+				state = status.State
+			}
+		}
+		if err := r.set.Ask(t.Context(), id, ask); err != nil || state != "running" {
+			t.Errorf("%q, %v", state, err)
+		}
+		var kinds []engine.ChangeKind
+		for len(changes) > 0 {
+			kinds = append(kinds, (<-changes).Kind)
+		}
+		if !slices.Contains(kinds, engine.RunStarted) || !slices.Contains(kinds, engine.Invoked) {
+			t.Errorf("%v", kinds)
+		}
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+		if err := r.set.Ask(t.Context(), id, ask); err == nil || r.set.Has(id) {
+			t.Error("a shard that has gone answers")
+		}
+	})
+}
