@@ -103,13 +103,18 @@ func (c *checker) step(s *lang.Step, sc scope, path string) {
 	for i := range s.Catch {
 		handler := &s.Catch[i]
 		at := fmt.Sprintf("%s.catch.%d", path, i)
-		if i > 0 && len(s.Catch[i-1].Errors) == 0 {
+		if i > 0 && takesAll(&s.Catch[i-1]) {
 			c.find(handler.Do.Pos, at, "put the catch without errors last", "unreachable step: the catch before it takes every error")
 		}
 		inner := sc
 		inner.vars = append(slices.Clone(sc.vars), "error")
 		c.step(&handler.Do, inner, at)
 	}
+}
+
+// takesAll reports a handler that leaves nothing to the next one: a step that may skip itself does not apply then.
+func takesAll(c *lang.Catch) bool {
+	return len(c.Errors) == 0 && c.Do.When.IsZero() && c.Do.Use != lang.UseFlow
 }
 
 func (c *checker) function(s *lang.Step, path string) {

@@ -587,7 +587,9 @@ func TestOnFailureGetsErrorAttemptsAndInput(t *testing.T) {
 			t.Fatalf("%d alerts", len(alerts))
 		}
 		a := alerts[0]
-		want := `{"error":{"type":"boom","message":"broken 3 times","class":"function","data":{"x":1}},"attempts":3,"input":{"order":42}}`
+		calls := b.far.sent("work")
+		want := fmt.Sprintf(`{"error":{"type":"boom","message":"broken 3 times","class":"function","data":{"x":1},"path":"retried","attempt":3,"invocation":%q},"attempts":3,"input":{"order":42}}`,
+			calls[len(calls)-1].Event.ID())
 		var got, expected any
 		if json.Unmarshal(a.Event.Data(), &got) != nil || json.Unmarshal([]byte(want), &expected) != nil || fmt.Sprint(got) != fmt.Sprint(expected) {
 			t.Errorf("%s; want %s", a.Event.Data(), want)

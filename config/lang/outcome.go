@@ -47,12 +47,29 @@ type Error struct {
 	Message string `json:"message"`
 	Class   Class  `json:"class"`
 	Data    Value  `json:"data,omitzero"`
+
+	// Path is the step that failed, with its index where it runs more than once; Attempt is which of its tries; Invocation is the id of what was sent
+	// to the function: whoever has that event has the input. The engine sets them where the error arises, once: what passes it on keeps them. What
+	// never was sent has no Invocation.
+	Path       string `json:"path,omitempty"`
+	Attempt    int    `json:"attempt,omitempty"`
+	Invocation string `json:"invocation,omitempty"`
 }
 
 // Error returns type and message.
 func (e *Error) Error() string { return e.Type + ": " + e.Message }
 
-// Value returns the error as expressions and joins see it: {type, message, class, data}.
+// At returns the error with the place where it arose; one that knows its place stays as it is.
+func (e *Error) At(path string, attempt int, invocation string) *Error {
+	if e.Path != "" {
+		return e
+	}
+	placed := *e
+	placed.Path, placed.Attempt, placed.Invocation = path, attempt, invocation
+	return &placed
+}
+
+// Value returns the error as expressions and joins see it: {type, message, class, data} and where it arose.
 func (e *Error) Value() Value { return Of(e) }
 
 // Failf returns an error of the given class and type with a formatted message.

@@ -25,9 +25,9 @@ type Step struct {
 	Input    Expr            `doc:"input" help:"what the step is given; default: what its policy passes on"`
 	Output   Expr            `doc:"output" help:"what the step yields; the name output is what the work yielded"`
 	Timeout  plugin.Duration `doc:"timeout" help:"bound on one try, from sending"`
-	Deadline plugin.Duration `doc:"deadline" help:"bound on the whole step with all its tries, from its opening"`
+	Deadline plugin.Duration `doc:"deadline" help:"bound on the whole step, from its opening: all its tries, and the handler of their failure"`
 	Retry    *Retry          `doc:"retry" help:"when and how often to try again"`
-	Catch    []Catch         `doc:"catch" help:"what to do instead when the step failed; the first that matches is run and its outcome is the step's"`
+	Catch    []Catch         `doc:"catch" help:"what to do instead when the step failed; the first that matches and is not skipped by its own when is run, and its outcome is the step's"`
 
 	// Use is UseFunction, UseFlow or a policy's name.
 	Use string

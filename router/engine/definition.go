@@ -133,11 +133,8 @@ func (flowMachine) Next(f schedulers.Frame, _, _ any, ev schedulers.Event) error
 	case schedulers.Started:
 		f.Spawn(0, 0, 1)
 	case schedulers.Done:
-		if ev.Outcome.Verdict == lang.Failed {
-			f.Fail(ev.Outcome.Err)
-		} else {
-			f.Succeed(ev.Outcome.Value)
-		}
+		// All of them, skipped as well: the step is the flow.
+		f.(*desk).ask(request{op: opEnd, outcome: ev.Outcome})
 	}
 	return nil
 }

@@ -89,7 +89,10 @@ func appendError(b []byte, e *lang.Error) []byte {
 	b = append(b, byte(e.Class))
 	b = appendText(b, e.Type)
 	b = appendText(b, e.Message)
-	return appendValue(b, e.Data)
+	b = appendValue(b, e.Data)
+	b = appendText(b, e.Path)
+	b = binary.AppendUvarint(b, uint64(e.Attempt))
+	return appendText(b, e.Invocation)
 }
 
 func appendOutcome(b []byte, o lang.Outcome) []byte {
@@ -186,7 +189,9 @@ func (r *reader) err() *lang.Error {
 		r.fail()
 		return nil
 	}
-	return &lang.Error{Class: class, Type: r.text(), Message: r.text(), Data: r.value()}
+	return &lang.Error{
+		Class: class, Type: r.text(), Message: r.text(), Data: r.value(), Path: r.text(), Attempt: int(r.number()), Invocation: r.text(),
+	}
 }
 
 func (r *reader) outcome() lang.Outcome {

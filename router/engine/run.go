@@ -195,9 +195,8 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 		s.leaveIfDone(r)
 		return Applied
 	}
-	l.task.inv = 0
 	s.note(r, Change{Kind: Answered, N: f.N, Path: l.inv.Path, Outcome: f.Outcome, Attempt: l.inv.Attempt})
-	s.attemptEnded(l.task, f.Outcome)
+	s.callEnded(l, f.Outcome)
 	return Applied
 }
 
@@ -241,8 +240,7 @@ func (s *State) foldTimedOut(r *run, payload []byte) Reason {
 		reason = Applied
 		s.cause = cause{inv: l.inv}
 		s.dropLive(r, n)
-		l.task.inv = 0
-		s.attemptEnded(l.task, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s of sending", l.inv.Timeout)))
+		s.callEnded(l, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s of sending", l.inv.Timeout)))
 	}
 	return reason
 }
@@ -264,9 +262,15 @@ func (s *State) foldGaveUp(r *run, payload []byte) Reason {
 		s.leaveIfDone(r)
 		return Applied
 	}
+	if x := l.task.overdue(s.now); x != nil {
+		// Its owner and the timer of the deadline race: it is the deadline either way.
+		s.dropTimer(r, x.deadlineTimer)
+		x.deadlineTimer = 0
+		s.deadline(x)
+		return Applied
+	}
 	s.dropLive(r, f.N)
-	l.task.inv = 0
-	s.attemptEnded(l.task, lang.Failure(f.Err))
+	s.callEnded(l, lang.Failure(f.Err))
 	return Applied
 }
 
@@ -349,6 +353,7 @@ const (
 	TypeInvoke    = "dev.onward.function.invoke"
 	TypeSucceeded = "dev.onward.run.succeeded"
 	TypeFailed    = "dev.onward.run.failed"
+	TypeSkipped   = "dev.onward.run.skipped" // by the condition of the flow itself
 	TypeCancelled = "dev.onward.run.cancelled"
 )
 
@@ -361,7 +366,10 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 	r.timers, r.kept, r.waits = nil, nil, nil
 	s.note(r, Change{Kind: RunEnded, Outcome: o})
 	kind, data, destinations := TypeSucceeded, o.Value, r.def.OnSuccess
-	if o.Verdict == lang.Failed {
+	switch o.Verdict {
+	case lang.Skipped:
+		kind, destinations = TypeSkipped, nil // What it was filtered out by is no success: nobody is told but who asks for it.
+	case lang.Failed:
 		kind, destinations = TypeFailed, r.def.OnFailure
 		if r.cancelled {
 			kind = TypeCancelled

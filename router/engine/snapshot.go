@@ -352,7 +352,9 @@ func (l *loader) error() *lang.Error {
 	if class == 0 {
 		return nil
 	}
-	return &lang.Error{Class: class, Type: l.text(), Message: l.text(), Data: l.value()}
+	return &lang.Error{
+		Class: class, Type: l.text(), Message: l.text(), Data: l.value(), Path: l.text(), Attempt: int(l.number()), Invocation: l.text(),
+	}
 }
 
 func (l *loader) outcome() lang.Outcome {

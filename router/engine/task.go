@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"time"
 
@@ -92,14 +93,9 @@ func (s *State) attempt(t *task) {
 
 func (t *task) depth() int {
 	d := 0
-	for x := t; x != nil; {
-		if x.handles != nil {
-			x = x.handles
-		} else if x.frame != nil {
-			x = x.frame.owner
+	for x := t; x != nil; x = x.parent() {
+		if x.handles == nil && x.frame != nil {
 			d++
-		} else {
-			x = nil
 		}
 	}
 	return d
@@ -114,8 +110,8 @@ func (s *State) invoke(t *task, input lang.Value) {
 	}
 	r.calls++
 	expires := s.Now().Add(s.limits.Deliver)
-	if t.deadlineTimer != 0 {
-		expires = time.Unix(0, r.timers[t.deadlineTimer].due).UTC()
+	if due, bounded := t.due(); bounded {
+		expires = time.Unix(0, due).UTC()
 	}
 	inv := &Invocation{
 		Purpose: Call, Path: t.path(), Function: t.step.Target, Contract: r.def.Functions[t.step.Target].Contract, Attempt: int(t.tries),
@@ -124,6 +120,54 @@ func (s *State) invoke(t *task, input lang.Value) {
 	s.addLive(r, inv, t)
 	t.inv = inv.N
 	s.note(r, Change{Kind: Invoked, N: inv.N, Path: inv.Path, Attempt: inv.Attempt, Text: inv.Function})
+}
+
+// due is the earliest deadline of t and of all that it is in.
+func (t *task) due() (at int64, bounded bool) {
+	for x := t; x != nil; x = x.parent() {
+		if d := t.run.timers[x.deadlineTimer]; d != nil && (!bounded || d.due < at) {
+			at, bounded = d.due, true
+		}
+	}
+	return at, bounded
+}
+
+// overdue is the outermost step around t, or t itself, whose deadline has come though its timer has not been told to fire; nil when there is none.
+func (t *task) overdue(now int64) (over *task) {
+	for x := t; x != nil; x = x.parent() {
+		if d := t.run.timers[x.deadlineTimer]; d != nil && d.due <= now {
+			over = x
+		}
+	}
+	return over
+}
+
+// parent is the step that t handles, or that t is a child of; nil at the top.
+func (t *task) parent() *task {
+	switch {
+	case t.handles != nil:
+		return t.handles
+	case t.frame != nil:
+		return t.frame.owner
+	}
+	return nil
+}
+
+// place is where an error of t arose: its path, or what it does where it has none.
+func (t *task) place() string {
+	if path := t.path(); path != "" {
+		return path
+	}
+	return t.info().label
+}
+
+// callEnded takes the outcome of an invocation.
+func (s *State) callEnded(l *live, o lang.Outcome) {
+	l.task.inv = 0
+	if o.Verdict == lang.Failed {
+		o.Err = o.Err.At(l.inv.Path, l.inv.Attempt, l.inv.ID())
+	}
+	s.attemptEnded(l.task, o)
 }
 
 // attemptEnded takes the outcome of a try: it ends the step, or begins another try.
@@ -141,10 +185,10 @@ func (s *State) attemptEnded(t *task, o lang.Outcome) {
 		}
 		s.invoke(t, o.Value)
 	case lang.Failed:
-		if s.retry(t, o.Err) {
-			return
+		e := o.Err.At(t.place(), int(t.tries), "")
+		if again, e := s.retry(t, e); !again {
+			s.failed(t, e)
 		}
-		s.failed(t, o.Err)
 	case lang.Succeeded:
 		if !t.step.Output.IsZero() {
 			v, err := t.step.Output.Eval(t.scope(lang.Var{Name: "output", Value: o.Value}), s.cache)
@@ -160,17 +204,23 @@ func (s *State) attemptEnded(t *task, o lang.Outcome) {
 	}
 }
 
-// retry sets the timer of the next try, if there is to be one.
-func (s *State) retry(t *task, e *lang.Error) bool {
+// retry sets the timer of the next try, if there is to be one. A pause that a deadline would cut short is not begun: nothing could come of it, and
+// the error that there is says more than that the time was over.
+func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
 	retry := t.step.Retry
 	if retry == nil || int(t.tries) >= retry.Attempts || !retry.Matches(e) {
-		return false
+		return false, e
+	}
+	pause := retry.Pause(int(t.tries), spread(t))
+	if due, bounded := t.due(); bounded && s.now+int64(pause) >= due {
+		forbidden := *e
+		forbidden.Message += fmt.Sprintf(" (not tried again: the next try would come in %s, the deadline in %s)", pause.Round(time.Millisecond), time.Duration(due-s.now).Round(time.Millisecond))
+		return false, &forbidden
 	}
 	t.lastErr = e
-	pause := retry.Pause(int(t.tries), spread(t))
 	t.retryTimer = s.setTimer(t.run, pause, timer{kind: timerRetry, task: t})
 	s.note(t.run, Change{Kind: Retrying, Path: t.path(), Attempt: int(t.tries), Outcome: lang.Failure(e), Wait: pause})
-	return true
+	return true, e
 }
 
 // spread is a number in [0,1) that is the same for the same try of the same step of the same run.
@@ -186,17 +236,25 @@ func spread(t *task) float64 {
 
 // failed ends a step by an error that is not tried again: a handler takes over, or the step fails.
 func (s *State) failed(t *task, e *lang.Error) {
+	e = e.At(t.place(), int(t.tries), "")
+	if t.handles != nil && t.tries == 0 {
+		// The handler has not begun. What it was for is not to be lost over that.
+		e.Message += fmt.Sprintf("; it was to handle: %s", t.handles.lastErr)
+	}
 	t.lastErr = e
-	if t.step.Use == lang.UseFunction {
+	if t.step.Use == lang.UseFunction && t.tries > 0 {
 		t.run.attempts = int(t.tries)
 	}
-	for i := range t.step.Catch {
+	s.catch(t, e, 0)
+}
+
+// catch lets the first handler from the given one on that is for the error take over; without one the step fails.
+func (s *State) catch(t *task, e *lang.Error, from int) {
+	for i := from; i < len(t.step.Catch); i++ {
 		c := &t.step.Catch[i]
 		if !c.Matches(e) {
 			continue
 		}
-		s.dropTimer(t.run, t.deadlineTimer)
-		t.deadlineTimer = 0
 		t.handler = &task{run: t.run, step: &c.Do, frame: t.frame, slot: t.slot, index: t.index, handles: t, bound: t.input,
 			vars: lang.Vars{{Name: "error", Value: e.Value()}}}
 		s.note(t.run, Change{Kind: Caught, Path: t.path(), Outcome: lang.Failure(e)})
@@ -225,13 +283,23 @@ func (s *State) settle(t *task, o lang.Outcome) {
 	}
 	switch {
 	case t.handles != nil:
-		t.handles.handler = nil
-		s.finish(t.handles, o)
+		s.handled(t.handles, o)
 	case t.frame != nil:
 		s.childDone(t.frame, t, o)
 	default:
 		s.endRun(t.run, o)
 	}
+}
+
+// handled ends a step as its handler has ended. A handler that its own condition skips is none: the next is tried, else the error stands.
+func (s *State) handled(t *task, o lang.Outcome) {
+	was := t.catching()
+	t.handler = nil
+	if o.Verdict == lang.Skipped {
+		s.catch(t, t.lastErr, was+1)
+		return
+	}
+	s.finish(t, o)
 }
 
 // gone reports whether nobody waits for t any more: it was cancelled, by itself or with what it is in, after it had ended.
@@ -274,7 +342,8 @@ func (s *State) stopWork(t *task) {
 	}
 }
 
-// deadline ends a step whose time is over, whatever it is at.
+// deadline ends a step whose time is over, whatever it is at. When a handler is at it, the step has failed and its time is that of both: no other
+// handler takes over.
 func (s *State) deadline(t *task) {
 	if t.ended {
 		return
@@ -282,8 +351,24 @@ func (s *State) deadline(t *task) {
 	s.dropTimer(t.run, t.retryTimer)
 	s.dropTimer(t.run, t.tryTimer)
 	t.retryTimer, t.tryTimer = 0, 0
+	e := s.interrupted(t, lang.Failf(lang.ClassTimeout, "deadline", "not done within %s of opening", t.step.Deadline.D()))
+	if t.handler != nil {
+		e.Message += fmt.Sprintf("; it had failed before, and its handler was at work: %s", t.lastErr)
+		s.stopWork(t)
+		s.finish(t, lang.Failure(e))
+		return
+	}
 	s.stopWork(t)
-	s.failed(t, lang.Failf(lang.ClassTimeout, "deadline", "not done within %s of opening", t.step.Deadline.D()))
+	s.failed(t, e)
+}
+
+// interrupted gives an error the place of t and of the invocation that is at work for it.
+func (s *State) interrupted(t *task, e *lang.Error) *lang.Error {
+	id := ""
+	if l := t.run.live[t.inv]; l != nil {
+		id = l.inv.ID()
+	}
+	return e.At(t.place(), int(t.tries), id)
 }
 
 // tryTimedOut ends a policy's try that took too long.

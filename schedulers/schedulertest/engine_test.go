@@ -170,7 +170,11 @@ func (w *twin) faults() {
 		again = false
 		for _, c := range w.bench.Open() {
 			if _, err := w.bench.Binding(c.Slot, c.Index); err != nil {
-				w.bench.Done(c.Slot, c.Index, lang.Failure(err.(*lang.Error)))
+				path := fmt.Sprint("c", c.Slot)
+				if w.bench.Subject.Declare(c.Slot).Many || c.Index > 0 {
+					path += fmt.Sprintf("[%d]", c.Index)
+				}
+				w.bench.Done(c.Slot, c.Index, lang.Failure(err.(*lang.Error).At(path, 0, "")))
 				again = true
 				break
 			}
@@ -186,6 +190,9 @@ func (w *twin) compare() {
 		w.t.Fatalf("%s: ended on the bench: %t %v, in the engine: %v", w.where, ended, o, w.ended)
 	}
 	if ended {
+		if got := *w.ended; o.Err != nil && got.Err != nil {
+			o.Err = o.Err.At(got.Err.Path, got.Err.Attempt, got.Err.Invocation) // The frame's own error has its place from the engine.
+		}
 		if got := *w.ended; got.Verdict != o.Verdict || got.Value != o.Value || (got.Err == nil) != (o.Err == nil) || got.Err != nil && *got.Err != *o.Err {
 			w.t.Fatalf("%s: on the bench %v %v, in the engine %v %v", w.where, o, o.Err, got, got.Err)
 		}
@@ -214,6 +221,9 @@ func (w *twin) step(rng *rand.Rand) {
 		c := open[n]
 		inv := w.open[c]
 		delete(w.open, c)
+		if o.Err != nil {
+			o.Err = o.Err.At(inv.Path, inv.Attempt, inv.ID())
+		}
 		w.bench.Done(c.Slot, c.Index, o)
 		w.fold(engine.Record(journal.Completion, w.run, &engine.CompletionFact{N: inv.N, Outcome: o}))
 	case n < len(open)+len(timers):
