@@ -587,7 +587,7 @@ func TestOnFailureGetsErrorAttemptsAndInput(t *testing.T) {
 			t.Fatalf("%d alerts", len(alerts))
 		}
 		a := alerts[0]
-		calls := b.far.sent("work")
+		calls := b.far.sent("retried")
 		want := fmt.Sprintf(`{"error":{"type":"boom","message":"broken 3 times","class":"function","data":{"x":1},"path":"retried","attempt":3,"invocation":%q},"attempts":3,"input":{"order":42}}`,
 			calls[len(calls)-1].Event.ID())
 		var got, expected any
