@@ -2,10 +2,12 @@ package router
 
 import (
 	"context"
+	"crypto/rand"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/router/admission"
+	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
@@ -17,6 +19,19 @@ const (
 	MaxEventBytes = admission.MaxEventBytes // of an event that starts something
 	MaxValueBytes = admission.MaxValueBytes // of a value inside a run
 )
+
+// What is shown of runs.
+type (
+	Finished  = engine.Ending // a run that has ended
+	RunLine   = api.RunLine   // a line of the list of runs
+	WatchLine = api.WatchLine // a change of a run that is watched
+)
+
+// ExplainStatus says in plain words why an open run is not further; now is the time by which waits are counted.
+func ExplainStatus(st *engine.Status, now time.Time) []string { return api.ExplainStatus(st, now) }
+
+// NewID returns a random id for an event that its sender gave none.
+func NewID() string { return rand.Text() }
 
 // Admit takes events in: completions, signals, and what triggers' filters let through. It returns when all of it is durable.
 func (r *Router) Admit(ctx context.Context, events []event.Event) ([]triggers.Receipt, error) {
@@ -31,6 +46,21 @@ func (r *Router) Start(ctx context.Context, trigger string, e *event.Event) (jou
 // RunIDOf returns the id of the run that Start makes of an event.
 func (r *Router) RunIDOf(trigger string, e *event.Event) journal.RunID {
 	return r.gate.RunIDOf(trigger, e)
+}
+
+// Wait returns how a run ended, once it has, also when another router folds it. The error is the context's.
+func (r *Router) Wait(ctx context.Context, id journal.RunID) (*Finished, error) {
+	return r.api.Wait(ctx, id)
+}
+
+// Status tells what an open run is doing, with what the outbox knows of its invocations; of an ended one, how it ended.
+func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*engine.Status, *Finished, error) {
+	return r.api.Status(ctx, id, waiting)
+}
+
+// Explain says in plain words why a run is not further.
+func (r *Router) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
+	return r.api.Explain(ctx, id)
 }
 
 // Watch gives the changes of a run until ctx ends. A watcher that falls more than 1,024 behind misses changes.

@@ -18,6 +18,8 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/admission"
+	"github.com/onward-router/onward/router/api"
+	"github.com/onward-router/onward/router/cluster"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/outbox"
@@ -67,7 +69,8 @@ type Router struct {
 	endings  *history.Endings
 	sources  []triggers.Source
 	server   *http.Server
-	peers    *http.Client // to the routers that share the journal
+	cluster  *cluster.Cluster
+	api      *api.API
 	listener net.Listener
 }
 
@@ -91,7 +94,7 @@ func Open(o Options) (*Router, error) {
 		}
 	}
 	o.Stuck, o.Drain = cmp.Or(o.Stuck, time.Minute), cmp.Or(o.Drain, 10*time.Second)
-	r := &Router{o: o, layout: o.Journal.Layout(), peers: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}}
+	r := &Router{o: o, layout: o.Journal.Layout()}
 	maxValue, timed := admission.MaxValueBytes, timed(o.Journal, o.Metrics)
 	if j, ok := o.Journal.(journal.Sized); ok {
 		maxValue = min(maxValue, j.MaxPayload()-recordRoom)
@@ -126,13 +129,30 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 		Outbox: func(s *shard.Shard) shard.Outbox { return r.outbox.For(s) }, SnapshotEvery: o.SnapshotEvery, Stuck: o.Stuck, Hop: o.Hop, Dir: o.Dir,
 		Log: o.Log, Metrics: o.Metrics,
 	}
-	if s := r.shared(); s != nil {
-		so.Shared = s
+	shared, _ := o.Journal.(journal.Shared)
+	if shared != nil {
+		so.Shared = shared
 	}
 	if r.shards, err = shard.New(so); err != nil {
 		return errors.Join(err, r.endings.Close())
 	}
+	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Token: o.Token})
+	r.api = api.New(api.Options{
+		Intake: r.gate, Shards: r.shards, Endings: r.endings, Cluster: r.cluster, Outbox: r.outbox,
+		Admit: r.gate.Admit, Sources: r.sources, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Parked: r.shards.Parked,
+		Ready: r.isReady, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
+	})
 	return nil
+}
+
+// isReady reports whether what comes is taken in and folded.
+func (r *Router) isReady() bool {
+	select {
+	case <-r.Ready():
+		return !r.gate.Draining()
+	default:
+		return false
+	}
 }
 
 func (r *Router) closeFolder() error { return errors.Join(r.shards.Close(), r.endings.Close()) }
@@ -187,7 +207,7 @@ func (r *Router) listen() error {
 			}
 		}
 	}
-	mux, err := r.routes()
+	mux, err := r.api.Handler()
 	if err != nil {
 		return err
 	}
@@ -271,7 +291,7 @@ func (r *Router) Run(ctx context.Context) error {
 	r.outbox.Wait()
 	recorded()
 	others.Wait()
-	r.peers.CloseIdleConnections()
+	r.cluster.Close()
 	err = errors.Join(err, r.outbox.Close())
 	return errors.Join(err, r.closeFolder())
 }

@@ -34,13 +34,15 @@ var allowed = []struct {
 	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
 	{"router/admission", []string{"config", "router/engine", "router/journal", "triggers"}},
 	{"router/shard", []string{"config/lang", "config/plugin", "router/engine", "router/journal", "triggers"}},
+	{"router/api", []string{"config", "router/engine", "router/journal", "triggers"}},
+	{"router/cluster", []string{"config/plugin", "router/engine", "router/journal"}},
 	{"router/outbox", []string{"config", "router/engine", "router/journal", "sinks"}},
 	{"router/history", []string{"config/lang", "router/engine", "router/journal"}},
 	{"router/simulate", []string{"config", "router/engine", "router/journal"}},
 	{"router/bench", []string{"config", "router", "router/journal", "sinks", "triggers"}},
 	{"router/command", []string{"config", "router", "sinks", "triggers"}},
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
-	{"router", []string{"config", "router/admission", "router/engine", "router/history", "router/journal", "router/outbox", "router/shard", "sinks", "triggers"}},
+	{"router", []string{"config", "router/admission", "router/api", "router/cluster", "router/engine", "router/history", "router/journal", "router/outbox", "router/shard", "sinks", "triggers"}},
 }
 
 // pure are the folders whose code decides: no clock, randomness, I/O, goroutines. Packages of laws below them, named *test, decide nothing.

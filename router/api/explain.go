@@ -1,8 +1,7 @@
-package router
+package api
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -11,9 +10,6 @@ import (
 	"github.com/onward-router/onward/router/journal"
 )
 
-// NewID returns a random id for an event that its sender gave none.
-func NewID() string { return rand.Text() }
-
 // explained is how many of a step's open children an explanation looks at, and named how many it names.
 const (
 	explained = 200
@@ -21,8 +17,8 @@ const (
 )
 
 // Explain says in plain words why a run is not further.
-func (r *Router) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
-	st, f, err := r.Status(ctx, id, explained)
+func (a *API) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
+	st, f, err := a.Status(ctx, id, explained)
 	if err != nil {
 		return nil, err
 	}

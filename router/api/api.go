@@ -1,0 +1,316 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// An Intake takes in what is asked for here.
+type Intake interface {
+	Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error)
+	Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) error
+	Cancel(ctx context.Context, run journal.RunID, reason string) error
+}
+
+// Shards know the open runs that are here.
+type Shards interface {
+	Has(id journal.RunID) bool
+	Ask(ctx context.Context, id journal.RunID, f func(*engine.State)) error
+	Each(ctx context.Context, f func(*engine.State)) error
+	Watch(ctx context.Context, id journal.RunID) <-chan engine.Change
+}
+
+// Endings know the runs that have ended.
+type Endings interface {
+	Find(id journal.RunID) *engine.Ending
+	Get(id journal.RunID) (*engine.Ending, <-chan *engine.Ending, func())
+	Each(yield func(*engine.Ending) bool) error
+}
+
+// A Cluster is the other routers.
+type Cluster interface {
+	Forward(w http.ResponseWriter, q *http.Request, id journal.RunID, fail func(http.ResponseWriter, error)) (bool, error)
+	Gather(q *http.Request, decode func() (into any, done func())) (unanswered []string)
+	Find(ctx context.Context, id journal.RunID) *engine.Ending
+	Wait(ctx context.Context, id journal.RunID) *engine.Ending
+}
+
+// An Outbox knows where an invocation is, in words, and since when.
+type Outbox interface {
+	Explain(run journal.RunID, n uint32) (why string, since time.Time)
+}
+
+// Options are what the API is made of.
+type Options struct {
+	Intake  Intake
+	Shards  Shards
+	Endings Endings
+	Cluster Cluster
+	Outbox  Outbox
+
+	Admit     triggers.Admit
+	Sources   []triggers.Source        // those that are paths are served; what they park is listed
+	Set       func() *config.Set       // the documents in force
+	Functions func() any               // tells of the functions' queues
+	Parked    func() []triggers.Parked // places in the journal that hold no record
+	Ready     func() bool
+	Metrics   prometheus.Gatherer
+	Token     plugin.Secret // guards what is under /v1, where it is set
+	MaxBody   int64
+}
+
+// An API answers who asks. Its methods may be called concurrently.
+type API struct{ Options }
+
+// New makes an API.
+func New(o Options) *API { return &API{o} }
+
+// unansweredHeader names what a list lacks.
+const unansweredHeader = "Onward-Unanswered"
+
+var errUnknownRun = errors.New("unknown run")
+
+// Handler is the HTTP API, with the sources that are paths.
+func (a *API) Handler() (http.Handler, error) {
+	mux := http.NewServeMux()
+	guarded := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+		mux.Handle(pattern, a.guard(func(w http.ResponseWriter, q *http.Request) {
+			if err := h(w, q); err != nil {
+				fail(w, err)
+			}
+		}))
+	}
+	guarded("GET /v1/runs", a.getRuns)
+	guarded("GET /v1/runs/{run}", a.atOwner(a.getRun))
+	guarded("GET /v1/runs/{run}/ended", a.getEnded)
+	guarded("GET /v1/runs/{run}/explain", a.atOwner(a.getExplain))
+	guarded("GET /v1/runs/{run}/watch", a.atOwner(a.getWatch))
+	guarded("POST /v1/runs/{run}/cancel", a.atOwner(a.postCancel))
+	guarded("POST /v1/runs/{run}/signals/{name}", a.atOwner(a.postSignal))
+	guarded("POST /v1/triggers/{trigger}", a.postStart)
+	guarded("GET /v1/triggers", a.getTriggers)
+	guarded("GET /v1/parked", a.getParked)
+	guarded("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, 200, a.Functions()) })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })
+	mux.HandleFunc("GET /readyz", a.getReady)
+	paths := make(map[string]bool)
+	for _, s := range a.Sources {
+		h, ok := s.(triggers.HTTPSource)
+		if !ok {
+			continue
+		}
+		path, handler := h.Handler(a.Admit)
+		if paths[path] {
+			return nil, fmt.Errorf("two webhooks have the path %q; give one another", path)
+		}
+		paths[path] = true
+		mux.Handle(path, handler)
+	}
+	return mux, nil
+}
+
+func reply(w http.ResponseWriter, code int, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v) // The client has gone: nobody is left to be told.
+	return nil
+}
+
+type apiError struct {
+	Error string `json:"error"`
+}
+
+func fail(w http.ResponseWriter, err error) {
+	code := http.StatusServiceUnavailable
+	switch {
+	case errors.Is(err, errUnknownRun), errors.Is(err, triggers.ErrNoTrigger):
+		code = http.StatusNotFound
+	case errors.Is(err, journal.ErrMoving):
+		w.Header().Set("Retry-After", "1")
+	case errors.Is(err, triggers.ErrInvalid):
+		code = http.StatusBadRequest
+	case errors.Is(err, triggers.ErrBusy):
+		code = http.StatusTooManyRequests
+		w.Header().Set("Retry-After", "1")
+	case errors.Is(err, triggers.ErrFull), errors.Is(err, journal.ErrFull):
+		code = http.StatusInsufficientStorage
+		w.Header().Set("Retry-After", "30")
+	}
+	_ = reply(w, code, apiError{err.Error()})
+}
+
+// atOwner passes a request for a run on to the router that owns its partition.
+func (a *API) atOwner(h func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, q *http.Request) error {
+		id, err := runOf(q)
+		if err != nil {
+			return err
+		}
+		if passed, err := a.Cluster.Forward(w, q, id, fail); passed || err != nil {
+			return err
+		}
+		return h(w, q)
+	}
+}
+
+// guard asks for the token where one is set.
+func (a *API) guard(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if a.Token.IsZero() {
+			h(w, q)
+			return
+		}
+		want, err := a.Token.Read()
+		got, ok := strings.CutPrefix(q.Header.Get("Authorization"), "Bearer ")
+		a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
+		if err != nil || !ok || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="onward"`)
+			_ = reply(w, http.StatusUnauthorized, apiError{"no valid token; send Authorization: Bearer TOKEN"})
+			return
+		}
+		h(w, q)
+	})
+}
+
+func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
+	if a.Ready() {
+		_ = reply(w, 200, map[string]string{"status": "ready"})
+		return
+	}
+	_ = reply(w, http.StatusServiceUnavailable, apiError{"not ready: partitions are being claimed, or the router is shutting down"})
+}
+
+func runOf(q *http.Request) (journal.RunID, error) {
+	id, err := journal.ParseRunID(q.PathValue("run"))
+	if err != nil {
+		return id, fmt.Errorf("%w: %w", errUnknownRun, err)
+	}
+	return id, nil
+}
+
+func (a *API) postCancel(w http.ResponseWriter, q *http.Request) error {
+	id, err := runOf(q)
+	if err != nil {
+		return err
+	}
+	if _, _, err := a.Status(q.Context(), id, 0); err != nil {
+		return err
+	}
+	if err := a.Intake.Cancel(q.Context(), id, q.URL.Query().Get("reason")); err != nil {
+		return err
+	}
+	return reply(w, http.StatusAccepted, map[string]string{"run": id.String()})
+}
+
+func (a *API) body(w http.ResponseWriter, q *http.Request) (lang.Value, error) {
+	b, err := io.ReadAll(http.MaxBytesReader(w, q.Body, a.MaxBody))
+	if err != nil {
+		return lang.Null, fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+	}
+	if len(b) == 0 {
+		return lang.Null, nil
+	}
+	v, err := lang.ParseValue(b)
+	if err != nil {
+		return lang.Null, fmt.Errorf("%w: the body is not JSON: %w", triggers.ErrInvalid, err)
+	}
+	return v, nil
+}
+
+// postSignal sends a signal with the body as its data. The header Idempotency-Key tells repeats.
+func (a *API) postSignal(w http.ResponseWriter, q *http.Request) error {
+	id, err := runOf(q)
+	if err != nil {
+		return err
+	}
+	data, err := a.body(w, q)
+	if err != nil {
+		return err
+	}
+	if _, _, err := a.Status(q.Context(), id, 0); err != nil {
+		return err
+	}
+	f := engine.SignalFact{Source: "/v1/signals", ID: keyOf(q), Name: q.PathValue("name"), Data: data}
+	if err := a.Intake.Signal(q.Context(), id, f); err != nil {
+		return err
+	}
+	return reply(w, http.StatusAccepted, map[string]string{"run": id.String(), "signal": f.Name, "id": f.ID})
+}
+
+func keyOf(q *http.Request) string {
+	if key := q.Header.Get("Idempotency-Key"); key != "" {
+		return key
+	}
+	return rand.Text()
+}
+
+// postStart starts a trigger by name with the body as data.
+func (a *API) postStart(w http.ResponseWriter, q *http.Request) error {
+	data, err := a.body(w, q)
+	if err != nil {
+		return err
+	}
+	e := event.New()
+	e.SetID(keyOf(q))
+	e.SetSource("/v1/triggers")
+	e.SetType("dev.onward.start")
+	e.SetTime(time.Now())
+	if err := e.SetData(event.ApplicationJSON, json.RawMessage(data.JSON())); err != nil {
+		return err
+	}
+	id, err := a.Intake.Start(q.Context(), q.PathValue("trigger"), &e)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/v1/runs/"+id.String())
+	return reply(w, http.StatusAccepted, map[string]string{"run": id.String(), "event": e.ID()})
+}
+
+// getParked lists what this router's sources got and what is no event, and the places in its part of the journal that hold no record.
+func (a *API) getParked(w http.ResponseWriter, _ *http.Request) error {
+	parked := append([]triggers.Parked{}, a.Parked()...)
+	for _, s := range a.Sources {
+		if p, ok := s.(triggers.Parking); ok {
+			parked = append(parked, p.Parked()...)
+		}
+	}
+	return reply(w, 200, parked)
+}
+
+func (a *API) getTriggers(w http.ResponseWriter, _ *http.Request) error {
+	type line struct {
+		Name    string `json:"name"`
+		Tenant  string `json:"tenant"`
+		Filters int    `json:"filters"`
+		Digest  string `json:"digest"`
+	}
+	lines := []line{}
+	set := a.Set()
+	for _, name := range set.TriggerNames() {
+		t := set.Triggers[name]
+		lines = append(lines, line{name, t.Tenant, len(t.Filters), fmt.Sprintf("%x", t.Digest[:8])})
+	}
+	return reply(w, 200, lines)
+}

@@ -1,0 +1,195 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A house is all the rooms that an API asks, each with one answer.
+type house struct {
+	asked  []string
+	err    error
+	ended  *engine.Ending
+	passed bool
+}
+
+func (h *house) Start(_ context.Context, trigger string, e *event.Event) (journal.RunID, error) {
+	h.asked = append(h.asked, "start "+trigger+" "+string(e.Data()))
+	return journal.RunID{1}, h.err
+}
+
+func (h *house) Signal(_ context.Context, _ journal.RunID, f engine.SignalFact) error {
+	h.asked = append(h.asked, "signal "+f.Name+" "+f.ID+" "+f.Data.JSON())
+	return h.err
+}
+
+func (h *house) Cancel(_ context.Context, _ journal.RunID, reason string) error {
+	h.asked = append(h.asked, "cancel "+reason)
+	return h.err
+}
+
+func (h *house) Has(journal.RunID) bool { return true }
+
+func (h *house) Ask(_ context.Context, _ journal.RunID, f func(*engine.State)) error {
+	f(engine.New(new(plugin.Registry), nil))
+	return h.err
+}
+
+func (h *house) Each(_ context.Context, f func(*engine.State)) error {
+	f(engine.New(new(plugin.Registry), nil))
+	return h.err
+}
+
+func (h *house) Watch(context.Context, journal.RunID) <-chan engine.Change { return nil }
+
+func (h *house) Explain(journal.RunID, uint32) (string, time.Time) { return "", time.Time{} }
+
+func (h *house) Forward(w http.ResponseWriter, _ *http.Request, _ journal.RunID, _ func(http.ResponseWriter, error)) (bool, error) {
+	if h.passed {
+		fmt.Fprint(w, `"elsewhere"`)
+	}
+	return h.passed, nil
+}
+
+func (h *house) Gather(_ *http.Request, decode func() (any, func())) []string {
+	into, done := decode()
+	if json.Unmarshal([]byte(`[{"run":"theirs","state":"running"}]`), into) == nil {
+		done()
+	}
+	return []string{"10.0.0.7:8080"}
+}
+
+func (h *house) Wait(context.Context, journal.RunID) *engine.Ending { return nil }
+
+func (h *house) Find(context.Context, journal.RunID) *engine.Ending { return nil }
+
+// ends are the house's ended runs, whose Find is another's too.
+type ends struct{ *house }
+
+func (e ends) Find(journal.RunID) *engine.Ending { return e.ended }
+
+func (e ends) Get(journal.RunID) (*engine.Ending, <-chan *engine.Ending, func()) {
+	return e.ended, make(chan *engine.Ending), func() {}
+}
+
+func (e ends) Each(yield func(*engine.Ending) bool) error {
+	if e.ended != nil {
+		yield(e.ended)
+	}
+	return nil
+}
+
+func serve(t *testing.T, h *house, token string) func(method, path, body string, headers ...string) (int, string, http.Header) {
+	t.Helper()
+	o := Options{
+		Intake: h, Shards: h, Endings: ends{h}, Cluster: h, Outbox: h, Set: func() *config.Set { return &config.Set{} }, Functions: func() any { return []string{"f"} },
+		Parked: func() []triggers.Parked { return nil }, Ready: func() bool { return h.err == nil }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
+	}
+	if token != "" {
+		t.Setenv("ONWARD_TEST_TOKEN", token)
+		o.Token = plugin.Secret{Env: "ONWARD_TEST_TOKEN"}
+	}
+	handler, err := New(o).Handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(method, path, body string, headers ...string) (int, string, http.Header) {
+		q := httptest.NewRequest(method, path, strings.NewReader(body))
+		for i := 0; i < len(headers); i += 2 {
+			q.Header.Set(headers[i], headers[i+1])
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, q)
+		return w.Code, w.Body.String(), w.Header()
+	}
+}
+
+// TestWhatIsAskedForIsHandedOn with the caller's key, and acknowledged.
+func TestWhatIsAskedForIsHandedOn(t *testing.T) {
+	t.Parallel()
+	h := &house{ended: &engine.Ending{ID: "x", State: "succeeded"}}
+	ask := serve(t, h, "")
+	run := journal.RunID{1}.String()
+	for _, c := range []struct {
+		path, body, want string
+		code             int
+	}{
+		{"/v1/triggers/t", `{"a":1}`, `start t {"a":1}`, 202},
+		{"/v1/runs/" + run + "/signals/go", `7`, "signal go k 7", 202},
+		{"/v1/runs/" + run + "/cancel?reason=enough", ``, "cancel enough", 202},
+		{"/v1/triggers/t", `{`, "", 400},
+		{"/v1/triggers/t", `"` + strings.Repeat("x", 80) + `"`, "", 400},
+		{"/v1/runs/nonsense/cancel", ``, "", 404},
+	} {
+		h.asked = nil
+		code, body, _ := ask("POST", c.path, c.body, "Idempotency-Key", "k")
+		if code != c.code || strings.Join(h.asked, ",") != c.want {
+			t.Errorf("%s: %d %s, asked %v", c.path, code, body, h.asked)
+		}
+	}
+	h.passed, h.asked = true, nil
+	if code, body, _ := ask("POST", "/v1/runs/"+run+"/cancel", ""); code != 200 || body != `"elsewhere"` || h.asked != nil {
+		t.Errorf("another's run: %d %s, asked %v", code, body, h.asked)
+	}
+}
+
+// TestErrorsSayWhetherToAskAgain by their status.
+func TestErrorsSayWhetherToAskAgain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		code int
+		wait string
+	}{
+		{triggers.ErrNoTrigger, 404, ""}, {triggers.ErrInvalid, 400, ""}, {triggers.ErrBusy, 429, "1"}, {journal.ErrMoving, 503, "1"},
+		{triggers.ErrFull, 507, "30"}, {errors.New("anything"), 503, ""},
+	} {
+		code, body, header := serve(t, &house{err: fmt.Errorf("so it is: %w", c.err)}, "")("POST", "/v1/triggers/t", "1")
+		if code != c.code || header.Get("Retry-After") != c.wait || !strings.Contains(body, `"error":"so it is`) {
+			t.Errorf("%v: %d %q %s", c.err, code, header.Get("Retry-After"), body)
+		}
+	}
+}
+
+// TestListIsOfAllRouters, and says who did not answer.
+func TestListIsOfAllRouters(t *testing.T) {
+	t.Parallel()
+	ask := serve(t, &house{ended: &engine.Ending{ID: "mine", State: "succeeded", Ended: time.Unix(1, 0)}}, "")
+	code, body, header := ask("GET", "/v1/runs", "")
+	if code != 200 || !strings.Contains(body, `"mine"`) || !strings.Contains(body, `"theirs"`) || header.Get("Onward-Unanswered") != "10.0.0.7:8080" {
+		t.Errorf("%d %s %v", code, body, header)
+	}
+	if code, body, _ := ask("GET", "/v1/runs?limit=none", ""); code != 400 {
+		t.Errorf("%d %s", code, body)
+	}
+}
+
+// TestTokenGuardsTheAPI, and not what tells of health.
+func TestTokenGuardsTheAPI(t *testing.T) {
+	ask := serve(t, new(house), "hush")
+	for _, c := range []struct {
+		path, token string
+		code        int
+	}{
+		{"/v1/runs", "", 401}, {"/v1/runs", "Bearer other", 401}, {"/v1/runs", "Bearer hush", 200}, {"/v1/functions", "hush", 401}, {"/healthz", "", 200}, {"/readyz", "", 200},
+	} {
+		if code, body, _ := ask("GET", c.path, "", "Authorization", c.token); code != c.code {
+			t.Errorf("%s with %q: %d %s", c.path, c.token, code, body)
+		}
+	}
+}

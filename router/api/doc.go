@@ -1,0 +1,15 @@
+// Package api is the room of who asks: the HTTP API under /v1, its streams of events, and what it says in plain words.
+//
+// It knows nothing by itself. What a run does it asks the shard that folds it, and the outbox where its invocations are; how a run ended, those who
+// keep the ends; and of what is not here, the other routers. What it is told to do - start, signal, cancel - it hands to the intake.
+//
+//	GET  /v1/runs, /v1/runs/RUN, .../explain, .../watch (server-sent events)    what is done, and why it is not further
+//	POST /v1/runs/RUN/cancel, /v1/runs/RUN/signals/NAME, /v1/triggers/NAME      what is asked for; acknowledged when it is durable
+//	GET  /v1/triggers, /v1/functions, /v1/parked, /metrics, /healthz, /readyz   how the router is
+//	GET  /v1/runs/RUN/ended                                                     what routers ask one another
+//
+// Every answer is JSON; an error is {"error": TEXT} with a status that says whether to ask again: 404 unknown, 400 not as it should be, 429 and 503 with
+// Retry-After. Sources that are paths on the router's listener are served beside it, and prove their callers themselves.
+//
+// Not in here: anything that changes a run other than by the intake, anything that is kept, and the wire between routers (cluster).
+package api

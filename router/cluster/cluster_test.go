@@ -1,0 +1,136 @@
+package cluster_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/cluster"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// peers are what a journal tells of its owners.
+type peers struct {
+	list []journal.Peer
+	err  error
+}
+
+func (p *peers) Assigned() ([]int, bool) { return []int{0}, true }
+
+func (p *peers) Peers(context.Context) ([]journal.Peer, error) { return p.list, p.err }
+
+// here has the runs of partition 0.
+type here struct{}
+
+func (here) Has(id journal.RunID) bool { return id[0] < 0x80 }
+
+var mine, theirs = journal.RunID{0x01}, journal.RunID{0x81}
+
+// other is another router, which has partition 1 and answers every request by handler.
+func other(t *testing.T, handler http.HandlerFunc) (*cluster.Cluster, *peers) {
+	t.Helper()
+	s := httptest.NewServer(handler)
+	t.Cleanup(s.Close)
+	p := &peers{list: []journal.Peer{
+		{ID: "a", Self: true, Partitions: []int{0}}, {ID: "b", Address: strings.TrimPrefix(s.URL, "http://"), Partitions: []int{1}},
+	}}
+	c := cluster.New(cluster.Options{Journal: p, Layout: journal.Layout{Partitions: 2}, Shards: here{}})
+	t.Cleanup(c.Close)
+	return c, p
+}
+
+func noFail(t *testing.T) func(http.ResponseWriter, error) {
+	return func(_ http.ResponseWriter, err error) { t.Error(err) }
+}
+
+// TestForwardGoesToTheOwner, once: what a router has passed on is answered where it is.
+func TestForwardGoesToTheOwner(t *testing.T) {
+	t.Parallel()
+	c, p := other(t, func(w http.ResponseWriter, q *http.Request) {
+		fmt.Fprint(w, q.URL.Path, " ", q.Header.Get("Onward-Forwarded"))
+	})
+	get := func(id journal.RunID, header ...string) (passed bool, body string, err error) {
+		q := httptest.NewRequest("GET", "/v1/runs/x", nil)
+		for _, h := range header {
+			q.Header.Set(h, "1")
+		}
+		w := httptest.NewRecorder()
+		passed, err = c.Forward(w, q, id, noFail(t))
+		return passed, w.Body.String(), err
+	}
+	if passed, body, err := get(theirs); !passed || body != "/v1/runs/x 1" || err != nil {
+		t.Errorf("%v, %q, %v", passed, body, err)
+	}
+	if passed, _, err := get(mine); passed || err != nil {
+		t.Errorf("a run that is here: %v, %v", passed, err)
+	}
+	if passed, _, err := get(theirs, "Onward-Forwarded"); passed || err != nil {
+		t.Errorf("passed on again: %v, %v", passed, err)
+	}
+	p.list = p.list[:1]
+	if _, _, err := get(theirs); !errors.Is(err, journal.ErrMoving) {
+		t.Errorf("nobody has it: %v", err)
+	}
+	p.list = append(p.list, journal.Peer{ID: "c", Partitions: []int{1}})
+	if _, _, err := get(theirs); err == nil || !strings.Contains(err.Error(), "advertise") {
+		t.Errorf("no address: %v", err)
+	}
+}
+
+// TestGatherNamesWhoDoesNotAnswer and takes what the others say.
+func TestGatherNamesWhoDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	c, p := other(t, func(w http.ResponseWriter, q *http.Request) { fmt.Fprintf(w, "[%q]", q.URL.RawQuery) })
+	p.list = append(p.list, journal.Peer{ID: "gone", Address: "127.0.0.1:1"})
+	var got []string
+	decode := func() (any, func()) {
+		var some []string
+		return &some, func() { got = append(got, some...) }
+	}
+	unanswered := c.Gather(httptest.NewRequest("GET", "/v1/runs?limit=3", nil), decode)
+	if !slices.Equal(got, []string{"limit=3"}) || !slices.Equal(unanswered, []string{"127.0.0.1:1"}) {
+		t.Errorf("%v, unanswered %v", got, unanswered)
+	}
+	asked := httptest.NewRequest("GET", "/v1/runs", nil)
+	asked.Header.Set("Onward-Forwarded", "1")
+	if unanswered := c.Gather(asked, decode); len(got) != 1 || unanswered != nil {
+		t.Errorf("a router's request is put to others: %v", got)
+	}
+	p.err = errors.New("no broker answers")
+	if unanswered := c.Gather(httptest.NewRequest("GET", "/v1/runs", nil), decode); len(unanswered) != 1 || !strings.Contains(unanswered[0], "no broker") {
+		t.Errorf("%v", unanswered)
+	}
+}
+
+// TestEndsAreFoundElsewhere, and waited for where the run is folded; who is alone asks nobody.
+func TestEndsAreFoundElsewhere(t *testing.T) {
+	t.Parallel()
+	end := &engine.Ending{ID: theirs.String(), State: "succeeded", Result: lang.Of(7), Data: lang.Of(7), EventType: "dev.onward.run.succeeded"}
+	c, _ := other(t, func(w http.ResponseWriter, q *http.Request) {
+		if !strings.HasPrefix(q.URL.Path, "/v1/runs/"+theirs.String()) {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(end.Keep())
+	})
+	for how, got := range map[string]*engine.Ending{"found": c.Find(t.Context(), theirs), "waited for": c.Wait(t.Context(), theirs)} {
+		if got == nil || got.Data != end.Data || got.EventType != end.EventType {
+			t.Errorf("%s: %+v", how, got)
+		}
+	}
+	if got := c.Find(t.Context(), mine); got != nil {
+		t.Errorf("%+v", got)
+	}
+	alone := cluster.New(cluster.Options{Layout: journal.Layout{Partitions: 2}, Shards: here{}})
+	if alone.Find(t.Context(), theirs) != nil || alone.Wait(t.Context(), theirs) != nil {
+		t.Error("who is alone finds something")
+	}
+}
