@@ -45,7 +45,8 @@ type Event struct {
 // frame's own small state, which the engine keeps between events and in snapshots (encoding/json writes it, so its fields are exported).
 //
 // Requests made of the frame take effect only when Next returns nil, in the order they were made. An error fails the frame with type
-// "policy_error", a panic with type "policy_panic"; the router goes on.
+// "policy_error", a panic with type "policy_panic"; so does, with type "policy_state", a state that cannot be saved and loaded, or grew too large. The
+// router goes on.
 //
 // A child is (slot, index): slot is the position of its step among lang.Children(settings), index counts the activations of that step.
 type Policy[S any] interface {
@@ -146,7 +147,7 @@ func Register[P, S any, PP interface {
 	r.Add(plugin.Component{
 		Door: plugin.Policy, Name: name, Version: version, Summary: summary,
 		Settings: reflect.TypeFor[P](),
-		Make:     Machine(machine[P, S, PP]{}),
+		Make:     Machine(machine[P, S, PP]{scaleOf(reflect.TypeFor[S]())}),
 	})
 }
 
@@ -157,12 +158,15 @@ type Machine interface {
 	Bind(f Scope, settings, state any, slot, index int) (Binding, error)
 	Encode(state any) ([]byte, error)
 	Decode(b []byte) (any, error)
+	// Weigh tells about how many bytes Encode would take, or why it could not, or Decode could not read them again. value is asked about each JSON
+	// value inside that is not encoded to find out.
+	Weigh(state any, value func(lang.Value) error) (int, error)
 }
 
 type machine[P, S any, PP interface {
 	*P
 	Policy[S]
-}] struct{}
+}] struct{ scale scale }
 
 func (machine[P, S, PP]) State() any { return new(S) }
 

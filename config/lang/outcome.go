@@ -1,6 +1,9 @@
 package lang
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // A Class says who is to blame for an error; retry and catch choose by it.
 type Class uint8
@@ -26,6 +29,8 @@ func (c Class) String() string {
 	}
 	return fmt.Sprintf("class(%d)", uint8(c))
 }
+
+func (c Class) known() bool { return c > 0 && int(c) < len(classes) }
 
 // MarshalText writes the class's word.
 func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
@@ -71,6 +76,45 @@ func (e *Error) At(path string, attempt int, invocation string) *Error {
 
 // Value returns the error as expressions and joins see it: {type, message, class, data} and where it arose.
 func (e *Error) Value() Value { return Of(e) }
+
+// What an error may hold: beyond it, texts are cut and data is left out.
+const (
+	MaxErrorType    = 256
+	MaxErrorMessage = 8 << 10
+	MaxErrorData    = 256 << 10
+)
+
+// Bounded returns the error as it may be journaled and kept: of a known class, its texts cut, its data left out where it is too large or nested too deep
+// to be wrapped again. What is right already is returned as it is.
+func (e *Error) Bounded() *Error {
+	known := e.Class.known()
+	if known && len(e.Type) <= MaxErrorType && len(e.Message) <= MaxErrorMessage && e.Data.Size() <= MaxErrorData && e.Data.fits(MaxNesting-8) {
+		return e
+	}
+	out := *e
+	if !known {
+		out.Class = ClassPlatform
+	}
+	out.Type = cut(e.Type, MaxErrorType)
+	if len(e.Message) > MaxErrorMessage {
+		out.Message = cut(e.Message, MaxErrorMessage-64) + fmt.Sprintf(" ... (cut; it had %d bytes)", len(e.Message))
+	}
+	if e.Data.Size() > MaxErrorData || !e.Data.fits(MaxNesting-8) {
+		out.Data = Null
+	}
+	return &out
+}
+
+// cut shortens a text to at most n bytes, between two characters.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
 
 // Failf returns an error of the given class and type with a formatted message.
 func Failf(c Class, kind, format string, a ...any) *Error {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // A Value is an immutable JSON value: its text, compact. The zero Value is null. Values compare with ==, by text.
@@ -59,6 +60,35 @@ func (v Value) JSON() string {
 
 // Size returns the length of v's text in bytes.
 func (v Value) Size() int { return len(v.JSON()) }
+
+// TooDeep reports whether v is nested deeper than MaxNesting: such a value is kept nowhere.
+func (v Value) TooDeep() bool { return !v.fits(MaxNesting) }
+
+// fits reports whether v is nested no deeper than depth.
+func (v Value) fits(depth int) bool {
+	// Counting is much faster than looking, and nearly always enough.
+	if strings.Count(v.text, "[")+strings.Count(v.text, "{") <= depth {
+		return true
+	}
+	at := 0
+	for i := 0; i < len(v.text); i++ {
+		switch v.text[i] {
+		case '"':
+			for i++; i < len(v.text) && v.text[i] != '"'; i++ {
+				if v.text[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			if at++; at > depth {
+				return false
+			}
+		case ']', '}':
+			at--
+		}
+	}
+	return true
+}
 
 // IsNull reports whether v is the JSON null.
 func (v Value) IsNull() bool { return v.text == "" }

@@ -145,3 +145,5 @@ func (flowMachine) Bind(f schedulers.Scope, _, _ any, _, _ int) (schedulers.Bind
 
 func (flowMachine) Encode(any) ([]byte, error) { return nil, nil }
 func (flowMachine) Decode([]byte) (any, error) { return nil, nil }
+
+func (flowMachine) Weigh(any, func(lang.Value) error) (int, error) { return 0, nil }

@@ -35,6 +35,9 @@ func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
 	if err != nil {
 		return lang.Null, expressionError(d.f.owner.step.Use, err)
 	}
+	if e := d.s.unfit("the value of "+e.Source(), v); e != nil {
+		return lang.Null, e
+	}
 	if len(vars) == 0 {
 		d.f.memo = append(d.f.memo, memo{e, v})
 	}
@@ -130,9 +133,14 @@ func (d *desk) spawned(slot int) int {
 }
 
 func (d *desk) Window(slot, n int) {
-	if d.hasSlot("window", slot) {
-		d.ask(request{op: opWindow, slot: slot, a: n})
+	if !d.hasSlot("window", slot) {
+		return
 	}
+	if n < 0 {
+		d.wrong("window: %d children of slot %d; 0 is the engine's own limit", n, slot)
+		return
+	}
+	d.ask(request{op: opWindow, slot: slot, a: min(n, d.s.limits.Window)})
 }
 
 func (d *desk) Discard(slot int) {
@@ -158,10 +166,24 @@ func (d *desk) Cancel(slot, index int) {
 }
 
 func (d *desk) After(name string, wait time.Duration) {
-	d.ask(request{op: opAfter, name: name, d: max(wait, 0)})
+	if d.shortName("timer", name) {
+		d.ask(request{op: opAfter, name: name, d: max(wait, 0)})
+	}
 }
 
-func (d *desk) Await(signal string) { d.ask(request{op: opAwait, name: signal}) }
+func (d *desk) Await(signal string) {
+	if d.shortName("signal", signal) {
+		d.ask(request{op: opAwait, name: signal})
+	}
+}
+
+func (d *desk) shortName(what, name string) bool {
+	if n := len(name); n > d.s.limits.NameBytes {
+		d.wrong("%s: a name of %d bytes; the limit is %d", what, n, d.s.limits.NameBytes)
+		return false
+	}
+	return true
+}
 
 func (d *desk) Succeed(v lang.Value) { d.ask(request{op: opEnd, outcome: lang.Success(v)}) }
 
@@ -170,5 +192,5 @@ func (d *desk) Fail(e *lang.Error) {
 		d.wrong("fail: without an error")
 		return
 	}
-	d.ask(request{op: opEnd, outcome: lang.Failure(e)})
+	d.ask(request{op: opEnd, outcome: lang.Failure(e.Bounded())})
 }

@@ -86,6 +86,7 @@ func appendError(b []byte, e *lang.Error) []byte {
 	if e == nil {
 		return append(b, 0)
 	}
+	e = e.Bounded() // Whoever writes it: one long message must not make a record that no journal takes.
 	b = append(b, byte(e.Class))
 	b = appendText(b, e.Type)
 	b = appendText(b, e.Message)

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -126,6 +125,9 @@ func (s *State) step(f *frame, ev frameEvent) {
 	if err == nil {
 		err = c.misuse
 	}
+	if err == nil {
+		err = s.weigh(f, event.Outcome.Value)
+	}
 	if err != nil {
 		s.endFrame(f, lang.Failure(policyError(err)))
 		return
@@ -134,14 +136,6 @@ func (s *State) step(f *frame, ev frameEvent) {
 	if ev.kind != evDone {
 		s.checkStuck(f)
 	}
-}
-
-func policyError(err error) *lang.Error {
-	var e *lang.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return &lang.Error{Type: "policy_error", Message: err.Error(), Class: lang.ClassPlatform}
 }
 
 // checkStuck fails a frame that waits for nothing: its policy forgot to end it.
@@ -222,6 +216,9 @@ func (s *State) openChild(f *frame, at, index int) {
 	}
 	sl.tasks[t.index] = t
 	b, err := f.info.machine.Bind(&desk{s: s, f: f}, f.info.settings, f.state, at, index)
+	if err == nil {
+		err = s.bindable(f, b)
+	}
 	if err != nil {
 		t.opened = s.now
 		s.failed(t, policyError(err))

@@ -13,6 +13,8 @@ type Limits struct {
 	Window       int           // children of one slot open at a time when the policy does not say, and at most
 	Steps        int           // invocations of one run
 	ValueBytes   int           // one value inside a run
+	StateBytes   int           // the state of one policy
+	NameBytes    int           // the name of a timer or a signal
 	Signals      int           // signals that one run remembers, to refuse repeats and to keep early ones
 	Timers       int           // timers of one run at a time
 	Hops         int           // runs in one causal chain
@@ -26,12 +28,16 @@ type Limits struct {
 func LimitsOf(level uint8) Limits {
 	_ = level // Levels 0 and 1 have the same.
 	return Limits{
-		Depth: 64, Width: 10_000_000, Window: 10_000, Steps: 50_000_000, ValueBytes: 16 << 20, Signals: 10_000, Timers: 1_000_000,
+		Depth: 64, Width: 10_000_000, Window: 10_000, Steps: 50_000_000, ValueBytes: 16 << 20, StateBytes: 32 << 20, NameBytes: 1 << 10, Signals: 10_000, Timers: 1_000_000,
 		Hops: 64, Continues: 10_000, Deliver: 6 * time.Hour, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
 	}
 }
 
 // TooLarge is the error of an outcome that is larger than a value may be.
 func TooLarge(size, limit int) *lang.Error {
-	return lang.Failf(lang.ClassFunction, "too_large", "the outcome has %d bytes and the limit is %d; pass a dataref instead", size, limit)
+	return tooLarge("the outcome", size, limit)
+}
+
+func tooLarge(what string, size, limit int) *lang.Error {
+	return lang.Failf(lang.ClassFunction, "too_large", "%s has %d bytes and the limit is %d; pass a dataref instead", what, size, limit)
 }

@@ -75,6 +75,13 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	s.runs[id] = r
 	s.note(r, Change{Kind: RunStarted, Text: def.Trigger})
 	s.cause = cause{event: f.Event}
+	for _, v := range []*lang.Value{&r.event, &r.data} {
+		if e := s.unfit("the event", *v); e != nil {
+			*v = lang.Null
+			s.endRun(r, lang.Failure(e))
+			return
+		}
+	}
 	if r.hops > s.limits.Hops {
 		s.endRun(r, lang.Failure(lang.Failf(lang.ClassPlatform, "hop_limit", "more than %d runs in one chain; a trigger's own events start it again", s.limits.Hops)))
 		return
@@ -302,7 +309,7 @@ func (s *State) foldSignal(r *run, payload []byte) Reason {
 	if _, repeated := r.seen[key]; repeated {
 		return Duplicate
 	}
-	if len(r.seen) >= s.limits.Signals {
+	if len(r.seen) >= s.limits.Signals || s.unfit("the signal", f.Data) != nil || len(key)+len(f.Name) > s.limits.ValueBytes {
 		return Limited
 	}
 	if r.seen == nil {
@@ -379,6 +386,9 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 			lang.Member{Key: "attempts", Value: lang.Of(r.attempts)},
 			lang.Member{Key: "input", Value: r.data},
 		)
+		if s.unfit("the end", data) != nil { // The input is the one part that may be large: its event's sender has it.
+			data = lang.Object(lang.Member{Key: "error", Value: o.Err.Value()}, lang.Member{Key: "attempts", Value: lang.Of(r.attempts)})
+		}
 	}
 	label := "onSuccess"
 	if o.Verdict == lang.Failed {

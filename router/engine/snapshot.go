@@ -315,6 +315,9 @@ func (l *loader) count() int {
 	return int(v)
 }
 
+// whole reads a number that is no length: whatever was folded is read again.
+func (l *loader) whole() int { return int(l.uint()) }
+
 func (l *loader) bytes(n int) []byte {
 	if l.err != nil {
 		return nil
@@ -446,9 +449,9 @@ func (s *State) loadRun(l *loader) {
 		l.fail(fmt.Errorf("run %s names definition %x, which is not there", r.id, digest[:6]))
 		return
 	}
-	r.event, r.data, r.hops, r.started = l.value(), l.value(), l.count(), l.int()
+	r.event, r.data, r.hops, r.started = l.value(), l.value(), l.whole(), l.int()
 	r.traced = traceparent(r.event)
-	r.next, r.calls, r.attempts, r.cancelled = l.number(), l.count(), l.count(), l.bool()
+	r.next, r.calls, r.attempts, r.cancelled = l.number(), l.whole(), l.whole(), l.bool()
 	if l.bool() {
 		o := l.outcome()
 		r.outcome = &o
@@ -506,7 +509,7 @@ func (s *State) loadLive(l *loader, r *run) {
 	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Hops: r.hops, Traced: r.traced}
 	entry := &live{inv: inv, accepted: l.int()}
 	inv.Purpose, inv.Path, inv.Function, inv.ToTrigger, inv.Contract = Purpose(l.uint()), l.text(), l.text(), l.text(), l.text()
-	inv.Attempt, inv.Input, inv.Timeout = l.count(), l.value(), time.Duration(l.int())
+	inv.Attempt, inv.Input, inv.Timeout = l.whole(), l.value(), time.Duration(l.int())
 	inv.Expires, inv.Created, inv.Cause, inv.Type = l.time(), l.time(), l.text(), l.text()
 	if starts := l.text(); starts != "" {
 		inv.Starts = []byte(starts)
@@ -567,7 +570,7 @@ func (s *State) loadFrame(l *loader, owner *task) {
 		l.fail(err)
 		return
 	}
-	f.state, f.awaits = state, l.count()
+	f.state, f.awaits = state, l.whole()
 	for range l.count() {
 		t := namedTimer{l.text(), l.number()}
 		f.timers = append(f.timers, t)
@@ -583,7 +586,7 @@ func (s *State) loadFrame(l *loader, owner *task) {
 func (s *State) loadSlot(l *loader, f *frame, at int) {
 	sl := &f.slots[at]
 	for _, n := range []*int{&sl.spawned, &sl.opened, &sl.window, &sl.succeeded, &sl.failed, &sl.skipped} {
-		*n = l.count()
+		*n = l.whole()
 	}
 	f.left += sl.spawned - sl.succeeded - sl.failed - sl.skipped
 	sl.discard = l.bool()

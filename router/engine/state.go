@@ -35,6 +35,11 @@ type State struct {
 	queue []work
 	cause cause
 	live  int // invocations without an outcome, over all runs
+
+	// Scratch of weigh.
+	isValue func(lang.Value) error
+	weighed *frame
+	given   lang.Value
 }
 
 // A waitingStart is a start record whose definition has not come.
@@ -55,13 +60,15 @@ type work struct {
 // New returns the state of a partition without records. registry has the policies that definitions name. observe, which may be nil, is called with
 // every decision, inside Fold.
 func New(registry *plugin.Registry, observe func(Change)) *State {
-	return &State{
+	s := &State{
 		registry: registry, observe: observe, limits: LimitsOf(journal.Level), level: journal.Level,
 		cache:       lang.NewCache(DefaultCacheBytes),
 		definitions: make(map[lang.Digest]*definition),
 		runs:        make(map[journal.RunID]*run),
 		waiting:     make(map[lang.Digest][]waitingStart),
 	}
+	s.isValue = s.checkValue
+	return s
 }
 
 // Epoch returns the epoch of the last claim that counted; 0 before any.

@@ -62,6 +62,10 @@ func (s *State) open(t *task) {
 			s.failed(t, expressionError("input", err))
 			return
 		}
+		if e := s.unfit("the input", v); e != nil {
+			s.failed(t, e)
+			return
+		}
 		t.input = v
 	}
 	if t.step.Use == lang.UseFunction && !t.info().reopens {
@@ -174,8 +178,10 @@ func (s *State) callEnded(l *live, o lang.Outcome) {
 func (s *State) attemptEnded(t *task, o lang.Outcome) {
 	s.dropTimer(t.run, t.tryTimer)
 	t.tryTimer, t.body = 0, nil
-	if o.Value.Size() > s.limits.ValueBytes {
-		o = lang.Failure(TooLarge(o.Value.Size(), s.limits.ValueBytes))
+	if e := s.unfit("the outcome", o.Value); e != nil {
+		o = lang.Failure(e)
+	} else if o.Err != nil {
+		o.Err = o.Err.Bounded()
 	}
 	switch o.Verdict {
 	case lang.Continue:
@@ -194,6 +200,10 @@ func (s *State) attemptEnded(t *task, o lang.Outcome) {
 			v, err := t.step.Output.Eval(t.scope(lang.Var{Name: "output", Value: o.Value}), s.cache)
 			if err != nil {
 				s.failed(t, expressionError("output", err))
+				return
+			}
+			if e := s.unfit("the output", v); e != nil {
+				s.failed(t, e)
 				return
 			}
 			o.Value = v
