@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
-	"github.com/onward-router/onward/triggers/filter"
 )
 
 // DocumentVersion is the version of the documents' form.

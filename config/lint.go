@@ -9,7 +9,6 @@ import (
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
-	"github.com/onward-router/onward/schedulers"
 )
 
 // compile checks a trigger and makes its definition.
@@ -181,7 +180,7 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) {
 	path += "." + s.Use
 	expressions(reflect.ValueOf(s.Policy), func(e lang.Expr) { c.expr(e, sc, path) })
 	children := lang.Children(s.Policy)
-	declarer, _ := s.Policy.(schedulers.Declarer)
+	declarer, _ := s.Policy.(lang.Declarer)
 	for slot, child := range children {
 		inner := scope{vars: slices.Clone(sc.vars), own: slices.Clone(sc.own), steps: slices.Clone(sc.steps)}
 		if declarer != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,9 @@ const (
 	MaxEventBytes = admission.MaxEventBytes // of an event that starts something
 	MaxValueBytes = admission.MaxValueBytes // of a value inside a run
 )
+
+// HistoryLimits bound the history of ended runs.
+type HistoryLimits = history.Limits
 
 // What is shown of runs.
 type (

@@ -1,4 +1,3 @@
-// Package router puts the parts together: sources, journal, folds, outbox and the HTTP API. It is embeddable: Open, Run, Close.
 package router
 
 import (
@@ -53,7 +52,7 @@ type Options struct {
 	// passed over. Empty keeps neither beyond this process, and of the history the latest 10,000.
 	Dir string
 	// History bounds the history in the folder.
-	History history.Limits
+	History HistoryLimits
 	// Stuck is how long the fold of one record may take before the router gives up: Run returns an error, and the process is to be started again.
 	// Default one minute.
 	Stuck time.Duration

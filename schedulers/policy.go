@@ -68,20 +68,14 @@ type Binding struct {
 }
 
 // A Declarer tells lint which names the children of a slot see, so that an unknown or a shadowed name is found before anything runs.
-type Declarer interface {
-	Declare(slot int) Declaration
-}
+type Declarer = lang.Declarer
+
+// A Declaration is what the children of one slot see beyond what their parent sees.
+type Declaration = lang.Declaration
 
 // A Labeler gives its children the labels by which paths and people know them, where their steps have no names of their own; empty is no label.
 type Labeler interface {
 	Label(slot int) string
-}
-
-// A Declaration is what the children of one slot see beyond what their parent sees.
-type Declaration struct {
-	Names    []string // names that Bind gives
-	Siblings []int    // slots seen as steps.NAME; Bind leaves out those that are not done
-	Many     bool     // the step may run more than once a frame: its name stands for no single output
 }
 
 // A Scope is what a policy reads of its frame. All answers stay the same while an event is handled.

@@ -10,11 +10,11 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
-	"github.com/onward-router/onward/triggers/filter"
 	"github.com/prometheus/client_golang/prometheus"
 )
 

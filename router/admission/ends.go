@@ -5,10 +5,10 @@ import (
 	"errors"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/triggers"
-	"github.com/onward-router/onward/triggers/filter"
 )
 
 // Match returns what the filters let through of a run's end, in the form in which a Matched record keeps it; nil is nothing.

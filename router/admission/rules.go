@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/onward-router/onward/config"
-	"github.com/onward-router/onward/triggers/filter"
+	"github.com/onward-router/onward/config/filter"
 )
 
 // rules are the triggers in force, with an index by the one type of events that their filters can let through.

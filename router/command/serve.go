@@ -12,7 +12,6 @@ import (
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/router"
-	"github.com/onward-router/onward/router/history"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
@@ -58,7 +57,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	defer func() { _ = closeJournal() }() // What was acknowledged is durable already.
 	r, err := router.Open(router.Options{
 		Set: set, Registry: p.registry, Journal: j, Log: log, Metrics: metrics, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure, Drain: s.Drain,
-		MaxRuns: s.MaxRuns, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, History: history.Limits{Runs: s.History, Bytes: s.HistoryMax},
+		MaxRuns: s.MaxRuns, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, History: router.HistoryLimits{Runs: s.History, Bytes: s.HistoryMax},
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)
