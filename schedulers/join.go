@@ -24,6 +24,22 @@ var joinWords = []string{JoinAll, JoinSettled}
 // Settled reports whether failures are values in place.
 func (j Join) Settled() bool { return j.Word == JoinSettled }
 
+// Value is what a join shows for one child: with all, where none has failed, its value; with settled the form that tells how each ended.
+func (j Join) Value(o lang.Outcome) lang.Value {
+	if j.Settled() {
+		return o.Settled()
+	}
+	return o.Value
+}
+
+// List is what a join shows for all children of a slot, in order.
+func (j Join) List(f Frame, slot int) lang.Value {
+	if j.Settled() {
+		return f.Settled(slot)
+	}
+	return f.Collect(slot)
+}
+
 // UnmarshalNode reads the forms of a join.
 func (j *Join) UnmarshalNode(n *lang.Node, decode func(*lang.Node, any)) []plugin.Problem {
 	later := []plugin.Problem{{What: "this join comes in a later release", Cure: "use all or settled"}}

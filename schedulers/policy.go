@@ -109,7 +109,8 @@ type Frame interface {
 	Window(slot, n int)
 	// Discard tells the engine to count the outcomes of a slot but not keep their values. Call it before Spawn.
 	Discard(slot int)
-	// Cancel cancels a child that is not done. It is then done, as failed with class cancelled, without an event to this frame.
+	// Cancel cancels a child that is not done, also one that was spawned by the same event. It is then done, as Cancelled, without an event to this
+	// frame; Counts has it among the failed.
 	Cancel(slot, index int)
 	// After sets the timer of that name, d from now, anew if it was set; it comes as Fired.
 	After(name string, d time.Duration)
@@ -117,6 +118,8 @@ type Frame interface {
 	Await(signal string)
 	// Collect returns the list of a slot's outcomes in index order: values, null for skipped and cancelled ones, {"error": ...} for failed ones.
 	Collect(slot int) lang.Value
+	// Settled returns that list in the form that tells all of them apart (lang.Outcome.Settled): for a policy that goes on when children failed.
+	Settled(slot int) lang.Value
 	// Succeed and Fail end the frame with an outcome; either one cancels what still runs. The first call counts.
 	Succeed(v lang.Value)
 	Fail(e *lang.Error)

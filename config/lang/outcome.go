@@ -130,9 +130,10 @@ const (
 	Failed
 	Skipped
 	Continue
+	Cancelled // by its own policy, which alone sees it; that of a function which calls itself cancelled is a failure
 )
 
-var verdicts = [...]string{Succeeded: "succeeded", Failed: "failed", Skipped: "skipped", Continue: "continue"}
+var verdicts = [...]string{Succeeded: "succeeded", Failed: "failed", Skipped: "skipped", Continue: "continue", Cancelled: "cancelled"}
 
 // String returns the verdict's word.
 func (v Verdict) String() string {
@@ -145,7 +146,7 @@ func (v Verdict) String() string {
 // MarshalText writes the verdict's word.
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// An Outcome is a verdict with what belongs to it: Value for succeeded (and the state for continue), Err for failed.
+// An Outcome is a verdict with what belongs to it: Value for succeeded (and the state for continue), Err for failed and cancelled.
 type Outcome struct {
 	Verdict Verdict
 	Value   Value
@@ -157,10 +158,26 @@ func Success(v Value) Outcome  { return Outcome{Verdict: Succeeded, Value: v} }
 func Failure(e *Error) Outcome { return Outcome{Verdict: Failed, Err: e} }
 func Skip() Outcome            { return Outcome{Verdict: Skipped} }
 
-// Collected returns what a join that takes errors as values shows for o: its value, null when skipped, {"error": {...}} when failed.
+// Collected returns what stands for o among bare values: its value, null when it was skipped or cancelled, {"error": {...}} when it failed. Whoever
+// has to tell a failure from a value of that form takes Settled.
 func (o Outcome) Collected() Value {
 	if o.Verdict == Failed {
 		return Object(Member{"error", o.Err.Value()})
 	}
 	return o.Value
+}
+
+// Settled returns the one form in which an outcome is a value, and which tells all ways to end apart: {"outcome": "succeeded", "value": ...},
+// {"outcome": "failed", "error": {...}}, {"outcome": "skipped"} or {"outcome": "cancelled"}; null while there is none.
+func (o Outcome) Settled() Value {
+	said := Member{"outcome", Text(o.Verdict.String())}
+	switch o.Verdict {
+	case Succeeded:
+		return Object(said, Member{"value", o.Value})
+	case Failed:
+		return Object(said, Member{"error", o.Err.Value()})
+	case Skipped, Cancelled:
+		return Object(said)
+	}
+	return Null
 }

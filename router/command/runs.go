@@ -35,7 +35,7 @@ func (p *program) runs() *cobra.Command {
 	return c
 }
 
-var runStates = []string{"running", "ending", "waiting", "succeeded", "failed", "cancelled"}
+var runStates = []string{"running", "ending", "waiting", "succeeded", "failed", "skipped", "cancelled"}
 
 func (p *program) runsList(k *client) *cobra.Command {
 	var state, trigger string
@@ -149,7 +149,7 @@ func (p *program) watched(name string, data []byte) (last bool, _ error) {
 		}
 		fmt.Fprintln(p.out, strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " "))
 	}
-	if last && f.State != "succeeded" {
+	if last && f.State != "succeeded" && f.State != "skipped" {
 		return true, errSaid
 	}
 	return last, nil

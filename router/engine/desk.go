@@ -62,7 +62,11 @@ func (d *desk) Level() int { return int(d.s.level) }
 
 func (d *desk) Version() int { return d.f.info.version }
 
-func (d *desk) Collect(slot int) lang.Value {
+func (d *desk) Collect(slot int) lang.Value { return d.list(slot, lang.Outcome.Collected) }
+
+func (d *desk) Settled(slot int) lang.Value { return d.list(slot, lang.Outcome.Settled) }
+
+func (d *desk) list(slot int, form func(lang.Outcome) lang.Value) lang.Value {
 	if slot < 0 || slot >= len(d.f.slots) {
 		return lang.List()
 	}
@@ -81,10 +85,7 @@ func (d *desk) Collect(slot int) lang.Value {
 		if i < len(sl.outcomes) {
 			o = sl.outcomes[i]
 		}
-		if o.Err != nil && o.Err.Class == lang.ClassCancelled {
-			o = lang.Skip()
-		}
-		b = append(b, o.Collected().JSON()...)
+		b = append(b, form(o).JSON()...)
 	}
 	return lang.Trusted(string(append(b, ']')))
 }

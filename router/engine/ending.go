@@ -11,7 +11,7 @@ type Ending struct {
 	ID        string      `json:"run"`
 	Tenant    string      `json:"tenant"`
 	Trigger   string      `json:"trigger"`
-	State     string      `json:"state"` // succeeded, failed or cancelled
+	State     string      `json:"state"` // succeeded, failed, skipped (by the condition of its own flow) or cancelled
 	Started   time.Time   `json:"started"`
 	Ended     time.Time   `json:"ended"`
 	Calls     int         `json:"calls"`

@@ -101,7 +101,7 @@ func appendOutcome(b []byte, o lang.Outcome) []byte {
 	switch o.Verdict {
 	case lang.Succeeded, lang.Continue:
 		b = appendValue(b, o.Value)
-	case lang.Failed:
+	case lang.Failed, lang.Cancelled:
 		b = appendError(b, o.Err)
 	}
 	return b

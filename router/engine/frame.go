@@ -280,7 +280,7 @@ func (s *State) perform(f *frame, requests []request) {
 
 func (s *State) cancelChild(f *frame, at, index int) {
 	sl := &f.slots[at]
-	cancelled := lang.Failure(&lang.Error{Type: "cancelled", Message: "cancelled by its policy", Class: lang.ClassCancelled})
+	cancelled := lang.Outcome{Verdict: lang.Cancelled, Err: &lang.Error{Type: "cancelled", Message: "cancelled by its policy", Class: lang.ClassCancelled}}
 	if index >= sl.opened {
 		if i, found := slices.BinarySearch(sl.early, int32(index)); !found {
 			sl.early = slices.Insert(sl.early, i, int32(index))

@@ -84,7 +84,7 @@ func (t *task) steps() lang.Members {
 		if !ok {
 			return lang.Null
 		}
-		return p.f.outcome(p.slot, 0).Value
+		return p.f.outcome(p.slot, 0).Collected()
 	}}
 }
 

@@ -365,7 +365,7 @@ func (l *loader) outcome() lang.Outcome {
 	switch o.Verdict {
 	case lang.Succeeded, lang.Continue:
 		o.Value = l.value()
-	case lang.Failed:
+	case lang.Failed, lang.Cancelled:
 		o.Err = l.error()
 	}
 	return o

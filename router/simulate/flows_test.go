@@ -25,7 +25,7 @@ type story struct {
 	exact   bool           // false: a failure cancels what ran beside it, so that how many are called is up to chance
 }
 
-// anError stands in an expected value for any {"error": {...}}.
+// anError stands in an expected value for any error.
 type anError struct{}
 
 // A garden grows flows.
@@ -176,8 +176,11 @@ func (g *garden) forkjoin(depth int) node {
 		values, object, good := make([]any, n), make(map[string]any, n), true
 		for i, b := range branches {
 			v, ok := b.eval(in, s)
-			if !ok {
-				v = anError{}
+			switch {
+			case settled && ok:
+				v = map[string]any{"outcome": "succeeded", "value": v}
+			case settled:
+				v = map[string]any{"outcome": "failed", "error": anError{}}
 			}
 			good = good && (ok || settled)
 			values[i], object[keys[i]] = v, v
@@ -336,7 +339,7 @@ func same(got, want any) bool {
 	switch want := want.(type) {
 	case anError:
 		object, ok := got.(map[string]any)
-		return ok && len(object) == 1 && object["error"] != nil
+		return ok && object["type"] != nil && object["path"] != nil
 	case []any:
 		list, ok := got.([]any)
 		if !ok || len(list) != len(want) {

@@ -13,8 +13,11 @@ import (
 // A DAG fails when a step failed and nothing caught it, after all that can still run has ended; with `end: leaves`, Airflow's rule, only when a leaf
 // failed or could not run. It yields an object: the outputs of its leaves by name, null for skipped ones.
 //
-// A step without needs is given the DAG's input; any other an object of its needs' outputs by name, and it sees them as steps.NAME. A step whose rule
-// lets it run before all its needs have ended stays with what it was given then: null, and no steps.NAME, for those that had not.
+// A step without needs is given the DAG's input; any other an object of its needs' outputs by name, and it sees them as steps.NAME: null for what was
+// skipped, {"error": ...} for what failed. In the input that also stands for what could not run, with the error that kept it from it. Where the rule
+// lets a step run behind a failure it has a further name that tells all ways to end apart whatever the outputs are: outcomes.NAME is {outcome:
+// succeeded, value}, {outcome: failed, error} or {outcome: skipped}. A step whose rule lets it run before all its needs have ended stays with what it was given then: null, and no steps.NAME, for those that
+// had not.
 type DAG struct {
 	Steps []Step `doc:"steps,value,required" help:"named steps with needs"`
 	End   string `doc:"end" help:"steps (any failed step fails the dag) or leaves (only a failed leaf does)" default:"steps"`
@@ -54,7 +57,6 @@ type State struct {
 	Opens  []int32 // per step: Done when it opened
 	Ends   []int32 // per step: Done when it ended; 0 before
 	First  int     // 1 + slot of the first step that failed
-	Leaf   int     // 1 + slot of the step whose failure is that of the first leaf that failed or could not run
 }
 
 // A Tally counts ended needs: succeeded, skipped, failed, upstream failed.
@@ -83,12 +85,12 @@ func (p *DAG) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 
 func (p *DAG) done(f schedulers.Frame, s *State, ev schedulers.Event) {
 	s.Done++
-	status, fault := succeeded, 0
+	status := succeeded
 	switch ev.Outcome.Verdict {
 	case lang.Failed:
-		status, fault = failed, 1+ev.Slot
+		status = failed
 		if s.First == 0 {
-			s.First = fault
+			s.First = 1 + ev.Slot
 		}
 	case lang.Skipped:
 		status = skipped
@@ -96,15 +98,11 @@ func (p *DAG) done(f schedulers.Frame, s *State, ev schedulers.Event) {
 	type ended struct {
 		slot   int
 		status uint8
-		fault  int // as First
 	}
-	for queue := []ended{{ev.Slot, status, fault}}; len(queue) > 0; queue = queue[1:] {
+	for queue := []ended{{ev.Slot, status}}; len(queue) > 0; queue = queue[1:] {
 		e := queue[0]
 		s.Status[e.slot], s.Ends[e.slot] = e.status, s.Done
 		s.Ended++
-		if len(p.graph.successors[e.slot]) == 0 && s.Leaf == 0 {
-			s.Leaf = e.fault
-		}
 		for _, next := range p.graph.successors[e.slot] {
 			s.Tally[next].add(e.status)
 			if s.Status[next] != pending {
@@ -116,10 +114,10 @@ func (p *DAG) done(f schedulers.Frame, s *State, ev schedulers.Event) {
 				f.Spawn(next, 0, 1)
 			case skipped:
 				s.Status[next] = skipped
-				queue = append(queue, ended{next, skipped, 0})
+				queue = append(queue, ended{next, skipped})
 			case upstreamFailed:
 				s.Status[next] = upstreamFailed
-				queue = append(queue, ended{next, upstreamFailed, s.First})
+				queue = append(queue, ended{next, upstreamFailed})
 			}
 		}
 	}
@@ -140,8 +138,12 @@ func (t *Tally) add(status uint8) {
 
 var rules = []string{"all_success", "all_failed", "all_done", "all_skipped", "one_success", "one_failed", "one_done", "none_failed", "none_failed_min_one_success", "none_skipped"}
 
+// tolerant are the rules by which a step may run behind a failure.
+var tolerant = map[string]bool{"all_failed": true, "all_done": true, "one_success": true, "one_failed": true, "one_done": true}
+
 // decide is Airflow's table of trigger rules (trigger_rule_dep.py): given how n needs ended so far, the step is to run, is skipped, cannot run
-// because of a failure upstream, or waits (pending).
+// because of a failure upstream, or waits (pending). What it says once, it says whatever the other needs do: the order in which they end decides
+// nothing. So all_success waits for all before it is skipped, since a failure still outweighs the skip.
 func decide(rule string, t Tally, n int32) uint8 {
 	bad, done := t.F+t.U, t.S+t.K+t.F+t.U == n
 	choose := func(run, skip, upstream bool) uint8 {
@@ -178,25 +180,41 @@ func decide(rule string, t Tally, n int32) uint8 {
 	case "none_skipped":
 		return choose(done && t.K == 0, t.K > 0, false)
 	}
-	return choose(t.S == n, t.K > 0 && bad == 0, bad > 0)
+	return choose(t.S == n, done && t.K > 0, bad > 0)
 }
 
 func (p *DAG) end(f schedulers.Frame, s *State) {
-	fault := s.First
-	if p.End == "leaves" {
-		fault = s.Leaf
-	}
-	if fault > 0 {
-		f.Fail(f.Outcome(fault-1, 0).Err)
+	if p.End != "leaves" && s.First > 0 {
+		f.Fail(f.Outcome(s.First-1, 0).Err)
 		return
 	}
 	var members []lang.Member
 	for slot := range p.Steps {
 		if len(p.graph.successors[slot]) == 0 {
+			if o := p.outcome(f, s, slot, s.Done); o.Verdict == lang.Failed {
+				f.Fail(o.Err)
+				return
+			}
 			members = append(members, lang.Member{Key: p.Steps[slot].Name, Value: f.Outcome(slot, 0).Value})
 		}
 	}
 	f.Succeed(lang.Object(members...))
+}
+
+// outcome is how a step had ended by a time. One that could not run has failed with the error of the first of its needs that had then.
+func (p *DAG) outcome(f schedulers.Scope, s *State, slot int, by int32) lang.Outcome {
+	for s.Status[slot] == upstreamFailed {
+		for _, need := range p.graph.needs[slot] {
+			if s.Ends[need] <= by && (s.Status[need] == failed || s.Status[need] == upstreamFailed) {
+				slot = need
+				break
+			}
+		}
+	}
+	if s.Status[slot] == skipped {
+		return lang.Skip()
+	}
+	return f.Outcome(slot, 0)
 }
 
 // Bind gives a step the outputs of those of its needs that had ended when it opened.
@@ -205,16 +223,24 @@ func (p *DAG) Bind(f schedulers.Scope, s *State, slot, _ int) (schedulers.Bindin
 	if len(needs) == 0 {
 		return schedulers.Binding{Input: f.Input()}, nil
 	}
-	members := make([]lang.Member, len(needs))
+	members, outcomes := make([]lang.Member, len(needs)), make([]lang.Member, 0, len(needs))
 	siblings := make([]int, 0, len(needs))
 	for i, need := range needs {
 		members[i].Key = p.Steps[need].Name
 		if end := s.Ends[need]; end > 0 && end <= s.Opens[slot] {
-			members[i].Value = f.Outcome(need, 0).Value
+			o := p.outcome(f, s, need, s.Opens[slot])
+			members[i].Value = o.Collected()
 			siblings = append(siblings, need)
+			if tolerant[p.Steps[slot].Rule] {
+				outcomes = append(outcomes, lang.Member{Key: p.Steps[need].Name, Value: o.Settled()})
+			}
 		}
 	}
-	return schedulers.Binding{Input: lang.Object(members...), Siblings: siblings}, nil
+	b := schedulers.Binding{Input: lang.Object(members...), Siblings: siblings}
+	if tolerant[p.Steps[slot].Rule] {
+		b.Vars = lang.Vars{{Name: "outcomes", Value: lang.Object(outcomes...)}}
+	}
+	return b, nil
 }
 
 // Declare says that a step sees the outputs of its needs.
@@ -222,7 +248,11 @@ func (p *DAG) Declare(slot int) schedulers.Declaration {
 	if slot >= len(p.graph.needs) {
 		return schedulers.Declaration{}
 	}
-	return schedulers.Declaration{Siblings: p.graph.needs[slot]}
+	d := schedulers.Declaration{Siblings: p.graph.needs[slot]}
+	if tolerant[p.Steps[slot].Rule] && len(d.Siblings) > 0 {
+		d.Names = []string{"outcomes"}
+	}
+	return d
 }
 
 // Check derives the graph, and reports steps without a name, unknown needs, unknown rules and cycles.

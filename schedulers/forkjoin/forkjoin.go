@@ -10,7 +10,7 @@ import (
 // A ForkJoin gives every branch its own input. Over a list of branches it yields a list, over named ones an object.
 type ForkJoin struct {
 	Branches lang.Steps      `doc:"branches,value,required" help:"the branches: a list of steps, or names with steps"`
-	Join     schedulers.Join `doc:"join" help:"all (the first failure fails the step) or settled (errors are values in place)" default:"all"`
+	Join     schedulers.Join `doc:"join" help:"all (the first failure fails the step) or settled (each branch as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped})" default:"all"`
 }
 
 // State counts the branches that are done.
@@ -40,7 +40,7 @@ func (p *ForkJoin) Next(f schedulers.Frame, s *State, ev schedulers.Event) error
 func (p *ForkJoin) collect(f schedulers.Frame) lang.Value {
 	values := make([]lang.Value, len(p.Branches.List))
 	for slot := range values {
-		values[slot] = f.Outcome(slot, 0).Collected()
+		values[slot] = p.Join.Value(f.Outcome(slot, 0))
 	}
 	if p.Branches.Names == nil {
 		return lang.List(values...)

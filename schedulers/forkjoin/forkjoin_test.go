@@ -62,8 +62,11 @@ func want(p *schedulertest.Play) (lang.Outcome, bool) {
 	for slot := range f.Branches.List {
 		o := p.Of(slot, 0)
 		item := o.Value.JSON()
-		if o.Verdict == lang.Failed {
-			item = `{"error":` + lang.Of(o.Err).JSON() + `}`
+		if f.Join.Settled() {
+			item = map[lang.Verdict]string{
+				lang.Succeeded: `{"outcome":"succeeded","value":` + item + `}`, lang.Skipped: `{"outcome":"skipped"}`,
+				lang.Failed: `{"outcome":"failed","error":` + lang.Of(o.Err).JSON() + `}`,
+			}[o.Verdict]
 		}
 		items = append(items, item)
 		if f.Branches.Names != nil {
@@ -101,7 +104,10 @@ func open(t testing.TB, document string) *schedulertest.Bench {
 func TestJoins(t *testing.T) {
 	t.Parallel()
 	boom := lang.Failure(lang.Failf(lang.ClassThrottle, "boom", "it broke"))
-	const shown = `{"error":{"type":"boom","message":"it broke","class":"throttle"}}`
+	const shown, skipped = `{"outcome":"failed","error":{"type":"boom","message":"it broke","class":"throttle"}}`, `{"outcome":"skipped"}`
+	// Values that look like a failure and like a skip, and a function that calls itself cancelled: each is what it is.
+	like, null := lang.Success(lang.Trusted(`{"error":{"type":"boom"}}`)), lang.Success(lang.Null)
+	gone := lang.Failure(lang.Failf(lang.ClassCancelled, "cancelled", "it gave up"))
 	for _, test := range []struct {
 		document string
 		ends     []lang.Outcome // of slots 2, 0, 1
@@ -109,8 +115,9 @@ func TestJoins(t *testing.T) {
 	}{
 		{`[{function: a}, {function: b}, {function: c}]`, []lang.Outcome{lang.Success(lang.Of(3)), lang.Success(lang.Of(1)), lang.Skip()}, `[1,null,3]`},
 		{`branches: {z: {function: a}, y: {function: b}, x: {function: c}}`, []lang.Outcome{lang.Skip(), lang.Success(lang.Of(1)), lang.Success(lang.Of(2))}, `{"z":1,"y":2,"x":null}`},
-		{`{branches: [{function: a}, {function: b}, {function: c}], join: settled}`, []lang.Outcome{boom, lang.Skip(), boom}, `[null,` + shown + `,` + shown + `]`},
-		{`{branches: {z: {function: a}, y: {function: b}, x: {function: c}}, join: settled}`, []lang.Outcome{boom, lang.Success(lang.Of(1)), lang.Skip()}, `{"z":1,"y":null,"x":` + shown + `}`},
+		{`{branches: [{function: a}, {function: b}, {function: c}], join: settled}`, []lang.Outcome{boom, lang.Skip(), boom}, `[` + skipped + `,` + shown + `,` + shown + `]`},
+		{`{branches: {z: {function: a}, y: {function: b}, x: {function: c}}, join: settled}`, []lang.Outcome{boom, lang.Success(lang.Of(1)), lang.Skip()}, `{"z":{"outcome":"succeeded","value":1},"y":` + skipped + `,"x":` + shown + `}`},
+		{`{branches: [{function: a}, {function: b}, {function: c}], join: settled}`, []lang.Outcome{gone, like, null}, `[{"outcome":"succeeded","value":{"error":{"type":"boom"}}},{"outcome":"succeeded","value":null},{"outcome":"failed","error":{"type":"cancelled","message":"it gave up","class":"cancelled"}}]`},
 	} {
 		b := open(t, test.document)
 		for i, slot := range []int{2, 0, 1} {

@@ -19,7 +19,7 @@ type Map struct {
 	As      string          `doc:"as" help:"a further name for the item"`
 	Do      lang.Step       `doc:"do,required" help:"the step to run for each item"`
 	Window  int             `doc:"window" help:"how many may be open at a time; 0 is the engine's own limit"`
-	Join    schedulers.Join `doc:"join" help:"all (the first failure fails the step) or settled (errors are values in place)" default:"all"`
+	Join    schedulers.Join `doc:"join" help:"all (the first failure fails the step) or settled (each item as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped})" default:"all"`
 	Results string          `doc:"results" help:"list (the outcomes in order), count (a tally) or none" default:"list"`
 }
 
@@ -63,7 +63,7 @@ func (p *Map) end(f schedulers.Frame, c schedulers.Counts) error {
 	case "none":
 		f.Succeed(lang.Null)
 	default:
-		f.Succeed(f.Collect(slot))
+		f.Succeed(p.Join.List(f, slot))
 	}
 	return nil
 }

@@ -80,12 +80,15 @@ func want(p *schedulertest.Play) (lang.Outcome, bool) {
 	}
 	values := make([]lang.Value, len(p.Told))
 	for i := range values {
-		switch o := p.Of(0, i); {
-		case o.Verdict == lang.Succeeded:
-			values[i] = o.Value
-		case o.Verdict == lang.Failed && o.Err.Class != lang.ClassCancelled:
-			values[i] = lang.Object(lang.Member{Key: "error", Value: lang.Of(o.Err)})
+		o := p.Of(0, i)
+		if values[i] = o.Value; !m.Join.Settled() {
+			continue
 		}
+		form := map[lang.Verdict]string{
+			lang.Succeeded: `{"outcome":"succeeded","value":` + o.Value.JSON() + `}`, lang.Skipped: `{"outcome":"skipped"}`,
+			lang.Failed: `{"outcome":"failed","error":` + lang.Of(o.Err).JSON() + `}`,
+		}
+		values[i] = lang.Trusted(form[o.Verdict])
 	}
 	switch m.Results {
 	case "none":

@@ -288,7 +288,7 @@ func (b *Bench) fill(at int) {
 
 func (b *Bench) cancel(c Child) {
 	s := &b.slots[c.Slot]
-	cancelled := lang.Failure(&lang.Error{Type: "cancelled", Message: "cancelled by its policy", Class: lang.ClassCancelled})
+	cancelled := lang.Outcome{Verdict: lang.Cancelled, Err: &lang.Error{Type: "cancelled", Message: "cancelled by its policy", Class: lang.ClassCancelled}}
 	if _, open := b.at[c]; open {
 		b.close(c)
 		s.keep(c.Index, cancelled)

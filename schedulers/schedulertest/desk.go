@@ -128,15 +128,17 @@ func (d *desk) Level() int { return d.FoldLevel }
 
 func (d *desk) Version() int { return d.Subject.version }
 
-func (d *desk) Collect(slot int) lang.Value {
+func (d *desk) Collect(slot int) lang.Value { return d.list(slot, lang.Outcome.Collected) }
+
+func (d *desk) Settled(slot int) lang.Value { return d.list(slot, lang.Outcome.Settled) }
+
+func (d *desk) list(slot int, form func(lang.Outcome) lang.Value) lang.Value {
 	if slot < 0 || slot >= len(d.slots) {
 		return lang.List()
 	}
 	values := make([]lang.Value, d.slots[slot].spawned)
 	for i := range values {
-		if o := d.Bench.Outcome(slot, i); o.Err == nil || o.Err.Class != lang.ClassCancelled {
-			values[i] = o.Collected()
-		}
+		values[i] = form(d.Bench.Outcome(slot, i))
 	}
 	return lang.List(values...)
 }
@@ -210,8 +212,7 @@ func (d *desk) Cancel(slot, index int) {
 	if !d.hasSlot(Cancel, slot) {
 		return
 	}
-	// As the engine has it: a child that is spawned by the same event is not yet there.
-	if n := d.slots[slot].spawned; index < 0 || index >= n {
+	if n := d.spawnedIn(slot); index < 0 || index >= n {
 		d.wrong("cancel: child %d of slot %d, which has %d", index, slot, n)
 		return
 	}

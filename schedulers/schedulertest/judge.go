@@ -213,13 +213,10 @@ func (r *round) places() error {
 		return nil
 	}
 	for i, c := range all {
-		o := r.of[c]
-		if o.Err != nil && o.Err.Class == lang.ClassCancelled && n.Items[i].JSON().IsNull() {
-			continue
-		}
-		want, err := lang.ParseJSONNode([]byte(o.Collected().JSON()))
+		show := r.join.Value(r.of[c])
+		want, err := lang.ParseJSONNode([]byte(show.JSON()))
 		if err != nil || n.Items[i].JSON() != want.JSON() {
-			return r.broken(Joined, "in the place of child %d of slot %d stands %s and not %s", c.Index, c.Slot, n.Items[i].JSON(), o.Collected())
+			return r.broken(Joined, "in the place of child %d of slot %d stands %s and not %s", c.Index, c.Slot, n.Items[i].JSON(), show)
 		}
 	}
 	return nil

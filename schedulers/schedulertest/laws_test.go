@@ -110,14 +110,14 @@ func (p *odd) done(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
 			o := f.Outcome(0, i)
 			if p.Fault == "out of order" {
 				o = f.Outcome(0, len(values)-1-i)
-				values[i] = o.Collected()
+				values[i] = p.Join.Value(o)
 			} else {
 				values[i] = o.Value
 			}
 		}
 		f.Succeed(lang.List(values...))
 	default:
-		f.Succeed(f.Collect(0))
+		f.Succeed(p.Join.List(f, 0))
 	}
 	return nil
 }
@@ -273,7 +273,7 @@ func TestBenchCancels(t *testing.T) {
 	b.Done(0, 1, lang.Success(lang.Of(1)))
 	b.Done(0, 2, lang.Skip())
 	b.Done(0, 4, lang.Success(lang.Of(4)))
-	if o, ended := b.Ended(); !ended || o.Value.JSON() != `[null,1,null,null,4]` {
+	if o, ended := b.Ended(); !ended || o.Value.JSON() != `[{"outcome":"cancelled"},{"outcome":"succeeded","value":1},{"outcome":"skipped"},{"outcome":"cancelled"},{"outcome":"succeeded","value":4}]` {
 		t.Error(o)
 	}
 }
