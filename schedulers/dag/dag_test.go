@@ -158,8 +158,10 @@ var laws = schedulertest.Options{
 		`{steps: [{name: a, function: f}, {name: undo, function: f, needs: a, rule: one_failed}, {name: b, function: f, needs: a}], end: leaves}`,
 	},
 	Generate: func(r *rand.Rand) string { return generate(r, 1+r.IntN(50)) },
-	Commutes: func(p *schedulertest.Play) bool { return !p.Has(lang.Failed) || p.Settings.(*dag.DAG).End == "leaves" && atOnce(p) },
-	Want:     want,
+	Commutes: func(p *schedulertest.Play) bool {
+		return !p.Has(lang.Failed) || p.Settings.(*dag.DAG).End == "leaves" && atOnce(p)
+	},
+	Want: want,
 }
 
 // atOnce reports a dag whose steps all wait for all that they need: what it yields hangs on no order, not even when steps fail.
@@ -282,7 +284,9 @@ func worst(p *schedulertest.Play, d *dag.DAG, at map[string]int, leaf map[string
 // TestLeavesCommute: with end: leaves the order in which steps end decides nothing, neither whether the dag fails nor with what.
 func TestLeavesCommute(t *testing.T) {
 	t.Parallel()
-	boom := func(i int) lang.Outcome { return lang.Failure(lang.Failf(lang.ClassFunction, "boom", "step %d broke", i)) }
+	boom := func(i int) lang.Outcome {
+		return lang.Failure(lang.Failf(lang.ClassFunction, "boom", "step %d broke", i))
+	}
 	for document, ends := range map[string][]lang.Outcome{
 		// A leaf behind a skip and a failure: the failure counts, whichever comes first.
 		`{end: leaves, steps: [{name: a, function: f}, {name: b, function: f}, {name: leaf, function: f, needs: [a, b]}]}`: {lang.Skip(), boom(1)},
