@@ -40,6 +40,7 @@ var allowed = []struct {
 	{"router/cluster", []string{"config/plugin", "router/engine", "router/journal"}},
 	{"router/outbox", []string{"config", "router/engine", "router/journal", "sinks"}},
 	{"router/history", []string{"config/lang", "router/engine", "router/journal"}},
+	{"router/soak", nil},
 	{"router/simulate", []string{"config", "router/engine", "router/journal"}},
 	{"router/bench", []string{"config", "=router", "router/engine", "router/journal", "sinks", "triggers"}},
 	{"router/command", []string{"config", "=router", "router/bench", "router/engine", "router/journal", "router/simulate", "sinks", "triggers"}},

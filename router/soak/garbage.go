@@ -1,0 +1,28 @@
+package soak
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// The repository's fuzz corpora, as texts of Go, a line each: go test ./router/soak -rewrite takes them anew.
+//
+//go:embed garbage.txt
+var corpora string
+
+// garbage is what of the fuzz corpora is no JSON: as an answer or an event it is never right.
+func garbage() (out [][]byte) {
+	for line := range strings.Lines(corpora) {
+		text, err := strconv.Unquote(strings.TrimSpace(line))
+		if err != nil {
+			panic(fmt.Sprintf("garbage.txt: %q: %v", line, err)) // It is written by the test.
+		}
+		if !json.Valid([]byte(text)) {
+			out = append(out, []byte(text))
+		}
+	}
+	return out
+}
