@@ -302,7 +302,7 @@ func (j *judge) table(t *Table) {
 			continue
 		}
 		lost, wrong := 0, 0
-		if r.ends == 0 {
+		if r.ends == 0 && !t.Interrupted {
 			lost = 1
 		}
 		if r.wrong {

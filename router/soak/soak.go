@@ -122,6 +122,7 @@ func (s *soak) run(ctx context.Context) error {
 		return err
 	}
 	if s.t.Interrupted = ctx.Err() != nil; s.t.Interrupted {
+		s.t.Open = s.j.openRuns()
 		s.l.busy.Wait()
 		return nil
 	}

@@ -53,5 +53,5 @@ func (t *Table) Times(fault string) int {
 // Bad reports whether something was lost or wrong, is still open, or died.
 func (t *Table) Bad() bool {
 	all := t.Total()
-	return all.Lost+all.Wrong+t.Died+t.Open > 0
+	return all.Lost+all.Wrong+t.Died > 0 || t.Open > 0 && !t.Interrupted
 }
