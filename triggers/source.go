@@ -93,6 +93,7 @@ var (
 	ErrBusy     = errors.New("too many events in flight") // starts only; try again after RetryAfter
 	ErrFull     = errors.New("the journal's disk is nearly full")
 	ErrDraining = errors.New("the router is shutting down")
+	ErrSlow     = errors.New("the body comes too slowly") // of a request, while it is read
 	// ErrRefused is for what this source does not accept (accepts:), and for outcomes of invocations that this router did not send.
 	ErrRefused = errors.New("not accepted here")
 	// ErrNoTrigger is of starts by name.

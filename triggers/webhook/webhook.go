@@ -256,6 +256,10 @@ func (w *Webhook) read(rw http.ResponseWriter, r *http.Request) ([]event.Event, 
 		if errors.As(err, &tooLarge) {
 			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes; pass large data by reference (dataref)", limit)
 		}
+		if errors.Is(err, triggers.ErrBusy) || errors.Is(err, triggers.ErrSlow) {
+			code, _ := status(err)
+			return nil, code, err
+		}
 		return nil, http.StatusBadRequest, fmt.Errorf("the body ended early: %w", err)
 	}
 	if batch {
@@ -351,6 +355,8 @@ func status(err error) (code, retryAfter int) {
 		return http.StatusRequestEntityTooLarge, 0
 	case errors.Is(err, triggers.ErrBusy):
 		return http.StatusTooManyRequests, 1
+	case errors.Is(err, triggers.ErrSlow):
+		return http.StatusRequestTimeout, 0
 	case errors.Is(err, triggers.ErrFull):
 		return http.StatusInsufficientStorage, 30
 	}

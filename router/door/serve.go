@@ -1,0 +1,111 @@
+package door
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/onward-router/onward/triggers"
+)
+
+// refusal is the form of an answer that refuses.
+type refusal struct {
+	Error string `json:"error"`
+	Cure  string `json:"cure,omitempty"`
+}
+
+func (d *Door) refuse(w http.ResponseWriter, code int, reason, what, cure string) {
+	d.metrics.refused.WithLabelValues(reason).Inc()
+	if code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(refusal{what, cure}) // The client has gone: nobody is left to be told.
+}
+
+// serve lets a request to the handler within the limits.
+func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor != 1 {
+		d.refuse(w, http.StatusHTTPVersionNotSupported, refusedProtocol, "HTTP/2 is not spoken here", "send HTTP/1.1")
+		return
+	}
+	select {
+	case d.requests <- struct{}{}:
+		defer func() { <-d.requests }()
+	default:
+		if r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
+			d.refuse(w, http.StatusServiceUnavailable, refusedRequests, fmt.Sprintf("%d requests are at work, and the limit is %d", d.limits.Requests, d.limits.Requests), "send it again later, or raise limits.requests")
+			return
+		}
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		b := &body{d: d, from: r.Body, control: http.NewResponseController(w), begin: time.Now()}
+		b.extend() // It counts for what the handler leaves unread, too.
+		defer b.release()
+		r.Body = b
+	}
+	d.handler.ServeHTTP(w, r)
+}
+
+// A body comes at a minimum rate, and what was read of it counts until the request ends or the body is closed.
+type body struct {
+	d       *Door
+	from    io.ReadCloser
+	control *http.ResponseController
+	begin   time.Time
+	size    int64 // read so far
+	held    int64 // of which it holds
+}
+
+// extend gives the body the time that what has come of it allows.
+func (b *body) extend() {
+	allowed := b.d.limits.Body + time.Duration(float64(b.size)/float64(b.d.limits.BodyRate)*float64(time.Second))
+	_ = b.control.SetReadDeadline(b.begin.Add(allowed)) // Where that cannot be said the server's own limits hold.
+}
+
+// Read reads on. A body that is too slow, or that finds no room, is an error that says so.
+func (b *body) Read(p []byte) (int, error) {
+	b.extend()
+	n, err := b.from.Read(p)
+	b.size += int64(n)
+	if !b.take(int64(n)) {
+		b.d.metrics.refused.WithLabelValues(refusedBodies).Inc()
+		return 0, fmt.Errorf("%w: bodies of %d bytes are being read, and the limit is %d; send it again", triggers.ErrBusy, b.d.limits.BodyBytes, b.d.limits.BodyBytes)
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		_ = b.control.SetReadDeadline(time.Time{}) // The rest of the request may take as long as it takes.
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.d.metrics.refused.WithLabelValues(refusedSlow).Inc()
+		err = fmt.Errorf("%w: it has to come within %s and at %s bytes a second", triggers.ErrSlow, b.d.limits.Body, strconv.Itoa(b.d.limits.BodyRate))
+	}
+	return n, err
+}
+
+func (b *body) take(n int64) bool {
+	if b.d.held.Add(n) > int64(b.d.limits.BodyBytes) {
+		b.d.held.Add(-n)
+		return false
+	}
+	b.held += n
+	b.d.metrics.bodyBytes.Add(float64(n))
+	return true
+}
+
+func (b *body) release() {
+	b.d.held.Add(-b.held)
+	b.d.metrics.bodyBytes.Sub(float64(b.held))
+	b.held = 0
+}
+
+// Close says that what was read is not held any more.
+func (b *body) Close() error {
+	b.release()
+	return b.from.Close()
+}

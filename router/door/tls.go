@@ -1,0 +1,146 @@
+package door
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// TLS are the files of a listener's certificates (PEM). They are read again when they have changed: a renewed certificate counts from the next connection
+// on, and one that cannot be read leaves the former in force.
+type TLS struct {
+	Cert, Key string
+	ClientCA  string // authorities of clients' certificates: with it, clients have to have one; empty: they need none
+	CA        string // authorities of the other routers' certificates; empty: ClientCA, or else the system's
+
+	mu      sync.Mutex
+	looked  time.Time
+	stamps  [4]stamp
+	now     *loaded
+	refused string // what was wrong with the files that are not in force
+}
+
+// lookEvery is how often the files are looked at, at most.
+const lookEvery = time.Second
+
+type stamp struct {
+	at   time.Time
+	size int64
+}
+
+// loaded is what the files hold.
+type loaded struct {
+	cert    tls.Certificate
+	clients *x509.CertPool // nil: clients need no certificate
+	routers *x509.CertPool // nil: the system's
+	server  *tls.Config
+}
+
+// load reads the files.
+func (t *TLS) load() (*loaded, error) {
+	if t.Cert == "" || t.Key == "" {
+		return nil, errors.New("tls.cert and tls.key go together; set both to PEM files")
+	}
+	out := new(loaded)
+	var err error
+	if out.cert, err = tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
+		return nil, fmt.Errorf("tls.cert %s, tls.key %s: %w; name a certificate and its key, both PEM", t.Cert, t.Key, err)
+	}
+	if out.clients, err = poolOf("tls.client-ca", t.ClientCA); err != nil {
+		return nil, err
+	}
+	if out.routers, err = poolOf("tls.ca", t.CA); err != nil {
+		return nil, err
+	}
+	if out.routers == nil {
+		out.routers = out.clients
+	}
+	out.server = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{out.cert}, NextProtos: []string{"http/1.1"}}
+	if out.clients != nil {
+		out.server.ClientAuth, out.server.ClientCAs = tls.RequireAndVerifyClientCert, out.clients
+	}
+	return out, nil
+}
+
+// poolOf reads certificate authorities; nil for no file.
+func poolOf(what, file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s: %s holds no certificate; name a PEM file", what, file)
+	}
+	return pool, nil
+}
+
+// current returns what is in force, after a look at the files where the last one was a while ago.
+func (t *TLS) current(log *slog.Logger) (*loaded, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now != nil && time.Since(t.looked) < lookEvery {
+		return t.now, nil
+	}
+	t.looked = time.Now()
+	var stamps [4]stamp
+	for i, file := range []string{t.Cert, t.Key, t.ClientCA, t.CA} {
+		if info, err := os.Stat(file); err == nil {
+			stamps[i] = stamp{info.ModTime(), info.Size()}
+		}
+	}
+	if t.now != nil && stamps == t.stamps && t.refused == "" {
+		return t.now, nil
+	}
+	fresh, err := t.load()
+	switch {
+	case err == nil:
+		if t.now != nil {
+			log.Info("the listener's certificates were read again", "cert", t.Cert)
+		}
+		t.now, t.stamps, t.refused = fresh, stamps, ""
+	case t.now == nil:
+		return nil, err
+	case err.Error() != t.refused:
+		t.refused = err.Error()
+		log.Error("the listener's certificates have changed and cannot be used; the former stay in force", "error", err)
+	}
+	return t.now, nil
+}
+
+// server is the listener's configuration. Each handshake gets what is in force.
+func (t *TLS) server(log *slog.Logger) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now, err := t.current(log)
+		if err != nil {
+			return nil, err
+		}
+		return now.server, nil
+	}}
+}
+
+// Client is how this router speaks to another one that has such a listener: it shows its own certificate.
+func (t *TLS) Client(log *slog.Logger) (*tls.Config, error) {
+	now, err := t.current(log)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: now.routers, Certificates: []tls.Certificate{now.cert}}, nil
+}
+
+// Leaf returns the certificate that callers are shown, for who looks at it.
+func (t *TLS) Leaf() (*x509.Certificate, error) {
+	now, err := t.load()
+	if err != nil {
+		return nil, err
+	}
+	return now.cert.Leaf, nil
+}
