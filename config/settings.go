@@ -24,6 +24,10 @@ type Settings struct {
 	Insecure   bool
 	AuthEnv    string
 	AuthFile   string
+	TLS        ListenerTLS
+	Hosts      []string
+	MaxConns   int
+	MaxAsked   int
 	LogLevel   string
 	LogFormat  string
 	MaxRuns    int
@@ -42,6 +46,9 @@ type Settings struct {
 	Advertise string
 	tls       bool
 }
+
+// ListenerTLS are the PEM files of the listener's certificates.
+type ListenerTLS struct{ Cert, Key, ClientCA, CA string }
 
 // A setting is one key with its default and its help: flags, variables, file and printout come from this table alone.
 type setting struct {
@@ -120,9 +127,16 @@ var settings = []setting{
 	{"insecure", false, "let the listener leave loopback without authentication", flag(func(s *Settings) *bool { return &s.Insecure })},
 	{"auth.env", "", "environment variable that holds the API's token", text(func(s *Settings) *string { return &s.AuthEnv })},
 	{"auth.file", "", "file that holds the API's token", text(func(s *Settings) *string { return &s.AuthFile })},
+	{"tls.cert", "", "the listener's certificate (PEM), read again when it is renewed; with it, HTTPS is spoken only", text(func(s *Settings) *string { return &s.TLS.Cert })},
+	{"tls.key", "", "the key of the certificate (PEM)", text(func(s *Settings) *string { return &s.TLS.Key })},
+	{"tls.client-ca", "", "authorities (PEM) of clients' certificates; with it, every client needs one", text(func(s *Settings) *string { return &s.TLS.ClientCA })},
+	{"tls.ca", "", "authorities (PEM) of the other routers' certificates; default: tls.client-ca, or the system's", text(func(s *Settings) *string { return &s.TLS.CA })},
+	{"hosts", "", "names under which the listener is asked, with commas between several; without a token, others than these, its address and localhost are refused", list(func(s *Settings) *[]string { return &s.Hosts })},
 	{"log.level", "info", "debug, info, warn or error", text(func(s *Settings) *string { return &s.LogLevel })},
 	{"log.format", "text", "text or json", text(func(s *Settings) *string { return &s.LogFormat })},
 	{"limits.runs", 1_000_000, "open runs beyond which starts are refused with 429", whole(func(s *Settings) *int { return &s.MaxRuns })},
+	{"limits.connections", 8192, "open connections to the listener; the one that has been idle for longest makes room", whole(func(s *Settings) *int { return &s.MaxConns })},
+	{"limits.requests", 4096, "requests at work beyond which callers get 503", whole(func(s *Settings) *int { return &s.MaxAsked })},
 	{"history.runs", 100_000, "ended runs that are kept for people and for repeated requests", whole(func(s *Settings) *int { return &s.History })},
 	{"history.bytes", 1 << 30, "bytes of ended runs that are kept", whole(func(s *Settings) *int64 { return &s.HistoryMax })},
 	{"watchdog", "1m", "how long the fold of one record may take before the router gives up", span(func(s *Settings) *time.Duration { return &s.Stuck })},
@@ -189,14 +203,12 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 		}
 	}
 	if file != "" {
-		v.SetConfigFile(file)
-		if err := v.ReadInConfig(); err != nil {
+		unknown, err := readFile(v, file, keys)
+		if err != nil {
 			return Settings{}, nil, fmt.Errorf("settings file %s: %s", file, cleanError(err))
 		}
-		for _, k := range v.AllKeys() {
-			if !slices.Contains(keys, k) {
-				errs = append(errs, fmt.Errorf("%s: unknown setting %q; %s", file, k, lang.Nearest(k, keys)))
-			}
+		for _, k := range unknown {
+			errs = append(errs, fmt.Errorf("%s: unknown setting %q; %s", file, k, lang.Nearest(k, keys)))
 		}
 	}
 	for _, entry := range os.Environ() {
@@ -208,7 +220,7 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 	var out Settings
 	var origins []Origin
 	for _, s := range settings {
-		o := Origin{Key: s.key, Value: fmt.Sprint(v.Get(s.key)), From: "default", Help: s.help}
+		o := Origin{Key: s.key, Value: valueOf(v.Get(s.key)), From: "default", Help: s.help}
 		if flag := f.Lookup(flagName(s.key)); flag != nil && flag.Changed {
 			o.From = "flag --" + flag.Name
 		} else if os.Getenv(envName(s.key)) != "" {
@@ -224,10 +236,50 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 	return out, origins, errors.Join(append(errs, out.check()...)...)
 }
 
+// readFile reads a file of settings into v, and returns the keys that are none. A key of several words may be written as one (clientCA for client-ca):
+// viper has made it small letters.
+func readFile(v *viper.Viper, file string, keys []string) (unknown []string, err error) {
+	read := viper.New()
+	read.SetConfigFile(file)
+	if err := read.ReadInConfig(); err != nil {
+		return nil, err
+	}
+	v.SetConfigFile(file)
+	for _, k := range read.AllKeys() {
+		i := slices.IndexFunc(keys, func(key string) bool { return key == k || strings.ReplaceAll(key, "-", "") == k })
+		if i < 0 {
+			unknown = append(unknown, k)
+			continue
+		}
+		words := strings.Split(keys[i], ".")
+		var said any = read.Get(k)
+		for j := len(words) - 1; j >= 0; j-- {
+			said = map[string]any{words[j]: said}
+		}
+		if err := v.MergeConfigMap(said.(map[string]any)); err != nil {
+			return nil, err
+		}
+	}
+	return unknown, nil
+}
+
+// valueOf is a setting as flags and variables write it; a file may have a list.
+func valueOf(v any) string {
+	items, ok := v.([]any)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	words := make([]string, len(items))
+	for i := range items {
+		words[i] = fmt.Sprint(items[i])
+	}
+	return strings.Join(words, ",")
+}
+
 // isForeign tells the variables that are no settings: the clients', and those that Kubernetes sets for a service that is named onward.
 func isForeign(name string) bool {
 	rest := strings.TrimPrefix(name, "ONWARD_")
-	return rest == "TOKEN" || rest == "ADDR" || rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
+	return slices.Contains([]string{"TOKEN", "ADDR", "CA", "CERT", "KEY"}, rest) || rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
 }
 
 func (s *Settings) check() []error {
@@ -261,10 +313,28 @@ func (s *Settings) check() []error {
 			errs = append(errs, fmt.Errorf("%s: %s; %s", strings.Join(append([]string{c.key}, p.Path...), "."), p.What, p.Cure))
 		}
 	}
+	switch t := s.TLS; {
+	case (t.Cert == "") != (t.Key == ""):
+		errs = append(errs, errors.New("tls.cert and tls.key go together; set both, or neither"))
+	case t.Cert == "" && t.ClientCA+t.CA != "":
+		errs = append(errs, errors.New("tls.client-ca and tls.ca need tls.cert and tls.key; set those too"))
+	}
 	if s.AuthEnv != "" && s.AuthFile != "" {
 		errs = append(errs, errors.New("auth.env and auth.file are both set; keep one"))
 	}
 	return errs
+}
+
+// Secrets are the environment variables that hold secrets of the settings.
+func (s *Settings) Secrets() []string {
+	var out []string
+	if s.AuthEnv != "" {
+		out = append(out, s.AuthEnv)
+	}
+	if s.Kafka.SASL != nil && s.Kafka.SASL.Password.Env != "" {
+		out = append(out, s.Kafka.SASL.Password.Env)
+	}
+	return out
 }
 
 // Token is the API's token.

@@ -8,6 +8,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/api"
+	"github.com/onward-router/onward/router/door"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
@@ -23,6 +24,12 @@ const (
 
 // HistoryLimits bound the history of ended runs.
 type HistoryLimits = history.Limits
+
+// What a listener is made of.
+type (
+	TLS    = door.TLS
+	Limits = door.Limits
+)
 
 // What is shown of runs.
 type (

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/cluster"
+	"github.com/onward-router/onward/router/door"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/outbox"
@@ -40,6 +40,13 @@ type Options struct {
 	// Token guards the API where it is set. Insecure lets a listener leave loopback without one.
 	Token    plugin.Secret
 	Insecure bool
+	// TLS encrypts the listener; nil is plain HTTP. Hosts are names under which callers reach it besides its address and localhost: without a token no
+	// other is served. Limits bound what callers may take up.
+	TLS    *door.TLS
+	Hosts  []string
+	Limits door.Limits
+	// Secrets are environment variables that hold secrets of the process, besides those that the documents name: no function gets them.
+	Secrets []string
 	// MaxRuns and MaxAdmitting refuse starts beyond them. Defaults 1,000,000 and 100,000.
 	MaxRuns, MaxAdmitting int
 	// SnapshotEvery is the number of records between snapshots of a partition. Default 200,000.
@@ -60,17 +67,18 @@ type Options struct {
 
 // A Router is running from Open to Close.
 type Router struct {
-	o        Options
-	layout   journal.Layout
-	gate     *admission.Gate
-	shards   *shard.Set
-	outbox   *outbox.Outbox
-	endings  *history.Endings
-	sources  []triggers.Source
-	server   *http.Server
-	cluster  *cluster.Cluster
-	api      *api.API
-	listener net.Listener
+	o       Options
+	layout  journal.Layout
+	gate    *admission.Gate
+	shards  *shard.Set
+	outbox  *outbox.Outbox
+	endings *history.Endings
+	sources []triggers.Source
+	cluster *cluster.Cluster
+	api     *api.API
+	door    *door.Door // nil without a listener
+	handler http.Handler
+	secrets sync.Map // names of variables that hold secrets, by any document that was ever in force
 }
 
 // recordRoom is what a record has around a value: ids, texts of errors.
@@ -102,7 +110,7 @@ func Open(o Options) (*Router, error) {
 		Journal: timed, Layout: r.layout, Runs: runs{r}, MaxRuns: o.MaxRuns, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics,
 	}, o.Set)
 	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics})
-	if err := r.outbox.Load(o.Set); err != nil {
+	if err := r.load(o.Set); err != nil {
 		return nil, err
 	}
 	if err := r.makeSources(); err != nil {
@@ -163,6 +171,10 @@ func (r *Router) host() sinks.Host {
 			_, err := r.gate.Start(ctx, trigger, e)
 			return err
 		},
+		Secret: func(name string) bool {
+			_, is := r.secrets.Load(name)
+			return is
+		},
 		Log: func(ctx context.Context, msg string, args ...any) { r.o.Log.InfoContext(ctx, msg, args...) },
 	}
 }
@@ -191,12 +203,11 @@ func (r *Router) listen() error {
 	if r.o.Listen == "" {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(r.o.Listen)
+	loopback, err := door.IsLoopback(r.o.Listen)
 	if err != nil {
-		return fmt.Errorf("listen %q: %w; write 127.0.0.1:8080", r.o.Listen, err)
+		return err
 	}
-	ip := net.ParseIP(host)
-	if loopback := host == "localhost" || ip != nil && ip.IsLoopback(); !loopback && !r.o.Insecure {
+	if proven := r.o.TLS != nil && r.o.TLS.ClientCA != ""; !loopback && !r.o.Insecure && !proven {
 		if r.o.Token.IsZero() {
 			return fmt.Errorf("listen %q leaves this machine without a token; set auth.env or auth.file, or say --insecure", r.o.Listen)
 		}
@@ -206,24 +217,22 @@ func (r *Router) listen() error {
 			}
 		}
 	}
-	mux, err := r.api.Handler()
+	r.door, err = door.Open(door.Options{Listen: r.o.Listen, TLS: r.o.TLS, Hosts: r.o.Hosts, Limits: r.o.Limits, Metrics: r.o.Metrics, Log: r.o.Log})
 	if err != nil {
 		return err
 	}
-	r.listener, err = net.Listen("tcp", r.o.Listen)
-	if err != nil {
-		return err
+	if r.handler, err = r.api.Handler(r.door.Guard); err != nil {
+		return errors.Join(err, r.door.Close())
 	}
-	r.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	return nil
 }
 
 // Addr returns the listener's address; empty without one.
 func (r *Router) Addr() string {
-	if r.listener == nil {
+	if r.door == nil {
 		return ""
 	}
-	return r.listener.Addr().String()
+	return r.door.Addr()
 }
 
 // Ready is closed once all partitions that are this router's are claimed.
@@ -251,9 +260,9 @@ func (r *Router) Run(ctx context.Context) error {
 			}
 		})
 	}
-	if r.server != nil {
+	if r.door != nil {
 		go func() {
-			if err := r.server.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
+			if err := r.door.Serve(r.handler); err != nil {
 				failed <- err
 			}
 		}()
@@ -271,11 +280,9 @@ func (r *Router) Run(ctx context.Context) error {
 	if !abandoned {
 		feeders.Wait()
 	}
-	if r.server != nil {
+	if r.door != nil {
 		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		if r.server.Shutdown(down) != nil {
-			_ = r.server.Close()
-		}
+		r.door.Shutdown(down)
 		cancel()
 	}
 	if err == nil {
@@ -297,9 +304,20 @@ func (r *Router) Run(ctx context.Context) error {
 
 // Reload puts other documents into force. Runs keep the definitions that they began with; sources stay as they are.
 func (r *Router) Reload(set *config.Set) error {
-	if err := r.outbox.Load(set); err != nil {
+	if err := r.load(set); err != nil {
 		return err
 	}
 	r.gate.Load(set)
 	return nil
+}
+
+// load makes the functions of a set. What it names as a secret is one from now on.
+func (r *Router) load(set *config.Set) error {
+	for _, name := range r.o.Secrets {
+		r.secrets.Store(name, nil)
+	}
+	for name := range set.Secrets() {
+		r.secrets.Store(name, nil)
+	}
+	return r.outbox.Load(set)
 }

@@ -89,15 +89,21 @@ const unansweredHeader = "Onward-Unanswered"
 
 var errUnknownRun = errors.New("unknown run")
 
-// Handler is the HTTP API, with the sources that are paths.
-func (a *API) Handler() (http.Handler, error) {
+// Handler is the HTTP API, with the sources that are paths. guard is put before what nobody has to prove himself for.
+func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
+	open := func(h http.Handler) http.Handler {
+		if a.Token.IsZero() {
+			return guard(h)
+		}
+		return h
+	}
 	guarded := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
-		mux.Handle(pattern, a.guard(func(w http.ResponseWriter, q *http.Request) {
+		mux.Handle(pattern, open(a.guard(func(w http.ResponseWriter, q *http.Request) {
 			if err := h(w, q); err != nil {
 				fail(w, err)
 			}
-		}))
+		})))
 	}
 	guarded("GET /v1/runs", a.getRuns)
 	guarded("GET /v1/runs/{run}", a.atOwner(a.getRun))
@@ -110,9 +116,9 @@ func (a *API) Handler() (http.Handler, error) {
 	guarded("GET /v1/triggers", a.getTriggers)
 	guarded("GET /v1/parked", a.getParked)
 	guarded("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, 200, a.Functions()) })
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })
-	mux.HandleFunc("GET /readyz", a.getReady)
+	mux.Handle("GET /metrics", open(promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{})))
+	mux.Handle("GET /healthz", open(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })))
+	mux.Handle("GET /readyz", open(http.HandlerFunc(a.getReady)))
 	paths := make(map[string]bool)
 	for _, s := range a.Sources {
 		h, ok := s.(triggers.HTTPSource)
@@ -124,6 +130,9 @@ func (a *API) Handler() (http.Handler, error) {
 			return nil, fmt.Errorf("two webhooks have the path %q; give one another", path)
 		}
 		paths[path] = true
+		if !h.Authenticates() {
+			handler = guard(handler)
+		}
 		mux.Handle(path, handler)
 	}
 	return mux, nil

@@ -104,7 +104,7 @@ func serve(t *testing.T, h *house, token string) func(method, path, body string,
 		t.Setenv("ONWARD_TEST_TOKEN", token)
 		o.Token = plugin.Secret{Env: "ONWARD_TEST_TOKEN"}
 	}
-	handler, err := New(o).Handler()
+	handler, err := New(o).Handler(func(h http.Handler) http.Handler { return h })
 	if err != nil {
 		t.Fatal(err)
 	}

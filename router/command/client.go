@@ -2,7 +2,10 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,15 +20,49 @@ import (
 )
 
 // A client speaks to a running router.
-type client struct{ addr, token string }
+type client struct{ addr, token, ca, cert, key string }
 
 func clientFlags(c *cobra.Command, k *client) {
-	def := "http://127.0.0.1:8080"
-	if v := os.Getenv("ONWARD_ADDR"); v != "" {
-		def = v
-	}
-	c.PersistentFlags().StringVar(&k.addr, "addr", def, "the router's address (ONWARD_ADDR)")
+	f := c.PersistentFlags()
+	def := cmp.Or(os.Getenv("ONWARD_ADDR"), "http://127.0.0.1:8080")
+	f.StringVar(&k.addr, "addr", def, "the router's address, http:// or https:// (ONWARD_ADDR)")
+	f.StringVar(&k.addr, "server", def, "another word for --addr")
+	f.StringVar(&k.ca, "ca", os.Getenv("ONWARD_CA"), "authorities (PEM) of the router's certificate; default: the system's (ONWARD_CA)")
+	f.StringVar(&k.cert, "cert", os.Getenv("ONWARD_CERT"), "certificate (PEM) to show to the router (ONWARD_CERT)")
+	f.StringVar(&k.key, "key", os.Getenv("ONWARD_KEY"), "key of the certificate (PEM) (ONWARD_KEY)")
+	_ = f.MarkHidden("server") // The flag is there.
 	k.token = os.Getenv("ONWARD_TOKEN")
+}
+
+// http is the client for the router's address. A token goes over plain HTTP only where the address says so.
+func (k *client) http() (*http.Client, error) {
+	if k.ca+k.cert+k.key == "" {
+		return http.DefaultClient, nil
+	}
+	if !strings.HasPrefix(k.addr, "https://") {
+		return nil, fmt.Errorf("--ca, --cert and --key are for a router at https://, and the address is %s; write https:// in --addr", k.addr)
+	}
+	secure := &tls.Config{MinVersion: tls.VersionTLS12}
+	if k.ca != "" {
+		text, err := os.ReadFile(k.ca)
+		if err != nil {
+			return nil, fmt.Errorf("--ca: %w", err)
+		}
+		secure.RootCAs = x509.NewCertPool()
+		if !secure.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--ca %s holds no certificate; name a PEM file", k.ca)
+		}
+	}
+	if k.cert+k.key != "" {
+		pair, err := tls.LoadX509KeyPair(k.cert, k.key)
+		if err != nil {
+			return nil, fmt.Errorf("--cert, --key: %w; name a certificate and its key, both PEM", err)
+		}
+		secure.Certificates = []tls.Certificate{pair}
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = secure
+	return &http.Client{Transport: transport}, nil
 }
 
 func (k *client) do(ctx context.Context, method, path string, body []byte, headers map[string]string) (*http.Response, error) {
@@ -39,7 +76,11 @@ func (k *client) do(ctx context.Context, method, path string, body []byte, heade
 	for name, v := range headers {
 		req.Header.Set(name, v)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	c, err := k.http()
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.Do(req)
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) {

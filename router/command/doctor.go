@@ -71,7 +71,7 @@ func (p *program) doctor() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return p.asks(c.Context(), s.Listen, ready)
+				return p.asks(c.Context(), s, ready)
 			}
 			p.inherit(s.Kafka)
 			d := &doctor{program: p, s: s}
@@ -111,6 +111,7 @@ func (d *doctor) examine(ctx context.Context, origins []config.Origin, wrong err
 	d.data()
 	d.files()
 	d.secrets()
+	d.certificates()
 	d.listener(ctx)
 	d.functions(ctx)
 	d.probes(ctx)
@@ -163,12 +164,12 @@ func (d *doctor) report() error {
 const asking = 2 * time.Second
 
 // asks is a health check: of a router that listens here, by its own address.
-func (p *program) asks(ctx context.Context, listen string, ready bool) error {
+func (p *program) asks(ctx context.Context, s config.Settings, ready bool) error {
 	path := "/healthz"
 	if ready {
 		path = "/readyz"
 	}
-	said, err := probe(ctx, listen, path)
+	said, err := probe(ctx, s, path)
 	if err != nil {
 		return exitError{exitRun, err}
 	}
@@ -178,15 +179,21 @@ func (p *program) asks(ctx context.Context, listen string, ready bool) error {
 var errNotReady = errors.New("a router answers there and takes no events yet")
 
 // probe asks a router for one of its two states. errNotReady is a router's own word; any other error says that none answers.
-func probe(ctx context.Context, listen, path string) (string, error) {
+func probe(ctx context.Context, s config.Settings, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
-	address := "http://" + local(listen)
+	address := scheme(s) + local(s.Listen)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+path, nil)
 	if err != nil {
 		return "", err
 	}
-	straight := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // No proxy: the router is on this machine.
+	transport := &http.Transport{DisableKeepAlives: true} // No proxy: the router is on this machine.
+	if t := listenerTLS(s); t != nil {
+		if transport.TLSClientConfig, err = t.Self(); err != nil {
+			return "", err
+		}
+	}
+	straight := &http.Client{Transport: transport}
 	resp, err := straight.Do(req)
 	if err != nil {
 		return "", fmt.Errorf("no router answers at %s: %w", address, bare(err))

@@ -210,7 +210,7 @@ func (d *doctor) listener(ctx context.Context) {
 		d.fail("listen", "choose another address by listen", "%s: %v", d.s.Listen, bare(err))
 		return
 	}
-	said, err := probe(ctx, d.s.Listen, "/readyz")
+	said, err := probe(ctx, d.s, "/readyz")
 	switch {
 	case err == nil:
 		d.ok("listen", "a router answers at %s: %s", d.s.Listen, said)

@@ -252,7 +252,7 @@ func TestProbe(t *testing.T) {
 			w.WriteHeader(x.code)
 			_, _ = w.Write([]byte(x.body))
 		}))
-		said, err := probe(t.Context(), server.Listener.Addr().String(), "/readyz")
+		said, err := probe(t.Context(), config.Settings{Listen: server.Listener.Addr().String()}, "/readyz")
 		if said != x.said || (err == nil) != (x.is == "") || err != nil && !strings.Contains(err.Error(), x.is) {
 			t.Errorf("%d %s: %q, %v", x.code, x.body, said, err)
 		}

@@ -30,7 +30,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // Else every command takes a second to end under the race detector.
 			return l.Close()
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready, "until": until, "keep": keep, "exitcode": exitCode, "terminate": terminate},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready, "until": until, "keep": keep, "exitcode": exitCode, "terminate": terminate, "certificates": certificates},
 	})
 }
 

@@ -57,6 +57,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	defer func() { _ = closeJournal() }() // What was acknowledged is durable already.
 	r, err := router.Open(router.Options{
 		Set: set, Registry: p.registry, Journal: j, Log: log, Metrics: metrics, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure, Drain: s.Drain,
+		TLS: listenerTLS(s), Hosts: append(s.Hosts, s.Advertise), Limits: router.Limits{Connections: s.MaxConns, Requests: s.MaxAsked}, Secrets: s.Secrets(),
 		MaxRuns: s.MaxRuns, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, History: router.HistoryLimits{Runs: s.History, Bytes: s.HistoryMax},
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -65,7 +66,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	if err != nil {
 		return err
 	}
-	log.Info("onward is routing", "address", "http://"+r.Addr(), "triggers", len(set.Triggers), "functions", len(set.Functions), "data", s.Data)
+	log.Info("onward is routing", "address", scheme(s)+r.Addr(), "triggers", len(set.Triggers), "functions", len(set.Functions), "data", s.Data)
 	begin := time.Now()
 	go func() {
 		select {
@@ -82,6 +83,21 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// listenerTLS is nil where the listener speaks plain HTTP.
+func listenerTLS(s config.Settings) *router.TLS {
+	if s.TLS.Cert == "" {
+		return nil
+	}
+	return &router.TLS{Cert: s.TLS.Cert, Key: s.TLS.Key, ClientCA: s.TLS.ClientCA, CA: s.TLS.CA}
+}
+
+func scheme(s config.Settings) string {
+	if s.TLS.Cert == "" {
+		return "http://"
+	}
+	return "https://"
 }
 
 // reloads puts the documents into force anew at each SIGHUP.

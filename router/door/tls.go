@@ -136,6 +136,23 @@ func (t *TLS) Client(log *slog.Logger) (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: now.routers, Certificates: []tls.Certificate{now.cert}}, nil
 }
 
+// Self is how somebody on this machine asks the listener that has these files: it is known by its very certificate, whatever name stands in it.
+func (t *TLS) Self() (*tls.Config, error) {
+	now, err := t.load()
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{now.cert}, InsecureSkipVerify: true, // VerifyConnection does it.
+		VerifyConnection: func(c tls.ConnectionState) error {
+			if !c.PeerCertificates[0].Equal(now.cert.Leaf) {
+				return fmt.Errorf("it shows another certificate than that of %s", t.Cert)
+			}
+			return nil
+		},
+	}, nil
+}
+
 // Leaf returns the certificate that callers are shown, for who looks at it.
 func (t *TLS) Leaf() (*x509.Certificate, error) {
 	now, err := t.load()
