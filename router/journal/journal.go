@@ -19,7 +19,8 @@ type Journal interface {
 	// Append writes the records and returns when all are durable. Records of one call and partition keep their order; calls from one goroutine
 	// keep theirs. It keeps neither slice nor payloads after it returned. On an error each record may or may not be in the journal, now or
 	// later: appending it again is always right. ErrFull refuses a call before anything of it is written: first those with records that are
-	// Refusable, and all once even the space kept for the others is used up. A record of no known kind or partition refuses the whole call.
+	// Refusable, and all once even the space kept for the others is used up. ErrTooLarge says that one of the records, alone if it was given alone, is
+	// larger than the journal takes, and AppendEach goes on without it. A record of no known kind or partition refuses the whole call.
 	Append(ctx context.Context, records []Record) error
 	// Own calls fold for each partition that becomes this process's own, each in its own goroutine, once a partition and tenure. The tenure's
 	// context ends when ownership does. Own returns when ctx has ended and all folds have returned, or with the first fatal error. A fold that
@@ -34,15 +35,18 @@ type Journal interface {
 type Tenure interface {
 	Partition() int
 	// Load gives the newest complete snapshot to read, with the offset it was saved at, and places Read after that. Without a snapshot it
-	// returns ErrNoSnapshot and Read begins at the log's start. It is called once, before Read. The reader is closed by Load's caller never:
-	// it is valid during read only.
+	// returns ErrNoSnapshot and Read begins at the log's start. It is called once, before Read. The reader is valid during read only. A snapshot that read
+	// returns an error of, or that is damaged on the way, is passed over, loudly: read is called again with the one before, and must begin anew. Only
+	// ErrNewer, ErrOlder and the context's end are final.
 	Load(ctx context.Context, read func(offset int64, r io.Reader) error) error
 	// Read blocks until there are records and returns them in order. Its batch and the payloads are valid until the next Read. Records that
 	// were damaged come as Parked. The error is the context's, or fatal: ErrDamaged, ErrLost, ErrNewer or an I/O error.
 	Read(ctx context.Context) (Batch, error)
 	// Save writes a snapshot of the state at an offset, atomically: a crash leaves the former one. The former stays as what Load falls back to. write is
-	// called once. An owner whose tenure is over - its fold has returned, or another owner's has begun - gets ErrFenced, and so it does from Trim.
-	Save(ctx context.Context, offset int64, write func(io.Writer) error) error
+	// called once, and may take its time: what it writes goes on in pieces, and appends and reads go on meanwhile. What was written is read back before
+	// it counts: verify, which may be nil, gets it whole, and its error is Save's. An owner whose tenure is over - its fold has returned, or another
+	// owner's has begun - gets ErrFenced, and so it does from Trim.
+	Save(ctx context.Context, offset int64, write func(io.Writer) error, verify func(io.Reader) error) error
 	// Trim allows the journal to forget this partition's records up to and including offset. It must be at or below a saved snapshot's.
 	Trim(ctx context.Context, offset int64) error
 }
@@ -93,6 +97,7 @@ type Peer struct {
 var (
 	ErrNoSnapshot = errors.New("journal: no snapshot")
 	ErrFull       = errors.New("journal: the disk is nearly full")
+	ErrTooLarge   = errors.New("journal: a record is too large")
 	ErrFenced     = errors.New("journal: the tenure is over")
 	ErrDamaged    = errors.New("journal: damaged")
 	ErrLost       = errors.New("journal: records that no snapshot covers are gone")

@@ -173,7 +173,7 @@ const magic = "\xf5onw"
 // Errors of DecodeRecord, and of what is inside of records.
 var (
 	ErrNewer   = errors.New("written by a newer version")
-	ErrOlder   = errors.New("written by a version that was never released; run that one until nothing is open, or begin with an empty journal")
+	ErrOlder   = errors.New("written by an older version that this one does not read; run that one until nothing is open, or begin with an empty journal")
 	ErrGarbage = errors.New("not a record")
 )
 
@@ -192,8 +192,8 @@ func (r *Record) Append(b []byte) []byte {
 	return append(b, r.Payload...)
 }
 
-// DecodeRecord reads Append's form, and only that: what it reads, Append writes again byte for byte. The payload aliases b. With ErrNewer the record has
-// its partition; with ErrGarbage it has nothing.
+// DecodeRecord reads Append's form, and only that: what it reads, Append writes again byte for byte. The payload aliases b. With ErrNewer and ErrOlder the
+// record has its partition; with ErrGarbage it has nothing.
 func DecodeRecord(b []byte) (Record, error) {
 	const head = len(magic) + 3
 	if len(b) < head || string(b[:len(magic)]) != magic || b[len(magic)] == 0 || b[len(magic)+1] == 0 {
@@ -206,8 +206,11 @@ func DecodeRecord(b []byte) (Record, error) {
 		return Record{}, ErrGarbage
 	}
 	r.Partition = int(partition)
-	if format > Format {
-		return r, fmt.Errorf("%w: record format %d", ErrNewer, format)
+	switch {
+	case format > Format:
+		return r, fmt.Errorf("record format %d: %w", format, ErrNewer)
+	case format < Format:
+		return r, fmt.Errorf("record format %d: %w", format, ErrOlder)
 	}
 	epoch, b, ok1 := takeUvarint(b)
 	at, b, ok2 := takeUvarint(b)
@@ -221,7 +224,7 @@ func DecodeRecord(b []byte) (Record, error) {
 	copy(r.Run[:], b)
 	r.Payload = b[len(r.Run):]
 	if _, known := Of(r.Kind); !known {
-		return r, fmt.Errorf("%w: record kind %d", ErrNewer, r.Kind)
+		return r, fmt.Errorf("record kind %d: %w", r.Kind, ErrNewer)
 	}
 	return r, nil
 }

@@ -54,19 +54,14 @@ func (set *Set) fold(tenure context.Context, t journal.Tenure) error {
 	defer cancel()
 	s := &Shard{
 		set: set, ctx: ctx, t: t, log: set.Log.With("partition", t.Partition()), nonce: make([]byte, 16), last: -1,
-		save: make(chan struct{}, 1), asks: make(chan func(*engine.State)), state: engine.New(set.Registry, set.watch.observe),
+		save: make(chan struct{}, 1), asks: make(chan func(*engine.State)),
 	}
-	s.saved.Store(-1)
 	s.out = set.Outbox(s)
 	if _, err := rand.Read(s.nonce); err != nil {
 		return err
 	}
-	err := t.Load(ctx, func(offset int64, from io.Reader) error {
-		s.last = offset
-		s.saved.Store(offset)
-		return s.state.Load(from)
-	})
-	if err != nil && !errors.Is(err, journal.ErrNoSnapshot) {
+	err := s.load()
+	if err != nil {
 		return fmt.Errorf("loading the snapshot: %w", err)
 	}
 	var writing sync.WaitGroup
@@ -83,6 +78,29 @@ func (set *Set) fold(tenure context.Context, t journal.Tenure) error {
 		if e := s.snapshot(context.WithoutCancel(ctx)); e != nil && !errors.Is(e, journal.ErrFenced) {
 			s.log.Warn("no snapshot at the end; the next start folds more records", "error", e)
 		}
+	}
+	return err
+}
+
+// load makes the state what the newest snapshot says that can be used; without one it is empty.
+func (s *Shard) load() error {
+	begin := func(offset int64) {
+		s.last = offset
+		s.saved.Store(offset)
+		s.state = engine.New(s.set.Registry, s.set.watch.observe)
+	}
+	err := s.t.Load(s.ctx, func(offset int64, from io.Reader) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("reading it died: %v", p)
+			}
+		}()
+		begin(offset)
+		return s.state.Load(from)
+	})
+	if errors.Is(err, journal.ErrNoSnapshot) {
+		begin(-1)
+		return nil
 	}
 	return err
 }
@@ -406,7 +424,7 @@ func (s *Shard) snapshot(ctx context.Context) error {
 			return nil
 		}
 		s.set.Ends.Flush()
-		err := s.t.Save(ctx, offset, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
+		err := s.t.Save(ctx, offset, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err }, nil)
 		if err == nil {
 			s.saved.Store(offset)
 		}

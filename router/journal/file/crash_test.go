@@ -123,7 +123,7 @@ func (c *counter) save(tn journal.Tenure, offset int64) error {
 	err := tn.Save(context.Background(), offset, func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "%d %0*d", c.n, 200, 0)
 		return err
-	})
+	}, nil)
 	if err == nil && c.saved >= 0 {
 		err = tn.Trim(context.Background(), c.saved)
 	}

@@ -99,48 +99,6 @@ func TestTornGroupStaysAway(t *testing.T) {
 	}
 }
 
-func TestDamageInTheMiddleIsRefused(t *testing.T) {
-	t.Parallel()
-	for _, last := range []bool{true, false} {
-		dir := t.TempDir()
-		j := open(t, Options{Dir: dir, Partitions: 1, SegmentBytes: 4 << 10})
-		n := 10
-		if !last {
-			n = 200
-		}
-		for i := range n {
-			if err := j.Append(context.Background(), []journal.Record{record(0, fmt.Sprintf("record %03d with some text", i))}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
-		name := filepath.Join(dir, segmentName(1))
-		b, _ := os.ReadFile(name)
-		b[200] ^= 0x40
-		if err := os.WriteFile(name, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		j, err := Open(Options{Dir: dir, SegmentBytes: 4 << 10, LowWater: -1})
-		if err == nil {
-			_, err = replay(t, j)
-			_ = j.Close()
-		}
-		if !errors.Is(err, journal.ErrDamaged) {
-			t.Fatalf("last %v: %v", last, err)
-		}
-		j = open(t, Options{Dir: dir, SegmentBytes: 4 << 10, Repair: true})
-		if last {
-			continue // Repair cut what was behind.
-		}
-		got, err := replay(t, j)
-		if err != nil || len(got[0]) != n-1 {
-			t.Fatalf("after repair: %d records, %v", len(got[0]), err)
-		}
-	}
-}
-
 func TestSnapshotTrimRecycle(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -159,7 +117,7 @@ func TestSnapshotTrimRecycle(t *testing.T) {
 				}
 				for _, r := range b.Records {
 					if n++; n%100 == 0 {
-						if err := tn.Save(ctx, r.Offset, func(w io.Writer) error { _, err := fmt.Fprint(w, n); return err }); err != nil {
+						if err := tn.Save(ctx, r.Offset, func(w io.Writer) error { _, err := fmt.Fprint(w, n); return err }, nil); err != nil {
 							return err
 						}
 						if err := tn.Trim(ctx, r.Offset); err != nil {
@@ -232,7 +190,7 @@ func TestQuietPartitionLetsTheLogGo(t *testing.T) {
 				n += len(b.Records)
 				if b.Save {
 					asked.Store(tn.Partition(), true)
-					if err := tn.Save(ctx, b.Next-1, func(w io.Writer) error { _, err := fmt.Fprint(w, n); return err }); err != nil {
+					if err := tn.Save(ctx, b.Next-1, func(w io.Writer) error { _, err := fmt.Fprint(w, n); return err }, nil); err != nil {
 						return err
 					}
 					if before >= 0 {
@@ -488,13 +446,14 @@ func TestLogBehindASnapshot(t *testing.T) {
 	if _, err := Open(o); !errors.Is(err, journal.ErrDamaged) {
 		t.Errorf("a log that ends before a snapshot: %v", err)
 	}
-	o.Repair = true
+	if found, err := repair(w, o.withDefaults()); err != nil || len(found) == 0 {
+		t.Fatalf("repaired %v, %v", found, err)
+	}
 	j = open(t, o)
 	next := &ledger{tried: l.tried}
 	if err := errors.Join(next.append(j, w, 5), j.Close()); err != nil {
 		t.Fatal(err)
 	}
-	o.Repair = false
 	if got, err := tally(open(t, o)); err != nil || got != next.tried {
 		t.Errorf("after the repair: %d records, want %d, %v", got, next.tried, err)
 	}
@@ -519,7 +478,7 @@ func saveEnd(j *Journal) (saved int, err error) {
 			end = b.End
 		}
 		if err == nil && last > c.saved {
-			err = tn.Save(ctx, last, func(w io.Writer) error { _, err := fmt.Fprint(w, c.n); return err })
+			err = tn.Save(ctx, last, func(w io.Writer) error { _, err := fmt.Fprint(w, c.n); return err }, nil)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -588,7 +547,7 @@ func TestTimeOverAnEmptySegment(t *testing.T) {
 	if err := j.Append(context.Background(), []journal.Record{record(0, "b")}); err != nil {
 		t.Fatal(err)
 	}
-	if at := time.Unix(0, j.lastTime); at.Before(time.Unix(1000, 0)) {
+	if at := time.Unix(0, j.clock.last); at.Before(time.Unix(1000, 0)) {
 		t.Errorf("a record's time is %s after one of 1000 s", at)
 	}
 }

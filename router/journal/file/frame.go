@@ -87,5 +87,7 @@ func placeOf(offset int64) (segment uint64, pos int64) {
 	return uint64(offset) >> 32, offset & (1<<32 - 1)
 }
 
+func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
+
 // groupOf returns where the group of the valid frame at b[0:] began.
 func groupOf(b []byte) int64 { return int64(binary.LittleEndian.Uint32(b[12:])) }

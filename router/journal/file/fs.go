@@ -3,6 +3,8 @@ package file
 import (
 	"io"
 	"os"
+
+	"github.com/onward-router/onward/router/folder"
 )
 
 // An FS is the file system as the journal uses it: names are within its folder. Tests put faults into it.
@@ -29,7 +31,7 @@ type File interface {
 type dirFS struct{ root *os.Root }
 
 func openDir(dir string) (dirFS, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := folder.Make(dir); err != nil {
 		return dirFS{}, err
 	}
 	root, err := os.OpenRoot(dir)
@@ -37,7 +39,7 @@ func openDir(dir string) (dirFS, error) {
 }
 
 func (d dirFS) Open(name string, flag int) (File, error) {
-	f, err := d.root.OpenFile(name, flag, 0o644)
+	f, err := d.root.OpenFile(name, flag, folder.FileMode)
 	if err != nil {
 		return nil, err
 	}

@@ -231,7 +231,7 @@ func TestReserveIsForSnapshots(t *testing.T) {
 			calls++
 			_, err := io.WriteString(w, state)
 			return err
-		})
+		}, nil)
 		if calls != 1 {
 			t.Errorf("the state was asked for %d times", calls)
 		}

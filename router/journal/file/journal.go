@@ -10,11 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/onward-router/onward/router/folder"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -33,12 +32,12 @@ type Options struct {
 	BacklogBytes int64
 	// HoldBytes is how much of the log one partition may hold back before it is asked for a snapshot. Default 256 MiB.
 	HoldBytes int64
-	// Repair parks a damaged range instead of refusing to open or to read on: its records are lost, and shown as parked.
-	Repair bool
 	// Pause is how long a partition whose fold failed rests before its next tenure, and a log without space before it looks again. Default 1 s.
-	Pause    time.Duration
-	Now      func() time.Time // default time.Now
-	FS       FS               // default the folder Dir
+	Pause time.Duration
+	Now   func() time.Time // default time.Now
+	// Elapsed is a clock that nobody sets, by which the log's goes on while Now is behind it. Default: time since Open.
+	Elapsed  func() time.Duration
+	FS       FS // default the folder Dir
 	Observer Observer
 	Log      *slog.Logger
 }
@@ -69,6 +68,10 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Elapsed == nil {
+		begin := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(begin) }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -79,7 +82,7 @@ func (o Options) withDefaults() Options {
 type Journal struct {
 	o        Options
 	fs       FS
-	lock     *os.File
+	lock     *folder.Lock
 	layout   journal.Layout
 	segments *segments
 
@@ -87,19 +90,19 @@ type Journal struct {
 	manifest     *manifest
 	unreadable   map[string]bool // snapshots that are no good to fall back to
 
-	mu       sync.Mutex
-	room     *sync.Cond // the group that is being filled was taken, or a backlog shrank
-	current  *group
-	segment  uint64 // where the next frame goes
-	pos      int64
-	size     int64 // of that segment
-	lastTime int64
-	durable  int64 // offset up to which all is durable; exclusive
-	backlog  int64
-	full     bool  // below the low-water mark
-	short    bool  // there is no space for the log: the writer holds groups
-	fault    error // the log has stopped
-	closed   bool
+	mu      sync.Mutex
+	room    *sync.Cond // the group that is being filled was taken, or a backlog shrank
+	current *group
+	segment uint64 // where the next frame goes
+	pos     int64
+	size    int64 // of that segment
+	clock   clock
+	durable int64 // offset up to which all is durable; exclusive
+	backlog int64
+	full    bool  // below the low-water mark
+	short   bool  // there is no space for the log: the writer holds groups
+	fault   error // the log has stopped
+	closed  bool
 
 	wake    chan struct{} // there is something to write
 	stopped chan struct{} // fault is set
@@ -125,15 +128,18 @@ func Open(o Options) (*Journal, error) {
 			return nil, fmt.Errorf("journal: %w", err)
 		}
 		j.fs = dir
-		if err := j.lockDir(); err != nil {
-			return nil, err
+		if j.lock, err = folder.Take(o.Dir, lockName); err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
+		if said := folder.Exposed(o.Dir); said != "" {
+			o.Log.Warn("journal: " + said)
 		}
 	}
 	if err := j.open(); err != nil {
 		if j.segments != nil {
 			err = errors.Join(err, j.segments.close())
 		}
-		j.unlock()
+		j.lock.Release()
 		return nil, fmt.Errorf("journal in %s: %w", o.Dir, err)
 	}
 	go j.write()
@@ -141,25 +147,8 @@ func Open(o Options) (*Journal, error) {
 	return j, nil
 }
 
-func (j *Journal) lockDir() error {
-	name := filepath.Join(j.o.Dir, "LOCK")
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	if err := lockFile(f); err != nil {
-		_ = f.Close()
-		return fmt.Errorf("journal %s: %w", j.o.Dir, err)
-	}
-	j.lock = f
-	return nil
-}
-
-func (j *Journal) unlock() {
-	if j.lock != nil {
-		_ = j.lock.Close()
-	}
-}
+// lockName is the file by which the folder is locked.
+const lockName = "LOCK"
 
 func (j *Journal) open() error {
 	m, err := readManifest(j.fs)
@@ -170,6 +159,10 @@ func (j *Journal) open() error {
 		if m, err = newManifest(j.o.Partitions); err != nil {
 			return err
 		}
+		if err := m.write(j.fs); err != nil {
+			return err
+		}
+	} else if m.Level < journal.Level { // From now on older routers are to stay away.
 		if err := m.write(j.fs); err != nil {
 			return err
 		}
@@ -184,16 +177,19 @@ func (j *Journal) open() error {
 	if j.segments, err = openSegments(j.fs, j.o, m); err != nil {
 		return err
 	}
-	end, err := j.segments.tail(j.o.Repair)
+	end, err := j.segments.tail()
 	if err != nil {
 		return err
 	}
-	if end, err = j.passSnapshots(end); err != nil {
+	if of, most := m.beyond(end); of >= 0 {
+		return fmt.Errorf("%w; %s", behind(end, of, most).err(), j.o.cure())
+	}
+	last, err := j.segments.lastTime()
+	if err != nil {
 		return err
 	}
-	if j.lastTime, err = j.segments.lastTime(); err != nil {
-		return err
-	}
+	j.clock = clock{now: j.o.Now, elapsed: j.o.Elapsed, log: j.o.Log}
+	j.clock.start(last)
 	j.segment, j.pos = placeOf(end)
 	j.durable = end
 	if j.size, err = j.segments.ready(j.segment); err != nil {
@@ -212,49 +208,17 @@ func newManifest(partitions int) (*manifest, error) {
 	if partitions == 0 {
 		partitions = 16
 	}
-	if partitions < 0 || partitions > 1<<16 {
-		return nil, fmt.Errorf("%d partitions; choose 1 to 65536", partitions)
+	if partitions < 0 || partitions > mostPartitions {
+		return nil, fmt.Errorf("%d partitions; choose 1 to %d", partitions, mostPartitions)
 	}
 	var key [32]byte
 	if _, err := rand.Read(key[:]); err != nil {
 		return nil, err
 	}
 	return &manifest{
-		Version: manifestVersion, Partitions: partitions, Hash: "hmac-sha256", Key: hex.EncodeToString(key[:]), First: firstSegment,
+		Version: manifestVersion, Partitions: partitions, Hash: hashName, Key: hex.EncodeToString(key[:]), First: firstSegment,
 		Snapshots: make([][]snapshotFile, partitions), Trims: make([]int64, partitions),
 	}, nil
-}
-
-// passSnapshots looks for snapshots of records that the log does not have: it was repaired, or the disk lost what it had acknowledged. Offsets below a
-// snapshot's would never be read again, so a repaired log goes on beyond it.
-func (j *Journal) passSnapshots(end int64) (int64, error) {
-	most, of := int64(-1), 0
-	for p, saved := range j.manifest.Snapshots {
-		for _, s := range saved {
-			if s.Offset > most {
-				most, of = s.Offset, p
-			}
-		}
-	}
-	if most < end {
-		return end, nil
-	}
-	if !j.o.Repair {
-		return 0, fmt.Errorf("%w: the log ends at %s, byte %d, before the snapshot of partition %d; bring the folder back from a copy, or start once with journal.repair to go on without what is missing",
-			journal.ErrDamaged, segmentName(uint64(end)>>32), end&(1<<32-1), of)
-	}
-	j.o.Log.Warn("journal: the log goes on beyond a snapshot of records that it lost", "partition", of, "offset", most)
-	for segment, pos := placeOf(end); ; segment, pos = segment+1, 0 {
-		if offsetOf(segment, pos) > most && pos == 0 {
-			return offsetOf(segment, pos), nil
-		}
-		g := newGroup(end)
-		g.seal(segment, pos)
-		g.parts[0].size = j.o.SegmentBytes
-		if err := j.segments.write(&g.parts[0]); err != nil {
-			return 0, err
-		}
-	}
 }
 
 // Layout returns what was written when the journal was made.
@@ -340,8 +304,7 @@ func (j *Journal) enqueue(ctx context.Context, records []journal.Record) (*group
 		poke(j.wake) // The writer looks whether that still holds.
 		return nil, journal.ErrFull
 	}
-	j.lastTime = max(j.lastTime, j.o.Now().UnixNano())
-	at := time.Unix(0, j.lastTime).UTC()
+	at := time.Unix(0, j.clock.read()).UTC()
 	for i := range records {
 		j.place(&records[i], at)
 	}
@@ -360,7 +323,7 @@ func (j *Journal) check(r *journal.Record) error {
 		return fmt.Errorf("journal: record of unknown kind %d", r.Kind)
 	}
 	if len(r.Payload)+len(r.Tenant) > maxPayload {
-		return fmt.Errorf("journal: a payload of %d bytes; at most %d are taken", len(r.Payload), maxPayload)
+		return fmt.Errorf("%w: a payload of %d bytes; at most %d are taken", journal.ErrTooLarge, len(r.Payload), maxPayload)
 	}
 	return nil
 }
@@ -394,7 +357,7 @@ func (j *Journal) Close() error {
 	close(j.closing)
 	<-j.kept
 	err := j.segments.close()
-	j.unlock()
+	j.lock.Release()
 	return err
 }
 

@@ -10,15 +10,19 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/onward-router/onward/router/journal"
 )
 
 const manifestName = "MANIFEST"
 
-// A manifest is the one thing that says what counts: layout, snapshots and the trim. It is replaced atomically.
+// A manifest is the one thing that says what counts: layout, snapshots and the trim. It is replaced atomically, and its last line is a checksum of all
+// before it. It also says what the records are written in, so that a router which does not read them goes away before it has touched anything.
 type manifest struct {
 	Version    int              `json:"version"`
+	Format     int              `json:"format"` // of records
+	Level      int              `json:"level"`  // the highest fold level that was written
 	Partitions int              `json:"partitions"`
 	Hash       string           `json:"hash"`
 	Key        string           `json:"key"`
@@ -32,16 +36,18 @@ type snapshotFile struct {
 	Offset int64  `json:"offset"`
 	Name   string `json:"name"`
 	Size   int64  `json:"size"`
-	CRC    uint32 `json:"crc"`
 }
 
 const (
-	manifestVersion = 1
+	manifestVersion = 2
 	firstSegment    = 1 // of a new log
+	mostPartitions  = 1 << 16
+	hashName        = "hmac-sha256"
+	sumLine         = "\ncrc32c " // begins the last line, which ends with eight hexadecimal digits
 )
 
 func (m *manifest) layout() (journal.Layout, error) {
-	l := journal.Layout{Version: m.Version, Partitions: m.Partitions, Hash: m.Hash}
+	l := journal.Layout{Version: 1, Partitions: m.Partitions, Hash: m.Hash}
 	key, err := hex.DecodeString(m.Key)
 	if err != nil || len(key) != len(l.Key) {
 		return l, fmt.Errorf("%s: the key is not one", manifestName)
@@ -50,6 +56,7 @@ func (m *manifest) layout() (journal.Layout, error) {
 	return l, nil
 }
 
+// readManifest returns nil when there is none.
 func readManifest(f FS) (*manifest, error) {
 	b, err := readAll(f, manifestName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,21 +65,75 @@ func readManifest(f FS) (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := new(manifest)
-	if err := json.Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", manifestName, journal.ErrDamaged, err)
-	}
-	if m.Version > manifestVersion {
-		return nil, fmt.Errorf("%s: version %d: %w", manifestName, m.Version, journal.ErrNewer)
-	}
-	if m.Partitions < 1 || len(m.Snapshots) != m.Partitions || len(m.Trims) != m.Partitions {
-		return nil, fmt.Errorf("%s: %w: it has %d partitions and snapshots of %d", manifestName, journal.ErrDamaged, m.Partitions, len(m.Snapshots))
+	m, err := parseManifest(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", manifestName, err)
 	}
 	return m, nil
 }
 
-func (m *manifest) write(f FS) error {
+// parseManifest reads what write wrote. A version that it does not know is told from damage.
+func parseManifest(b []byte) (*manifest, error) {
+	damaged := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s; bring the folder back from a copy", journal.ErrDamaged, fmt.Sprintf(format, args...))
+	}
+	text, sum, summed := strings.Cut(string(b), sumLine)
+	if summed && sum != fmt.Sprintf("%08x\n", crc32.Checksum([]byte(text), castagnoli)) {
+		return nil, damaged("its checksum differs")
+	}
+	var is struct{ Version int } // What else a newer one has may have other types.
+	err := json.Unmarshal([]byte(text), &is)
+	switch {
+	case err == nil && is.Version > manifestVersion:
+		return nil, newer(fmt.Errorf("version %d: %w", is.Version, journal.ErrNewer))
+	case err == nil && is.Version > 0 && is.Version < manifestVersion:
+		return nil, fmt.Errorf("version %d: %w", is.Version, journal.ErrOlder)
+	case err == nil && !summed:
+		return nil, damaged("its checksum is missing")
+	}
+	m := new(manifest)
+	if err := json.Unmarshal([]byte(text), m); err != nil {
+		return nil, damaged("it cannot be read (%v)", err)
+	}
+	switch {
+	case m.Format > journal.Format || m.Level > journal.Level:
+		return nil, newer(fmt.Errorf("record format %d, fold level %d: %w", m.Format, m.Level, journal.ErrNewer))
+	case m.Format < journal.Format || m.Level < journal.Level-1:
+		return nil, fmt.Errorf("record format %d, fold level %d: %w", m.Format, m.Level, journal.ErrOlder)
+	}
+	if n := m.Partitions; m.Version < 1 || n < 1 || n > mostPartitions || len(m.Snapshots) != n || len(m.Trims) != n || m.Hash != hashName || m.First < firstSegment {
+		return nil, damaged("it has %d partitions, snapshots of %d and trims of %d, and begins at segment %d", n, len(m.Snapshots), len(m.Trims), m.First)
+	}
+	for p, saved := range m.Snapshots {
+		if len(saved) > 2 || slices.ContainsFunc(saved, func(s snapshotFile) bool {
+			return s.Offset < 0 || s.Size < 0 || !strings.HasPrefix(s.Name, "snapshot-")
+		}) {
+			return nil, damaged("the snapshots of partition %d make no sense", p)
+		}
+	}
+	return m, nil
+}
+
+// newer adds what to do to an error that says so.
+func newer(err error) error {
+	if errors.Is(err, journal.ErrNewer) {
+		return fmt.Errorf("%w; upgrade this router, or take the newer one back into service", err)
+	}
+	return err
+}
+
+// bytes is the manifest's form.
+func (m *manifest) bytes() ([]byte, error) {
 	b, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(b, "%s%08x\n", sumLine, crc32.Checksum(b, castagnoli)), nil
+}
+
+func (m *manifest) write(f FS) error {
+	m.Format, m.Level = journal.Format, journal.Level
+	b, err := m.bytes()
 	if err != nil {
 		return err
 	}
@@ -121,85 +182,9 @@ func readAll(f FS, name string) (b []byte, err error) {
 	return b, nil
 }
 
-// saveSnapshot writes a snapshot and enters it into the manifest; the one before the former goes. Without space it uses the reserve up.
-func (j *Journal) saveSnapshot(partition int, offset int64, write func(io.Writer) error) error {
-	j.segments.reserve.begin()
-	defer func() {
-		j.segments.reserve.end()
-		poke(j.segments.wanted)
-	}()
-	s, err := j.writeSnapshot(j.snapshotName(partition, offset), write)
-	if err != nil {
-		return err
-	}
-	s.Offset = offset
-	if err := j.segments.syncLog(); err != nil {
-		return err
-	}
-	j.manifestLock.Lock()
-	defer j.manifestLock.Unlock()
-	had := j.manifest.Snapshots[partition]
-	kept := []snapshotFile{s}
-	if i := slices.IndexFunc(had, func(f snapshotFile) bool { return !j.unreadable[f.Name] }); i >= 0 {
-		kept = append(kept, had[i])
-	}
-	j.manifest.Snapshots[partition] = kept
-	if err := j.writeManifest(); err != nil {
-		j.manifest.Snapshots[partition] = had
-		if noSpace(err) {
-			_ = j.fs.Remove(s.Name)
-		}
-		return err
-	}
-	for _, old := range had {
-		if !slices.Contains(kept, old) {
-			_ = j.fs.Remove(old.Name) // What a crash or an error leaves is swept at the next open.
-		}
-	}
-	j.segments.reserve.want(j.manifest.reserveBytes(j.o))
-	return nil
-}
-
-// snapshotName is one that no snapshot of the partition has, not even one at the same offset: the former is whole until the manifest changes.
-func (j *Journal) snapshotName(partition int, offset int64) string {
-	j.manifestLock.Lock()
-	defer j.manifestLock.Unlock()
-	name := fmt.Sprintf("snapshot-%04d-%016x", partition, offset)
-	for slices.ContainsFunc(j.manifest.Snapshots[partition], func(f snapshotFile) bool { return f.Name == name }) {
-		name += "+"
-	}
-	return name
-}
-
-// writeSnapshot makes a snapshot's file durable under its name.
-func (j *Journal) writeSnapshot(name string, write func(io.Writer) error) (snapshotFile, error) {
-	temp := name + ".tmp"
-	file, err := j.fs.Open(temp, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
-	if err != nil {
-		return snapshotFile{}, err
-	}
-	w := &sumWriter{f: file, room: j.segments.reserve.release}
-	err = write(w)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		_ = j.fs.Remove(temp) // It may be what fills the disk.
-		return snapshotFile{}, err
-	}
-	if err := j.fs.Rename(temp, name); err != nil {
-		return snapshotFile{}, err
-	}
-	return snapshotFile{Name: name, Size: w.n, CRC: w.crc}, j.fs.SyncDir()
-}
-
 // writeManifest replaces the manifest, out of the reserve if need be.
 func (j *Journal) writeManifest() error {
-	err := j.manifest.write(j.fs)
-	if noSpace(err) && j.segments.reserve.release() {
-		err = j.manifest.write(j.fs)
-	}
-	return err
+	return j.withRoom(func() error { return j.manifest.write(j.fs) })
 }
 
 // fresh says that nothing was ever written behind it.
@@ -216,47 +201,4 @@ func (m *manifest) reserveBytes(o Options) int64 {
 		}
 	}
 	return n
-}
-
-// A sumWriter appends to a file and sums what it wrote.
-type sumWriter struct {
-	f    File
-	n    int64
-	crc  uint32
-	room func() bool // makes room on a full disk; false: there is none to make
-}
-
-func (w *sumWriter) Write(b []byte) (int, error) {
-	n, err := w.f.WriteAt(b, w.n)
-	if noSpace(err) && w.room() {
-		var more int
-		more, err = w.f.WriteAt(b[n:], w.n+int64(n))
-		n += more
-	}
-	w.n += int64(n)
-	w.crc = crc32.Update(w.crc, castagnoli, b[:n])
-	return n, err
-}
-
-// checkSnapshot reads a snapshot's file through once.
-func (j *Journal) checkSnapshot(s snapshotFile) error {
-	f, err := j.fs.Open(s.Name, os.O_RDONLY)
-	if err != nil {
-		return fmt.Errorf("snapshot: %w", err)
-	}
-	defer f.Close()
-	crc, n := uint32(0), int64(0)
-	b := make([]byte, min(1<<20, max(1, s.Size)))
-	for n < s.Size {
-		k, err := f.ReadAt(b[:min(int64(len(b)), s.Size-n)], n)
-		crc = crc32.Update(crc, castagnoli, b[:k])
-		n += int64(k)
-		if err != nil && !(err == io.EOF && n == s.Size) {
-			return fmt.Errorf("snapshot %s: %w", s.Name, err)
-		}
-	}
-	if crc != s.CRC {
-		return fmt.Errorf("snapshot %s: %w: its checksum differs", s.Name, journal.ErrDamaged)
-	}
-	return nil
 }

@@ -37,17 +37,23 @@ func openSegments(f FS, o Options, m *manifest) (*segments, error) {
 		return nil, err
 	}
 	slices.Sort(names)
-	var have []uint64
-	for _, name := range names {
-		var n uint64
-		if k, _ := fmt.Sscanf(name, "segment-%016x", &n); k == 1 && segmentName(n) == name {
-			if n < m.First {
-				err = errors.Join(err, f.Remove(name))
-			} else {
-				have = append(have, n)
-			}
-			continue
+	have := segmentsOf(names)
+	kept := slices.DeleteFunc(slices.Clone(have), func(n uint64) bool { return n < m.First })
+	gone := func(n uint64) error {
+		return fmt.Errorf("%w: %s is missing; %s", journal.ErrDamaged, segmentName(n), o.cure())
+	}
+	if len(kept) == 0 && !m.fresh() {
+		return nil, gone(m.First)
+	}
+	for i, n := range kept {
+		if n != m.First+uint64(i) {
+			return nil, gone(m.First + uint64(i))
 		}
+	}
+	for _, n := range have[:len(have)-len(kept)] {
+		err = errors.Join(err, f.Remove(segmentName(n)))
+	}
+	for _, name := range names {
 		if !s.adopt(name) && s.stray(name, m) {
 			err = errors.Join(err, f.Remove(name))
 		}
@@ -55,20 +61,25 @@ func openSegments(f FS, o Options, m *manifest) (*segments, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(have) == 0 && !m.fresh() {
-		return nil, fmt.Errorf("%w: segment %d is missing; bring the file back from a copy of the folder", journal.ErrDamaged, m.First)
-	}
-	for i, n := range have {
-		if n != m.First+uint64(i) {
-			return nil, fmt.Errorf("%w: segment %d is missing before %d; bring the file back from a copy of the folder", journal.ErrDamaged, m.First+uint64(i), n)
-		}
-	}
+	have = kept
 	s.last = m.First
 	if len(have) > 0 {
 		s.last = have[len(have)-1]
 		s.file, err = f.Open(segmentName(s.last), os.O_RDWR)
 	}
 	return s, err
+}
+
+// segmentsOf returns the segments among the names of files, sorted.
+func segmentsOf(names []string) (have []uint64) {
+	for _, name := range names {
+		var n uint64
+		if k, _ := fmt.Sscanf(name, "segment-%016x", &n); k == 1 && segmentName(n) == name {
+			have = append(have, n)
+		}
+	}
+	slices.Sort(have)
+	return have
 }
 
 // adopt takes over a spare segment or the reserve that an earlier life of the router made.
@@ -104,7 +115,7 @@ func (s *segments) stray(name string, m *manifest) bool {
 }
 
 // tail finds the end of the log, cuts a torn end, and makes what is there durable before anybody folds it.
-func (s *segments) tail(repair bool) (end int64, err error) {
+func (s *segments) tail() (end int64, err error) {
 	if s.file == nil {
 		return offsetOf(s.last, 0), nil
 	}
@@ -116,7 +127,7 @@ func (s *segments) tail(repair bool) (end int64, err error) {
 	if sealed {
 		return offsetOf(s.last+1, 0), s.file.Sync()
 	}
-	if err := s.cut(b, pos, repair); err != nil {
+	if err := s.cut(b, pos); err != nil {
 		return 0, err
 	}
 	return offsetOf(s.last, pos), s.file.Sync()
@@ -155,24 +166,20 @@ func walk(b []byte, segment uint64, pos int64, each func(pos int64, body []byte)
 }
 
 // cut looks at what stands behind the last good frame. Frames of the group that was being written are a torn end, and go; a later group is damage.
-func (s *segments) cut(b []byte, pos int64, repair bool) error {
-	torn := false
-	for at := pos; ; {
-		next, ok := nextFrame(b, s.last, at)
-		if !ok {
-			break
-		}
-		if groupOf(b[next:]) > pos && !repair {
-			return damage(s.last, pos, next)
-		}
-		torn = true
-		body, _ := readFrame(b[next:], s.last, next)
-		at = next + frameHead + int64(len(body))
+func (s *segments) cut(b []byte, pos int64) error {
+	torn := tornEnd(b, s.last, pos)
+	if next, ok := nextFrame(b, s.last, pos); ok && len(torn) == 0 {
+		return fmt.Errorf("%w; %s", hole(s.last, pos, next).err(), s.o.cure())
 	}
-	if torn && !repair {
-		s.o.Log.Warn("journal: cut a torn end", "segment", segmentName(s.last), "position", pos)
+	bytes, was := begun(b[min(pos, int64(len(b))):], s.last, pos)
+	if n := len(torn); n > 0 {
+		bytes, was = torn[n-1]-pos, true
 	}
-	if !torn {
+	if was {
+		// A group that a crash cut was never acknowledged; a disk that lost what it had cannot be told from that.
+		s.o.Log.Warn("journal: the end of the log cannot be read and is cut: it may be what a crash left of an append, or damage", "segment", segmentName(s.last), "position", pos, "bytes", bytes)
+	}
+	if len(torn) == 0 {
 		return nil
 	}
 	// What stands there could read as live once new frames end just before it.
@@ -183,9 +190,21 @@ func (s *segments) cut(b []byte, pos int64, repair bool) error {
 	return s.file.Sync()
 }
 
-func damage(segment uint64, pos, next int64) error {
-	return fmt.Errorf("%w: %s has no valid record at byte %d, and valid ones from byte %d on; bring the file back from a copy, or start once with journal.repair to go on without what is between",
-		journal.ErrDamaged, segmentName(segment), pos, next)
+// tornEnd returns where the frames end that stand behind a position without a valid one, when they are all of the group that was being written there;
+// with one of a later group, or with none at all, nothing.
+func tornEnd(b []byte, segment uint64, pos int64) (ends []int64) {
+	for at := pos; ; {
+		next, ok := nextFrame(b, segment, at)
+		if !ok {
+			return ends
+		}
+		if groupOf(b[next:]) > pos {
+			return nil
+		}
+		body, _ := readFrame(b[next:], segment, next)
+		at = next + frameHead + int64(len(body))
+		ends = append(ends, at)
+	}
 }
 
 // ready makes the segment that is written next exist, and returns its size. Without space for it the first append will see.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -160,17 +159,23 @@ func (q *queue) take() (b journal.Batch, size int64, ok bool, err error) {
 	return b, size, true, nil
 }
 
-// A tenure is a period of owning a partition: from Own's call of fold to its return.
-type tenure struct {
-	j         *Journal
+// A past is what a tenure reads of the log as it was when it began, behind the snapshot that it loads.
+type past struct {
 	q         *queue
 	life      int // of the queue
 	partition int
-	snapshot  *snapshotFile // to load; nil is none
-	after     int64         // the past begins after this offset; -1 is the log's begin
-	end       int64         // and ends before this one
-	reached   int64         // the last batch's Next
-	err       error         // that Load returns
+	after     int64 // it begins after this offset; -1 is the log's begin
+	end       int64 // and ends before this one
+}
+
+// A tenure is a period of owning a partition: from Own's call of fold to its return.
+type tenure struct {
+	j *Journal
+	past
+	snapshot *snapshotFile  // to load; nil is none
+	reached  int64          // the last batch's Next
+	err      error          // that Load returns
+	rescan   func(p []past) // reads a past beside the fold
 
 	mu   sync.Mutex // held while it saves or trims
 	over bool
@@ -203,11 +208,11 @@ func (j *Journal) Own(ctx context.Context, fold func(context.Context, journal.Te
 		case <-ctx.Done():
 		}
 	})
-	first := j.begin(j.queues)
-	wait.Go(func() { j.scan(ctx, first) })
+	scan := func(p []past) { wait.Go(func() { j.scan(ctx, p) }) }
+	first := j.begin(scan, j.queues...)
 	var folds sync.WaitGroup
 	for p := range j.queues {
-		folds.Go(func() { j.serve(ctx, cancel, &wait, first[p], fold) })
+		folds.Go(func() { j.serve(ctx, cancel, first[p], fold) })
 	}
 	folds.Wait()
 	cause := context.Cause(ctx)
@@ -219,10 +224,8 @@ func (j *Journal) Own(ctx context.Context, fold func(context.Context, journal.Te
 	return cause
 }
 
-// serve runs the tenures of one partition; scans is waited for after all of them.
-func (j *Journal) serve(
-	ctx context.Context, cancel context.CancelCauseFunc, scans *sync.WaitGroup, t *tenure, fold func(context.Context, journal.Tenure) error,
-) {
+// serve runs the tenures of one partition.
+func (j *Journal) serve(ctx context.Context, cancel context.CancelCauseFunc, t *tenure, fold func(context.Context, journal.Tenure) error) {
 	for {
 		err := fold(ctx, t)
 		t.close()
@@ -230,7 +233,7 @@ func (j *Journal) serve(
 		if ctx.Err() != nil || err == nil {
 			return
 		}
-		if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrNewer) || errors.Is(err, journal.ErrLost) {
+		if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrNewer) || errors.Is(err, journal.ErrOlder) || errors.Is(err, journal.ErrLost) {
 			cancel(fmt.Errorf("partition %d: %w", t.partition, err))
 			return
 		}
@@ -240,17 +243,15 @@ func (j *Journal) serve(
 		case <-ctx.Done():
 			return
 		}
-		again := j.begin([]*queue{t.q})
-		t = again[0]
-		scans.Go(func() { j.scan(ctx, again) })
+		t = j.begin(t.rescan, t.q)[0]
 	}
 }
 
-// begin attaches queues at one point of the log, which parts their past from their present, and chooses the snapshots to begin with.
-func (j *Journal) begin(queues []*queue) []*tenure {
-	out := make([]*tenure, 0, len(queues))
+// begin attaches queues at one point of the log, which parts their past from their present, chooses the snapshots to begin with, and has the past read.
+func (j *Journal) begin(rescan func([]past), queues ...*queue) []*tenure {
+	out, pasts := make([]*tenure, 0, len(queues)), make([]past, 0, len(queues))
 	for _, q := range queues {
-		t := &tenure{j: j, q: q, partition: slices.Index(j.queues, q), after: -1}
+		t := &tenure{j: j, past: past{q: q, partition: slices.Index(j.queues, q), after: -1}, rescan: rescan}
 		t.choose()
 		out = append(out, t)
 	}
@@ -262,33 +263,30 @@ func (j *Journal) begin(queues []*queue) []*tenure {
 		if j.full {
 			t.q.press(t.end)
 		}
+		pasts = append(pasts, t.past)
 	}
+	rescan(pasts)
 	return out
 }
 
-// choose takes the newest snapshot that is whole.
+// choose takes the newest snapshot of which nothing bad is known.
 func (t *tenure) choose() {
 	t.j.manifestLock.Lock()
-	saved := slices.Clone(t.j.manifest.Snapshots[t.partition])
-	t.j.manifestLock.Unlock()
-	for i := range saved {
-		err := t.j.checkSnapshot(saved[i])
-		if err == nil && t.begin(&saved[i]) {
+	defer t.j.manifestLock.Unlock()
+	for _, s := range t.j.manifest.Snapshots[t.partition] {
+		if !t.j.unreadable[s.Name] && t.from(&s) {
 			return
 		}
-		t.j.o.Log.Error("journal: a snapshot cannot be used; taking the one before", "partition", t.partition, "error", err)
 	}
-	if !t.begin(nil) {
+	if !t.from(nil) {
 		t.err = fmt.Errorf("%w: partition %d was trimmed at a snapshot that cannot be read; bring the folder back from a copy", journal.ErrLost, t.partition)
 	}
 }
 
-// begin places the tenure behind a snapshot, or at the log's start; false when records from there on are gone. The mark goes back with it, so that
-// they stay, and snapshots that were passed over are not kept as a fallback.
-func (t *tenure) begin(s *snapshotFile) bool {
+// from places the tenure behind a snapshot, or at the log's start; false when records from there on are gone. The mark goes back with it, so that they
+// stay. The manifest's lock is held.
+func (t *tenure) from(s *snapshotFile) bool {
 	m := t.j.manifest
-	t.j.manifestLock.Lock()
-	defer t.j.manifestLock.Unlock()
 	mark, after := int64(0), int64(-1)
 	if s != nil {
 		mark, after = s.Offset, s.Offset
@@ -298,30 +296,37 @@ func (t *tenure) begin(s *snapshotFile) bool {
 	}
 	m.Trims[t.partition] = min(m.Trims[t.partition], mark)
 	t.snapshot, t.after = s, after
-	for _, newer := range m.Snapshots[t.partition] {
-		if s != nil && newer == *s {
-			break
-		}
-		t.j.unreadable[newer.Name] = true
-	}
 	return true
 }
 
 func (t *tenure) Partition() int { return t.partition }
 
-func (t *tenure) Load(_ context.Context, read func(int64, io.Reader) error) error {
-	if t.err != nil {
-		return t.err
+func (t *tenure) Load(ctx context.Context, read func(int64, io.Reader) error) error {
+	for {
+		if t.err != nil {
+			return t.err
+		}
+		if t.snapshot == nil {
+			return journal.ErrNoSnapshot
+		}
+		err := t.j.loadSnapshot(t.snapshot, read)
+		if err == nil || ctx.Err() != nil || errors.Is(err, journal.ErrNewer) || errors.Is(err, journal.ErrOlder) {
+			return err
+		}
+		t.j.o.Log.Error("journal: a snapshot cannot be used; what is before it is taken, and the records after that",
+			"partition", t.partition, "offset", t.snapshot.Offset, "error", err)
+		t.passOver()
 	}
-	if t.snapshot == nil {
-		return journal.ErrNoSnapshot
-	}
-	f, err := t.j.fs.Open(t.snapshot.Name, os.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return read(t.snapshot.Offset, io.NewSectionReader(f, 0, t.snapshot.Size))
+}
+
+// passOver begins anew behind an older snapshot. The one that was chosen is none to fall back to any more.
+func (t *tenure) passOver() {
+	t.j.manifestLock.Lock()
+	t.j.unreadable[t.snapshot.Name] = true
+	t.j.manifestLock.Unlock()
+	t.j.readBack(t.q.detach())
+	again := t.j.begin(t.rescan, t.q)[0]
+	t.past, t.snapshot, t.err = again.past, again.snapshot, again.err
 }
 
 func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
@@ -365,13 +370,13 @@ func (t *tenure) next(b *journal.Batch) int64 {
 	return next
 }
 
-func (t *tenure) Save(_ context.Context, offset int64, write func(io.Writer) error) error {
+func (t *tenure) Save(ctx context.Context, offset int64, write func(io.Writer) error, verify func(io.Reader) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.over {
 		return journal.ErrFenced
 	}
-	return t.j.saveSnapshot(t.partition, offset, write)
+	return t.j.saveSnapshot(ctx, save{t.partition, offset, write, verify})
 }
 
 // Trim raises the partition's mark; the files go when all partitions' marks are beyond them.
@@ -408,21 +413,22 @@ func (t *tenure) Trim(_ context.Context, offset int64) error {
 	return j.segments.trim(m.First)
 }
 
-// scan reads the log once for all the given tenures.
-func (j *Journal) scan(ctx context.Context, tenures []*tenure) {
-	from, end := tenures[0].after, tenures[0].end
-	by := make([]*tenure, j.layout.Partitions)
-	for _, t := range tenures {
-		from = min(from, t.after)
-		by[t.partition] = t
+// scan reads the log once for all the given pasts.
+func (j *Journal) scan(ctx context.Context, pasts []past) {
+	from, end := pasts[0].after, pasts[0].end
+	by := make([]*past, j.layout.Partitions)
+	for i := range pasts {
+		p := &pasts[i]
+		from = min(from, p.after)
+		by[p.partition] = p
 	}
 	err := j.scanLog(ctx, by, from, end)
-	for _, t := range tenures {
-		t.q.finish(t.life, err)
+	for _, p := range pasts {
+		p.q.finish(p.life, err)
 	}
 }
 
-func (j *Journal) scanLog(ctx context.Context, by []*tenure, from, end int64) error {
+func (j *Journal) scanLog(ctx context.Context, by []*past, from, end int64) error {
 	j.manifestLock.Lock()
 	segment := j.manifest.First
 	j.manifestLock.Unlock()
@@ -450,7 +456,7 @@ func (j *Journal) scanLog(ctx context.Context, by []*tenure, from, end int64) er
 }
 
 // scanSegment hands a segment's records to the tenures they belong to.
-func (j *Journal) scanSegment(ctx context.Context, by []*tenure, b []byte, segment uint64, isLast bool) error {
+func (j *Journal) scanSegment(ctx context.Context, by []*past, b []byte, segment uint64, isLast bool) error {
 	batches := make([]journal.Batch, len(by))
 	sizes := make([]int64, len(by))
 	flush := func(p int) {
@@ -459,55 +465,46 @@ func (j *Journal) scanSegment(ctx context.Context, by []*tenure, b []byte, segme
 		}
 		batches[p], sizes[p] = journal.Batch{}, 0
 	}
-	for pos := int64(0); ; {
-		end, _, sealed := walk(b, segment, pos, func(pos int64, body []byte) {
-			p := j.sort(by, batches, segment, pos, body)
-			if sizes[p] += int64(len(body)); sizes[p] > pastLimit/8 {
-				flush(p)
-			}
-		})
-		if sealed || isLast && end == int64(len(b)) {
-			break
+	end, _, sealed := walk(b, segment, 0, func(pos int64, body []byte) {
+		p := sort(by, batches, segment, pos, body)
+		if sizes[p] += int64(len(body)); sizes[p] > pastLimit/8 {
+			flush(p)
 		}
-		next, ok := nextFrame(b, segment, end)
-		if !j.o.Repair {
-			return damage(segment, end, next)
-		}
-		reason := fmt.Sprintf("%s: no valid record at byte %d", segmentName(segment), end)
-		batches[0].Parked = append(batches[0].Parked, journal.Parked{Offset: offsetOf(segment, end), Reason: reason})
-		if !ok {
-			break
-		}
-		pos = next
-	}
+	})
 	for p := range batches {
 		flush(p)
 	}
-	return ctx.Err()
+	if sealed || isLast && end == int64(len(b)) {
+		return ctx.Err()
+	}
+	d := Damage{segmentName(segment), end, int64(len(b)) - end, "no valid record, nor the segment's end", segment, noEnd}
+	if next, ok := nextFrame(b, segment, end); ok {
+		d = hole(segment, end, next)
+	}
+	return fmt.Errorf("%w; %s", d.err(), j.o.cure())
 }
 
 // sort puts a frame's record into its partition's batch, and returns the partition.
-func (j *Journal) sort(by []*tenure, batches []journal.Batch, segment uint64, pos int64, body []byte) int {
+func sort(by []*past, batches []journal.Batch, segment uint64, pos int64, body []byte) int {
 	offset := offsetOf(segment, pos)
 	r, err := journal.DecodeRecord(body)
 	p := r.Partition
-	if err != nil || p >= len(by) {
-		if p >= len(by) {
-			p = 0
-		}
-		if by[p] == nil || offset <= by[p].after {
-			return p
-		}
-		if errors.Is(err, journal.ErrNewer) {
-			by[p].q.finish(by[p].life, fmt.Errorf("%w: upgrade this router, or take the newer one back into service", err))
-			return p
-		}
-		batches[p].Parked = append(batches[p].Parked, journal.Parked{Offset: offset, Reason: "no record", Bytes: body[:min(len(body), 1024)]})
-		return p
+	if p >= len(by) {
+		p, err = 0, journal.ErrGarbage
 	}
-	if by[p] != nil && offset > by[p].after {
+	switch {
+	case by[p] == nil || offset <= by[p].after:
+	case err == nil:
 		r.Offset = offset
 		batches[p].Records = append(batches[p].Records, r)
+	case errors.Is(err, journal.ErrNewer), errors.Is(err, journal.ErrOlder):
+		by[p].q.finish(by[p].life, newer(err))
+	default:
+		reason := "no record"
+		if bytes, ok := lost(body); ok {
+			reason = fmt.Sprintf("%d bytes of damage, passed over by onward journal repair", bytes)
+		}
+		batches[p].Parked = append(batches[p].Parked, journal.Parked{Offset: offset, Reason: reason, Bytes: body[:min(len(body), 1024)]})
 	}
 	return p
 }

@@ -171,7 +171,7 @@ func snapshotIsAtomic(t *testing.T, h Harness, _ func(*testing.T) Harness) {
 		err := tn.Save(context.Background(), lastOffset(r), func(w io.Writer) error {
 			_, err := io.WriteString(w, "half a sta")
 			return errors.Join(err, broken)
-		})
+		}, nil)
 		if !errors.Is(err, broken) {
 			return fmt.Errorf("a save whose state cannot be written: %w", err)
 		}

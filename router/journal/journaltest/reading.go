@@ -173,7 +173,7 @@ func short(s []string) string {
 }
 
 func save(tn journal.Tenure, offset int64, state string) error {
-	return tn.Save(context.Background(), offset, func(w io.Writer) error { _, err := io.WriteString(w, state); return err })
+	return tn.Save(context.Background(), offset, func(w io.Writer) error { _, err := io.WriteString(w, state); return err }, nil)
 }
 
 // count is a state worth a snapshot: how many records of the partition were folded.

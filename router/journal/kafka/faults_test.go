@@ -120,7 +120,7 @@ func save(tn journal.Tenure, offset int64, text string) error {
 	return tn.Save(context.Background(), offset, func(w io.Writer) error {
 		_, err := io.WriteString(w, text)
 		return err
-	})
+	}, nil)
 }
 
 func (b *bed) committed(t *testing.T, partition int) kafka.Commit {
@@ -242,7 +242,7 @@ func TestHalfASnapshot(t *testing.T) {
 		if err := tn.t.Save(context.Background(), 1, func(w io.Writer) error {
 			_, _ = io.WriteString(w, big)
 			return half
-		}); !errors.Is(err, half) {
+		}, nil); !errors.Is(err, half) {
 			t.Errorf("%v", err)
 		}
 		if err := o.end(); err != nil {
@@ -405,7 +405,7 @@ func foldOnce(t *testing.T, j *Journal, reg *plugin.Registry, answer bool) []byt
 			return err
 		}
 		state = buf.Bytes()
-		if err := tn.Save(ctx, last, func(w io.Writer) error { _, err := w.Write(state); return err }); err != nil {
+		if err := tn.Save(ctx, last, func(w io.Writer) error { _, err := w.Write(state); return err }, nil); err != nil {
 			return err
 		}
 		if answer {

@@ -254,7 +254,7 @@ func (g *group) hold(h *holder) {
 
 // isFatal reports what no other tenure makes better, here or elsewhere: somebody has to do something.
 func isFatal(err error) bool {
-	for _, of := range []error{journal.ErrDamaged, journal.ErrNewer, journal.ErrLost, journal.ErrLayout} {
+	for _, of := range []error{journal.ErrDamaged, journal.ErrNewer, journal.ErrOlder, journal.ErrLost, journal.ErrLayout} {
 		if errors.Is(err, of) {
 			return true
 		}

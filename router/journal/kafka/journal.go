@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/kafka"
+	"github.com/onward-router/onward/router/folder"
 	"github.com/onward-router/onward/router/journal"
+	segmentio "github.com/segmentio/kafka-go"
 )
 
 // Options say where and how.
@@ -77,6 +79,7 @@ type Journal struct {
 	max      int // bytes of a record's value
 	producer *kafka.Producer
 	local    *localSnapshots
+	lock     *folder.Lock // of Dir; nil without one
 
 	mu     sync.Mutex
 	group  *group // while Own runs
@@ -136,11 +139,32 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 	if j.max, err = maxMessage(ctx, o.Client, j.topics.Journal); err != nil {
 		return nil, err
 	}
-	if j.local, err = openLocal(o.Dir, j.layout); err != nil {
-		return nil, err
+	if err := j.openDir(); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
 	}
 	j.producer = o.Client.NewProducer(kafka.ProducerOptions{})
 	return j, nil
+}
+
+// openDir takes the folder for copies of snapshots: two routers in one would sweep each other's away.
+func (j *Journal) openDir() (err error) {
+	if j.o.Dir == "" {
+		j.local = &localSnapshots{have: make(map[int][]localSnapshot)}
+		return nil
+	}
+	if err := folder.Make(j.o.Dir); err != nil {
+		return err
+	}
+	if j.lock, err = folder.Take(j.o.Dir, "LOCK"); err != nil {
+		return err
+	}
+	if said := folder.Exposed(j.o.Dir); said != "" {
+		j.o.Log.Warn("journal: " + said)
+	}
+	if j.local, err = openLocal(j.o.Dir, j.layout); err != nil {
+		j.lock.Release()
+	}
+	return err
 }
 
 // Layout returns what was written when the journal was made.
@@ -181,6 +205,9 @@ func (j *Journal) Append(ctx context.Context, records []journal.Record) error {
 		if errors.Is(err, kafka.ErrClosed) {
 			return journal.ErrClosed
 		}
+		if errors.Is(err, segmentio.MessageSizeTooLarge) || errors.Is(err, segmentio.RecordListTooLarge) {
+			return fmt.Errorf("%w: %w", journal.ErrTooLarge, err) // The topic takes less than it did when the journal was opened.
+		}
 		return fmt.Errorf("journal: %w", err)
 	}
 	if j.o.Observer.Sync != nil {
@@ -205,8 +232,8 @@ func (j *Journal) check(records []journal.Record) error {
 			return fmt.Errorf("journal: a record of an unknown kind, %d", uint8(r.Kind))
 		}
 		if len(r.Payload) > j.MaxPayload() {
-			return fmt.Errorf("journal: a payload of %d bytes, and the limit is %d: raise max.message.bytes of topic %q, or pass large data by reference",
-				len(r.Payload), j.MaxPayload(), j.topics.Journal)
+			return fmt.Errorf("%w: a payload of %d bytes, and the limit is %d; raise max.message.bytes of topic %q, or pass large data by reference",
+				journal.ErrTooLarge, len(r.Payload), j.MaxPayload(), j.topics.Journal)
 		}
 	}
 	return nil
@@ -220,6 +247,7 @@ func (j *Journal) Close() error {
 	j.mu.Unlock()
 	if !was {
 		j.producer.Close()
+		j.lock.Release()
 	}
 	return nil
 }

@@ -1,9 +1,8 @@
 package kafka
 
 import (
-	"bytes"
+	"bufio"
 	"cmp"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/onward-router/onward/router/folder"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -34,17 +34,13 @@ type localSnapshot struct {
 const localKept = 2
 
 func openLocal(dir string, l journal.Layout) (*localSnapshots, error) {
-	s := &localSnapshots{have: make(map[int][]localSnapshot)}
-	if dir == "" {
-		return s, nil
-	}
-	s.dir = filepath.Join(dir, "snapshots-"+nameOf(l).String())
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
+	s := &localSnapshots{have: make(map[int][]localSnapshot), dir: filepath.Join(dir, "snapshots-"+nameOf(l).String())}
+	if err := folder.Make(s.dir); err != nil {
+		return nil, err
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
+		return nil, err
 	}
 	for _, e := range entries {
 		var p int
@@ -52,7 +48,7 @@ func openLocal(dir string, l journal.Layout) (*localSnapshots, error) {
 		if n, _ := fmt.Sscanf(e.Name(), "%d-%d", &p, &offset); n == 2 && e.Name() == localName(p, offset) {
 			s.have[p] = append(s.have[p], localSnapshot{p, offset, filepath.Join(s.dir, e.Name())})
 		} else if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil { // What a crash left.
-			return nil, fmt.Errorf("journal: %w", err)
+			return nil, err
 		}
 	}
 	for p := range s.have {
@@ -82,46 +78,44 @@ func (s *localSnapshots) partitions() []int {
 // newest returns the newest whole snapshot of a partition whose offset fits; those that are not whole are removed.
 func (s *localSnapshots) newest(partition int, fits func(offset int64) bool) (localSnapshot, bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for list := s.have[partition]; len(list) > 0; list = list[:len(list)-1] {
-		l := list[len(list)-1]
+	list := slices.Clone(s.have[partition])
+	s.mu.Unlock()
+	for _, l := range slices.Backward(list) {
 		if !fits(l.offset) {
 			continue
 		}
-		if _, err := readLocal(l.name); err == nil {
+		if s.read(l, func(int64, io.Reader) error { return nil }) == nil {
 			return l, true
 		}
-		_ = os.Remove(l.name) // It is of no use; a later start tries again.
-		s.have[partition] = slices.DeleteFunc(slices.Clone(s.have[partition]), func(x localSnapshot) bool { return x == l })
+		s.drop(l)
 	}
 	return localSnapshot{}, false
 }
 
-func readLocal(name string) ([]byte, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	if len(b) < sha256.Size {
-		return nil, journal.ErrDamaged
-	}
-	body, sum := b[:len(b)-sha256.Size], b[len(b)-sha256.Size:]
-	if got := sha256.Sum256(body); !bytes.Equal(got[:], sum) {
-		return nil, fmt.Errorf("%s: %w", name, journal.ErrDamaged)
-	}
-	return body, nil
+// drop removes one that is of no use.
+func (s *localSnapshots) drop(l localSnapshot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = os.Remove(l.name) // A later start tries again.
+	s.have[l.partition] = slices.DeleteFunc(slices.Clone(s.have[l.partition]), func(x localSnapshot) bool { return x == l })
 }
 
+// read gives one to read, and looks whether it is whole.
 func (s *localSnapshots) read(l localSnapshot, read func(int64, io.Reader) error) error {
-	b, err := readLocal(l.name)
+	f, err := os.Open(l.name)
 	if err != nil {
 		return err
 	}
-	return read(l.offset, bytes.NewReader(b))
+	defer f.Close()
+	r := journal.Unseal(bufio.NewReaderSize(f, 64<<10))
+	if err := read(l.offset, r); err != nil {
+		return err
+	}
+	return journal.Verify(r, nil)
 }
 
-// save calls write once, and keeps what it wrote; it is not worth a sync: one that a power cut spoils is found out.
-func (s *localSnapshots) save(partition int, offset int64, write func(io.Writer) error) error {
+// save calls write once, and keeps what it wrote once verify has read it; it is not worth a sync: one that a power cut spoils is found out.
+func (s *localSnapshots) save(partition int, offset int64, write func(io.Writer) error, verify func(io.Reader) error) error {
 	if s.dir == "" {
 		return write(io.Discard)
 	}
@@ -129,21 +123,28 @@ func (s *localSnapshots) save(partition int, offset int64, write func(io.Writer)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	sum := sha256.New()
-	err = write(io.MultiWriter(f, sum))
-	if err == nil {
-		_, err = f.Write(sum.Sum(nil))
+	sealed := journal.Seal(f)
+	if err = write(sealed); err == nil {
+		err = sealed.Close()
+	}
+	if err = errors.Join(err, f.Close()); err == nil && verify != nil {
+		err = s.read(localSnapshot{partition, offset, f.Name()}, func(_ int64, r io.Reader) error { return verify(r) })
 	}
 	l := localSnapshot{partition, offset, filepath.Join(s.dir, localName(partition, offset))}
-	if err = errors.Join(err, f.Close()); err == nil {
+	if err == nil {
 		err = os.Rename(f.Name(), l.name)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
+	return s.keep(l)
+}
+
+// keep enters one, and lets the oldest go.
+func (s *localSnapshots) keep(l localSnapshot) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := slices.DeleteFunc(slices.Clone(s.have[partition]), func(x localSnapshot) bool { return x.offset == offset })
+	list := slices.DeleteFunc(slices.Clone(s.have[l.partition]), func(x localSnapshot) bool { return x.offset == l.offset })
 	list = append(list, l)
 	slices.SortFunc(list, func(a, b localSnapshot) int { return cmp.Compare(a.offset, b.offset) })
 	for len(list) > localKept {
@@ -152,6 +153,6 @@ func (s *localSnapshots) save(partition int, offset int64, write func(io.Writer)
 		}
 		list = list[1:]
 	}
-	s.have[partition] = list
+	s.have[l.partition] = list
 	return nil
 }

@@ -201,7 +201,7 @@ func (x *acting) save(ctx context.Context) error {
 	x.states[p][at] = bytes.Clone(b.Bytes())
 	x.mu.Unlock()
 	x.saved, x.since = at, 0
-	return x.tn.Save(ctx, at, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
+	return x.tn.Save(ctx, at, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err }, nil)
 }
 
 // TestTwoOwners: a state that two routers fold in turns, from each other's snapshots and their own copies, is to the byte what one fold of the whole log

@@ -74,10 +74,20 @@ func (w *chunks) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// close sends the last chunk, and returns where the snapshot lies.
-func (w *chunks) close() (place, error) {
+// close sends the last chunk, which makes it count, and returns where the snapshot lies. What was sent before is read back first.
+func (w *chunks) close(verify func(io.Reader) error) (place, error) {
 	if _, err := w.Write(nil); err != nil { // An empty snapshot is one, too.
 		return place{}, err
+	}
+	sent := &chunkReader{j: w.j, ctx: w.ctx, partition: w.partition, id: w.id, at: w.from, to: w.to + 1, sum: sha256.New()}
+	if w.count == 0 {
+		sent.to = sent.at
+	}
+	if err := journal.Verify(io.MultiReader(sent, io.TeeReader(bytes.NewReader(w.buf), sent.sum)), verify); err != nil {
+		return place{}, fmt.Errorf("journal: the snapshot of partition %d at %d cannot be read back: %w", w.partition, w.offset, err)
+	}
+	if !bytes.Equal(sent.sum.Sum(nil), w.sum.Sum(nil)) {
+		return place{}, fmt.Errorf("journal: the snapshot of partition %d at %d reads otherwise than it was written: %w", w.partition, w.offset, journal.ErrDamaged)
 	}
 	last := slices.Clone(w.buf)
 	last = binary.BigEndian.AppendUint32(last, w.count+1)
@@ -159,21 +169,74 @@ func parseChunk(r *kafka.Record, of layoutName) (c chunk, ok bool) {
 // eachChunk gives the chunks of a partition between two offsets, in order, until yield returns false.
 func (j *Journal) eachChunk(ctx context.Context, partition int, from, to int64, yield func(chunk) bool) error {
 	for at := from; at < to; {
-		f, err := j.o.Client.Fetch(ctx, kafka.Fetch{Topic: j.topics.Snapshots, Partition: partition, Offset: at, MaxBytes: fetchBytes})
+		found, next, err := j.fetchChunks(ctx, partition, at, to)
 		if err != nil {
 			return err
 		}
-		for i := range f.Records {
-			if c, ok := parseChunk(&f.Records[i], j.name); ok && !yield(c) {
+		for _, c := range found {
+			if !yield(c) {
 				return nil
 			}
 		}
-		if f.Next == at && f.End <= at { // A leader that has just been elected may know of less than it has.
-			return fmt.Errorf("journal: topic %q, partition %d ends at %d now, and has ended at %d", j.topics.Snapshots, partition, f.End, to)
-		}
-		at = f.Next
+		at = next
 	}
 	return nil
+}
+
+// fetchChunks gets some chunks of a partition from an offset on, and where the next are.
+func (j *Journal) fetchChunks(ctx context.Context, partition int, at, to int64) (found []chunk, next int64, err error) {
+	f, err := j.o.Client.Fetch(ctx, kafka.Fetch{Topic: j.topics.Snapshots, Partition: partition, Offset: at, MaxBytes: fetchBytes})
+	if err != nil {
+		return nil, at, err
+	}
+	for i := range f.Records {
+		if c, ok := parseChunk(&f.Records[i], j.name); ok {
+			found = append(found, c)
+		}
+	}
+	if f.Next == at && f.End <= at { // A leader that has just been elected may know of less than it has.
+		return nil, at, fmt.Errorf("journal: topic %q, partition %d ends at %d now, and has ended at %d", j.topics.Snapshots, partition, f.End, to)
+	}
+	return found, f.Next, nil
+}
+
+// A chunkReader reads what the chunks of one snapshot hold between two offsets, a fetch at a time.
+type chunkReader struct {
+	j         *Journal
+	ctx       context.Context
+	partition int
+	id        [16]byte
+	at, to    int64
+
+	next uint32
+	got  []chunk
+	rest []byte
+	sum  hash.Hash
+	err  error // of a fetch
+}
+
+func (r *chunkReader) Read(b []byte) (int, error) {
+	for len(r.rest) == 0 {
+		switch {
+		case len(r.got) > 0:
+			c := r.got[0]
+			r.got = r.got[1:]
+			if c.id == r.id && c.index == r.next { // A chunk may be there twice, when somebody has copied it.
+				r.rest = c.body
+				r.next++
+			}
+		case r.err != nil:
+			return 0, r.err
+		case r.at >= r.to:
+			return 0, io.EOF
+		default:
+			r.got, r.at, r.err = r.j.fetchChunks(r.ctx, r.partition, r.at, r.to)
+		}
+	}
+	n := copy(b, r.rest)
+	r.rest = r.rest[n:]
+	r.sum.Write(b[:n])
+	return n, nil
 }
 
 // scanSnapshots finds the complete snapshots between two offsets, the one of the oldest journal offset first: chunk by chunk in order, as many and with
@@ -213,21 +276,20 @@ func (j *Journal) scanSnapshots(ctx context.Context, partition int, from, to int
 	return found, err
 }
 
-// readSnapshot reads one that was found.
+// readSnapshot reads one that was found. A fetch that fails says nothing of the snapshot: its error is errFetch.
 func (j *Journal) readSnapshot(ctx context.Context, partition int, s place, read func(int64, io.Reader) error) error {
-	var b bytes.Buffer
-	next := uint32(0)
-	if err := j.eachChunk(ctx, partition, s.From, s.To+1, func(c chunk) bool {
-		if c.id == s.id && c.index == next { // A chunk may be there twice, when somebody has copied it.
-			b.Write(c.body)
-			next++
-		}
-		return true
-	}); err != nil {
-		return err
+	r := &chunkReader{j: j, ctx: ctx, partition: partition, id: s.id, at: s.From, to: s.To + 1, sum: sha256.New()}
+	err := read(s.Offset, r)
+	if err == nil {
+		err = journal.Verify(r, nil)
 	}
-	if sha256.Sum256(b.Bytes()) != s.sum {
-		return fmt.Errorf("journal: the snapshot at %d of partition %d is not what it was when it was found: %w", s.Offset, partition, journal.ErrDamaged)
+	switch {
+	case r.err != nil:
+		return fmt.Errorf("%w: %w", errFetch, r.err)
+	case err == nil && !bytes.Equal(r.sum.Sum(nil), s.sum[:]):
+		return fmt.Errorf("the snapshot at %d of partition %d is not what it was when it was found: %w", s.Offset, partition, journal.ErrDamaged)
 	}
-	return read(s.Offset, &b)
+	return err
 }
+
+var errFetch = errors.New("journal: reading a snapshot")

@@ -96,22 +96,64 @@ func (t *tenure) Load(ctx context.Context, read func(int64, io.Reader) error) er
 	}
 	fits := func(offset int64) bool { return offset+1 >= first && offset < last }
 	saved := slices.DeleteFunc(remote, func(s place) bool { return !fits(s.Offset) })
-	t.mu.Lock()
-	t.saved = slices.Clone(saved)
-	t.mu.Unlock()
-	local, found := t.j.local.newest(p, fits)
-	switch n := len(saved); {
-	case found && (n == 0 || local.offset >= saved[n-1].Offset):
-		t.at = local.offset + 1
-		return t.j.local.read(local, read)
-	case n > 0:
-		t.at = saved[n-1].Offset + 1
-		return t.j.readSnapshot(ctx, p, saved[n-1], read)
-	case first > 0:
+	err = t.load(ctx, saved, fits, read)
+	if errors.Is(err, journal.ErrNoSnapshot) && len(saved) > 0 {
+		// None of them is of use; those before the one that the commit points to have not been looked at.
+		saved, err = t.older(ctx, saved[0].Offset, fits)
+		if err == nil {
+			err = t.load(ctx, saved, fits, read)
+		}
+	}
+	if errors.Is(err, journal.ErrNoSnapshot) && first > 0 {
 		return t.confirmed(ctx, fmt.Errorf("%w: the log of partition %d begins at %d, and no complete snapshot in topic %q, nor on this machine, reaches it; bring the topic back, or a router's folder that has one",
 			journal.ErrLost, p, first, t.j.topics.Snapshots))
 	}
-	return journal.ErrNoSnapshot
+	return err
+}
+
+// load reads the newest of the snapshots, in the cluster and on this machine, that can be used. Those that cannot are passed over.
+func (t *tenure) load(ctx context.Context, saved []place, fits func(int64) bool, read func(int64, io.Reader) error) error {
+	for {
+		t.mu.Lock()
+		t.saved = slices.Clone(saved)
+		t.mu.Unlock()
+		local, found := t.j.local.newest(t.Partition(), fits)
+		n := len(saved)
+		var offset int64
+		var err error
+		switch found = found && (n == 0 || local.offset >= saved[n-1].Offset); {
+		case found:
+			offset = local.offset
+			err = t.j.local.read(local, read)
+		case n > 0:
+			offset = saved[n-1].Offset
+			err = t.j.readSnapshot(ctx, t.Partition(), saved[n-1], read)
+		default:
+			t.at = 0
+			return journal.ErrNoSnapshot
+		}
+		t.at = offset + 1
+		if err == nil || ctx.Err() != nil || t.h.ctx.Err() != nil || errors.Is(err, errFetch) || errors.Is(err, journal.ErrNewer) || errors.Is(err, journal.ErrOlder) {
+			return err
+		}
+		t.j.o.Log.Error("journal: a snapshot cannot be used; what is before it is taken, and the records after that",
+			"partition", t.Partition(), "offset", offset, "this machine's", found, "error", err)
+		if found {
+			t.j.local.drop(local)
+		} else {
+			saved = saved[:n-1]
+		}
+	}
+}
+
+// older finds the complete snapshots below an offset of the journal.
+func (t *tenure) older(ctx context.Context, below int64, fits func(int64) bool) ([]place, error) {
+	first, last, err := t.j.o.Client.Range(ctx, t.j.topics.Snapshots, t.Partition())
+	if err != nil {
+		return nil, err
+	}
+	all, err := t.j.scanSnapshots(ctx, t.Partition(), first, last)
+	return slices.DeleteFunc(all, func(s place) bool { return s.Offset >= below || !fits(s.Offset) }), err
 }
 
 // A position is what the group has committed last; the zero value when nothing.
@@ -299,20 +341,23 @@ func (t *tenure) fatal(ctx context.Context, err error) error {
 }
 
 // Save writes a snapshot to this machine and to the cluster, where it counts by a commit that the coordinator refuses to former owners.
-func (t *tenure) Save(ctx context.Context, offset int64, write func(io.Writer) error) error {
+func (t *tenure) Save(ctx context.Context, offset int64, write func(io.Writer) error, verify func(io.Reader) error) error {
 	p := t.Partition()
 	if t.lost() {
 		// The copy on this machine is worth having all the same: the partition may come back.
-		if err := t.j.local.save(p, offset, write); err != nil {
+		if err := t.j.local.save(p, offset, write, verify); err != nil {
 			return errors.Join(errLost, err)
 		}
 		return errLost
 	}
 	w := &chunks{j: t.j, ctx: ctx, partition: p, offset: offset}
-	if err := t.j.local.save(p, offset, func(f io.Writer) error { return write(io.MultiWriter(f, w)) }); err != nil {
+	var saved place
+	err := t.j.local.save(p, offset, func(f io.Writer) (err error) {
+		if err = write(io.MultiWriter(f, w)); err == nil {
+			saved, err = w.close(verify)
+		}
 		return err
-	}
-	saved, err := w.close()
+	}, nil)
 	if err != nil {
 		return err
 	}

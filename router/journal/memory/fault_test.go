@@ -117,11 +117,11 @@ func TestTenureFaults(t *testing.T) {
 			t.Errorf("read: %v", err)
 		}
 		act = memory.Save
-		if err := tn.Save(ctx, 0, write("kept out")); !errors.Is(err, broken) {
+		if err := tn.Save(ctx, 0, write("kept out"), nil); !errors.Is(err, broken) {
 			t.Errorf("save: %v", err)
 		}
 		fault = memory.ErrAckLost
-		if err := tn.Save(ctx, 0, write("saved")); !errors.Is(err, memory.ErrAckLost) {
+		if err := tn.Save(ctx, 0, write("saved"), nil); !errors.Is(err, memory.ErrAckLost) {
 			t.Errorf("save without an answer: %v", err)
 		}
 		act, fault = memory.Trim, memory.ErrAckLost
@@ -193,7 +193,7 @@ func TestSnapshotsAreAskedFor(t *testing.T) {
 					return err
 				}
 				if b.Save {
-					if err := tn.Save(ctx, b.Next-1, func(io.Writer) error { return nil }); err != nil {
+					if err := tn.Save(ctx, b.Next-1, func(io.Writer) error { return nil }, nil); err != nil {
 						return err
 					}
 					asked <- [2]int64{int64(tn.Partition()), b.Next}

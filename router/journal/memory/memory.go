@@ -96,6 +96,7 @@ type snapshot struct {
 	offset  int64
 	bytes   []byte
 	damaged bool
+	passed  bool // a reader could not use it: it is none to fall back to
 }
 
 // A Journal is one router's door to the log.
@@ -229,7 +230,7 @@ func (l *log) check(r *journal.Record) error {
 	case !known:
 		return fmt.Errorf("journal: record of unknown kind %d", r.Kind)
 	case len(r.Payload) > l.o.MaxPayload:
-		return fmt.Errorf("journal: a payload of %d bytes; at most %d are taken", len(r.Payload), l.o.MaxPayload)
+		return fmt.Errorf("%w: a payload of %d bytes; at most %d are taken", journal.ErrTooLarge, len(r.Payload), l.o.MaxPayload)
 	case l.full && r.Refusable():
 		return journal.ErrFull
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sort"
 	"sync"
@@ -92,7 +93,7 @@ func (j *Journal) Move(partition int, to *Journal, told bool) error {
 
 // give begins a tenure. The partition is nobody's.
 func (l *log) give(p *partition, o *owner) {
-	t := &tenure{log: l, owner: o, p: p, position: p.trim, end: l.next, asked: p.saved() + 1}
+	t := &tenure{log: l, owner: o, p: p, position: p.trim, end: l.next, asked: p.saved() + 1, below: math.MaxInt64}
 	t.ctx, t.cancel = context.WithCancelCause(o.ctx)
 	p.tenure = t
 	o.folds.Go(func() { o.serve(t) })
@@ -104,7 +105,7 @@ func (o *owner) serve(t *tenure) {
 	t.scribble()
 	t.cancel(journal.ErrFenced)
 	l := o.log
-	if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrNewer) || errors.Is(err, journal.ErrLost) {
+	if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrNewer) || errors.Is(err, journal.ErrOlder) || errors.Is(err, journal.ErrLost) {
 		o.cancel(fmt.Errorf("partition %d: %w", t.p.number, err))
 	}
 	l.mu.Lock()
@@ -156,6 +157,7 @@ type tenure struct {
 	ended    bool
 	asked    int64 // how long the log was when a snapshot was asked for
 	given    [][]byte
+	below    int64 // snapshots from this offset on cannot be used
 }
 
 func (t *tenure) Partition() int { return t.p.number }
@@ -173,13 +175,31 @@ func (p *partition) after(offset int64) int {
 	return sort.Search(len(p.records), func(i int) bool { return p.records[i].Offset > offset })
 }
 
-func (t *tenure) Load(_ context.Context, read func(int64, io.Reader) error) error {
-	s, err := t.choose()
-	if err != nil {
-		return err
+func (t *tenure) Load(ctx context.Context, read func(int64, io.Reader) error) error {
+	for {
+		s, err := t.choose()
+		if err != nil {
+			return err
+		}
+		t.position = s.offset
+		err = read(s.offset, bytes.NewReader(s.bytes))
+		if err == nil || ctx.Err() != nil || errors.Is(err, journal.ErrNewer) || errors.Is(err, journal.ErrOlder) {
+			return err
+		}
+		t.passOver(s.offset)
 	}
-	t.position = s.offset
-	return read(s.offset, bytes.NewReader(s.bytes))
+}
+
+// passOver takes a snapshot that cannot be used out of the choice.
+func (t *tenure) passOver(offset int64) {
+	t.log.mu.Lock()
+	defer t.log.mu.Unlock()
+	t.position, t.below = t.p.trim, offset
+	for i := range t.p.snapshots {
+		if t.p.snapshots[i].offset == offset {
+			t.p.snapshots[i].passed = true
+		}
+	}
 }
 
 // choose takes the newest snapshot that can be read and behind which no record is forgotten.
@@ -190,7 +210,7 @@ func (t *tenure) choose() (snapshot, error) {
 		return snapshot{}, err
 	}
 	for _, s := range t.p.snapshots {
-		if !s.damaged && s.offset >= t.p.trim {
+		if !s.damaged && s.offset >= t.p.trim && s.offset < t.below {
 			return s, nil
 		}
 	}
@@ -272,14 +292,17 @@ func (t *tenure) scribble() {
 	t.given = t.given[:0]
 }
 
-func (t *tenure) Save(_ context.Context, offset int64, write func(io.Writer) error) error {
+func (t *tenure) Save(_ context.Context, offset int64, write func(io.Writer) error, verify func(io.Reader) error) error {
 	var b bytes.Buffer
 	if err := write(&b); err != nil {
 		return err
 	}
+	if err := journal.Verify(bytes.NewReader(b.Bytes()), verify); err != nil {
+		return fmt.Errorf("journal: the snapshot cannot be read back: %w", err)
+	}
 	return t.act(Op{Act: Save, Partition: t.p.number, Offset: offset}, func() error {
 		kept := []snapshot{{offset: offset, bytes: b.Bytes()}}
-		if i := slices.IndexFunc(t.p.snapshots, func(s snapshot) bool { return !s.damaged }); i >= 0 {
+		if i := slices.IndexFunc(t.p.snapshots, func(s snapshot) bool { return !s.damaged && !s.passed }); i >= 0 {
 			kept = append(kept, t.p.snapshots[i])
 		}
 		t.p.snapshots = kept
