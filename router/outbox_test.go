@@ -503,7 +503,7 @@ func TestTimeOutIsARecordAndANewAttempt(t *testing.T) {
 		rest()
 		b.event("succeeded", sends[1].id, `"again"`)
 		b.event("failed", sends[0].id, `"later still"`)
-		b.counted(2, "onward_records_total", "kind=completion", "reason=finished")
+		b.counted(2, "onward_records_total", "kind=completion", "reason=ended")
 	})
 }
 

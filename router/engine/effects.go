@@ -9,7 +9,8 @@ import (
 	"github.com/onward-router/onward/router/journal"
 )
 
-// A Reason says what a record did, or why it did nothing. It feeds the metrics, the log and the tests alike.
+// A Reason says what a record did, or why it did nothing. It feeds the metrics, the log, the tests and the answer to who asked alike: a signal or a
+// cancel is applied, repeated, ended, unknown, limited or malformed.
 type Reason uint8
 
 // The reasons.
@@ -23,12 +24,12 @@ const (
 	Early             // a timer fired before it was due on the fold's clock; it is to be fired again
 	Waiting           // a start whose definition has not come yet
 	Malformed         // a payload that does not decode
-	Limited           // a limit of its run
+	Limited           // over a limit of its run: what it asks for was not taken, and may be asked for again
 	reasonEnd
 )
 
 var reasons = [...]string{
-	Applied: "applied", Duplicate: "duplicate", Finished: "finished", Unknown: "unknown", Superseded: "superseded",
+	Applied: "applied", Duplicate: "repeated", Finished: "ended", Unknown: "unknown", Superseded: "superseded",
 	Stale: "stale", Early: "early", Waiting: "waiting", Malformed: "malformed", Limited: "limited",
 }
 

@@ -55,14 +55,21 @@ func (s *State) Status(id journal.RunID, waiting int) (*Status, bool) {
 }
 
 func (s *State) statusWaiting(id journal.RunID) (*Status, bool) {
-	for _, d := range s.waitingDigests() {
-		for i := range s.waiting[d] {
-			if w := &s.waiting[d][i]; w.run == id {
-				return &Status{Run: id, Tenant: w.tenant, Trigger: w.fact.Trigger, State: "waiting", Started: s.Now(), Event: w.fact.Event}, true
-			}
+	w := s.waitingRuns[id]
+	if w == nil {
+		return nil, false
+	}
+	st := &Status{Run: id, Tenant: w.tenant, Trigger: w.fact.Trigger, State: "waiting", Started: s.Now(), Event: w.fact.Event}
+	for i := range w.signals {
+		st.Signals = append(st.Signals, w.signals[i].Name)
+	}
+	if w.ended != nil {
+		st.State, st.Outcome, st.Error = "ending", w.ended.outcome.Verdict.String(), w.ended.outcome.Err
+		if w.ended.cancelled {
+			st.Outcome = "cancelled"
 		}
 	}
-	return nil, false
+	return st, true
 }
 
 func (l *live) status() *InvocationStatus {

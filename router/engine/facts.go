@@ -47,6 +47,15 @@ type SignalFact struct {
 // CancelFact cancels a run.
 type CancelFact struct{ Reason string }
 
+// error is that of a run which was cancelled so.
+func (f *CancelFact) error() *lang.Error {
+	e := lang.Error{Type: "cancelled", Message: f.Reason, Class: lang.ClassCancelled}
+	if e.Message == "" {
+		e.Message = "cancelled by request"
+	}
+	return e.Bounded()
+}
+
 // FiredFact says that a timer is due.
 type FiredFact struct{ Timer uint32 }
 

@@ -69,6 +69,7 @@ type frameEvent struct {
 	child *task
 	name  string
 	data  lang.Value
+	key   signalKey
 	out   lang.Outcome
 }
 
@@ -314,18 +315,4 @@ func (s *State) after(f *frame, name string, d time.Duration) {
 	id := s.setTimer(r, d, timer{kind: timerPolicy, of: f, name: name})
 	f.timers = append(f.timers, namedTimer{name, id})
 	s.note(r, Change{Kind: TimerSet, Path: f.owner.path(), Text: name, Wait: d})
-}
-
-func (s *State) await(f *frame, name string) {
-	r := f.owner.run
-	f.awaits++
-	for i, k := range r.kept {
-		if k.name == name {
-			r.kept = slices.Delete(r.kept, i, i+1)
-			s.giveSignal(f, name, k.data)
-			return
-		}
-	}
-	r.waits = append(r.waits, wait{name, f})
-	s.note(r, Change{Kind: SignalAwaited, Path: f.owner.path(), Text: name})
 }

@@ -69,6 +69,18 @@ func (p *odd) Next(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
 		case schedulers.Done:
 			f.Succeed(f.Collect(0))
 		}
+	case "await and go":
+		// Asks for a signal and ends in one go: it is never told.
+		f.Await("go")
+		f.Succeed(lang.Null)
+	case "await two":
+		switch ev.Kind {
+		case schedulers.Started:
+			f.Await("go")
+			f.Await("go")
+		case schedulers.Signalled:
+			f.Succeed(ev.Outcome.Value)
+		}
 	case "timer":
 		switch ev.Kind {
 		case schedulers.Started:

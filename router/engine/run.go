@@ -32,11 +32,13 @@ type run struct {
 	timers     map[uint32]*timer
 	superseded []uint32 // the latest invocations that were replaced, to tell a late result from a repeated one
 
-	seen  map[string]struct{} // source and id of the signals that came
-	kept  []keptSignal        // came before anything waited
-	waits []wait              // in order
+	seen  map[signalKey]struct{} // of the signals kept and taken
+	kept  []keptSignal           // in order
+	taken []takenSignal          // oldest first
+	waits []wait                 // in order
 
 	outcome   *lang.Outcome // once ended
+	ended     int64         // when
 	cancelled bool
 }
 
@@ -45,16 +47,6 @@ type live struct {
 	inv      *Invocation
 	task     *task
 	accepted int64
-}
-
-type keptSignal struct {
-	name string
-	data lang.Value
-}
-
-type wait struct {
-	name  string
-	frame *frame
 }
 
 const supersededKept = 1024
@@ -69,9 +61,13 @@ func (s *State) waitingDigests() []lang.Digest {
 
 func sortedNumbers[V any](m map[uint32]V) []uint32 { return slices.Sorted(maps.Keys(m)) }
 
-// begin makes a run and opens its flow.
-func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact) {
-	r := &run{id: id, tenant: tenant, def: def, event: f.Event, traced: traceparent(f.Event), data: f.Data, hops: f.Hops, started: s.now}
+func newRun(id journal.RunID, tenant string, def *definition, f *StartFact, now int64) *run {
+	return &run{id: id, tenant: tenant, def: def, event: f.Event, traced: traceparent(f.Event), data: f.Data, hops: f.Hops, started: now}
+}
+
+// begin makes a run and opens its flow. The signals are what came before the run could begin.
+func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact, signals []SignalFact) {
+	r := newRun(id, tenant, def, f, s.now)
 	s.runs[id] = r
 	s.note(r, Change{Kind: RunStarted, Text: def.Trigger})
 	s.cause = cause{event: f.Event}
@@ -89,6 +85,9 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	if def.Flow == nil {
 		s.endRun(r, lang.Success(r.data))
 		return
+	}
+	for i := range signals {
+		s.keepSignal(r, keptSignal{signals[i].Name, signals[i].Data, signals[i].key()}, len(r.kept))
 	}
 	r.root = &task{run: r, step: def.Flow, bound: r.data}
 	s.open(r.root)
@@ -297,43 +296,6 @@ func (s *State) foldMatched(r *run, payload []byte) Reason {
 	return Applied
 }
 
-func (s *State) foldSignal(r *run, payload []byte) Reason {
-	f, err := DecodeSignal(payload)
-	if err != nil {
-		return Malformed
-	}
-	if r.outcome != nil {
-		return Finished
-	}
-	key := f.Source + "\x00" + f.ID
-	if _, repeated := r.seen[key]; repeated {
-		return Duplicate
-	}
-	if len(r.seen) >= s.limits.Signals || s.unfit("the signal", f.Data) != nil || len(key)+len(f.Name) > s.limits.ValueBytes {
-		return Limited
-	}
-	if r.seen == nil {
-		r.seen = make(map[string]struct{})
-	}
-	r.seen[key] = struct{}{}
-	s.cause = cause{id: f.ID}
-	for i, w := range r.waits {
-		if w.name == f.Name {
-			r.waits = slices.Delete(r.waits, i, i+1)
-			s.giveSignal(w.frame, f.Name, f.Data)
-			return Applied
-		}
-	}
-	r.kept = append(r.kept, keptSignal{f.Name, f.Data})
-	s.note(r, Change{Kind: SignalKept, Text: f.Name})
-	return Applied
-}
-
-func (s *State) giveSignal(f *frame, name string, data lang.Value) {
-	s.note(f.owner.run, Change{Kind: SignalTaken, Text: name, Path: f.owner.path()})
-	s.queue = append(s.queue, work{frame: f, event: frameEvent{kind: evSignalled, name: name, data: data}})
-}
-
 func (s *State) foldCancel(r *run, payload []byte) Reason {
 	f, err := DecodeCancel(payload)
 	if err != nil {
@@ -342,16 +304,12 @@ func (s *State) foldCancel(r *run, payload []byte) Reason {
 	if r.outcome != nil {
 		return Finished
 	}
-	why := f.Reason
-	if why == "" {
-		why = "cancelled by request"
-	}
 	if r.root != nil {
 		s.cancel(r.root)
 		r.root = nil
 	}
 	r.cancelled = true
-	s.endRun(r, lang.Failure(&lang.Error{Type: "cancelled", Message: why, Class: lang.ClassCancelled}))
+	s.endRun(r, lang.Failure(f.error()))
 	return Applied
 }
 
@@ -366,12 +324,29 @@ const (
 
 // endRun ends r: its destinations get the event of its end, and that event goes past all filters again.
 func (s *State) endRun(r *run, o lang.Outcome) {
-	r.root, r.outcome = nil, &o
+	r.root, r.outcome, r.ended = nil, &o, s.now
 	for range r.timers {
 		s.timers.live--
 	}
-	r.timers, r.kept, r.waits = nil, nil, nil
-	s.note(r, Change{Kind: RunEnded, Outcome: o})
+	r.timers, r.seen, r.kept, r.taken, r.waits = nil, nil, nil, nil, nil
+	s.announce(r)
+	s.tell(r)
+}
+
+// announce tells those who watch, wait or ask that r has ended.
+func (s *State) announce(r *run) {
+	kind, data, _ := s.end(r)
+	s.note(r, Change{Kind: RunEnded, Outcome: *r.outcome})
+	s.out.Ended = append(s.out.Ended, Ended{
+		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Outcome: *r.outcome, Cancelled: r.cancelled,
+		Started: time.Unix(0, r.started).UTC(), Ended: time.Unix(0, r.ended).UTC(), Event: r.event, Calls: r.calls, EventType: kind, Data: data,
+		EventID: r.id.String() + "~end",
+	})
+}
+
+// end is what the event of r's end says, and which destinations get it.
+func (s *State) end(r *run) (string, lang.Value, []lang.Destination) {
+	o := *r.outcome
 	kind, data, destinations := TypeSucceeded, o.Value, r.def.OnSuccess
 	switch o.Verdict {
 	case lang.Skipped:
@@ -390,7 +365,13 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 			data = lang.Object(lang.Member{Key: "error", Value: o.Err.Value()}, lang.Member{Key: "attempts", Value: lang.Of(r.attempts)})
 		}
 	}
-	label := "onSuccess"
+	return kind, data, destinations
+}
+
+// tell sends the event of r's end to its destinations, and past all filters again.
+func (s *State) tell(r *run) {
+	kind, data, destinations := s.end(r)
+	o, label := *r.outcome, "onSuccess"
 	if o.Verdict == lang.Failed {
 		label = "onFailure"
 	}
@@ -404,12 +385,6 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 	if route != nil {
 		s.addLive(r, route, nil)
 	}
-	ended := Ended{
-		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Outcome: o, Cancelled: r.cancelled,
-		Started: time.Unix(0, r.started).UTC(), Ended: s.Now(), Event: r.event, Calls: r.calls, EventType: kind, Data: data,
-		EventID: r.id.String() + "~end",
-	}
-	s.out.Ended = append(s.out.Ended, ended)
 	s.leaveIfDone(r)
 }
 

@@ -63,11 +63,8 @@ func (s *State) Save(to io.Writer) error {
 	for _, d := range s.waitingDigests() {
 		w.digest(d)
 		w.uint(uint64(len(s.waiting[d])))
-		for i := range s.waiting[d] {
-			start := &s.waiting[d][i]
-			w.id(start.run)
-			w.text(start.tenant)
-			w.text(string(start.fact.Append(nil)))
+		for _, start := range s.waiting[d] {
+			start.save(w)
 		}
 	}
 	w.bool(s.tombstones.evicted)
@@ -110,6 +107,7 @@ func saveRun(w *writer, r *run) error {
 	w.bool(r.outcome != nil)
 	if r.outcome != nil {
 		w.outcome(*r.outcome)
+		w.int(r.ended)
 	}
 	w.uint(uint64(len(r.live)))
 	for _, n := range sortedNumbers(r.live) {
@@ -136,14 +134,16 @@ func saveRun(w *writer, r *run) error {
 }
 
 func saveSignals(w *writer, r *run) {
-	w.uint(uint64(len(r.seen)))
-	for _, key := range slices.Sorted(maps.Keys(r.seen)) {
-		w.text(key)
+	w.uint(uint64(len(r.taken)))
+	for _, t := range r.taken {
+		w.b = append(w.b, t.key[:]...)
+		w.int(t.at)
 	}
 	w.uint(uint64(len(r.kept)))
 	for _, k := range r.kept {
 		w.text(k.name)
 		w.value(k.data)
+		w.b = append(w.b, k.key[:]...)
 	}
 	w.uint(uint64(len(r.waits)))
 	for _, x := range r.waits {
@@ -413,14 +413,12 @@ func (s *State) loadWaiting(l *loader) {
 	for range l.count() {
 		d := l.digest()
 		for range l.count() {
-			w := waitingStart{run: l.id(), tenant: l.text()}
-			f, err := DecodeStart([]byte(l.text()))
-			if err != nil {
-				l.fail(err)
+			w := loadWaiting(l)
+			if l.err != nil || w.fact.Digest != d {
+				l.fail(errSnapshot)
 				return
 			}
-			w.fact = f
-			s.waiting[d] = append(s.waiting[d], w)
+			s.addWaiting(w)
 		}
 	}
 }
@@ -454,7 +452,7 @@ func (s *State) loadRun(l *loader) {
 	r.next, r.calls, r.attempts, r.cancelled = l.number(), l.whole(), l.whole(), l.bool()
 	if l.bool() {
 		o := l.outcome()
-		r.outcome = &o
+		r.outcome, r.ended = &o, l.int()
 	}
 	if n := l.count(); n > 0 {
 		r.live = make(map[uint32]*live, min(n, 1<<20))
@@ -488,14 +486,25 @@ func (s *State) loadRun(l *loader) {
 
 // loadSignals reads the signals and returns the numbers of the frames that wait, in the order of r.waits.
 func loadSignals(l *loader, r *run) []uint32 {
-	if n := l.count(); n > 0 {
-		r.seen = make(map[string]struct{}, min(n, 1<<20))
-		for range n {
-			r.seen[l.text()] = struct{}{}
+	see := func() (k signalKey) {
+		copy(k[:], l.bytes(len(k)))
+		if r.seen == nil {
+			r.seen = make(map[signalKey]struct{})
 		}
+		r.seen[k] = struct{}{}
+		return k
 	}
 	for range l.count() {
-		r.kept = append(r.kept, keptSignal{l.text(), l.value()})
+		if l.err != nil {
+			return nil
+		}
+		r.taken = append(r.taken, takenSignal{see(), l.int()})
+	}
+	for range l.count() {
+		if l.err != nil {
+			return nil
+		}
+		r.kept = append(r.kept, keptSignal{l.text(), l.value(), see()})
 	}
 	var awaits []uint32
 	for range l.count() {

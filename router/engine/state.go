@@ -26,7 +26,8 @@ type State struct {
 
 	definitions map[lang.Digest]*definition
 	runs        map[journal.RunID]*run
-	waiting     map[lang.Digest][]waitingStart
+	waiting     map[lang.Digest][]*waitingRun // in the order of their starts
+	waitingRuns map[journal.RunID]*waitingRun
 	tombstones  tombstones
 	timers      timerHeap
 
@@ -40,13 +41,6 @@ type State struct {
 	isValue func(lang.Value) error
 	weighed *frame
 	given   lang.Value
-}
-
-// A waitingStart is a start record whose definition has not come.
-type waitingStart struct {
-	run    journal.RunID
-	tenant string
-	fact   StartFact
 }
 
 // work is one thing that a Fold has still to do: a step that has ended, or an event for a frame.
@@ -65,7 +59,8 @@ func New(registry *plugin.Registry, observe func(Change)) *State {
 		cache:       lang.NewCache(DefaultCacheBytes),
 		definitions: make(map[lang.Digest]*definition),
 		runs:        make(map[journal.RunID]*run),
-		waiting:     make(map[lang.Digest][]waitingStart),
+		waiting:     make(map[lang.Digest][]*waitingRun),
+		waitingRuns: make(map[journal.RunID]*waitingRun),
 	}
 	s.isValue = s.checkValue
 	return s
@@ -133,6 +128,9 @@ func (s *State) dispatch(rec *journal.Record) (Reason, error) {
 	}
 	r := s.runs[rec.Run]
 	if r == nil {
+		if w := s.waitingRuns[rec.Run]; w != nil {
+			return s.foldWaiting(w, rec), nil
+		}
 		if s.tombstones.has(rec.Run) {
 			return Finished, nil
 		}
@@ -168,6 +166,8 @@ func (s *State) drain() {
 			s.settle(w.task, w.outcome)
 		} else if !w.frame.closed {
 			s.step(w.frame, w.event)
+		} else if w.event.kind == evSignalled {
+			s.returnSignal(w.frame.owner.run, w.event)
 		}
 		if i >= 1024 && i*2 > len(s.queue) {
 			s.queue = s.queue[:copy(s.queue, s.queue[i+1:])]
@@ -213,11 +213,7 @@ func (s *State) foldDefine(rec *journal.Record) (Reason, error) {
 		return Duplicate, nil
 	}
 	s.definitions[def.digest] = def
-	starts := s.waiting[def.digest]
-	delete(s.waiting, def.digest)
-	for _, w := range starts {
-		s.begin(w.run, w.tenant, def, &w.fact)
-	}
+	s.beginWaiting(def)
 	return Applied, nil
 }
 
@@ -226,22 +222,17 @@ func (s *State) foldStart(rec *journal.Record) (Reason, error) {
 	if err != nil {
 		return Malformed, nil
 	}
-	if s.runs[rec.Run] != nil {
+	if s.runs[rec.Run] != nil || s.waitingRuns[rec.Run] != nil {
 		return Duplicate, nil
 	}
 	if s.tombstones.has(rec.Run) {
 		return Finished, nil
 	}
 	if def := s.definitions[f.Digest]; def != nil {
-		s.begin(rec.Run, rec.Tenant, def, &f)
+		s.begin(rec.Run, rec.Tenant, def, &f, nil)
 		return Applied, nil
 	}
-	for _, w := range s.waiting[f.Digest] {
-		if w.run == rec.Run {
-			return Duplicate, nil
-		}
-	}
-	s.waiting[f.Digest] = append(s.waiting[f.Digest], waitingStart{rec.Run, rec.Tenant, f})
+	s.addWaiting(&waitingRun{run: rec.Run, tenant: rec.Tenant, fact: f})
 	s.out.Need = append(s.out.Need, f.Digest)
 	return Waiting, nil
 }
@@ -259,6 +250,9 @@ func (s *State) foldSkip(rec *journal.Record) Reason {
 		return Finished
 	}
 	why := lang.Failure(lang.Failf(lang.ClassPlatform, "skipped", "the record at offset %d was passed over: %s", f.Offset, f.Reason))
+	if w := s.waitingRuns[rec.Run]; w != nil {
+		return s.endWaiting(w, why, false)
+	}
 	r := s.runs[rec.Run]
 	if r == nil {
 		// It was its start that was passed over. Nothing is known of it but that it is not to begin again.
@@ -303,10 +297,7 @@ func (s *State) Needed() []lang.Digest { return s.waitingDigests() }
 func (s *State) Stats() Stats {
 	st := Stats{
 		Runs: len(s.runs), Invocations: s.live, Definitions: len(s.definitions), Tombstones: len(s.tombstones.index),
-		Timers: s.timers.live,
-	}
-	for _, w := range s.waiting {
-		st.Waiting += len(w)
+		Timers: s.timers.live, Waiting: len(s.waitingRuns),
 	}
 	if at, evicted := s.tombstones.since(); evicted {
 		st.DedupeSince = time.Unix(0, at).UTC()

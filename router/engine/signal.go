@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+
+	"github.com/onward-router/onward/config/lang"
+)
+
+// A signalKey tells a repeated signal: by its source, its id and its name, since one who asks may use one id for signals of two names. It is a digest,
+// so that what a run remembers of a signal is small, however long its id.
+type signalKey [16]byte
+
+func (f *SignalFact) key() (k signalKey) {
+	h := sha256.New()
+	for _, text := range []string{f.Source, f.ID, f.Name} {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(text)))
+		h.Write(n[:])
+		h.Write([]byte(text))
+	}
+	copy(k[:], h.Sum(nil))
+	return k
+}
+
+// A keptSignal came before anything waited for it.
+type keptSignal struct {
+	name string
+	data lang.Value
+	key  signalKey
+}
+
+// A takenSignal is one that somebody has got: it is remembered for as long as repeats of it are refused.
+type takenSignal struct {
+	key signalKey
+	at  int64
+}
+
+type wait struct {
+	name  string
+	frame *frame
+}
+
+func (s *State) foldSignal(r *run, payload []byte) Reason {
+	f, err := DecodeSignal(payload)
+	if err != nil {
+		return Malformed
+	}
+	if r.outcome != nil {
+		return Finished
+	}
+	key := f.key()
+	if _, repeated := r.seen[key]; repeated {
+		return Duplicate
+	}
+	if s.unfitSignal(&f) {
+		return Limited
+	}
+	waited := slices.ContainsFunc(r.waits, func(w wait) bool { return w.name == f.Name })
+	if !waited && len(r.kept) >= s.limits.Signals {
+		return Limited
+	}
+	s.cause = cause{id: f.ID}
+	s.keepSignal(r, keptSignal{f.Name, f.Data, key}, len(r.kept))
+	return Applied
+}
+
+// unfitSignal reports a signal that is too large to be kept.
+func (s *State) unfitSignal(f *SignalFact) bool {
+	return s.unfit("the signal", f.Data) != nil || len(f.Source)+len(f.ID)+len(f.Name) > s.limits.ValueBytes
+}
+
+// keepSignal gives a signal to the first that waits for it, or keeps it at a place among those that came early.
+func (s *State) keepSignal(r *run, k keptSignal, at int) {
+	if r.seen == nil {
+		r.seen = make(map[signalKey]struct{})
+	}
+	r.seen[k.key] = struct{}{}
+	for i, w := range r.waits {
+		if w.name == k.name {
+			r.waits = slices.Delete(r.waits, i, i+1)
+			s.giveSignal(w.frame, k)
+			return
+		}
+	}
+	r.kept = slices.Insert(r.kept, at, k)
+	s.note(r, Change{Kind: SignalKept, Text: k.name})
+}
+
+// giveSignal gives a signal to a frame that waits for it.
+func (s *State) giveSignal(f *frame, k keptSignal) {
+	r := f.owner.run
+	r.taken = append(r.taken, takenSignal{k.key, s.now})
+	for len(r.taken) > s.limits.Signals || r.taken[0].at < s.now-int64(s.limits.TombstoneAge) {
+		delete(r.seen, r.taken[0].key)
+		r.taken = r.taken[1:]
+	}
+	s.note(r, Change{Kind: SignalTaken, Text: k.name, Path: f.owner.path()})
+	s.queue = append(s.queue, work{frame: f, event: frameEvent{kind: evSignalled, name: k.name, data: k.data, key: k.key}})
+}
+
+// returnSignal takes a signal back that was given to a frame which ended before it was told: it goes to the next that waits, or is kept as the first.
+func (s *State) returnSignal(r *run, ev frameEvent) {
+	if r.outcome != nil {
+		return
+	}
+	r.taken = slices.DeleteFunc(r.taken, func(t takenSignal) bool { return t.key == ev.key })
+	s.keepSignal(r, keptSignal{ev.name, ev.data, ev.key}, 0)
+}
+
+func (s *State) await(f *frame, name string) {
+	r := f.owner.run
+	f.awaits++
+	for i, k := range r.kept {
+		if k.name == name {
+			r.kept = slices.Delete(r.kept, i, i+1)
+			s.giveSignal(f, k)
+			return
+		}
+	}
+	r.waits = append(r.waits, wait{name, f})
+	s.note(r, Change{Kind: SignalAwaited, Path: f.owner.path(), Text: name})
+}

@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A waitingRun is a start whose definition has not come, with what was said to the run meanwhile.
+type waitingRun struct {
+	run     journal.RunID
+	tenant  string
+	fact    StartFact
+	signals []SignalFact
+	// ended is set when the run was cancelled or passed over before it could begin: nothing of it will run. Who is to be told of its end is in the
+	// definition, so that waits.
+	ended *waitingEnd
+}
+
+type waitingEnd struct {
+	outcome   lang.Outcome
+	cancelled bool
+	at        int64
+}
+
+func (s *State) addWaiting(w *waitingRun) {
+	s.waitingRuns[w.run] = w
+	s.waiting[w.fact.Digest] = append(s.waiting[w.fact.Digest], w)
+}
+
+// foldWaiting folds a record of a run that has not begun.
+func (s *State) foldWaiting(w *waitingRun, rec *journal.Record) Reason {
+	switch rec.Kind {
+	case journal.Signal:
+		return s.signalWaiting(w, rec.Payload)
+	case journal.Cancel:
+		f, err := DecodeCancel(rec.Payload)
+		if err != nil {
+			return Malformed
+		}
+		return s.endWaiting(w, lang.Failure(f.error()), true)
+	}
+	return Unknown
+}
+
+func (s *State) signalWaiting(w *waitingRun, payload []byte) Reason {
+	f, err := DecodeSignal(payload)
+	switch {
+	case err != nil:
+		return Malformed
+	case w.ended != nil:
+		return Finished
+	case s.unfitSignal(&f) || len(w.signals) >= s.limits.Signals:
+		return Limited
+	case slices.ContainsFunc(w.signals, func(x SignalFact) bool { return x.Source == f.Source && x.ID == f.ID && x.Name == f.Name }):
+		return Duplicate
+	}
+	w.signals = append(w.signals, f)
+	return Applied
+}
+
+// endWaiting ends a run that has not begun. Those who ask hear of it now, its destinations once it is known which they are.
+func (s *State) endWaiting(w *waitingRun, o lang.Outcome, cancelled bool) Reason {
+	if w.ended != nil {
+		return Finished
+	}
+	w.signals, w.ended = nil, &waitingEnd{o, cancelled, s.now}
+	s.announce(w.unborn())
+	return Applied
+}
+
+// unborn is the run that w would be, for the event of its end.
+func (w *waitingRun) unborn() *run {
+	r := newRun(w.run, w.tenant, &definition{Definition: &lang.Definition{Trigger: w.fact.Trigger}, digest: w.fact.Digest}, &w.fact, w.ended.at)
+	r.outcome, r.cancelled, r.ended = &w.ended.outcome, w.ended.cancelled, w.ended.at
+	return r
+}
+
+// beginWaiting begins the runs that waited for a definition; those that have ended meanwhile tell its destinations so.
+func (s *State) beginWaiting(def *definition) {
+	starts := s.waiting[def.digest]
+	delete(s.waiting, def.digest)
+	for _, w := range starts {
+		delete(s.waitingRuns, w.run)
+		if w.ended == nil {
+			s.begin(w.run, w.tenant, def, &w.fact, w.signals)
+			s.drain() // Each has its own cause.
+			continue
+		}
+		r := w.unborn()
+		r.def = def
+		s.runs[r.id] = r
+		s.cause = cause{event: r.event}
+		s.tell(r)
+	}
+}
+
+func (w *waitingRun) save(to *writer) {
+	to.id(w.run)
+	to.text(w.tenant)
+	to.text(string(w.fact.Append(nil)))
+	to.uint(uint64(len(w.signals)))
+	for i := range w.signals {
+		to.text(string(w.signals[i].Append(nil)))
+	}
+	to.bool(w.ended != nil)
+	if w.ended != nil {
+		to.outcome(w.ended.outcome)
+		to.bool(w.ended.cancelled)
+		to.int(w.ended.at)
+	}
+	to.flush(64 << 10)
+}
+
+func loadWaiting(l *loader) *waitingRun {
+	w := &waitingRun{run: l.id(), tenant: l.text()}
+	var err error
+	if w.fact, err = DecodeStart([]byte(l.text())); err != nil {
+		l.fail(err)
+	}
+	for range l.count() {
+		if l.err != nil {
+			break
+		}
+		f, err := DecodeSignal([]byte(l.text()))
+		if err != nil {
+			l.fail(err)
+		}
+		w.signals = append(w.signals, f)
+	}
+	if l.bool() {
+		w.ended = &waitingEnd{l.outcome(), l.bool(), l.int()}
+	}
+	return w
+}
