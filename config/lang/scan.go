@@ -2,7 +2,6 @@ package lang
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -12,30 +11,67 @@ import (
 // MaxNesting. Whatever passes can be saved, loaded and looked into.
 
 // EachMember calls f for each member of the JSON object that text is, in order, once its value was checked: with the key, unescaped, and the value's text.
-// Both are valid during the call only. A key that comes twice is given twice. The first error ends it, f's own as it is.
+// The key is valid during the call only; the value is a part of text. A key that comes twice is given twice. The first error ends it, f's own as it is.
 func EachMember(text []byte, f func(key, value []byte) error) error {
 	s := scanner{b: text}
 	s.skip()
 	if s.peek() != '{' {
-		return errors.New("it is not a JSON object")
+		return s.wrong("a JSON object")
 	}
-	if err := s.object(1, f); err != nil {
+	if err := s.object(0, f); err != nil {
 		return err
 	}
 	return s.end()
 }
 
-// EachElement calls f for each element of the JSON list that text is, in order, as EachMember does.
+// EachElement calls f with the text of each element of the JSON list that text is, in order. It finds where they end and does not look into them: one
+// that is no JSON harms none of the others. The first error ends it, f's own as it is.
 func EachElement(text []byte, f func(value []byte) error) error {
 	s := scanner{b: text}
 	s.skip()
 	if s.peek() != '[' {
-		return errors.New("it is not a JSON list")
+		return s.wrong("a JSON list")
 	}
-	if err := s.list(1, f); err != nil {
-		return err
+	s.i++
+	if s.skip(); s.peek() == ']' {
+		s.i++
+		return s.end()
 	}
-	return s.end()
+	for at, depth := s.i, 0; s.i < len(s.b); s.i++ {
+		switch c := s.b[s.i]; {
+		case c == '"':
+			s.quoted()
+		case c == '{' || c == '[':
+			depth++
+		case depth > 0 && (c == '}' || c == ']'):
+			depth--
+		case depth == 0 && (c == ',' || c == ']'):
+			if err := f(bytes.Trim(s.b[at:s.i:s.i], " \t\r\n")); err != nil {
+				return err
+			}
+			if c == ']' {
+				s.i++
+				return s.end()
+			}
+			at = s.i + 1
+		}
+	}
+	return s.wrong("a closing bracket")
+}
+
+// quoted goes from a text's opening quote to its closing one, or to the end.
+func (s *scanner) quoted() {
+	for s.i++; s.i < len(s.b) && s.b[s.i] != '"'; s.i++ {
+		if s.b[s.i] == '\\' {
+			s.i++
+		}
+	}
+}
+
+// CheckJSON reports what ParseValue would.
+func CheckJSON(text []byte) error {
+	s := scanner{b: text}
+	return s.document()
 }
 
 // TextOf returns the text of a JSON string, which was checked before; false when it is another kind of value.
@@ -107,7 +143,7 @@ func (s *scanner) value(depth int) error {
 	case c == '{':
 		return s.object(depth+1, nil)
 	case c == '[':
-		return s.list(depth+1, nil)
+		return s.list(depth + 1)
 	case c == '-' || c >= '0' && c <= '9':
 		return s.number()
 	}
@@ -175,7 +211,7 @@ func (s *scanner) object(depth int, f func(key, value []byte) error) error {
 	}
 }
 
-func (s *scanner) list(depth int, f func(value []byte) error) error {
+func (s *scanner) list(depth int) error {
 	if err := tooDeep(depth); err != nil {
 		return err
 	}
@@ -186,14 +222,8 @@ func (s *scanner) list(depth int, f func(value []byte) error) error {
 		return nil
 	}
 	for {
-		at := s.i
 		if err := s.value(depth); err != nil {
 			return err
-		}
-		if f != nil {
-			if err := f(s.b[at:s.i:s.i]); err != nil {
-				return err
-			}
 		}
 		s.skip()
 		switch s.peek() {
@@ -237,7 +267,7 @@ func (s *scanner) text() error {
 			return s.wrong("a text without control characters")
 		default:
 			r, n := utf8.DecodeRune(s.b[s.i:])
-			if r == utf8.RuneError && n == 1 {
+			if r == utf8.RuneError && n <= 1 {
 				return fmt.Errorf("byte %d is not UTF-8", s.i)
 			}
 			s.i += n

@@ -50,19 +50,30 @@ func TestEach(t *testing.T) {
 	if err := EachMember([]byte(` { "a" : "x\u00fc\n" , "\u0062" : [ 1 ] ,"a":null} `), note); err != nil || strings.Join(got, "; ") != `a="x\u00fc\n" "xü\n" true; b=[ 1 ] "" false; a=null "" false` {
 		t.Errorf("%s, %v", got, err)
 	}
-	for in, want := range map[string]string{`[]`: "not a JSON object", `{"stop":1,"b":}`: "stopped", `{"b":}`: "a JSON value", `{} {}`: "the end", ``: "not a JSON object"} {
+	for in, want := range map[string]string{`[]`: "where a JSON object belongs", `{"stop":1,"b":}`: "stopped", `{"b":}`: "a JSON value", `{} {}`: "the end", ``: "where a JSON object belongs"} {
 		if err := EachMember([]byte(in), note); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", in, err, want)
 		}
 	}
-	var items []string
-	item := func(value []byte) error { items = append(items, string(value)); return nil }
-	if err := EachElement([]byte(` [ {"a" : 1}, "]" , [ ] ]`), item); err != nil || strings.Join(items, ";") != `{"a" : 1};"]";[ ]` {
-		t.Errorf("%q, %v", items, err)
+	for in, want := range map[string]string{
+		` [ {"a" : 1}, "]\"," , [ ] ]`: `{"a" : 1};"]\",";[ ]`, `[]`: ``, ` [ ] `: ``, `[1]`: `1`, `[{"a" 1},[1},2]`: `{"a" 1};[1};2`, `[,1,]`: `;1;`,
+		`{}`: `!a JSON list`, `[1`: `!a closing bracket`, `["a]`: `!a closing bracket`, `[] []`: `!the end`, `null`: `!a JSON list`, `[[]`: `!a closing bracket`, `["\`: `!a closing bracket`,
+	} {
+		var items []string
+		err := EachElement([]byte(in), func(value []byte) error { items = append(items, string(value)); return nil })
+		got := strings.Join(items, ";")
+		if err != nil {
+			got = "!" + err.Error()
+		}
+		if got != want && !(strings.HasPrefix(want, "!") && err != nil && strings.Contains(got, want[1:])) {
+			t.Errorf("%s: %s; want %s", in, got, want)
+		}
 	}
-	for _, in := range []string{`{}`, `[1`, `[] []`, `null`} {
-		if err := EachElement([]byte(in), item); err == nil {
-			t.Errorf("%s: taken", in)
+	// A value inside may be as deep as one that stands alone.
+	for n, ok := range map[int]bool{MaxNesting: true, MaxNesting + 1: false} {
+		err := EachMember([]byte(`{"data":`+strings.Repeat("[", n)+strings.Repeat("]", n)+`}`), func([]byte, []byte) error { return nil })
+		if (err == nil) != ok {
+			t.Errorf("%d deep: %v", n, err)
 		}
 	}
 }

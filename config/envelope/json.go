@@ -1,0 +1,114 @@
+package envelope
+
+import (
+	"encoding/base64"
+	"errors"
+	"strconv"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/lang"
+)
+
+// fromJSON reads an event in the JSON format. Its data may lie in raw.
+func fromJSON(raw []byte, l Limits) (event.Event, error) {
+	d := new(draft)
+	var data, coded []byte
+	err := lang.EachMember(raw, func(key, value []byte) error {
+		switch string(key) {
+		case "data":
+			return once("data", &data, value)
+		case "data_base64":
+			return once("data_base64", &coded, value)
+		}
+		return d.setJSON(key, value)
+	})
+	if err == nil {
+		err = d.complete()
+	} else if r := (*Refusal)(nil); !errors.As(err, &r) {
+		err = invalid("the event is not a JSON object: %v", err)
+	}
+	if err != nil {
+		return event.Event{}, err
+	}
+	if isNull(coded) {
+		coded = nil
+	}
+	if data != nil && coded != nil {
+		return event.Event{}, invalid("data and data_base64 exclude each other")
+	}
+	e := event.Event{Context: &d.ctx}
+	m, err := mediaOf(d.content)
+	switch {
+	case err != nil:
+		return e, err
+	case coded != nil:
+		e.DataBase64 = true
+		if e.DataEncoded, err = decodeBase64(coded); err == nil {
+			err = l.take(&e, m)
+		}
+	case d.ctx.DataContentType == nil || m.form == asJSON:
+		e.DataEncoded = data // It is JSON in UTF-8, as the event is, whatever charset its type names.
+		err = l.size(&e)
+	case data != nil && !isNull(data):
+		text, ok := lang.TextOf(data)
+		if !ok {
+			return e, invalid("data is not a text, and datacontenttype is %s; send a text, data_base64, or datacontenttype application/json", m.name)
+		}
+		e.DataEncoded = []byte(text)
+		err = l.size(&e)
+	}
+	return e, err
+}
+
+func isNull(value []byte) bool { return string(value) == "null" }
+
+func once(name string, had *[]byte, value []byte) error {
+	if *had != nil {
+		return invalid("%s comes twice", name)
+	}
+	*had = value
+	return nil
+}
+
+func decodeBase64(value []byte) ([]byte, error) {
+	text, ok := lang.TextOf(value)
+	out, err := base64.StdEncoding.DecodeString(text)
+	if !ok || err != nil {
+		return nil, invalid("data_base64 is not base64")
+	}
+	return out, nil
+}
+
+// known are the attributes of the specification, which JSON has by exactly these names.
+var known = map[string]bool{"specversion": true, "id": true, "source": true, "type": true, "subject": true, "time": true, "dataschema": true, "datacontenttype": true}
+
+// setJSON takes a member. Null is an attribute that is not there.
+func (d *draft) setJSON(key, value []byte) error {
+	name, err := attributeName(string(key))
+	if err != nil {
+		return err
+	}
+	if name != string(key) && (known[name] || name == "data") {
+		return invalid("%q is not an attribute's name; write %s", key, name)
+	}
+	text, isText := lang.TextOf(value)
+	switch {
+	case isText:
+		return d.set(name, text)
+	case name == "specversion" || name == "id" || name == "source" || name == "type":
+		return invalid("%s is not a text: %s", name, brief(string(value)))
+	case isNull(value):
+		return nil
+	case known[name]:
+		return invalid("%s is not a text: %s", name, brief(string(value)))
+	case string(value) == "true" || string(value) == "false":
+		return d.set(name, value[0] == 't')
+	case value[0] == '{' || value[0] == '[':
+		return invalid("extension %s: %s is neither text, number nor boolean; send it in the data", name, brief(string(value)))
+	}
+	n, err := strconv.ParseInt(string(value), 10, 32)
+	if err != nil {
+		return invalid("extension %s: %s is not a 32-bit integer; send it as a text", name, brief(string(value)))
+	}
+	return d.set(name, int32(n))
+}

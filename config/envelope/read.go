@@ -1,0 +1,364 @@
+package envelope
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/lang"
+)
+
+// MaxCompletion is what the data of a function's completion may have, whatever a door's limit is: a value inside a run has up to 16 MiB, and a larger
+// one is an outcome of its own, which the router books once it has got it.
+const MaxCompletion = 17 << 20
+
+// Limits are what a door takes, in bytes.
+type Limits struct {
+	Event int // the data of one event
+	Batch int // the text of one batch
+}
+
+// IsCompletion reports the types of functions' outcomes (DESIGN 7).
+func IsCompletion(kind string) bool { return strings.HasPrefix(kind, "dev.onward.function.") }
+
+func (l Limits) of(kind string) int {
+	if IsCompletion(kind) {
+		return max(l.Event, MaxCompletion)
+	}
+	return l.Event
+}
+
+// size reports data that are too large.
+func (l Limits) size(e *event.Event) error {
+	if limit := l.of(e.Type()); len(e.DataEncoded) > limit {
+		return tooLarge("the data have", limit)
+	}
+	return nil
+}
+
+// take checks data that came as bytes, and makes UTF-8 of what its type says is text or JSON.
+func (l Limits) take(e *event.Event, m media) (err error) {
+	if m.form != asBytes && e.DataEncoded != nil {
+		if e.DataEncoded, err = m.decode(e.DataEncoded); err != nil {
+			return err
+		}
+	}
+	if m.form == asJSON && e.DataEncoded != nil {
+		e.DataEncoded = unmarked(e.DataEncoded)
+		if err := lang.CheckJSON(e.DataEncoded); err != nil {
+			return invalid("data is not JSON, and its content type says that it is: %v", err)
+		}
+	}
+	return l.size(e)
+}
+
+type mode uint8
+
+const (
+	binaryMode mode = iota + 1
+	structuredMode
+	batchMode
+)
+
+// A Head is what came before a body: how to read it, and in binary mode the attributes.
+type Head struct {
+	mode    mode
+	media   media
+	gzipped bool
+	draft   *draft
+}
+
+// A Bad is an event of a batch that is none.
+type Bad struct {
+	Index int
+	Raw   []byte
+	Err   error
+}
+
+// newHead chooses the mode. isEvent says that there is a specversion beside the body.
+func newHead(contentType, encoding string, isEvent bool) (*Head, error) {
+	m, err := mediaOf(contentType)
+	if err != nil {
+		return nil, unsupported("Content-Type %q is not a media type", brief(contentType))
+	}
+	h := &Head{media: m}
+	switch {
+	case m.name == Structured:
+		h.mode = structuredMode
+	case m.name == Batched:
+		h.mode = batchMode
+	case strings.HasPrefix(m.name, "application/cloudevents"):
+		return nil, unsupported("%s is not supported; send %s or %s", brief(m.name), Structured, Batched)
+	case !isEvent:
+		return h, nil
+	default:
+		h.mode, h.draft = binaryMode, new(draft)
+		if contentType != "" {
+			if err := h.draft.set("datacontenttype", contentType); err != nil {
+				return nil, err
+			}
+		}
+	}
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		h.gzipped = true
+	default:
+		return nil, unsupported("content encoding %q is not read; send it as it is, or with gzip", brief(encoding))
+	}
+	return h, nil
+}
+
+// FromHTTP reads the headers of a request (HTTP binding 1.0).
+func FromHTTP(header http.Header) (*Head, error) {
+	content, err := single(header, "Content-Type")
+	if err != nil {
+		return nil, err
+	}
+	encoding, err := single(header, "Content-Encoding")
+	if err != nil {
+		return nil, err
+	}
+	isEvent := len(header["Ce-Specversion"]) > 0
+	h, err := newHead(content, encoding, isEvent)
+	switch {
+	case err != nil:
+		return nil, err
+	case h.mode == 0 && len(header["Ce-Id"])+len(header["Ce-Type"])+len(header["Ce-Source"]) > 0:
+		return nil, invalid("ce-specversion is missing; send ce-specversion: 1.0")
+	case h.mode == 0:
+		return nil, &Refusal{NoEvent, "no CloudEvent: send ce-specversion, ce-id, ce-source and ce-type headers, or Content-Type: " + Structured}
+	case h.mode == binaryMode:
+		err = h.draft.headers(header)
+	}
+	return h, err
+}
+
+// single returns a header that may come once.
+func single(header http.Header, name string) (string, error) {
+	switch v := header[name]; len(v) {
+	case 0:
+		return "", nil
+	case 1:
+		return v[0], nil
+	default:
+		return "", invalid("header %s was sent %d times", name, len(v))
+	}
+}
+
+// headers takes the attributes in ce-* headers.
+func (d *draft) headers(header http.Header) error {
+	for key, values := range header {
+		rest, ok := strings.CutPrefix(key, "Ce-")
+		if !ok {
+			continue
+		}
+		name, err := headerName(rest)
+		switch {
+		case err != nil:
+			return invalid("header %q: %v", key, err)
+		case len(values) > 1:
+			return invalid("header %s was sent %d times", key, len(values))
+		case len(values) == 0:
+			continue
+		}
+		text := decodeHeader(values[0])
+		if !utf8.ValidString(text) {
+			return invalid("header %s does not decode to UTF-8", key)
+		}
+		if err := d.set(name, text); err != nil {
+			return err
+		}
+	}
+	return d.complete()
+}
+
+// spelled are the names that nearly every event has, as net/http spells headers.
+var spelled = map[string]string{
+	"Specversion": "specversion", "Id": "id", "Source": "source", "Type": "type", "Subject": "subject", "Time": "time", "Dataschema": "dataschema", "Traceparent": "traceparent",
+	"Tracestate": "tracestate", "Causationid": "causationid", "Correlationid": "correlationid", "Partitionkey": "partitionkey",
+}
+
+// headerName reads what stands after ce- or ce_.
+func headerName(s string) (string, error) {
+	if name, ok := spelled[s]; ok {
+		return name, nil
+	}
+	name, err := attributeName(s)
+	switch {
+	case err != nil:
+		return "", err
+	case name == "datacontenttype":
+		return "", invalid("a header of datacontenttype: send Content-Type instead")
+	case name == "data":
+		return "", invalid("a header of data: the data is the body")
+	}
+	return name, nil
+}
+
+// decodeHeader takes off quotes and undoes one round of percent-encoding (HTTP binding 1.0, section 3.1.3.2). A percent sign that begins no code
+// stands for itself: there are senders that do not encode. Where the bytes are no UTF-8 they are ISO-8859-1: Node's and Python's clients send é as one.
+func decodeHeader(s string) string {
+	if !utf8.ValidString(s) {
+		s = string(latin1([]byte(s)))
+	}
+	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		var b strings.Builder
+		for i := 1; i < len(s)-1; i++ {
+			if s[i] == '\\' && i+1 < len(s)-1 {
+				i++
+			}
+			b.WriteByte(s[i])
+		}
+		s = b.String()
+	}
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// FromRecord reads the headers of a Kafka record (Kafka binding 1.0). It returns nil when nothing says that the record is an event.
+func FromRecord(headers iter.Seq2[string, []byte]) (*Head, error) {
+	var content, encoding []byte
+	contents, encodings, isEvent := 0, 0, false
+	for key, value := range headers {
+		switch {
+		case strings.EqualFold(key, "content-type"):
+			content, contents = value, contents+1
+		case strings.EqualFold(key, "content-encoding"):
+			encoding, encodings = value, encodings+1
+		case strings.EqualFold(key, "ce_specversion"):
+			isEvent = true
+		}
+	}
+	h, err := newHead(string(content), string(encoding), isEvent)
+	switch {
+	case err != nil && !isEvent && !strings.HasPrefix(strings.ToLower(string(content)), "application/cloudevents"):
+		return nil, nil // What its own headers mean is its own.
+	case err != nil:
+		return nil, err
+	case h.mode == 0:
+		return nil, nil
+	case contents > 1 || encodings > 1:
+		return nil, invalid("header content-type or content-encoding comes twice")
+	case h.mode == binaryMode:
+		err = h.draft.recordHeaders(headers)
+	}
+	return h, err
+}
+
+func (d *draft) recordHeaders(headers iter.Seq2[string, []byte]) error {
+	for key, value := range headers {
+		if len(key) < 3 || !strings.EqualFold(key[:3], "ce_") {
+			continue
+		}
+		name, err := headerName(key[3:])
+		if err != nil {
+			return invalid("header %q: %v", brief(key), err)
+		}
+		if err := d.set(name, string(value)); err != nil {
+			return err
+		}
+	}
+	return d.complete()
+}
+
+// Limit is how many bytes of body are worth reading. Of a structured event the type is known once it was read.
+func (h *Head) Limit(l Limits) int {
+	switch h.mode {
+	case batchMode:
+		return l.Batch
+	case structuredMode:
+		return max(l.Event, MaxCompletion) + MaxAttributes
+	}
+	return l.of(h.draft.ctx.Type)
+}
+
+// Read makes the events of a body: one, or those of a batch, of which some may be bad. The error is for all of it. The events may keep body.
+func (h *Head) Read(body []byte, l Limits) ([]event.Event, []Bad, error) {
+	limit := h.Limit(l)
+	if h.gzipped {
+		var err error
+		if body, err = inflate(body, limit); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(body) > limit {
+		return nil, nil, tooLarge("it has", limit)
+	}
+	if h.mode == binaryMode {
+		e, err := h.draft.event(h.media, body, l)
+		return []event.Event{e}, nil, err
+	}
+	if h.media.charset != "" {
+		var err error
+		if body, err = h.media.decode(body); err != nil {
+			return nil, nil, err
+		}
+	}
+	body = unmarked(body)
+	if h.mode == structuredMode {
+		e, err := fromJSON(body, l)
+		return []event.Event{e}, nil, err
+	}
+	var events []event.Event
+	var bad []Bad
+	n := 0
+	err := lang.EachElement(body, func(raw []byte) error {
+		if e, err := fromJSON(raw, l); err != nil {
+			bad = append(bad, Bad{n, raw, err})
+		} else {
+			events = append(events, e)
+		}
+		n++
+		return nil
+	})
+	if err != nil {
+		return nil, nil, invalid("the batch is not a JSON list: %v", err)
+	}
+	return events, bad, nil
+}
+
+// event ends an event in binary mode. No body is no data.
+func (d *draft) event(m media, body []byte, l Limits) (event.Event, error) {
+	e := event.Event{Context: &d.ctx}
+	if len(body) == 0 {
+		return e, nil
+	}
+	e.DataEncoded, e.DataBase64 = body, m.form == asBytes
+	return e, l.take(&e, m)
+}
+
+// inflate undoes gzip, to limit bytes at most.
+func inflate(body []byte, limit int) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, invalid("the body is not gzip, and its content encoding says that it is: %v", err)
+	}
+	out, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	switch {
+	case err != nil:
+		return nil, invalid("the body is not gzip, and its content encoding says that it is: %v", err)
+	case len(out) > limit:
+		return nil, tooLarge("decompressed, it has", limit)
+	}
+	return out, nil
+}

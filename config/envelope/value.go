@@ -1,0 +1,150 @@
+package envelope
+
+import (
+	"encoding/base64"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/lang"
+)
+
+// Value is an event's data as expressions see it: JSON as it is, a text as a string, bytes in base64; null where there is none. What data is its declared
+// type says; without one, bytes where DataBase64 says so, else JSON. JSON and texts are in UTF-8, whatever charset the type names: readers here have
+// decoded it.
+func Value(e *event.Event) (lang.Value, error) {
+	b := e.DataEncoded
+	if b == nil {
+		return lang.Null, nil
+	}
+	m, err := mediaOf(e.DataContentType())
+	if err != nil {
+		return lang.Null, err
+	}
+	switch {
+	case m.form == asJSON || m.name == "" && !e.DataBase64:
+		if len(b) == 0 {
+			return lang.Null, nil
+		}
+		v, err := lang.ParseValue(b)
+		if err != nil {
+			return lang.Null, invalid("data is not JSON, and its content type says that it is: %v", err)
+		}
+		return v, nil
+	case m.form == asText && utf8.Valid(b):
+		return lang.Text(string(b)), nil
+	case m.form == asText:
+		return lang.Null, invalid("data is not UTF-8, and its content type %s says text; send UTF-8, or a type of bytes such as application/octet-stream", m.name)
+	}
+	return lang.Text(base64.StdEncoding.EncodeToString(b)), nil
+}
+
+// Each calls f for each context attribute that an event has, by name, in its canonical text: specversion, id, source and type, then the other known ones,
+// then the extensions by name.
+func Each(e *event.Event, f func(name, text string)) {
+	if e.Context == nil {
+		return
+	}
+	f("specversion", e.SpecVersion())
+	f("id", e.ID())
+	f("source", e.Source())
+	f("type", e.Type())
+	if s := e.Subject(); s != "" {
+		f("subject", s)
+	}
+	if s := e.DataContentType(); s != "" {
+		f("datacontenttype", s)
+	}
+	if s := e.DataSchema(); s != "" {
+		f("dataschema", s)
+	}
+	if at := e.Time(); !at.IsZero() {
+		f("time", types.FormatTime(at))
+	}
+	extensions := e.Extensions()
+	var room [16]string
+	names := room[:0]
+	for name := range extensions {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if text, ok := Text(extensions[name]); ok {
+			f(name, text)
+		}
+	}
+}
+
+// Text returns the canonical text of an extension's value; false where it is of no type that an attribute has.
+func Text(v any) (string, bool) {
+	if s, ok := v.(string); ok {
+		return s, true
+	}
+	s, err := types.Format(v)
+	return s, err == nil
+}
+
+// Extension returns an extension's canonical text; empty when the event has none of that name.
+func Extension(e *event.Event, name string) string {
+	if v, ok := e.Extensions()[name]; ok {
+		text, _ := Text(v)
+		return text
+	}
+	return ""
+}
+
+// Attributes writes an event's context attributes, extensions included, as one object of texts with sorted keys.
+func Attributes(e *event.Event) lang.Value {
+	type attribute struct{ name, text string }
+	var room [16]attribute
+	list, size := room[:0], 2
+	Each(e, func(name, text string) {
+		list = append(list, attribute{name, text})
+		size += len(name) + len(text) + 6
+	})
+	slices.SortFunc(list, func(a, b attribute) int {
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+	b := append(make([]byte, 0, size), '{')
+	for i, a := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(lang.AppendString(b, a.name), ':')
+		b = lang.AppendString(b, a.text)
+	}
+	return lang.Trusted(string(append(b, '}')))
+}
+
+// Check reports what is wrong with an event that was not read here, such as one that a third party's source has made: by the same rules.
+func Check(e *event.Event) error {
+	ctx, ok := e.Context.(*event.EventContextV1)
+	if !ok || ctx == nil {
+		return invalid("specversion is missing, or not 1.0")
+	}
+	var err error
+	size := 0
+	Each(e, func(name, text string) {
+		if err != nil {
+			return
+		}
+		if size += len(name) + len(text); size > MaxAttributes {
+			err = &Refusal{TooLarge, "the attributes have more than 32768 bytes in all; send less of them, in the data"}
+			return
+		}
+		if _, err = attributeName(name); err == nil {
+			err = checkText(name, text)
+		}
+		if err == nil && name != "specversion" && known[name] {
+			err = filled(name, text)
+		}
+	})
+	if err == nil && ctx.DataContentType != nil {
+		_, err = mediaOf(*ctx.DataContentType)
+	}
+	return err
+}
