@@ -82,7 +82,7 @@ func eventAnswer(e *event.Event) (Answer, error) {
 	if err != nil {
 		return a, err
 	}
-	if e.DataEncoded != nil && (m.form == asBytes && m.name != "" || m.name == "" && e.DataBase64) {
+	if e.DataEncoded != nil && m.form == asBytes && (m.name != "" || e.DataBase64) {
 		a.Value = octets(e.DataContentType(), e.DataEncoded)
 		return a, nil
 	}

@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -28,19 +29,15 @@ type draft struct {
 	size    int
 }
 
-// set takes an attribute, whose name is lower-case letters and digits. Its value is a text, or of an extension a bool or an int32.
-func (d *draft) set(name string, value any) error {
-	text, isText := value.(string)
-	if isText {
-		if err := checkText(name, text); err != nil {
-			return err
-		}
+// set takes an attribute, whose name is lower-case letters and digits.
+func (d *draft) set(name, text string) (err error) {
+	if err := checkText(name, text); err != nil {
+		return err
 	}
-	if d.size += len(name) + len(text); d.size > MaxAttributes {
-		return &Refusal{TooLarge, "the attributes have more than 32768 bytes in all; send less of them, in the data"}
+	if err := d.count(len(name) + len(text)); err != nil {
+		return err
 	}
 	twice := false
-	var err error
 	switch name {
 	case "specversion":
 		if text != event.CloudEventsVersionV1 {
@@ -69,13 +66,15 @@ func (d *draft) set(name string, value any) error {
 	case "datacontenttype":
 		twice, d.content, d.ctx.DataContentType = d.ctx.DataContentType != nil, text, &d.content
 		if err = filled(name, text); err == nil {
-			_, err = mediaOf(text)
+			if _, bad := mediaOf(text); bad != nil {
+				err = invalid("datacontenttype %q is not a media type", brief(text))
+			}
 		}
 	case "time":
 		twice, d.ctx.Time = d.ctx.Time != nil, &d.at
 		d.at.Time, err = parseTime(text)
 	default:
-		return d.extend(name, value)
+		return d.extend(name, text)
 	}
 	if twice {
 		return invalid("%s comes twice", name)
@@ -83,6 +82,16 @@ func (d *draft) set(name string, value any) error {
 	return err
 }
 
+func (d *draft) count(bytes int) error {
+	if d.size += bytes; d.size > MaxAttributes {
+		return tooMany
+	}
+	return nil
+}
+
+var tooMany = &Refusal{TooLarge, fmt.Sprintf("the attributes have more than %d bytes in all; send less of them, in the data", MaxAttributes)}
+
+// extend takes an extension: a string, or what JSON has beside strings, a bool or an int32.
 func (d *draft) extend(name string, value any) error {
 	if _, had := d.ctx.Extensions[name]; had {
 		return invalid("%s comes twice", name)
@@ -116,7 +125,7 @@ func attributeName(s string) (string, error) {
 		case c >= 'A' && c <= 'Z':
 			lower = false
 		default:
-			return "", invalid("%q is not an attribute's name: it has lower-case letters and digits", brief(s))
+			return "", invalid("%q is not an attribute's name: it has lower-case letters and digits", strings.ToLower(brief(s)))
 		}
 	}
 	if s == "" || len(s) > maxName {
@@ -166,28 +175,34 @@ func checkRunes(name, text string) error {
 	return nil
 }
 
-// verbatim makes a URI whose text is exactly what was sent: parsed and put together again, some would be others.
+// verbatim checks a URI and keeps it as it was sent.
 func verbatim(name, text string) (url.URL, error) {
 	if text == "" {
 		return url.URL{}, invalid("%s is empty; leave it out, or fill it", name)
 	}
-	if isPath(text) {
-		return url.URL{Opaque: text}, nil
+	if !isPath(text) {
+		if _, err := url.Parse(text); err != nil {
+			return url.URL{}, invalid("%s %q is not a URI", name, brief(text))
+		}
 	}
-	if _, err := url.Parse(text); err != nil {
-		return url.URL{}, invalid("%s %q is not a URI", name, brief(text))
-	}
+	return opaque(text), nil
+}
+
+// Source makes a URI whose text is exactly this: parsed and put together again, some would be others.
+func Source(text string) types.URIRef { return types.URIRef{URL: opaque(text)} }
+
+func opaque(text string) url.URL {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
 		case i > 0 && (c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.'):
 		case i > 0 && c == ':' && i+1 < len(text):
-			return url.URL{Scheme: text[:i], Opaque: text[i+1:]}, nil
+			return url.URL{Scheme: text[:i], Opaque: text[i+1:]}
 		default:
-			return url.URL{Opaque: text}, nil
+			return url.URL{Opaque: text}
 		}
 	}
-	return url.URL{Opaque: text}, nil
+	return url.URL{Opaque: text}
 }
 
 // isPath reports a plain path: most sources are one, and it is a URI.
@@ -205,7 +220,11 @@ func isPath(s string) bool {
 // parseTime reads RFC 3339, which lets T and Z be small.
 func parseTime(text string) (time.Time, error) {
 	var at time.Time
-	if err := at.UnmarshalText([]byte(strings.ToUpper(text))); err != nil {
+	upper := text
+	if strings.ContainsAny(text, "tz") {
+		upper = strings.ToUpper(text)
+	}
+	if err := at.UnmarshalText([]byte(upper)); err != nil {
 		return at, invalid("time %q is not a time; send RFC 3339, such as 2006-01-02T15:04:05Z", brief(text))
 	}
 	return at, nil

@@ -21,10 +21,10 @@ type Failure struct {
 }
 
 // FailureOf reads {type, message, class, data}, alone or under error, and what others answer: problem reports (RFC 9457), {"detail": ...}, {"error":
-// "text"}. What is in none of the four is kept: then the data are all of it. problem says that type is an address.
+// "text"}. Where a function does not say data itself, they are all that it said beyond type, message and class. problem says that type is an address.
 func FailureOf(v lang.Value, problem bool) Failure {
 	text := []byte(v.JSON())
-	var outer, inner map[string]json.RawMessage
+	var said, inner map[string]json.RawMessage
 	switch {
 	case text[0] == '"':
 		message, _ := lang.TextOf(text)
@@ -32,34 +32,42 @@ func FailureOf(v lang.Value, problem bool) Failure {
 	case text[0] != '{':
 		return Failure{Data: v}
 	}
-	_ = json.Unmarshal(text, &outer) // It is an object.
-	said, whole := outer, false
-	if json.Unmarshal(outer["error"], &inner) == nil && inner != nil {
-		said, whole = inner, len(outer) > 1
+	_ = json.Unmarshal(text, &said) // It is an object.
+	beyond := false
+	if json.Unmarshal(said["error"], &inner) == nil && inner != nil {
+		said, beyond = inner, len(said) > 1
 	}
 	f := Failure{Class: textIn(said, "class")}
 	if kind := textIn(said, "type"); !problem && isErrorType(kind) {
 		f.Type = kind
 	}
-	for _, name := range []string{"message", "detail", "title", "error", "errorMessage"} {
-		if f.Message == "" {
-			f.Message = cut(textIn(said, name))
+	from := ""
+	for _, from = range []string{"message", "detail", "title", "error", "errorMessage", ""} {
+		if f.Message = cut(textIn(said, from)); f.Message != "" {
+			break
 		}
+	}
+	if data, ok := said["data"]; ok && (f.Type != "" || from == "message") {
+		f.Data = lang.Trusted(string(data))
+		return f
 	}
 	for name := range said {
-		if !(name == "type" && (f.Type != "" || isBlank(said[name])) || name == "message" && f.Message == textIn(said, name) || name == "class" && f.Class != "" || name == "data") {
-			whole = true
+		switch name {
+		case "type":
+			beyond = beyond || f.Type == ""
+		case "message":
+			beyond = beyond || from != "message" || strings.HasSuffix(f.Message, "...")
+		case "class":
+			beyond = beyond || f.Class == ""
+		default:
+			beyond = true
 		}
 	}
-	if data, ok := said["data"]; ok && !whole {
-		f.Data = lang.Trusted(string(data))
-	} else if whole {
+	if beyond {
 		f.Data = v
 	}
 	return f
 }
-
-func isBlank(raw json.RawMessage) bool { return string(raw) == `""` || string(raw) == "null" }
 
 // isErrorType tells a word, such as a class of exceptions, from an address.
 func isErrorType(s string) bool {

@@ -82,14 +82,27 @@ func decodeBase64(value []byte) ([]byte, error) {
 // known are the attributes of the specification, which JSON has by exactly these names.
 var known = map[string]bool{"specversion": true, "id": true, "source": true, "type": true, "subject": true, "time": true, "dataschema": true, "datacontenttype": true}
 
+// nameOf is a member's name. Those that nearly every event has cost nothing.
+func nameOf(key []byte) (string, error) {
+	for _, name := range frequent {
+		if string(key) == name {
+			return name, nil
+		}
+	}
+	name, err := attributeName(string(key))
+	if err == nil && name != string(key) && (known[name] || name == "data") {
+		err = invalid("%q is not an attribute's name; write %s", key, name)
+	}
+	return name, err
+}
+
+var frequent = [...]string{"id", "source", "type", "specversion", "time", "subject", "datacontenttype", "traceparent", "causationid", "correlationid", "partitionkey"}
+
 // setJSON takes a member. Null is an attribute that is not there.
 func (d *draft) setJSON(key, value []byte) error {
-	name, err := attributeName(string(key))
+	name, err := nameOf(key)
 	if err != nil {
 		return err
-	}
-	if name != string(key) && (known[name] || name == "data") {
-		return invalid("%q is not an attribute's name; write %s", key, name)
 	}
 	text, isText := lang.TextOf(value)
 	switch {
@@ -102,7 +115,7 @@ func (d *draft) setJSON(key, value []byte) error {
 	case known[name]:
 		return invalid("%s is not a text: %s", name, brief(string(value)))
 	case string(value) == "true" || string(value) == "false":
-		return d.set(name, value[0] == 't')
+		return firstOf(d.count(len(key)+len(value)), d.extend(name, value[0] == 't'))
 	case value[0] == '{' || value[0] == '[':
 		return invalid("extension %s: %s is neither text, number nor boolean; send it in the data", name, brief(string(value)))
 	}
@@ -110,5 +123,12 @@ func (d *draft) setJSON(key, value []byte) error {
 	if err != nil {
 		return invalid("extension %s: %s is not a 32-bit integer; send it as a text", name, brief(string(value)))
 	}
-	return d.set(name, int32(n))
+	return firstOf(d.count(len(key)+len(value)), d.extend(name, int32(n)))
+}
+
+func firstOf(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
-	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -154,12 +153,16 @@ func single(header http.Header, name string) (string, error) {
 
 // headers takes the attributes in ce-* headers.
 func (d *draft) headers(header http.Header) error {
+	var err error
 	for key, values := range header {
 		rest, ok := strings.CutPrefix(key, "Ce-")
 		if !ok {
 			continue
 		}
-		name, err := headerName(rest)
+		name, known := spelled[rest]
+		if !known {
+			name, err = headerName(rest)
+		}
 		switch {
 		case err != nil:
 			return invalid("header %q: %v", key, err)
@@ -187,9 +190,6 @@ var spelled = map[string]string{
 
 // headerName reads what stands after ce- or ce_.
 func headerName(s string) (string, error) {
-	if name, ok := spelled[s]; ok {
-		return name, nil
-	}
 	name, err := attributeName(s)
 	switch {
 	case err != nil:
@@ -235,23 +235,29 @@ func decodeHeader(s string) string {
 	return b.String()
 }
 
+// A Field is one header of a Kafka record.
+type Field = struct {
+	Key   string
+	Value []byte
+}
+
 // FromRecord reads the headers of a Kafka record (Kafka binding 1.0). It returns nil when nothing says that the record is an event.
-func FromRecord(headers iter.Seq2[string, []byte]) (*Head, error) {
-	var content, encoding []byte
+func FromRecord[H ~Field](headers []H) (*Head, error) {
+	content, encoding := "", ""
 	contents, encodings, isEvent := 0, 0, false
-	for key, value := range headers {
-		switch {
-		case strings.EqualFold(key, "content-type"):
-			content, contents = value, contents+1
-		case strings.EqualFold(key, "content-encoding"):
-			encoding, encodings = value, encodings+1
-		case strings.EqualFold(key, "ce_specversion"):
+	for i := range headers {
+		switch h := Field(headers[i]); {
+		case strings.EqualFold(h.Key, "content-type"):
+			content, contents = string(h.Value), contents+1
+		case strings.EqualFold(h.Key, "content-encoding"):
+			encoding, encodings = string(h.Value), encodings+1
+		case strings.EqualFold(h.Key, "ce_specversion"):
 			isEvent = true
 		}
 	}
-	h, err := newHead(string(content), string(encoding), isEvent)
+	h, err := newHead(content, encoding, isEvent)
 	switch {
-	case err != nil && !isEvent && !strings.HasPrefix(strings.ToLower(string(content)), "application/cloudevents"):
+	case err != nil && !isEvent && !strings.HasPrefix(strings.ToLower(content), "application/cloudevents"):
 		return nil, nil // What its own headers mean is its own.
 	case err != nil:
 		return nil, err
@@ -259,27 +265,31 @@ func FromRecord(headers iter.Seq2[string, []byte]) (*Head, error) {
 		return nil, nil
 	case contents > 1 || encodings > 1:
 		return nil, invalid("header content-type or content-encoding comes twice")
-	case h.mode == binaryMode:
-		err = h.draft.recordHeaders(headers)
+	case h.mode != binaryMode:
+		return h, nil
 	}
-	return h, err
+	for i := range headers {
+		if err := h.draft.field(Field(headers[i])); err != nil {
+			return nil, err
+		}
+	}
+	return h, h.draft.complete()
 }
 
-func (d *draft) recordHeaders(headers iter.Seq2[string, []byte]) error {
-	for key, value := range headers {
-		if len(key) < 3 || !strings.EqualFold(key[:3], "ce_") {
-			continue
-		}
-		name, err := headerName(key[3:])
-		if err != nil {
-			return invalid("header %q: %v", brief(key), err)
-		}
-		if err := d.set(name, string(value)); err != nil {
-			return err
-		}
+// field takes the attribute in a ce_* header. Its bytes are the text: in this binding nothing is encoded.
+func (d *draft) field(f Field) error {
+	if len(f.Key) < 3 || !strings.EqualFold(f.Key[:3], "ce_") {
+		return nil
 	}
-	return d.complete()
+	name, err := headerName(f.Key[3:])
+	if err != nil {
+		return invalid("header %q: %v", brief(f.Key), err)
+	}
+	return d.set(name, string(f.Value))
 }
+
+// IsBatch reports batched mode.
+func (h *Head) IsBatch() bool { return h.mode == batchMode }
 
 // Limit is how many bytes of body are worth reading. Of a structured event the type is known once it was read.
 func (h *Head) Limit(l Limits) int {

@@ -133,18 +133,41 @@ func Check(e *event.Event) error {
 			return
 		}
 		if size += len(name) + len(text); size > MaxAttributes {
-			err = &Refusal{TooLarge, "the attributes have more than 32768 bytes in all; send less of them, in the data"}
+			err = tooMany
 			return
 		}
 		if _, err = attributeName(name); err == nil {
 			err = checkText(name, text)
 		}
-		if err == nil && name != "specversion" && known[name] {
-			err = filled(name, text)
+		if err != nil || !known[name] {
+			return
+		}
+		if err = filled(name, text); err == nil && (name == "source" || name == "dataschema") {
+			_, err = verbatim(name, text)
 		}
 	})
 	if err == nil && ctx.DataContentType != nil {
 		_, err = mediaOf(*ctx.DataContentType)
 	}
 	return err
+}
+
+// Fill gives an event that was made of something else its data, of a declared type or none, and holds it to the rules.
+func Fill(e *event.Event, contentType string, body []byte, l Limits) error {
+	ctx, ok := e.Context.(*event.EventContextV1)
+	if !ok {
+		return invalid("specversion is not 1.0")
+	}
+	m, err := mediaOf(contentType)
+	if err != nil {
+		return err
+	}
+	if contentType != "" {
+		ctx.DataContentType = &contentType
+	}
+	if err := Check(e); err != nil || body == nil {
+		return err
+	}
+	e.DataEncoded, e.DataBase64 = body, m.form == asBytes
+	return l.take(e, m)
 }

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -24,6 +25,8 @@ type Record struct {
 	Offset int64
 	// Appended says of a fetched record that Time is the log's.
 	Appended bool
+	// Bad is why a record could not be read, of which only offset and time are known. Only a lenient Fetch gives such.
+	Bad error
 }
 
 // A Header is one of a record's headers.
@@ -95,14 +98,12 @@ func (s stamp) after(n int) int32 { return int32((int64(s.sequence) + int64(n)) 
 // An aborted transaction: the records of its producer from an offset on, up to its marker, do not count.
 type aborted struct{ producer, first int64 }
 
-// maxInflated bounds what one compressed batch becomes.
-const maxInflated = 512 << 20
-
 // decode reads the records from an offset on out of the batches of a fetch, and returns the offset after the last whole batch. A batch that was cut
 // off at the end is left out. Markers of transactions, and the records of aborted ones, are passed over. Keys and values lie in b where a batch is not
-// compressed.
-func decode(b []byte, from int64, gone []aborted) (records []Record, next int64, err error) {
+// compressed. A lenient reader gets what is sound and what is not as it comes, and stops once it holds much.
+func decode(b []byte, from int64, gone []aborted, lenient bool) (records []Record, next int64, err error) {
 	next = from
+	held := 0
 	open := make(map[int64]bool) // producers in an aborted transaction
 	gone = slices.SortedFunc(slices.Values(gone), func(x, y aborted) int { return int(min(max(x.first-y.first, -1), 1)) })
 	for len(b) >= batchFrame {
@@ -134,8 +135,20 @@ func decode(b []byte, from int64, gone []aborted) (records []Record, next int64,
 			delete(open, producer)
 		case attributes&attributeTxn != 0 && open[producer]:
 		default:
-			if records, err = appendRecords(records, batch, base, from); err != nil {
-				return records, next, fmt.Errorf("%w: the batch at offset %d: %w", ErrDamaged, base, err)
+			u := unpacking{out: records, batch: batch, base: base, from: from, lenient: lenient, held: held}
+			err := u.run()
+			records, held = u.out, u.held
+			if errors.Is(err, errHeld) {
+				return records, records[len(records)-1].Offset + 1, nil
+			}
+			if err != nil {
+				err = fmt.Errorf("%w: the batch at offset %d: %w", ErrDamaged, base, err)
+			}
+			if err != nil && !lenient {
+				return records, next, err
+			}
+			if err != nil && last >= from { // Its checksum is right: whoever wrote it wrote this, and it will never read otherwise.
+				records = append(records, Record{Offset: last, Time: time.UnixMilli(int64(binary.BigEndian.Uint64(batch[batchMaxTime:]))), Bad: err})
 			}
 		}
 		next = max(next, last+1)
@@ -146,57 +159,124 @@ func decode(b []byte, from int64, gone []aborted) (records []Record, next int64,
 // ErrDamaged is the cause where a batch does not read.
 var ErrDamaged = errors.New("the log is damaged")
 
-// appendRecords adds the records of one batch.
-func appendRecords(out []Record, batch []byte, base, from int64) ([]Record, error) {
-	attributes := binary.BigEndian.Uint16(batch[batchAttributes:])
-	first := int64(binary.BigEndian.Uint64(batch[batchFirstTime:]))
-	latest := int64(binary.BigEndian.Uint64(batch[batchMaxTime:]))
-	count := int(int32(binary.BigEndian.Uint32(batch[batchCount:])))
-	data := batch[batchRecords:]
-	if c := kafka.Compression(attributes & attributeCodec); c != 0 {
-		codec := c.Codec()
-		if codec == nil {
-			return out, fmt.Errorf("unknown compression %d", c)
-		}
-		r := codec.NewReader(bytes.NewReader(data))
-		inflated, err := io.ReadAll(io.LimitReader(r, maxInflated+1))
-		_ = r.Close() // It holds nothing but memory.
-		if err != nil {
-			return out, fmt.Errorf("%s: %w", codec.Name(), err)
-		}
-		if len(inflated) > maxInflated {
-			return out, fmt.Errorf("it has more than %d bytes", maxInflated)
-		}
-		data = inflated
+// An unpacking takes the records out of one batch.
+type unpacking struct {
+	out        []Record
+	batch      []byte
+	base, from int64
+	lenient    bool
+	held       int // bytes of records that were decompressed
+}
+
+// errHeld ends an unpacking that holds enough: the rest is read another time.
+var errHeld = errors.New("enough")
+
+func (u *unpacking) run() error {
+	count := int(int32(binary.BigEndian.Uint32(u.batch[batchCount:])))
+	data := u.batch[batchRecords:]
+	if c := kafka.Compression(binary.BigEndian.Uint16(u.batch[batchAttributes:]) & attributeCodec); c != 0 {
+		return inflate(data, c, func(r *bufio.Reader) error { return u.stream(r, count) })
 	}
 	c := cursor{b: data}
 	for range count {
-		size := c.varint()
-		body := cursor{b: c.take(size), err: c.err}
-		body.take(1) // Attributes of a record: none are defined.
-		at := first + body.varint()
-		r := Record{Offset: base + body.varint()}
-		r.Key, r.Value = body.bytes(), body.bytes()
-		n := body.varint()
-		if n < 0 || n > int64(len(body.b)) {
-			return out, errors.New("it is cut short")
-		}
-		for range n {
-			r.Headers = append(r.Headers, Header{Key: string(body.bytes()), Value: body.bytes()})
-		}
-		if body.err != nil {
-			return out, body.err
-		}
-		if r.Appended = attributes&attributeLogTime != 0; r.Appended {
-			at = latest
-		}
-		r.Time = time.UnixMilli(at)
-		if r.Offset >= from {
-			out = append(out, r)
+		body := cursor{b: c.take(c.varint()), err: c.err}
+		if err := u.record(&body); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
+
+// stream reads records one by one; those that are too large, and those before from, are passed over.
+func (u *unpacking) stream(r *bufio.Reader, count int) error {
+	for range count {
+		size, err := binary.ReadVarint(r)
+		if err != nil || size < 0 {
+			return errors.Join(errShort, err)
+		}
+		head, _ := r.Peek(int(min(size, 1+2*binary.MaxVarintLen64)))
+		c := cursor{b: head}
+		c.take(1)
+		time, offset := c.varint(), u.base+c.varint()
+		switch {
+		case c.err != nil:
+			return c.err
+		case offset < u.from:
+			if _, err := io.CopyN(io.Discard, r, size); err != nil {
+				return err
+			}
+			continue
+		case u.lenient && size > MaxRecord:
+			if _, err := io.CopyN(io.Discard, r, size); err != nil {
+				return err
+			}
+			bad := Record{Offset: offset, Bad: fmt.Errorf("a record of %d bytes, decompressed, and at most %d are read", size, MaxRecord)}
+			bad.Time, bad.Appended = u.time(time)
+			u.out = append(u.out, bad)
+			continue
+		case u.lenient && u.held > 0 && u.held+int(size) > maxHeld:
+			return errHeld
+		}
+		b, err := take(r, size)
+		if err != nil {
+			return err
+		}
+		u.held += len(b)
+		if err := u.record(&cursor{b: b}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take reads size bytes; room for more than a little is made as they come.
+func take(r io.Reader, size int64) ([]byte, error) {
+	if size <= 64<<10 {
+		b := make([]byte, size)
+		_, err := io.ReadFull(r, b)
+		return b, err
+	}
+	b, err := io.ReadAll(io.LimitReader(r, size))
+	if err == nil && int64(len(b)) < size {
+		err = errShort
+	}
+	return b, err
+}
+
+// time is a record's: the producer's, or the log's.
+func (u *unpacking) time(delta int64) (at time.Time, appended bool) {
+	if binary.BigEndian.Uint16(u.batch[batchAttributes:])&attributeLogTime != 0 {
+		return time.UnixMilli(int64(binary.BigEndian.Uint64(u.batch[batchMaxTime:]))), true
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(u.batch[batchFirstTime:])) + delta), false
+}
+
+func (u *unpacking) record(body *cursor) error {
+	body.take(1) // Attributes of a record: none are defined.
+	var r Record
+	r.Time, r.Appended = u.time(body.varint())
+	r.Offset = u.base + body.varint()
+	r.Key, r.Value = body.bytes(), body.bytes()
+	n := body.varint()
+	if n < 0 || n > int64(len(body.b)) {
+		return errShort
+	}
+	for range n {
+		if body.err != nil {
+			break
+		}
+		r.Headers = append(r.Headers, Header{Key: string(body.bytes()), Value: body.bytes()})
+	}
+	if body.err != nil {
+		return body.err
+	}
+	if r.Offset >= u.from {
+		u.out = append(u.out, r)
+	}
+	return nil
+}
+
+var errShort = errors.New("it is cut short")
 
 // A cursor takes a record apart. After its first error it gives nothing.
 type cursor struct {
@@ -236,6 +316,6 @@ func (c *cursor) bytes() []byte {
 func (c *cursor) fail() {
 	c.b = nil
 	if c.err == nil {
-		c.err = errors.New("it is cut short")
+		c.err = errShort
 	}
 }

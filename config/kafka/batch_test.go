@@ -43,7 +43,7 @@ func TestDecode(t *testing.T) {
 	log = append(log, batch(t, 15, attributeTxn|attributeControl, 7, one)...)   // 7 aborts
 	log = append(log, batch(t, 16, attributeTxn|uint16(kafka.Zstd), 7, one)...) // 7 again, committed
 	log = append(log, batch(t, 17, attributeLogTime, -1, Record{Time: at}, Record{Time: at.Add(time.Hour)})...)
-	records, next, err := decode(log, 11, []aborted{{7, 12}})
+	records, next, err := decode(log, 11, []aborted{{7, 12}}, false)
 	if err != nil || next != 19 {
 		t.Fatal(next, err)
 	}
@@ -65,7 +65,7 @@ func TestDecode(t *testing.T) {
 		}
 	}
 	for cut := 1; cut < 60; cut++ {
-		if records, next, err := decode(log[:len(log)-cut], 11, []aborted{{7, 12}}); err != nil || next != 17 || len(records) != 3 {
+		if records, next, err := decode(log[:len(log)-cut], 11, []aborted{{7, 12}}, false); err != nil || next != 17 || len(records) != 3 {
 			t.Fatalf("%d bytes less: %v, %d, %v", cut, offsets(records), next, err)
 		}
 	}
@@ -79,7 +79,7 @@ func TestDamage(t *testing.T) {
 		for bit := range 8 {
 			b := append([]byte(nil), whole...)
 			b[i] ^= 1 << bit
-			if records, _, err := decode(b, 0, nil); !errors.Is(err, ErrDamaged) || len(records) > 0 {
+			if records, _, err := decode(b, 0, nil, false); !errors.Is(err, ErrDamaged) || len(records) > 0 {
 				t.Fatalf("byte %d, bit %d: %v, %v", i, bit, records, err)
 			}
 		}
@@ -98,7 +98,7 @@ func FuzzDecode(f *testing.F) {
 		binary.BigEndian.PutUint32(b[batchLength:], uint32(len(body)))
 		b[batchMagic] = 2
 		binary.BigEndian.PutUint32(b[batchCRC:], crc32.Checksum(b[batchAttributes:], castagnoli))
-		records, _, err := decode(b, 0, nil)
+		records, _, err := decode(b, 0, nil, false)
 		if err == nil && len(records) > 100*len(b) && binary.BigEndian.Uint16(b[batchAttributes:])&attributeCodec == 0 {
 			t.Errorf("%d records of %d bytes", len(records), len(b))
 		}

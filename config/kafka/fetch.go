@@ -21,6 +21,9 @@ type Fetch struct {
 	Offset    int64
 	MaxBytes  int           // of one answer, about: a batch is never cut; default 1 MiB
 	MaxWait   time.Duration // for a record to come; default 500 ms
+	// Lenient is for topics that others write: records and batches that cannot be read, or are too large to, come as Bad and hold nothing up. Without it
+	// they are damage.
+	Lenient bool
 }
 
 // A Fetched is what a partition holds from an offset on. Records of transactions that were aborted, and of those still open, are not in it.
@@ -87,7 +90,7 @@ func (c *Client) fetchOnce(ctx context.Context, f Fetch) (*Fetched, error) {
 		return nil, err
 	}
 	out := &Fetched{End: r.end, Start: r.start}
-	out.Records, out.Next, err = decode(r.batches, f.Offset, r.gone)
+	out.Records, out.Next, err = decode(r.batches, f.Offset, r.gone, f.Lenient)
 	if err == nil && out.Next == f.Offset && len(r.batches) > 0 {
 		err = fmt.Errorf("%w: %d bytes at offset %d hold no whole batch", ErrDamaged, len(r.batches), f.Offset)
 	}

@@ -7,7 +7,8 @@ import (
 
 // Decode makes events of a record.
 func (s *Source) Decode(topic string, partition int, r *kafka.Record) ([]event.Event, error) {
-	return s.decode(topic, partition, r)
+	events, _, err := s.decode(topic, partition, r)
+	return events, err
 }
 
 // Passed is for tests of its own.

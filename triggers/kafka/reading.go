@@ -117,7 +117,7 @@ func (s *stream) close() {
 
 func (p *reading) fetch(ctx context.Context, at int64, s *stream) {
 	for {
-		f, err := p.s.client.Fetch(ctx, kafka.Fetch{Topic: p.topic, Partition: p.partition, Offset: at})
+		f, err := p.s.client.Fetch(ctx, kafka.Fetch{Topic: p.topic, Partition: p.partition, Offset: at, Lenient: true})
 		var gone *kafka.OutOfRange
 		if errors.As(err, &gone) && gone.Offset < gone.First {
 			p.s.invalid.WithLabelValues(p.topic, "expired").Add(float64(gone.First - at))

@@ -2,10 +2,14 @@ package kafka
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/triggers"
 )
@@ -149,11 +153,9 @@ func (p *reading) take(ctx context.Context, f *kafka.Fetched) error {
 		if p.over != nil && p.over.again && p.over.has(r.Offset) {
 			continue
 		}
-		some, err := p.s.decode(p.topic, p.partition, r)
+		some, err := p.read(ctx, r)
 		if err != nil {
-			if err := p.s.unfit(ctx, p.topic, p.partition, r, err); err != nil {
-				return err
-			}
+			return err
 		}
 		starts := slices.ContainsFunc(some, func(e event.Event) bool { return !isInner(&e) })
 		passes := p.passes(r.Offset, starts)
@@ -186,6 +188,42 @@ func (p *reading) take(ctx context.Context, f *kafka.Fetched) error {
 		p.over = nil
 	}
 	return nil
+}
+
+// read makes the events of a record, and deals with what is none: of a batch the bad ones alone.
+func (p *reading) read(ctx context.Context, r *kafka.Record) (some []event.Event, err error) {
+	var bad []envelope.Bad
+	var why error
+	if panicked := guard.Do("decode", func() { some, bad, why = p.s.decode(p.topic, p.partition, r) }); panicked != nil {
+		why = panicked
+	}
+	if why != nil {
+		return nil, p.s.unfit(ctx, p.topic, p.partition, r, why)
+	}
+	for _, b := range bad {
+		if err := p.s.unfit(ctx, p.topic, p.partition, alone(r, b.Raw), fmt.Errorf("event %d of a batch: %w", b.Index, b.Err)); err != nil {
+			return nil, err
+		}
+	}
+	return some, nil
+}
+
+// alone is the record of one event of a batch.
+func alone(r *kafka.Record, raw []byte) *kafka.Record {
+	return &kafka.Record{Key: r.Key, Value: raw, Time: r.Time, Offset: r.Offset, Headers: []kafka.Header{{Key: "content-type", Value: []byte(envelope.Structured)}}}
+}
+
+// of is the record of an event that the router refused: its own, or of a batch the event alone.
+func of(e *event.Event, r *kafka.Record) *kafka.Record {
+	head, err := envelope.FromRecord(r.Headers)
+	if err != nil || head == nil || !head.IsBatch() {
+		return r
+	}
+	raw, err := json.Marshal(e)
+	if err != nil {
+		return r
+	}
+	return alone(r, raw)
 }
 
 // again tries what waits, in order; the first that is refused again stops it. When enough has gone, what was read over is read.
@@ -269,7 +307,7 @@ func (p *reading) hand(ctx context.Context, events []event.Event, records []kafk
 		case r.Err == nil:
 			p.s.taken.WithLabelValues(p.topic, r.Kind.String()).Inc()
 		case triggers.IsFinal(r.Err):
-			if err := p.s.unfit(ctx, p.topic, p.partition, &records[i], r.Err); err != nil {
+			if err := p.s.unfit(ctx, p.topic, p.partition, of(&events[i], &records[i]), r.Err); err != nil {
 				return err
 			}
 		default:

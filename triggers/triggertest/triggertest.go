@@ -213,7 +213,7 @@ func Awkward() []event.Event {
 	texts.SetDataSchema("https://example.com/schema?a=b%20c#d")
 	for name, v := range map[string]any{
 		"plain": "text", "quoted": `"quoted"`, "spaces": "two  spaces", "percent": "%e2%82%ac 100%", "snow": "☃ 雪 🙂", "backslash": `a\b\"c`,
-		"lines": "one\ntwo\ttab", "number": int32(-7), "flag": true, "comma": "a, b;c", "causationid": "other~x.1", "partitionkey": "k",
+		"accents": "é ü \u00a0 \U0010fffd", "number": int32(-7), "flag": true, "comma": "a, b;c", "causationid": "other~x.1", "partitionkey": "k",
 	} {
 		texts.SetExtension(name, v)
 	}

@@ -11,17 +11,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/binding"
 	"github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/triggers"
 )
@@ -30,8 +27,8 @@ import (
 type Settings struct {
 	Path     string `doc:"path" help:"the path on the router's listener" default:"/events"`
 	Auth     *Auth  `doc:"auth" help:"who may send"`
-	MaxEvent int    `doc:"maxEvent" help:"bytes of one event at most; functions' completions (dev.onward.function.*) may have 16 MiB" default:"1048576"`
-	MaxBatch int    `doc:"maxBatch" help:"bytes of one batch at most" default:"16777216"`
+	MaxEvent int    `doc:"maxEvent" help:"bytes of one event's data at most; functions' completions (dev.onward.function.*) may have 16 MiB" default:"1048576"`
+	MaxBatch int    `doc:"maxBatch" help:"bytes of one batch at most, decompressed" default:"16777216"`
 }
 
 // Auth says how callers prove who they are.
@@ -225,36 +222,18 @@ func preferredWait(h http.Header) (time.Duration, error) {
 	return 0, nil
 }
 
-// read takes the events out of a request.
+// read takes the events out of a request, or says with which status it is refused.
 func (w *Webhook) read(rw http.ResponseWriter, r *http.Request) ([]event.Event, int, error) {
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil && r.Header.Get("Content-Type") != "" {
-		return nil, http.StatusUnsupportedMediaType, fmt.Errorf("Content-Type %q does not parse", r.Header.Get("Content-Type"))
+	head, err := envelope.FromHTTP(r.Header)
+	if err != nil {
+		return nil, refusalStatus(rw, err), err
 	}
-	batch := media == event.ApplicationCloudEventsBatchJSON
-	structured := media == event.ApplicationCloudEventsJSON
-	if strings.HasPrefix(media, "application/cloudevents") && !batch && !structured {
-		return nil, http.StatusUnsupportedMediaType, fmt.Errorf("%s is not supported; send %s or %s", media, event.ApplicationCloudEventsJSON, event.ApplicationCloudEventsBatchJSON)
-	}
-	if !batch && !structured && r.Header.Get("Ce-Specversion") == "" {
-		if r.Header.Get("Ce-Id")+r.Header.Get("Ce-Type")+r.Header.Get("Ce-Source") != "" {
-			return nil, http.StatusBadRequest, errors.New("ce-specversion is missing; send ce-specversion: 1.0")
-		}
-		return nil, http.StatusUnsupportedMediaType, errors.New("no CloudEvent: send ce-specversion, ce-id, ce-source and ce-type headers, or Content-Type: " + event.ApplicationCloudEventsJSON)
-	}
-	limit := w.s.MaxEvent
-	switch {
-	case batch:
-		limit = w.s.MaxBatch
-	case structured, isCompletion(r.Header.Get("Ce-Type")):
-		// Of a structured event the type is known once it was read.
-		limit = max(limit, maxCompletion)
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, int64(limit)))
+	limits := envelope.Limits{Event: w.s.MaxEvent, Batch: w.s.MaxBatch}
+	body, err := readBody(rw, r, head.Limit(limits))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes; pass large data by reference (dataref)", limit)
+			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes; pass large data by reference (dataref)", tooLarge.Limit)
 		}
 		if errors.Is(err, triggers.ErrBusy) || errors.Is(err, triggers.ErrSlow) {
 			code, _ := status(err)
@@ -262,86 +241,41 @@ func (w *Webhook) read(rw http.ResponseWriter, r *http.Request) ([]event.Event, 
 		}
 		return nil, http.StatusBadRequest, fmt.Errorf("the body ended early: %w", err)
 	}
-	if batch {
-		return w.batch(body)
-	}
-	var e *event.Event
-	if structured {
-		e, err = fromJSON(body)
-	} else {
-		e, err = fromHeaders(r, body)
+	events, bad, err := head.Read(body, limits)
+	if err == nil && len(bad) > 0 {
+		err = fmt.Errorf("event %d: %w", bad[0].Index, bad[0].Err) // Who sends a batch can send it without the one that is none.
 	}
 	if err != nil {
-		return nil, http.StatusBadRequest, err
-	}
-	if len(body) > w.s.MaxEvent && !isCompletion(e.Type()) {
-		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes; pass large data by reference (dataref)", w.s.MaxEvent)
-	}
-	return []event.Event{*e}, 0, nil
-}
-
-// maxCompletion is what a function's completion may have: a value inside a run has up to 16 MiB, and a larger one is an outcome of its own, which the
-// router books once it has got it.
-const maxCompletion = 17 << 20
-
-// isCompletion reports the types of functions' outcomes (DESIGN 7).
-func isCompletion(kind string) bool { return strings.HasPrefix(kind, "dev.onward.function.") }
-
-func fromJSON(raw []byte) (*event.Event, error) {
-	if err := checkJSON(raw); err != nil {
-		return nil, err
-	}
-	e := new(event.Event)
-	if err := e.UnmarshalJSON(raw); err != nil {
-		return nil, err
-	}
-	return e, validate(e)
-}
-
-func fromHeaders(r *http.Request, body []byte) (*event.Event, error) {
-	header, err := decodeHeaders(r.Header)
-	if err != nil {
-		return nil, err
-	}
-	e, err := cehttp.NewEventFromHTTPRequest((&http.Request{Header: header, Body: io.NopCloser(bytes.NewReader(body))}).WithContext(r.Context()))
-	if err != nil {
-		return nil, err
-	}
-	return e, validate(e)
-}
-
-// batch reads each event of a JSON batch; the first that is none is named by its place.
-func (w *Webhook) batch(body []byte) ([]event.Event, int, error) {
-	var raw []json.RawMessage
-	if err := json.Unmarshal(body, &raw); err != nil {
-		return nil, http.StatusBadRequest, fmt.Errorf("the batch is not a JSON list: %w", err)
-	}
-	if raw == nil {
-		return nil, http.StatusBadRequest, errors.New("the batch is not a JSON list: it is null")
-	}
-	events := make([]event.Event, len(raw))
-	for i := range raw {
-		e, err := fromJSON(raw[i])
-		if err != nil {
-			return nil, http.StatusBadRequest, fmt.Errorf("event %d: %w", i, err)
-		}
-		if len(raw[i]) > w.s.MaxEvent && !isCompletion(e.Type()) {
-			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("event %d has more than %d bytes", i, w.s.MaxEvent)
-		}
-		events[i] = *e
+		return nil, refusalStatus(rw, err), err
 	}
 	return events, 0, nil
 }
 
-// validate reports what is wrong with an event that the SDK has read.
-func validate(e *event.Event) error {
-	if err := e.Validate(); err != nil {
-		return fmt.Errorf("not a valid CloudEvent: %s", strings.TrimSpace(err.Error()))
+func readBody(rw http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
+	var b bytes.Buffer
+	if n := r.ContentLength; n > 0 && n <= int64(min(limit, 1<<20)) {
+		b.Grow(int(n) + bytes.MinRead)
 	}
-	if content := e.DataMediaType(); len(e.Data()) > 0 && (content == "" || strings.HasSuffix(content, "json")) && !json.Valid(e.Data()) {
-		return errors.New("data is not JSON, and datacontenttype says that it is")
+	_, err := b.ReadFrom(http.MaxBytesReader(rw, r.Body, int64(limit)))
+	return b.Bytes(), err
+}
+
+// refusalStatus is the status for what is no event.
+func refusalStatus(rw http.ResponseWriter, err error) int {
+	var r *envelope.Refusal
+	if !errors.As(err, &r) {
+		return http.StatusBadRequest
 	}
-	return nil
+	switch r.Reason {
+	case envelope.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case envelope.Unsupported:
+		rw.Header().Set("Accept-Encoding", "gzip, identity")
+		return http.StatusUnsupportedMediaType
+	case envelope.NoEvent:
+		return http.StatusUnsupportedMediaType
+	}
+	return http.StatusBadRequest
 }
 
 // status maps the errors of admission to a code and a pause in seconds.
@@ -381,9 +315,8 @@ func (w *Webhook) answerResult(rw http.ResponseWriter, r *http.Request, wait tim
 	}
 	rw.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
 	rw.Header().Set("Location", "/v1/runs/"+run.ID)
-	if err := cehttp.WriteResponseWriter(r.Context(), binding.ToMessage(e), http.StatusOK, rw); err != nil {
-		return true // The client has gone.
-	}
+	envelope.WriteHeaders(rw.Header(), e)
+	_, _ = rw.Write(e.Data()) // The client has gone: nobody is left to be told.
 	return true
 }
 

@@ -300,14 +300,14 @@ func TestAnswers(t *testing.T) {
 		"structured, object":        {structured, with("deep", `{"a":1}`), 400, "extension deep"},
 		"structured, base64":        {structured, with("data_base64", `"%"`), 400, "data_base64"},
 		"structured, both data":     {structured, strings.Replace(good, "{", `{"data":1,"data_base64":"AA==",`, 1), 400, "exclude each other"},
-		"structured, null":          {structured, "null", 400, "specversion is missing"},
+		"structured, null":          {structured, "null", 400, "where a JSON object belongs"},
 		"structured, list":          {structured, "[]", 400, "not a JSON object"},
 		"structured, two":           {structured, good + good, 400, "not a JSON object"},
 		"structured, nothing":       {structured, "", 400, "not a JSON object"},
 		"batch names the index":     {batch, "[" + good + "," + with("type", "") + "," + with("id", "") + "]", 400, "event 1: type is missing"},
 		"batch, no list":            {batch, good, 400, "list"},
 		"batch, null":               {batch, "null", 400, "list"},
-		"batch, null event":         {batch, "[null]", 400, "event 0: specversion"},
+		"batch, null event":         {batch, "[null]", 400, "event 0: the event is not a JSON object"},
 		"no event":                  {map[string]string{"Content-Type": "application/json"}, "{}", 415, "no CloudEvent"},
 		"no content type":           {nil, "x", 415, "no CloudEvent"},
 		"another format":            {map[string]string{"Content-Type": "application/cloudevents+avro"}, "", 415, "not supported"},
@@ -569,18 +569,6 @@ func TestBodyEndsEarly(t *testing.T) {
 type errorReader struct{}
 
 func (errorReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
-
-func TestDecodeHeader(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"plain": "plain", "Euro%20%E2%82%AC%20%f0%9f%98%80": "Euro € 😀", `"quoted text"`: "quoted text", `"a \"b\" \\ c"`: `a "b" \ c`, `"%20"`: " ",
-		"100%": "100%", "%zz": "%zz", "%2": "%2", "%2525": "%25", `"`: `"`, `"a\"`: `a\`, "": "",
-	} {
-		if got := decodeHeader(in); got != want {
-			t.Errorf("%q: %q; want %q", in, got, want)
-		}
-	}
-}
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
