@@ -49,7 +49,7 @@ func TestLargeRecords(t *testing.T) {
 		}
 		got = append(got, fmt.Sprintf("%d %s", r.Offset, text))
 	}
-	large := "a record of 104857610 bytes, decompressed, and at most 33554432 are read"
+	large := "a record of 104857609 bytes, decompressed, and at most 33554432 are read"
 	if want := []string{"0 before", "1 " + large, "2 behind", "10 before", "11 " + large, "12 behind", "20 before", "21 " + large, "22 behind"}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%q; want %q", got, want)
 	}
