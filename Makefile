@@ -1,4 +1,4 @@
-.PHONY: build run dag test
+.PHONY: build run dag test soak fuzz
 
 build:
 	go build -o bin/ ./router/cmd/onward ./deploy/examples/01-word-count/functions ./deploy/examples/02-dag/tasks
@@ -20,3 +20,18 @@ test:
 	@notes=$$(mktemp); echo "go test $(RACE) ./..."; KAFKATEST_NOTES=$$notes go test $(RACE) ./...; code=$$?; \
 	awk '!seen[$$0]++ { printf "%s%s", n++ ? "; " : "NOT RUN: ", $$0 } END { if (n) print "" }' $$notes; \
 	rm -f $$notes; exit $$code
+
+# The hostile hour: not part of test. Nothing may be lost or wrong.
+MINUTES ?= 60
+soak: build
+	bin/onward soak --minutes $(MINUTES)
+
+# All fuzz targets, one after the other; what they find is kept in the package's testdata/fuzz, to be committed with what mends it.
+FUZZTIME ?= 10m
+fuzz:
+	@grep -rl --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "$$(dirname $$file) $$target"; \
+			go test $$(dirname $$file) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s || exit 1; \
+		done; \
+	done

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
@@ -227,7 +228,11 @@ func (a *API) postCancel(w http.ResponseWriter, q *http.Request) error {
 	if _, _, err := a.Status(q.Context(), id, 0); err != nil {
 		return err
 	}
-	if err := a.Intake.Cancel(q.Context(), id, q.URL.Query().Get("reason")); err != nil {
+	reason := q.URL.Query().Get("reason")
+	if err := checkText("reason", reason); err != nil {
+		return err
+	}
+	if err := a.Intake.Cancel(q.Context(), id, reason); err != nil {
 		return err
 	}
 	return reply(w, http.StatusAccepted, map[string]string{"run": id.String()})
@@ -262,10 +267,27 @@ func (a *API) postSignal(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	f := engine.SignalFact{Source: "/v1/signals", ID: keyOf(q), Name: q.PathValue("name"), Data: data}
+	if err := errors.Join(checkText("Idempotency-Key", f.ID), checkText("name", f.Name)); err != nil {
+		return err
+	}
 	if err := a.Intake.Signal(q.Context(), id, f); err != nil {
 		return err
 	}
 	return reply(w, http.StatusAccepted, map[string]string{"run": id.String(), "signal": f.Name, "id": f.ID})
+}
+
+// maxText bounds the texts that a request brings beside its body: what an attribute of an event may have.
+const maxText = 1 << 10
+
+// checkText refuses a text that would be journaled and is none.
+func checkText(what, text string) error {
+	switch {
+	case len(text) > maxText:
+		return fmt.Errorf("%w: %s has %d bytes, and may have %d; put what is long into the body", triggers.ErrInvalid, what, len(text), maxText)
+	case !utf8.ValidString(text):
+		return fmt.Errorf("%w: %s %.40q is not UTF-8; encode it", triggers.ErrInvalid, what, text)
+	}
+	return nil
 }
 
 func keyOf(q *http.Request) string {
@@ -281,8 +303,12 @@ func (a *API) postStart(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
+	key := keyOf(q)
+	if err := checkText("Idempotency-Key", key); err != nil {
+		return err
+	}
 	e := event.New()
-	e.SetID(keyOf(q))
+	e.SetID(key)
 	e.SetSource("/v1/triggers")
 	e.SetType("dev.onward.start")
 	e.SetTime(time.Now())
