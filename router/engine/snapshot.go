@@ -58,6 +58,7 @@ func (s *State) Save(to io.Writer) error {
 	w.uint(uint64(s.level))
 	w.uint(s.epoch)
 	w.int(s.now)
+	w.int(s.seen)
 	s.saveDefinitions(w)
 	w.uint(uint64(len(s.waiting)))
 	for _, d := range s.waitingDigests() {
@@ -386,7 +387,7 @@ func (s *State) Load(from io.Reader) error {
 		return fmt.Errorf("engine: snapshot: %w", err)
 	}
 	s.limits = LimitsOf(s.level)
-	s.epoch, s.now = l.uint(), l.int()
+	s.epoch, s.now, s.seen = l.uint(), l.int(), l.int()
 	for range l.count() {
 		def, err := s.compile([]byte(l.text()))
 		if err != nil {

@@ -23,6 +23,7 @@ type State struct {
 	level uint8
 	epoch uint64
 	now   int64 // fold time, Unix nanoseconds
+	seen  int64 // the latest record's own time
 
 	definitions map[lang.Digest]*definition
 	runs        map[journal.RunID]*run
@@ -69,7 +70,7 @@ func New(registry *plugin.Registry, observe func(Change)) *State {
 // Epoch returns the epoch of the last claim that counted; 0 before any.
 func (s *State) Epoch() uint64 { return s.epoch }
 
-// Now returns the fold's time: the latest record time so far.
+// Now returns the fold's time: the latest record time so far, or a little more when the journal's clock was set back.
 func (s *State) Now() time.Time { return time.Unix(0, s.now).UTC() }
 
 // Definition returns a definition that has been folded.
@@ -98,7 +99,7 @@ func (s *State) Fold(rec *journal.Record, out *Effects) (Reason, error) {
 	}
 	s.out = out
 	s.cause = cause{}
-	s.now = max(s.now, rec.Time.UnixNano())
+	s.tick(rec.Time.UnixNano())
 	if row.Fenced && rec.Epoch != s.epoch {
 		return s.refuse(rec, Stale), nil
 	}

@@ -18,12 +18,13 @@ const (
 
 // A timer belongs to a run. Deleting it from the run is how it is cancelled: the heap drops what its run does not know.
 type timer struct {
-	id   uint32
-	due  int64
-	kind timerKind
-	task *task  // of retry, deadline, try
-	of   *frame // of policy
-	name string // of policy
+	id    uint32
+	due   int64
+	kind  timerKind
+	early uint8  // how often it was fired before it was due; no state, only when it is fired next follows from it
+	task  *task  // of retry, deadline, try
+	of    *frame // of policy
+	name  string // of policy
 }
 
 // Due is a timer that is due: the owner writes a Fired record for it.
@@ -123,10 +124,21 @@ func (s *State) NextDue() (time.Time, bool) {
 	return time.Unix(0, h.items[0].due).UTC(), true
 }
 
-func (it heapItem) known() bool {
-	t := it.run.timers[it.id]
-	return t != nil && t.due == it.due
+// after is a time d later; beyond what the clock can say it is for ever.
+func after(at int64, d time.Duration) int64 {
+	if later := at + int64(d); later >= at {
+		return later
+	}
+	return 1<<63 - 1
 }
+
+func (it heapItem) known() bool { return it.run.timers[it.id] != nil }
+
+// How much later than it is due a timer is fired that was fired too early.
+const (
+	earlyFirst = 10 * time.Millisecond
+	earlyMost  = time.Minute
+)
 
 // Due takes out the timers that are due at now, at most limit of them, earliest first. Each comes once; one that fires too early for the fold, and
 // all that are pending when a claim is folded, come again.
@@ -146,10 +158,7 @@ func (s *State) Due(now time.Time, limit int) []Due {
 // setTimer sets a timer of r, d from now, and returns its number.
 func (s *State) setTimer(r *run, d time.Duration, t timer) uint32 {
 	r.next++
-	t.id, t.due = r.next, s.now+int64(d)
-	if t.due < s.now { // A wait beyond what the clock can say is for ever.
-		t.due = 1<<63 - 1
-	}
+	t.id, t.due = r.next, after(s.now, d)
 	if r.timers == nil {
 		r.timers = make(map[uint32]*timer)
 	}
@@ -171,6 +180,23 @@ func (s *State) dropTimer(r *run, id uint32) {
 	s.timers.live--
 }
 
+// How the fold's time goes on while the journal's clock is behind it.
+const (
+	slower   = 16               // the part of passing time by which it waits
+	mostTick = 10 * time.Minute // by one record: a clock that is set to and fro is not followed
+)
+
+// tick moves the fold's time to a record's. It never goes back; where the records' times do - the journal's clock was ahead and was set right, or another
+// broker leads with another one - it goes on as they do from there, a little slower, until they have caught up.
+func (s *State) tick(at int64) {
+	at = max(at, 0)
+	if passed := at - s.seen; at < s.now && passed > 0 {
+		passed = min(passed, int64(mostTick))
+		s.now += passed - passed/slower
+	}
+	s.now, s.seen = max(s.now, at), at
+}
+
 func (s *State) foldFired(r *run, payload []byte) Reason {
 	f, err := DecodeFired(payload)
 	if err != nil {
@@ -181,7 +207,9 @@ func (s *State) foldFired(r *run, payload []byte) Reason {
 		return Duplicate
 	}
 	if t.due > s.now {
-		s.timers.push(heapItem{t.due, t.id, r})
+		// By the owner's clock it was due: each time it is fired later, or a clock that does not go as the journal's would write without end.
+		s.timers.push(heapItem{after(t.due, min(earlyFirst<<t.early, earlyMost)), t.id, r})
+		t.early = min(t.early+1, 31)
 		return Early
 	}
 	s.dropTimer(r, t.id)

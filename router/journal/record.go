@@ -152,7 +152,7 @@ type Record struct {
 	Payload   []byte
 
 	// Offset and Time are the journal's: it sets them when it appends, and gives them with what it reads. Offsets grow within a partition, not
-	// necessarily by one. Time has nanoseconds at most and never goes back by more than the journal's clock does.
+	// necessarily by one. Time has nanoseconds at most and never goes back by more than the journal's clock does: the fold does not, whatever it reads.
 	Offset int64
 	Time   time.Time
 }

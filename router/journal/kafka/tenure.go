@@ -20,10 +20,9 @@ type tenure struct {
 	j *Journal
 	h *holder
 
-	at    int64     // the next offset to read
-	clock time.Time // of the latest record: a leader that takes over may have another clock, and time does not go back
-	mark  int64     // where the log ended when it was first read; -1 before
-	said  bool      // that this has been reached
+	at    int64 // the next offset to read
+	mark  int64 // where the log ended when it was first read; -1 before
+	said  bool  // that this has been reached
 	ahead chan ahead
 	stop  context.CancelFunc
 	over  sync.WaitGroup
@@ -315,10 +314,7 @@ func (t *tenure) batch(a *ahead) (journal.Batch, error) {
 		case !raw.Appended && !t.j.producerTime:
 			return b, fmt.Errorf("topic %q has no longer message.timestamp.type=LogAppendTime: timers would go by the clocks of those who write; set it again", t.j.topics.Journal)
 		}
-		if raw.Time.After(t.clock) {
-			t.clock = raw.Time.UTC()
-		}
-		r.Offset, r.Time = raw.Offset, t.clock
+		r.Offset, r.Time = raw.Offset, raw.Time.UTC()
 		b.Records = append(b.Records, r)
 	}
 	return b, nil
