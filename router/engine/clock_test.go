@@ -51,7 +51,8 @@ func TestFoldTime(t *testing.T) {
 		"to and fro between brokers": {
 			[]float64{day + hour, day, day + hour + 1, day + 1, day + hour + 2, day + 2}, []float64{day + hour, day + hour, day + hour + 1, day + hour + 1, day + hour + 2, day + hour + 2},
 		},
-		"no clock": {[]float64{day, -5, -4, day + 1}, []float64{day, day, day, day + 1}},
+		"ahead by less than passes": {[]float64{day + 2, day, day + 3.2, day + 3.2}, []float64{day + 2, day + 2, day + 5, day + 5}},
+		"no clock":                  {[]float64{day, -5, -4, day + 1}, []float64{day, day, day, day + 1}},
 	} {
 		got := ticks(t, c.at...)
 		for i := range c.want {

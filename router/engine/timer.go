@@ -190,7 +190,7 @@ const (
 // broker leads with another one - it goes on as they do from there, a little slower, until they have caught up.
 func (s *State) tick(at int64) {
 	at = max(at, 0)
-	if passed := at - s.seen; at < s.now && passed > 0 {
+	if passed := at - s.seen; passed > 0 && (at < s.now || passed <= int64(mostTick)) {
 		passed = min(passed, int64(mostTick))
 		s.now += passed - passed/slower
 	}

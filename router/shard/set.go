@@ -46,7 +46,10 @@ type Options struct {
 	// Stuck is how long the fold of one record may take.
 	Stuck time.Duration
 	// Hop, which may be nil, is told for every answer how long it took from its arrival until it was durable and folded. It must not block.
-	Hop     func(time.Duration)
+	Hop func(time.Duration)
+	// Now is the clock on the wall, and Elapsed one that nobody sets. Defaults: the machine's.
+	Now     func() time.Time
+	Elapsed func() time.Duration
 	Dir     string // of the crash marks; empty keeps them for this process only
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil registers nothing
@@ -65,6 +68,7 @@ type Set struct {
 	parked  parkedPlaces
 	watch   watchers
 	open    atomic.Int64
+	behind  atomic.Bool // it was said that this machine's clock is
 
 	mu     sync.Mutex
 	shards []*Shard
@@ -76,6 +80,13 @@ type Set struct {
 
 // New opens the crash marks; nothing is owned before Run.
 func New(o Options) (*Set, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		begin := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(begin) }
+	}
 	n := o.Layout.Partitions
 	marks, err := openMarks(o.Dir, n)
 	if err != nil {
@@ -227,6 +238,19 @@ func (set *Set) count(s *Shard, st engine.Stats) {
 	set.metrics.invocations.Add(float64(st.Invocations - was.Invocations))
 	set.metrics.timers.Add(float64(st.Timers - was.Timers))
 	set.metrics.tombs.Add(float64(st.Tombstones - was.Tombstones))
+}
+
+// behindSaid is how far this machine's clock is behind the journal's before that is said.
+const behindSaid = 2 * time.Second
+
+// compare says when this machine's clock and the journal's part, and when they meet again.
+func (set *Set) compare(behind time.Duration) {
+	switch {
+	case behind > behindSaid && set.behind.CompareAndSwap(false, true):
+		set.Log.Warn("this machine's clock is behind the journal's; timers go by the journal's, which a wrong clock has set ahead; see onward doctor", "behind", behind.Round(time.Millisecond))
+	case behind < behindSaid/2 && set.behind.CompareAndSwap(true, false):
+		set.Log.Info("this machine's clock is no longer behind the journal's")
+	}
 }
 
 // shardOf returns the shard that has a run.

@@ -41,9 +41,8 @@ type Shard struct {
 	facts   facts
 	passed  []passed      // records that were passed over, until the journal says so
 	refused []lang.Digest // definitions on which the fold dies: not to be appended again
-	// ahead is how far this machine's clock is ahead of the log's, as the latest records show; timers are due by the log's clock.
-	ahead time.Duration
-	busy  progress
+	clock   clock
+	busy    progress
 	// arrived has the times at which answers came, while somebody asks for them.
 	arrived sync.Map
 }
@@ -55,6 +54,7 @@ func (set *Set) fold(tenure context.Context, t journal.Tenure) error {
 	s := &Shard{
 		set: set, ctx: ctx, t: t, log: set.Log.With("partition", t.Partition()), nonce: make([]byte, 16), last: -1,
 		save: make(chan struct{}, 1), asks: make(chan func(*engine.State)),
+		clock: newClock(set.Now, set.Elapsed),
 	}
 	s.out = set.Outbox(s)
 	if _, err := rand.Read(s.nonce); err != nil {
@@ -204,6 +204,10 @@ func (s *Shard) batch(b *journal.Batch) error {
 	if len(b.Records) > 0 {
 		s.set.metrics.fold.Observe(time.Since(begin).Seconds() / float64(len(b.Records)))
 		s.out.Pump()
+		if s.owned {
+			s.clock.see(s.state.Now())
+			s.set.compare(s.clock.behind())
+		}
 	}
 	st := s.state.Stats()
 	s.set.count(s, st)
@@ -317,9 +321,9 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 	if s.set.Hop != nil && rec.Kind == journal.Completion {
 		s.hop(rec)
 	}
-	s.ahead = min(s.ahead, time.Since(rec.Time))
 	if reason == engine.Early {
-		s.log.Debug("a timer fired early", "run", rec.Run)
+		s.clock.trust(s.state.Now())
+		s.log.Debug("a timer fired early; it is fired later", "run", rec.Run)
 	}
 	if len(s.effects.Stop) > 0 {
 		answered := answeredBy(rec)
@@ -342,7 +346,7 @@ func (s *Shard) claimed(rec *journal.Record, reason engine.Reason) error {
 	switch {
 	case own && reason == engine.Applied:
 		s.owned = true
-		s.ahead = time.Since(rec.Time)
+		s.clock.trust(s.state.Now())
 		s.journalPassed()
 		s.state.Outstanding(func(inv *engine.Invocation) { s.out.Add(inv) })
 		for _, d := range s.state.Needed() {
@@ -374,20 +378,20 @@ func (s *Shard) define(d lang.Digest) {
 func (s *Shard) arm(timer *time.Timer) {
 	wait := time.Hour
 	if at, ok := s.state.NextDue(); ok && s.owned {
-		wait = max(at.Sub(s.clock()), 0)
+		wait = min(max(at.Sub(s.clock.time()), 0), lookAgain)
 	}
 	timer.Reset(wait)
 }
 
-// clock is the log's, as far as this machine can tell: a timer that fires by a clock that is ahead would be refused and fired again and again.
-func (s *Shard) clock() time.Time { return time.Now().Add(-s.ahead) }
+// lookAgain is how long a timer is waited for at once: a machine that was asleep has another time when it wakes.
+const lookAgain = 15 * time.Second
 
 // fire writes down the timers that are due.
 func (s *Shard) fire() {
 	if !s.owned {
 		return
 	}
-	for _, d := range s.state.Due(s.clock(), 1000) {
+	for _, d := range s.state.Due(s.clock.time(), 1000) {
 		f := engine.FiredFact{Timer: d.Timer}
 		rec := engine.Record(journal.Fired, d.Run, &f)
 		rec.Tenant = d.Tenant

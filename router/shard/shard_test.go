@@ -81,9 +81,10 @@ version: 1
 functions: { f: { log: f } }
 triggers:
   two: { flow: { sequence: [{ function: f }, { wait: 1h }, { function: f }] } }
+  brief: { flow: { wait: 1s } }
 `
 
-func definition(t *testing.T, reg *plugin.Registry) *config.Trigger {
+func definitions(t *testing.T, reg *plugin.Registry) map[string]*config.Trigger {
 	t.Helper()
 	builtin.Register(reg)
 	sinks.Register(reg)
@@ -91,7 +92,7 @@ func definition(t *testing.T, reg *plugin.Registry) *config.Trigger {
 	if len(findings) > 0 {
 		t.Fatal(findings)
 	}
-	return set.Triggers["two"]
+	return set.Triggers
 }
 
 // A rig is a set of one shard on a journal in memory.
@@ -101,24 +102,29 @@ type rig struct {
 	stop func() error
 }
 
-func run(t *testing.T, j *memory.Journal, dir string) *rig {
+func run(t *testing.T, j *memory.Journal, dir string, change ...func(*shard.Options)) *rig {
 	t.Helper()
 	reg := new(plugin.Registry)
-	def := definition(t, reg)
+	defs := definitions(t, reg)
 	r := &rig{desk: new(desk)}
-	var err error
-	r.set, err = shard.New(shard.Options{
+	o := shard.Options{
 		Journal: j, Layout: j.Layout(), Registry: reg, Ends: ends{r.desk}, SnapshotEvery: 1000, Stuck: time.Minute, Dir: dir,
 		Outbox: func(s *shard.Shard) shard.Outbox { r.owner = s; return r.desk },
 		Definition: func(d lang.Digest) []byte {
-			if d == def.Digest {
-				return engine.DefinePayload(def.Definition)
+			for _, def := range defs {
+				if d == def.Digest {
+					return engine.DefinePayload(def.Definition)
+				}
 			}
 			return nil
 		},
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
-	})
-	if err != nil {
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	var err error
+	if r.set, err = shard.New(o); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -138,9 +144,14 @@ func run(t *testing.T, j *memory.Journal, dir string) *rig {
 
 func start(t *testing.T, j *memory.Journal, n byte) journal.RunID {
 	t.Helper()
-	def := definition(t, new(plugin.Registry))
+	return startOf(t, j, n, "two")
+}
+
+func startOf(t *testing.T, j *memory.Journal, n byte, trigger string) journal.RunID {
+	t.Helper()
+	def := definitions(t, new(plugin.Registry))[trigger]
 	run := journal.RunID{n}
-	f := engine.StartFact{Trigger: "two", Digest: def.Digest, Event: lang.Of(map[string]string{"id": "1"}), Data: lang.Of(7)}
+	f := engine.StartFact{Trigger: trigger, Digest: def.Digest, Event: lang.Of(map[string]string{"id": "1"}), Data: lang.Of(7)}
 	if err := j.Append(t.Context(), []journal.Record{engine.Record(journal.Start, run, &f)}); err != nil {
 		t.Fatal(err)
 	}

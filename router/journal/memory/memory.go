@@ -18,7 +18,7 @@ import (
 type Options struct {
 	Partitions int              // default 16
 	Key        [32]byte         // of the layout; run ids follow from it
-	Now        func() time.Time // record time; default time.Now
+	Now        func() time.Time // record time, as it is: it may go back; default time.Now
 	// MaxPayload is the size in bytes up to which payloads are taken. Default 64 MiB.
 	MaxPayload int
 	// MaxBatch is how many records a Read returns at most. Default 1024.
@@ -68,8 +68,7 @@ type log struct {
 
 	mu         sync.Mutex
 	partitions []*partition
-	next       int64 // the next record's offset: one sequence for all partitions, so that a partition's own has gaps
-	lastTime   time.Time
+	next       int64    // the next record's offset: one sequence for all partitions, so that a partition's own has gaps
 	owners     []*owner // in the order in which they came
 	fault      Fault
 	full       bool
@@ -254,10 +253,7 @@ func own(r *journal.Record) journal.Record {
 func (l *log) write(r *journal.Record) {
 	p := l.partitions[r.Partition]
 	for _, c := range append(p.late, own(r)) {
-		if now := l.o.Now(); now.After(l.lastTime) {
-			l.lastTime = now.Round(0).UTC()
-		}
-		c.Offset, c.Time = l.next, l.lastTime
+		c.Offset, c.Time = l.next, l.o.Now().Round(0).UTC()
 		l.next++
 		p.records = append(p.records, stored{Record: c})
 	}
