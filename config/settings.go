@@ -31,6 +31,8 @@ type Settings struct {
 	LogLevel   string
 	LogFormat  string
 	MaxRuns    int
+	MaxSteps   int
+	MaxBytes   int
 	History    int
 	HistoryMax int64
 	Stuck      time.Duration
@@ -134,6 +136,8 @@ var settings = []setting{
 	{"hosts", "", "names under which the listener is asked, with commas between several; without a token, others than these, its address and localhost are refused", list(func(s *Settings) *[]string { return &s.Hosts })},
 	{"log.level", "info", "debug, info, warn or error", text(func(s *Settings) *string { return &s.LogLevel })},
 	{"log.format", "text", "text or json", text(func(s *Settings) *string { return &s.LogFormat })},
+	{"limits.steps", 2_000_000, "steps open in all runs beyond which starts are refused with 429", whole(func(s *Settings) *int { return &s.MaxSteps })},
+	{"limits.bytes", 2 << 30, "bytes of values that the open runs keep beyond which starts are refused with 429", whole(func(s *Settings) *int { return &s.MaxBytes })},
 	{"limits.runs", 1_000_000, "open runs beyond which starts are refused with 429", whole(func(s *Settings) *int { return &s.MaxRuns })},
 	{"limits.connections", 8192, "open connections to the listener; the one that has been idle for longest makes room", whole(func(s *Settings) *int { return &s.MaxConns })},
 	{"limits.requests", 4096, "requests at work beyond which callers get 503", whole(func(s *Settings) *int { return &s.MaxAsked })},

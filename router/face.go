@@ -92,7 +92,10 @@ func (r *Router) Cancel(ctx context.Context, run journal.RunID, reason string) e
 // runs are what the gate knows of the runs.
 type runs struct{ *Router }
 
-func (r runs) Open() int { return r.shards.Open() }
+func (r runs) Load() (l admission.Load) {
+	l.Runs, l.Children, l.Bytes = r.shards.Load()
+	return l
+}
 
 // A timedJournal tells how long appends take.
 type timedJournal struct {

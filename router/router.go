@@ -47,8 +47,9 @@ type Options struct {
 	Limits door.Limits
 	// Secrets are environment variables that hold secrets of the process, besides those that the documents name: no function gets them.
 	Secrets []string
-	// MaxRuns and MaxAdmitting refuse starts beyond them. Defaults 1,000,000 and 100,000.
-	MaxRuns, MaxAdmitting int
+	// MaxRuns, MaxSteps (open in the runs), MaxBytes (kept by them) and MaxAdmitting (events at a time) refuse starts beyond them. Defaults 1,000,000,
+	// 2,000,000, 2 GiB and 100,000.
+	MaxRuns, MaxSteps, MaxBytes, MaxAdmitting int
 	// SnapshotEvery is the number of records between snapshots of a partition. Default 200,000.
 	SnapshotEvery int
 	// Drain is how long Run, when it is to end, lets invocations under way end; negative: not at all. Default 10 s.
@@ -95,7 +96,7 @@ func Open(o Options) (*Router, error) {
 	for _, d := range []struct {
 		v   *int
 		def int
-	}{{&o.MaxRuns, 1_000_000}, {&o.MaxAdmitting, 100_000}, {&o.SnapshotEvery, 200_000}} {
+	}{{&o.MaxRuns, 1_000_000}, {&o.MaxSteps, 2_000_000}, {&o.MaxBytes, 2 << 30}, {&o.MaxAdmitting, 100_000}, {&o.SnapshotEvery, 200_000}} {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
@@ -107,7 +108,7 @@ func Open(o Options) (*Router, error) {
 		maxValue = min(maxValue, j.MaxPayload()-recordRoom)
 	}
 	r.gate = admission.New(admission.Options{
-		Journal: timed, Layout: r.layout, Runs: runs{r}, MaxRuns: o.MaxRuns, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics,
+		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics,
 	}, o.Set)
 	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics})
 	if err := r.load(o.Set); err != nil {

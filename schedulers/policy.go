@@ -109,6 +109,8 @@ type Frame interface {
 	Window(slot, n int)
 	// Discard tells the engine to count the outcomes of a slot but not keep their values. Call it before Spawn.
 	Discard(slot int)
+	// Drop forgets the outcome of a child that is done, when nothing will ask for it: neither the policy nor a name.
+	Drop(slot, index int)
 	// Cancel cancels a child that is not done, also one that was spawned by the same event. It is then done, as Cancelled, without an event to this
 	// frame; Counts has it among the failed.
 	Cancel(slot, index int)

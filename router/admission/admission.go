@@ -25,21 +25,28 @@ type Appender interface {
 
 // Runs are what a gate has to know of the runs that there are.
 type Runs interface {
-	// Open returns how many are open here.
-	Open() int
+	// Load returns what is open here.
+	Load() Load
 	// Wait returns how a run ended, once it has. The error is the context's.
 	Wait(ctx context.Context, id journal.RunID) (*engine.Ending, error)
 }
 
+// A Load is what the runs that are open here come to, in their journal's present.
+type Load struct {
+	Runs, Children int // Children are the steps that are open in their flows
+	Bytes          int // of the values that they keep
+}
+
 // Options are what a gate is made of.
 type Options struct {
-	Journal               Appender
-	Layout                journal.Layout
-	Runs                  Runs
-	MaxRuns, MaxAdmitting int // refuse starts beyond them
-	MaxValue              int // bytes of a value inside a run
-	Log                   *slog.Logger
-	Metrics               prometheus.Registerer // nil registers nothing
+	Journal      Appender
+	Layout       journal.Layout
+	Runs         Runs
+	Max          Load // refuse starts beyond it
+	MaxAdmitting int  // and events at a time
+	MaxValue     int  // bytes of a value inside a run
+	Log          *slog.Logger
+	Metrics      prometheus.Registerer // nil registers nothing
 }
 
 // A Gate takes events in. Its methods may be called concurrently.
@@ -217,8 +224,13 @@ func (in *intake) busy() error {
 
 // busy says why no start is taken now.
 func (g *Gate) busy() error {
-	if n := g.Runs.Open(); n >= g.MaxRuns {
-		return fmt.Errorf("%w: %d runs are open, and the limit is %d", triggers.ErrBusy, n, g.MaxRuns)
+	switch load := g.Runs.Load(); {
+	case load.Runs >= g.Max.Runs:
+		return fmt.Errorf("%w: %d runs are open, and the limit is %d", triggers.ErrBusy, load.Runs, g.Max.Runs)
+	case load.Children >= g.Max.Children:
+		return fmt.Errorf("%w: the runs have %d steps open, and the limit is %d", triggers.ErrBusy, load.Children, g.Max.Children)
+	case load.Bytes >= g.Max.Bytes:
+		return fmt.Errorf("%w: the runs keep %d bytes, and the limit is %d", triggers.ErrBusy, load.Bytes, g.Max.Bytes)
 	}
 	if n := g.admitting.Load(); n > int64(g.MaxAdmitting) {
 		return fmt.Errorf("%w: %d events are being admitted, and the limit is %d", triggers.ErrBusy, n, g.MaxAdmitting)

@@ -25,7 +25,7 @@ import (
 type desk struct {
 	records []journal.Record
 	full    bool // refuses starts
-	open    int
+	load    Load
 }
 
 func (d *desk) Append(_ context.Context, records []journal.Record) error {
@@ -37,7 +37,7 @@ func (d *desk) Append(_ context.Context, records []journal.Record) error {
 	return nil
 }
 
-func (d *desk) Open() int { return d.open }
+func (d *desk) Load() Load { return d.load }
 
 func (d *desk) Wait(ctx context.Context, _ journal.RunID) (*engine.Ending, error) {
 	<-ctx.Done()
@@ -72,7 +72,7 @@ func open(t *testing.T, doc string) (*Gate, *desk) {
 	}
 	d := new(desk)
 	return New(Options{
-		Journal: d, Layout: journal.Layout{Partitions: 4, Key: [32]byte{1}}, Runs: d, MaxRuns: 10, MaxAdmitting: 10, MaxValue: MaxValueBytes,
+		Journal: d, Layout: journal.Layout{Partitions: 4, Key: [32]byte{1}}, Runs: d, Max: Load{Runs: 10, Children: 100, Bytes: 1000}, MaxAdmitting: 10, MaxValue: MaxValueBytes,
 		Log: slog.New(slog.DiscardHandler),
 	}, set), d
 }
@@ -133,7 +133,8 @@ func TestOnlyStartsAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		desk desk
 		want error
-	}{"busy": {desk{open: 10}, triggers.ErrBusy}, "full": {desk{full: true}, triggers.ErrFull}} {
+	}{"busy": {desk{load: Load{Runs: 10}}, triggers.ErrBusy}, "wide": {desk{load: Load{Children: 100}}, triggers.ErrBusy},
+		"heavy": {desk{load: Load{Bytes: 1000}}, triggers.ErrBusy}, "full": {desk{full: true}, triggers.ErrFull}} {
 		g, d := open(t, document)
 		*d = c.desk
 		done := eventFor(t, "2", "dev.onward.function.succeeded", "1", "causationid", (&engine.Invocation{Run: journal.RunID{1}, N: 7, Path: "x"}).ID())
@@ -160,11 +161,11 @@ func TestRefusalLasts(t *testing.T) {
 	if err := in.busy(); err != nil {
 		t.Fatal(err)
 	}
-	d.open = 10
+	d.load.Runs = 10
 	if err := in.busy(); !errors.Is(err, triggers.ErrBusy) {
 		t.Fatalf("at the limit: %v", err)
 	}
-	d.open = 0
+	d.load.Runs = 0
 	if err := in.busy(); !errors.Is(err, triggers.ErrBusy) {
 		t.Errorf("a later start of the same call: %v", err)
 	}

@@ -94,3 +94,67 @@ func BenchmarkForkJoin(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLinear has the places that grew with the square of a number: their cost for each is the same at n and at 10 n.
+func BenchmarkLinear(b *testing.B) {
+	reg := registry()
+	run := func(b *testing.B, flow string, then func(fold func(journal.Record) *engine.Effects, out *engine.Effects)) {
+		set := defined(b, reg, flow)
+		for b.Loop() {
+			state, out, at := engine.New(reg, nil), new(engine.Effects), time.Unix(1e9, 0)
+			fold := func(rec journal.Record) *engine.Effects {
+				at = at.Add(time.Millisecond)
+				rec.Time = at
+				if _, err := state.Fold(&rec, out); err != nil {
+					b.Fatal(err)
+				}
+				for _, o := range state.Owing(10) {
+					more := engine.Record(journal.More, o.Run, &engine.MoreFact{Part: o.Part})
+					more.Time = at
+					sent := append([]*engine.Invocation{}, out.Send...)
+					if _, err := state.Fold(&more, out); err != nil {
+						b.Fatal(err)
+					}
+					out.Send = append(sent, out.Send...)
+				}
+				return out
+			}
+			fold(defineRecord(set))
+			out = fold(startRecord(1, set, lang.Null))
+			then(fold, out)
+		}
+	}
+	for name, f := range map[string]func(b *testing.B, n int){
+		"signals that are closed": func(b *testing.B, n int) {
+			run(b, "{ forkjoin: [ { function: f }, "+numbered(n, "{ signal: s%d }")+" ] }", func(fold func(journal.Record) *engine.Effects, out *engine.Effects) {
+				inv := out.Send[0]
+				fold(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Failure(lang.Failf(lang.ClassFunction, "x", "no"))}))
+			})
+		},
+		"signals that come": func(b *testing.B, n int) {
+			run(b, "{ forkjoin: [ "+numbered(n, "{ signal: s%d }")+" ] }", func(fold func(journal.Record) *engine.Effects, _ *engine.Effects) {
+				for i := n - 1; i >= 0; i-- {
+					fold(engine.Record(journal.Signal, journal.RunID{1}, &engine.SignalFact{Source: "s", ID: fmt.Sprint(i), Name: fmt.Sprintf("s%d", i)}))
+				}
+			})
+		},
+		"names of steps": func(b *testing.B, n int) {
+			run(b, "{ sequence: [ "+numbered(n, "{ name: s%d, function: f }")+" { map: { items: "+fmt.Sprint(n)+", window: 8, do: { function: f, input: \"${ steps.s1 }\" } } } ] }",
+				func(fold func(journal.Record) *engine.Effects, out *engine.Effects) {
+					open := append([]*engine.Invocation{}, out.Send...)
+					for len(open) > 0 {
+						inv := open[0]
+						out = fold(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Of(1))}))
+						open = append(open[1:], out.Send...)
+					}
+				})
+		},
+	} {
+		for _, n := range []int{1000, 10_000} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				f(b, n)
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/each")
+			})
+		}
+	}
+}

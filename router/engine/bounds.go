@@ -45,6 +45,8 @@ func (s *State) weigh(f *frame, given lang.Value) error {
 	if err == nil && n > s.limits.StateBytes {
 		err = fmt.Errorf("its state has %d bytes and the limit is %d", n, s.limits.StateBytes)
 	}
+	s.hold(f.owner.run, n-f.weight)
+	f.weight = n
 	if err != nil {
 		return &lang.Error{Type: "policy_state", Message: err.Error(), Class: lang.ClassPlatform}
 	}
@@ -72,4 +74,61 @@ func policyError(err error) (out *lang.Error) {
 		return e.Bounded()
 	}
 	return (&lang.Error{Type: "policy_error", Message: err.Error(), Class: lang.ClassPlatform}).Bounded()
+}
+
+// hold books that r keeps n more bytes.
+func (s *State) hold(r *run, n int) {
+	r.bytes += n
+	s.bytes += n
+}
+
+func weight(o lang.Outcome) int {
+	n := size(o.Value)
+	if o.Err != nil {
+		n += len(o.Err.Type) + len(o.Err.Message) + size(o.Err.Data) + len(o.Err.Path)
+	}
+	return n
+}
+
+func (k keptSignal) weight() int { return len(k.name) + size(k.data) }
+
+func size(v lang.Value) int {
+	if v.IsNull() {
+		return 0
+	}
+	return v.Size()
+}
+
+// weight is what an open child keeps beyond what its frame does.
+func (t *task) weight() int {
+	n := 0
+	if t.frame == nil || t.handles != nil {
+		return 0
+	}
+	if t.bound != t.frame.owner.input {
+		n += size(t.bound)
+	}
+	if t.input != t.bound {
+		n += size(t.input)
+	}
+	return n
+}
+
+// overfull says that a frame, or its run, keeps more than it may: it fails as the results come, not once all have.
+func (s *State) overfull(f *frame, sl *slot) *lang.Error {
+	switch {
+	case sl.bytes > s.limits.ValueBytes:
+		return tooLarge("the results so far", sl.bytes, s.limits.ValueBytes)
+	case f.bytes > s.limits.FrameBytes:
+		return tooLarge("the outcomes so far", f.bytes, s.limits.FrameBytes)
+	}
+	return s.overweight(f.owner.run)
+}
+
+// overweight says that a run keeps more than it may.
+func (s *State) overweight(r *run) *lang.Error {
+	if r.bytes > s.limits.RunBytes {
+		return tooLarge("the run", r.bytes, s.limits.RunBytes)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 type definition struct {
 	*lang.Definition
 	digest lang.Digest
+	runs   int   // that began with it
+	idle   int64 // since when there are none
 	steps  map[*lang.Step]*stepInfo
 }
 
@@ -43,13 +46,54 @@ func (s *State) compile(payload []byte) (*definition, error) {
 	if err != nil {
 		return nil, foreign(digest, err)
 	}
-	def := &definition{Definition: parsed, digest: digest, steps: make(map[*lang.Step]*stepInfo)}
+	def := &definition{Definition: parsed, digest: digest, idle: s.now, steps: make(map[*lang.Step]*stepInfo)}
 	if parsed.Flow != nil {
 		if err := def.add(s.registry, parsed.Flow, stepLabel(parsed.Flow)); err != nil {
 			return nil, foreign(digest, err)
 		}
 	}
 	return def, nil
+}
+
+// add enters a run.
+func (s *State) add(r *run) {
+	s.runs[r.id] = r
+	s.hold(r, size(r.event)+size(r.data))
+	if r.def.runs == 0 {
+		s.idle--
+	}
+	r.def.runs++
+}
+
+// remove lets a run go.
+func (s *State) remove(r *run) {
+	delete(s.runs, r.id)
+	s.hold(r, -r.bytes)
+	if r.def.runs--; r.def.runs == 0 {
+		r.def.idle = s.now
+		s.rest(r.def)
+	}
+}
+
+// rest books that no run needs a definition any more. The one that has been idle for longest goes when they are too many: a start that names it then
+// waits until somebody appends it again.
+func (s *State) rest(def *definition) {
+	if s.idle++; s.idle <= s.limits.Definitions {
+		return
+	}
+	var oldest *definition
+	for d, x := range s.definitions {
+		if x.runs > 0 || x == def || len(s.waiting[d]) > 0 {
+			continue
+		}
+		if oldest == nil || x.idle < oldest.idle || x.idle == oldest.idle && bytes.Compare(d[:], oldest.digest[:]) < 0 {
+			oldest = x
+		}
+	}
+	if oldest != nil {
+		delete(s.definitions, oldest.digest)
+		s.idle--
+	}
 }
 
 func foreign(d lang.Digest, err error) error {

@@ -155,6 +155,12 @@ func (d *desk) Discard(slot int) {
 	d.ask(request{op: opDiscard, slot: slot})
 }
 
+func (d *desk) Drop(slot, index int) {
+	if d.hasSlot("drop", slot) {
+		d.ask(request{op: opDrop, slot: slot, a: max(index, 0)})
+	}
+}
+
 func (d *desk) Cancel(slot, index int) {
 	if !d.hasSlot("cancel", slot) {
 		return

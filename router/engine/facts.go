@@ -59,6 +59,9 @@ func (f *CancelFact) error() *lang.Error {
 // FiredFact says that a timer is due.
 type FiredFact struct{ Timer uint32 }
 
+// MoreFact lets a run do the next part of what it owes. Parts count from 1.
+type MoreFact struct{ Part uint32 }
+
 // MatchedFact is what the filters let through of a run's end event; Starts is the writer's own form.
 type MatchedFact struct {
 	N      uint32
@@ -95,7 +98,6 @@ func appendError(b []byte, e *lang.Error) []byte {
 	if e == nil {
 		return append(b, 0)
 	}
-	e = e.Bounded() // Whoever writes it: one long message must not make a record that no journal takes.
 	b = append(b, byte(e.Class))
 	b = appendText(b, e.Type)
 	b = appendText(b, e.Message)
@@ -259,7 +261,11 @@ func DecodeStart(p []byte) (f StartFact, err error) {
 func (f *CompletionFact) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(f.N))
 	b = appendText(b, f.Cause)
-	return appendOutcome(b, f.Outcome)
+	o := f.Outcome
+	if o.Err != nil {
+		o.Err = o.Err.Bounded() // Whoever writes it: one long message must not make a record that no journal takes.
+	}
+	return appendOutcome(b, o)
 }
 
 // DecodeCompletion reads CompletionFact.Append's form.
@@ -290,7 +296,7 @@ func DecodeNumbers(p []byte) (f NumbersFact, err error) {
 
 // Append appends the fact's payload to b.
 func (f *GaveUpFact) Append(b []byte) []byte {
-	return appendError(binary.AppendUvarint(b, uint64(f.N)), f.Err)
+	return appendError(binary.AppendUvarint(b, uint64(f.N)), f.Err.Bounded())
 }
 
 // DecodeGaveUp reads GaveUpFact.Append's form.
@@ -333,6 +339,16 @@ func DecodeFired(p []byte) (f FiredFact, err error) {
 	r := reader{b: p}
 	f = FiredFact{Timer: r.number()}
 	return f, r.end("fired")
+}
+
+// Append appends the fact's payload to b.
+func (f *MoreFact) Append(b []byte) []byte { return binary.AppendUvarint(b, uint64(f.Part)) }
+
+// DecodeMore reads MoreFact.Append's form.
+func DecodeMore(p []byte) (f MoreFact, err error) {
+	r := reader{b: p}
+	f = MoreFact{Part: r.number()}
+	return f, r.end("more")
 }
 
 // Append appends the fact's payload to b.

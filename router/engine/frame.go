@@ -16,6 +16,8 @@ type frame struct {
 	state  any
 	slots  []slot
 	left   int // children that were spawned and are not done
+	bytes  int // of the outcomes that it keeps
+	weight int // of its state
 	timers []namedTimer
 	awaits int // signals that it waits for
 	closed bool
@@ -36,7 +38,9 @@ type memo struct {
 type slot struct {
 	spawned, opened, window    int
 	succeeded, failed, skipped int
+	bytes                      int // of the outcomes
 	discard                    bool
+	owes                       uint32          // the debt that it is entered under; 0 is none
 	tasks                      map[int32]*task // open, or ended and not yet told
 	outcomes                   []lang.Outcome  // by index, unless discarded
 	early                      []int32         // cancelled before they opened, sorted
@@ -45,7 +49,7 @@ type slot struct {
 func (sl *slot) get(index int32) *task { return sl.tasks[index] }
 
 // keep books that a child is done.
-func (f *frame) keep(sl *slot, index int, o lang.Outcome) {
+func (s *State) keep(f *frame, sl *slot, index int, o lang.Outcome) {
 	f.left--
 	switch o.Verdict {
 	case lang.Succeeded:
@@ -62,6 +66,23 @@ func (f *frame) keep(sl *slot, index int, o lang.Outcome) {
 		sl.outcomes = append(sl.outcomes, lang.Outcome{})
 	}
 	sl.outcomes[index] = o
+	n := weight(o)
+	sl.bytes += n
+	f.bytes += n
+	s.hold(f.owner.run, n)
+}
+
+// drop forgets the outcome of a child that is done: nothing will ask for it.
+func (s *State) drop(f *frame, at, index int) {
+	sl := &f.slots[at]
+	if index >= len(sl.outcomes) {
+		return
+	}
+	n := weight(sl.outcomes[index])
+	sl.outcomes[index] = lang.Outcome{}
+	sl.bytes -= n
+	f.bytes -= n
+	s.hold(f.owner.run, -n)
 }
 
 type frameEvent struct {
@@ -98,8 +119,12 @@ func (f *frame) forget(id uint32) {
 // childDone books the outcome of a child, tells the policy, and lets the next ones run.
 func (s *State) childDone(f *frame, t *task, o lang.Outcome) {
 	sl := &f.slots[t.slot]
-	delete(sl.tasks, t.index)
-	f.keep(sl, int(t.index), o)
+	s.vacate(sl, t)
+	s.keep(f, sl, int(t.index), o)
+	if e := s.overfull(f, sl); e != nil {
+		s.endFrame(f, lang.Failure(e))
+		return
+	}
 	s.step(f, frameEvent{kind: evDone, child: t, out: o})
 	if !f.closed {
 		s.fill(f, int(t.slot))
@@ -167,13 +192,17 @@ func (s *State) close(f *frame) {
 		r.waits = slices.DeleteFunc(r.waits, func(w wait) bool { return w.frame == f })
 	}
 	for i := range f.slots {
-		for _, t := range f.slots[i].sorted() {
+		sl := &f.slots[i]
+		for _, t := range sl.sorted() {
+			s.vacate(sl, t)
 			if !t.ended {
 				s.cancel(t)
 			}
 		}
-		f.slots[i].tasks = nil
+		sl.tasks = nil
+		s.forgive(f, sl)
 	}
+	s.hold(f.owner.run, -f.bytes-f.weight)
 }
 
 func (sl *slot) sorted() []*task {
@@ -199,6 +228,11 @@ func (s *State) fill(f *frame, at int) {
 		window = s.limits.Window
 	}
 	for !f.closed && sl.opened < sl.spawned && len(sl.tasks) < window {
+		if !s.mayOpen(f.owner.run, sl) {
+			s.owe(f, at)
+			return
+		}
+		s.budget--
 		index := sl.opened
 		sl.opened++
 		if len(sl.early) > 0 && sl.early[0] == int32(index) {
@@ -207,6 +241,7 @@ func (s *State) fill(f *frame, at int) {
 		}
 		s.openChild(f, at, index)
 	}
+	s.forgive(f, sl)
 }
 
 func (s *State) openChild(f *frame, at, index int) {
@@ -216,6 +251,7 @@ func (s *State) openChild(f *frame, at, index int) {
 		sl.tasks = make(map[int32]*task)
 	}
 	sl.tasks[t.index] = t
+	s.occupy(t.run, 1)
 	b, err := f.info.machine.Bind(&desk{s: s, f: f}, f.info.settings, f.state, at, index)
 	if err == nil {
 		err = s.bindable(f, b)
@@ -244,6 +280,7 @@ const (
 	opSpawn op = iota + 1
 	opWindow
 	opDiscard
+	opDrop
 	opCancel
 	opAfter
 	opAwait
@@ -267,6 +304,8 @@ func (s *State) perform(f *frame, requests []request) {
 			s.fill(f, q.slot)
 		case opDiscard:
 			f.slots[q.slot].discard = true
+		case opDrop:
+			s.drop(f, q.slot, q.a)
 		case opCancel:
 			s.cancelChild(f, q.slot, q.a)
 		case opAfter:
@@ -285,7 +324,7 @@ func (s *State) cancelChild(f *frame, at, index int) {
 	if index >= sl.opened {
 		if i, found := slices.BinarySearch(sl.early, int32(index)); !found {
 			sl.early = slices.Insert(sl.early, i, int32(index))
-			f.keep(sl, index, cancelled)
+			s.keep(f, sl, index, cancelled)
 		}
 		return
 	}
@@ -293,9 +332,9 @@ func (s *State) cancelChild(f *frame, at, index int) {
 	if t == nil || t.ended {
 		return
 	}
+	s.vacate(sl, t)
 	s.cancel(t)
-	delete(sl.tasks, t.index)
-	f.keep(sl, index, cancelled)
+	s.keep(f, sl, index, cancelled)
 	s.fill(f, at)
 }
 

@@ -12,7 +12,14 @@ type Limits struct {
 	Width        int           // children of one slot
 	Window       int           // children of one slot open at a time when the policy does not say, and at most
 	Steps        int           // invocations of one run
-	ValueBytes   int           // one value inside a run
+	Openings     int           // children that one record opens; what is beyond is owed, and done by records of its own
+	Begins       int           // runs that one definition lets begin by its own record, of those that waited for it
+	Open         int           // children that the runs of a partition have open together, beyond what each may have anyway
+	Share        int           // children that a run may have open whatever the others do
+	ValueBytes   int           // one value inside a run, and the outcomes kept of one slot
+	FrameBytes   int           // the outcomes that one frame keeps
+	RunBytes     int           // all that one run keeps
+	Definitions  int           // definitions that no run needs and a partition keeps
 	StateBytes   int           // the state of one policy
 	NameBytes    int           // the name of a timer or a signal
 	Signals      int           // signals that one run remembers, to refuse repeats and to keep early ones
@@ -28,7 +35,8 @@ type Limits struct {
 func LimitsOf(level uint8) Limits {
 	_ = level // Levels 0 and 1 have the same.
 	return Limits{
-		Depth: 64, Width: 10_000_000, Window: 10_000, Steps: 50_000_000, ValueBytes: 16 << 20, StateBytes: 32 << 20, NameBytes: 1 << 10, Signals: 10_000, Timers: 1_000_000,
+		Depth: 64, Width: 10_000_000, Window: 10_000, Steps: 50_000_000,
+		Openings: 2048, Begins: 128, Open: 10_000, Share: 64, ValueBytes: 16 << 20, FrameBytes: 64 << 20, RunBytes: 256 << 20, Definitions: 64, StateBytes: 32 << 20, NameBytes: 1 << 10, Signals: 10_000, Timers: 1_000_000,
 		Hops: 64, Continues: 10_000, Deliver: 6 * time.Hour, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
 	}
 }

@@ -136,7 +136,7 @@ func (s *stage) do(t *testing.T, d *datadriven.TestData) string {
 	verbs := map[string]func(*datadriven.TestData){
 		"define": s.define, "claim": s.claim, "start": s.start, "complete": s.complete, "accepted": s.numbers(journal.Accepted),
 		"timed-out": s.numbers(journal.TimedOut), "gave-up": s.gaveUp, "fired": s.fired, "due": s.due, "signal": s.signal, "cancel": s.cancel,
-		"matched": s.matched, "skip": s.skip, "release": s.release, "restart": s.restart, "outstanding": s.outstanding, "raw": s.raw, "wait": s.wait,
+		"matched": s.matched, "skip": s.skip, "release": s.release, "restart": s.restart, "outstanding": s.outstanding, "raw": s.raw, "wait": s.wait, "owing": s.owing, "more": s.more,
 		"stats": s.stats,
 	}
 	verb, ok := verbs[d.Cmd]
@@ -399,6 +399,17 @@ func (s *stage) due(d *datadriven.TestData) {
 	for _, due := range s.state.Due(at, 100) {
 		s.fold(d, engine.Record(journal.Fired, due.Run, &engine.FiredFact{Timer: due.Timer}))
 	}
+}
+
+// owing lets the runs that owe pay a part of it.
+func (s *stage) owing(d *datadriven.TestData) {
+	for _, o := range s.state.Owing(100) {
+		s.fold(d, engine.Record(journal.More, o.Run, &engine.MoreFact{Part: o.Part}))
+	}
+}
+
+func (s *stage) more(d *datadriven.TestData) {
+	s.fold(d, engine.Record(journal.More, s.run(d), &engine.MoreFact{Part: uint32(s.number(d, "part", 1))}))
 }
 
 func (s *stage) wait(d *datadriven.TestData) {

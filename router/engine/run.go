@@ -40,6 +40,17 @@ type run struct {
 	outcome   *lang.Outcome // once ended
 	ended     int64         // when
 	cancelled bool
+
+	open  int    // children that are open, in all its frames
+	bytes int    // of the values that it keeps
+	part  uint32 // of what it owed, the last that was paid
+	debts int    // slots that owe openings
+	owed  []debt // them, the oldest first, with some that no longer do
+
+	// Not state.
+	entered uint32 // debts so far
+	asked   bool   // its owner has been told that it owes, or will be
+	stuck   bool   // what it owes waits for others to end
 }
 
 // A live is an invocation without an outcome, with the step that waits for it; task is nil for the deliveries of the run's end.
@@ -68,7 +79,7 @@ func newRun(id journal.RunID, tenant string, def *definition, f *StartFact, now 
 // begin makes a run and opens its flow. The signals are what came before the run could begin.
 func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact, signals []SignalFact) {
 	r := newRun(id, tenant, def, f, s.now)
-	s.runs[id] = r
+	s.add(r)
 	s.note(r, Change{Kind: RunStarted, Text: def.Trigger})
 	s.cause = cause{event: f.Event}
 	for _, v := range []*lang.Value{&r.event, &r.data} {
@@ -329,6 +340,9 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 		s.timers.live--
 	}
 	r.timers, r.seen, r.kept, r.taken, r.waits = nil, nil, nil, nil, nil
+	r.owed, r.debts = nil, 0
+	s.occupy(r, -r.open)
+	s.hold(r, size(r.event)+size(r.data)-r.bytes)
 	s.announce(r)
 	s.tell(r)
 }
@@ -422,7 +436,7 @@ func (s *State) leaveIfDone(r *run) {
 	if r.outcome == nil || len(r.live) > 0 || s.runs[r.id] == nil {
 		return
 	}
-	delete(s.runs, r.id)
+	s.remove(r)
 	s.tombstones.add(r.id, s.now, s.limits)
 	s.note(r, Change{Kind: RunLeft})
 }

@@ -58,7 +58,7 @@ func (s *State) foldSignal(r *run, payload []byte) Reason {
 		return Limited
 	}
 	waited := slices.ContainsFunc(r.waits, func(w wait) bool { return w.name == f.Name })
-	if !waited && len(r.kept) >= s.limits.Signals {
+	if !waited && (len(r.kept) >= s.limits.Signals || r.bytes+size(f.Data) > s.limits.RunBytes) {
 		return Limited
 	}
 	s.cause = cause{id: f.ID}
@@ -85,6 +85,7 @@ func (s *State) keepSignal(r *run, k keptSignal, at int) {
 		}
 	}
 	r.kept = slices.Insert(r.kept, at, k)
+	s.hold(r, k.weight())
 	s.note(r, Change{Kind: SignalKept, Text: k.name})
 }
 
@@ -115,6 +116,7 @@ func (s *State) await(f *frame, name string) {
 	for i, k := range r.kept {
 		if k.name == name {
 			r.kept = slices.Delete(r.kept, i, i+1)
+			s.hold(r, -k.weight())
 			s.giveSignal(f, k)
 			return
 		}

@@ -90,6 +90,7 @@ func (s *State) saveDefinitions(w *writer) {
 	w.uint(uint64(len(digests)))
 	for _, d := range digests {
 		w.text(string(s.definitions[d].Canonical()))
+		w.int(s.definitions[d].idle)
 	}
 }
 
@@ -127,6 +128,14 @@ func saveRun(w *writer, r *run) error {
 		w.uint(uint64(n))
 	}
 	saveSignals(w, r)
+	w.uint(uint64(r.part))
+	w.uint(uint64(r.debts))
+	for _, d := range r.owed {
+		if d.stands() {
+			w.uint(uint64(d.frame.n))
+			w.uint(uint64(d.slot))
+		}
+	}
 	w.bool(r.root != nil)
 	if r.root != nil {
 		return saveTask(w, r.root)
@@ -386,14 +395,16 @@ func (s *State) Load(from io.Reader) error {
 	if err := journal.CheckLevel(s.level); l.err == nil && err != nil {
 		return fmt.Errorf("engine: snapshot: %w", err)
 	}
-	s.limits = LimitsOf(s.level)
+	s.limits = s.limitsOf(s.level)
 	s.epoch, s.now, s.seen = l.uint(), l.int(), l.int()
 	for range l.count() {
 		def, err := s.compile([]byte(l.text()))
 		if err != nil {
 			return errors.Join(err, l.err)
 		}
+		def.idle = l.int()
 		s.definitions[def.digest] = def
+		s.idle++
 	}
 	s.loadWaiting(l)
 	s.loadTombstones(l)
@@ -472,6 +483,14 @@ func (s *State) loadRun(l *loader) {
 		r.superseded = append(r.superseded, l.number())
 	}
 	awaits := loadSignals(l, r)
+	r.part = l.number()
+	var debts [][2]uint32
+	for range l.count() {
+		if l.err != nil {
+			return
+		}
+		debts = append(debts, [2]uint32{l.number(), l.number()})
+	}
 	l.frames = make(map[uint32]*frame)
 	if l.bool() {
 		r.root = &task{run: r, step: r.def.Flow}
@@ -482,7 +501,18 @@ func (s *State) loadRun(l *loader) {
 			l.fail(errSnapshot)
 		}
 	}
-	s.runs[r.id] = r
+	for _, d := range debts {
+		f := l.frames[d[0]]
+		if f == nil || int(d[1]) >= len(f.slots) || f.slots[d[1]].owes != 0 {
+			l.fail(errSnapshot)
+			return
+		}
+		s.owe(f, int(d[1]))
+	}
+	s.add(r)
+	for _, k := range r.kept {
+		s.hold(r, k.weight())
+	}
 }
 
 // loadSignals reads the signals and returns the numbers of the frames that wait, in the order of r.waits.
@@ -543,6 +573,7 @@ func (s *State) loadTask(l *loader, t *task) {
 	for range l.count() {
 		t.siblings = append(t.siblings, l.count())
 	}
+	s.hold(t.run, t.weight())
 	t.opened, t.tries, t.continues, t.inv = l.int(), int32(l.uint()), int32(l.uint()), l.number()
 	if entry := t.run.live[t.inv]; entry != nil {
 		entry.task = t
@@ -581,6 +612,10 @@ func (s *State) loadFrame(l *loader, owner *task) {
 		return
 	}
 	f.state, f.awaits = state, l.whole()
+	if err := s.weigh(f, lang.Null); err != nil {
+		l.fail(err)
+		return
+	}
 	for range l.count() {
 		t := namedTimer{l.text(), l.number()}
 		f.timers = append(f.timers, t)
@@ -604,8 +639,12 @@ func (s *State) loadSlot(l *loader, f *frame, at int) {
 		if l.err != nil {
 			return
 		}
-		sl.outcomes = append(sl.outcomes, l.outcome())
+		o := l.outcome()
+		sl.outcomes = append(sl.outcomes, o)
+		sl.bytes += weight(o)
 	}
+	f.bytes += sl.bytes
+	s.hold(f.owner.run, sl.bytes)
 	for range l.count() {
 		sl.early = append(sl.early, int32(l.uint()))
 	}
@@ -619,6 +658,7 @@ func (s *State) loadSlot(l *loader, f *frame, at int) {
 		}
 		t := &task{run: f.owner.run, step: f.info.children[at], frame: f, slot: int32(at), index: int32(l.uint())}
 		sl.tasks[t.index] = t
+		s.occupy(f.owner.run, 1)
 		s.loadTask(l, t)
 	}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -18,6 +19,7 @@ type State struct {
 	registry *plugin.Registry
 	observe  func(Change)
 	limits   Limits
+	limitsOf func(level uint8) Limits
 	cache    *lang.Cache
 
 	level uint8
@@ -38,6 +40,15 @@ type State struct {
 	cause cause
 	live  int // invocations without an outcome, over all runs
 
+	budget   int    // children that this record may still open
+	children int    // open ones, over all runs
+	surplus  int    // of these, those beyond their run's share
+	bytes    int    // kept values, over all runs
+	owing    []*run // runs that owe, in the order in which they are to be asked to pay
+
+	owingStarts []*waitingRun // whose definition has come
+	idle        int           // definitions that no run needs
+
 	// Scratch of weigh.
 	isValue func(lang.Value) error
 	weighed *frame
@@ -56,7 +67,7 @@ type work struct {
 // every decision, inside Fold.
 func New(registry *plugin.Registry, observe func(Change)) *State {
 	s := &State{
-		registry: registry, observe: observe, limits: LimitsOf(journal.Level), level: journal.Level,
+		registry: registry, observe: observe, limits: LimitsOf(journal.Level), limitsOf: LimitsOf, level: journal.Level,
 		cache:       lang.NewCache(DefaultCacheBytes),
 		definitions: make(map[lang.Digest]*definition),
 		runs:        make(map[journal.RunID]*run),
@@ -65,6 +76,11 @@ func New(registry *plugin.Registry, observe func(Change)) *State {
 	}
 	s.isValue = s.checkValue
 	return s
+}
+
+// Bound gives the state other limits than those of its level: for the tests of limits. It is called before anything is folded or loaded.
+func (s *State) Bound(limits func(level uint8) Limits) {
+	s.limitsOf, s.limits = limits, limits(s.level)
 }
 
 // Epoch returns the epoch of the last claim that counted; 0 before any.
@@ -100,6 +116,7 @@ func (s *State) Fold(rec *journal.Record, out *Effects) (Reason, error) {
 	s.out = out
 	s.cause = cause{}
 	s.tick(rec.Time.UnixNano())
+	s.budget = s.limits.Openings
 	if row.Fenced && rec.Epoch != s.epoch {
 		return s.refuse(rec, Stale), nil
 	}
@@ -154,6 +171,8 @@ func (s *State) dispatch(rec *journal.Record) (Reason, error) {
 		return s.foldFired(r, rec.Payload), nil
 	case journal.Matched:
 		return s.foldMatched(r, rec.Payload), nil
+	case journal.More:
+		return s.foldMore(r, rec.Payload), nil
 	}
 	return 0, fmt.Errorf("record kind %d: %w", rec.Kind, journal.ErrNewer)
 }
@@ -196,9 +215,10 @@ func (s *State) foldClaim(rec *journal.Record) (Reason, error) {
 	if err := journal.CheckLevel(f.Level); err != nil {
 		return 0, fmt.Errorf("claim: %w", err)
 	}
-	s.epoch, s.level, s.limits = rec.Epoch, f.Level, LimitsOf(f.Level)
+	s.epoch, s.level, s.limits = rec.Epoch, f.Level, s.limitsOf(f.Level)
 	s.out.Claimed = append([]byte{}, f.Nonce...)
 	s.timers.rebuild(s)
+	s.askAgain()
 	return Applied, nil
 }
 
@@ -214,6 +234,7 @@ func (s *State) foldDefine(rec *journal.Record) (Reason, error) {
 		return Duplicate, nil
 	}
 	s.definitions[def.digest] = def
+	s.rest(def)
 	s.beginWaiting(def)
 	return Applied, nil
 }
@@ -292,13 +313,15 @@ func (s *State) Outstanding(yield func(*Invocation)) {
 }
 
 // Needed lists the definitions that starts wait for, sorted.
-func (s *State) Needed() []lang.Digest { return s.waitingDigests() }
+func (s *State) Needed() []lang.Digest {
+	return slices.DeleteFunc(s.waitingDigests(), func(d lang.Digest) bool { return s.definitions[d] != nil })
+}
 
 // Stats returns the partition's gauges.
 func (s *State) Stats() Stats {
 	st := Stats{
 		Runs: len(s.runs), Invocations: s.live, Definitions: len(s.definitions), Tombstones: len(s.tombstones.index),
-		Timers: s.timers.live, Waiting: len(s.waitingRuns),
+		Timers: s.timers.live, Waiting: len(s.waitingRuns), Open: s.children, Bytes: s.bytes,
 	}
 	if at, evicted := s.tombstones.since(); evicted {
 		st.DedupeSince = time.Unix(0, at).UTC()

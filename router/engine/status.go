@@ -95,6 +95,8 @@ type Summary struct {
 // Stats are a partition's gauges.
 type Stats struct {
 	Runs, Waiting, Invocations, Timers, Definitions, Tombstones int
+	// Open counts the children that are open in all frames, Bytes the values that the runs keep.
+	Open, Bytes int
 	// DedupeSince is the time since when ended runs are remembered; zero while all are.
 	DedupeSince time.Time
 	CacheBytes  int

@@ -42,6 +42,7 @@ func (t *task) scope(vars ...lang.Var) view { return view{t: t, input: t.input, 
 // open begins a step: its condition, its deadline, its input, its first try.
 func (s *State) open(t *task) {
 	t.opened, t.input = s.now, t.bound
+	s.hold(t.run, t.weight())
 	if !t.step.When.IsZero() {
 		ok, err := t.step.When.EvalBool(t.scope(), s.cache)
 		if err != nil {
@@ -66,7 +67,13 @@ func (s *State) open(t *task) {
 			s.failed(t, e)
 			return
 		}
+		before := t.weight()
 		t.input = v
+		s.hold(t.run, t.weight()-before)
+		if e := s.overweight(t.run); e != nil {
+			s.failed(t, e)
+			return
+		}
 	}
 	if t.step.Use == lang.UseFunction && !t.info().reopens {
 		// Nothing will ask for its names again: a wide map need not keep them.

@@ -128,7 +128,7 @@ func (l *life) answer() {
 	l.must(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Null)}))
 }
 
-func defined(t *testing.T, r *plugin.Registry, flow string) *lang.Definition {
+func defined(t testing.TB, r *plugin.Registry, flow string) *lang.Definition {
 	t.Helper()
 	set, findings := config.Parse("t.yaml", []byte("version: 1\nfunctions: { f: { http: { url: \"http://127.0.0.1:1/f\" } } }\ntriggers: { t: { flow: "+flow+" } }\n"), r, nil)
 	for _, f := range findings {

@@ -40,6 +40,11 @@ func (s *State) foldWaiting(w *waitingRun, rec *journal.Record) Reason {
 			return Malformed
 		}
 		return s.endWaiting(w, lang.Failure(f.error()), true)
+	case journal.More:
+		if def := s.definitions[w.fact.Digest]; def != nil {
+			s.beginFirst(def, w)
+			return Applied
+		}
 	}
 	return Unknown
 }
@@ -77,23 +82,40 @@ func (w *waitingRun) unborn() *run {
 	return r
 }
 
-// beginWaiting begins the runs that waited for a definition; those that have ended meanwhile tell its destinations so.
+// beginWaiting begins the first of the runs that waited for a definition. The others are asked to begin by records of their own.
 func (s *State) beginWaiting(def *definition) {
-	starts := s.waiting[def.digest]
-	delete(s.waiting, def.digest)
-	for _, w := range starts {
-		delete(s.waitingRuns, w.run)
-		if w.ended == nil {
-			s.begin(w.run, w.tenant, def, &w.fact, w.signals)
-			s.drain() // Each has its own cause.
-			continue
+	for range s.limits.Begins {
+		if len(s.waiting[def.digest]) == 0 {
+			return
 		}
-		r := w.unborn()
-		r.def = def
-		s.runs[r.id] = r
-		s.cause = cause{event: r.event}
-		s.tell(r)
+		s.beginFirst(def, s.waiting[def.digest][0])
 	}
+	s.owingStarts = append(s.owingStarts, s.waiting[def.digest]...)
+}
+
+// beginFirst begins a run whose definition has come; one that has ended meanwhile tells its destinations so.
+func (s *State) beginFirst(def *definition, w *waitingRun) {
+	starts := s.waiting[def.digest]
+	if starts[0] == w {
+		starts[0] = nil
+		starts = starts[1:]
+	} else {
+		starts = slices.DeleteFunc(starts, func(x *waitingRun) bool { return x == w })
+	}
+	if s.waiting[def.digest] = starts; len(starts) == 0 {
+		delete(s.waiting, def.digest)
+	}
+	delete(s.waitingRuns, w.run)
+	if w.ended == nil {
+		s.begin(w.run, w.tenant, def, &w.fact, w.signals)
+		s.drain() // Each has its own cause.
+		return
+	}
+	r := w.unborn()
+	r.def = def
+	s.add(r)
+	s.cause = cause{event: r.event}
+	s.tell(r)
 }
 
 func (w *waitingRun) save(to *writer) {

@@ -27,6 +27,7 @@ const (
 	Matched                    // which triggers the event of a run's end starts
 	Skip                       // a record on which the fold died is passed over
 	Release                    // an owner leaves in good order
+	More                       // a run may do the next part of what it owes
 	kindEnd
 )
 
@@ -64,6 +65,7 @@ var Table = []Row{
 	{Matched, "matched", ByOwner, false, false, "run"},
 	{Skip, "skip", ByOwner, true, false, "partition, offset"},
 	{Release, "release", ByOwner, true, false, "epoch"},
+	{More, "more", ByOwner, true, false, "run, part"},
 }
 
 // Of returns the table's row of k; false for a kind of a newer version.

@@ -3,11 +3,11 @@ package shard
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	fold, snapshot                   prometheus.Histogram
-	records                          *prometheus.CounterVec
-	parked, deaths                   prometheus.Counter
-	skipped                          prometheus.Counter
-	runs, invocations, timers, tombs prometheus.Gauge
+	fold, snapshot                                 prometheus.Histogram
+	records                                        *prometheus.CounterVec
+	parked, deaths                                 prometheus.Counter
+	skipped                                        prometheus.Counter
+	runs, invocations, steps, bytes, timers, tombs prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -30,12 +30,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		skipped:     counter("skipped_records", "Records on which the fold died twice and that were passed over."),
 		runs:        gauge("runs", "Open runs."),
 		invocations: gauge("invocations", "Invocations without an outcome."),
+		steps:       gauge("steps", "Steps that are open in the flows of runs."),
+		bytes:       gauge("kept_bytes", "Bytes of the values that open runs keep."),
 		timers:      gauge("timers", "Timers that are set."),
 		tombs:       gauge("tombstones", "Ended runs that are remembered, to refuse repeats."),
 	}
 	if reg != nil {
 		reg.MustRegister(m.fold, m.snapshot, m.records, m.parked,
-			m.deaths, m.skipped, m.runs, m.invocations, m.timers, m.tombs)
+			m.deaths, m.skipped, m.runs, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
 	}
 	return m
 }

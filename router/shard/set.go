@@ -67,8 +67,8 @@ type Set struct {
 	marks   *marks
 	parked  parkedPlaces
 	watch   watchers
-	open    atomic.Int64
 	behind  atomic.Bool // it was said that this machine's clock is
+	load    struct{ runs, children, bytes atomic.Int64 }
 
 	mu     sync.Mutex
 	shards []*Shard
@@ -106,8 +106,10 @@ func (set *Set) Close() error { return set.marks.close() }
 // Ready is closed once all partitions that are this process's are claimed.
 func (set *Set) Ready() <-chan struct{} { return set.ready }
 
-// Open returns how many runs are open here.
-func (set *Set) Open() int { return int(set.open.Load()) }
+// Load returns how many runs are open here, how many steps are open in them, and how many bytes they keep.
+func (set *Set) Load() (runs, children, bytes int) {
+	return int(set.load.runs.Load()), int(set.load.children.Load()), int(set.load.bytes.Load())
+}
 
 // Parked returns the latest places in the journal that held no record.
 func (set *Set) Parked() []triggers.Parked { return set.parked.all() }
@@ -233,9 +235,13 @@ func (set *Set) count(s *Shard, st engine.Stats) {
 	was := set.stats[s.t.Partition()]
 	set.stats[s.t.Partition()] = st
 	set.mu.Unlock()
-	set.open.Add(int64(st.Runs - was.Runs))
+	set.load.runs.Add(int64(st.Runs - was.Runs))
+	set.load.children.Add(int64(st.Open - was.Open))
+	set.load.bytes.Add(int64(st.Bytes - was.Bytes))
 	set.metrics.runs.Add(float64(st.Runs - was.Runs))
 	set.metrics.invocations.Add(float64(st.Invocations - was.Invocations))
+	set.metrics.steps.Add(float64(st.Open - was.Open))
+	set.metrics.bytes.Add(float64(st.Bytes - was.Bytes))
 	set.metrics.timers.Add(float64(st.Timers - was.Timers))
 	set.metrics.tombs.Add(float64(st.Tombstones - was.Tombstones))
 }

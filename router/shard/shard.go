@@ -208,6 +208,7 @@ func (s *Shard) batch(b *journal.Batch) error {
 			s.clock.see(s.state.Now())
 			s.set.compare(s.clock.behind())
 		}
+		s.pay()
 	}
 	st := s.state.Stats()
 	s.set.count(s, st)
@@ -395,6 +396,18 @@ func (s *Shard) fire() {
 		f := engine.FiredFact{Timer: d.Timer}
 		rec := engine.Record(journal.Fired, d.Run, &f)
 		rec.Tenant = d.Tenant
+		s.Write(rec)
+	}
+}
+
+// pay writes down that runs may do more of what they owe. Each comes back as a record, and then there may be more.
+func (s *Shard) pay() {
+	if !s.owned {
+		return
+	}
+	for _, o := range s.state.Owing(64) {
+		rec := engine.Record(journal.More, o.Run, &engine.MoreFact{Part: o.Part})
+		rec.Tenant = o.Tenant
 		s.Write(rec)
 	}
 }

@@ -174,8 +174,8 @@ func TestTenureGoesOnWhereTheLastOneWas(t *testing.T) {
 		r := run(t, j, "")
 		id := start(t, j, 1)
 		first := r.calls()
-		if len(first) != 1 || r.set.Open() != 1 || !r.set.Has(id) {
-			t.Fatalf("%d calls, %d runs open", len(first), r.set.Open())
+		if len(first) != 1 || r.open() != 1 || !r.set.Has(id) {
+			t.Fatalf("%d calls, %d runs open", len(first), r.open())
 		}
 		if err := r.stop(); err != nil || r.left != 1 {
 			t.Fatal(r.left, err)
@@ -202,8 +202,8 @@ func TestTenureGoesOnWhereTheLastOneWas(t *testing.T) {
 		r.calls()
 		time.Sleep(time.Second) // What was accepted waits a little for company.
 		synctest.Wait()
-		if len(r.ended) != 1 || r.ended[0].ID != id.String() || r.ended[0].State != "succeeded" || r.set.Open() != 0 {
-			t.Errorf("%+v; %d open", r.ended, r.set.Open())
+		if len(r.ended) != 1 || r.ended[0].ID != id.String() || r.ended[0].State != "succeeded" || r.open() != 0 {
+			t.Errorf("%+v; %d open", r.ended, r.open())
 		}
 		if err := r.stop(); err != nil {
 			t.Error(err)
@@ -245,3 +245,5 @@ func TestAskAndWatch(t *testing.T) {
 		}
 	})
 }
+
+func (r *rig) open() int { runs, _, _ := r.set.Load(); return runs }

@@ -11,7 +11,7 @@ import (
 )
 
 // A report is what a check counted.
-type report struct{ invocations, repeated, failed, stale int }
+type report struct{ invocations, repeated, failed, stale, parts int }
 
 // A fence is DESIGN 2 once more, by itself: a claim counts when its epoch is the next one, and a negative fact when its epoch is the current one.
 type fence struct{ epoch uint64 }
@@ -23,7 +23,7 @@ func (f *fence) allows(r *journal.Record) bool {
 			return false
 		}
 		f.epoch = r.Epoch
-	case journal.Fired, journal.TimedOut, journal.GaveUp, journal.Skip, journal.Release:
+	case journal.Fired, journal.TimedOut, journal.GaveUp, journal.Skip, journal.Release, journal.More:
 		return r.Epoch == f.epoch
 	}
 	return true
@@ -42,6 +42,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	offsets := make(map[sendKey]int64)
 	outcomes := make(map[journal.RunID]lang.Outcome)
 	replay := engine.New(reg, nil)
+	replay.Bound(p.limits)
 	var out engine.Effects
 	var f fence
 	log := p.w.Log()
@@ -49,6 +50,9 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 		reason, err := replay.Fold(&log[i], &out)
 		if err != nil {
 			t.Fatalf("seed %d: replay: %v", p.seed, err)
+		}
+		if log[i].Kind == journal.More && reason == engine.Applied {
+			r.parts++
 		}
 		if !f.allows(&log[i]) {
 			r.stale++

@@ -78,7 +78,7 @@ func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulat
 		t.Fatalf("seed %d: %s\n%s", seed, f, p.doc)
 	}
 	p.def = set.Triggers["t"].Definition
-	p.w = simulate.New(simulate.Options{Registry: reg, Seed: seed, Function: p.function, Faults: simulate.Faults{Rate: faults}})
+	p.w = simulate.New(simulate.Options{Registry: reg, Seed: seed, Function: p.function, Faults: simulate.Faults{Rate: faults}, Limits: p.limits})
 	for i := range 2 + p.rng.IntN(2) {
 		run := journal.RunID{0, 0, 0, byte(i), 7}
 		p.runs = append(p.runs, run)
@@ -87,6 +87,15 @@ func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulat
 		p.client(run, lang.List(text...), &s)
 	}
 	return p
+}
+
+// limits are the level's, or, in a quarter of the plays, so tight that nearly everything is owed and paid in parts.
+func (p *play) limits(level uint8) engine.Limits {
+	l := engine.LimitsOf(level)
+	if p.seed%4 == 1 {
+		l.Openings, l.Share, l.Open = 1+int(p.seed/4%3), 2, 1+int(p.seed/12%4)
+	}
+	return l
 }
 
 // client starts a run and sends its signals; what may have been lost is sent again.
@@ -135,7 +144,7 @@ func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()
 	total := make(map[simulate.Fault]int)
-	var steps, repeated, records, invocations, failed, stale int
+	var steps, repeated, records, invocations, failed, stale, parts int
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	const workers = 4
@@ -158,14 +167,15 @@ func TestPlays(t *testing.T) {
 				steps, records = steps+p.w.Steps(), records+len(p.w.Log())
 				invocations, repeated, failed = invocations+r.invocations, repeated+r.repeated, failed+r.failed
 				stale += r.stale
+				parts += r.parts
 				mu.Unlock()
 			}
 		})
 	}
 	wait.Wait()
 	t.Logf("%d seeds: %d steps, %d records, %d invocations, %d of them sent more than once, %d failed runs, %d stale records; faults: %v", *seeds, steps, records, invocations, repeated, failed, stale, total)
-	if failed == 0 || stale < *seeds/20 {
-		t.Errorf("%d failed runs and %d stale records prove nothing", failed, stale)
+	if failed == 0 || stale < *seeds/20 || parts < *seeds {
+		t.Errorf("%d failed runs, %d stale records and %d parts that were owed prove nothing", failed, stale, parts)
 	}
 	for _, f := range simulate.AllFaults() {
 		if total[f] < *seeds/20 {

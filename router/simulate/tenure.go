@@ -39,6 +39,9 @@ func (w *World) begin() {
 	if w.o.Observe != nil {
 		t.state = engine.New(w.o.Registry, func(c engine.Change) { w.o.Observe(w.now, c) })
 	}
+	if w.o.Limits != nil {
+		t.state.Bound(w.o.Limits)
+	}
 	if w.chance(Skew) {
 		t.skew = w.rand(20*time.Second) - 10*time.Second
 	}
@@ -152,6 +155,16 @@ func (t *tenure) fold(rec journal.Record) {
 		t.outbox.add(inv)
 	}
 	t.outbox.pump()
+	t.pay()
+}
+
+// pay writes down that runs may do more of what they owe.
+func (t *tenure) pay() {
+	for _, o := range t.state.Owing(64) {
+		rec := engine.Record(journal.More, o.Run, &engine.MoreFact{Part: o.Part})
+		rec.Tenant = o.Tenant
+		t.write(rec)
+	}
 }
 
 func (t *tenure) claimed(rec *journal.Record, reason engine.Reason) {
@@ -161,6 +174,7 @@ func (t *tenure) claimed(rec *journal.Record, reason engine.Reason) {
 		t.owned = true
 		t.state.Outstanding(t.outbox.add)
 		t.outbox.pump()
+		t.pay()
 	case t.claiming && rec.Epoch == t.epoch && !own && reason == engine.Applied:
 		// Another claim of the same epoch came first.
 		if t.w.owner != t {

@@ -28,6 +28,8 @@ type Options struct {
 	// Observe is told of the decisions of every owner's fold, in virtual time. It may be nil.
 	Observe func(at time.Duration, c engine.Change)
 	Faults  Faults
+	// Limits, which may be nil, are the fold's in place of its level's.
+	Limits func(level uint8) engine.Limits
 }
 
 // A World is one partition with all that touches it. It is for one goroutine.

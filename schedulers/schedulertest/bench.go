@@ -254,6 +254,8 @@ func (b *Bench) grant(q Request) {
 		b.fill(q.Slot)
 	case Discard:
 		b.slots[q.Slot].discard = true
+	case Drop:
+		delete(b.slots[q.Slot].outcomes, q.A)
 	case Cancel:
 		b.cancel(Child{q.Slot, q.A})
 	case After:

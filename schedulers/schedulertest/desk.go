@@ -18,13 +18,14 @@ const (
 	Spawn Op = iota + 1
 	Window
 	Discard
+	Drop
 	Cancel
 	After
 	Await
 	End
 )
 
-var ops = [...]string{Spawn: "spawn", Window: "window", Discard: "discard", Cancel: "cancel", After: "after", Await: "await", End: "end"}
+var ops = [...]string{Spawn: "spawn", Window: "window", Discard: "discard", Drop: "drop", Cancel: "cancel", After: "after", Await: "await", End: "end"}
 
 // String returns the request's word.
 func (o Op) String() string { return ops[o] }
@@ -32,7 +33,7 @@ func (o Op) String() string { return ops[o] }
 // A Request is one thing that a policy asked of its frame.
 type Request struct {
 	Op         Op
-	Slot, A, B int // Spawn: from A up to B; Window: A; Cancel: index A
+	Slot, A, B int // Spawn: from A up to B; Window: A; Cancel, Drop: index A
 	Name       string
 	Wait       time.Duration
 	Outcome    lang.Outcome
@@ -43,7 +44,7 @@ func (q Request) String() string {
 	switch q.Op {
 	case Spawn:
 		return fmt.Sprintf("spawn %d %d-%d", q.Slot, q.A, q.B)
-	case Window, Cancel:
+	case Window, Cancel, Drop:
 		return fmt.Sprintf("%s %d %d", q.Op, q.Slot, q.A)
 	case Discard:
 		return fmt.Sprintf("discard %d", q.Slot)
@@ -206,6 +207,12 @@ func (d *desk) Discard(slot int) {
 		return
 	}
 	d.ask(Request{Op: Discard, Slot: slot})
+}
+
+func (d *desk) Drop(slot, index int) {
+	if d.hasSlot(Drop, slot) {
+		d.ask(Request{Op: Drop, Slot: slot, A: max(index, 0)})
+	}
 }
 
 func (d *desk) Cancel(slot, index int) {

@@ -31,6 +31,9 @@ func (p *Sequence) Next(f schedulers.Frame, s *State, ev schedulers.Event) error
 		case lang.Succeeded:
 			s.Previous = ev.Outcome.Value
 		}
+		if p.Steps[ev.Slot].Name == "" {
+			f.Drop(ev.Slot, 0) // It is previous for the next step, and nothing else can name it.
+		}
 		return p.open(f, s, ev.Slot+1)
 	}
 	return nil
