@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/plugin"
 )
 
@@ -89,6 +90,19 @@ func Ended(ctx context.Context, what string) Result {
 		return Fail(&Error{Type: "timeout", Message: what + ": its time is over", Class: "timeout"})
 	}
 	return Fail(&Error{Type: "cancelled", Message: what + ": it is no longer wanted", Class: "cancelled"})
+}
+
+// Each starts each delivery in a goroutine of its own, and ends it with what deliver returns. A panic ends that delivery, as one that cannot succeed.
+func Each(d []*Delivery, deliver func(*Delivery) Result) {
+	for _, d := range d {
+		go func() {
+			var r Result
+			if err := guard.Do("deliver", func() { r = deliver(d) }); err != nil {
+				r = Fail(&Error{Type: "router_panicked", Message: err.Error(), Class: "platform"})
+			}
+			d.Done(r)
+		}()
+	}
 }
 
 // A Host is what the router offers to the sinks that it makes.

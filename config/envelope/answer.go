@@ -1,7 +1,9 @@
 package envelope
 
 import (
+	"bytes"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -26,6 +28,9 @@ type Answer struct {
 	// Problem says that it is a problem report (RFC 9457), whose type is an address and no error type.
 	Problem bool
 }
+
+// Text returns the value where it is a text.
+func (a Answer) Text() (string, bool) { return lang.TextOf([]byte(a.Value.JSON())) }
 
 // FromAnswer reads the response of a function. The error is why it is no answer: malformed, or larger than limit.
 //
@@ -118,6 +123,9 @@ func plainValue(m media, content string, body []byte) (lang.Value, error) {
 		if err == nil {
 			return v, nil
 		}
+		if errors.Is(err, lang.ErrUnfit) {
+			return lang.Null, invalid("it is %v", err)
+		}
 		if !unsaid {
 			return lang.Null, invalid("it is not JSON, and its content type says that it is: %v", err)
 		}
@@ -126,4 +134,22 @@ func plainValue(m media, content string, body []byte) (lang.Value, error) {
 		return lang.Text(string(body)), nil
 	}
 	return octets(content, body), nil
+}
+
+// Printed reads what a program printed: JSON, or a text, for nothing describes it. Nothing is null.
+func Printed(b []byte) (lang.Value, error) {
+	out := bytes.TrimSpace(unmarked(b))
+	if len(out) == 0 {
+		return lang.Null, nil
+	}
+	v, err := lang.ParseValue(out)
+	switch {
+	case err == nil:
+		return v, nil
+	case !utf8.Valid(b):
+		return lang.Null, invalid("it is not UTF-8; print JSON, a text, or base64")
+	case errors.Is(err, lang.ErrUnfit):
+		return lang.Null, invalid("it is %v", err)
+	}
+	return lang.Text(string(b)), nil
 }

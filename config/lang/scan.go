@@ -2,6 +2,7 @@ package lang
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -9,6 +10,9 @@ import (
 
 // What comes from outside as JSON is read here, in one pass and by one rule: RFC 8259, in UTF-8, without half surrogates, nested no deeper than
 // MaxNesting. Whatever passes can be saved, loaded and looked into.
+
+// ErrUnfit is of what is JSON by its form, and is not taken.
+var ErrUnfit = errors.New("JSON that cannot be kept")
 
 // EachMember calls f for each member of the JSON object that text is, in order, once its value was checked: with the key, unescaped, and the value's text.
 // The key is valid during the call only; the value is a part of text. A key that comes twice is given twice. The first error ends it, f's own as it is.
@@ -158,7 +162,7 @@ func (s *scanner) value(depth int) error {
 
 func tooDeep(depth int) error {
 	if depth > MaxNesting {
-		return fmt.Errorf("nested deeper than %d", MaxNesting)
+		return fmt.Errorf("%w: nested deeper than %d", ErrUnfit, MaxNesting)
 	}
 	return nil
 }
@@ -298,7 +302,7 @@ func (s *scanner) escape() error {
 		s.i += 6
 		return nil
 	}
-	return fmt.Errorf("half a surrogate pair at byte %d: it is no character", at)
+	return fmt.Errorf("%w: half a surrogate pair at byte %d, which is no character", ErrUnfit, at)
 }
 
 // hex reads four digits at i.

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
 )
@@ -83,9 +83,7 @@ func (k *sink) Close() error { return nil }
 
 func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 	hide()
-	for _, d := range deliveries {
-		go func() { d.Done(k.run(d)) }()
-	}
+	sinks.Each(deliveries, k.run)
 }
 
 func (k *sink) run(d *sinks.Delivery) sinks.Result {
@@ -129,15 +127,11 @@ func (k *sink) result(d *sinks.Delivery, err error, stdout, stderr *tail) sinks.
 	case !d.Invoke:
 		return sinks.Accept()
 	}
-	out := bytes.TrimSpace(stdout.b)
-	if len(out) == 0 {
-		return sinks.Complete([]byte("null"))
+	v, err := envelope.Printed(stdout.b)
+	if err != nil {
+		return sinks.CompleteError(&sinks.Error{Type: "bad_response", Message: "what the program printed is no answer: " + err.Error(), Class: "function"})
 	}
-	if json.Valid(out) {
-		return sinks.Complete(out)
-	}
-	text, _ := json.Marshal(string(stdout.b)) // A string always marshals.
-	return sinks.Complete(text)
+	return sinks.Complete([]byte(v.JSON()))
 }
 
 // env is what of the router's environment is for programs, the document's part, and the event's attributes as CE_NAME.
@@ -151,21 +145,10 @@ func (k *sink) env(d *sinks.Delivery) ([]string, error) {
 		env = append(env, name+"="+v)
 	}
 	e := d.Event
-	env = append(env, "CE_SPECVERSION="+e.SpecVersion(), "CE_ID="+e.ID(), "CE_SOURCE="+e.Source(), "CE_TYPE="+e.Type(), "CE_SUBJECT="+e.Subject())
-	if e.DataContentType() != "" {
-		env = append(env, "CE_DATACONTENTTYPE="+e.DataContentType())
+	if e.Subject() == "" {
+		env = append(env, "CE_SUBJECT=")
 	}
-	if e.DataSchema() != "" {
-		env = append(env, "CE_DATASCHEMA="+e.DataSchema())
-	}
-	if !e.Time().IsZero() {
-		env = append(env, "CE_TIME="+types.FormatTime(e.Time()))
-	}
-	for _, name := range slices.Sorted(maps.Keys(e.Extensions())) {
-		if text, err := types.Format(e.Extensions()[name]); err == nil {
-			env = append(env, "CE_"+strings.ToUpper(name)+"="+text)
-		}
-	}
+	envelope.Each(e, func(name, text string) { env = append(env, "CE_"+strings.ToUpper(name)+"="+text) })
 	return env, nil
 }
 

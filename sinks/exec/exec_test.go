@@ -146,7 +146,7 @@ func TestOutcomes(t *testing.T) {
 		want   string
 	}{
 		"its input":        {script: "cat", want: `completed {"n":1}`},
-		"JSON with space":  {script: `printf '\n [1, 2]\n\n'`, want: `completed [1, 2]`},
+		"JSON with space":  {script: `printf '\n [1, 2]\n\n'`, want: `completed [1,2]`},
 		"a text":           {script: "echo hello", want: `completed "hello\n"`},
 		"two values":       {script: "echo 1; echo 2", want: `completed "1\n2\n"`},
 		"nothing":          {script: ":", want: `completed null`},

@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
-	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
 )
@@ -122,9 +122,7 @@ func (k *sink) Close() error {
 }
 
 func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
-	for _, d := range deliveries {
-		go func() { d.Done(k.deliver(d)) }()
-	}
+	sinks.Each(deliveries, k.deliver)
 }
 
 func (k *sink) deliver(d *sinks.Delivery) (result sinks.Result) {
@@ -181,7 +179,7 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 	if k.s.Mode == "structured" {
 		req.Header["Content-Type"] = []string{event.ApplicationCloudEventsJSON}
 	} else {
-		binaryHeaders(req.Header, d.Event)
+		envelope.WriteHeaders(req.Header, d.Event)
 	}
 	for name, h := range k.s.Headers {
 		v, err := h.value()
@@ -200,63 +198,14 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 	return req, nil
 }
 
-// binaryHeaders writes an event's attributes as headers (HTTP binding 1.0, section 3.1.3).
-func binaryHeaders(h http.Header, e *event.Event) {
-	set := func(name, value string) {
-		if value != "" {
-			h["Ce-"+strings.ToUpper(name[:1])+name[1:]] = []string{encodeHeader(value)}
-		}
-	}
-	h["Content-Type"] = []string{e.DataContentType()}
-	set("specversion", e.SpecVersion())
-	set("id", e.ID())
-	set("source", e.Source())
-	set("type", e.Type())
-	set("subject", e.Subject())
-	set("dataschema", e.DataSchema())
-	if !e.Time().IsZero() {
-		set("time", types.FormatTime(e.Time()))
-	}
-	for name, v := range e.Extensions() {
-		if text, err := types.Format(v); err == nil {
-			set(name, text)
-		}
-	}
-}
-
-// encodeHeader percent-encodes what may not stand in a header: all but printable ASCII, and space, quote and percent (section 3.1.3.2).
-func encodeHeader(s string) string {
-	plain := true
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '%' {
-			plain = false
-			break
-		}
-	}
-	if plain {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '%' {
-			fmt.Fprintf(&b, "%%%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}
-
-// The types of completions, as a function may say them itself (DESIGN 7).
-const (
-	typeSucceeded = "dev.onward.function.succeeded"
-	typeFailed    = "dev.onward.function.failed"
-	typeContinue  = "dev.onward.function.continue"
-)
-
 // judge makes a result of a response.
 func judge(d *sinks.Delivery, resp *http.Response, body []byte) sinks.Result {
 	code := resp.StatusCode
+	if d.Invoke && d.Contract == "lambda" {
+		if r, said := lambda(resp, body); said {
+			return r
+		}
+	}
 	switch {
 	case code == 408, code == 425, code == 429, code == 502, code == 503, code == 504:
 		class := "platform"
@@ -269,104 +218,63 @@ func judge(d *sinks.Delivery, resp *http.Response, body []byte) sinks.Result {
 	case code >= 300 && code < 400:
 		return sinks.Fail(&sinks.Error{Type: "http_" + strconv.Itoa(code), Class: "platform", Message: fmt.Sprintf("it redirects to %q; put that address into url", resp.Header.Get("Location"))})
 	case code >= 400:
-		return failure(resp, body)
+		return sinks.CompleteError(failure(resp, body))
 	}
 	if !d.Invoke {
 		return sinks.Accept()
 	}
-	if d.Contract == "lambda" {
-		if e := lambdaError(resp, body); e != nil {
-			return sinks.CompleteError(e)
-		}
+	answer, err := envelope.FromAnswer(resp.Header, body, MaxResponse)
+	if err != nil {
+		return unread(err)
 	}
-	return completion(resp, body)
+	return completion(answer)
 }
 
-// completion reads the answer of a function: JSON, a text, or an event that says itself how it went.
-func completion(resp *http.Response, body []byte) sinks.Result {
-	kind := resp.Header.Get("Ce-Type")
-	content := resp.Header.Get("Content-Type")
-	if strings.HasPrefix(content, event.ApplicationCloudEventsJSON) {
-		var e event.Event
-		if err := e.UnmarshalJSON(body); err != nil {
-			return sinks.CompleteError(&sinks.Error{Type: "bad_response", Message: "the response is no CloudEvent: " + err.Error(), Class: "function"})
-		}
-		kind, body = e.Type(), e.Data()
+// unread is the outcome of an answer that is none, or too large.
+func unread(err error) sinks.Result {
+	kind := "bad_response"
+	if r := (*envelope.Refusal)(nil); errors.As(err, &r) && r.Reason == envelope.TooLarge {
+		kind = "too_large"
 	}
-	switch kind {
-	case typeFailed:
-		return sinks.CompleteError(errorBody(body, "failed", "the function failed"))
-	case typeContinue:
-		r := sinks.Complete(value(body))
+	return sinks.CompleteError(&sinks.Error{Type: kind, Message: "the response is no answer: " + err.Error(), Class: "function"})
+}
+
+// completion makes a result of the answer of a function, which may be an event that says itself how it went.
+func completion(a envelope.Answer) sinks.Result {
+	switch a.Type {
+	case envelope.Failed:
+		return sinks.CompleteError(errorOf(envelope.FailureOf(a.Value, a.Problem), "failed", "the function failed"))
+	case envelope.Continue:
+		r := sinks.Complete([]byte(a.Value.JSON()))
 		r.Completion.Continue = true
 		return r
 	}
-	return sinks.Complete(value(body))
+	return sinks.Complete([]byte(a.Value.JSON()))
 }
 
-// value makes JSON of a body: as it is when it is JSON, whatever its Content-Type says (many servers guess text/plain), else a text.
-func value(body []byte) []byte {
-	if len(body) == 0 {
-		return []byte("null")
+// failure makes an error of the answer to a call that failed: what it says is its data where it can be read, and a message else.
+func failure(resp *http.Response, body []byte) *sinks.Error {
+	var said envelope.Failure
+	a, err := envelope.FromAnswer(resp.Header, body, MaxResponse)
+	if text, isText := a.Text(); isText {
+		body = []byte(text)
+	} else if err == nil {
+		said = envelope.FailureOf(a.Value, a.Problem)
 	}
-	if json.Valid(body) {
-		return body
-	}
-	text, _ := json.Marshal(string(body)) // A string always marshals.
-	return text
+	return errorOf(said, "http_"+strconv.Itoa(resp.StatusCode), message(resp.StatusCode, body))
 }
 
-func failure(resp *http.Response, body []byte) sinks.Result {
-	e := errorBody(body, "http_"+strconv.Itoa(resp.StatusCode), message(resp.StatusCode, body))
-	return sinks.CompleteError(e)
-}
-
-// errorBody takes over {type, message, data}, alone or under error.
-func errorBody(body []byte, kind, text string) *sinks.Error {
-	type form struct {
-		Type    string          `json:"type"`
-		Message string          `json:"message"`
-		Data    json.RawMessage `json:"data"`
-	}
-	var outer struct {
-		form
-		Error *form `json:"error"`
-	}
+// errorOf fills in what a failure does not say.
+func errorOf(f envelope.Failure, kind, text string) *sinks.Error {
 	e := &sinks.Error{Type: kind, Message: text, Class: "function"}
-	if json.Unmarshal(body, &outer) != nil {
-		return e
-	}
-	f := outer.form
-	if outer.Error != nil {
-		f = *outer.Error
-	}
 	if f.Type != "" {
 		e.Type = f.Type
 	}
 	if f.Message != "" {
 		e.Message = f.Message
 	}
-	e.Data = f.Data
-	return e
-}
-
-// lambdaError tells Lambda's failures, which come with status 200: the header, or a body with errorType and errorMessage.
-func lambdaError(resp *http.Response, body []byte) *sinks.Error {
-	var said struct {
-		ErrorType    string `json:"errorType"`
-		ErrorMessage string `json:"errorMessage"`
-	}
-	_ = json.Unmarshal(body, &said)
-	header := resp.Header.Get("X-Amz-Function-Error")
-	if header == "" && (said.ErrorMessage == "" || said.ErrorType == "") {
-		return nil
-	}
-	e := &sinks.Error{Type: said.ErrorType, Message: said.ErrorMessage, Class: "function"}
-	if e.Type == "" {
-		e.Type = "lambda_" + strings.ToLower(header)
-	}
-	if json.Valid(body) {
-		e.Data = body
+	if !f.Data.IsNull() {
+		e.Data = []byte(f.Data.JSON())
 	}
 	return e
 }

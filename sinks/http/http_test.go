@@ -19,6 +19,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/sinktest"
 )
@@ -82,9 +83,9 @@ func TestAnswers(t *testing.T) {
 		"broken, enveloped":  {code: 500, body: `{"error":{"type":"boom"}}`, want: `error function boom: status 500: {"error":{"type":"boom"}} `},
 		"not found":          {code: 404, body: "no such thing", want: `error function http_404: status 404: no such thing `},
 		"moved":              {code: 302, header: http.Header{"Location": {"/there"}}, want: `failed platform http_302: it redirects to "/there"; put that address into url`},
-		"says it failed":     {code: 200, header: http.Header{"Ce-Type": {typeFailed}}, body: `{"type":"own","message":"m"}`, want: `error function own: m `},
-		"says continue":      {code: 200, header: http.Header{"Ce-Type": {typeContinue}}, body: `{"at":5}`, want: `continue {"at":5}`},
-		"structured":         {code: 200, header: http.Header{"Content-Type": {"application/cloudevents+json"}}, body: `{"specversion":"1.0","id":"1","source":"/f","type":"` + typeSucceeded + `","data":[1]}`, want: `completed [1]`},
+		"says it failed":     {code: 200, header: http.Header{"Ce-Type": {envelope.Failed}}, body: `{"type":"own","message":"m"}`, want: `error function own: m `},
+		"says continue":      {code: 200, header: http.Header{"Ce-Type": {envelope.Continue}}, body: `{"at":5}`, want: `continue {"at":5}`},
+		"structured":         {code: 200, header: http.Header{"Content-Type": {"application/cloudevents+json"}}, body: `{"specversion":"1.0","id":"1","source":"/f","type":"` + envelope.Succeeded + `","data":[1]}`, want: `completed [1]`},
 		"structured garbage": {code: 200, header: http.Header{"Content-Type": {"application/cloudevents+json"}}, body: `{`, want: `error function bad_response`},
 		"lambda's failure":   {code: 200, contract: "lambda", body: `{"errorType":"E","errorMessage":"m"}`, want: `error function E: m {"errorType":"E","errorMessage":"m"}`},
 		"lambda by header":   {code: 200, contract: "lambda", header: http.Header{"X-Amz-Function-Error": {"Unhandled"}}, body: `null`, want: `error function lambda_unhandled:  null`},
@@ -131,7 +132,7 @@ func describe(r sinks.Result) string {
 func TestHeaderEncoding(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{"plain/~x": "plain/~x", "größe \"100%\"": "gr%C3%B6%C3%9Fe%20%22100%25%22", "a\r\nb": "a%0D%0Ab"} {
-		if got := encodeHeader(in); got != want {
+		if got := envelope.EncodeHeader(in); got != want {
 			t.Errorf("%q: %q; want %q", in, got, want)
 		}
 	}

@@ -11,10 +11,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cloudevents/sdk-go/v2/event"
-	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
@@ -150,7 +151,7 @@ func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 
 // record makes the record of an event, and says which topic it goes to.
 func (k *sink) record(e *event.Event) (name string, r kafka.Record, err error) {
-	scope := lang.Vars{{Name: "event", Value: attributes(e)}, {Name: "data", Value: data(e)}}
+	scope := lang.Vars{{Name: "event", Value: envelope.Attributes(e)}, {Name: "data", Value: data(e)}}
 	eval := func(x lang.Expr) (string, error) {
 		v, constant := x.Const()
 		if !constant {
@@ -192,44 +193,16 @@ func (k *sink) record(e *event.Event) (name string, r kafka.Record, err error) {
 
 // binaryHeaders writes an event's attributes as headers (Kafka binding 1.0, section 3.2), sorted by name.
 func binaryHeaders(e *event.Event) []kafka.Header {
-	values := map[string]string{
-		"ce_specversion": e.SpecVersion(), "ce_id": e.ID(), "ce_source": e.Source(), "ce_type": e.Type(), "ce_subject": e.Subject(), "ce_dataschema": e.DataSchema(),
-		"content-type": e.DataContentType(),
-	}
-	if !e.Time().IsZero() {
-		values["ce_time"] = types.FormatTime(e.Time())
-	}
-	for name, v := range e.Extensions() {
-		if s, err := types.Format(v); err == nil {
-			values["ce_"+name] = s
-		}
-	}
 	var out []kafka.Header
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if values[name] != "" {
-			out = append(out, kafka.Header{Key: name, Value: []byte(values[name])})
+	envelope.Each(e, func(name, text string) {
+		key := "ce_" + name
+		if name == "datacontenttype" {
+			key = "content-type"
 		}
-	}
+		out = append(out, kafka.Header{Key: key, Value: []byte(text)})
+	})
+	slices.SortFunc(out, func(a, b kafka.Header) int { return strings.Compare(a.Key, b.Key) })
 	return out
-}
-
-// attributes are an event's context attributes as expressions see them.
-func attributes(e *event.Event) lang.Value {
-	out := make(map[string]string)
-	for _, h := range binaryHeaders(e) {
-		if name, ok := cut(h.Key); ok {
-			out[name] = string(h.Value)
-		}
-	}
-	return lang.Of(out)
-}
-
-func cut(header string) (string, bool) {
-	const prefix = "ce_"
-	if len(header) > len(prefix) && header[:len(prefix)] == prefix {
-		return header[len(prefix):], true
-	}
-	return "datacontenttype", header == "content-type"
 }
 
 // data is an event's data as expressions see it: what is not JSON is null.

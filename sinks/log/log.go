@@ -3,11 +3,9 @@ package log
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"github.com/cloudevents/sdk-go/v2/event"
-	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
 )
@@ -48,15 +46,12 @@ func (k *sink) Deliver(ctx context.Context, deliveries []*sinks.Delivery) {
 
 // line is an event as the names and values of one line: its attributes, its extensions by name, its data.
 func line(e *event.Event) []any {
-	args := []any{"id", e.ID(), "type", e.Type(), "source", e.Source(), "subject", e.Subject()}
-	if !e.Time().IsZero() {
-		args = append(args, "time", types.FormatTime(e.Time()))
-	}
-	for _, name := range slices.Sorted(maps.Keys(e.Extensions())) {
-		if text, err := types.Format(e.Extensions()[name]); err == nil {
+	var args []any
+	envelope.Each(e, func(name, text string) {
+		if name != "specversion" && name != "datacontenttype" {
 			args = append(args, name, text)
 		}
-	}
+	})
 	return append(args, "data", string(e.Data()))
 }
 

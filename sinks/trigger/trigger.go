@@ -25,9 +25,7 @@ func (k *sink) Close() error { return nil }
 
 // Deliver starts a run for each delivery. The run's id follows from the event's source and id, so that a repeated delivery starts nothing new.
 func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
-	for _, d := range deliveries {
-		go func() { d.Done(k.start(d)) }()
-	}
+	sinks.Each(deliveries, k.start)
 }
 
 func (k *sink) start(d *sinks.Delivery) sinks.Result {
