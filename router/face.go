@@ -79,13 +79,13 @@ func (r *Router) Watch(ctx context.Context, id journal.RunID) <-chan engine.Chan
 	return r.shards.Watch(ctx, id)
 }
 
-// Signal sends a signal to a run. The same source and id count once.
-func (r *Router) Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) error {
+// Signal sends a signal to a run, and says what became of it. The same source and id count once.
+func (r *Router) Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) (triggers.Fate, error) {
 	return r.gate.Signal(ctx, run, f)
 }
 
-// Cancel cancels a run.
-func (r *Router) Cancel(ctx context.Context, run journal.RunID, reason string) error {
+// Cancel cancels a run, and says what became of it.
+func (r *Router) Cancel(ctx context.Context, run journal.RunID, reason string) (triggers.Fate, error) {
 	return r.gate.Cancel(ctx, run, reason)
 }
 
@@ -95,6 +95,17 @@ type runs struct{ *Router }
 func (r runs) Load() (l admission.Load) {
 	l.Runs, l.Children, l.Bytes = r.shards.Load()
 	return l
+}
+
+func (r runs) Ended(ctx context.Context, id journal.RunID) bool {
+	return r.endings.Find(id) != nil || r.cluster.Find(ctx, id) != nil
+}
+
+func (r runs) Await(rec *journal.Record) (said <-chan engine.Reason, stop func()) {
+	if !r.shards.Has(rec.Run) {
+		return nil, func() {}
+	}
+	return r.shards.Await(rec)
 }
 
 // A timedJournal tells how long appends take.

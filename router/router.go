@@ -74,7 +74,7 @@ type Router struct {
 	shards  *shard.Set
 	outbox  *outbox.Outbox
 	endings *history.Endings
-	sources []triggers.Source
+	sources []api.Source
 	cluster *cluster.Cluster
 	api     *api.API
 	door    *door.Door // nil without a listener
@@ -147,7 +147,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Token: o.Token})
 	r.api = api.New(api.Options{
 		Intake: r.gate, Shards: r.shards, Endings: r.endings, Cluster: r.cluster, Outbox: r.outbox,
-		Admit: r.gate.Admit, Sources: r.sources, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Parked: r.shards.Parked,
+		Sources: r.sources, Seal: r.gate.Seal, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Parked: r.shards.Parked,
 		Ready: r.isReady, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
 	})
 	return nil
@@ -169,7 +169,7 @@ func (r *Router) closeFolder() error { return errors.Join(r.shards.Close(), r.en
 func (r *Router) host() sinks.Host {
 	return sinks.Host{
 		Start: func(ctx context.Context, trigger string, e *event.Event) error {
-			_, err := r.gate.Start(ctx, trigger, e)
+			_, err := r.gate.StartInside(ctx, trigger, e)
 			return err
 		},
 		Secret: func(name string) bool {
@@ -194,7 +194,8 @@ func (r *Router) makeSources() error {
 				}
 			}
 		}
-		r.sources = append(r.sources, source)
+		asking, ok := source.(triggers.Asking)
+		r.sources = append(r.sources, api.Source{Source: source, Admit: r.gate.For(s.Accepts, ok && asking.Asks())})
 	}
 	return nil
 }
@@ -213,7 +214,7 @@ func (r *Router) listen() error {
 			return fmt.Errorf("listen %q leaves this machine without a token; set auth.env or auth.file, or say --insecure", r.o.Listen)
 		}
 		for _, s := range r.sources {
-			if h, ok := s.(triggers.HTTPSource); ok && !h.Authenticates() {
+			if h, ok := s.Source.(triggers.HTTPSource); ok && !h.Authenticates() {
 				return fmt.Errorf("listen %q leaves this machine, and a webhook has no auth; add auth: { bearer: { env: NAME } }, or say --insecure", r.o.Listen)
 			}
 		}
@@ -256,7 +257,7 @@ func (r *Router) Run(ctx context.Context) error {
 	defer stop()
 	for _, s := range r.sources {
 		feeders.Go(func() {
-			if err := s.Run(feeding, r.gate.Admit); err != nil {
+			if err := s.Run(feeding, s.Admit); err != nil {
 				failed <- fmt.Errorf("source: %w", err)
 			}
 		})

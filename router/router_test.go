@@ -54,7 +54,13 @@ func start(t testing.TB, dir, doc string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := router.Open(router.Options{Set: set, Registry: reg, Journal: j, Listen: "127.0.0.1:0", SnapshotEvery: 500, Dir: dir})
+	return runIt(t, router.Options{Set: set, Registry: reg, Journal: j, Listen: "127.0.0.1:0", SnapshotEvery: 500, Dir: dir})
+}
+
+// runIt runs a router until the test stops it, or ends.
+func runIt(t testing.TB, o router.Options) *running {
+	t.Helper()
+	r, err := router.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +70,7 @@ func start(t testing.TB, dir, doc string) *running {
 	stop := sync.OnceValue(func() error {
 		cancel()
 		err := <-ran
-		return errorsJoin(err, j.Close())
+		return errorsJoin(err, o.Journal.Close())
 	})
 	t.Cleanup(func() {
 		if err := stop(); err != nil {
@@ -274,7 +280,7 @@ func TestRestartGoesOn(t *testing.T) {
 		t.Errorf("explain: %q, %v", lines, err)
 	}
 	resp, err := http.Post("http://"+r.Addr()+"/v1/runs/"+id.String()+"/signals/approved", "application/json", strings.NewReader(`{"by":"Ada"}`))
-	if err != nil || resp.StatusCode != http.StatusAccepted {
+	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatal(resp, err)
 	}
 	_ = resp.Body.Close()

@@ -30,6 +30,11 @@ type HTTPSource interface {
 	Authenticates() bool
 }
 
+// An Asking source tells its senders what became of completions and signals: its receipts have a Fate.
+type Asking interface {
+	Asks() bool
+}
+
 // A Measured source has metrics of its own, which the router registers.
 type Measured interface {
 	Collectors() []prometheus.Collector
@@ -55,9 +60,12 @@ type Admit func(ctx context.Context, events []event.Event) ([]Receipt, error)
 
 // A Receipt says what became of one event.
 type Receipt struct {
-	Runs []Run  // started by it, or already running or done because of an earlier copy of it, or advanced by it
-	Kind Kind   // what it was taken for
-	Err  error  // it was not admitted; one of the errors below or one that wraps it
+	Runs []Run // started by it, or already running or done because of an earlier copy of it, or advanced by it
+	Kind Kind  // what it was taken for
+	Err  error // it was not admitted; one of the errors below or one that wraps it
+	// Fate tells what became of a completion or a signal, once the router has folded it; the first call waits for that a while, within the context that
+	// the events were admitted with. It is nil for other events, and where the source does not ask.
+	Fate func(ctx context.Context) Fate
 	Note string // for a person, e.g. that nothing matched, and why
 }
 

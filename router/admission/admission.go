@@ -29,6 +29,10 @@ type Runs interface {
 	Load() Load
 	// Wait returns how a run ended, once it has. The error is the context's.
 	Wait(ctx context.Context, id journal.RunID) (*engine.Ending, error)
+	// Ended reports whether a run is known to have ended.
+	Ended(ctx context.Context, id journal.RunID) bool
+	// Await tells, once, what the fold made of a record that is about to be appended; nil when another router folds its run. stop ends the waiting.
+	Await(rec *journal.Record) (said <-chan engine.Reason, stop func())
 }
 
 // A Load is what the runs that are open here come to, in their journal's present.
@@ -53,6 +57,7 @@ type Options struct {
 type Gate struct {
 	Options
 	metrics     *metrics
+	tags        *journal.Tags
 	rules       atomic.Pointer[rules]
 	definitions *definitionLog
 	draining    atomic.Bool
@@ -61,7 +66,7 @@ type Gate struct {
 
 // New makes a gate for a set of documents.
 func New(o Options, set *config.Set) *Gate {
-	g := &Gate{Options: o, metrics: newMetrics(o.Metrics), definitions: newDefinitionLog(o.Layout.Partitions)}
+	g := &Gate{Options: o, metrics: newMetrics(o.Metrics), tags: journal.NewTags(o.Layout), definitions: newDefinitionLog(o.Layout.Partitions)}
 	g.Load(set)
 	return g
 }
@@ -81,6 +86,10 @@ func (g *Gate) Draining() bool { return g.draining.Load() }
 // An intake is one call of Admit under way.
 type intake struct {
 	g        *Gate
+	ctx      context.Context
+	accepts  config.Accepts
+	asks     bool
+	until    time.Time // when those who ask for fates have waited enough
 	rules    *rules
 	records  []journal.Record
 	receipts []triggers.Receipt
@@ -88,25 +97,34 @@ type intake struct {
 	refused  error // why no more starts are taken
 }
 
-// Admit takes events in: completions, signals, and what triggers' filters let through. It returns when all of it is durable.
+// Admit takes events of any kind in, for those who do not ask what becomes of facts.
 func (g *Gate) Admit(ctx context.Context, events []event.Event) ([]triggers.Receipt, error) {
-	if g.draining.Load() {
-		return nil, triggers.ErrDraining
+	return g.For(config.AcceptsAll, false)(ctx, events)
+}
+
+// For is how a source's events are taken in: completions, signals, and what triggers' filters let through, as far as the source accepts it. It returns
+// when all of it is durable. asks: the receipts of completions and signals tell their fate.
+func (g *Gate) For(accepts config.Accepts, asks bool) triggers.Admit {
+	return func(ctx context.Context, events []event.Event) ([]triggers.Receipt, error) {
+		if g.draining.Load() {
+			return nil, triggers.ErrDraining
+		}
+		begin := time.Now()
+		g.admitting.Add(int64(len(events)))
+		defer g.admitting.Add(-int64(len(events)))
+		in := &intake{g: g, ctx: ctx, accepts: accepts, asks: asks, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
+		in.records, in.starts = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
+		for i := range events {
+			in.take(i, &events[i])
+		}
+		err := in.append(ctx)
+		in.until = time.Now().Add(patience)
+		g.metrics.admit.Observe(time.Since(begin).Seconds())
+		if err != nil {
+			return nil, err
+		}
+		return in.receipts, nil
 	}
-	begin := time.Now()
-	g.admitting.Add(int64(len(events)))
-	defer g.admitting.Add(-int64(len(events)))
-	in := &intake{g: g, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
-	in.records, in.starts = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
-	for i := range events {
-		in.take(i, &events[i])
-	}
-	err := in.append(ctx)
-	g.metrics.admit.Observe(time.Since(begin).Seconds())
-	if err != nil {
-		return nil, err
-	}
-	return in.receipts, nil
 }
 
 func (in *intake) add(rec journal.Record, start int) {
@@ -118,31 +136,39 @@ func (in *intake) add(rec journal.Record, start int) {
 // take classifies event i.
 func (in *intake) take(i int, e *event.Event) {
 	receipt := &in.receipts[i]
-	completed := false
-	if run, f, ok := completionOf(e, in.g.MaxValue); ok {
-		in.add(engine.Record(journal.Completion, run, f), -1)
-		*receipt = triggers.Receipt{Kind: triggers.Completion, Runs: []triggers.Run{in.g.handle(run, "")}}
-		in.g.metrics.events.WithLabelValues("completion").Inc()
-		completed = true
-	} else if run, f, err, ok := signalOf(e); ok {
-		if err != nil {
-			receipt.Err = err
-			return
-		}
-		in.add(engine.Record(journal.Signal, run, f), -1)
-		*receipt = triggers.Receipt{Kind: triggers.Signal, Runs: []triggers.Run{in.g.handle(run, "")}}
-		in.g.metrics.events.WithLabelValues("signal").Inc()
+	foreign := in.takeFact(e, receipt)
+	if receipt.Err != nil || receipt.Kind == triggers.Signal {
 		return
 	}
+	completed := receipt.Kind == triggers.Completion
 	a := filter.Of(e)
 	matched := in.rules.match(e.Type(), a)
-	if len(matched) == 0 {
-		if !completed {
-			receipt.Kind, receipt.Note = triggers.Unmatched, in.rules.why(a)
-			in.g.metrics.unmatched(e.Type())
+	switch {
+	case len(matched) > 0 && completed && !in.accepts.Starts:
+		receipt.Note = "it starts nothing: this source does not accept starts"
+	case len(matched) > 0 && in.accepts.Starts:
+		if foreign {
+			receipt.Note = "it completes nothing: its causationid is no id of an invocation that this router sent"
 		}
-		return
+		in.takeStarts(i, e, matched)
+	case completed:
+	case foreign:
+		receipt.Err = fmt.Errorf("%w: causationid %q is no id of an invocation that this router sent; send back the id as it came, to its last character", triggers.ErrRefused, clip(extension(e, extCausation)))
+	case !in.accepts.Starts:
+		receipt.Err = in.notAccepted("events that start something")
+	default:
+		receipt.Kind, receipt.Note = triggers.Unmatched, in.rules.why(a)
+		in.g.metrics.unmatched(e.Type())
 	}
+}
+
+// clip is a text of the outside, as far as it goes into a message.
+func clip(s string) string { return s[:min(len(s), 200)] }
+
+// takeStarts takes event i as what starts a run of each trigger that it matched.
+func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
+	receipt := &in.receipts[i]
+	completed := receipt.Kind == triggers.Completion
 	if len(e.Data()) > MaxEventBytes {
 		if completed {
 			receipt.Note = fmt.Sprintf("it starts nothing: it has %d bytes of data, and what starts something has at most %d", len(e.Data()), MaxEventBytes)
@@ -251,6 +277,14 @@ func (g *Gate) handle(id journal.RunID, trigger string) triggers.Run {
 
 // Start starts a run of a trigger by name, whatever its filters, and returns its id. The same source and id give the same run.
 func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error) {
+	if err := g.busy(); err != nil {
+		return journal.RunID{}, err
+	}
+	return g.StartInside(ctx, trigger, e)
+}
+
+// StartInside is Start for what runs bring about: it is never refused for being too much. What ends is bounded by what was started, and would not end.
+func (g *Gate) StartInside(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error) {
 	rl := g.rules.Load()
 	t := rl.set.Triggers[trigger]
 	if t == nil {
@@ -258,9 +292,6 @@ func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journ
 	}
 	if g.draining.Load() {
 		return journal.RunID{}, triggers.ErrDraining
-	}
-	if err := g.busy(); err != nil {
-		return journal.RunID{}, err
 	}
 	data, err := dataOf(e)
 	if err != nil {
@@ -272,21 +303,6 @@ func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journ
 		return run, err
 	}
 	return run, in.receipts[0].Err
-}
-
-// Signal sends a signal to a run. The same source and id count once.
-func (g *Gate) Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) error {
-	return g.fact(ctx, engine.Record(journal.Signal, run, &f))
-}
-
-// Cancel cancels a run.
-func (g *Gate) Cancel(ctx context.Context, run journal.RunID, reason string) error {
-	return g.fact(ctx, engine.Record(journal.Cancel, run, &engine.CancelFact{Reason: reason}))
-}
-
-func (g *Gate) fact(ctx context.Context, rec journal.Record) error {
-	rec.Partition = g.Layout.Partition(rec.Run.Route())
-	return g.Journal.Append(ctx, []journal.Record{rec})
 }
 
 // RunIDOf returns the id of the run that Start makes of an event.

@@ -26,6 +26,8 @@ type desk struct {
 	records []journal.Record
 	full    bool // refuses starts
 	load    Load
+	folds   engine.Reason // what the fold makes of facts; 0: another router folds them
+	ended   bool          // what the histories know
 }
 
 func (d *desk) Append(_ context.Context, records []journal.Record) error {
@@ -38,6 +40,18 @@ func (d *desk) Append(_ context.Context, records []journal.Record) error {
 }
 
 func (d *desk) Load() Load { return d.load }
+
+func (d *desk) Ended(context.Context, journal.RunID) bool { return d.ended }
+
+// Await tells at once what the test says that the fold makes of everything.
+func (d *desk) Await(*journal.Record) (<-chan engine.Reason, func()) {
+	if d.folds == 0 {
+		return nil, func() {}
+	}
+	said := make(chan engine.Reason, 1)
+	said <- d.folds
+	return said, func() {}
+}
 
 func (d *desk) Wait(ctx context.Context, _ journal.RunID) (*engine.Ending, error) {
 	<-ctx.Done()
@@ -100,7 +114,7 @@ func TestWhatAnEventIs(t *testing.T) {
 	signal := eventFor(t, "3", "dev.onward.signal", "1", "correlationid", inv.Run.String())
 	signal.SetSubject("go")
 	receipts, err := g.Admit(t.Context(), []event.Event{
-		eventFor(t, "1", "order", `{"a":1}`), eventFor(t, "2", "dev.onward.function.succeeded", "1", "causationid", inv.ID()), signal,
+		eventFor(t, "1", "order", `{"a":1}`), eventFor(t, "2", "dev.onward.function.succeeded", "1", "causationid", g.Seal(inv.ID())), signal,
 		eventFor(t, "4", "bill", "1"), eventFor(t, "5", "bill", "1", "causationid", inv.ID()),
 		eventFor(t, "6", "order", `"`+strings.Repeat("x", MaxEventBytes)+`"`),
 	})
@@ -137,7 +151,7 @@ func TestOnlyStartsAreRefused(t *testing.T) {
 		"heavy": {desk{load: Load{Bytes: 1000}}, triggers.ErrBusy}, "full": {desk{full: true}, triggers.ErrFull}} {
 		g, d := open(t, document)
 		*d = c.desk
-		done := eventFor(t, "2", "dev.onward.function.succeeded", "1", "causationid", (&engine.Invocation{Run: journal.RunID{1}, N: 7, Path: "x"}).ID())
+		done := eventFor(t, "2", "dev.onward.function.succeeded", "1", "causationid", g.Seal((&engine.Invocation{Run: journal.RunID{1}, N: 7, Path: "x"}).ID()))
 		receipts, err := g.Admit(t.Context(), []event.Event{eventFor(t, "1", "order", "1"), done})
 		if err != nil || !errors.Is(receipts[0].Err, c.want) || len(receipts[0].Runs) != 0 || receipts[1].Err != nil {
 			t.Errorf("%s: %+v, %v", name, receipts, err)

@@ -24,8 +24,17 @@ func (g *Gate) Match(inv *engine.Invocation) []byte {
 	return starts.encode()
 }
 
-// Event makes the event of an invocation.
-func (g *Gate) Event(inv *engine.Invocation) *event.Event { return eventOf(inv) }
+// Event makes the event of an invocation. The id of a call is sealed: who sends it back as the cause of an outcome was sent it.
+func (g *Gate) Event(inv *engine.Invocation) *event.Event {
+	id := inv.ID()
+	if inv.Purpose == engine.Call {
+		id = g.tags.Seal(id)
+	}
+	return eventOf(inv, id)
+}
+
+// Seal gives the id of a call as it is sent.
+func (g *Gate) Seal(id string) string { return g.tags.Seal(id) }
 
 // routed reads the attributes of a run's end event without making the event.
 func routed(inv *engine.Invocation) filter.Attributes {
@@ -51,7 +60,7 @@ func routed(inv *engine.Invocation) filter.Attributes {
 // StartFor starts what was matched of a run's end, or the trigger that a destination names: repeated, under the same run ids. A *lang.Error is final.
 func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 	if inv.ToTrigger != "" {
-		_, err := g.Start(ctx, inv.ToTrigger, eventOf(inv))
+		_, err := g.StartInside(ctx, inv.ToTrigger, g.Event(inv))
 		if errors.Is(err, triggers.ErrNoTrigger) {
 			return &lang.Error{Type: "unknown_trigger", Message: err.Error(), Class: lang.ClassPlatform}
 		}
@@ -61,7 +70,7 @@ func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 	if err != nil {
 		return &lang.Error{Type: "bad_matches", Message: err.Error(), Class: lang.ClassPlatform}
 	}
-	e := eventOf(inv)
+	e := g.Event(inv)
 	rl := g.rules.Load()
 	for _, m := range starts {
 		t := rl.set.Triggers[m.Trigger]

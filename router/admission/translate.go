@@ -95,11 +95,12 @@ func extension(e *event.Event, name string) string {
 	return text
 }
 
-// completionOf reads a completion: an event caused by an invocation, of one of the three types. Any other event is not one.
-func completionOf(e *event.Event, limit int) (journal.RunID, *engine.CompletionFact, bool) {
+// completionOf reads a completion: an event with a cause, of one of the three types; any other event is not one. ours says that the cause is an invocation
+// that a router of this journal has sent, by the tag in its id.
+func (g *Gate) completionOf(e *event.Event) (run journal.RunID, f *engine.CompletionFact, is, ours bool) {
 	cause := extension(e, extCausation)
 	if cause == "" {
-		return journal.RunID{}, nil, false
+		return run, nil, false, false
 	}
 	var verdict lang.Verdict
 	switch e.Type() {
@@ -110,14 +111,16 @@ func completionOf(e *event.Event, limit int) (journal.RunID, *engine.CompletionF
 	case typeContinue:
 		verdict = lang.Continue
 	default:
-		return journal.RunID{}, nil, false
+		return run, nil, false, false
 	}
-	run, _, n, ok := engine.ParseInvocationID(cause)
-	if !ok {
-		return run, nil, false
+	id, ours := g.tags.Open(cause)
+	run, _, n, ok := engine.ParseInvocationID(id)
+	if !ours || !ok {
+		return run, nil, true, false
 	}
+	limit := g.MaxValue
 	data, err := dataOf(e)
-	f := &engine.CompletionFact{N: n, Cause: e.ID(), Outcome: lang.Outcome{Verdict: verdict, Value: data}}
+	f = &engine.CompletionFact{N: n, Cause: e.ID(), Outcome: lang.Outcome{Verdict: verdict, Value: data}}
 	switch {
 	case err != nil:
 		f.Outcome = lang.Failure(&lang.Error{Type: "bad_completion", Message: err.Error(), Class: lang.ClassPlatform})
@@ -126,7 +129,7 @@ func completionOf(e *event.Event, limit int) (journal.RunID, *engine.CompletionF
 	case verdict == lang.Failed:
 		f.Outcome = lang.Failure(errorOf(data))
 	}
-	return run, f, true
+	return run, f, true, true
 }
 
 // errorOf reads the data of a failed completion: {type, message, class, data}, of which any may be missing.
@@ -171,11 +174,10 @@ func signalOf(e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
 	return run, &engine.SignalFact{Source: e.Source(), ID: e.ID(), Name: e.Subject(), Data: data}, err, true
 }
 
-// eventOf makes the event of an invocation, or of a run's end (DESIGN 7).
-func eventOf(i *engine.Invocation) *event.Event {
+// eventOf makes the event of an invocation, or of a run's end, under an id.
+func eventOf(i *engine.Invocation, id string) *event.Event {
 	e := event.New()
 	ctx := e.Context.AsV1()
-	id := i.ID()
 	ctx.ID, ctx.Type = id, i.Type
 	_ = ctx.SetSource("/onward/" + i.Trigger) // Names of triggers are letters, digits, - and _.
 	_ = ctx.SetDataContentType(event.ApplicationJSON)

@@ -28,8 +28,8 @@ import (
 // An Intake takes in what is asked for here.
 type Intake interface {
 	Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error)
-	Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) error
-	Cancel(ctx context.Context, run journal.RunID, reason string) error
+	Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) (triggers.Fate, error)
+	Cancel(ctx context.Context, run journal.RunID, reason string) (triggers.Fate, error)
 }
 
 // Shards know the open runs that are here.
@@ -68,8 +68,8 @@ type Options struct {
 	Cluster Cluster
 	Outbox  Outbox
 
-	Admit     triggers.Admit
-	Sources   []triggers.Source        // those that are paths are served; what they park is listed
+	Sources   []Source                 // those that are paths are served; what they park is listed
+	Seal      func(id string) string   // gives the id of a call as it is sent; nil: as it is
 	Set       func() *config.Set       // the documents in force
 	Functions func() any               // tells of the functions' queues
 	Parked    func() []triggers.Parked // places in the journal that hold no record
@@ -77,6 +77,12 @@ type Options struct {
 	Metrics   prometheus.Gatherer
 	Token     plugin.Secret // guards what is under /v1, where it is set
 	MaxBody   int64
+}
+
+// A Source is one, with how what it brings is taken in.
+type Source struct {
+	triggers.Source
+	Admit triggers.Admit
 }
 
 // An API answers who asks. Its methods may be called concurrently.
@@ -122,11 +128,11 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	mux.Handle("GET /readyz", open(http.HandlerFunc(a.getReady)))
 	paths := make(map[string]bool)
 	for _, s := range a.Sources {
-		h, ok := s.(triggers.HTTPSource)
+		h, ok := s.Source.(triggers.HTTPSource)
 		if !ok {
 			continue
 		}
-		path, handler := h.Handler(a.Admit)
+		path, handler := h.Handler(s.Admit)
 		if paths[path] {
 			return nil, fmt.Errorf("two webhooks have the path %q; give one another", path)
 		}
@@ -150,6 +156,16 @@ func reply(w http.ResponseWriter, code int, v any) error {
 
 type apiError struct {
 	Error string `json:"error"`
+	Cure  string `json:"cure,omitempty"`
+}
+
+// answer says what became of a fact about a run.
+func answer(w http.ResponseWriter, fate triggers.Fate, said map[string]string) error {
+	if what, cure := fate.Refused(); what != "" {
+		return reply(w, fate.Status(), apiError{what, strings.ReplaceAll(cure, "RUN", said["run"])})
+	}
+	said["became"] = fate.String()
+	return reply(w, fate.Status(), said)
 }
 
 func fail(w http.ResponseWriter, err error) {
@@ -161,6 +177,10 @@ func fail(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", "1")
 	case errors.Is(err, triggers.ErrInvalid):
 		code = http.StatusBadRequest
+	case errors.Is(err, triggers.ErrTooLarge):
+		code = http.StatusRequestEntityTooLarge
+	case errors.Is(err, triggers.ErrSlow):
+		code = http.StatusRequestTimeout
 	case errors.Is(err, triggers.ErrBusy):
 		code = http.StatusTooManyRequests
 		w.Header().Set("Retry-After", "1")
@@ -168,7 +188,7 @@ func fail(w http.ResponseWriter, err error) {
 		code = http.StatusInsufficientStorage
 		w.Header().Set("Retry-After", "30")
 	}
-	_ = reply(w, code, apiError{err.Error()})
+	_ = reply(w, code, apiError{err.Error(), ""})
 }
 
 // atOwner passes a request for a run on to the router that owns its partition.
@@ -197,7 +217,7 @@ func (a *API) guard(h http.HandlerFunc) http.Handler {
 		a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
 		if err != nil || !ok || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="onward"`)
-			_ = reply(w, http.StatusUnauthorized, apiError{"no valid token; send Authorization: Bearer TOKEN"})
+			_ = reply(w, http.StatusUnauthorized, apiError{"no valid token; send Authorization: Bearer TOKEN", ""})
 			return
 		}
 		h(w, q)
@@ -209,7 +229,7 @@ func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
 		_ = reply(w, 200, map[string]string{"status": "ready"})
 		return
 	}
-	_ = reply(w, http.StatusServiceUnavailable, apiError{"not ready: partitions are being claimed, or the router is shutting down"})
+	_ = reply(w, http.StatusServiceUnavailable, apiError{"not ready: partitions are being claimed, or the router is shutting down", ""})
 }
 
 func runOf(q *http.Request) (journal.RunID, error) {
@@ -225,23 +245,27 @@ func (a *API) postCancel(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := a.Status(q.Context(), id, 0); err != nil {
-		return err
-	}
 	reason := q.URL.Query().Get("reason")
 	if err := checkText("reason", reason); err != nil {
 		return err
 	}
-	if err := a.Intake.Cancel(q.Context(), id, reason); err != nil {
+	fate, err := a.Intake.Cancel(q.Context(), id, reason)
+	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusAccepted, map[string]string{"run": id.String()})
+	return answer(w, fate, map[string]string{"run": id.String()})
 }
 
 func (a *API) body(w http.ResponseWriter, q *http.Request) (lang.Value, error) {
 	b, err := io.ReadAll(http.MaxBytesReader(w, q.Body, a.MaxBody))
-	if err != nil {
-		return lang.Null, fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return lang.Null, fmt.Errorf("%w: more than %d bytes; pass large data by reference (dataref)", triggers.ErrTooLarge, a.MaxBody)
+	case errors.Is(err, triggers.ErrBusy), errors.Is(err, triggers.ErrSlow):
+		return lang.Null, err
+	case err != nil:
+		return lang.Null, fmt.Errorf("%w: the body ended early: %w", triggers.ErrInvalid, err)
 	}
 	if len(b) == 0 {
 		return lang.Null, nil
@@ -253,7 +277,7 @@ func (a *API) body(w http.ResponseWriter, q *http.Request) (lang.Value, error) {
 	return v, nil
 }
 
-// postSignal sends a signal with the body as its data. The header Idempotency-Key tells repeats.
+// postSignal sends a signal with the body as its data. The header Idempotency-Key tells repeats of a signal of that name to that run.
 func (a *API) postSignal(w http.ResponseWriter, q *http.Request) error {
 	id, err := runOf(q)
 	if err != nil {
@@ -263,17 +287,16 @@ func (a *API) postSignal(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := a.Status(q.Context(), id, 0); err != nil {
-		return err
-	}
-	f := engine.SignalFact{Source: "/v1/signals", ID: keyOf(q), Name: q.PathValue("name"), Data: data}
+	name := q.PathValue("name")
+	f := engine.SignalFact{Source: "/v1/signals/" + name, ID: keyOf(q), Name: name, Data: data}
 	if err := errors.Join(checkText("Idempotency-Key", f.ID), checkText("name", f.Name)); err != nil {
 		return err
 	}
-	if err := a.Intake.Signal(q.Context(), id, f); err != nil {
+	fate, err := a.Intake.Signal(q.Context(), id, f)
+	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusAccepted, map[string]string{"run": id.String(), "signal": f.Name, "id": f.ID})
+	return answer(w, fate, map[string]string{"run": id.String(), "signal": f.Name, "id": f.ID})
 }
 
 // maxText bounds the texts that a request brings beside its body: what an attribute of an event may have.
@@ -327,7 +350,7 @@ func (a *API) postStart(w http.ResponseWriter, q *http.Request) error {
 func (a *API) getParked(w http.ResponseWriter, _ *http.Request) error {
 	parked := append([]triggers.Parked{}, a.Parked()...)
 	for _, s := range a.Sources {
-		if p, ok := s.(triggers.Parking); ok {
+		if p, ok := s.Source.(triggers.Parking); ok {
 			parked = append(parked, p.Parked()...)
 		}
 	}

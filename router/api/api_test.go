@@ -26,6 +26,7 @@ type house struct {
 	err    error
 	ended  *engine.Ending
 	passed bool
+	fate   triggers.Fate
 }
 
 func (h *house) Start(_ context.Context, trigger string, e *event.Event) (journal.RunID, error) {
@@ -33,14 +34,14 @@ func (h *house) Start(_ context.Context, trigger string, e *event.Event) (journa
 	return journal.RunID{1}, h.err
 }
 
-func (h *house) Signal(_ context.Context, _ journal.RunID, f engine.SignalFact) error {
-	h.asked = append(h.asked, "signal "+f.Name+" "+f.ID+" "+f.Data.JSON())
-	return h.err
+func (h *house) Signal(_ context.Context, _ journal.RunID, f engine.SignalFact) (triggers.Fate, error) {
+	h.asked = append(h.asked, "signal "+f.Name+" "+f.Source+" "+f.ID+" "+f.Data.JSON())
+	return h.fate, h.err
 }
 
-func (h *house) Cancel(_ context.Context, _ journal.RunID, reason string) error {
+func (h *house) Cancel(_ context.Context, _ journal.RunID, reason string) (triggers.Fate, error) {
 	h.asked = append(h.asked, "cancel "+reason)
-	return h.err
+	return h.fate, h.err
 }
 
 func (h *house) Has(journal.RunID) bool { return true }
@@ -130,10 +131,11 @@ func TestWhatIsAskedForIsHandedOn(t *testing.T) {
 		code             int
 	}{
 		{"/v1/triggers/t", `{"a":1}`, `start t {"a":1}`, 202},
-		{"/v1/runs/" + run + "/signals/go", `7`, "signal go k 7", 202},
+		{"/v1/runs/" + run + "/signals/go", `7`, "signal go /v1/signals/go k 7", 202},
+		{"/v1/runs/" + run + "/signals/stop", `7`, "signal stop /v1/signals/stop k 7", 202},
 		{"/v1/runs/" + run + "/cancel?reason=enough", ``, "cancel enough", 202},
 		{"/v1/triggers/t", `{`, "", 400},
-		{"/v1/triggers/t", `"` + strings.Repeat("x", 80) + `"`, "", 400},
+		{"/v1/triggers/t", `"` + strings.Repeat("x", 80) + `"`, "", 413},
 		{"/v1/runs/nonsense/cancel", ``, "", 404},
 	} {
 		h.asked = nil
@@ -148,6 +150,28 @@ func TestWhatIsAskedForIsHandedOn(t *testing.T) {
 	}
 }
 
+// TestWhoAsksHearsWhatBecameOfIt: the fold's word, a status for programs, and for what did nothing a cure.
+func TestWhoAsksHearsWhatBecameOfIt(t *testing.T) {
+	t.Parallel()
+	run := journal.RunID{1}.String()
+	for _, c := range []struct {
+		fate triggers.Fate
+		code int
+		said string
+	}{
+		{triggers.Accepted, 202, `"became":"accepted"`}, {triggers.Applied, 200, `"became":"applied"`}, {triggers.Repeated, 200, `"became":"repeated"`},
+		{triggers.Ended, 410, `"cure":"see how it ended: onward runs get ` + run + `"`}, {triggers.Unknown, 404, `"error":"there is no such run"`},
+		{triggers.Superseded, 409, `"cure":`}, {triggers.Limited, 429, `"cure":`}, {triggers.Malformed, 400, `"cure":`},
+	} {
+		for _, path := range []string{"/v1/runs/" + run + "/signals/go", "/v1/runs/" + run + "/cancel"} {
+			code, body, _ := serve(t, &house{fate: c.fate}, "")("POST", path, "1")
+			if code != c.code || !strings.Contains(body, c.said) || strings.Contains(body, "RUN") {
+				t.Errorf("%s: %s: %d %s", c.fate, path, code, body)
+			}
+		}
+	}
+}
+
 // TestErrorsSayWhetherToAskAgain by their status.
 func TestErrorsSayWhetherToAskAgain(t *testing.T) {
 	t.Parallel()
@@ -157,7 +181,7 @@ func TestErrorsSayWhetherToAskAgain(t *testing.T) {
 		wait string
 	}{
 		{triggers.ErrNoTrigger, 404, ""}, {triggers.ErrInvalid, 400, ""}, {triggers.ErrBusy, 429, "1"}, {journal.ErrMoving, 503, "1"},
-		{triggers.ErrFull, 507, "30"}, {errors.New("anything"), 503, ""},
+		{triggers.ErrFull, 507, "30"}, {triggers.ErrTooLarge, 413, ""}, {triggers.ErrSlow, 408, ""}, {errors.New("anything"), 503, ""},
 	} {
 		code, body, header := serve(t, &house{err: fmt.Errorf("so it is: %w", c.err)}, "")("POST", "/v1/triggers/t", "1")
 		if code != c.code || header.Get("Retry-After") != c.wait || !strings.Contains(body, `"error":"so it is`) {

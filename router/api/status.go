@@ -69,6 +69,9 @@ func (a *API) fillIn(s *engine.StepStatus) {
 	if inv := s.Invocation; inv != nil {
 		if run, _, n, ok := engine.ParseInvocationID(inv.ID); ok {
 			inv.Outbox, inv.Since = a.Outbox.Explain(run, n)
+			if a.Seal != nil {
+				inv.ID = a.Seal(inv.ID)
+			}
 		}
 	}
 	if s.Handler != nil {

@@ -91,7 +91,7 @@ func (c *court) record(s stage, mode string, r *kgo.Record) error {
 		return nil
 	}
 	c.contents[id] = content
-	found := regexp.MustCompile(`^([0-9a-z]{26})~` + strings.ReplaceAll(s.path, "MODE", mode) + `\.(\d+)$`).FindStringSubmatch(id)
+	found := regexp.MustCompile(`^([0-9a-z]{26})~` + strings.ReplaceAll(s.path, "MODE", mode) + `\.(\d+)(?:\.[0-9a-z]{10})?$`).FindStringSubmatch(id)
 	if found == nil {
 		return errors.New("the id is not in its form")
 	}
@@ -152,7 +152,7 @@ func checkAttributes(s stage, mode, run string, got map[string]string) error {
 	id := got["id"]
 	want := map[string]string{
 		"specversion": "1.0", "id": id, "source": "/onward/" + mode, "type": "dev.onward.function.invoke", "subject": s.name + "-" + mode, "datacontenttype": "application/json",
-		"correlationid": run, "partitionkey": id, "idempotencykey": id[:strings.LastIndexByte(id, '.')], "onwardhops": "1", "onwardattempt": got["onwardattempt"],
+		"correlationid": run, "partitionkey": id, "idempotencykey": regexp.MustCompile(`\.\d+(\.[0-9a-z]{10})?$`).ReplaceAllString(id, ""), "onwardhops": "1", "onwardattempt": got["onwardattempt"],
 		"time": got["time"], "expirytime": got["expirytime"], "causationid": got["causationid"],
 	}
 	if s.name == "invoiced" {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
 )
 
@@ -182,9 +183,15 @@ func (p *program) runsCancel(k *client) *cobra.Command {
 		if err := k.send(c.Context(), "/v1/runs/"+url.PathEscape(args[0])+"/cancel?reason="+url.QueryEscape(reason), nil, nil, &said); err != nil {
 			return exitError{exitRun, err}
 		}
-		return p.print(said, func(w io.Writer) { fmt.Fprintf(w, "run %s is being cancelled\n", said["run"]) })
+		return p.print(said, func(w io.Writer) {
+			if said["became"] == triggers.Accepted.String() {
+				fmt.Fprintf(w, "the cancel of run %s is journaled; what it did is not known yet: see onward runs get %s\n", said["run"], said["run"])
+				return
+			}
+			fmt.Fprintf(w, "run %s is being cancelled\n", said["run"])
+		})
 	}}
-	c.Long = "Cancel ends a run: nothing more is invoked, and its state is cancelled. Of a run that has ended, nothing changes.\n\n" + runHelp
+	c.Long = "Cancel ends a run: nothing more is invoked, and its state is cancelled. It exits with 1, and changes nothing, when the run has ended or there is none.\n\n" + runHelp
 	c.Example = "  onward runs cancel RUN --reason \"wrong input\""
 	c.Flags().StringVar(&reason, "reason", "", "why, kept with the run")
 	return c
@@ -206,12 +213,20 @@ func (p *program) runsSignal(k *client) *cobra.Command {
 			return exitError{exitRun, err}
 		}
 		return p.print(said, func(w io.Writer) {
-			fmt.Fprintf(w, "signal %s is taken for run %s, under the id %s\n", said["signal"], said["run"], said["id"])
+			switch said["became"] {
+			case triggers.Repeated.String():
+				fmt.Fprintf(w, "signal %s had come before to run %s, under the id %s; it counts once\n", said["signal"], said["run"], said["id"])
+			case triggers.Accepted.String():
+				fmt.Fprintf(w, "signal %s is journaled for run %s, under the id %s; what it did is not known yet: see onward runs explain %s\n", said["signal"], said["run"], said["id"], said["run"])
+			default:
+				fmt.Fprintf(w, "signal %s is taken for run %s, under the id %s\n", said["signal"], said["run"], said["id"])
+			}
 		})
 	}}
-	c.Long = "Signal sends a run what a step of the policy signal waits for. One that comes before the step is kept for it.\n\n" + runHelp
+	c.Long = "Signal sends a run what a step of the policy signal waits for. One that comes before the step is kept for it. It exits with 1, and changes nothing, when\n" +
+		"the run has ended, there is none, or it takes no more.\n\n" + runHelp
 	c.Example = "  onward runs signal RUN approved --data '{\"by\": \"Ada\"}'"
 	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
-	c.Flags().StringVar(&key, "key", "", "idempotency key: a signal with a key that came before counts once")
+	c.Flags().StringVar(&key, "key", "", "idempotency key: a signal of that name with a key that came before counts once")
 	return c
 }

@@ -118,6 +118,16 @@ type Layout struct {
 // Partition returns where a route's records are: route x P >> 32.
 func (l Layout) Partition(route uint32) int { return int(uint64(route) * uint64(l.Partitions) >> 32) }
 
+// Derive gives a key of its own for a purpose: what is signed for one purpose proves nothing for another, nor for run ids.
+func (l Layout) Derive(purpose string) [32]byte {
+	mac := hmac.New(sha256.New, l.Key[:])
+	var apart [8]byte
+	binary.BigEndian.PutUint64(apart[:], 1<<63) // No field of a run id is so long.
+	mac.Write(apart[:])
+	mac.Write([]byte(purpose))
+	return [32]byte(mac.Sum(nil))
+}
+
 // RunID derives the id of the run that a trigger starts from an event: a keyed hash over the length-prefixed fields, so that the same event gives
 // the same run again and nobody else can compute the id.
 func (l Layout) RunID(tenant, trigger string, fields ...string) RunID {

@@ -69,6 +69,7 @@ type Set struct {
 	watch   watchers
 	behind  atomic.Bool // it was said that this machine's clock is
 	load    struct{ runs, children, bytes atomic.Int64 }
+	awaits  awaits
 
 	mu     sync.Mutex
 	shards []*Shard

@@ -319,6 +319,7 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 	if !s.owned {
 		return nil
 	}
+	s.set.awaits.tell(rec, reason)
 	if s.set.Hop != nil && rec.Kind == journal.Completion {
 		s.hop(rec)
 	}

@@ -67,6 +67,9 @@ var _ triggers.HTTPSource = (*Webhook)(nil)
 // Authenticates reports whether callers must send a token.
 func (w *Webhook) Authenticates() bool { return w.s.Auth != nil }
 
+// Asks: who sends a completion or a signal hears what became of it.
+func (w *Webhook) Asks() bool { return true }
+
 // Run waits for its context, then lets the requests end whose events were handed over. Who still waits for a run's result gets its id instead; who has
 // not sent all of a request yet is refused when he has.
 func (w *Webhook) Run(ctx context.Context, _ triggers.Admit) error {
@@ -159,17 +162,16 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 	}
 	defer w.busy.Done()
 	receipts, err := admit(r.Context(), events)
+	_ = r.Body.Close() // It was read; the router may count it as gone.
 	if err != nil {
 		code, after := status(err)
 		refuse(rw, code, err.Error(), "send it again", after)
 		return
 	}
-	if wait > 0 && len(receipts) == 1 && receipts[0].Err == nil && len(receipts[0].Runs) == 1 && receipts[0].Runs[0].Wait != nil {
-		if w.answerResult(rw, r, wait, receipts[0].Runs[0]) {
-			return
-		}
+	if wait > 0 && len(receipts) == 1 && isWaitable(r.Context(), &receipts[0]) && w.answerResult(rw, r, wait, receipts[0].Runs[0]) {
+		return
 	}
-	w.acknowledge(rw, events, receipts)
+	w.acknowledge(r.Context(), rw, events, receipts)
 }
 
 // handshake answers the validation request of CloudEvents web hooks 1.0, section 4: any origin may send, those who prove who they are.
@@ -297,6 +299,18 @@ func status(err error) (code, retryAfter int) {
 	return http.StatusServiceUnavailable, 1
 }
 
+// isWaitable reports whether an event has one run whose result can be waited for. A fact that did nothing has no result.
+func isWaitable(ctx context.Context, r *triggers.Receipt) bool {
+	if r.Err != nil || len(r.Runs) != 1 || r.Runs[0].Wait == nil {
+		return false
+	}
+	if r.Fate == nil {
+		return true
+	}
+	what, _ := r.Fate(ctx).Refused()
+	return what == ""
+}
+
 // answerResult waits for the run's end and answers with its event, in binary mode: the client sees by Ce-Type how it went. False: the time was over, or
 // the router is shutting down.
 func (w *Webhook) answerResult(rw http.ResponseWriter, r *http.Request, wait time.Duration, run triggers.Run) bool {
@@ -322,11 +336,13 @@ func (w *Webhook) answerResult(rw http.ResponseWriter, r *http.Request, wait tim
 
 // taken is what the answer says of one event.
 type taken struct {
-	ID    string     `json:"id"`
-	Taken string     `json:"taken,omitempty"`
-	Runs  []takenRun `json:"runs"`
-	Note  string     `json:"note,omitempty"`
-	Error string     `json:"error,omitempty"`
+	ID     string     `json:"id"`
+	Taken  string     `json:"taken,omitempty"`
+	Became string     `json:"became,omitempty"`
+	Runs   []takenRun `json:"runs"`
+	Note   string     `json:"note,omitempty"`
+	Error  string     `json:"error,omitempty"`
+	Cure   string     `json:"cure,omitempty"`
 }
 
 type takenRun struct {
@@ -334,24 +350,18 @@ type takenRun struct {
 	Trigger string `json:"trigger"`
 }
 
-// acknowledge answers with a list, one entry an event. Where one was refused, the status is the worst one's: those without an error are durable.
-func (w *Webhook) acknowledge(rw http.ResponseWriter, events []event.Event, receipts []triggers.Receipt) {
-	code, after := http.StatusAccepted, 0
+// acknowledge answers with a list, one entry an event. Where one was refused, or did nothing, the status is the worst one's: those without an error are
+// durable, and those that became something are folded.
+func (w *Webhook) acknowledge(ctx context.Context, rw http.ResponseWriter, events []event.Event, receipts []triggers.Receipt) {
+	code, after := http.StatusOK, 0
 	out := make([]taken, len(receipts))
-	for i, r := range receipts {
-		t := taken{ID: events[i].ID(), Runs: []takenRun{}, Note: r.Note}
-		for _, run := range r.Runs {
-			t.Runs = append(t.Runs, takenRun{run.ID, run.Trigger})
-		}
-		if r.Err != nil {
-			t.Error = r.Err.Error()
-			if c, a := status(r.Err); c > code {
-				code, after = c, a
-			}
-		} else {
-			t.Taken = r.Kind.String()
-		}
-		out[i] = t
+	for i := range receipts {
+		c, a := 0, 0
+		out[i], c, a = entry(ctx, events[i].ID(), &receipts[i])
+		code, after = max(code, c), max(after, a)
+	}
+	if len(receipts) == 0 {
+		code = http.StatusAccepted
 	}
 	if len(receipts) == 1 && len(receipts[0].Runs) == 1 {
 		rw.Header().Set("Location", "/v1/runs/"+receipts[0].Runs[0].ID)
@@ -360,6 +370,37 @@ func (w *Webhook) acknowledge(rw http.ResponseWriter, events []event.Event, rece
 		rw.Header().Set("Retry-After", strconv.Itoa(after))
 	}
 	answer(rw, code, out)
+}
+
+// entry is what is said of one event, with the status and the pause that it alone would be answered with.
+func entry(ctx context.Context, id string, r *triggers.Receipt) (t taken, code, after int) {
+	t = taken{ID: id, Runs: []takenRun{}, Note: r.Note}
+	started := false
+	for _, run := range r.Runs {
+		t.Runs = append(t.Runs, takenRun{run.ID, run.Trigger})
+		started = started || run.Trigger != ""
+	}
+	switch {
+	case r.Err != nil:
+		t.Error = r.Err.Error()
+		code, after = status(r.Err)
+		return t, code, after
+	case r.Fate == nil:
+		t.Taken = r.Kind.String()
+		return t, http.StatusAccepted, 0
+	}
+	fate := r.Fate(ctx)
+	t.Became = fate.String()
+	what, cure := fate.Refused()
+	switch {
+	case what == "":
+		t.Taken, code = r.Kind.String(), fate.Status()
+	case started: // The event has started something besides.
+		t.Taken, t.Note, code = triggers.Matched.String(), what, http.StatusAccepted
+	default:
+		t.Error, t.Cure, code = what, strings.ReplaceAll(cure, "RUN", t.Runs[0].ID), fate.Status()
+	}
+	return t, code, 0
 }
 
 // Register enters the source.

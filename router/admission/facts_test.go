@@ -1,0 +1,189 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
+)
+
+var call = &engine.Invocation{Run: journal.RunID{1}, N: 7, Path: "orders", Purpose: engine.Call, Trigger: "orders", Type: engine.TypeInvoke}
+
+// TestOnlyWhoWasSentAnInvocationEndsIt: an attacker knows the run, the path and the number, and many other ids; none of them completes anything.
+func TestOnlyWhoWasSentAnInvocationEndsIt(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, document)
+	sent := g.Event(call).ID()
+	if !strings.HasPrefix(sent, call.ID()+".") || len(sent) > len(call.ID())+12 {
+		t.Fatalf("the invocation is sent as %q", sent)
+	}
+	tag := strings.TrimPrefix(sent, call.ID()+".")
+	next := *call
+	next.N++
+	other := New(Options{Journal: d, Layout: journal.Layout{Partitions: 4, Key: [32]byte{2}}, Runs: d, Log: g.Log}, g.Set())
+	for name, forged := range map[string]string{
+		"without a tag": call.ID(), "as the past had it": call.Run.String() + "~anything.7", "the next number": next.ID() + "." + tag, "another path": call.Run.String() + "~x.7." + tag,
+		"another run": (journal.RunID{2}).String() + sent[26:], "a guess": call.ID() + ".0000000000", "another journal's": other.Event(call).ID(), "cut": sent[:len(sent)-1],
+		"longer": sent + "0", "huge": call.ID() + strings.Repeat(".x", 1<<16), "bytes": "\xff\xfe." + tag, "no id at all": "order-7",
+	} {
+		for _, kind := range []string{typeSucceeded, typeFailed, typeContinue} {
+			receipts, err := g.Admit(t.Context(), []event.Event{eventFor(t, "1", kind, "1", "causationid", forged)})
+			if err != nil || !errors.Is(receipts[0].Err, triggers.ErrRefused) || len(receipts[0].Err.Error()) > 1000 || len(d.kinds()) != 0 {
+				t.Errorf("%s: %+v, %v", name, receipts, err)
+			}
+		}
+	}
+	receipts, err := g.Admit(t.Context(), []event.Event{eventFor(t, "1", typeSucceeded, "1", "causationid", sent)})
+	if err != nil || receipts[0].Kind != triggers.Completion || !slices.Equal(d.kinds(), []journal.Kind{journal.Completion}) {
+		t.Errorf("with its tag: %+v, %v", receipts, err)
+	}
+}
+
+// TestEndsHaveNoTag: what tells of a run's end is seen by many, and can be completed by nobody.
+func TestEndsHaveNoTag(t *testing.T) {
+	t.Parallel()
+	g, _ := open(t, document)
+	for _, p := range []engine.Purpose{engine.Notify, engine.Route} {
+		end := *call
+		end.Purpose = p
+		if got := g.Event(&end).ID(); got != end.ID() {
+			t.Errorf("%s: %q", p, got)
+		}
+	}
+}
+
+// TestAnothersOutcomeIsAnEvent: two routers may be chained by the outcomes of functions, whose causes only one of them has sent.
+func TestAnothersOutcomeIsAnEvent(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, strings.ReplaceAll(document, "type: order ", "type: dev.onward.function.succeeded "))
+	receipts, err := g.Admit(t.Context(), []event.Event{eventFor(t, "1", typeSucceeded, "1", "causationid", call.ID())})
+	if err != nil || receipts[0].Kind != triggers.Matched || !strings.Contains(receipts[0].Note, "it completes nothing") || slices.Contains(d.kinds(), journal.Completion) {
+		t.Errorf("%+v, %v", receipts, err)
+	}
+}
+
+// TestWhatASourceAccepts: each kind of event at each kind of source.
+func TestWhatASourceAccepts(t *testing.T) {
+	t.Parallel()
+	all := config.AcceptsAll
+	starts, completions, signals := config.Accepts{Starts: true}, config.Accepts{Completions: true}, config.Accepts{Signals: true}
+	g, d := open(t, strings.ReplaceAll(document, "type: order ", "type: order } }, { exact: { source: /test ")+`
+  chain: { filters: [{ exact: { type: dev.onward.function.succeeded } }], flow: { function: f } }
+`)
+	signal := eventFor(t, "s", "dev.onward.signal", "1", "correlationid", call.Run.String())
+	signal.SetSubject("approved")
+	unnamed := eventFor(t, "s", "dev.onward.signal", "1", "correlationid", call.Run.String())
+	order, bill := eventFor(t, "o", "order", "1"), eventFor(t, "b", "bill", "1")
+	done := eventFor(t, "c", typeFailed, "1", "causationid", g.Seal(call.ID()))
+	chained := eventFor(t, "c", typeSucceeded, "1", "causationid", g.Seal(call.ID()))
+	foreign := eventFor(t, "f", typeFailed, "1", "causationid", call.ID())
+	for i, c := range []struct {
+		accepts config.Accepts
+		event   event.Event
+		kind    triggers.Kind
+		err     error
+		records []journal.Kind
+	}{
+		{all, signal, triggers.Signal, nil, []journal.Kind{journal.Signal}}, {signals, signal, triggers.Signal, nil, []journal.Kind{journal.Signal}},
+		{starts, signal, 0, triggers.ErrRefused, nil}, {completions, signal, 0, triggers.ErrRefused, nil}, {starts, unnamed, 0, triggers.ErrRefused, nil}, {signals, unnamed, 0, triggers.ErrInvalid, nil},
+		{all, order, triggers.Matched, nil, []journal.Kind{journal.Define, journal.Start}}, {starts, order, triggers.Matched, nil, []journal.Kind{journal.Start}},
+		{completions, order, 0, triggers.ErrRefused, nil}, {signals, order, 0, triggers.ErrRefused, nil},
+		{starts, bill, triggers.Unmatched, nil, nil}, {completions, bill, 0, triggers.ErrRefused, nil},
+		{all, done, triggers.Completion, nil, []journal.Kind{journal.Completion}}, {completions, done, triggers.Completion, nil, []journal.Kind{journal.Completion}},
+		{starts, done, 0, triggers.ErrRefused, nil}, {signals, done, 0, triggers.ErrRefused, nil},
+		{completions, chained, triggers.Completion, nil, []journal.Kind{journal.Completion}}, {starts, chained, 0, triggers.ErrRefused, nil},
+		{all, chained, triggers.Completion, nil, []journal.Kind{journal.Completion, journal.Define, journal.Start}},
+		{all, foreign, 0, triggers.ErrRefused, nil}, {completions, foreign, 0, triggers.ErrRefused, nil}, {config.Accepts{}, order, 0, triggers.ErrRefused, nil},
+	} {
+		receipts, err := g.For(c.accepts, false)(t.Context(), []event.Event{c.event})
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		if r, got := receipts[0], d.kinds(); r.Kind != c.kind || !errors.Is(r.Err, c.err) || !slices.Equal(got, c.records) || r.Fate != nil {
+			t.Errorf("%d: %s at a source that accepts %+v: %+v, %v", i, c.event.Type(), c.accepts, r, got)
+		}
+	}
+}
+
+// TestFates: what the fold made of a fact, in words for those who ask; a run that it has forgotten may have ended.
+func TestFates(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		folds engine.Reason
+		ended bool
+		want  triggers.Fate
+	}{
+		{0, false, triggers.Accepted}, {engine.Applied, false, triggers.Applied}, {engine.Waiting, false, triggers.Applied}, {engine.Duplicate, false, triggers.Repeated},
+		{engine.Finished, false, triggers.Ended}, {engine.Unknown, false, triggers.Unknown}, {engine.Unknown, true, triggers.Ended}, {engine.Superseded, false, triggers.Superseded},
+		{engine.Limited, false, triggers.Limited}, {engine.Malformed, false, triggers.Malformed}, {engine.Stale, false, triggers.Accepted},
+	} {
+		g, d := open(t, document)
+		d.folds, d.ended = c.folds, c.ended
+		if fate, err := g.Signal(t.Context(), call.Run, engine.SignalFact{Name: "go"}); fate != c.want || err != nil {
+			t.Errorf("signal, %s: %s, %v", c.folds, fate, err)
+		}
+		if fate, err := g.Cancel(t.Context(), call.Run, "enough"); fate != c.want || err != nil {
+			t.Errorf("cancel, %s: %s, %v", c.folds, fate, err)
+		}
+		receipts, err := g.For(config.AcceptsAll, true)(t.Context(), []event.Event{eventFor(t, "c", typeFailed, "1", "causationid", g.Seal(call.ID())), eventFor(t, "b", "bill", "1")})
+		if err != nil || receipts[0].Fate == nil || receipts[0].Fate(t.Context()) != c.want || receipts[0].Fate(t.Context()) != c.want || receipts[1].Fate != nil {
+			t.Errorf("completion, %s: %+v, %v", c.folds, receipts, err)
+		}
+		g.Drain()
+		if _, err := g.Cancel(t.Context(), call.Run, ""); !errors.Is(err, triggers.ErrDraining) {
+			t.Error(err)
+		}
+	}
+}
+
+// TestNobodyWaitsForever: a fold that says nothing, and a caller who has gone.
+func TestNobodyWaitsForever(t *testing.T) {
+	t.Parallel()
+	g, _ := open(t, document)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	g.Runs = silent{g.Runs}
+	if fate, err := g.Signal(gone, call.Run, engine.SignalFact{Name: "go"}); fate != triggers.Accepted || err != nil {
+		t.Errorf("%s, %v", fate, err)
+	}
+	if fate, err := g.Signal(t.Context(), call.Run, engine.SignalFact{Name: "go"}); fate != triggers.Accepted || err != nil {
+		t.Errorf("%s, %v", fate, err)
+	}
+}
+
+type silent struct{ Runs }
+
+func (silent) Await(*journal.Record) (<-chan engine.Reason, func()) {
+	return make(chan engine.Reason), func() {}
+}
+
+// TestWhatRunsBringAboutIsNeverTooMuch: the limit of runs is for those who come from outside.
+func TestWhatRunsBringAboutIsNeverTooMuch(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, document)
+	d.load = g.Max
+	e := eventFor(t, "1", "order", "1")
+	if _, err := g.Start(t.Context(), "orders", &e); !errors.Is(err, triggers.ErrBusy) {
+		t.Error(err)
+	}
+	if _, err := g.StartInside(t.Context(), "orders", &e); err != nil {
+		t.Error(err)
+	}
+	end := *call
+	end.Purpose, end.ToTrigger = engine.Notify, "orders"
+	if err := g.StartFor(t.Context(), &end); err != nil {
+		t.Error("a destination:", err)
+	}
+	end.ToTrigger, end.Type = "", engine.TypeSucceeded
+	end.Starts = g.Match(&end)
+	if err := g.StartFor(t.Context(), &end); end.Starts == nil || err != nil {
+		t.Error("what was matched of an end:", err)
+	}
+}
