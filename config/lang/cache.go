@@ -2,82 +2,123 @@ package lang
 
 import (
 	"container/list"
+	"math"
+	"strings"
 	"unsafe"
+	"weak"
 
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// A Cache remembers what values decode to, by the identity of their text, so that 10,000 expressions over one event decode it once. It holds at
-// most about as many bytes as it was made for, the latest used. It is a memory only: answers are the same without it, and a nil *Cache works.
+// A Cache remembers what values decode to, by the identity of their text, so that 10,000 expressions over one event decode it once; and it holds what the
+// evaluations of one record may still cost. It holds at most as many bytes as it was made for, the latest used, or one value that is larger. What it decodes it
+// copies first, so that nothing else is kept alive by it. It is a memory only: answers, and what they cost, are the same without it. A nil *Cache works, without a budget.
 // It is for one goroutine.
 type Cache struct {
 	limit, used int
+	left        uint64
 	entries     map[identity]*list.Element
 	recent      list.List // of *cached, the latest used first
 }
 
-// identity is where a text lies. An entry keeps its text alive, so that the place is not given to another.
+// identity is where a text lies. The place may be given to another text once nothing else keeps the first one: the entry finds out.
 type identity struct {
-	at   *byte
+	at   uintptr
 	size int
 }
 
 type cached struct {
 	id    identity
-	text  string
+	first weak.Pointer[byte]
+	copy  string // of the text, once it was decoded
 	tree  ref.Val
 	spans []uint32 // of a list: begin of each item, and the end; nil until asked for
 	cost  int
+	grown int // what was decoded since cost was reckoned
+	gone  bool
 }
 
-// cacheFrom is the size of texts below which decoding again is cheaper than remembering.
-const cacheFrom = 128
+const (
+	cacheFrom = 128 // bytes of a text below which decoding again is cheaper than remembering
+	entryCost = 256
+)
 
-// NewCache returns a cache that holds about that many bytes.
+// NewCache returns a cache that holds about that many bytes, and no budget until one is set.
 func NewCache(bytes int) *Cache {
-	return &Cache{limit: bytes, entries: make(map[identity]*list.Element)}
+	return &Cache{limit: bytes, left: math.MaxUint64, entries: make(map[identity]*list.Element)}
 }
+
+// Budget sets what all evaluations until the next call may cost together: RecordCost for each record.
+func (c *Cache) Budget(cost uint64) { c.left = cost }
+
+// Left returns what is left of the budget.
+func (c *Cache) Left() uint64 { return c.left }
+
+// Spend takes from the budget what an evaluation cost whose answer is remembered elsewhere: what a record costs must not hang on what is remembered. When
+// more is asked for than is left, the evaluation itself is to be asked, which says so.
+func (c *Cache) Spend(cost uint64) { c.left -= min(c.left, cost) }
 
 func (c *Cache) entry(v Value) *cached {
-	id := identity{unsafe.StringData(v.text), len(v.text)}
+	at := unsafe.StringData(v.text)
+	id := identity{uintptr(unsafe.Pointer(at)), len(v.text)}
 	if e := c.entries[id]; e != nil {
-		c.recent.MoveToFront(e)
-		return e.Value.(*cached)
+		x := e.Value.(*cached)
+		if x.first.Value() == at {
+			c.recent.MoveToFront(e)
+			return x
+		}
+		c.drop(e)
 	}
-	x := &cached{id: id, text: v.text, cost: 128}
+	x := &cached{id: id, first: weak.Make(at), cost: entryCost}
 	c.entries[id] = c.recent.PushFront(x)
 	c.used += x.cost
 	return x
 }
 
-// grow books what an entry came to hold, and drops the least used ones beyond the limit, but never x itself.
+func (c *Cache) drop(e *list.Element) {
+	x := e.Value.(*cached)
+	c.recent.Remove(e)
+	delete(c.entries, x.id)
+	c.used -= x.cost
+	x.gone = true
+}
+
+// grow books what an entry came to hold, and drops the least used ones beyond the limit, but not x itself: a single value that is larger is decoded once.
 func (c *Cache) grow(x *cached, cost int) {
+	if x.gone {
+		return
+	}
 	x.cost += cost
 	c.used += cost
 	for c.used > c.limit && c.recent.Len() > 1 {
-		last := c.recent.Back()
-		old := last.Value.(*cached)
-		c.recent.Remove(last)
-		delete(c.entries, old.id)
-		c.used -= old.cost
+		c.drop(c.recent.Back())
 	}
 }
 
-func (c *Cache) tree(v Value) (ref.Val, error) {
+// settle books what of an entry was decoded meanwhile.
+func (c *Cache) settle(x *cached) {
+	n := x.grown
+	x.grown = 0
+	c.grow(x, n)
+}
+
+// tree decodes a value; the entry, of a value that is remembered, has the copy that the tree is a view of.
+func (c *Cache) tree(v Value) (ref.Val, *cached, error) {
 	if c == nil || len(v.text) < cacheFrom {
 		t, _, err := decodeTree(v.JSON())
-		return t, err
+		return t, nil, err
 	}
 	x := c.entry(v)
 	if x.tree == nil {
-		t, cost, err := decodeTree(v.text)
+		copied := strings.Clone(v.text)
+		t, cost, err := decodeFor(copied, x)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		x.tree = t
-		c.grow(x, cost)
+		x.copy, x.tree = copied, t
+		c.grow(x, cost+len(copied))
 	}
-	return x.tree, nil
+	return x.tree, x, nil
 }
 
 // Length returns the number of items of a list value, and whether it is a list.
@@ -108,7 +149,7 @@ func (c *Cache) spansOf(v Value) ([]uint32, bool) {
 	x := c.entry(v)
 	if x.spans == nil {
 		x.spans = listSpans(v.text)
-		c.grow(x, 4*len(x.spans))
+		c.grow(x, 4*cap(x.spans))
 	}
 	return x.spans, true
 }

@@ -1,8 +1,10 @@
 package lang
 
 import (
+	"errors"
 	"fmt"
-	"math"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -12,101 +14,30 @@ import (
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
-	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/ext"
+	"cel.dev/cel-go/interpreter"
+	"cel.dev/cel-go/parser"
 )
 
-// CostLimit bounds one evaluation, in CEL's units: about one a step, and one for ten bytes touched.
-const CostLimit = 50_000_000
-
-// The calls that replace CEL's own where those are not what JSON needs; an @ cannot be written in an expression.
-const (
-	callSorted = "@sorted"
-	callAdd    = "@add"
-	callSub    = "@sub"
-	callMul    = "@mul"
-	callDiv    = "@div"
-	callMod    = "@mod"
-)
-
-var arithmetic = map[string]string{
-	operators.Add: callAdd, operators.Subtract: callSub, operators.Multiply: callMul, operators.Divide: callDiv, operators.Modulo: callMod,
-}
-
-// environment is the language: CEL's standard functions without a clock, optionals, and the extensions for strings, lists, maths, sets and encodings.
+// environment is the language: CEL's standard functions without a clock, optionals, and the extensions for strings, lists, maths, sets and encodings, each at
+// the version that it has today: a newer library adds nothing by itself.
 var environment = sync.OnceValue(func() *cel.Env {
-	binary := func(name string, f func(a, b ref.Val) ref.Val) cel.EnvOption {
-		return cel.Function(name, cel.Overload(name+"_dyn", []*cel.Type{cel.DynType, cel.DynType}, cel.DynType), cel.SingletonBinaryBinding(f))
-	}
+	text, dyn := cel.StringType, cel.DynType
 	env, err := cel.NewEnv(
-		cel.OptionalTypes(), ext.Strings(), ext.Lists(), ext.Math(), ext.Sets(), ext.Encoders(), ext.Bindings(),
-		cel.CrossTypeNumericComparisons(true),
-		cel.ParserExpressionSizeLimit(64<<10),
-		cel.Function(callSorted, cel.Overload("sorted_map", []*cel.Type{cel.DynType}, cel.DynType), cel.SingletonUnaryBinding(func(v ref.Val) ref.Val {
-			if m, ok := v.(traits.Mapper); ok {
-				return sorted(m)
-			}
-			return v
-		})),
-		binary(callAdd, func(a, b ref.Val) ref.Val {
-			return arith(a, b, func(a, b ref.Val) ref.Val { return a.(traits.Adder).Add(b) })
-		}),
-		binary(callSub, func(a, b ref.Val) ref.Val {
-			return arith(a, b, func(a, b ref.Val) ref.Val { return a.(traits.Subtractor).Subtract(b) })
-		}),
-		binary(callMul, func(a, b ref.Val) ref.Val {
-			return arith(a, b, func(a, b ref.Val) ref.Val { return a.(traits.Multiplier).Multiply(b) })
-		}),
-		binary(callDiv, func(a, b ref.Val) ref.Val {
-			return arith(a, b, func(a, b ref.Val) ref.Val { return a.(traits.Divider).Divide(b) })
-		}),
-		binary(callMod, func(a, b ref.Val) ref.Val {
-			return arith(a, b, func(a, b ref.Val) ref.Val { return a.(traits.Modder).Modulo(b) })
-		}),
+		cel.OptionalTypes(cel.OptionalTypesVersion(4)), ext.Strings(ext.StringsVersion(5)), ext.Lists(ext.ListsVersion(5)), ext.Math(ext.MathVersion(3)),
+		ext.Sets(ext.SetsVersion(0)), ext.Encoders(ext.EncodersVersion(0)), ext.Bindings(ext.BindingsVersion(1)),
+		cel.CrossTypeNumericComparisons(true), cel.DefaultUTCTimeZone(true),
+		cel.ParserExpressionSizeLimit(MaxExpression),
+		cel.Function("json.encode", cel.Overload("json_encode_dyn", []*cel.Type{dyn}, text)),
+		cel.Function("json.parse", cel.Overload("json_parse_string", []*cel.Type{text}, cel.OptionalType(dyn))),
+		cel.Function("base64.encodeUrl", cel.Overload("base64_encode_url_bytes", []*cel.Type{cel.BytesType}, text)),
+		cel.Function("base64.decodeUrl", cel.Overload("base64_decode_url_string", []*cel.Type{text}, cel.BytesType)),
 	)
 	if err != nil {
 		panic(fmt.Sprintf("lang: the expression language does not build: %v", err))
 	}
 	return env
 })
-
-// arith brings two numbers to one type before op: with a double, both are doubles; an int and a uint are ints where that fits.
-func arith(a, b ref.Val, op func(a, b ref.Val) ref.Val) (out ref.Val) {
-	defer func() {
-		if recover() != nil { // An operand without the operator: the type assertion of op.
-			out = types.NewErr("no such operation on %s and %s", a.Type().TypeName(), b.Type().TypeName())
-		}
-	}()
-	if a.Type() != b.Type() {
-		if x, y, ok := common(a, b); ok {
-			a, b = x, y
-		}
-	}
-	return op(a, b)
-}
-
-func common(a, b ref.Val) (ref.Val, ref.Val, bool) {
-	if !isNumber(a) || !isNumber(b) {
-		return a, b, false
-	}
-	if a.Type() == types.DoubleType || b.Type() == types.DoubleType {
-		return a.ConvertToType(types.DoubleType), b.ConvertToType(types.DoubleType), true
-	}
-	for _, v := range []ref.Val{a, b} {
-		if u, ok := v.(types.Uint); ok && u > math.MaxInt64 {
-			return a.ConvertToType(types.DoubleType), b.ConvertToType(types.DoubleType), true
-		}
-	}
-	return a.ConvertToType(types.IntType), b.ConvertToType(types.IntType), true
-}
-
-func isNumber(v ref.Val) bool {
-	switch v.(type) {
-	case types.Int, types.Uint, types.Double:
-		return true
-	}
-	return false
-}
 
 // A compiled is one CEL expression ready to run. It is safe for concurrent use.
 type compiled struct {
@@ -116,6 +47,7 @@ type compiled struct {
 	steps   []string // X of steps.X, sorted
 	all     bool     // steps is used otherwise
 	bare    string   // the expression is just this name
+	message string   // the type of a message that it makes
 }
 
 // compiledCache keeps programs by source: definitions repeat them, and a program is the same for ever.
@@ -136,12 +68,14 @@ func compile(source string) (*compiled, error) {
 	env := environment()
 	parsed, issues := env.Parse(source)
 	if issues != nil && issues.Err() != nil {
-		return nil, tidyIssues(issues)
+		return nil, tidyIssues(source, issues)
 	}
 	c = &compiled{source: source}
-	c.inspect(parsed.NativeRep().Expr())
-	rewrite(parsed.NativeRep())
-	program, err := env.Program(parsed, cel.CostLimit(CostLimit), cel.EvalOptions(cel.OptOptimize))
+	kept := c.rewrite(parsed.NativeRep().Expr())
+	if c.message != "" {
+		return nil, fmt.Errorf("%s{...} makes a message, which is no JSON; write an object, such as {'key': value}", c.message)
+	}
+	program, err := env.Program(parsed, calls(kept), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, fmt.Errorf("%s", strings.TrimSpace(err.Error()))
 	}
@@ -155,7 +89,8 @@ func compile(source string) (*compiled, error) {
 	return c, nil
 }
 
-func tidyIssues(issues *cel.Issues) error {
+// tidyIssues says where a source is wrong, and how what people bring from other languages is written.
+func tidyIssues(source string, issues *cel.Issues) error {
 	var parts []string
 	for _, e := range issues.Errors() {
 		msg := strings.TrimPrefix(e.Message, "Syntax error: ")
@@ -164,188 +99,227 @@ func tidyIssues(issues *cel.Issues) error {
 			break
 		}
 	}
+	if cure := foreign(source); cure != "" {
+		return fmt.Errorf("at character %d: %s", issues.Errors()[0].Location.Column()+1, cure)
+	}
 	return fmt.Errorf("%s", strings.Join(parts, "; "))
 }
 
-// rewrite replaces arithmetic and map literals by our own.
-func rewrite(tree *ast.AST) {
-	fac := ast.NewExprFactory()
-	var fresh int64 = 1 << 32
-	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		switch e.Kind() {
-		case ast.CallKind:
-			call := e.AsCall()
-			if own, ok := arithmetic[call.FunctionName()]; ok && !call.IsMemberFunction() {
-				e.SetKindCase(fac.NewCall(e.ID(), own, call.Args()...))
-			}
-		case ast.MapKind:
-			fresh++
-			literal := fac.NewMap(fresh, e.AsMap().Entries())
-			e.SetKindCase(fac.NewCall(e.ID(), callSorted, literal))
+// foreign recognises what is not CEL, and says what is.
+func foreign(source string) string {
+	bare := " " + quoted.ReplaceAllString(source, "''") + " "
+	for _, x := range foreigners {
+		if x.of.MatchString(bare) {
+			return x.cure
 		}
-	}))
+	}
+	return ""
 }
 
-// inspect finds the free names, and which steps are named.
-func (c *compiled) inspect(root ast.Expr) {
-	names, steps := map[string]bool{}, map[string]bool{}
-	if root.Kind() == ast.IdentKind {
+var quoted = regexp.MustCompile(`'(\\.|[^'\\])*'|"(\\.|[^"\\])*"`)
+
+var foreigners = []struct {
+	of   *regexp.Regexp
+	cure string
+}{
+	{regexp.MustCompile(`^\s*\{.*\}\s*$`), "one pair of braces is enough; write ${ ... }"},
+	{regexp.MustCompile(`\band\b`), "expressions say && where others say and; write a && b"},
+	{regexp.MustCompile(`\bor\b`), "expressions say || where others say or; write a || b"},
+	{regexp.MustCompile(`\bnot\b`), "expressions say ! where others say not; write !a"},
+	{regexp.MustCompile(`===|!==`), "expressions say == and != where others say === and !=="},
+	{regexp.MustCompile(`[^=!<>]=[^=]`), "= assigns nothing here; write == to compare"},
+	{regexp.MustCompile(`\|[^|]`), "expressions have no filters behind |; write a function's call, such as size(data)"},
+	{regexp.MustCompile(`=>|->`), "expressions have no arrow functions; write data.list.map(x, x.name)"},
+}
+
+// A rewriter makes of CEL's tree what calls.go runs, and notes what the expression names. Names, functions in a namespace and types are told apart here,
+// once: CEL would try each dotted name at each evaluation, and in each scope around it twice over. Map literals become calls, since CEL keeps their keys in
+// Go's order, and what indexes loses its text.
+type rewriter struct {
+	c            *compiled
+	fac          ast.ExprFactory
+	fresh        int64
+	kept         map[int64]bool // calls that are CEL's own: the steps by which macros build lists
+	names, steps map[string]bool
+}
+
+func (c *compiled) rewrite(root ast.Expr) (kept map[int64]bool) {
+	r := &rewriter{c: c, fac: ast.NewExprFactory(), fresh: 1 << 32, kept: make(map[int64]bool), names: make(map[string]bool), steps: make(map[string]bool)}
+	if root.Kind() == ast.IdentKind && typeNamed(root.AsIdent()) == nil {
 		c.bare = root.AsIdent()
 	}
-	var walk func(e ast.Expr, bound []string)
-	walk = func(e ast.Expr, bound []string) {
-		switch e.Kind() {
-		case ast.IdentKind:
-			if name := e.AsIdent(); !slices.Contains(bound, name) && name != "" {
-				names[name] = true
-				c.all = c.all || name == "steps"
-			}
-		case ast.SelectKind:
-			sel := e.AsSelect()
-			if op := sel.Operand(); op.Kind() == ast.IdentKind && op.AsIdent() == "steps" && !slices.Contains(bound, "steps") {
-				names["steps"], steps[sel.FieldName()] = true, true
-				return
-			}
-			walk(sel.Operand(), bound)
-		case ast.CallKind:
-			call := e.AsCall()
-			if key, ok := stepsIndex(call); ok && !slices.Contains(bound, "steps") {
-				names["steps"], steps[key] = true, true
-				return
-			}
-			if call.IsMemberFunction() {
-				walk(call.Target(), bound)
-			}
-			for _, a := range call.Args() {
-				walk(a, bound)
-			}
-		case ast.ListKind:
-			for _, x := range e.AsList().Elements() {
-				walk(x, bound)
-			}
-		case ast.MapKind:
-			for _, x := range e.AsMap().Entries() {
-				walk(x.AsMapEntry().Key(), bound)
-				walk(x.AsMapEntry().Value(), bound)
-			}
-		case ast.ComprehensionKind:
-			k := e.AsComprehension()
-			walk(k.IterRange(), bound)
-			walk(k.AccuInit(), bound)
-			inner := append(slices.Clone(bound), k.IterVar(), k.AccuVar())
-			if k.HasIterVar2() {
-				inner = append(inner, k.IterVar2())
-			}
-			walk(k.LoopCondition(), inner)
-			walk(k.LoopStep(), inner)
-			walk(k.Result(), inner)
-		}
-	}
-	walk(root, nil)
-	for name := range names {
-		c.names = append(c.names, name)
-	}
-	for step := range steps {
-		c.steps = append(c.steps, step)
-	}
-	slices.Sort(c.names)
-	slices.Sort(c.steps)
+	r.walk(root, nil)
+	c.names, c.steps = slices.Sorted(maps.Keys(r.names)), slices.Sorted(maps.Keys(r.steps))
+	return r.kept
 }
 
-// stepsIndex recognises steps['X'], steps.?X and steps[?'X'].
-func stepsIndex(call ast.CallExpr) (string, bool) {
-	switch call.FunctionName() {
-	case operators.Index, operators.OptIndex, operators.OptSelect:
-	default:
-		return "", false
+func (r *rewriter) call(name string, args ...ast.Expr) ast.Expr {
+	r.fresh++
+	return r.fac.NewCall(r.fresh, name, args...)
+}
+
+func (r *rewriter) text(s string) ast.Expr {
+	r.fresh++
+	return r.fac.NewLiteral(r.fresh, types.String(s))
+}
+
+func (r *rewriter) walk(e ast.Expr, bound []string) {
+	switch e.Kind() {
+	case ast.IdentKind:
+		if name := e.AsIdent(); name != "" && !slices.Contains(bound, name) {
+			if typeNamed(name) == nil {
+				r.names[name] = true
+				r.c.all = r.c.all || name == "steps"
+			}
+			e.SetKindCase(r.call(callName, r.text(name)))
+		}
+	case ast.SelectKind:
+		r.selection(e, bound)
+	case ast.CallKind:
+		r.callOf(e, bound)
+	case ast.ListKind:
+		for _, x := range e.AsList().Elements() {
+			r.walk(x, bound)
+		}
+	case ast.MapKind:
+		r.literal(e, bound)
+	case ast.StructKind:
+		r.c.message = e.AsStruct().TypeName()
+	case ast.ComprehensionKind:
+		k := e.AsComprehension()
+		r.walk(k.IterRange(), bound)
+		r.walk(k.AccuInit(), bound)
+		inner := append(slices.Clone(bound), k.IterVar(), k.AccuVar())
+		if k.HasIterVar2() {
+			inner = append(inner, k.IterVar2())
+		}
+		r.walk(k.LoopCondition(), inner)
+		r.walk(k.LoopStep(), inner)
+		r.walk(k.Result(), inner)
 	}
+}
+
+func (r *rewriter) selection(e ast.Expr, bound []string) {
+	sel := e.AsSelect()
+	if isSteps(sel.Operand(), bound) {
+		r.steps[sel.FieldName()] = true
+		r.stepsName(sel.Operand())
+		return
+	}
+	if name, ok := dotted(e, bound); ok && typeNamed(name) != nil {
+		e.SetKindCase(r.call(callName, r.text(name)))
+		return
+	}
+	r.walk(sel.Operand(), bound)
+}
+
+func isSteps(e ast.Expr, bound []string) bool {
+	return e.Kind() == ast.IdentKind && e.AsIdent() == "steps" && !slices.Contains(bound, "steps")
+}
+
+// stepsName is walk for a use of steps that names one of them.
+func (r *rewriter) stepsName(e ast.Expr) {
+	r.names["steps"] = true
+	e.SetKindCase(r.call(callName, r.text("steps")))
+}
+
+// dotted returns a.b.c as a text, when a is not a name that the expression itself bound.
+func dotted(e ast.Expr, bound []string) (string, bool) {
+	switch e.Kind() {
+	case ast.IdentKind:
+		return e.AsIdent(), !slices.Contains(bound, e.AsIdent())
+	case ast.SelectKind:
+		if sel := e.AsSelect(); !sel.IsTestOnly() {
+			name, ok := dotted(sel.Operand(), bound)
+			return name + "." + sel.FieldName(), ok
+		}
+	}
+	return "", false
+}
+
+func (r *rewriter) callOf(e ast.Expr, bound []string) {
+	call := e.AsCall()
 	args := call.Args()
-	if len(args) != 2 || args[0].Kind() != ast.IdentKind || args[0].AsIdent() != "steps" || args[1].Kind() != ast.LiteralKind {
-		return "", false
+	if len(args) == 2 && args[0].Kind() == ast.IdentKind && args[0].AsIdent() == parser.HiddenAccumulatorName {
+		r.kept[e.ID()] = true
 	}
-	key, ok := args[1].AsLiteral().(types.String)
-	return string(key), ok
-}
-
-// An activation answers CEL's questions for names from a Scope.
-type activation struct {
-	scope Scope
-	cache *Cache
-}
-
-func (a *activation) ResolveName(name string) (any, bool) {
-	term, ok := a.scope.Lookup(name)
-	if !ok {
-		return nil, false
-	}
-	switch t := term.(type) {
-	case Value:
-		v, err := a.cache.tree(t)
-		if err != nil {
-			return types.NewErr("%s: %v", name, err), true
-		}
-		return v, true
-	case Members:
-		return &members{a: a, m: t}, true
-	}
-	return nil, false
-}
-
-func (a *activation) Parent() cel.Activation { return nil }
-
-// members is a lazy object: steps.
-type members struct {
-	object
-	a *activation
-	m Members
-}
-
-func (m *members) Find(key ref.Val) (ref.Val, bool) {
-	name, ok := key.(types.String)
-	if !ok {
-		return nil, false
-	}
-	if _, found := slices.BinarySearch(m.m.Keys, string(name)); !found {
-		return nil, false
-	}
-	v, err := m.a.cache.tree(m.m.Get(string(name)))
-	if err != nil {
-		return types.NewErr("%s: %v", name, err), true
-	}
-	return v, true
-}
-
-// whole decodes all members; only expressions that use the object as a whole need it.
-func (m *members) whole() *object {
-	if m.keys == nil {
-		for _, k := range m.m.Keys {
-			v, _ := m.Find(types.String(k))
-			m.keys, m.vals = append(m.keys, k), append(m.vals, v)
+	if call.IsMemberFunction() {
+		if space, ok := dotted(call.Target(), bound); ok {
+			if name := space + "." + call.FunctionName(); isFunction(name) {
+				e.SetKindCase(r.fac.NewCall(e.ID(), name, args...))
+				call = e.AsCall()
+			}
 		}
 	}
-	return &m.object
-}
-
-func (m *members) Get(key ref.Val) ref.Val {
-	if v, found := m.Find(key); found {
-		return v
+	if call.IsMemberFunction() {
+		r.walk(call.Target(), bound)
 	}
-	return types.NewErr("no such key: %v", key.Value())
+	indexes := slices.Contains([]string{operators.Index, operators.OptIndex, operators.OptSelect}, call.FunctionName()) && len(args) == 2
+	if indexes && isSteps(args[0], bound) && args[1].Kind() == ast.LiteralKind {
+		if key, ok := args[1].AsLiteral().(types.String); ok {
+			r.steps[string(key)] = true
+			r.stepsName(args[0])
+			return
+		}
+	}
+	for _, a := range args {
+		r.walk(a, bound)
+	}
+	if indexes && args[1].Kind() != ast.LiteralKind {
+		args[1].SetKindCase(r.call(callPlain, r.fac.CopyExpr(args[1])))
+	}
 }
-func (m *members) Contains(key ref.Val) ref.Val {
-	_, found := m.Find(key)
-	return types.Bool(found)
-}
-func (m *members) Size() ref.Val               { return types.Int(len(m.m.Keys)) }
-func (m *members) Iterator() traits.Iterator   { return &keyIterator{keys: m.m.Keys} }
-func (m *members) Equal(other ref.Val) ref.Val { return m.whole().Equal(other) }
-func (m *members) Value() any                  { return m.whole() }
 
-func (c *compiled) eval(scope Scope, cache *Cache) (ref.Val, error) {
-	a := &activation{scope: scope, cache: cache}
-	v, _, err := c.program.Eval(a)
+// literal makes a call of a map literal: see makeObject.
+func (r *rewriter) literal(e ast.Expr, bound []string) {
+	var flags strings.Builder
+	args := []ast.Expr{nil}
+	for _, x := range e.AsMap().Entries() {
+		entry := x.AsMapEntry()
+		r.walk(entry.Key(), bound)
+		r.walk(entry.Value(), bound)
+		args = append(args, entry.Key(), entry.Value())
+		if entry.IsOptional() {
+			flags.WriteByte('?')
+		} else {
+			flags.WriteByte(' ')
+		}
+	}
+	args[0] = r.text(flags.String())
+	e.SetKindCase(r.fac.NewCall(e.ID(), callObject, args...))
+}
+
+// typeNamed returns the type of a name such as string or google.protobuf.Duration; nil when it is none.
+func typeNamed(name string) ref.Val {
+	v, ok := environment().CELTypeProvider().FindIdent(name)
+	if !ok {
+		return nil
+	}
+	if _, is := v.(ref.Type); !is {
+		return nil
+	}
+	return v
+}
+
+func isFunction(name string) bool {
+	_, ok := operations()[name]
+	return ok
+}
+
+// eval evaluates in a scope; e tells what it cost, also when it failed.
+func (c *compiled) eval(e *evaluation) (ref.Val, error) {
+	frame, err := interpreter.NewExecutionFrame(e)
 	if err != nil {
-		return nil, c.explain(err, a)
+		return nil, fmt.Errorf("${ %s }: %w", c.source, err)
+	}
+	defer frame.Close()
+	frame.SetCostTracker(&e.tracker)
+	v, _, err := c.program.Eval(frame)
+	if err == nil && e.total() > e.limit {
+		err = interpreter.EvalCancelledError{Cause: interpreter.CostLimitExceeded}
+	}
+	if err != nil {
+		return nil, c.explain(err, e)
 	}
 	if m, ok := v.(*members); ok {
 		return m.whole(), nil
@@ -354,26 +328,29 @@ func (c *compiled) eval(scope Scope, cache *Cache) (ref.Val, error) {
 }
 
 // explain makes CEL's message one that says what is there instead.
-func (c *compiled) explain(err error, a *activation) error {
+func (c *compiled) explain(err error, e *evaluation) error {
+	var cancelled interpreter.EvalCancelledError
+	switch {
+	case errors.As(err, &cancelled) && e.broken != nil:
+		return &CostError{fmt.Sprintf("${ %s }: %s", shorten(c.source), e.broken.msg)}
+	case errors.As(err, &cancelled) && e.limit < EvalCost:
+		return &CostError{fmt.Sprintf("${ %s }: the expressions that one event set off cost more than %d steps together; filter or page the data before, or do less at a time",
+			shorten(c.source), RecordCost)}
+	case errors.As(err, &cancelled):
+		return &CostError{fmt.Sprintf("${ %s }: costs more than %d steps; filter or page the data before", shorten(c.source), EvalCost)}
+	}
 	msg := err.Error()
-	if strings.Contains(msg, "cost limit") {
-		return fmt.Errorf("${ %s }: costs more than %d steps; filter or page the data before", c.source, CostLimit)
-	}
-	if name, ok := strings.CutPrefix(msg, "no such attribute(s): "); ok {
-		return fmt.Errorf("${ %s }: unknown name %q", c.source, strings.TrimSpace(name))
-	}
 	if key, ok := strings.CutPrefix(msg, "no such key: "); ok {
-		return fmt.Errorf("${ %s }: no such key %q%s", c.source, key, c.present(key, a))
+		return fmt.Errorf("${ %s }: no such key %q%s", c.source, key, c.present(key, e))
 	}
 	return fmt.Errorf("${ %s }: %s", c.source, msg)
 }
 
 // present lists the keys of the first object that the expression names and that lacks key.
-func (c *compiled) present(missing string, a *activation) string {
+func (c *compiled) present(missing string, e *evaluation) string {
 	for _, name := range c.names {
-		term, _ := a.ResolveName(name)
 		var keys []string
-		switch t := term.(type) {
+		switch t := e.resolve(name).(type) {
 		case *object:
 			keys = t.keys
 		case *members:

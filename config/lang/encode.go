@@ -21,7 +21,7 @@ func encodeTree(v ref.Val) (Value, error) {
 		if v.text != "" {
 			return Trusted(v.text), nil
 		}
-	case array:
+	case *array:
 		if v.text != "" {
 			return Trusted(v.text), nil
 		}
@@ -35,11 +35,20 @@ func encodeTree(v ref.Val) (Value, error) {
 	return Trusted(string(b)), nil
 }
 
+func tooLarge(bytes int) *CostError {
+	return &CostError{fmt.Sprintf("makes a value of %d bytes or more; a value has at most %d", bytes, MaxValueBytes)}
+}
+
 func appendTree(b []byte, v ref.Val, depth int) ([]byte, error) {
 	if depth > MaxNesting {
 		return nil, fmt.Errorf("nested deeper than %d", MaxNesting)
 	}
+	if len(b) > MaxValueBytes {
+		return nil, tooLarge(len(b))
+	}
 	switch v := v.(type) {
+	case *numeral:
+		return append(b, v.text...), nil
 	case types.Null:
 		return append(b, "null"...), nil
 	case types.Bool:
@@ -65,11 +74,11 @@ func appendTree(b []byte, v ref.Val, depth int) ([]byte, error) {
 		return appendTree(b, v.GetValue(), depth+1)
 	case *object:
 		return v.append(b, depth)
-	case array:
+	case *array:
 		if v.text != "" {
 			return append(b, v.text...), nil
 		}
-		return appendList(b, v.Lister, depth)
+		return appendList(b, v, depth)
 	case traits.Lister:
 		return appendList(b, v, depth)
 	case traits.Mapper:
@@ -94,7 +103,7 @@ func (o *object) append(b []byte, depth int) ([]byte, error) {
 		}
 		b = append(AppendString(b, key), ':')
 		var err error
-		if b, err = appendTree(b, o.vals[i], depth+1); err != nil {
+		if b, err = appendTree(b, o.val(i), depth+1); err != nil {
 			return nil, err
 		}
 	}

@@ -94,7 +94,8 @@ func TestEvalErrors(t *testing.T) {
 		{`"${ o.fles }"`, `no such key "fles"; o has ["files" "name"]`},
 		{`"${ nope }"`, `unknown name "nope"`},
 		{`"${ o.name + [] }"`, `o.name + []`},
-		{`"${ data.n }"`, `nested deeper than 512`},
+		{`"${ data.deep == [] || size(string(data.deep)) > 0 }"`, `no such o`},
+		{`"${ data.deep.flatten(600) }"`, `nested deeper than 512`},
 		{`"${ 9223372036854775807 + 1 }"`, `overflow`},
 		{`"${ 1 / 0 }"`, `zero`},
 		{`"${ 0.0 / 0.0 }"`, `no JSON form`},
@@ -196,7 +197,7 @@ func TestCacheStaysWithinItsLimit(t *testing.T) {
 	c := NewCache(64 << 10)
 	for i := range 1000 {
 		v := val(t, fmt.Sprintf(`{"k%d":%q}`, i, strings.Repeat("x", 500)))
-		if _, err := c.tree(v); err != nil {
+		if _, _, err := c.tree(v); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -313,7 +313,9 @@ func (p *part) eval(scope Scope, cache *Cache) (Value, error) {
 		if err != nil {
 			return Null, err
 		}
-		b = append(b, v.JSON()...)
+		if b = append(b, v.JSON()...); len(b) > MaxValueBytes {
+			return Null, tooLarge(len(b))
+		}
 	}
 	return Trusted(string(append(b, end))), nil
 }
@@ -331,6 +333,9 @@ func (p *part) interpolate(scope Scope, cache *Cache) (Value, error) {
 		} else {
 			text.WriteString(v.JSON())
 		}
+		if text.Len() > MaxValueBytes {
+			return Null, tooLarge(text.Len())
+		}
 	}
 	return Text(text.String()), nil
 }
@@ -344,7 +349,9 @@ func (c *compiled) value(scope Scope, cache *Cache) (Value, error) {
 			}
 		}
 	}
-	out, err := c.eval(scope, cache)
+	e := newEvaluation(scope, cache)
+	defer e.end()
+	out, err := c.eval(e)
 	if err != nil {
 		return Null, err
 	}
@@ -353,7 +360,14 @@ func (c *compiled) value(scope Scope, cache *Cache) (Value, error) {
 	}
 	v, err := encodeTree(out)
 	if err != nil {
+		if broken, ok := err.(*CostError); ok {
+			return Null, &CostError{fmt.Sprintf("${ %s }: %s", shorten(c.source), broken.msg)}
+		}
 		return Null, fmt.Errorf("${ %s }: %w", c.source, err)
+	}
+	if v.text != "" {
+		e.spent += uint64(len(v.text) / 10)
+		v.text = e.original(v.text)
 	}
 	return v, nil
 }

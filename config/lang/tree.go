@@ -1,34 +1,89 @@
 package lang
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 )
 
-// MaxNesting bounds how deep lists and objects stand inside one another in a value that an expression looks into.
-const MaxNesting = 512
-
 // An object is a JSON object as expressions see it: a map whose keys are sorted, always, so that no answer depends on Go's map order.
 type object struct {
-	keys []string // sorted, no doubles
-	vals []ref.Val
-	text string // the JSON it was decoded from; empty when an expression made it
+	keys []string  // sorted, no doubles
+	vals []ref.Val // *unread for what nobody has asked for
+	text string    // the JSON it was decoded from; empty when an expression made it
+}
+
+// An array is a JSON list that remembers its text.
+type array struct {
+	vals []ref.Val // *unread for what nobody has asked for
+	text string
+}
+
+// A numeral is a number whose text is not the one that we would write. Passed on, it keeps its text; what computes takes the number.
+type numeral struct {
+	ref.Val
+	text string
+	bad  *types.Err // of a number that no double holds
+}
+
+// An unread is a part of a text that is decoded when somebody asks for it.
+type unread struct {
+	ref.Val
+	text  string
+	depth int
+	book  *cached // of what it belongs to; nil when nobody counts
 }
 
 var (
 	_ traits.Mapper = (*object)(nil)
-	_ traits.Lister = array{}
+	_ traits.Lister = (*array)(nil)
+	_ traits.Zeroer = (*numeral)(nil)
 )
+
+// unwrap is a value without what only matters when it is passed on.
+func unwrap(v ref.Val) ref.Val {
+	n, ok := v.(*numeral)
+	switch {
+	case !ok:
+		return v
+	case n.bad != nil:
+		return n.bad
+	}
+	return n.Val
+}
+
+// IsZeroValue reports whether it is 0.
+func (n *numeral) IsZeroValue() bool {
+	z, ok := n.Val.(traits.Zeroer)
+	return ok && z.IsZeroValue()
+}
+
+// read decodes what nobody had asked for before.
+func read(vals []ref.Val, i int) ref.Val {
+	u, ok := vals[i].(*unread)
+	if !ok {
+		return vals[i]
+	}
+	d := treeDecoder{s: u.text, book: u.book}
+	v, err := d.value(u.depth)
+	if err != nil {
+		v = types.NewErrFromString(err.Error())
+	}
+	if u.book != nil {
+		u.book.grown += d.cost
+	}
+	vals[i] = v
+	return v
+}
+
+func (o *object) val(i int) ref.Val { return read(o.vals, i) }
 
 func (o *object) at(key ref.Val) (ref.Val, bool) {
 	name, ok := key.(types.String)
@@ -39,18 +94,15 @@ func (o *object) at(key ref.Val) (ref.Val, bool) {
 	if !found {
 		return nil, false
 	}
-	return o.vals[i], true
+	return o.val(i), true
 }
 
-// ConvertToNative gives a map for the few library functions that ask for one.
+// ConvertToNative is for the library functions that ask for a Go map; none of the language's does.
 func (o *object) ConvertToNative(t reflect.Type) (any, error) {
-	m := make(map[ref.Val]ref.Val, len(o.keys))
-	for i, k := range o.keys {
-		m[types.String(k)] = o.vals[i]
-	}
-	return types.NewRefValMap(types.DefaultTypeAdapter, m).ConvertToNative(t)
+	return nil, fmt.Errorf("an object has no native form %v", t)
 }
 
+// ConvertToType gives the object or its type.
 func (o *object) ConvertToType(t ref.Type) ref.Val {
 	switch t {
 	case types.MapType:
@@ -61,31 +113,31 @@ func (o *object) ConvertToType(t ref.Type) ref.Val {
 	return types.NewErr("an object cannot be converted to %s", t.TypeName())
 }
 
-func (o *object) Equal(other ref.Val) ref.Val {
-	m, ok := other.(traits.Mapper)
-	if !ok || m.Size() != types.Int(len(o.keys)) {
-		return types.False
-	}
-	for i, k := range o.keys {
-		v, found := m.Find(types.String(k))
-		if !found || types.Equal(o.vals[i], v) != types.True {
-			return types.False
-		}
-	}
-	return types.True
-}
+// Equal compares keys and values.
+func (o *object) Equal(other ref.Val) ref.Val { return types.Bool(same(nil, o, other)) }
 
+// Type is CEL's map.
 func (o *object) Type() ref.Type { return types.MapType }
-func (o *object) Value() any     { return o }
-func (o *object) Size() ref.Val  { return types.Int(len(o.keys)) }
 
+// Value is the object itself.
+func (o *object) Value() any { return o }
+
+// Size is the number of keys.
+func (o *object) Size() ref.Val { return types.Int(len(o.keys)) }
+
+// IsZeroValue reports whether it is empty.
+func (o *object) IsZeroValue() bool { return len(o.keys) == 0 }
+
+// Contains says whether there is such a key.
 func (o *object) Contains(key ref.Val) ref.Val {
 	_, found := o.at(key)
 	return types.Bool(found)
 }
 
+// Find returns the value of a key, and whether there is one.
 func (o *object) Find(key ref.Val) (ref.Val, bool) { return o.at(key) }
 
+// Get is Find with an error for a key that is not there.
 func (o *object) Get(key ref.Val) ref.Val {
 	if v, found := o.at(key); found {
 		return v
@@ -93,262 +145,199 @@ func (o *object) Get(key ref.Val) ref.Val {
 	return types.NewErr("no such key: %v", key.Value())
 }
 
-func (o *object) Iterator() traits.Iterator { return &keyIterator{keys: o.keys} }
-
-type keyIterator struct {
-	keys []string
-	next int
+// Iterator goes through the keys.
+func (o *object) Iterator() traits.Iterator {
+	return &iterator{n: len(o.keys), at: func(i int) ref.Val { return types.String(o.keys[i]) }}
 }
 
-func (k *keyIterator) ConvertToNative(reflect.Type) (any, error) {
+// An iterator goes through n values.
+type iterator struct {
+	n, next int
+	at      func(i int) ref.Val
+}
+
+func (k *iterator) ConvertToNative(reflect.Type) (any, error) {
 	return nil, errors.New("an iterator has no native form")
 }
-func (k *keyIterator) ConvertToType(ref.Type) ref.Val {
+func (k *iterator) ConvertToType(ref.Type) ref.Val {
 	return types.NewErr("an iterator has no other type")
 }
-func (k *keyIterator) Equal(ref.Val) ref.Val { return types.NewErr("iterators do not compare") }
-func (k *keyIterator) Type() ref.Type        { return types.IteratorType }
-func (k *keyIterator) Value() any            { return nil }
-func (k *keyIterator) HasNext() ref.Val      { return types.Bool(k.next < len(k.keys)) }
-func (k *keyIterator) Next() ref.Val {
-	if k.next >= len(k.keys) {
+func (k *iterator) Equal(ref.Val) ref.Val { return types.NewErr("iterators do not compare") }
+func (k *iterator) Type() ref.Type        { return types.IteratorType }
+func (k *iterator) Value() any            { return nil }
+func (k *iterator) HasNext() ref.Val      { return types.Bool(k.next < k.n) }
+func (k *iterator) Next() ref.Val {
+	if k.next >= k.n {
 		return nil
 	}
 	k.next++
-	return types.String(k.keys[k.next-1])
+	return k.at(k.next - 1)
 }
 
-// An array is a JSON list that remembers its text.
-type array struct {
-	traits.Lister
-	text string
+// Add joins two lists.
+func (a *array) Add(other ref.Val) ref.Val {
+	l, ok := other.(traits.Lister)
+	if !ok {
+		return noOperation(a, other)
+	}
+	return listOf(appendItems(appendItems(nil, a), l))
 }
 
-// sorted makes a map of an expression into an object; its keys must be strings, as JSON's are.
+// Contains says whether an item equals v.
+func (a *array) Contains(v ref.Val) ref.Val {
+	for i := range a.vals {
+		if same(nil, v, read(a.vals, i)) {
+			return types.True
+		}
+	}
+	return types.False
+}
+
+// ConvertToNative is for the library functions that ask for a Go slice; none of the language's does.
+func (a *array) ConvertToNative(t reflect.Type) (any, error) {
+	return nil, fmt.Errorf("a list has no native form %v", t)
+}
+
+// ConvertToType gives the list or its type.
+func (a *array) ConvertToType(t ref.Type) ref.Val {
+	switch t {
+	case types.ListType:
+		return a
+	case types.TypeType:
+		return types.ListType
+	}
+	return types.NewErr("a list cannot be converted to %s", t.TypeName())
+}
+
+// Equal compares the items.
+func (a *array) Equal(other ref.Val) ref.Val { return types.Bool(same(nil, a, other)) }
+
+// Get returns an item.
+func (a *array) Get(index ref.Val) ref.Val {
+	i, ok := wholeIndex(index)
+	if !ok {
+		return types.NewErr("an index is a whole number, and this is %v", index.Value())
+	}
+	if i < 0 || i >= int64(len(a.vals)) {
+		return types.NewErr("index out of bounds: %d", i)
+	}
+	return read(a.vals, int(i))
+}
+
+func wholeIndex(v ref.Val) (int64, bool) {
+	switch v := v.(type) {
+	case types.Int:
+		return int64(v), true
+	case types.Uint:
+		return int64(min(v, math.MaxInt64)), true
+	case types.Double:
+		i := int64(v)
+		return i, types.Double(i) == v
+	}
+	return 0, false
+}
+
+// Iterator goes through the items.
+func (a *array) Iterator() traits.Iterator {
+	return &iterator{n: len(a.vals), at: func(i int) ref.Val { return read(a.vals, i) }}
+}
+
+// Size is the number of items.
+func (a *array) Size() ref.Val { return types.Int(len(a.vals)) }
+
+// Type is CEL's list.
+func (a *array) Type() ref.Type { return types.ListType }
+
+// Value is the list itself.
+func (a *array) Value() any { return a }
+
+// IsZeroValue reports whether it is empty.
+func (a *array) IsZeroValue() bool { return len(a.vals) == 0 }
+
+// members is a lazy object: steps.
+type members struct {
+	object
+	e *evaluation
+	m Members
+}
+
+// Find decodes the value of a key.
+func (m *members) Find(key ref.Val) (ref.Val, bool) {
+	name, ok := key.(types.String)
+	if !ok {
+		return nil, false
+	}
+	if _, found := slices.BinarySearch(m.m.Keys, string(name)); !found {
+		return nil, false
+	}
+	return m.e.decode(string(name), m.m.Get(string(name))), true
+}
+
+// whole decodes all members; only expressions that use the object as a whole need it.
+func (m *members) whole() *object {
+	if m.keys == nil {
+		for _, k := range m.m.Keys {
+			v, _ := m.Find(types.String(k))
+			m.keys, m.vals = append(m.keys, k), append(m.vals, v)
+		}
+	}
+	return &m.object
+}
+
+// Get is Find with an error for a key that is not there.
+func (m *members) Get(key ref.Val) ref.Val {
+	if v, found := m.Find(key); found {
+		return v
+	}
+	return types.NewErr("no such key: %v", key.Value())
+}
+
+// Contains says whether there is such a key.
+func (m *members) Contains(key ref.Val) ref.Val {
+	_, found := m.Find(key)
+	return types.Bool(found)
+}
+
+// Size is the number of keys.
+func (m *members) Size() ref.Val { return types.Int(len(m.m.Keys)) }
+
+// Iterator goes through the keys.
+func (m *members) Iterator() traits.Iterator {
+	return &iterator{n: len(m.m.Keys), at: func(i int) ref.Val { return types.String(m.m.Keys[i]) }}
+}
+
+// Equal compares keys and values.
+func (m *members) Equal(other ref.Val) ref.Val { return m.whole().Equal(other) }
+
+// Value is the whole object.
+func (m *members) Value() any { return m.whole() }
+
+// sorted makes a map that a function of CEL's made into an object; its keys must be strings, as JSON's are.
 func sorted(m traits.Mapper) ref.Val {
-	if o, ok := m.(*object); ok {
+	switch o := m.(type) {
+	case *object:
 		return o
+	case *members:
+		return o.whole()
 	}
-	type entry struct {
-		key string
-		val ref.Val
-	}
-	var entries []entry
+	o := &object{}
+	bad := "" // the least of the types that are no keys, whatever the map's order
 	for it := m.Iterator(); it.HasNext() == types.True; {
 		key := it.Next()
 		name, ok := key.(types.String)
 		if !ok {
-			return types.NewErr("a key is %s and not a string", key.Type().TypeName())
+			if t := key.Type().TypeName(); bad == "" || t < bad {
+				bad = t
+			}
+			continue
 		}
-		entries = append(entries, entry{string(name), m.Get(key)})
+		o.keys, o.vals = append(o.keys, string(name)), append(o.vals, m.Get(key))
 	}
-	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.key, b.key) })
-	o := &object{keys: make([]string, len(entries)), vals: make([]ref.Val, len(entries))}
-	for i, e := range entries {
-		o.keys[i], o.vals[i] = e.key, e.val
+	if bad != "" {
+		return types.NewErr("a key is %s and not a string", bad)
 	}
+	o.sort()
 	return o
-}
-
-// decodeTree decodes JSON text for expressions. The text is trusted to be one valid value; the error is for depth only, or for text that is not.
-func decodeTree(text string) (ref.Val, int, error) {
-	d := treeDecoder{s: text}
-	v, err := d.value(0)
-	if err == nil {
-		d.space()
-		if d.i < len(d.s) {
-			err = d.bad()
-		}
-	}
-	return v, d.cost, err
-}
-
-// A treeDecoder decodes in one pass; cost estimates the bytes of what it made.
-type treeDecoder struct {
-	s    string
-	i    int
-	cost int
-}
-
-func (d *treeDecoder) bad() error { return fmt.Errorf("not JSON at byte %d", d.i) }
-
-func (d *treeDecoder) space() {
-	for d.i < len(d.s) && (d.s[d.i] == ' ' || d.s[d.i] == '\n' || d.s[d.i] == '\t' || d.s[d.i] == '\r') {
-		d.i++
-	}
-}
-
-func (d *treeDecoder) value(depth int) (ref.Val, error) {
-	if depth > MaxNesting {
-		return nil, fmt.Errorf("nested deeper than %d", MaxNesting)
-	}
-	d.space()
-	if d.i >= len(d.s) {
-		return nil, d.bad()
-	}
-	switch c := d.s[d.i]; {
-	case c == '{':
-		return d.object(depth)
-	case c == '[':
-		return d.list(depth)
-	case c == '"':
-		s, err := d.string()
-		d.cost += 24
-		return types.String(s), err
-	case c == 't':
-		return types.True, d.word("true")
-	case c == 'f':
-		return types.False, d.word("false")
-	case c == 'n':
-		return types.NullValue, d.word("null")
-	case c == '-' || c >= '0' && c <= '9':
-		d.cost += 24
-		return d.number()
-	}
-	return nil, d.bad()
-}
-
-func (d *treeDecoder) word(w string) error {
-	if !strings.HasPrefix(d.s[d.i:], w) {
-		return d.bad()
-	}
-	d.i += len(w)
-	return nil
-}
-
-func (d *treeDecoder) number() (ref.Val, error) {
-	start, whole := d.i, true
-	for d.i < len(d.s) {
-		c := d.s[d.i]
-		if c == '.' || c == 'e' || c == 'E' {
-			whole = false
-		} else if c != '-' && c != '+' && (c < '0' || c > '9') {
-			break
-		}
-		d.i++
-	}
-	text := d.s[start:d.i]
-	if whole {
-		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return types.Int(n), nil
-		}
-		if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-			return types.Uint(n), nil
-		}
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return nil, fmt.Errorf("number %s: out of range", text)
-	}
-	return types.Double(f), nil
-}
-
-func (d *treeDecoder) string() (string, error) {
-	start := d.i + 1
-	for i := start; i < len(d.s); i++ {
-		switch c := d.s[i]; {
-		case c == '"':
-			d.i = i + 1
-			return d.s[start:i], nil
-		case c == '\\' || c >= utf8.RuneSelf:
-			return d.slowString(start - 1)
-		}
-	}
-	return "", d.bad()
-}
-
-// slowString leaves escapes and repairs of UTF-8 to encoding/json.
-func (d *treeDecoder) slowString(start int) (string, error) {
-	i := start + 1
-	for i < len(d.s) && d.s[i] != '"' {
-		if d.s[i] == '\\' {
-			i++
-		}
-		i++
-	}
-	if i >= len(d.s) {
-		return "", d.bad()
-	}
-	d.i = i + 1
-	var s string
-	if err := json.Unmarshal([]byte(d.s[start:d.i]), &s); err != nil {
-		return "", err
-	}
-	return s, nil
-}
-
-func (d *treeDecoder) list(depth int) (ref.Val, error) {
-	start := d.i
-	d.i++
-	var vals []ref.Val
-	for first := true; ; first = false {
-		d.space()
-		if d.i < len(d.s) && d.s[d.i] == ']' && first {
-			d.i++
-			break
-		}
-		v, err := d.value(depth + 1)
-		if err != nil {
-			return nil, err
-		}
-		vals = append(vals, v)
-		d.space()
-		if d.i >= len(d.s) || d.s[d.i] != ',' && d.s[d.i] != ']' {
-			return nil, d.bad()
-		}
-		d.i++
-		if d.s[d.i-1] == ']' {
-			break
-		}
-	}
-	d.cost += 64 + 16*len(vals)
-	return array{types.NewRefValList(types.DefaultTypeAdapter, vals), d.s[start:d.i]}, nil
-}
-
-func (d *treeDecoder) object(depth int) (ref.Val, error) {
-	o := &object{}
-	start := d.i
-	d.i++
-	inOrder := true
-	for first := true; ; first = false {
-		d.space()
-		if d.i < len(d.s) && d.s[d.i] == '}' && first {
-			d.i++
-			break
-		}
-		if d.i >= len(d.s) || d.s[d.i] != '"' {
-			return nil, d.bad()
-		}
-		key, err := d.string()
-		if err != nil {
-			return nil, err
-		}
-		d.space()
-		if d.i >= len(d.s) || d.s[d.i] != ':' {
-			return nil, d.bad()
-		}
-		d.i++
-		v, err := d.value(depth + 1)
-		if err != nil {
-			return nil, err
-		}
-		inOrder = inOrder && (len(o.keys) == 0 || o.keys[len(o.keys)-1] < key)
-		o.keys, o.vals = append(o.keys, key), append(o.vals, v)
-		d.space()
-		if d.i >= len(d.s) || d.s[d.i] != ',' && d.s[d.i] != '}' {
-			return nil, d.bad()
-		}
-		d.i++
-		if d.s[d.i-1] == '}' {
-			break
-		}
-	}
-	if !inOrder {
-		o.sort()
-	}
-	o.text = d.s[start:d.i]
-	d.cost += 96 + 40*len(o.keys)
-	return o, nil
 }
 
 // sort orders the keys; of doubles the last counts.

@@ -26,11 +26,12 @@ func (d *desk) Input() lang.Value { return d.f.owner.input }
 func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
 	if len(vars) == 0 {
 		for i := range d.f.memo {
-			if d.f.memo[i].expr == e {
-				return d.f.memo[i].value, nil
+			if m := &d.f.memo[i]; m.expr == e && d.s.paid(m) {
+				return m.value, nil
 			}
 		}
 	}
+	before := d.s.cache.Left()
 	v, err := e.Eval(d.f.owner.scope(vars...), d.s.cache)
 	if err != nil {
 		return lang.Null, expressionError(d.f.owner.step.Use, err)
@@ -39,9 +40,21 @@ func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
 		return lang.Null, e
 	}
 	if len(vars) == 0 {
-		d.f.memo = append(d.f.memo, memo{e, v})
+		d.f.memo = append(d.f.memo, memo{e, v, before - d.s.cache.Left(), d.s.folds})
 	}
 	return v, nil
+}
+
+// paid books what a remembered answer cost, once a record: an owner that does not remember it evaluates it, and must decide the same.
+func (s *State) paid(m *memo) bool {
+	if m.fold != s.folds {
+		if m.cost > s.cache.Left() {
+			return false
+		}
+		s.cache.Spend(m.cost)
+		m.fold = s.folds
+	}
+	return true
 }
 
 func (d *desk) Outcome(slot, index int) lang.Outcome { return d.f.outcome(slot, index) }

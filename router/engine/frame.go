@@ -32,6 +32,8 @@ type namedTimer struct {
 type memo struct {
 	expr  lang.Expr
 	value lang.Value
+	cost  uint64
+	fold  uint64 // of which record's budget it was last taken
 }
 
 // A slot has the children of one step of a frame. Children open in index order; what is below opened and not in tasks is done.

@@ -35,8 +35,8 @@ type Limits struct {
 func LimitsOf(level uint8) Limits {
 	_ = level // Levels 0 and 1 have the same.
 	return Limits{
-		Depth: 64, Width: 10_000_000, Window: 10_000, Steps: 50_000_000,
-		Openings: 2048, Begins: 128, Open: 10_000, Share: 64, ValueBytes: 16 << 20, FrameBytes: 64 << 20, RunBytes: 256 << 20, Definitions: 64, StateBytes: 32 << 20, NameBytes: 1 << 10, Signals: 10_000, Timers: 1_000_000,
+		Depth: lang.MaxDepth, Width: lang.MaxWidth, Window: lang.MaxWindow, Steps: 50_000_000,
+		Openings: 2048, Begins: 128, Open: 10_000, Share: 64, ValueBytes: lang.MaxValueBytes, FrameBytes: 64 << 20, RunBytes: 256 << 20, Definitions: 64, StateBytes: 32 << 20, NameBytes: 1 << 10, Signals: 10_000, Timers: 1_000_000,
 		Hops: 64, Continues: 10_000, Deliver: 6 * time.Hour, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
 	}
 }

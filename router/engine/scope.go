@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 
@@ -110,7 +111,12 @@ func (e endScope) Lookup(name string) (lang.Term, bool) {
 }
 
 func expressionError(where string, err error) *lang.Error {
-	return &lang.Error{Type: "expression_error", Message: where + ": " + err.Error(), Class: lang.ClassFunction}
+	kind := "expression_error"
+	var cost *lang.CostError
+	if errors.As(err, &cost) {
+		kind = "cost_limit"
+	}
+	return &lang.Error{Type: kind, Message: where + ": " + err.Error(), Class: lang.ClassFunction}
 }
 
 // path is where the task stands in its run: labels from the top, with an index where a step runs more than once. An unnamed policy at the top has none.

@@ -35,6 +35,7 @@ type State struct {
 	timers      timerHeap
 
 	// Scratch of one Fold.
+	folds uint64 // how many there were
 	out   *Effects
 	queue []work
 	cause cause
@@ -117,6 +118,8 @@ func (s *State) Fold(rec *journal.Record, out *Effects) (Reason, error) {
 	s.cause = cause{}
 	s.tick(rec.Time.UnixNano())
 	s.budget = s.limits.Openings
+	s.folds++
+	s.cache.Budget(lang.RecordCost)
 	if row.Fenced && rec.Epoch != s.epoch {
 		return s.refuse(rec, Stale), nil
 	}
