@@ -165,7 +165,7 @@ func documents(all []flow, url string, generation int) string {
 	fmt.Fprintf(&b, "  %s:\n    filters: [{ exact: { type: dev.onward.run.succeeded, source: /onward/leader } }]\n    flow: { function: echo }\n    onSuccess: { function: to-%s }\n", follower, follower)
 	fmt.Fprintf(&b, "  probe: { filters: [{ exact: { type: soak.probe } }], flow: { function: echo } }\n")
 	if generation%2 == 1 {
-		fmt.Fprintf(&b, "  extra-%d: { filters: [{ exact: { type: soak.nobody } }], flow: { wait: 1h } }\n", generation)
+		fmt.Fprintf(&b, "  extra-%d: { filters: [{ exact: { type: soak.extra } }], flow: { wait: 1h } }\n", generation)
 	}
 	return b.String()
 }
