@@ -64,6 +64,8 @@ type Options struct {
 	// Stuck is how long the fold of one record may take before the router gives up: Run returns an error, and the process is to be started again.
 	// Default one minute.
 	Stuck time.Duration
+	// Now is the clock on the wall by which timers are due. Default time.Now.
+	Now func() time.Time
 }
 
 // A Router is running from Open to Close.
@@ -134,7 +136,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	}
 	so := shard.Options{
 		Journal: timed, Layout: r.layout, Registry: o.Registry, Ends: r.endings, Definition: r.gate.Definition,
-		Outbox: func(s *shard.Shard) shard.Outbox { return r.outbox.For(s) }, SnapshotEvery: o.SnapshotEvery, Stuck: o.Stuck, Hop: o.Hop, Dir: o.Dir,
+		Outbox: func(s *shard.Shard) shard.Outbox { return r.outbox.For(s) }, SnapshotEvery: o.SnapshotEvery, Stuck: o.Stuck, Hop: o.Hop, Dir: o.Dir, Now: o.Now,
 		Log: o.Log, Metrics: o.Metrics,
 	}
 	shared, _ := o.Journal.(journal.Shared)

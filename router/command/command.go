@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"text/tabwriter"
+	"time"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/kafka"
@@ -46,7 +47,8 @@ type program struct {
 	registry *plugin.Registry
 	out      io.Writer
 	errs     io.Writer
-	output   string // -o
+	output   string           // -o
+	now      func() time.Time // the clock on the wall; nil is the machine's
 }
 
 // Main runs the command line and returns the exit code.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/kafka"
@@ -18,10 +19,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// openJournal opens the journal that the settings name; close releases it and what it stands on.
-func openJournal(ctx context.Context, s config.Settings, log *slog.Logger, metrics prometheus.Registerer) (j journal.Journal, closeAll func() error, err error) {
+// openJournal opens the journal that the settings name, by the clock now, nil being the machine's; close releases it and what it stands on.
+func openJournal(ctx context.Context, s config.Settings, now func() time.Time, log *slog.Logger, metrics prometheus.Registerer) (j journal.Journal, closeAll func() error, err error) {
 	if s.Journal == "file" {
-		f, err := file.Open(file.Options{Dir: s.Data, NoSync: s.Durability == "os", LowWater: s.LowWater, Log: log})
+		f, err := file.Open(file.Options{Dir: s.Data, NoSync: s.Durability == "os", LowWater: s.LowWater, Now: now, Log: log})
 		if err != nil {
 			return nil, nil, err
 		}

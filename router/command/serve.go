@@ -18,7 +18,7 @@ import (
 )
 
 func (p *program) serve() *cobra.Command {
-	var from string
+	var from, clock string
 	c := &cobra.Command{
 		Use: "serve FILE|DIR...", Short: "Route events by the documents, until SIGTERM.", Args: cobra.MinimumNArgs(1),
 		Long: "Serve takes events in by the documents' sources and routes them, until SIGTERM or an interrupt: then it takes nothing more in, lets what is under way\n" +
@@ -36,10 +36,17 @@ func (p *program) serve() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if clock != "" {
+				if p.now, err = wrongClock(c.Context(), clock); err != nil {
+					return err
+				}
+			}
 			return p.serveSet(c.Context(), s, set, args)
 		},
 	}
 	c.Flags().StringVar(&from, "settings", "", "file of settings (YAML)")
+	c.Flags().StringVar(&clock, "clock", "", "for soak: a file that says how far the clock is off")
+	_ = c.Flags().MarkHidden("clock") // It is there.
 	config.BindFlags(c.Flags())
 	return c
 }
@@ -50,7 +57,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	slog.SetDefault(log) // Sources have no log of their own.
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	j, closeJournal, err := openJournal(ctx, s, log, metrics)
+	j, closeJournal, err := openJournal(ctx, s, p.now, log, metrics)
 	if err != nil {
 		return err
 	}
@@ -58,7 +65,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	r, err := router.Open(router.Options{
 		Set: set, Registry: p.registry, Journal: j, Log: log, Metrics: metrics, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure, Drain: s.Drain,
 		TLS: listenerTLS(s), Hosts: append(s.Hosts, s.Advertise), Limits: router.Limits{Connections: s.MaxConns, Requests: s.MaxAsked}, Secrets: s.Secrets(),
-		MaxRuns: s.MaxRuns, MaxSteps: s.MaxSteps, MaxBytes: s.MaxBytes, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, History: router.HistoryLimits{Runs: s.History, Bytes: s.HistoryMax},
+		MaxRuns: s.MaxRuns, MaxSteps: s.MaxSteps, MaxBytes: s.MaxBytes, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, Now: p.now, History: router.HistoryLimits{Runs: s.History, Bytes: s.HistoryMax},
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)

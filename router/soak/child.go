@@ -79,7 +79,7 @@ func (n *nursery) colours() (out []string) {
 func (n *nursery) start() (*process, error) {
 	args := []string{
 		"serve", filepath.Join(n.dir, "documents.yaml"), "--listen", n.door.addr, "--data", n.data, "--durability", "fsync", "--log-level", "warn",
-		"--snapshot-records", "150", "--history-bytes", "33554432", "--drain", "2s", "--watchdog", "30s", "--disk-low-water", fmt.Sprint(n.lowWater()),
+		"--snapshot-records", "150", "--history-bytes", "33554432", "--drain", "2s", "--watchdog", "30s", "--disk-low-water", fmt.Sprint(n.lowWater()), "--clock", n.clock,
 	}
 	cmd := exec.Command(n.o.Program, args...)
 	cmd.Env = append(os.Environ(), n.o.Env...)
