@@ -215,7 +215,7 @@ func (t *trouble) reload(ctx context.Context) error {
 		return err
 	}
 	_ = t.n.current().cmd.Process.Signal(syscall.SIGHUP) // When it is gone it reads them at its start.
-	extra := fmt.Sprintf("extra-%d", g-1+g%2) // Odd generations have one of their own.
+	extra := fmt.Sprintf("extra-%d", g-1+g%2)            // Odd generations have one of their own.
 	for begin := time.Now(); ctx.Err() == nil; pause(ctx, 10*time.Millisecond) {
 		var list []struct{ Name string }
 		code, err := t.n.door.get(ctx, "/v1/triggers", &list)
