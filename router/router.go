@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/api"
@@ -105,12 +106,16 @@ func Open(o Options) (*Router, error) {
 	}
 	o.Stuck, o.Drain = cmp.Or(o.Stuck, time.Minute), cmp.Or(o.Drain, 10*time.Second)
 	r := &Router{o: o, layout: o.Journal.Layout()}
-	maxValue, timed := admission.MaxValueBytes, timed(o.Journal, o.Metrics)
+	maxValue, maxRecord, timed := admission.MaxValueBytes, 0, timed(o.Journal, o.Metrics)
 	if j, ok := o.Journal.(journal.Sized); ok {
-		maxValue = min(maxValue, j.MaxPayload()-recordRoom)
+		maxRecord = j.MaxPayload()
+		maxValue = min(maxValue, maxRecord-recordRoom)
+	}
+	if err := o.Metrics.Register(guard.Panics); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
+		return nil, err
 	}
 	r.gate = admission.New(admission.Options{
-		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics,
+		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, MaxRecord: maxRecord, Log: o.Log, Metrics: o.Metrics,
 	}, o.Set)
 	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics})
 	if err := r.load(o.Set); err != nil {

@@ -104,13 +104,15 @@ var (
 	ErrSlow     = errors.New("the body comes too slowly") // of a request, while it is read
 	// ErrRefused is for what this source does not accept (accepts:), and for outcomes of invocations that this router did not send.
 	ErrRefused = errors.New("not accepted here")
+	// ErrPanicked is of an event over which the router has failed: sent again, it would again.
+	ErrPanicked = errors.New("not admitted")
 	// ErrNoTrigger is of starts by name.
 	ErrNoTrigger = errors.New("unknown trigger")
 )
 
 // IsFinal reports whether an event with this error is refused whenever it comes.
 func IsFinal(err error) bool {
-	return errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrRefused)
+	return errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrRefused) || errors.Is(err, ErrPanicked)
 }
 
 // A Factory makes a source from its settings (a pointer to the type it was registered with) without side effects: lint is build without run.

@@ -10,7 +10,9 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/filter"
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
@@ -49,6 +51,7 @@ type Options struct {
 	Max          Load // refuse starts beyond it
 	MaxAdmitting int  // and events at a time
 	MaxValue     int  // bytes of a value inside a run
+	MaxRecord    int  // bytes that the journal takes of one record's payload; 0 is any
 	Log          *slog.Logger
 	Metrics      prometheus.Registerer // nil registers nothing
 }
@@ -115,7 +118,7 @@ func (g *Gate) For(accepts config.Accepts, asks bool) triggers.Admit {
 		in := &intake{g: g, ctx: ctx, accepts: accepts, asks: asks, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
 		in.records, in.starts = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
 		for i := range events {
-			in.take(i, &events[i])
+			in.guarded(i, &events[i])
 		}
 		err := in.append(ctx)
 		in.until = time.Now().Add(patience)
@@ -127,15 +130,42 @@ func (g *Gate) For(accepts config.Accepts, asks bool) triggers.Admit {
 	}
 }
 
-func (in *intake) add(rec journal.Record, start int) {
+// add has a record appended. One that the journal does not take is the receipt's error: found out in an append, it would hold up all that is beside it.
+func (in *intake) add(rec journal.Record, receipt *triggers.Receipt, start int) bool {
+	if most := in.g.MaxRecord; most > 0 && len(rec.Payload) > most {
+		receipt.Err = fmt.Errorf("%w: journaled, it has %d bytes, and a record has at most %d; pass large data by reference (dataref)", triggers.ErrTooLarge, len(rec.Payload), most)
+		return false
+	}
 	rec.Partition = in.g.Layout.Partition(rec.Run.Route())
 	in.records = append(in.records, rec)
 	in.starts = append(in.starts, start)
+	return true
+}
+
+// guarded takes event i. Whatever panics over it ends it, and nothing beside it.
+func (in *intake) guarded(i int, e *event.Event) {
+	n := len(in.records)
+	err := guard.Do("admission", func() { in.take(i, e) })
+	if err == nil {
+		return
+	}
+	k := n
+	for at := n; at < len(in.records); at++ {
+		if in.records[at].Kind == journal.Define { // It is booked as appended.
+			in.records[k], in.starts[k] = in.records[at], in.starts[at]
+			k++
+		}
+	}
+	in.records, in.starts = in.records[:k], in.starts[:k]
+	in.receipts[i] = triggers.Receipt{Err: fmt.Errorf("%w: %w", triggers.ErrPanicked, err)}
 }
 
 // take classifies event i.
 func (in *intake) take(i int, e *event.Event) {
 	receipt := &in.receipts[i]
+	if receipt.Err = check(e); receipt.Err != nil {
+		return
+	}
 	foreign := in.takeFact(e, receipt)
 	if receipt.Err != nil || receipt.Kind == triggers.Signal {
 		return
@@ -153,7 +183,7 @@ func (in *intake) take(i int, e *event.Event) {
 		in.takeStarts(i, e, matched)
 	case completed:
 	case foreign:
-		receipt.Err = fmt.Errorf("%w: causationid %q is no id of an invocation that this router sent; send back the id as it came, to its last character", triggers.ErrRefused, clip(extension(e, extCausation)))
+		receipt.Err = fmt.Errorf("%w: causationid %q is no id of an invocation that this router sent; send back the id as it came, to its last character", triggers.ErrRefused, clip(envelope.Extension(e, extCausation)))
 	case !in.accepts.Starts:
 		receipt.Err = in.notAccepted("events that start something")
 	default:
@@ -187,19 +217,32 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 		receipt.Err = err
 		return
 	}
-	attrs := attributesOf(e)
+	attrs := envelope.Attributes(e)
 	if !completed {
 		receipt.Kind = triggers.Matched
 		in.g.metrics.events.WithLabelValues("matched").Inc()
 	}
 	for _, t := range matched {
-		run := in.start(t, e, attrs, data, i)
-		receipt.Runs = append(receipt.Runs, in.g.handle(run, t.Name))
+		if run, ok := in.start(t, e, attrs, data, i); ok {
+			receipt.Runs = append(receipt.Runs, in.g.handle(run, t.Name))
+		}
 	}
 }
 
-// start adds the record that starts a run of t, and returns the run's id.
-func (in *intake) start(t *config.Trigger, e *event.Event, attrs, data lang.Value, receipt int) journal.RunID {
+// check refuses an event that no reader of ours would have let through: sources are anybody's.
+func check(e *event.Event) error {
+	err := envelope.Check(e)
+	if r := (*envelope.Refusal)(nil); errors.As(err, &r) && r.Reason == envelope.TooLarge {
+		return fmt.Errorf("%w: %w", triggers.ErrTooLarge, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+	}
+	return nil
+}
+
+// start adds the record that starts a run of t, and returns the run's id; false when the receipt says why there is none.
+func (in *intake) start(t *config.Trigger, e *event.Event, attrs, data lang.Value, receipt int) (journal.RunID, bool) {
 	run := in.g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())
 	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Hops: hopsOf(e)}
 	rec := engine.Record(journal.Start, run, &f)
@@ -210,8 +253,7 @@ func (in *intake) start(t *config.Trigger, e *event.Event, attrs, data lang.Valu
 		in.records = append(in.records, define)
 		in.starts = append(in.starts, -1)
 	}
-	in.add(rec, receipt)
-	return run
+	return run, in.add(rec, &in.receipts[receipt], receipt)
 }
 
 // append makes the records durable. A full disk refuses the starts; the rest goes in.
@@ -243,13 +285,13 @@ func (in *intake) append(ctx context.Context) error {
 // busy says why no start of this call is taken any more: once one is refused, those behind it do not pass it when a run ends meanwhile.
 func (in *intake) busy() error {
 	if in.refused == nil {
-		in.refused = in.g.busy()
+		in.refused = in.g.busy(int64(len(in.receipts)))
 	}
 	return in.refused
 }
 
-// busy says why no start is taken now.
-func (g *Gate) busy() error {
+// busy says why no start is taken now. Of those being admitted the call's own do not count: a batch above the limit is taken once there is room.
+func (g *Gate) busy(own int64) error {
 	switch load := g.Runs.Load(); {
 	case load.Runs >= g.Max.Runs:
 		return fmt.Errorf("%w: %d runs are open, and the limit is %d", triggers.ErrBusy, load.Runs, g.Max.Runs)
@@ -258,7 +300,7 @@ func (g *Gate) busy() error {
 	case load.Bytes >= g.Max.Bytes:
 		return fmt.Errorf("%w: the runs keep %d bytes, and the limit is %d", triggers.ErrBusy, load.Bytes, g.Max.Bytes)
 	}
-	if n := g.admitting.Load(); n > int64(g.MaxAdmitting) {
+	if n := g.admitting.Load() - own; n > int64(g.MaxAdmitting) {
 		return fmt.Errorf("%w: %d events are being admitted, and the limit is %d", triggers.ErrBusy, n, g.MaxAdmitting)
 	}
 	return nil
@@ -277,7 +319,7 @@ func (g *Gate) handle(id journal.RunID, trigger string) triggers.Run {
 
 // Start starts a run of a trigger by name, whatever its filters, and returns its id. The same source and id give the same run.
 func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error) {
-	if err := g.busy(); err != nil {
+	if err := g.busy(0); err != nil {
 		return journal.RunID{}, err
 	}
 	return g.StartInside(ctx, trigger, e)
@@ -298,7 +340,7 @@ func (g *Gate) StartInside(ctx context.Context, trigger string, e *event.Event) 
 		return journal.RunID{}, err
 	}
 	in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
-	run := in.start(t, e, attributesOf(e), data, 0)
+	run, _ := in.start(t, e, envelope.Attributes(e), data, 0)
 	if err := in.append(ctx); err != nil {
 		return run, err
 	}

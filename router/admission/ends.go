@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
@@ -79,7 +80,10 @@ func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 			continue
 		}
 		in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
-		in.start(t, e, attributesOf(e), inv.Input, 0)
+		in.start(t, e, envelope.Attributes(e), inv.Input, 0)
+		if err := in.receipts[0].Err; err != nil {
+			return &lang.Error{Type: "too_large", Message: err.Error(), Class: lang.ClassPlatform} // It never will be taken.
+		}
 		if err := errors.Join(in.append(ctx), in.receipts[0].Err); err != nil {
 			return err
 		}

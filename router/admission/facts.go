@@ -44,12 +44,14 @@ func (in *intake) notAccepted(what string) error {
 }
 
 func (in *intake) addFact(rec journal.Record, kind triggers.Kind, receipt *triggers.Receipt) {
+	if !in.add(rec, receipt, -1) {
+		return
+	}
 	*receipt = triggers.Receipt{Kind: kind, Runs: []triggers.Run{in.g.handle(rec.Run, "")}}
 	in.g.metrics.events.WithLabelValues(kind.String()).Inc()
 	if in.asks {
 		receipt.Fate = in.fateOf(rec)
 	}
-	in.add(rec, -1)
 }
 
 // fateOf arranges that what becomes of a record can be asked for, once it is appended. Nobody waits beyond the call's context, and all of a call together

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // unmatched counts an event that nothing took. Types come from outside: only so many get a label of their own.
 func (m *metrics) unmatched(kind string) {
+	if len(kind) > 128 {
+		kind = kind[:128]
+	}
+	kind = strings.ToValidUTF8(kind, "?") // A label that is not UTF-8 panics.
 	m.mu.Lock()
 	if !m.types[kind] && len(m.types) >= 100 {
 		kind = "other"

@@ -1,27 +1,23 @@
 package admission
 
 import (
-	"encoding/base64"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
 )
 
-// The types of completions and signals (DESIGN 7), and the extensions that carry a run's context.
+// The type of signals (DESIGN 7), and the extensions that carry a run's context.
 const (
-	typeSucceeded = "dev.onward.function.succeeded"
-	typeFailed    = "dev.onward.function.failed"
-	typeContinue  = "dev.onward.function.continue"
-	typeSignal    = "dev.onward.signal"
+	typeSignal = "dev.onward.signal"
 
 	extCausation   = "causationid"
 	extCorrelation = "correlationid"
@@ -39,76 +35,29 @@ const (
 	MaxValueBytes = 16 << 20 // of a value inside a run
 )
 
-// attributesOf writes an event's context attributes, extensions included, as one object with sorted keys.
-func attributesOf(e *event.Event) lang.Value {
-	attrs := map[string]any{"specversion": e.SpecVersion(), "id": e.ID(), "source": e.Source(), "type": e.Type()}
-	for name, v := range map[string]string{"subject": e.Subject(), "datacontenttype": e.DataContentType(), "dataschema": e.DataSchema()} {
-		if v != "" {
-			attrs[name] = v
-		}
-	}
-	if !e.Time().IsZero() {
-		attrs["time"] = types.FormatTime(e.Time())
-	}
-	for name, v := range e.Extensions() {
-		switch v := v.(type) {
-		case bool, int32:
-			attrs[name] = v
-		default:
-			if text, err := types.Format(v); err == nil {
-				attrs[name] = text
-			}
-		}
-	}
-	return lang.Of(attrs)
-}
-
-// dataOf makes a value of an event's data: JSON as it is, a text as a string, else base64.
+// dataOf makes a value of an event's data.
 func dataOf(e *event.Event) (lang.Value, error) {
-	b := e.Data()
-	if len(b) == 0 {
-		return lang.Null, nil
+	v, err := envelope.Value(e)
+	if err != nil {
+		return v, fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
 	}
-	media := e.DataMediaType()
-	if media == "" || strings.HasSuffix(media, "json") {
-		v, err := lang.ParseValue(b)
-		if err != nil {
-			return lang.Null, fmt.Errorf("%w: data is not JSON: %w", triggers.ErrInvalid, err)
-		}
-		return v, nil
-	}
-	if utf8.Valid(b) && !e.DataBase64 {
-		return lang.Text(string(b)), nil
-	}
-	return lang.Text(base64.StdEncoding.EncodeToString(b)), nil
-}
-
-func extension(e *event.Event, name string) string {
-	v, ok := e.Extensions()[name]
-	if !ok {
-		return ""
-	}
-	if s, ok := v.(string); ok {
-		return s
-	}
-	text, _ := types.Format(v) // What does not format is none of ours.
-	return text
+	return v, nil
 }
 
 // completionOf reads a completion: an event with a cause, of one of the three types; any other event is not one. ours says that the cause is an invocation
 // that a router of this journal has sent, by the tag in its id.
 func (g *Gate) completionOf(e *event.Event) (run journal.RunID, f *engine.CompletionFact, is, ours bool) {
-	cause := extension(e, extCausation)
+	cause := envelope.Extension(e, extCausation)
 	if cause == "" {
 		return run, nil, false, false
 	}
 	var verdict lang.Verdict
 	switch e.Type() {
-	case typeSucceeded:
+	case envelope.Succeeded:
 		verdict = lang.Succeeded
-	case typeFailed:
+	case envelope.Failed:
 		verdict = lang.Failed
-	case typeContinue:
+	case envelope.Continue:
 		verdict = lang.Continue
 	default:
 		return run, nil, false, false
@@ -132,29 +81,13 @@ func (g *Gate) completionOf(e *event.Event) (run journal.RunID, f *engine.Comple
 	return run, f, true, true
 }
 
-// errorOf reads the data of a failed completion: {type, message, class, data}, of which any may be missing.
+// errorOf reads the data of a failed completion.
 func errorOf(data lang.Value) *lang.Error {
-	var said struct {
-		Type    string     `json:"type"`
-		Message string     `json:"message"`
-		Class   string     `json:"class"`
-		Data    lang.Value `json:"data"`
-	}
-	e := &lang.Error{Type: "failed", Message: "the function failed", Class: lang.ClassFunction}
-	if data.Decode(&said) != nil {
-		e.Data = data
-		return e
-	}
-	if said.Type != "" {
-		e.Type = said.Type
-	}
-	if said.Message != "" {
-		e.Message = said.Message
-	}
+	said := envelope.FailureOf(data, false)
+	e := &lang.Error{Type: cmp.Or(said.Type, "failed"), Message: cmp.Or(said.Message, "the function failed"), Class: lang.ClassFunction, Data: said.Data}
 	if c := new(lang.Class); c.UnmarshalText([]byte(said.Class)) == nil {
 		e.Class = *c
 	}
-	e.Data = said.Data
 	return e
 }
 
@@ -163,7 +96,7 @@ func signalOf(e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
 	if e.Type() != typeSignal {
 		return journal.RunID{}, nil, nil, false
 	}
-	run, err := journal.ParseRunID(extension(e, extCorrelation))
+	run, err := journal.ParseRunID(envelope.Extension(e, extCorrelation))
 	if err != nil {
 		return run, nil, fmt.Errorf("%w: correlationid: %w", triggers.ErrInvalid, err), true
 	}
@@ -208,7 +141,7 @@ func eventOf(i *engine.Invocation, id string) *event.Event {
 
 // hopsOf reads how many runs came before an event in its chain; an outsider's nonsense counts as none.
 func hopsOf(e *event.Event) int {
-	n, err := strconv.Atoi(extension(e, extHops))
+	n, err := strconv.Atoi(envelope.Extension(e, extHops))
 	if err != nil || n < 0 || n > 1<<20 {
 		return 0
 	}

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
@@ -361,14 +363,20 @@ func (o *Outbox) send(it *item) {
 	d := &sinks.Delivery{
 		Context: ctx, Event: o.Intake.Event(inv), Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt,
 	}
+	var ended atomic.Bool
 	d.Done = func(r sinks.Result) {
+		if ended.Swap(true) {
+			return // Once is the contract, and a sink that has panicked may have ended it before.
+		}
 		defer o.under.Done()
 		how := overOf(ctx, timed)
 		cancel()
 		o.metrics.deliver.WithLabelValues(kind).Observe(time.Since(now).Seconds())
 		o.done(it, r, how)
 	}
-	sink.Deliver(ctx, []*sinks.Delivery{d})
+	if err := guard.Do("deliver", func() { sink.Deliver(ctx, []*sinks.Delivery{d}) }); err != nil {
+		d.Done(sinks.Fail(&sinks.Error{Type: "router_panicked", Message: err.Error(), Class: "platform"}))
+	}
 }
 
 // withDeadline takes the zero time for none.

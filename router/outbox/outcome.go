@@ -1,13 +1,21 @@
 package outbox
 
 import (
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/sinks"
 )
 
-// outcomeOf makes an outcome of what a sink reports.
-func outcomeOf(r sinks.Result, limit int) lang.Outcome {
+// outcomeOf makes an outcome of what a sink reports. An answer over which that panics is a bad one.
+func outcomeOf(r sinks.Result, limit int) (out lang.Outcome) {
+	if err := guard.Do("answer", func() { out = translate(r, limit) }); err != nil {
+		out = lang.Failure(&lang.Error{Type: "bad_response", Message: err.Error(), Class: lang.ClassPlatform})
+	}
+	return out
+}
+
+func translate(r sinks.Result, limit int) lang.Outcome {
 	if r.Verdict == sinks.Failed {
 		return lang.Failure(errorFrom(r.Err, limit))
 	}

@@ -287,6 +287,8 @@ func status(err error) (code, retryAfter int) {
 		return http.StatusBadRequest, 0
 	case errors.Is(err, triggers.ErrRefused):
 		return http.StatusForbidden, 0
+	case errors.Is(err, triggers.ErrPanicked):
+		return http.StatusInternalServerError, 0
 	case errors.Is(err, triggers.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge, 0
 	case errors.Is(err, triggers.ErrBusy):
