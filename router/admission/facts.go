@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -127,7 +128,11 @@ func (g *Gate) Fact(ctx context.Context, rec journal.Record) (triggers.Fate, err
 	rec.Partition = g.Layout.Partition(rec.Run.Route())
 	said, stop := g.Runs.Await(&rec)
 	defer stop()
-	if err := g.Journal.Append(ctx, []journal.Record{rec}); err != nil {
+	err := g.Journal.Append(ctx, []journal.Record{rec})
+	if errors.Is(err, journal.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", triggers.ErrTooLarge, err)
+	}
+	if err != nil {
 		return 0, err
 	}
 	return g.heard(ctx, rec.Run, said, time.Now().Add(patience)), nil

@@ -392,3 +392,24 @@ func DefinePayload(d *lang.Definition) []byte { return d.Canonical() }
 func Record(k journal.Kind, run journal.RunID, f interface{ Append([]byte) []byte }) journal.Record {
 	return journal.Record{Kind: k, Level: journal.Level, Run: run, Payload: f.Append(nil)}
 }
+
+// Smaller returns the record that stands in for one which its journal does not take: the same fact with a small failure, too_large, in place of what is large
+// about it. False: nothing can stand in for it.
+func Smaller(rec *journal.Record) (journal.Record, bool) {
+	e := lang.Failf(lang.ClassFunction, "too_large", "it has %d bytes as a record, and the journal takes fewer; pass a dataref instead", len(rec.Payload))
+	small := *rec
+	switch rec.Kind {
+	case journal.Completion:
+		f, err := DecodeCompletion(rec.Payload)
+		small.Payload = (&CompletionFact{N: f.N, Outcome: lang.Failure(e)}).Append(nil)
+		return small, err == nil
+	case journal.GaveUp:
+		f, err := DecodeGaveUp(rec.Payload)
+		small.Payload = (&GaveUpFact{N: f.N, Err: e}).Append(nil)
+		return small, err == nil
+	case journal.Cancel:
+		small.Payload = (&CancelFact{Reason: e.Message}).Append(nil)
+		return small, true
+	}
+	return small, false
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -383,6 +384,21 @@ func (l *loader) outcome() lang.Outcome {
 
 // Load fills an empty State with what Save wrote.
 func (s *State) Load(from io.Reader) error {
+	if err := s.load(from, func() {}); err != nil {
+		return err
+	}
+	s.timers.rebuild(s)
+	return nil
+}
+
+// Verify reads what Save wrote as Load does, run by run, and keeps none of them: what it takes can be loaded.
+func Verify(registry *plugin.Registry, from io.Reader) error {
+	s := New(registry, nil)
+	return s.load(from, func() { clear(s.runs) })
+}
+
+// load reads a snapshot, and tells of each run.
+func (s *State) load(from io.Reader, read func()) error {
 	l := &loader{r: bufio.NewReaderSize(from, 128<<10)}
 	switch format := l.uint(); {
 	case l.err != nil:
@@ -413,11 +429,11 @@ func (s *State) Load(from io.Reader) error {
 			break
 		}
 		s.loadRun(l)
+		read()
 	}
 	if l.err != nil {
 		return fmt.Errorf("%w: %w", errSnapshot, l.err)
 	}
-	s.timers.rebuild(s)
 	return nil
 }
 

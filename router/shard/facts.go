@@ -1,13 +1,16 @@
 package shard
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
 )
 
 // facts are the records that a shard has to append: all that gather while one append is under way go with the next. What was accepted of one run
@@ -103,7 +106,7 @@ func (s *Shard) append(cancel context.CancelFunc) {
 			spare = records
 			continue
 		}
-		err := s.set.Journal.Append(ctx, records)
+		err := journal.AppendEach(ctx, s.set.Journal, records, func(i int, reason error) (journal.Record, bool) { return s.smaller(&records[i], reason) })
 		if err != nil {
 			if s.ctx.Err() == nil && !errors.Is(err, journal.ErrClosed) {
 				s.log.Error("what happened cannot be journaled; the partition is given up", "error", err)
@@ -114,6 +117,22 @@ func (s *Shard) append(cancel context.CancelFunc) {
 		clear(records)
 		spare = records
 	}
+}
+
+// smaller stands in for a record that the journal does not take: its run hears a small failure. What nothing can stand in for is left out, and kept for people.
+func (s *Shard) smaller(rec *journal.Record, reason error) (journal.Record, bool) {
+	s.set.metrics.tooLarge.Inc()
+	small, ok := engine.Smaller(rec)
+	if ok {
+		s.log.Error("the journal does not take a record; a failure stands in for it", "kind", rec.Kind, "run", rec.Run, "bytes", len(rec.Payload), "error", reason)
+		return small, true
+	}
+	s.log.Error("the journal does not take a record, and nothing can stand in for it: it is left out", "kind", rec.Kind, "run", rec.Run, "bytes", len(rec.Payload), "error", reason)
+	s.set.parked.keep(triggers.Parked{
+		Source: "the journal", Place: fmt.Sprintf("%d/%s of run %s", s.t.Partition(), rec.Kind, rec.Run), Reason: reason.Error(), Time: s.set.Now(),
+		Bytes: bytes.Clone(rec.Payload[:min(len(rec.Payload), 1024)]),
+	})
+	return small, false
 }
 
 // Accepted writes down that an invocation or event has arrived, with what else of its run arrives before the next append.

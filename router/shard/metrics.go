@@ -6,7 +6,7 @@ type metrics struct {
 	fold, snapshot                                 prometheus.Histogram
 	records                                        *prometheus.CounterVec
 	parked, deaths                                 prometheus.Counter
-	skipped                                        prometheus.Counter
+	skipped, tooLarge                              prometheus.Counter
 	runs, invocations, steps, bytes, timers, tombs prometheus.Gauge
 }
 
@@ -28,6 +28,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		parked:      counter("parked", "Places in the journal that held no record."),
 		deaths:      counter("fold_deaths", "Records on which the fold died."),
 		skipped:     counter("skipped_records", "Records on which the fold died twice and that were passed over."),
+		tooLarge:    counter("too_large_records", "Records that the journal did not take: a failure stands in for each, or it was left out."),
 		runs:        gauge("runs", "Open runs."),
 		invocations: gauge("invocations", "Invocations without an outcome."),
 		steps:       gauge("steps", "Steps that are open in the flows of runs."),
@@ -37,7 +38,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.fold, m.snapshot, m.records, m.parked,
-			m.deaths, m.skipped, m.runs, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
+			m.deaths, m.skipped, m.tooLarge, m.runs, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
 	}
 	return m
 }

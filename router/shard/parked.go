@@ -22,15 +22,19 @@ const parkedMost = 1000
 // add notes a place. False: it is known, from a tenure before.
 func (p *parkedPlaces) add(partition int, x journal.Parked) bool {
 	place := fmt.Sprintf("%d/%d", partition, x.Offset)
+	return p.keep(triggers.Parked{Source: "the journal", Place: place, Reason: x.Reason, Time: time.Now(), Bytes: bytes.Clone(x.Bytes)})
+}
+
+func (p *parkedPlaces) keep(x triggers.Parked) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if slices.ContainsFunc(p.list, func(y triggers.Parked) bool { return y.Place == place }) {
+	if slices.ContainsFunc(p.list, func(y triggers.Parked) bool { return y.Place == x.Place }) {
 		return false
 	}
 	if len(p.list) == parkedMost {
 		p.list = p.list[1:]
 	}
-	p.list = append(p.list, triggers.Parked{Source: "the journal", Place: place, Reason: x.Reason, Time: time.Now(), Bytes: bytes.Clone(x.Bytes)})
+	p.list = append(p.list, x)
 	return true
 }
 

@@ -425,6 +425,16 @@ func answeredBy(rec *journal.Record) uint32 {
 	return f.N
 }
 
+// verify reads a snapshot back as the next tenure would.
+func (s *Shard) verify(from io.Reader) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("reading it died: %v", p)
+		}
+	}()
+	return engine.Verify(s.set.Registry, from)
+}
+
 // snapshot encodes the state here, on the fold's goroutine, and writes it beside it. The journal is trimmed one snapshot behind.
 func (s *Shard) snapshot(ctx context.Context) error {
 	var b bytes.Buffer
@@ -442,7 +452,7 @@ func (s *Shard) snapshot(ctx context.Context) error {
 			return nil
 		}
 		s.set.Ends.Flush()
-		err := s.t.Save(ctx, offset, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err }, nil)
+		err := s.t.Save(ctx, offset, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err }, s.verify)
 		if err == nil {
 			s.saved.Store(offset)
 		}

@@ -237,12 +237,12 @@ func tooLargeAlone(t *testing.T, h Harness, _ func(*testing.T) Harness) {
 		}
 	}
 	told := 0
-	err := journal.AppendEach(context.Background(), h.Journal, records, func(r *journal.Record, reason error) (journal.Record, bool) {
+	err := journal.AppendEach(context.Background(), h.Journal, records, func(i int, reason error) (journal.Record, bool) {
 		told++
-		if !errors.Is(reason, journal.ErrTooLarge) || len(r.Payload) != len(large) {
-			t.Errorf("told of %d bytes: %v", len(r.Payload), reason)
+		if !errors.Is(reason, journal.ErrTooLarge) || len(records[i].Payload) != len(large) {
+			t.Errorf("told of %d bytes: %v", len(records[i].Payload), reason)
 		}
-		return record(0, "too large"), r.Kind == journal.Completion
+		return record(0, "too large"), records[i].Kind == journal.Completion
 	})
 	if err != nil || told != 5 {
 		t.Fatalf("told of %d records, %v", told, err)
