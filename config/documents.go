@@ -176,10 +176,12 @@ type triggerDoc struct {
 }
 
 type destinationDoc struct {
-	Function string    `doc:"function" help:"the function to invoke with the event"`
-	Trigger  string    `doc:"trigger" help:"the trigger to start with the event, whatever its filters"`
-	When     lang.Expr `doc:"when" help:"the destination is left out unless this is true"`
-	Data     lang.Expr `doc:"data" help:"the event's data; default: how the run ended"`
+	Name     string      `doc:"name" help:"its name in explanations and dead letters, by which a run that is open finds it again after a reload; default: what it names, or a digest of its sink"`
+	Function string      `doc:"function" help:"the function to tell of the event"`
+	Trigger  string      `doc:"trigger" help:"the trigger to start with the event, whatever its filters"`
+	When     lang.Expr   `doc:"when" help:"the destination is left out unless this is true"`
+	Data     lang.Expr   `doc:"data" help:"the event's data; default: how the run ended"`
+	Retry    *lang.Retry `doc:"retry" help:"when and how often to try again; default: what its function says, else 3 attempts. What is given up is kept as a dead letter"`
 }
 
 type destination struct {
@@ -389,15 +391,14 @@ func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destin
 	}
 	var out []destination
 	for i, item := range items {
-		name := fmt.Sprintf("%s.%s[%d]", t.name, word, i)
-		path := "triggers." + name
+		path := fmt.Sprintf("triggers.%s.%s[%d]", t.name, word, i)
 		var doc destinationDoc
-		c, settings, rest, ok := l.component(plugin.Sink, path, item, []string{"function", "trigger", "when", "data"})
+		c, settings, rest, ok := l.component(plugin.Sink, path, item, []string{"name", "function", "trigger", "when", "data", "retry"})
 		if item.Kind != lang.MapNode {
 			continue
 		}
 		ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
-		d := destination{lang.Destination{Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data}, item.Pos}
+		d := destination{lang.Destination{Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data, Retry: doc.Retry}, item.Pos}
 		targets := 0
 		if c.Name != "" {
 			targets++
@@ -414,12 +415,25 @@ func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destin
 			l.find(item.Pos, path, "write a sink, function: NAME or trigger: NAME", "a destination names one target, and this one %d", targets)
 			continue
 		}
+		d.Name = cmp.Or(doc.Name, doc.Function, doc.Trigger)
+		if doc.Name != "" && !isName(doc.Name) {
+			l.find(item.Pos, path+".name", "names have letters, digits, - and _", "%q is not a name", doc.Name)
+		}
 		if c.Name != "" {
+			d.Name = cmp.Or(doc.Name, c.Name+"-"+contentName(item.Get(c.Name)))
+			name := t.name + "." + word + "." + d.Name
 			d.Function = name
 			l.set.Functions[name] = &Function{Name: name, Sink: c, Settings: settings, Concurrency: 64, Contract: "http", Timeout: 30 * time.Second, Pos: item.Pos}
 			if ok {
 				l.build(c, path, name, settings, item.Pos)
 			}
+		}
+		for n, name := 2, d.Name; slices.ContainsFunc(out, func(x destination) bool { return x.Name == d.Name }); n++ {
+			if doc.Name != "" {
+				l.find(item.Pos, path+".name", "rename one", "two destinations are named %q", doc.Name)
+				break
+			}
+			d.Name = fmt.Sprintf("%s-%d", name, n) // Of the same: it does not matter which is which.
 		}
 		out = append(out, d)
 	}

@@ -121,7 +121,7 @@ func (c *checker) function(s *lang.Step, path string) {
 	if f == nil {
 		var known []string
 		for name := range c.l.set.Functions {
-			if !strings.Contains(name, "[") {
+			if !strings.Contains(name, ".") {
 				known = append(known, name)
 			}
 		}
@@ -304,6 +304,12 @@ func (c *checker) destination(d *destination, word string, i int) {
 			return
 		}
 		c.uses(f)
+		if d.Retry == nil {
+			d.Retry = f.Retry
+		}
+	}
+	if inline := strings.Contains(d.Function, "."); d.Retry == nil && (inline || d.Trigger != "") {
+		d.Retry = destinationRetry()
 	}
 	if d.Trigger != "" && c.l.triggers[d.Trigger] == nil {
 		c.find(d.pos, path, lang.Nearest(d.Trigger, slices.Sorted(maps.Keys(c.l.triggers))), "unknown trigger %q", d.Trigger)

@@ -104,5 +104,5 @@ func (*triggerDoc) Schema() plugin.Schema {
 // Schema tells that names are not empty.
 func (*destinationDoc) Schema() plugin.Schema {
 	name := plugin.Schema{"minLength": 1}
-	return plugin.Schema{"properties": plugin.Schema{"function": name, "trigger": name}}
+	return plugin.Schema{"properties": plugin.Schema{"function": name, "trigger": name, "name": plugin.Schema{"pattern": "^[A-Za-z0-9_-]{1,100}$"}}}
 }

@@ -27,10 +27,13 @@ type Function struct {
 	Contract string `doc:"contract"`
 }
 
-// A Destination is where the event of a run's end goes: exactly one of Function (an inline sink is an anonymous function) and Trigger is set.
+// A Destination is where the event of a run's end goes: exactly one of Function (an inline sink is an anonymous function) and Trigger is set. Name is
+// its own among the trigger's; it comes from what it is, never from where it stands.
 type Destination struct {
+	Name     string `doc:"name"`
 	Function string `doc:"function"`
 	Trigger  string `doc:"trigger"`
 	When     Expr   `doc:"when"`
 	Data     Expr   `doc:"data"` // default: the outcome
+	Retry    *Retry `doc:"retry"`
 }

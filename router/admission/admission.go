@@ -222,8 +222,13 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 		receipt.Kind = triggers.Matched
 		in.g.metrics.events.WithLabelValues("matched").Inc()
 	}
-	for _, t := range matched {
-		if run, ok := in.start(t, e, attrs, data, i); ok {
+	fuel, outside := in.g.fuelOf(e)
+	for k, t := range matched {
+		share := engine.Share(fuel, len(matched), k)
+		if outside {
+			share = max(share, 1) // What many triggers take is no chain yet.
+		}
+		if run, ok := in.start(t, e, attrs, data, share, i); ok {
 			receipt.Runs = append(receipt.Runs, in.g.handle(run, t.Name))
 		}
 	}
@@ -241,10 +246,10 @@ func check(e *event.Event) error {
 	return nil
 }
 
-// start adds the record that starts a run of t, and returns the run's id; false when the receipt says why there is none.
-func (in *intake) start(t *config.Trigger, e *event.Event, attrs, data lang.Value, receipt int) (journal.RunID, bool) {
+// start adds the record that starts a run of t with so much of its chain's fuel, and returns the run's id; false when the receipt says why there is none.
+func (in *intake) start(t *config.Trigger, e *event.Event, attrs, data lang.Value, fuel, receipt int) (journal.RunID, bool) {
 	run := in.g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())
-	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Hops: hopsOf(e)}
+	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel}
 	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = t.Tenant
 	p := in.g.Layout.Partition(run.Route())
@@ -340,7 +345,8 @@ func (g *Gate) StartInside(ctx context.Context, trigger string, e *event.Event) 
 		return journal.RunID{}, err
 	}
 	in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
-	run, _ := in.start(t, e, envelope.Attributes(e), data, 0)
+	fuel, _ := g.fuelOf(e)
+	run, _ := in.start(t, e, envelope.Attributes(e), data, fuel, 0)
 	if err := in.append(ctx); err != nil {
 		return run, err
 	}

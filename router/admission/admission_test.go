@@ -197,9 +197,11 @@ func TestEndsAreMatchedThenStarted(t *testing.T) {
 		t.Error("the end of another trigger's run matches")
 	}
 	matched := *end
-	if matched.Starts = g.Match(end); matched.Starts == nil {
-		t.Fatal("nothing matches")
+	said := g.Match(end)
+	if said == nil || said.Count != 1 || said.N != end.N {
+		t.Fatalf("it matches %+v", said)
 	}
+	matched.Starts, matched.Fuel = said.Starts, 7
 	var runs []journal.RunID
 	for range 2 {
 		if err := g.StartFor(t.Context(), &matched); err != nil {

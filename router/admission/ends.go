@@ -12,8 +12,8 @@ import (
 	"github.com/onward-router/onward/triggers"
 )
 
-// Match returns what the filters let through of a run's end, in the form in which a Matched record keeps it; nil is nothing.
-func (g *Gate) Match(inv *engine.Invocation) []byte {
+// Match returns what the filters let through of a run's end; nil is nothing.
+func (g *Gate) Match(inv *engine.Invocation) *engine.MatchedFact {
 	matched := g.rules.Load().match(inv.Type, routed(inv))
 	if len(matched) == 0 {
 		return nil
@@ -22,7 +22,7 @@ func (g *Gate) Match(inv *engine.Invocation) []byte {
 	for _, t := range matched {
 		starts = append(starts, matchedStart{t.Name, t.Digest})
 	}
-	return starts.encode()
+	return &engine.MatchedFact{N: inv.N, Count: len(starts), Starts: starts.encode()}
 }
 
 // Event makes the event of an invocation. The id of a call is sealed: who sends it back as the cause of an outcome was sent it.
@@ -73,14 +73,14 @@ func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 	}
 	e := g.Event(inv)
 	rl := g.rules.Load()
-	for _, m := range starts {
+	for i, m := range starts {
 		t := rl.set.Triggers[m.Trigger]
 		if t == nil {
 			g.Log.Warn("a trigger that was matched has gone; its start is left out", "trigger", m.Trigger, "run", inv.Run)
 			continue
 		}
 		in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
-		in.start(t, e, envelope.Attributes(e), inv.Input, 0)
+		in.start(t, e, envelope.Attributes(e), inv.Input, engine.Share(inv.Fuel, len(starts), i), 0)
 		if err := in.receipts[0].Err; err != nil {
 			return &lang.Error{Type: "too_large", Message: err.Error(), Class: lang.ClassPlatform} // It never will be taken.
 		}

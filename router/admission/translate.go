@@ -25,7 +25,7 @@ const (
 	extIdempotency = "idempotencykey"
 	extExpiry      = "expirytime"
 	extTrace       = "traceparent"
-	extHops        = "onwardhops"
+	extFuel        = "onwardfuel"
 	extAttempt     = "onwardattempt"
 )
 
@@ -122,7 +122,7 @@ func eventOf(i *engine.Invocation, id string) *event.Event {
 	_ = ctx.SetSubject(subject)
 	ext := map[string]any{
 		extCorrelation: i.Run.String(), extPartition: id, extIdempotency: i.IdempotencyKey(),
-		extHops: int32(i.Hops + 1), extAttempt: int32(i.Attempt),
+		extFuel: int32(i.Fuel), extAttempt: int32(i.Attempt),
 	}
 	if i.Cause != "" {
 		ext[extCausation] = i.Cause
@@ -139,13 +139,26 @@ func eventOf(i *engine.Invocation, id string) *event.Event {
 	return &e
 }
 
-// hopsOf reads how many runs came before an event in its chain; an outsider's nonsense counts as none.
-func hopsOf(e *event.Event) int {
-	n, err := strconv.Atoi(envelope.Extension(e, extHops))
-	if err != nil || n < 0 || n > 1<<20 {
-		return 0
+// fullFuel is what an event from outside brings.
+var fullFuel = engine.LimitsOf(journal.Level).Fuel
+
+// fuelOf reads how many runs an event may lead to, and whether it comes from outside of any chain. Our own events say it; nobody can claim more than
+// an event from outside brings. One that does not say it and names an invocation as its cause - a function knows nothing of fuel - brings less than the
+// run had that made it.
+func (g *Gate) fuelOf(e *event.Event) (fuel int, outside bool) {
+	if text := envelope.Extension(e, extFuel); text != "" {
+		if n, err := strconv.Atoi(text); err == nil {
+			return max(min(n, fullFuel), 0), false
+		}
 	}
-	return n
+	cause := envelope.Extension(e, extCausation)
+	if id, sealed := g.tags.Open(cause); sealed {
+		cause = id
+	}
+	if _, _, n, ok := engine.ParseInvocationID(cause); ok {
+		return engine.FuelBehind(n, fullFuel), false
+	}
+	return fullFuel, true
 }
 
 // endEvent makes the event of a run's end, for clients that wait for it.

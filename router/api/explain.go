@@ -40,7 +40,14 @@ func ExplainStatus(st *engine.Status, now time.Time) []string {
 	case "ending":
 		lines := []string{st.Outcome + "; the event of its end is being delivered"}
 		for _, d := range st.Deliveries {
-			lines = append(lines, fmt.Sprintf("%s: %s", d.Function, d.Outbox))
+			why := d.Outbox
+			if !d.RetryAt.IsZero() {
+				why = fmt.Sprintf("try %d failed (%v); the next is due in %s", d.Attempt, d.LastError, d.RetryAt.Sub(now).Round(time.Second))
+			}
+			if d.Function == "" {
+				d.Function = "the filters of all triggers"
+			}
+			lines = append(lines, fmt.Sprintf("%s: %s", d.Function, why))
 		}
 		return lines
 	}

@@ -9,6 +9,20 @@ import (
 	"github.com/onward-router/onward/router/engine"
 )
 
+// TestExplainDeliveries says where the event of a run's end is on its way to each destination.
+func TestExplainDeliveries(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	st := &engine.Status{State: "ending", Outcome: "succeeded", Deliveries: []engine.InvocationStatus{
+		{Path: "end:alert", Function: "t.onSuccess.alert", Attempt: 2, RetryAt: now.Add(4 * time.Second), LastError: lang.Failf(lang.ClassPlatform, "status", "500")},
+		{Path: "end:next", Function: "trigger next", Attempt: 1, Outbox: "it is being started"},
+	}}
+	want := "succeeded; the event of its end is being delivered\nt.onSuccess.alert: try 2 failed (status: 500); the next is due in 4s\ntrigger next: it is being started"
+	if got := strings.Join(ExplainStatus(st, now), "\n"); got != want {
+		t.Errorf("%s; want %s", got, want)
+	}
+}
+
 // TestExplain says in one line which of many children are missing, and why.
 func TestExplain(t *testing.T) {
 	t.Parallel()

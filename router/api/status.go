@@ -49,6 +49,9 @@ func (a *API) Status(ctx context.Context, id journal.RunID, waiting int) (*engin
 		}
 		for i := range st.Deliveries {
 			d := &st.Deliveries[i]
+			if !d.RetryAt.IsZero() {
+				continue // It is between two tries.
+			}
 			d.Outbox, d.Since = a.Outbox.Explain(id, d.N)
 		}
 		return st, nil, nil

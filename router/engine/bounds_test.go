@@ -299,6 +299,6 @@ func TestNumbersBeyondAllBounds(t *testing.T) {
 		t.Errorf("%d children opened", len(l.out.Send))
 	}
 	l.saved(reg)
-	l.must(engine.Record(journal.Start, journal.RunID{2}, &engine.StartFact{Trigger: "t", Digest: def.Digest(), Hops: math.MaxUint32}))
+	l.must(engine.Record(journal.Start, journal.RunID{2}, &engine.StartFact{Trigger: "t", Digest: def.Digest(), Spent: math.MaxUint32}))
 	l.saved(reg)
 }

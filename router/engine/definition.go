@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
@@ -125,15 +126,30 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 	labels := make(map[string]int, len(info.children))
 	declarer, _ := info.settings.(schedulers.Declarer)
 	labeler, _ := info.settings.(schedulers.Labeler)
-	for slot, child := range info.children {
+	for slot := range info.children {
 		if declarer != nil {
 			info.many[slot] = declarer.Declare(slot).Many
 		}
-		label := stepLabel(child)
-		if labeler != nil && child.Name == "" && labeler.Label(slot) != "" {
-			label = labeler.Label(slot)
+	}
+	own := make([]string, len(info.children))
+	for slot, child := range info.children {
+		own[slot] = child.Name
+		if labeler != nil && child.Name == "" {
+			own[slot] = labeler.Label(slot)
 		}
-		if err := d.add(reg, child, uniqueLabel(labels, label)); err != nil {
+	}
+	unique := make([]string, len(own))
+	// A name is a thing's own: it is given before what is called after what it does, wherever that stands.
+	for slot, name := range own {
+		if name != "" {
+			unique[slot] = uniqueLabel(labels, escape(name))
+		}
+	}
+	for slot, child := range info.children {
+		if unique[slot] == "" {
+			unique[slot] = uniqueLabel(labels, escape(stepLabel(child)))
+		}
+		if err := d.add(reg, child, unique[slot]); err != nil {
 			return err
 		}
 	}
@@ -143,6 +159,25 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 		}
 	}
 	return nil
+}
+
+// escape writes what has a meaning in paths and ids, and what no header takes, as % with two digits: names of branches are any text.
+func escape(label string) string {
+	plain := func(c byte) bool {
+		return c > ' ' && c < 0x7f && !strings.ContainsRune("/[]%~:+", rune(c)) || c >= 0x80
+	}
+	if i := strings.IndexFunc(label, func(r rune) bool { return r < 0x80 && !plain(byte(r)) }); i < 0 {
+		return label
+	}
+	b := make([]byte, 0, len(label)+8)
+	for i := range len(label) {
+		if c := label[i]; plain(c) {
+			b = append(b, c)
+		} else {
+			b = fmt.Appendf(b, "%%%02X", c)
+		}
+	}
+	return string(b)
 }
 
 func stepLabel(step *lang.Step) string {

@@ -81,7 +81,8 @@ type Invocation struct {
 	Expires   time.Time     // after this it is given up
 	Created   time.Time     // fold time
 	Cause     string        // id of the event that led to it
-	Hops      int           // of the run
+	Fuel      int           // runs that what this starts may lead to, all together
+	Continued int           // which continuation of its attempt it is; 0 is none
 	Traced    string        // traceparent of the event that started the run; may be empty
 
 	// Type is the CloudEvents type: dev.onward.function.invoke, or the run's end.
@@ -93,8 +94,11 @@ type Invocation struct {
 	Accepted time.Time
 }
 
-// ID is the id of the event that is sent: RUN~path.N (DESIGN 7).
+// ID is the id of the event that is sent: RUN~path.N (DESIGN 7). The end of a run is one event, under one id wherever it goes: RUN~end.
 func (i *Invocation) ID() string {
+	if i.Purpose == Notify || i.Purpose == Route {
+		return EndID(i.Run)
+	}
 	b := make([]byte, 0, 26+1+len(i.Path)+11)
 	b = append(b, i.Run.String()...)
 	b = append(b, '~')
@@ -103,8 +107,22 @@ func (i *Invocation) ID() string {
 	return string(strconv.AppendUint(b, uint64(i.N), 10))
 }
 
-// IdempotencyKey is the run and path, the same for all attempts.
-func (i *Invocation) IdempotencyKey() string { return i.Run.String() + "~" + i.Path }
+// IdempotencyKey is the run, the path and the continuation: the same for all attempts of one logical call, with one input, and for no other.
+func (i *Invocation) IdempotencyKey() string {
+	key := i.Run.String() + "~" + i.Path
+	if i.Continued > 0 {
+		key += "+" + strconv.Itoa(i.Continued)
+	}
+	return key
+}
+
+// to is whom it goes to, for people.
+func (i *Invocation) to() string {
+	if i.ToTrigger != "" {
+		return "trigger " + i.ToTrigger
+	}
+	return i.Function
+}
 
 // ParseInvocationID reads ID's form; ok is false for ids that are not of that form.
 func ParseInvocationID(id string) (run journal.RunID, path string, n uint32, ok bool) {
@@ -131,6 +149,7 @@ type Effects struct {
 	Send  []*Invocation // to be sent, once the record that caused them is durable (it is: it was read)
 	Stop  []*Invocation // no longer wanted: not to be sent, or to be aborted where that can be done
 	Ended []Ended
+	Dead  []Dead
 	// Need lists definitions that a start waits for.
 	Need []lang.Digest
 	// Claimed is set when a claim was folded: its nonce tells the owner whether it is its own.
@@ -141,7 +160,16 @@ func (e *Effects) reset() {
 	clear(e.Send)
 	clear(e.Stop)
 	clear(e.Ended)
-	e.Send, e.Stop, e.Ended, e.Need, e.Claimed = e.Send[:0], e.Stop[:0], e.Ended[:0], e.Need[:0], nil
+	clear(e.Dead)
+	e.Send, e.Stop, e.Ended, e.Dead, e.Need, e.Claimed = e.Send[:0], e.Stop[:0], e.Ended[:0], e.Dead[:0], e.Need[:0], nil
+}
+
+// Dead is the event of a run's end that was given up on its way to a destination: its owner keeps it, with its reason, until somebody sends it again
+// or removes it. Run and number name it: a later fold of the same record says it again.
+type Dead struct {
+	Invocation *Invocation // its last try: where it was to go, and what it was
+	Err        *lang.Error
+	Time       time.Time // fold time
 }
 
 // Ended is the end of a run.
@@ -192,6 +220,7 @@ const (
 	SignalTaken
 	SignalKept
 	Notified
+	DeadLettered
 	RunEnded
 	RunLeft // all that its end obliged to is done; it leaves memory
 	Refused
@@ -199,7 +228,7 @@ const (
 
 var changeKinds = [...]string{
 	RunStarted: "run-started", Invoked: "invoked", Delivered: "accepted", Answered: "answered", StepEnded: "step-ended", Retrying: "retrying", Caught: "caught",
-	TimerSet: "timer-set", SignalAwaited: "signal-awaited", SignalTaken: "signal-taken", SignalKept: "signal-kept", Notified: "notified",
+	TimerSet: "timer-set", SignalAwaited: "signal-awaited", SignalTaken: "signal-taken", SignalKept: "signal-kept", Notified: "notified", DeadLettered: "dead-letter",
 	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused",
 }
 

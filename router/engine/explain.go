@@ -43,6 +43,13 @@ func (s *State) Status(id journal.RunID, waiting int) (*Status, bool) {
 		}
 		for _, n := range sortedNumbers(r.live) {
 			st.Deliveries = append(st.Deliveries, *r.live[n].status())
+			st.Deliveries[len(st.Deliveries)-1].Path = r.live[n].inv.Path
+		}
+		for _, n := range sortedNumbers(r.pauses) {
+			p := r.pauses[n]
+			d := (&live{inv: p.inv}).status()
+			d.Path, d.LastError, d.RetryAt = p.inv.Path, p.err, time.Unix(0, r.timers[n].due).UTC()
+			st.Deliveries = append(st.Deliveries, *d)
 		}
 	}
 	for _, k := range r.kept {
@@ -74,10 +81,7 @@ func (s *State) statusWaiting(id journal.RunID) (*Status, bool) {
 
 func (l *live) status() *InvocationStatus {
 	st := &InvocationStatus{
-		ID: l.inv.ID(), N: l.inv.N, Function: l.inv.Function, Attempt: l.inv.Attempt, Created: l.inv.Created, Expires: l.inv.Expires,
-	}
-	if l.inv.ToTrigger != "" {
-		st.Function = "trigger " + l.inv.ToTrigger
+		ID: l.inv.ID(), N: l.inv.N, Function: l.inv.to(), Attempt: l.inv.Attempt, Created: l.inv.Created, Expires: l.inv.Expires,
 	}
 	if l.accepted != 0 {
 		st.Accepted = time.Unix(0, l.accepted).UTC()

@@ -18,7 +18,7 @@ type StartFact struct {
 	Digest  lang.Digest
 	Event   lang.Value // the event's attributes, extensions included, as one object
 	Data    lang.Value
-	Hops    int
+	Spent   int // what its chain has used up of its fuel; 0 for an event from outside
 }
 
 // CompletionFact is the outcome of an invocation.
@@ -62,9 +62,10 @@ type FiredFact struct{ Timer uint32 }
 // MoreFact lets a run do the next part of what it owes. Parts count from 1.
 type MoreFact struct{ Part uint32 }
 
-// MatchedFact is what the filters let through of a run's end event; Starts is the writer's own form.
+// MatchedFact is what the filters let through of a run's end event: Count runs are to be started; Starts is the writer's own form of which.
 type MatchedFact struct {
 	N      uint32
+	Count  int
 	Starts []byte
 }
 
@@ -247,13 +248,13 @@ func (f *StartFact) Append(b []byte) []byte {
 	b = appendDigest(b, f.Digest)
 	b = appendValue(b, f.Event)
 	b = appendValue(b, f.Data)
-	return binary.AppendUvarint(b, uint64(f.Hops))
+	return binary.AppendUvarint(b, uint64(f.Spent))
 }
 
 // DecodeStart reads StartFact.Append's form.
 func DecodeStart(p []byte) (f StartFact, err error) {
 	r := reader{b: p}
-	f = StartFact{Trigger: r.text(), Digest: r.digest(), Event: r.value(), Data: r.value(), Hops: int(r.number())}
+	f = StartFact{Trigger: r.text(), Digest: r.digest(), Event: r.value(), Data: r.value(), Spent: int(r.number())}
 	return f, r.end("start")
 }
 
@@ -353,13 +354,13 @@ func DecodeMore(p []byte) (f MoreFact, err error) {
 
 // Append appends the fact's payload to b.
 func (f *MatchedFact) Append(b []byte) []byte {
-	return appendText(binary.AppendUvarint(b, uint64(f.N)), string(f.Starts))
+	return appendText(binary.AppendUvarint(binary.AppendUvarint(b, uint64(f.N)), uint64(f.Count)), string(f.Starts))
 }
 
 // DecodeMatched reads MatchedFact.Append's form. Starts aliases p.
 func DecodeMatched(p []byte) (f MatchedFact, err error) {
 	r := reader{b: p}
-	f = MatchedFact{N: r.number(), Starts: r.bytes()}
+	f = MatchedFact{N: r.number(), Count: int(r.number()), Starts: r.bytes()}
 	return f, r.end("matched")
 }
 

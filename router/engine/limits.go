@@ -24,7 +24,7 @@ type Limits struct {
 	NameBytes    int           // the name of a timer or a signal
 	Signals      int           // signals that one run remembers, to refuse repeats and to keep early ones
 	Timers       int           // timers of one run at a time
-	Hops         int           // runs in one causal chain
+	Fuel         int           // runs that one event from outside may lead to, one causing the other
 	Continues    int           // continuations of one step
 	Deliver      time.Duration // until an invocation without a deadline is given up
 	Tombstones   int           // ended runs that a partition remembers at most
@@ -37,7 +37,7 @@ func LimitsOf(level uint8) Limits {
 	return Limits{
 		Depth: lang.MaxDepth, Width: lang.MaxWidth, Window: lang.MaxWindow, Steps: 50_000_000,
 		Openings: 2048, Begins: 128, Open: 10_000, Share: 64, ValueBytes: lang.MaxValueBytes, FrameBytes: 64 << 20, RunBytes: 256 << 20, Definitions: 64, StateBytes: 32 << 20, NameBytes: 1 << 10, Signals: 10_000, Timers: 1_000_000,
-		Hops: 64, Continues: 10_000, Deliver: 6 * time.Hour, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
+		Fuel: 256, Continues: 10_000, Deliver: 6 * time.Hour, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
 	}
 }
 

@@ -216,6 +216,9 @@ func (s *stage) fold(d *datadriven.TestData, rec journal.Record) {
 	for _, inv := range s.out.Stop {
 		s.say("  stop %s", s.id(inv))
 	}
+	for _, dead := range s.out.Dead {
+		s.say("  dead %s n=%d %s %s: %s", s.id(dead.Invocation), dead.Invocation.N, dead.Invocation.Path, dead.Invocation.Input, s.short(dead.Err.Error()))
+	}
 	for _, digest := range s.out.Need {
 		s.say("  need %s", s.defName(digest))
 	}
@@ -246,7 +249,14 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 	if inv.ToTrigger != "" {
 		to = "trigger " + inv.ToTrigger
 	}
-	line := fmt.Sprintf("  %s %s %s %s", verb, s.id(inv), inv.Purpose, to)
+	id := s.id(inv)
+	if inv.Purpose != engine.Call {
+		id += fmt.Sprintf(" n=%d", inv.N)
+	}
+	if inv.Purpose == engine.Notify {
+		to = inv.Path + " " + to
+	}
+	line := fmt.Sprintf("  %s %s %s %s", verb, id, inv.Purpose, to)
 	line = strings.TrimRight(line, " ") + " " + inv.Input.JSON()
 	if inv.Attempt > 1 {
 		line += fmt.Sprintf(" attempt=%d", inv.Attempt)
@@ -265,6 +275,9 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 	}
 	if inv.Starts != nil {
 		line += " starts=" + string(inv.Starts)
+	}
+	if usual := engine.LimitsOf(journal.Level).Fuel - 1; inv.Purpose != engine.Call && inv.Fuel != usual {
+		line += fmt.Sprintf(" fuel=%d", inv.Fuel)
 	}
 	if !inv.Accepted.IsZero() {
 		line += " accepted"
@@ -338,7 +351,7 @@ func (s *stage) start(d *datadriven.TestData) {
 	run := s.run(d)
 	f := engine.StartFact{
 		Trigger: name, Digest: def.Digest(), Event: lang.Of(map[string]string{"id": "event-" + s.names[run], "source": "/play", "type": "play"}), Data: s.value(d),
-		Hops: s.number(d, "hops", 0),
+		Spent: s.number(d, "spent", 0),
 	}
 	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = "default"
@@ -432,7 +445,7 @@ func (s *stage) cancel(d *datadriven.TestData) {
 }
 
 func (s *stage) matched(d *datadriven.TestData) {
-	s.fold(d, engine.Record(journal.Matched, s.run(d), &engine.MatchedFact{N: uint32(s.number(d, "n", 0)), Starts: []byte(s.text(d, "starts", "x"))}))
+	s.fold(d, engine.Record(journal.Matched, s.run(d), &engine.MatchedFact{N: uint32(s.number(d, "n", 0)), Count: s.number(d, "count", 1), Starts: []byte(s.text(d, "starts", "x"))}))
 }
 
 func (s *stage) skip(d *datadriven.TestData) {

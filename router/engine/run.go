@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/journal"
@@ -19,7 +18,7 @@ type run struct {
 	event   lang.Value
 	traced  string // traceparent of event
 	data    lang.Value
-	hops    int
+	fuel    int // runs that its chain may still have, itself included
 	started int64
 
 	next  uint32 // the last number given: to an invocation, a frame or a timer
@@ -29,6 +28,7 @@ type run struct {
 	root     *task // nil once the run has ended
 
 	live       map[uint32]*live // invocations without an outcome
+	pauses     map[uint32]pause // of destinations, by the timer
 	timers     map[uint32]*timer
 	superseded []uint32 // the latest invocations that were replaced, to tell a late result from a repeated one
 
@@ -73,13 +73,14 @@ func (s *State) waitingDigests() []lang.Digest {
 func sortedNumbers[V any](m map[uint32]V) []uint32 { return slices.Sorted(maps.Keys(m)) }
 
 func newRun(id journal.RunID, tenant string, def *definition, f *StartFact, now int64) *run {
-	return &run{id: id, tenant: tenant, def: def, event: f.Event, traced: traceparent(f.Event), data: f.Data, hops: f.Hops, started: now}
+	return &run{id: id, tenant: tenant, def: def, event: f.Event, traced: traceparent(f.Event), data: f.Data, started: now}
 }
 
 // begin makes a run and opens its flow. The signals are what came before the run could begin.
 func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact, signals []SignalFact) {
 	r := newRun(id, tenant, def, f, s.now)
 	s.add(r)
+	s.fuel(r, f)
 	s.note(r, Change{Kind: RunStarted, Text: def.Trigger})
 	s.cause = cause{event: f.Event}
 	for _, v := range []*lang.Value{&r.event, &r.data} {
@@ -89,8 +90,9 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 			return
 		}
 	}
-	if r.hops > s.limits.Hops {
-		s.endRun(r, lang.Failure(lang.Failf(lang.ClassPlatform, "hop_limit", "more than %d runs in one chain; a trigger's own events start it again", s.limits.Hops)))
+	if r.fuel == 0 {
+		s.endRun(r, lang.Failure(lang.Failf(lang.ClassPlatform, ChainLimit,
+			"one event from outside has led to %d runs; look for triggers that start one another by their ends, and narrow their filters", s.limits.Fuel)))
 		return
 	}
 	if def.Flow == nil {
@@ -102,6 +104,12 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	}
 	r.root = &task{run: r, step: def.Flow, bound: r.data}
 	s.open(r.root)
+}
+
+// fuel gives a run what its chain has left.
+func (s *State) fuel(r *run, f *StartFact) {
+	r.fuel = max(s.limits.Fuel-max(f.Spent, 0), 0)
+	r.next = firstNumber(r.fuel, s.limits.Fuel)
 }
 
 // attribute reads one attribute of an event; empty when it has none. Events are small and this is off the path of completions.
@@ -141,12 +149,21 @@ func (c *cause) String() string {
 	return c.id
 }
 
+// number gives an invocation a new number, and what it has from its run.
+func (s *State) number(r *run, inv *Invocation) {
+	r.next++
+	inv.N, inv.Run, inv.Tenant, inv.Trigger, inv.Digest, inv.Traced = r.next, r.id, r.tenant, r.def.Trigger, r.def.digest, r.traced
+	if inv.Created.IsZero() {
+		inv.Created, inv.Cause = s.Now(), s.cause.String()
+	}
+}
+
 // addLive enters an invocation under a new number and sends it.
 func (s *State) addLive(r *run, inv *Invocation, t *task) {
-	r.next++
-	inv.N, inv.Run, inv.Tenant, inv.Trigger, inv.Digest = r.next, r.id, r.tenant, r.def.Trigger, r.def.digest
-	inv.Created, inv.Hops, inv.Traced = s.Now(), r.hops, r.traced
-	inv.Cause = s.cause.String()
+	s.number(r, inv)
+	if inv.Purpose == Call {
+		inv.Fuel = FuelBehind(inv.N, s.limits.Fuel)
+	}
 	if r.live == nil {
 		r.live = make(map[uint32]*live)
 	}
@@ -201,16 +218,15 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 		return r.missing(f.N)
 	}
 	s.cause = cause{id: f.Cause, inv: l.inv}
+	if l.task == nil {
+		s.deliveryEnded(r, l.inv, f.Outcome.Err)
+		return Applied
+	}
 	delete(r.live, f.N)
 	s.live--
 	if f.Cause != "" {
 		// It came as an event: whoever still times the invocation, or waits for its answer, need not.
 		s.out.Stop = append(s.out.Stop, l.inv)
-	}
-	if l.task == nil {
-		s.note(r, Change{Kind: Delivered, N: f.N, Path: l.inv.Path})
-		s.leaveIfDone(r)
-		return Applied
 	}
 	s.note(r, Change{Kind: Answered, N: f.N, Path: l.inv.Path, Outcome: f.Outcome, Attempt: l.inv.Attempt})
 	s.callEnded(l, f.Outcome)
@@ -229,8 +245,9 @@ func (s *State) foldAccepted(r *run, payload []byte) Reason {
 		case l == nil:
 			continue
 		case l.task == nil:
-			delete(r.live, n)
-			s.live--
+			s.deliveryEnded(r, l.inv, nil)
+			reason = Applied
+			continue
 		case l.accepted != 0:
 			continue
 		default:
@@ -239,7 +256,6 @@ func (s *State) foldAccepted(r *run, payload []byte) Reason {
 		s.note(r, Change{Kind: Delivered, N: n, Path: l.inv.Path})
 		reason = Applied
 	}
-	s.leaveIfDone(r)
 	return reason
 }
 
@@ -273,10 +289,7 @@ func (s *State) foldGaveUp(r *run, payload []byte) Reason {
 	}
 	s.cause = cause{inv: l.inv}
 	if l.task == nil {
-		delete(r.live, f.N)
-		s.live--
-		s.note(r, Change{Kind: Delivered, N: f.N, Path: l.inv.Path, Outcome: lang.Failure(f.Err)})
-		s.leaveIfDone(r)
+		s.deliveryEnded(r, l.inv, f.Err)
 		return Applied
 	}
 	if x := l.task.overdue(s.now); x != nil {
@@ -301,7 +314,7 @@ func (s *State) foldMatched(r *run, payload []byte) Reason {
 		return Duplicate
 	}
 	inv := *l.inv
-	inv.Starts = append([]byte{}, f.Starts...)
+	inv.Starts, inv.Fuel = append([]byte{}, f.Starts...), s.notify(r, l.inv, f.Count)
 	l.inv = &inv
 	s.out.Send = append(s.out.Send, &inv)
 	return Applied
@@ -322,123 +335,6 @@ func (s *State) foldCancel(r *run, payload []byte) Reason {
 	r.cancelled = true
 	s.endRun(r, lang.Failure(f.error()))
 	return Applied
-}
-
-// The types of a run's end event.
-const (
-	TypeInvoke    = "dev.onward.function.invoke"
-	TypeSucceeded = "dev.onward.run.succeeded"
-	TypeFailed    = "dev.onward.run.failed"
-	TypeSkipped   = "dev.onward.run.skipped" // by the condition of the flow itself
-	TypeCancelled = "dev.onward.run.cancelled"
-)
-
-// endRun ends r: its destinations get the event of its end, and that event goes past all filters again.
-func (s *State) endRun(r *run, o lang.Outcome) {
-	r.root, r.outcome, r.ended = nil, &o, s.now
-	for range r.timers {
-		s.timers.live--
-	}
-	r.timers, r.seen, r.kept, r.taken, r.waits = nil, nil, nil, nil, nil
-	r.owed, r.debts = nil, 0
-	s.occupy(r, -r.open)
-	s.hold(r, size(r.event)+size(r.data)-r.bytes)
-	s.announce(r)
-	s.tell(r)
-}
-
-// announce tells those who watch, wait or ask that r has ended.
-func (s *State) announce(r *run) {
-	kind, data, _ := s.end(r)
-	s.note(r, Change{Kind: RunEnded, Outcome: *r.outcome})
-	s.out.Ended = append(s.out.Ended, Ended{
-		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Outcome: *r.outcome, Cancelled: r.cancelled,
-		Started: time.Unix(0, r.started).UTC(), Ended: time.Unix(0, r.ended).UTC(), Event: r.event, Calls: r.calls, EventType: kind, Data: data,
-		EventID: r.id.String() + "~end",
-	})
-}
-
-// end is what the event of r's end says, and which destinations get it.
-func (s *State) end(r *run) (string, lang.Value, []lang.Destination) {
-	o := *r.outcome
-	kind, data, destinations := TypeSucceeded, o.Value, r.def.OnSuccess
-	switch o.Verdict {
-	case lang.Skipped:
-		kind, destinations = TypeSkipped, nil // What it was filtered out by is no success: nobody is told but who asks for it.
-	case lang.Failed:
-		kind, destinations = TypeFailed, r.def.OnFailure
-		if r.cancelled {
-			kind = TypeCancelled
-		}
-		data = lang.Object(
-			lang.Member{Key: "error", Value: o.Err.Value()},
-			lang.Member{Key: "attempts", Value: lang.Of(r.attempts)},
-			lang.Member{Key: "input", Value: r.data},
-		)
-		if s.unfit("the end", data) != nil { // The input is the one part that may be large: its event's sender has it.
-			data = lang.Object(lang.Member{Key: "error", Value: o.Err.Value()}, lang.Member{Key: "attempts", Value: lang.Of(r.attempts)})
-		}
-	}
-	return kind, data, destinations
-}
-
-// tell sends the event of r's end to its destinations, and past all filters again.
-func (s *State) tell(r *run) {
-	kind, data, destinations := s.end(r)
-	o, label := *r.outcome, "onSuccess"
-	if o.Verdict == lang.Failed {
-		label = "onFailure"
-	}
-	for i := range destinations {
-		s.notify(r, &destinations[i], label, i, kind, data)
-	}
-	route := &Invocation{Purpose: Route, Path: "end", Type: kind, Input: data, Attempt: 1, Expires: s.Now().Add(s.limits.Deliver)}
-	if o.Verdict == lang.Failed && o.Err.Type == "hop_limit" {
-		route = nil
-	}
-	if route != nil {
-		s.addLive(r, route, nil)
-	}
-	s.leaveIfDone(r)
-}
-
-// notify sends the event of r's end to a destination, when its condition holds.
-func (s *State) notify(r *run, d *lang.Destination, label string, i int, kind string, data lang.Value) {
-	scope := endScope{r: r, data: data}
-	inv := &Invocation{
-		Purpose: Notify, Path: destinationPath(label, i), Function: d.Function, ToTrigger: d.Trigger, Contract: r.def.Functions[d.Function].Contract,
-		Attempt: 1, Input: data, Type: kind, Expires: s.Now().Add(s.limits.Deliver),
-	}
-	if !d.When.IsZero() {
-		ok, err := d.When.EvalBool(scope, s.cache)
-		if err != nil {
-			s.note(r, Change{Kind: Notified, Path: inv.Path, Text: d.Function + d.Trigger, Outcome: lang.Failure(expressionError("when", err))})
-			return
-		}
-		if !ok {
-			return
-		}
-	}
-	if !d.Data.IsZero() {
-		v, err := d.Data.Eval(scope, s.cache)
-		if err != nil {
-			s.note(r, Change{Kind: Notified, Path: inv.Path, Text: d.Function + d.Trigger, Outcome: lang.Failure(expressionError("data", err))})
-			return
-		}
-		inv.Input = v
-	}
-	s.addLive(r, inv, nil)
-	s.note(r, Change{Kind: Notified, N: inv.N, Path: inv.Path, Text: d.Function + d.Trigger})
-}
-
-// leaveIfDone lets a run that has ended leave memory once nothing of it is under way.
-func (s *State) leaveIfDone(r *run) {
-	if r.outcome == nil || len(r.live) > 0 || s.runs[r.id] == nil {
-		return
-	}
-	s.remove(r)
-	s.tombstones.add(r.id, s.now, s.limits)
-	s.note(r, Change{Kind: RunLeft})
 }
 
 // sortTasks orders tasks by slot and index.

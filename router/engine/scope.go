@@ -144,5 +144,3 @@ func (t *task) appendPath(b []byte) []byte {
 	}
 	return b
 }
-
-func destinationPath(label string, i int) string { return label + "[" + strconv.Itoa(i) + "]" }

@@ -101,7 +101,7 @@ func saveRun(w *writer, r *run) error {
 	w.digest(r.def.digest)
 	w.value(r.event)
 	w.value(r.data)
-	w.uint(uint64(r.hops))
+	w.uint(uint64(r.fuel))
 	w.int(r.started)
 	w.uint(uint64(r.next))
 	w.uint(uint64(r.calls))
@@ -115,6 +115,12 @@ func saveRun(w *writer, r *run) error {
 	w.uint(uint64(len(r.live)))
 	for _, n := range sortedNumbers(r.live) {
 		saveLive(w, r.live[n])
+	}
+	w.uint(uint64(len(r.pauses)))
+	for _, n := range sortedNumbers(r.pauses) {
+		w.uint(uint64(n))
+		saveLive(w, &live{inv: r.pauses[n].inv})
+		w.fault(r.pauses[n].err)
 	}
 	w.uint(uint64(len(r.timers)))
 	for _, n := range sortedNumbers(r.timers) {
@@ -180,6 +186,8 @@ func saveLive(w *writer, l *live) {
 	w.text(inv.Cause)
 	w.text(inv.Type)
 	w.text(string(inv.Starts))
+	w.uint(uint64(inv.Fuel))
+	w.uint(uint64(inv.Continued))
 	w.flush(64 << 10)
 }
 
@@ -475,7 +483,7 @@ func (s *State) loadRun(l *loader) {
 		l.fail(fmt.Errorf("run %s names definition %x, which is not there", r.id, digest[:6]))
 		return
 	}
-	r.event, r.data, r.hops, r.started = l.value(), l.value(), l.whole(), l.int()
+	r.event, r.data, r.fuel, r.started = l.value(), l.value(), l.whole(), l.int()
 	r.traced = traceparent(r.event)
 	r.next, r.calls, r.attempts, r.cancelled = l.number(), l.whole(), l.whole(), l.bool()
 	if l.bool() {
@@ -485,8 +493,23 @@ func (s *State) loadRun(l *loader) {
 	if n := l.count(); n > 0 {
 		r.live = make(map[uint32]*live, min(n, 1<<20))
 		for range n {
-			s.loadLive(l, r)
+			if l.err != nil {
+				return
+			}
+			entry := loadLive(l, r)
+			r.live[entry.inv.N] = entry
+			s.live++
 		}
+	}
+	for range l.count() {
+		if l.err != nil {
+			return
+		}
+		if r.pauses == nil {
+			r.pauses = make(map[uint32]pause)
+		}
+		n := l.number()
+		r.pauses[n] = pause{loadLive(l, r).inv, l.error()}
 	}
 	if n := l.count(); n > 0 {
 		r.timers = make(map[uint32]*timer, min(n, 1<<20))
@@ -561,8 +584,8 @@ func loadSignals(l *loader, r *run) []uint32 {
 	return awaits
 }
 
-func (s *State) loadLive(l *loader, r *run) {
-	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Hops: r.hops, Traced: r.traced}
+func loadLive(l *loader, r *run) *live {
+	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Traced: r.traced}
 	entry := &live{inv: inv, accepted: l.int()}
 	inv.Purpose, inv.Path, inv.Function, inv.ToTrigger, inv.Contract = Purpose(l.uint()), l.text(), l.text(), l.text(), l.text()
 	inv.Attempt, inv.Input, inv.Timeout = l.whole(), l.value(), time.Duration(l.int())
@@ -570,8 +593,8 @@ func (s *State) loadLive(l *loader, r *run) {
 	if starts := l.text(); starts != "" {
 		inv.Starts = []byte(starts)
 	}
-	r.live[inv.N] = entry
-	s.live++
+	inv.Fuel, inv.Continued = l.whole(), l.whole()
+	return entry
 }
 
 func (s *State) loadTask(l *loader, t *task) {

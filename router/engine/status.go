@@ -71,11 +71,15 @@ type SlotStatus struct {
 type InvocationStatus struct {
 	ID       string    `json:"id"`
 	N        uint32    `json:"n"`
+	Path     string    `json:"path,omitempty"` // of a delivery: its destination
 	Function string    `json:"function"`
 	Attempt  int       `json:"attempt"`
 	Created  time.Time `json:"created"`
 	Accepted time.Time `json:"accepted,omitzero"`
 	Expires  time.Time `json:"expires,omitzero"`
+	// RetryAt and LastError are set while a delivery pauses before another try.
+	RetryAt   time.Time   `json:"retryAt,omitzero"`
+	LastError *lang.Error `json:"lastError,omitempty"`
 	// Outbox and Since are filled in by the owner: where it is and why, and since when.
 	Outbox string    `json:"outbox,omitempty"`
 	Since  time.Time `json:"since,omitzero"`

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
 )
 
 // A task is one activation of a step: the wrapper that every step, function or policy, gets alike. It ends exactly once.
@@ -86,7 +87,7 @@ func (s *State) open(t *task) {
 func (s *State) attempt(t *task) {
 	t.tries++
 	if t.step.Use == lang.UseFunction {
-		s.invoke(t, t.input)
+		s.invoke(t, t.input, 0)
 		return
 	}
 	if t.depth() >= s.limits.Depth {
@@ -112,8 +113,8 @@ func (t *task) depth() int {
 	return d
 }
 
-// invoke sends the function of t an input under a new number.
-func (s *State) invoke(t *task, input lang.Value) {
+// invoke sends the function of t an input under a new number: its own, or the state of a continuation.
+func (s *State) invoke(t *task, input lang.Value, continued int) {
 	r := t.run
 	if r.calls >= s.limits.Steps {
 		s.failed(t, lang.Failf(lang.ClassPlatform, "step_limit", "more than %d invocations in one run", s.limits.Steps))
@@ -126,7 +127,7 @@ func (s *State) invoke(t *task, input lang.Value) {
 	}
 	inv := &Invocation{
 		Purpose: Call, Path: t.path(), Function: t.step.Target, Contract: r.def.Functions[t.step.Target].Contract, Attempt: int(t.tries),
-		Input: input, Timeout: t.step.Timeout.D(), Expires: expires, Type: TypeInvoke,
+		Input: input, Timeout: t.step.Timeout.D(), Expires: expires, Type: TypeInvoke, Continued: continued,
 	}
 	s.addLive(r, inv, t)
 	t.inv = inv.N
@@ -196,7 +197,7 @@ func (s *State) attemptEnded(t *task, o lang.Outcome) {
 			s.failed(t, lang.Failf(lang.ClassFunction, "continue_limit", "continued more than %d times", s.limits.Continues))
 			return
 		}
-		s.invoke(t, o.Value)
+		s.invoke(t, o.Value, int(t.continues))
 	case lang.Failed:
 		e := o.Err.At(t.place(), int(t.tries), "")
 		if again, e := s.retry(t, e); !again {
@@ -228,7 +229,7 @@ func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
 	if retry == nil || int(t.tries) >= retry.Attempts || !retry.Matches(e) {
 		return false, e
 	}
-	pause := retry.Pause(int(t.tries), spread(t))
+	pause := retry.Pause(int(t.tries), spread(t.run.id, t.path(), int(t.tries)))
 	if due, bounded := t.due(); bounded && s.now+int64(pause) >= due {
 		forbidden := *e
 		forbidden.Message += fmt.Sprintf(" (not tried again: the next try would come in %s, the deadline in %s)", pause.Round(time.Millisecond), time.Duration(due-s.now).Round(time.Millisecond))
@@ -241,12 +242,12 @@ func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
 }
 
 // spread is a number in [0,1) that is the same for the same try of the same step of the same run.
-func spread(t *task) float64 {
+func spread(run journal.RunID, path string, tries int) float64 {
 	h := fnv.New64a()
-	h.Write(t.run.id[:])
-	h.Write([]byte(t.path()))
+	h.Write(run[:])
+	h.Write([]byte(path))
 	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], uint32(t.tries))
+	binary.BigEndian.PutUint32(b[:], uint32(tries))
 	h.Write(b[:])
 	return float64(h.Sum64()>>11) / (1 << 53)
 }

@@ -14,6 +14,7 @@ const (
 	timerDeadline                      // the step's time is over
 	timerTry                           // a policy's try took too long
 	timerPolicy                        // the policy's own
+	timerDelivery                      // begin the next try of a destination
 )
 
 // A timer belongs to a run. Deleting it from the run is how it is cancelled: the heap drops what its run does not know.
@@ -224,6 +225,8 @@ func (s *State) foldFired(r *run, payload []byte) Reason {
 	case timerTry:
 		t.task.tryTimer = 0
 		s.tryTimedOut(t.task)
+	case timerDelivery:
+		s.deliverAgain(r, t.id)
 	case timerPolicy:
 		t.of.forget(t.id)
 		s.queue = append(s.queue, work{frame: t.of, event: frameEvent{kind: evFired, name: t.name}})

@@ -113,6 +113,7 @@ func (s *State) beginFirst(def *definition, w *waitingRun) {
 	}
 	r := w.unborn()
 	r.def = def
+	s.fuel(r, &w.fact)
 	s.add(r)
 	s.cause = cause{event: r.event}
 	s.tell(r)

@@ -32,8 +32,8 @@ type Owner interface {
 type Intake interface {
 	// Event makes the event of an invocation, or of a run's end.
 	Event(inv *engine.Invocation) *event.Event
-	// Match returns what the filters let through of a run's end, as a Matched record keeps it; nil is nothing.
-	Match(inv *engine.Invocation) []byte
+	// Match returns what the filters let through of a run's end; nil is nothing.
+	Match(inv *engine.Invocation) *engine.MatchedFact
 	// StartFor starts what was matched, or the trigger that a destination names, durably; repeated it starts nothing twice. A *lang.Error is final,
 	// after any other error it is to be tried again.
 	StartFor(ctx context.Context, inv *engine.Invocation) error
@@ -182,12 +182,12 @@ func (o *Outbox) route(s Owner, inv *engine.Invocation) {
 		go o.start(s, inv)
 		return
 	}
-	starts := o.Intake.Match(inv)
-	if starts == nil {
+	matched := o.Intake.Match(inv)
+	if matched == nil {
 		s.Accepted(inv)
 		return
 	}
-	s.Write(engine.Record(journal.Matched, inv.Run, &engine.MatchedFact{N: inv.N, Starts: starts}))
+	s.Write(engine.Record(journal.Matched, inv.Run, matched))
 }
 
 // start starts what was matched or the trigger of a destination, then closes the invocation. A crash in between repeats it under the same run ids.

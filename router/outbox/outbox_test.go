@@ -69,7 +69,12 @@ func (i *intake) Event(inv *engine.Invocation) *event.Event {
 	return &e
 }
 
-func (i *intake) Match(*engine.Invocation) []byte { return i.match }
+func (i *intake) Match(inv *engine.Invocation) *engine.MatchedFact {
+	if i.match == nil {
+		return nil
+	}
+	return &engine.MatchedFact{N: inv.N, Count: 2, Starts: i.match}
+}
 
 func (i *intake) StartFor(_ context.Context, inv *engine.Invocation) error { return i.start(inv) }
 

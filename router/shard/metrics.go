@@ -4,7 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
 	fold, snapshot                                 prometheus.Histogram
-	records                                        *prometheus.CounterVec
+	records, ended                                 *prometheus.CounterVec
 	parked, deaths                                 prometheus.Counter
 	skipped, tooLarge                              prometheus.Counter
 	runs, invocations, steps, bytes, timers, tombs prometheus.Gauge
@@ -25,6 +25,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		fold:        histogram("fold", "Time to fold one record."),
 		snapshot:    histogram("snapshot", "Time that the fold stood still for a snapshot."),
 		records:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_records_total", Help: "Records folded, by kind and by what they did."}, []string{"kind", "reason"}),
+		ended:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_runs_ended_total", Help: "Runs that have ended, by how; chain_limit are those that their chain had no fuel left for."}, []string{"state"}),
 		parked:      counter("parked", "Places in the journal that held no record."),
 		deaths:      counter("fold_deaths", "Records on which the fold died."),
 		skipped:     counter("skipped_records", "Records on which the fold died twice and that were passed over."),
@@ -37,7 +38,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		tombs:       gauge("tombstones", "Ended runs that are remembered, to refuse repeats."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.fold, m.snapshot, m.records, m.parked,
+		reg.MustRegister(m.fold, m.snapshot, m.records, m.ended, m.parked,
 			m.deaths, m.skipped, m.tooLarge, m.runs, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
 	}
 	return m

@@ -267,4 +267,17 @@ func (set *Set) shardOf(id journal.RunID) *Shard {
 	return set.shards[set.Layout.Partition(id.Route())]
 }
 
-func (set *Set) ended(e *engine.Ended) { set.Ends.Add(e.Run, engine.EndingOf(e)) }
+// ended hands on that a run has ended. What its chain had no fuel left for is said: somebody is to look at what starts what.
+func (s *Shard) ended(e *engine.Ended) {
+	ending := engine.EndingOf(e)
+	s.set.Ends.Add(e.Run, ending)
+	if !s.owned {
+		return
+	}
+	state := ending.State
+	if e.Outcome.Err != nil && e.Outcome.Err.Type == engine.ChainLimit {
+		state = engine.ChainLimit
+		s.log.Warn("a chain of runs has used up its fuel; this one ends without a step, and nothing goes on from it", "run", e.Run, "trigger", e.Trigger, "error", e.Outcome.Err)
+	}
+	s.set.metrics.ended.WithLabelValues(state).Inc()
+}

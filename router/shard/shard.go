@@ -308,7 +308,7 @@ func (p *progress) stuck(limit time.Duration) (journal.Record, bool) {
 // act does what a folded record obliges to, once the partition is claimed.
 func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 	for i := range s.effects.Ended {
-		s.set.ended(&s.effects.Ended[i])
+		s.ended(&s.effects.Ended[i])
 	}
 	for _, d := range s.effects.Need {
 		s.define(d)

@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// The types of a run's end event.
+const (
+	TypeInvoke    = "dev.onward.function.invoke"
+	TypeSucceeded = "dev.onward.run.succeeded"
+	TypeFailed    = "dev.onward.run.failed"
+	TypeSkipped   = "dev.onward.run.skipped" // by the condition of the flow itself
+	TypeCancelled = "dev.onward.run.cancelled"
+)
+
+// ChainLimit is the type of the error of a run that its chain has no fuel left for.
+const ChainLimit = "chain_limit"
+
+// EndID is the id of the event of a run's end, wherever it goes.
+func EndID(run journal.RunID) string { return run.String() + "~end" }
+
+// A pause is what a destination has between two tries.
+type pause struct {
+	inv *Invocation // the last try
+	err *lang.Error
+}
+
+// endRun ends r. Its end is one event: it goes past all filters again, and to the trigger's destinations.
+func (s *State) endRun(r *run, o lang.Outcome) {
+	r.root, r.outcome, r.ended = nil, &o, s.now
+	for range r.timers {
+		s.timers.live--
+	}
+	r.timers, r.seen, r.kept, r.taken, r.waits = nil, nil, nil, nil, nil
+	r.owed, r.debts = nil, 0
+	s.occupy(r, -r.open)
+	s.hold(r, size(r.event)+size(r.data)-r.bytes)
+	s.announce(r)
+	s.tell(r)
+}
+
+// announce tells those who watch, wait or ask that r has ended.
+func (s *State) announce(r *run) {
+	kind, data, _ := s.end(r)
+	s.note(r, Change{Kind: RunEnded, Outcome: *r.outcome})
+	s.out.Ended = append(s.out.Ended, Ended{
+		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Outcome: *r.outcome, Cancelled: r.cancelled,
+		Started: time.Unix(0, r.started).UTC(), Ended: time.Unix(0, r.ended).UTC(), Event: r.event, Calls: r.calls, EventType: kind, Data: data,
+		EventID: EndID(r.id),
+	})
+}
+
+// end is what the event of r's end says, and which destinations get it.
+func (s *State) end(r *run) (kind string, data lang.Value, destinations []lang.Destination) {
+	switch o := r.outcome; o.Verdict {
+	case lang.Succeeded:
+		return TypeSucceeded, o.Value, r.def.OnSuccess
+	case lang.Skipped:
+		return TypeSkipped, lang.Null, nil // What filters itself out is no success: nobody is told but who asks for it.
+	default:
+		kind = TypeFailed
+		if r.cancelled {
+			kind = TypeCancelled
+		}
+		members := []lang.Member{{Key: "error", Value: o.Err.Value()}, {Key: "attempts", Value: lang.Of(r.attempts)}, {Key: "input", Value: r.data}}
+		if data = lang.Object(members...); s.unfit("the end", data) != nil {
+			data = lang.Object(members[:2]...) // The input is the one part that may be large: its event's sender has it.
+		}
+		return kind, data, r.def.OnFailure
+	}
+}
+
+// tell puts the event of r's end past all filters. Its destinations are next, once it is known how many runs that starts: all of them share what the
+// chain has left. A run that its chain had nothing left for tells nobody.
+func (s *State) tell(r *run) {
+	if r.fuel > 0 {
+		kind, data, _ := s.end(r)
+		s.addLive(r, &Invocation{
+			Purpose: Route, Path: "end", Type: kind, Input: data, Attempt: 1, Fuel: r.fuel - 1,
+			Created: time.Unix(0, r.ended).UTC(), Cause: s.cause.String(), Expires: s.Now().Add(s.limits.Deliver),
+		}, nil)
+	}
+	s.leaveIfDone(r)
+}
+
+// notify sends the event of r's end to its destinations, and returns the fuel that is left for the runs that the filters let it start.
+func (s *State) notify(r *run, route *Invocation, matched int) int {
+	kind, data, destinations := s.end(r)
+	var due []*Invocation
+	for i := range destinations {
+		if inv := s.destined(r, &destinations[i], kind, data, route); inv != nil {
+			due = append(due, inv)
+		}
+	}
+	left := r.fuel - 1
+	for i, inv := range due {
+		inv.Fuel = Share(r.fuel-1, matched+len(due), matched+i)
+		left -= inv.Fuel
+		s.addLive(r, inv, nil)
+		s.note(r, Change{Kind: Notified, N: inv.N, Path: inv.Path, Text: inv.to()})
+	}
+	return left
+}
+
+// destined is the event of r's end for one destination; nil when its condition does not hold, or cannot be told: then it is a dead letter.
+func (s *State) destined(r *run, d *lang.Destination, kind string, data lang.Value, route *Invocation) *Invocation {
+	inv := &Invocation{
+		Purpose: Notify, Path: "end:" + d.Name, Function: d.Function, ToTrigger: d.Trigger, Contract: r.def.Functions[d.Function].Contract,
+		Attempt: 1, Input: data, Type: kind, Created: route.Created, Cause: route.Cause, Expires: s.Now().Add(s.limits.Deliver),
+	}
+	scope := endScope{r: r, data: data}
+	if !d.When.IsZero() {
+		ok, err := d.When.EvalBool(scope, s.cache)
+		if err != nil {
+			s.number(r, inv)
+			s.giveUp(r, inv, expressionError("when", err))
+			return nil
+		}
+		if !ok {
+			return nil
+		}
+	}
+	if !d.Data.IsZero() {
+		v, err := d.Data.Eval(scope, s.cache)
+		if err != nil {
+			s.number(r, inv)
+			s.giveUp(r, inv, expressionError("data", err))
+			return nil
+		}
+		inv.Input = v
+	}
+	return inv
+}
+
+// deliveryEnded takes how the event of r's end fared at the filters or at a destination: with an error it is tried again, as a call is, or given up.
+func (s *State) deliveryEnded(r *run, inv *Invocation, e *lang.Error) {
+	delete(r.live, inv.N)
+	s.live--
+	if inv.Purpose == Route && inv.Starts == nil {
+		s.notify(r, inv, 0)
+	}
+	switch {
+	case e == nil:
+		s.note(r, Change{Kind: Delivered, N: inv.N, Path: inv.Path})
+	case !s.pauseDelivery(r, inv, e):
+		s.giveUp(r, inv, e)
+	}
+	s.leaveIfDone(r)
+}
+
+// pauseDelivery sets the timer of the next try of a destination, if there is to be one before the event is too old.
+func (s *State) pauseDelivery(r *run, inv *Invocation, e *lang.Error) bool {
+	retry := r.retryOf(inv.Path)
+	if retry == nil || inv.Attempt >= retry.Attempts || !retry.Matches(e) {
+		return false
+	}
+	wait := retry.Pause(inv.Attempt, spread(r.id, inv.Path, inv.Attempt))
+	if !inv.Expires.IsZero() && !s.Now().Add(wait).Before(inv.Expires) {
+		return false
+	}
+	if r.pauses == nil {
+		r.pauses = make(map[uint32]pause)
+	}
+	r.pauses[s.setTimer(r, wait, timer{kind: timerDelivery})] = pause{inv, e.At(inv.Path, inv.Attempt, inv.ID())}
+	s.note(r, Change{Kind: Retrying, Path: inv.Path, Attempt: inv.Attempt, Outcome: lang.Failure(e), Wait: wait})
+	return true
+}
+
+// retryOf is how a destination is tried again; nil when it is not.
+func (r *run) retryOf(path string) *lang.Retry {
+	for _, list := range [][]lang.Destination{r.def.OnSuccess, r.def.OnFailure} {
+		for i := range list {
+			if path == "end:"+list[i].Name {
+				return list[i].Retry
+			}
+		}
+	}
+	return nil
+}
+
+// deliverAgain begins the next try of a destination.
+func (s *State) deliverAgain(r *run, timer uint32) {
+	p := r.pauses[timer]
+	delete(r.pauses, timer)
+	inv := *p.inv
+	inv.Attempt++
+	s.addLive(r, &inv, nil)
+}
+
+// giveUp makes a dead letter of an event that could not be delivered.
+func (s *State) giveUp(r *run, inv *Invocation, e *lang.Error) {
+	e = e.At(inv.Path, inv.Attempt, inv.ID())
+	s.out.Dead = append(s.out.Dead, Dead{Invocation: inv, Err: e, Time: s.Now()})
+	s.note(r, Change{Kind: DeadLettered, N: inv.N, Path: inv.Path, Text: inv.to(), Attempt: inv.Attempt, Outcome: lang.Failure(e)})
+}
+
+// leaveIfDone lets a run that has ended leave memory once nothing of it is under way.
+func (s *State) leaveIfDone(r *run) {
+	if r.outcome == nil || len(r.live) > 0 || len(r.pauses) > 0 || s.runs[r.id] == nil {
+		return
+	}
+	s.remove(r)
+	s.tombstones.add(r.id, s.now, s.limits)
+	s.note(r, Change{Kind: RunLeft})
+}
+
+// Fuel ends chains of causes. An event from outside brings a budget of runs; a run takes one for itself, and what it starts shares the rest.
+
+// Share is part i of what n share: all parts together are the whole.
+func Share(whole, n, i int) int {
+	part := whole / n
+	if i < whole%n {
+		part++
+	}
+	return part
+}
+
+// The number of an invocation says in its upper bits how far its run is down its chain, so that an event which names it as its cause - a completion, or
+// what a function publishes - brings less fuel than its run had, whoever sends it: one that is not told of fuel cannot begin an endless chain.
+const (
+	generationBits = 4
+	generationAt   = 32 - generationBits
+)
+
+// firstNumber is what the numbers of a run with so much fuel begin behind.
+func firstNumber(fuel, full int) uint32 {
+	if fuel <= 0 {
+		return 0
+	}
+	return uint32(min(bits.Len(uint(full/fuel))-1, 1<<generationBits-1)) << generationAt
+}
+
+// FuelBehind is the fuel that an event brings which is caused by invocation n: less than the run has that made it, and none at the end of a chain.
+func FuelBehind(n uint32, full int) int { return full >> (n>>generationAt + 1) }
