@@ -476,20 +476,8 @@ func (s *State) loadTombstones(l *loader) {
 	}
 }
 
-func (s *State) loadRun(l *loader) {
-	r := &run{id: l.id(), tenant: l.text()}
-	digest := l.digest()
-	if r.def = s.definitions[digest]; r.def == nil {
-		l.fail(fmt.Errorf("run %s names definition %x, which is not there", r.id, digest[:6]))
-		return
-	}
-	r.event, r.data, r.fuel, r.started = l.value(), l.value(), l.whole(), l.int()
-	r.traced = traceparent(r.event)
-	r.next, r.calls, r.attempts, r.cancelled = l.number(), l.whole(), l.whole(), l.bool()
-	if l.bool() {
-		o := l.outcome()
-		r.outcome, r.ended = &o, l.int()
-	}
+// loadLives reads what is under way, and the destinations that pause.
+func (s *State) loadLives(l *loader, r *run) {
 	if n := l.count(); n > 0 {
 		r.live = make(map[uint32]*live, min(n, 1<<20))
 		for range n {
@@ -510,6 +498,25 @@ func (s *State) loadRun(l *loader) {
 		}
 		n := l.number()
 		r.pauses[n] = pause{loadLive(l, r).inv, l.error()}
+	}
+}
+
+func (s *State) loadRun(l *loader) {
+	r := &run{id: l.id(), tenant: l.text()}
+	digest := l.digest()
+	if r.def = s.definitions[digest]; r.def == nil {
+		l.fail(fmt.Errorf("run %s names definition %x, which is not there", r.id, digest[:6]))
+		return
+	}
+	r.event, r.data, r.fuel, r.started = l.value(), l.value(), l.whole(), l.int()
+	r.traced = traceparent(r.event)
+	r.next, r.calls, r.attempts, r.cancelled = l.number(), l.whole(), l.whole(), l.bool()
+	if l.bool() {
+		o := l.outcome()
+		r.outcome, r.ended = &o, l.int()
+	}
+	if s.loadLives(l, r); l.err != nil {
+		return
 	}
 	if n := l.count(); n > 0 {
 		r.timers = make(map[uint32]*timer, min(n, 1<<20))
