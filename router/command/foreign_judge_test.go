@@ -152,7 +152,7 @@ func checkAttributes(s stage, mode, run string, got map[string]string) error {
 	id := got["id"]
 	want := map[string]string{
 		"specversion": "1.0", "id": id, "source": "/onward/" + mode, "type": "dev.onward.function.invoke", "subject": s.name + "-" + mode, "datacontenttype": "application/json",
-		"correlationid": run, "partitionkey": id, "idempotencykey": regexp.MustCompile(`\.\d+(\.[0-9a-z]{10})?$`).ReplaceAllString(id, ""), "onwardhops": "1", "onwardattempt": got["onwardattempt"],
+		"correlationid": run, "partitionkey": id, "idempotencykey": regexp.MustCompile(`\.\d+(\.[0-9a-z]{10})?$`).ReplaceAllString(id, ""), "onwardfuel": "128", "onwardattempt": got["onwardattempt"],
 		"time": got["time"], "expirytime": got["expirytime"], "causationid": got["causationid"],
 	}
 	if s.name == "invoiced" {
