@@ -69,6 +69,9 @@ func Take(dir, name string) (*Lock, error) {
 	return &Lock{f}, nil
 }
 
+// File is the one by which the folder is locked. It is open until Release.
+func (l *Lock) File() *os.File { return l.f }
+
 // Release lets others in. A nil lock is none.
 func (l *Lock) Release() {
 	if l != nil {

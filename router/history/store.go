@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/onward-router/onward/router/folder"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 )
@@ -55,7 +56,7 @@ func Open(dir string, l Limits) (s *Store, damaged error, err error) {
 	if l.Bytes == 0 {
 		l.Bytes = 1 << 30
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := folder.Make(dir); err != nil {
 		return nil, nil, err
 	}
 	name := filepath.Join(dir, FileName)
@@ -78,7 +79,7 @@ func open(name string, l Limits) (s *Store, err error) {
 			err = fmt.Errorf("history: %s: %v", name, p)
 		}
 	}()
-	db, err := bbolt.Open(name, 0o644, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(name, folder.FileMode, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return nil, fmt.Errorf("history: %s: %w", name, err)
 	}

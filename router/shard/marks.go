@@ -3,10 +3,11 @@ package shard
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
-	"path/filepath"
+	"log/slog"
 	"sync"
 	"sync/atomic"
+
+	"github.com/onward-router/onward/router/folder"
 )
 
 // marks remember which record each partition's fold is at, and the records on which folds have died, in memory that outlives the process: a record on
@@ -31,21 +32,33 @@ const (
 // DeathsToSkip is how often a fold must have died on a record for the record to be passed over.
 const DeathsToSkip = 2
 
-// openMarks opens the marks in a folder, or makes them; an empty folder keeps them for this process only. What a fold was at when a former process
-// ended counts as a death: it may have been innocent, and then folding it once more clears it.
-func openMarks(dir string, partitions int) (*marks, error) {
+// openMarks opens the marks in a folder, or makes them, and keeps other routers out of it; an empty folder, or one without room, keeps them for this process
+// only. What a fold was at when a former process ended counts as a death: it may have been innocent, and then folding it once more clears it.
+func openMarks(dir string, partitions int, log *slog.Logger) (*marks, error) {
 	m := &marks{partitions: partitions, close: func() error { return nil }}
 	size := markSize*partitions + deathSize*deathsMax
 	if dir == "" {
 		m.b = make([]byte, size)
 		return m, nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := folder.Make(dir); err != nil {
 		return nil, err
 	}
-	var err error
-	if m.b, m.close, err = mapFile(filepath.Join(dir, "MARKS"), size); err != nil {
+	lock, err := folder.Take(dir, "MARKS")
+	if err != nil {
 		return nil, fmt.Errorf("crash marks: %w", err)
+	}
+	b, unmap, err := mapFile(lock.File(), size)
+	if err == nil {
+		err = folder.Sync(dir)
+	}
+	if err != nil { // On a full disk the router has to start all the same.
+		log.Warn("no crash marks: a record that ends the whole process is not passed over until the router is started with room for them", "folder", dir, "error", err)
+		b, unmap = make([]byte, size), func() error { return nil }
+	}
+	m.b, m.close = b, func() error {
+		defer lock.Release()
+		return unmap()
 	}
 	for i := range deathsMax {
 		if at := m.entry(i); word(at, 0) != 0 {

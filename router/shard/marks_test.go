@@ -1,6 +1,9 @@
 package shard
 
-import "testing"
+import (
+	"log/slog"
+	"testing"
+)
 
 func TestMarks(t *testing.T) {
 	t.Parallel()
@@ -12,7 +15,7 @@ func TestMarks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		m, err := openMarks(dir, 4)
+		m, err := openMarks(dir, 4, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

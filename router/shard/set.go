@@ -89,7 +89,7 @@ func New(o Options) (*Set, error) {
 		o.Elapsed = func() time.Duration { return time.Since(begin) }
 	}
 	n := o.Layout.Partitions
-	marks, err := openMarks(o.Dir, n)
+	marks, err := openMarks(o.Dir, n, o.Log)
 	if err != nil {
 		return nil, err
 	}
