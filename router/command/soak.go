@@ -58,7 +58,7 @@ func (p *program) soak() *cobra.Command {
 
 func (p *program) printSoak(t *soak.Table) error {
 	err := p.print(t, func(w io.Writer) {
-		fmt.Fprintf(w, "seed %d, %s; memory of %d MiB by %s; the disk is filled by %s\n", t.Seed, t.Took.Round(time.Second), t.Limit>>20, t.Memory, t.Disk)
+		fmt.Fprintf(w, "seed %d, %s; memory of %d MiB, kept by %s; the disk is filled by %s\n", t.Seed, t.Took.Round(time.Second), t.Limit>>20, t.Memory, t.Disk)
 		fmt.Fprintln(w, "FAULT\tTIMES\tEVENTS\tRUNS\tLOST\tWRONG\tREPEATED\tLONGEST PAUSE\tPEAK MEMORY")
 		for _, r := range t.Rows {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%d MiB\n", r.Fault, r.Times, r.Events, r.Runs, r.Lost, r.Wrong, r.Repeated, round(r.Pause), r.Memory>>20)

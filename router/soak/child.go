@@ -91,7 +91,10 @@ func (n *nursery) start() (*process, error) {
 		return nil, err
 	}
 	p := &process{cmd: cmd, gone: make(chan struct{})}
-	limitErr := limitMemory(cmd.Process.Pid, n.o.Limit)
+	var limitErr error
+	if n.o.Limit > 0 {
+		limitErr = limitMemory(cmd.Process.Pid, n.o.Limit)
+	}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -162,7 +165,7 @@ func (n *nursery) measure(p *process) {
 	n.peak = max(n.peak, peak)
 	n.mu.Unlock()
 	p.mu.Lock()
-	over := peak > n.o.Limit && p.peak <= n.o.Limit
+	over := n.o.Limit > 0 && peak > n.o.Limit && p.peak <= n.o.Limit
 	p.peak = peak
 	p.mu.Unlock()
 	n.j.memory(peak, n.colours())

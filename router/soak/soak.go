@@ -17,12 +17,12 @@ type Options struct {
 	// Program is the router's, with the variables Env beside those of this process.
 	Program string
 	Env     []string
-	// Time is how long the faults last; what is open then has SettleTime to end.
+	// Time is how long the faults last; what is open then may end in peace.
 	Time time.Duration
 	Seed uint64
 	// Dir is where the soak's folder is made; empty is the system's for temporary files. The folder is removed when all is well.
 	Dir string
-	// Limit is the router's memory in bytes. Default 512 MiB.
+	// Limit is the router's memory in bytes. Default 512 MiB; negative is none, for programs that are built with the race detector.
 	Limit int64
 	// Open is how many runs may be open before no more are started. Default 400.
 	Open int
@@ -78,6 +78,9 @@ func prepare(ctx context.Context, o *Options) (s *soak, err error) {
 	s = &soak{o: o, j: newJudge(), begin: time.Now()}
 	s.ctx, s.end = context.WithCancel(ctx)
 	s.t = &Table{Seed: o.Seed, Dir: dir, Memory: limitedBy, Limit: o.Limit}
+	if o.Limit < 0 {
+		s.t.Limit, s.t.Memory = 0, "nothing"
+	}
 	door, err := newDoor()
 	if err != nil {
 		return nil, err
@@ -107,7 +110,7 @@ func (s *soak) run(ctx context.Context) error {
 		return err
 	}
 	s.begin = time.Now()
-	hostile, stop := context.WithTimeout(ctx, s.o.Time)
+	hostile, stop := context.WithCancel(ctx)
 	defer stop()
 	s.w.honest = func() bool { return hostile.Err() != nil }
 	s.l.run(hostile, s.ctx, s.o.Seed, 8)
@@ -115,8 +118,9 @@ func (s *soak) run(ctx context.Context) error {
 	s.l.busy.Go(func() { s.progress(hostile) })
 	enemies := newHostile(s, hostile)
 	enemies.run(&s.l.busy)
-	if err := s.trouble.run(hostile, s.begin, plan(s.o.Seed, s.o.Time)); err != nil {
-		stop()
+	err := s.trouble.run(hostile, s.begin, plan(s.o.Seed, s.o.Time))
+	stop()
+	if err != nil {
 		s.end()
 		s.l.busy.Wait()
 		return err
@@ -164,6 +168,7 @@ func ignoreMissing(err error) error {
 
 // waitForEnds reports whether all runs have ended. It gives up when none does for a while.
 func (s *soak) waitForEnds(ctx context.Context) bool {
+	begin := time.Now()
 	for ctx.Err() == nil {
 		if err := s.trouble.tend(ctx); err != nil {
 			return false
@@ -172,7 +177,7 @@ func (s *soak) waitForEnds(ctx context.Context) bool {
 		if open == 0 {
 			return true
 		}
-		if time.Since(s.j.lastEnd(s.begin.Add(s.o.Time))) > settleTime {
+		if time.Since(s.j.lastEnd(begin)) > settleTime {
 			return false
 		}
 		pause(ctx, 50*time.Millisecond)
@@ -211,16 +216,17 @@ func (s *soak) probe(ctx context.Context) {
 func (s *soak) progress(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause(ctx, min(s.o.Time/4, 10*time.Second))
-		s.count()
-		all := s.t.Total()
+		var t Table
+		s.count(&t)
+		all := t.Total()
 		s.o.Say("%s of %s: %d events, %d runs (%d open), %d invocations, %d kills, %d wrong, %d died, peak %d MiB", time.Since(s.begin).Round(time.Second), s.o.Time,
-			all.Events, all.Runs, s.j.openRuns(), s.t.Invocations, s.t.Times(killed), all.Wrong, s.t.Died, s.t.Peak>>20)
+			all.Events, all.Runs, s.j.openRuns(), t.Invocations, t.Times(killed), all.Wrong, t.Died, t.Peak>>20)
 	}
 }
 
-func (s *soak) count() {
-	s.n.use(s.t)
-	s.j.table(s.t)
+func (s *soak) count(t *Table) {
+	s.n.use(t)
+	s.j.table(t)
 }
 
 // leave ends the process and sums up. The folder stays when something is not right.
@@ -231,7 +237,7 @@ func (s *soak) leave() error {
 	}
 	s.w.close()
 	s.t.Took = time.Since(s.begin)
-	s.count()
+	s.count(s.t)
 	err := s.n.log.Close()
 	keep := s.t.Bad()
 	if keep && s.trouble.disk.own {

@@ -64,9 +64,9 @@ type trouble struct {
 	clock time.Duration // what it is off the truth
 }
 
-// run carries the plan out until ctx ends; then the process is there and ready. An error says that it cannot go on.
+// run carries the plan out, all of it and for as long as it is to last, and ends early with ctx. An error says that it cannot go on.
 func (t *trouble) run(ctx context.Context, begin time.Time, plan []planned) error {
-	for i := 0; ctx.Err() == nil; {
+	for i := 0; ctx.Err() == nil && (i < len(plan) || time.Since(begin) < t.o.Time); {
 		if err := t.tend(ctx); err != nil {
 			return err
 		}
