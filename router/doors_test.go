@@ -253,3 +253,41 @@ func startWith(t *testing.T, doc string, change func(*router.Options)) *running 
 	change(&o)
 	return runIt(t, o)
 }
+
+// TestAFactAtAnyRouter: a webhook tells what became of a signal whose run another router folds, and the API does; with a token that no router shows to another.
+func TestAFactAtAnyRouter(t *testing.T) {
+	t.Parallel()
+	c := openCluster(t, 2, attacked)
+	id := ""
+	for i := 0; id == ""; i++ {
+		e := startEvent(fmt.Sprint("ask-", i))
+		run, err := c.members[0].Router.Start(t.Context(), "ask", e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.owner[memory.New(memory.Options{Partitions: 4}).Layout().Partition(run.Route())] == 1 {
+			id = run.String()
+		}
+	}
+	for i, want := range []string{"applied", "repeated"} {
+		status, body := say(t, c.members[0].address, request("POST", "/events", "localhost",
+			"ce-specversion: 1.0\r\nce-source: /t\r\nce-type: dev.onward.signal\r\nce-id: s\r\nce-correlationid: "+id+"\r\nce-subject: approved\r\n", ""))
+		if status != "200 OK" || !strings.Contains(body, `"became":"`+want+`"`) {
+			t.Errorf("%d: %s %s", i, status, body)
+		}
+	}
+	eventually(t, func() error {
+		if status, body := say(t, c.members[0].address, request("POST", "/v1/runs/"+id+"/signals/approved", "localhost", "", "")); !strings.HasPrefix(status, "410") {
+			return fmt.Errorf("%s %s", status, body)
+		}
+		return nil
+	})
+	for _, path := range []string{"/v1/peer", "/v1/runs/" + id + "/facts/signal"} {
+		for _, proof := range []string{"", "Onward-Forwarded: 1\r\n", "Onward-Peer: 1 1 " + strings.Repeat("A", 26) + " x y\r\n"} {
+			method := map[bool]string{true: "GET", false: "POST"}[path == "/v1/peer"]
+			if status, body := say(t, c.members[1].address, request(method, path, "localhost", proof, "x")); !strings.HasPrefix(status, "404") && !strings.HasPrefix(status, "401") {
+				t.Errorf("%s with %q: %s %s", path, proof, status, body)
+			}
+		}
+	}
+}

@@ -97,9 +97,17 @@ func (r runs) Load() (l admission.Load) {
 	return l
 }
 
-func (r runs) Ended(ctx context.Context, id journal.RunID) bool {
-	return r.endings.Find(id) != nil || r.cluster.Find(ctx, id) != nil
+func (r runs) Ended(id journal.RunID) bool {
+	return r.endings.Find(id) != nil
 }
+
+func (r runs) Hand(ctx context.Context, rec *journal.Record) (triggers.Fate, bool) {
+	word, err := r.cluster.Hand(ctx, rec)
+	fate, ok := triggers.FateOf(word)
+	return fate, err == nil && ok
+}
+
+func (r runs) Has(id journal.RunID) bool { return r.shards.Has(id) }
 
 func (r runs) Await(rec *journal.Record) (said <-chan engine.Reason, stop func()) {
 	if !r.shards.Has(rec.Run) {

@@ -3,6 +3,7 @@ package router
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,6 +42,8 @@ type Options struct {
 	// Token guards the API where it is set. Insecure lets a listener leave loopback without one.
 	Token    plugin.Secret
 	Insecure bool
+	// Advertise is the address at which the other routers that share the journal ask this one; empty: that of Listen.
+	Advertise string
 	// TLS encrypts the listener; nil is plain HTTP. Hosts are names under which callers reach it besides its address and localhost: without a token no
 	// other is served. Limits bound what callers may take up.
 	TLS    *door.TLS
@@ -151,13 +154,24 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	if r.shards, err = shard.New(so); err != nil {
 		return errors.Join(err, r.endings.Close())
 	}
-	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Token: o.Token})
+	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Addresses: r.addresses, TLS: r.peerTLS()})
 	r.api = api.New(api.Options{
 		Intake: r.gate, Shards: r.shards, Endings: r.endings, Cluster: r.cluster, Outbox: r.outbox,
 		Sources: r.sources, Seal: r.gate.Seal, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Parked: r.shards.Parked,
 		Ready: r.isReady, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
 	})
 	return nil
+}
+
+// addresses are those at which the other routers may ask this one.
+func (r *Router) addresses() []string { return []string{r.o.Advertise, r.o.Listen, r.Addr()} }
+
+// peerTLS is how the other routers are spoken to: as this one is.
+func (r *Router) peerTLS() func() (*tls.Config, error) {
+	if r.o.TLS == nil {
+		return nil
+	}
+	return func() (*tls.Config, error) { return r.o.TLS.Client(r.o.Log) }
 }
 
 // isReady reports whether what comes is taken in and folded.

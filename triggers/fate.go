@@ -34,6 +34,16 @@ var fates = [...]struct {
 	Malformed:  {"malformed", http.StatusBadRequest, "the router cannot read it", "send it as the README says"},
 }
 
+// FateOf returns the fate of a word; ok is false for a word that is none.
+func FateOf(word string) (f Fate, ok bool) {
+	for f, x := range fates {
+		if x.word == word {
+			return Fate(f), true
+		}
+	}
+	return Accepted, false
+}
+
 // String returns the fate's word.
 func (f Fate) String() string { return fates[f].word }
 

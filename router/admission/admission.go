@@ -32,7 +32,10 @@ type Runs interface {
 	// Wait returns how a run ended, once it has. The error is the context's.
 	Wait(ctx context.Context, id journal.RunID) (*engine.Ending, error)
 	// Ended reports whether a run is known to have ended.
-	Ended(ctx context.Context, id journal.RunID) bool
+	Ended(id journal.RunID) bool
+	// Has reports whether a run is folded here. Hand gives a fact to the router that folds it, which makes it durable; false: nobody has.
+	Has(id journal.RunID) bool
+	Hand(ctx context.Context, rec *journal.Record) (triggers.Fate, bool)
 	// Await tells, once, what the fold made of a record that is about to be appended; nil when another router folds its run. stop ends the waiting.
 	Await(rec *journal.Record) (said <-chan engine.Reason, stop func())
 }
@@ -120,7 +123,10 @@ func (g *Gate) For(accepts config.Accepts, asks bool) triggers.Admit {
 		for i := range events {
 			in.guarded(i, &events[i])
 		}
-		err := in.append(ctx)
+		var err error
+		if !in.hand() {
+			err = in.append(ctx)
+		}
 		in.until = time.Now().Add(patience)
 		g.metrics.admit.Observe(time.Since(begin).Seconds())
 		if err != nil {

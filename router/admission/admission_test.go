@@ -28,6 +28,8 @@ type desk struct {
 	load    Load
 	folds   engine.Reason // what the fold makes of facts; 0: another router folds them
 	ended   bool          // what the histories know
+	other   bool          // another router that folds all
+	handed  []journal.Kind
 }
 
 func (d *desk) Append(_ context.Context, records []journal.Record) error {
@@ -41,7 +43,17 @@ func (d *desk) Append(_ context.Context, records []journal.Record) error {
 
 func (d *desk) Load() Load { return d.load }
 
-func (d *desk) Ended(context.Context, journal.RunID) bool { return d.ended }
+func (d *desk) Ended(journal.RunID) bool { return d.ended }
+
+func (d *desk) Has(journal.RunID) bool { return d.folds != 0 }
+
+// Hand is another router, where the test says that there is one.
+func (d *desk) Hand(_ context.Context, rec *journal.Record) (triggers.Fate, bool) {
+	if d.other {
+		d.handed = append(d.handed, rec.Kind)
+	}
+	return triggers.Superseded, d.other
+}
 
 // Await tells at once what the test says that the fold makes of everything.
 func (d *desk) Await(*journal.Record) (<-chan engine.Reason, func()) {

@@ -70,6 +70,20 @@ func (in *intake) fateOf(rec journal.Record) func(context.Context) triggers.Fate
 	}
 }
 
+// hand gives the one fact of a call to the router that folds its run, if another one does and can be asked: then that one has made it durable.
+func (in *intake) hand() bool {
+	if !in.asks || len(in.receipts) != 1 || len(in.records) != 1 || in.receipts[0].Fate == nil || in.g.Runs.Has(in.records[0].Run) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(in.ctx, patience)
+	defer cancel()
+	fate, ok := in.g.Runs.Hand(ctx, &in.records[0])
+	if ok {
+		in.receipts[0].Fate = func(context.Context) triggers.Fate { return fate }
+	}
+	return ok
+}
+
 // heard waits, until some time, for what the fold made of a fact.
 func (g *Gate) heard(ctx context.Context, run journal.RunID, said <-chan engine.Reason, until time.Time) triggers.Fate {
 	if said == nil {
@@ -79,7 +93,7 @@ func (g *Gate) heard(ctx context.Context, run journal.RunID, said <-chan engine.
 	defer late.Stop()
 	select {
 	case reason := <-said:
-		return g.fate(ctx, run, reason)
+		return g.fate(run, reason)
 	case <-late.C:
 	case <-ctx.Done():
 	}
@@ -87,7 +101,7 @@ func (g *Gate) heard(ctx context.Context, run journal.RunID, said <-chan engine.
 }
 
 // fate says a fold's reason in the words of those who ask. A run that the fold has forgotten may have ended all the same.
-func (g *Gate) fate(ctx context.Context, run journal.RunID, reason engine.Reason) triggers.Fate {
+func (g *Gate) fate(run journal.RunID, reason engine.Reason) triggers.Fate {
 	switch reason {
 	case engine.Applied, engine.Waiting:
 		return triggers.Applied
@@ -96,7 +110,7 @@ func (g *Gate) fate(ctx context.Context, run journal.RunID, reason engine.Reason
 	case engine.Finished:
 		return triggers.Ended
 	case engine.Unknown:
-		if g.Runs.Ended(ctx, run) {
+		if g.Runs.Ended(run) {
 			return triggers.Ended
 		}
 		return triggers.Unknown

@@ -192,3 +192,30 @@ func TestWhatRunsBringAboutIsNeverTooMuch(t *testing.T) {
 		t.Error("what was matched of an end:", err)
 	}
 }
+
+// TestTheOneFactOfACallGoesToWhoFoldsIt: the other router makes it durable and says what became of it; when it cannot be asked, this one makes it durable.
+func TestTheOneFactOfACallGoesToWhoFoldsIt(t *testing.T) {
+	t.Parallel()
+	done := func(g *Gate) event.Event {
+		return eventFor(t, "c", typeFailed, "1", "causationid", g.Seal(call.ID()))
+	}
+	for _, c := range []struct {
+		other, asks bool
+		events      int
+		want        triggers.Fate
+		here        bool
+	}{
+		{true, true, 1, triggers.Superseded, false}, {false, true, 1, triggers.Accepted, true}, {true, true, 2, triggers.Accepted, true}, {true, false, 1, 0, true},
+	} {
+		g, d := open(t, document)
+		d.other = c.other
+		var events []event.Event
+		for range c.events {
+			events = append(events, done(g))
+		}
+		receipts, err := g.For(config.AcceptsAll, c.asks)(t.Context(), events)
+		if err != nil || c.asks && receipts[0].Fate(t.Context()) != c.want || (len(d.kinds()) > 0) != c.here || (len(d.handed) > 0) == c.here {
+			t.Errorf("%+v: %+v, %v, handed %v", c, receipts, err, d.handed)
+		}
+	}
+}

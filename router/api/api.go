@@ -30,6 +30,7 @@ type Intake interface {
 	Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error)
 	Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) (triggers.Fate, error)
 	Cancel(ctx context.Context, run journal.RunID, reason string) (triggers.Fate, error)
+	Fact(ctx context.Context, rec journal.Record) (triggers.Fate, error)
 }
 
 // Shards know the open runs that are here.
@@ -50,6 +51,10 @@ type Endings interface {
 // A Cluster is the other routers.
 type Cluster interface {
 	Forward(w http.ResponseWriter, q *http.Request, id journal.RunID, fail func(http.ResponseWriter, error)) (bool, error)
+	// Check reports whether a request is another router's; Prove and IsPeer are for such.
+	Check(q *http.Request) (checked *http.Request, isPeer bool, err error)
+	Prove(w http.ResponseWriter, q *http.Request)
+	IsPeer(ctx context.Context) bool
 	Gather(q *http.Request, decode func() (into any, done func())) (unanswered []string)
 	Find(ctx context.Context, id journal.RunID) *engine.Ending
 	Wait(ctx context.Context, id journal.RunID) *engine.Ending
@@ -106,11 +111,11 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 		return h
 	}
 	guarded := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
-		mux.Handle(pattern, open(a.guard(func(w http.ResponseWriter, q *http.Request) {
+		mux.Handle(pattern, a.authenticated(guard, func(w http.ResponseWriter, q *http.Request) {
 			if err := h(w, q); err != nil {
 				fail(w, err)
 			}
-		})))
+		}))
 	}
 	guarded("GET /v1/runs", a.getRuns)
 	guarded("GET /v1/runs/{run}", a.atOwner(a.getRun))
@@ -119,6 +124,11 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	guarded("GET /v1/runs/{run}/watch", a.atOwner(a.getWatch))
 	guarded("POST /v1/runs/{run}/cancel", a.atOwner(a.postCancel))
 	guarded("POST /v1/runs/{run}/signals/{name}", a.atOwner(a.postSignal))
+	guarded("POST /v1/runs/{run}/facts/{kind}", a.postFact)
+	guarded("GET /v1/peer", func(w http.ResponseWriter, q *http.Request) error {
+		a.Cluster.Prove(w, q)
+		return nil
+	})
 	guarded("POST /v1/triggers/{trigger}", a.postStart)
 	guarded("GET /v1/triggers", a.getTriggers)
 	guarded("GET /v1/parked", a.getParked)
@@ -205,23 +215,35 @@ func (a *API) atOwner(h func(http.ResponseWriter, *http.Request) error) func(htt
 	}
 }
 
-// guard asks for the token where one is set.
-func (a *API) guard(h http.HandlerFunc) http.Handler {
+// authenticated lets in another router that proves to be one, who has the token, and where there is none, whom guard lets in.
+func (a *API) authenticated(guard func(http.Handler) http.Handler, h http.HandlerFunc) http.Handler {
+	guarded := guard(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if a.Token.IsZero() {
+		q, isPeer, err := a.Cluster.Check(q)
+		switch {
+		case err != nil:
+			_ = reply(w, http.StatusUnauthorized, apiError{err.Error(), ""})
+		case isPeer:
 			h(w, q)
-			return
+		case a.Token.IsZero():
+			guarded.ServeHTTP(w, q)
+		case a.hasToken(w, q):
+			h(w, q)
 		}
-		want, err := a.Token.Read()
-		got, ok := strings.CutPrefix(q.Header.Get("Authorization"), "Bearer ")
-		a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
-		if err != nil || !ok || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="onward"`)
-			_ = reply(w, http.StatusUnauthorized, apiError{"no valid token; send Authorization: Bearer TOKEN", ""})
-			return
-		}
-		h(w, q)
 	})
+}
+
+// hasToken reports whether a request has the token, and answers one that has not.
+func (a *API) hasToken(w http.ResponseWriter, q *http.Request) bool {
+	want, err := a.Token.Read()
+	got, ok := strings.CutPrefix(q.Header.Get("Authorization"), "Bearer ")
+	x, y := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
+	if err == nil && ok && subtle.ConstantTimeCompare(x[:], y[:]) == 1 {
+		return true
+	}
+	w.Header().Set("WWW-Authenticate", `Bearer realm="onward"`)
+	_ = reply(w, http.StatusUnauthorized, apiError{"no valid token; send Authorization: Bearer TOKEN", ""})
+	return false
 }
 
 func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
@@ -254,6 +276,39 @@ func (a *API) postCancel(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	return answer(w, fate, map[string]string{"run": id.String()})
+}
+
+// postFact takes a fact about a run from another router, whose source got it: the payload of its record.
+func (a *API) postFact(w http.ResponseWriter, q *http.Request) error {
+	if !a.Cluster.IsPeer(q.Context()) {
+		return errUnknownRun
+	}
+	id, err := runOf(q)
+	if err != nil {
+		return err
+	}
+	payload, err := io.ReadAll(q.Body) // It was bounded when it was proved.
+	if err != nil {
+		return err
+	}
+	kind := journal.Signal
+	switch q.PathValue("kind") {
+	case journal.Signal.String():
+		_, err = engine.DecodeSignal(payload)
+	case journal.Completion.String():
+		kind = journal.Completion
+		_, err = engine.DecodeCompletion(payload)
+	default:
+		err = fmt.Errorf("%q is no fact that a source gets", q.PathValue("kind"))
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+	}
+	fate, err := a.Intake.Fact(q.Context(), journal.Record{Kind: kind, Level: journal.Level, Run: id, Payload: payload})
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, map[string]string{"became": fate.String()})
 }
 
 func (a *API) body(w http.ResponseWriter, q *http.Request) (lang.Value, error) {

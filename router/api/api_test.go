@@ -44,6 +44,30 @@ func (h *house) Cancel(_ context.Context, _ journal.RunID, reason string) (trigg
 	return h.fate, h.err
 }
 
+func (h *house) Fact(_ context.Context, rec journal.Record) (triggers.Fate, error) {
+	h.asked = append(h.asked, "fact "+rec.Kind.String()+" "+string(rec.Payload))
+	return h.fate, h.err
+}
+
+type peerMark struct{}
+
+// Check takes the word of who says that he is a router, or that he is none.
+func (h *house) Check(q *http.Request) (*http.Request, bool, error) {
+	switch q.Header.Get("Onward-Peer") {
+	case "":
+		return q, false, nil
+	case "true":
+		return q.WithContext(context.WithValue(q.Context(), peerMark{}, true)), true, nil
+	}
+	return q, false, errors.New("the proof does not hold")
+}
+
+func (h *house) Prove(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Onward-Peer", "proved")
+}
+
+func (h *house) IsPeer(ctx context.Context) bool { return ctx.Value(peerMark{}) != nil }
+
 func (h *house) Has(journal.RunID) bool { return true }
 
 func (h *house) Ask(_ context.Context, _ journal.RunID, f func(*engine.State)) error {
@@ -200,6 +224,30 @@ func TestListIsOfAllRouters(t *testing.T) {
 	}
 	if code, body, _ := ask("GET", "/v1/runs?limit=none", ""); code != 400 {
 		t.Errorf("%d %s", code, body)
+	}
+}
+
+// TestRoutersProveThemselves: another router needs no token, one that cannot prove to be one gets nothing, and what is for routers is for nobody else.
+func TestRoutersProveThemselves(t *testing.T) {
+	h := &house{fate: triggers.Ended}
+	ask := serve(t, h, "hush")
+	run := journal.RunID{1}.String()
+	signal := string((&engine.SignalFact{Source: "/s", ID: "1", Name: "go"}).Append(nil))
+	for _, c := range []struct {
+		method, path, body, token, peer string
+		code                            int
+		want                            string
+	}{
+		{"GET", "/v1/runs", "", "", "true", 200, `"mine"`}, {"GET", "/v1/runs", "", "", "forged", 401, "the proof does not hold"}, {"GET", "/v1/runs", "", "Bearer hush", "forged", 401, "the proof does not hold"},
+		{"GET", "/v1/runs", "", "", "", 401, "no valid token"}, {"GET", "/v1/peer", "", "", "true", 200, ""}, {"GET", "/v1/peer", "", "", "", 401, "no valid token"},
+		{"POST", "/v1/runs/" + run + "/facts/signal", signal, "", "true", 200, `"became":"ended"`}, {"POST", "/v1/runs/" + run + "/facts/signal", signal, "Bearer hush", "", 404, ""},
+		{"POST", "/v1/runs/" + run + "/facts/completion", signal, "", "true", 400, "does not decode"}, {"POST", "/v1/runs/" + run + "/facts/claim", signal, "", "true", 400, "no fact that a source gets"},
+	} {
+		h.ended, h.asked = &engine.Ending{ID: "mine", State: "succeeded"}, nil
+		code, body, _ := ask(c.method, c.path, c.body, "Authorization", c.token, "Onward-Peer", c.peer)
+		if code != c.code || !strings.Contains(body, c.want) || (len(h.asked) > 0) != (code == 200 && c.method == "POST") {
+			t.Errorf("%+v: %d %s, asked %q", c, code, body, h.asked)
+		}
 	}
 }
 

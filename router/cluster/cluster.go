@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,13 +16,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
 
-// forwarded is the header between routers: a request that a peer has passed on is not passed on again.
-const forwarded = "Onward-Forwarded"
+// maxPeerAnswer bounds what is taken of an answer.
+const maxPeerAnswer = 64 << 20
 
 // peerPatience is how long a peer may take to answer for a list.
 const peerPatience = 2 * time.Second
@@ -35,18 +36,52 @@ type Options struct {
 	Journal journal.Shared // nil: this router is alone
 	Layout  journal.Layout
 	Shards  Shards
-	Token   plugin.Secret // shown to the others, where it is set
+	// Addresses are those at which the others ask this router; a request that was made for another one is not taken.
+	Addresses func() []string
+	// TLS is how the others' listeners are spoken to; nil: plain HTTP.
+	TLS func() (*tls.Config, error)
+	Now func() time.Time // nil: the system's
 }
 
 // A Cluster is the other routers. Its methods may be called concurrently.
 type Cluster struct {
 	Options
+	prover *prover
 	client *http.Client
 }
 
 // New makes a cluster; it asks nobody yet.
 func New(o Options) *Cluster {
-	return &Cluster{Options: o, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &Cluster{Options: o, prover: &prover{key: o.Layout.Derive("requests between routers"), now: o.Now}}
+	c.client = &http.Client{
+		Transport:     &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, DialContext: c.dial, DialTLSContext: c.dial},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return c
+}
+
+// Check reports whether a request is another router's, and gives it back with that known. The error is for one that says so and cannot prove it.
+func (c *Cluster) Check(q *http.Request) (*http.Request, bool, error) {
+	if c.Journal == nil {
+		return q, false, nil
+	}
+	x, to, has, err := c.prover.check(q, c.Addresses())
+	if !has || err != nil {
+		return q, false, err
+	}
+	return q.WithContext(context.WithValue(q.Context(), peerKey{}, provedBy{x.nonce, to})), true, nil
+}
+
+// Prove answers a router that asks who is here. The request was checked.
+func (c *Cluster) Prove(w http.ResponseWriter, q *http.Request) {
+	if by, ok := q.Context().Value(peerKey{}).(provedBy); ok {
+		w.Header().Set(proofHeader, c.prover.answer(by.nonce, by.to))
+		return
+	}
+	w.WriteHeader(http.StatusNotFound) // For nobody else is there anything here.
 }
 
 // Close gives connections up that nobody uses.
@@ -61,8 +96,8 @@ func (c *Cluster) peer(ctx context.Context, id journal.RunID) (journal.Peer, err
 	p := c.Layout.Partition(id.Route())
 	for _, peer := range peers {
 		if slices.Contains(peer.Partitions, p) && !peer.Self {
-			if peer.Address == "" {
-				return peer, fmt.Errorf("run %s is with router %s, which tells no address; set advertise there", id, peer.ID)
+			if !isAddress(peer.Address) {
+				return peer, fmt.Errorf("run %s is with router %s, which tells %q as its address; set advertise there to host:port", id, peer.ID, peer.Address)
 			}
 			return peer, nil
 		}
@@ -73,18 +108,35 @@ func (c *Cluster) peer(ctx context.Context, id journal.RunID) (journal.Peer, err
 // Forward passes a request for a run on to the router that owns its partition. False: it is to be answered here. An owner that does not answer is told
 // by fail.
 func (c *Cluster) Forward(w http.ResponseWriter, q *http.Request, id journal.RunID, fail func(http.ResponseWriter, error)) (bool, error) {
-	if c.Journal == nil || c.Shards.Has(id) || q.Header.Get(forwarded) != "" {
+	if c.Journal == nil || c.Shards.Has(id) || isPeer(q.Context()) {
 		return false, nil
 	}
 	peer, err := c.peer(q.Context(), id)
 	if err != nil {
 		return false, err
 	}
-	to := &url.URL{Scheme: "http", Host: peer.Address}
+	body, err := io.ReadAll(http.MaxBytesReader(w, q.Body, maxPeerBody))
+	if err != nil {
+		return false, err
+	}
+	to := &url.URL{Scheme: c.scheme(), Host: peer.Address}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(to)
-			p.Out.Header.Set(forwarded, "1")
+			own := make(http.Header) // What the caller proved himself with stays here.
+			for _, name := range []string{"Accept", "Content-Type", "Idempotency-Key"} {
+				if v := p.In.Header.Get(name); v != "" {
+					own.Set(name, v)
+				}
+			}
+			p.Out.Header, p.Out.Body, p.Out.ContentLength = own, io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			c.prover.sign(p.Out, peer.Address, body)
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			if resp.StatusCode == http.StatusUnauthorized { // It is we who are refused, not the caller.
+				return refused(resp)
+			}
+			return nil
 		},
 		Transport:     c.client.Transport,
 		FlushInterval: -1, // Changes of a run are sent as they come.
@@ -98,18 +150,19 @@ func (c *Cluster) Forward(w http.ResponseWriter, q *http.Request, id journal.Run
 
 // ask sends a request to a peer and decodes its answer. found is false when the peer has none.
 func (c *Cluster) ask(ctx context.Context, peer journal.Peer, path string, into any) (found bool, err error) {
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+peer.Address+path, nil)
+	return c.put(ctx, peer, http.MethodGet, path, nil, into)
+}
+
+// put sends a request with a body to a peer and decodes its answer.
+func (c *Cluster) put(ctx context.Context, peer journal.Peer, method, path string, body []byte, into any) (found bool, err error) {
+	if !isAddress(peer.Address) {
+		return false, fmt.Errorf("router %s tells %q as its address; set advertise there to host:port", peer.ID, peer.Address)
+	}
+	q, err := http.NewRequestWithContext(ctx, method, c.scheme()+"://"+peer.Address+path, bytes.NewReader(body))
 	if err != nil {
 		return false, err
 	}
-	q.Header.Set(forwarded, "1")
-	if !c.Token.IsZero() {
-		token, err := c.Token.Read()
-		if err != nil {
-			return false, err
-		}
-		q.Header.Set("Authorization", "Bearer "+token)
-	}
+	c.prover.sign(q, peer.Address, body)
 	resp, err := c.client.Do(q)
 	if err != nil {
 		return false, err
@@ -118,11 +171,34 @@ func (c *Cluster) ask(ctx context.Context, peer journal.Peer, path string, into 
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
 		return false, nil
-	case resp.StatusCode != http.StatusOK:
-		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		return false, fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(b)))
+	case resp.StatusCode/100 != 2:
+		return false, refused(resp)
 	}
-	return true, json.NewDecoder(resp.Body).Decode(into)
+	return true, json.NewDecoder(io.LimitReader(resp.Body, maxPeerAnswer)).Decode(into)
+}
+
+func refused(resp *http.Response) error {
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	return fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(b)))
+}
+
+// Hand gives a fact about a run to the router that folds it, which makes it durable and says what became of it. The error says that nobody did.
+func (c *Cluster) Hand(ctx context.Context, rec *journal.Record) (fate string, err error) {
+	if c.Journal == nil {
+		return "", journal.ErrMoving
+	}
+	peer, err := c.peer(ctx, rec.Run)
+	if err != nil {
+		return "", err
+	}
+	var said struct {
+		Became string `json:"became"`
+	}
+	found, err := c.put(ctx, peer, http.MethodPost, "/v1/runs/"+rec.Run.String()+"/facts/"+rec.Kind.String(), rec.Payload, &said)
+	if err == nil && !found {
+		err = journal.ErrMoving
+	}
+	return said.Became, err
 }
 
 // askAll asks all other routers at a time, and returns those that did not answer.
@@ -160,7 +236,7 @@ func (c *Cluster) askAll(ctx context.Context, path string, decode func() (into a
 // Gather puts a request to all other routers, unless one of them has asked it. Their answers are decoded into what decode gives, and done is called
 // for each, one at a time. It returns who did not answer.
 func (c *Cluster) Gather(q *http.Request, decode func() (into any, done func())) (unanswered []string) {
-	if c.Journal == nil || q.Header.Get(forwarded) != "" {
+	if c.Journal == nil || isPeer(q.Context()) {
 		return nil
 	}
 	return c.askAll(q.Context(), q.URL.RequestURI(), decode)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -34,17 +35,44 @@ func (here) Has(id journal.RunID) bool { return id[0] < 0x80 }
 
 var mine, theirs = journal.RunID{0x01}, journal.RunID{0x81}
 
-// other is another router, which has partition 1 and answers every request by handler.
+// layout is what all routers of these tests have in common.
+var layout = journal.Layout{Partitions: 2, Key: [32]byte{1}}
+
+// other is another router, which has partition 1 and answers every request of a router by handler.
 func other(t *testing.T, handler http.HandlerFunc) (*cluster.Cluster, *peers) {
 	t.Helper()
-	s := httptest.NewServer(handler)
-	t.Cleanup(s.Close)
-	p := &peers{list: []journal.Peer{
-		{ID: "a", Self: true, Partitions: []int{0}}, {ID: "b", Address: strings.TrimPrefix(s.URL, "http://"), Partitions: []int{1}},
-	}}
-	c := cluster.New(cluster.Options{Journal: p, Layout: journal.Layout{Partitions: 2}, Shards: here{}})
+	address := listen(t, layout, handler)
+	p := &peers{list: []journal.Peer{{ID: "a", Self: true, Partitions: []int{0}}, {ID: "b", Address: address, Partitions: []int{1}}}}
+	c := cluster.New(cluster.Options{Journal: p, Layout: layout, Shards: here{}, Addresses: func() []string { return nil }})
 	t.Cleanup(c.Close)
 	return c, p
+}
+
+// listen serves a router of a journal, and returns its address.
+func listen(t *testing.T, layout journal.Layout, handler http.HandlerFunc) string {
+	t.Helper()
+	var address string
+	c := cluster.New(cluster.Options{Journal: new(peers), Layout: layout, Shards: here{}, Addresses: func() []string { return []string{address} }})
+	s := httptest.NewServer(answering(c, handler))
+	t.Cleanup(s.Close)
+	t.Cleanup(c.Close)
+	address = strings.TrimPrefix(s.URL, "http://")
+	return address
+}
+
+// answering is what a router's API does with a proof before anything else.
+func answering(c *cluster.Cluster, handler http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, q *http.Request) {
+		q, isPeer, err := c.Check(q)
+		switch {
+		case err != nil || !isPeer:
+			http.Error(w, fmt.Sprint(err), http.StatusUnauthorized)
+		case q.URL.Path == "/v1/peer":
+			c.Prove(w, q)
+		default:
+			handler(w, q)
+		}
+	}
 }
 
 func noFail(t *testing.T) func(http.ResponseWriter, error) {
@@ -55,10 +83,14 @@ func noFail(t *testing.T) func(http.ResponseWriter, error) {
 func TestForwardGoesToTheOwner(t *testing.T) {
 	t.Parallel()
 	c, p := other(t, func(w http.ResponseWriter, q *http.Request) {
-		fmt.Fprint(w, q.URL.Path, " ", q.Header.Get("Onward-Forwarded"))
+		b, _ := io.ReadAll(q.Body)
+		fmt.Fprint(w, q.URL.RequestURI(), " ", string(b), " ", q.Header.Get("Idempotency-Key"), " ", q.Header.Get("Authorization")+q.Header.Get("Cookie"))
 	})
 	get := func(id journal.RunID, header ...string) (passed bool, body string, err error) {
-		q := httptest.NewRequest("GET", "/v1/runs/x", nil)
+		q := httptest.NewRequest("POST", "/v1/runs/x/signals/a%2Fb?reason=a%20b&x", strings.NewReader("[7]"))
+		q.Header.Set("Authorization", "Bearer hush")
+		q.Header.Set("Cookie", "session=hush")
+		q.Header.Set("Idempotency-Key", "k")
 		for _, h := range header {
 			q.Header.Set(h, "1")
 		}
@@ -66,14 +98,14 @@ func TestForwardGoesToTheOwner(t *testing.T) {
 		passed, err = c.Forward(w, q, id, noFail(t))
 		return passed, w.Body.String(), err
 	}
-	if passed, body, err := get(theirs); !passed || body != "/v1/runs/x 1" || err != nil {
+	if passed, body, err := get(theirs); !passed || body != "/v1/runs/x/signals/a%2Fb?reason=a%20b&x [7] k " || err != nil {
 		t.Errorf("%v, %q, %v", passed, body, err)
 	}
 	if passed, _, err := get(mine); passed || err != nil {
 		t.Errorf("a run that is here: %v, %v", passed, err)
 	}
-	if passed, _, err := get(theirs, "Onward-Forwarded"); passed || err != nil {
-		t.Errorf("passed on again: %v, %v", passed, err)
+	if passed, _, err := get(theirs, "Onward-Forwarded"); !passed || err != nil {
+		t.Errorf("anybody says that it was passed on: %v, %v", passed, err)
 	}
 	p.list = p.list[:1]
 	if _, _, err := get(theirs); !errors.Is(err, journal.ErrMoving) {
@@ -99,8 +131,10 @@ func TestGatherNamesWhoDoesNotAnswer(t *testing.T) {
 	if !slices.Equal(got, []string{"limit=3"}) || !slices.Equal(unanswered, []string{"127.0.0.1:1"}) {
 		t.Errorf("%v, unanswered %v", got, unanswered)
 	}
-	asked := httptest.NewRequest("GET", "/v1/runs", nil)
-	asked.Header.Set("Onward-Forwarded", "1")
+	var asked *http.Request
+	inside := listen(t, layout, func(_ http.ResponseWriter, q *http.Request) { asked = q })
+	p.list[1].Address = inside
+	c.Gather(httptest.NewRequest("GET", "/v1/runs?limit=3", nil), decode)
 	if unanswered := c.Gather(asked, decode); len(got) != 1 || unanswered != nil {
 		t.Errorf("a router's request is put to others: %v", got)
 	}
@@ -129,7 +163,7 @@ func TestEndsAreFoundElsewhere(t *testing.T) {
 	if got := c.Find(t.Context(), mine); got != nil {
 		t.Errorf("%+v", got)
 	}
-	alone := cluster.New(cluster.Options{Layout: journal.Layout{Partitions: 2}, Shards: here{}})
+	alone := cluster.New(cluster.Options{Layout: layout, Shards: here{}})
 	if alone.Find(t.Context(), theirs) != nil || alone.Wait(t.Context(), theirs) != nil {
 		t.Error("who is alone finds something")
 	}
