@@ -197,7 +197,7 @@ func TestWhatRunsBringAboutIsNeverTooMuch(t *testing.T) {
 func TestTheOneFactOfACallGoesToWhoFoldsIt(t *testing.T) {
 	t.Parallel()
 	done := func(g *Gate) event.Event {
-		return eventFor(t, "c", typeFailed, "1", "causationid", g.Seal(call.ID()))
+		return eventFor(t, "c", envelope.Failed, "1", "causationid", g.Seal(call.ID()))
 	}
 	for _, c := range []struct {
 		other, asks bool
