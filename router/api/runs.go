@@ -151,8 +151,15 @@ func (a *API) getWatch(w http.ResponseWriter, q *http.Request) error {
 	send("status", st)
 	ended, waiting, stop := a.Endings.Get(id)
 	defer stop()
+	end := func(f *engine.Ending) {
+		for len(changes) > 0 { // What led to the end comes before it.
+			c := <-changes
+			send(c.Kind.String(), watchLine(c))
+		}
+		send("ended", f)
+	}
 	if ended != nil {
-		send("ended", ended)
+		end(ended)
 		return nil
 	}
 	for {
@@ -160,7 +167,7 @@ func (a *API) getWatch(w http.ResponseWriter, q *http.Request) error {
 		case c := <-changes:
 			send(c.Kind.String(), watchLine(c))
 		case f := <-waiting:
-			send("ended", f)
+			end(f)
 			return nil
 		case <-ctx.Done():
 			return nil
