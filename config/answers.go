@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/lang/yamldoc"
 	"github.com/onward-router/onward/config/plugin"
 )
 
@@ -92,7 +93,7 @@ var answerNames = []string{"attempt", "call", "input", "path"}
 
 // ParseAnswers reads a file of answers for the functions that a trigger of the set calls. Each of them needs one.
 func ParseAnswers(file string, text []byte, r *plugin.Registry, set *Set, trigger string) (*Answers, []lang.Finding) {
-	nodes, findings := parseYAML(file, text)
+	nodes, findings := yamldoc.Parse(file, text)
 	top := lang.Pos{File: file, Line: 1, Col: 1}
 	if len(nodes) != 1 && len(findings) == 0 {
 		findings = append(findings, lang.Finding{Pos: top, What: "answers are one document", Cure: "write functions: { NAME: { result: ... } }"})

@@ -1,3 +1,5 @@
+// Package config is what a person writes: process settings, and documents of functions, sources and triggers. It finds everything that is wrong with
+// them before anything runs, with the place and a cure.
 package config
 
 import (
@@ -14,6 +16,7 @@ import (
 
 	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/lang/yamldoc"
 	"github.com/onward-router/onward/config/plugin"
 )
 
@@ -204,7 +207,7 @@ func (l *loader) prefixed(path string, findings []lang.Finding) bool {
 }
 
 func (l *loader) file(name string, text []byte) {
-	nodes, findings := parseYAML(name, text)
+	nodes, findings := yamldoc.Parse(name, text)
 	l.findings = append(l.findings, findings...)
 	if len(nodes) == 0 && len(findings) == 0 {
 		l.find(lang.Pos{File: name, Line: 1, Col: 1}, "", "write version: 1, functions: and triggers:", "the document is empty")

@@ -1,10 +1,13 @@
 package config
 
-import "github.com/onward-router/onward/config/lang"
+import (
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/lang/yamldoc"
+)
 
 // Values reads YAML as documents are read, and returns their JSON.
 func Values(text []byte) []lang.Value {
-	nodes, _ := parseYAML("", text)
+	nodes, _ := yamldoc.Parse("", text)
 	var out []lang.Value
 	for _, n := range nodes {
 		out = append(out, n.JSON())

@@ -1,13 +1,11 @@
 package schedulertest
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/lang/yamldoc"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers"
 )
@@ -27,16 +25,15 @@ type Subject struct {
 
 // Load makes settings of a document: YAML or JSON, the part that stands under the policy's name. It reports all that is wrong with it.
 func Load(r *plugin.Registry, policy, document string) (*Subject, error) {
-	text := []byte(document)
-	if !json.Valid(text) {
-		var err error
-		if text, err = toJSON(document); err != nil {
-			return nil, err
-		}
-	}
-	node, err := lang.ParseJSONNode(text)
-	if err != nil {
-		return nil, err
+	nodes, findings := yamldoc.Parse("", []byte(document))
+	node := &lang.Node{Kind: lang.ScalarNode} // What nothing says.
+	switch {
+	case len(findings) > 0:
+		return nil, errors.New(findings[0].String())
+	case len(nodes) > 1:
+		return nil, fmt.Errorf("%d documents where one is due", len(nodes))
+	case len(nodes) == 1:
+		node = nodes[0]
 	}
 	step := new(lang.Step)
 	var errs []error
@@ -48,15 +45,6 @@ func Load(r *plugin.Registry, policy, document string) (*Subject, error) {
 		return nil, errors.Join(errs...)
 	}
 	return pinned(r, step)
-}
-
-func toJSON(document string) (text []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil { // The YAML library's own.
-			err = fmt.Errorf("not YAML: %v", p)
-		}
-	}()
-	return yaml.YAMLToJSON([]byte(document))
 }
 
 // errPinned is no fault of the document.
