@@ -23,6 +23,7 @@ var allowed = []struct {
 	{"config/plugin", nil},
 	{"config/guard", nil},
 	{"config/envelope", []string{"config/lang", "config/plugin"}},
+	{"config/lang/yamldoc", []string{"config/lang"}},
 	{"config/lang", []string{"config/plugin"}},
 	{"config/kafka", []string{"config/lang", "config/plugin", "config/kafka"}},
 	{"triggers/kafka", []string{"config/envelope", "config/guard", "config/kafka", "config/lang", "config/plugin", "triggers"}},
