@@ -282,7 +282,7 @@ func errorOf(f envelope.Failure, kind, text string) *sinks.Error {
 func message(code int, body []byte) string {
 	text := strings.TrimSpace(string(bytes.ToValidUTF8(body, []byte("?"))))
 	if len(text) > 500 {
-		text = text[:500] + "..."
+		text = strings.ToValidUTF8(text[:500], "") + "..."
 	}
 	if text == "" {
 		return fmt.Sprintf("status %d %s", code, http.StatusText(code))
@@ -290,14 +290,21 @@ func message(code int, body []byte) string {
 	return fmt.Sprintf("status %d: %s", code, text)
 }
 
+// retryAfterMost is what counts of a Retry-After that asks for more: the outbox waits for less yet.
+const retryAfterMost = 24 * time.Hour
+
 // retryAfter reads the header's seconds or date (RFC 9110, section 10.2.3).
 func retryAfter(h http.Header) time.Duration {
 	v := h.Get("Retry-After")
-	if seconds, err := strconv.Atoi(v); err == nil && seconds >= 0 && seconds < 1<<20 {
+	if v != "" && strings.Trim(v, "0123456789") == "" {
+		seconds, err := strconv.Atoi(v)
+		if err != nil || seconds > int(retryAfterMost/time.Second) {
+			return retryAfterMost
+		}
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(v); err == nil {
-		return max(time.Until(at), 0)
+		return min(max(time.Until(at), 0), retryAfterMost)
 	}
 	return 0
 }

@@ -287,7 +287,9 @@ func TestRetryAfter(t *testing.T) {
 		"7":  {7 * time.Second, 7 * time.Second},
 		"0":  {},
 		"":   {},
-		"-1": {}, "soon": {}, "1.5": {}, "99999999999999999999": {},
+		"-1": {}, "soon": {}, "1.5": {},
+		// What asks for too much is not ignored.
+		"2000000": {retryAfterMost, retryAfterMost}, "99999999999999999999": {retryAfterMost, retryAfterMost}, "Fri, 31 Dec 2999 23:59:59 GMT": {retryAfterMost, retryAfterMost},
 		time.Now().Add(time.Minute).UTC().Format(http.TimeFormat):  {50 * time.Second, time.Minute},
 		time.Now().Add(-time.Minute).UTC().Format(http.TimeFormat): {},
 	} {
