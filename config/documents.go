@@ -43,6 +43,8 @@ type Function struct {
 	Timeout     time.Duration
 	Retry       *lang.Retry
 	Deadline    time.Duration
+	MaxAge      time.Duration // from its first sending an invocation may go so long without an answer; 0 is for ever
+	Resends     int           // and be sent again so often under the same id; 0 is as often as MaxAge allows
 	Pos         lang.Pos
 }
 
@@ -146,11 +148,29 @@ type loader struct {
 
 type functionDoc struct {
 	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time" default:"64"`
-	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own" default:"30s"`
+	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own. 30s unless said; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
 	Deadline    plugin.Duration `doc:"deadline" help:"bound on a step that calls it, all told; a step may say its own"`
 	Retry       *lang.Retry     `doc:"retry" help:"when and how often to try again; a step may say its own"`
+	MaxAge      plugin.Duration `doc:"maxAge" help:"how long an invocation or event may go without an answer, from its first sending; then it is given up. 0s is for ever" default:"6h"`
+	Resends     int             `doc:"resends" help:"how often it may be sent again, under the same id, when there is no answer; 0 is as often as maxAge allows"`
 	Contract    string          `doc:"contract" help:"how to ask and how to tell failure: http or lambda" default:"http"`
 }
+
+// into takes over what the document says. A function that is answered later, by an event, has no timeout unless it says one: what waits in its topic is
+// no failure.
+func (f *functionDoc) into(out *Function, n *lang.Node) {
+	out.Concurrency, out.Contract, out.Retry, out.Deadline = f.Concurrency, f.Contract, f.Retry, f.Deadline.D()
+	out.Timeout, out.MaxAge, out.Resends = f.Timeout.D(), f.MaxAge.D(), f.Resends
+	if later, ok := out.Settings.(plugin.Later); ok && later.AnswersLater() && n.Get("timeout") == nil {
+		out.Timeout = 0
+	}
+}
+
+// functionKeys stand beside the sink of a function; deliveryKeys also beside that of a destination.
+var (
+	functionKeys = append([]string{"deadline", "contract", "retry"}, deliveryKeys...)
+	deliveryKeys = []string{"concurrency", "timeout", "maxAge", "resends"}
+)
 
 var contracts = []string{"http", "lambda"}
 
@@ -159,6 +179,9 @@ func (f *functionDoc) Check() []plugin.Problem {
 	var out []plugin.Problem
 	if f.Concurrency < 1 {
 		out = append(out, plugin.Problem{Path: []string{"concurrency"}, What: fmt.Sprintf("a concurrency of %d lets nothing through", f.Concurrency), Cure: "write 1 or more"})
+	}
+	if f.Resends < 0 {
+		out = append(out, plugin.Problem{Path: []string{"resends"}, What: fmt.Sprintf("%d is not a number of times", f.Resends), Cure: "write 1 or more, or leave it out"})
 	}
 	if !slices.Contains(contracts, f.Contract) {
 		out = append(out, plugin.Problem{Path: []string{"contract"}, What: fmt.Sprintf("unknown contract %q", f.Contract), Cure: lang.Nearest(f.Contract, contracts)})
@@ -325,14 +348,14 @@ func (l *loader) function(name string, pos lang.Pos, n *lang.Node) {
 	f := &Function{Name: name, Pos: pos}
 	l.set.Functions[name] = f // Also when it is wrong: what refers to it is not to be reported on top.
 	var doc functionDoc
-	c, settings, rest, ok := l.component(plugin.Sink, path, n, []string{"concurrency", "timeout", "deadline", "retry", "contract"})
+	c, settings, rest, ok := l.component(plugin.Sink, path, n, functionKeys)
 	ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
 	if c.Name == "" && ok {
 		l.find(pos, path, "add http: { url: ... } or another sink", "function %q says not where it is", name)
 		return
 	}
-	f.Sink, f.Settings, f.Concurrency, f.Contract = c, settings, doc.Concurrency, doc.Contract
-	f.Timeout, f.Retry, f.Deadline = doc.Timeout.D(), doc.Retry, doc.Deadline.D()
+	f.Sink, f.Settings = c, settings
+	doc.into(f, rest)
 	if ok {
 		l.build(c, path, name, settings, pos)
 	}
@@ -396,10 +419,11 @@ func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destin
 	for i, item := range items {
 		path := fmt.Sprintf("triggers.%s.%s[%d]", t.name, word, i)
 		var doc destinationDoc
-		c, settings, rest, ok := l.component(plugin.Sink, path, item, []string{"name", "function", "trigger", "when", "data", "retry"})
+		c, settings, rest, ok := l.component(plugin.Sink, path, item, append([]string{"name", "function", "trigger", "when", "data", "retry"}, deliveryKeys...))
 		if item.Kind != lang.MapNode {
 			continue
 		}
+		rest, delivery := split(rest, deliveryKeys)
 		ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
 		d := destination{lang.Destination{Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data, Retry: doc.Retry}, item.Pos}
 		targets := 0
@@ -426,9 +450,18 @@ func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destin
 			d.Name = cmp.Or(doc.Name, c.Name+"-"+contentName(item.Get(c.Name)))
 			name := t.name + "." + word + "." + d.Name
 			d.Function = name
-			l.set.Functions[name] = &Function{Name: name, Sink: c, Settings: settings, Concurrency: 64, Contract: "http", Timeout: 30 * time.Second, Pos: item.Pos}
+			var doc functionDoc
+			ok = l.prefixed(path, lang.Decode(delivery, &doc, l.registry)) && ok
+			f := &Function{Name: name, Sink: c, Settings: settings, Pos: item.Pos}
+			doc.into(f, delivery)
+			l.set.Functions[name] = f
 			if ok {
 				l.build(c, path, name, settings, item.Pos)
+			}
+		}
+		for _, key := range delivery.Keys {
+			if c.Name == "" {
+				l.find(key.Pos, path+"."+key.Name, "write it where the function is defined", "%s is the function's", key.Name)
 			}
 		}
 		for n, name := 2, d.Name; slices.ContainsFunc(out, func(x destination) bool { return x.Name == d.Name }); n++ {
@@ -441,6 +474,19 @@ func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destin
 		out = append(out, d)
 	}
 	return out
+}
+
+// split takes the keys that are named out of a mapping.
+func split(n *lang.Node, names []string) (rest, taken *lang.Node) {
+	rest, taken = &lang.Node{Kind: n.Kind, Pos: n.Pos}, &lang.Node{Kind: n.Kind, Pos: n.Pos}
+	for i, key := range n.Keys {
+		to := rest
+		if slices.Contains(names, key.Name) {
+			to = taken
+		}
+		to.Keys, to.Items = append(to.Keys, key), append(to.Items, n.Items[i])
+	}
+	return rest, taken
 }
 
 // finish checks what refers to other parts, and compiles.

@@ -4,8 +4,10 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
@@ -91,4 +93,33 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("a: &a [*a, *a]\n<<: *a"))
 	reg := registry()
 	f.Fuzz(func(_ *testing.T, b []byte) { config.Parse("fuzz.yaml", b, reg, nil) })
+}
+
+// TestTimeoutOfWhatIsAnsweredLater: what waits in a function's topic is no failure, unless the document says how long it may.
+func TestTimeoutOfWhatIsAnsweredLater(t *testing.T) {
+	t.Parallel()
+	set, findings := config.Parse("t.yaml", []byte(`
+version: 1
+functions:
+  behind: { kafka: { brokers: ["127.0.0.1:9092"], topic: t } }
+  said: { kafka: { brokers: ["127.0.0.1:9092"], topic: t }, timeout: 2m }
+  front: { http: { url: "http://127.0.0.1:1/" } }
+triggers:
+  all: { flow: { sequence: [{ function: behind }, { function: said }, { function: front }, { function: behind, timeout: 1m }] }, onSuccess: { kafka: { brokers: ["127.0.0.1:9092"], topic: t } } }
+`), registry(), nil)
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	for name, want := range map[string]time.Duration{"behind": 0, "said": 2 * time.Minute, "front": 30 * time.Second} {
+		if f := set.Functions[name]; f.Timeout != want || f.MaxAge != 6*time.Hour || f.Resends != 0 {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+	var got []time.Duration
+	for _, step := range lang.Children(set.Triggers["all"].Definition.Flow.Policy) {
+		got = append(got, step.Timeout.D())
+	}
+	if !slices.Equal(got, []time.Duration{0, 2 * time.Minute, 30 * time.Second, time.Minute}) {
+		t.Errorf("%v", got)
+	}
 }

@@ -77,6 +77,12 @@ func source(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
 func trigger(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
 	one := s.Form(reflect.TypeFor[destinationDoc]())
 	components(s, r, one, plugin.Sink, "function", "trigger")
+	how, elsewhere := s.Form(reflect.TypeFor[functionDoc]())["properties"].(plugin.Schema), plugin.Schema{}
+	for _, key := range deliveryKeys {
+		one["properties"].(plugin.Schema)[key] = how[key]
+		elsewhere[key] = plugin.Schema{"not": plugin.Schema{"anyOf": []any{plugin.Schema{"required": []any{"function"}}, plugin.Schema{"required": []any{"trigger"}}}}}
+	}
+	one["dependentSchemas"] = elsewhere
 	s.Defs["destination"] = one
 	return s.Form(reflect.TypeFor[triggerDoc]())
 }
@@ -87,7 +93,7 @@ func (*functionDoc) Schema() plugin.Schema {
 	for i, c := range contracts {
 		words[i] = c
 	}
-	return plugin.Schema{"properties": plugin.Schema{"concurrency": plugin.Schema{"minimum": 1}, "contract": plugin.Schema{"enum": words}}}
+	return plugin.Schema{"properties": plugin.Schema{"concurrency": plugin.Schema{"minimum": 1}, "resends": plugin.Schema{"minimum": 0}, "contract": plugin.Schema{"enum": words}}}
 }
 
 // Schema tells the form of destinations, and that a trigger does something.

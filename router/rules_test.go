@@ -43,7 +43,7 @@ var allowed = []struct {
 	{"router/shard", []string{"config/lang", "config/plugin", "router/engine", "router/folder", "router/journal", "triggers"}},
 	{"router/api", []string{"config", "router/engine", "router/journal", "triggers"}},
 	{"router/cluster", []string{"config/plugin", "router/engine", "router/journal"}},
-	{"router/outbox", []string{"config", "router/engine", "router/journal", "sinks"}},
+	{"router/outbox", []string{"config", "router/engine", "router/journal", "sinks", "triggers"}},
 	{"router/history", []string{"config/lang", "router/engine", "router/folder", "router/journal"}},
 	{"router/soak", nil},
 	{"router/door", []string{"triggers"}},

@@ -63,6 +63,9 @@ type Prober interface {
 	Probe(ctx context.Context) (found string, err error)
 }
 
+// A Later is the settings of a sink whose far end takes invocations and answers none: their completions come later, as events.
+type Later interface{ AnswersLater() bool }
+
 // Add enters c. It panics when the door already has a component of that name: a programmer's error, found at start. Policies of one name may differ in
 // version: runs go on with the one that they began with, new ones begin with the newest.
 func (r *Registry) Add(c Component) {

@@ -228,8 +228,7 @@ func TestEndsAreMatchedThenStarted(t *testing.T) {
 	if err := g.StartFor(t.Context(), &matched); err != nil || len(d.records) != 0 {
 		t.Errorf("%d records, %v", len(d.records), err)
 	}
-	var final *lang.Error
-	if err := g.StartFor(t.Context(), &engine.Invocation{ToTrigger: "gone"}); !errors.As(err, &final) || final.Type != "unknown_trigger" {
+	if err := g.StartFor(t.Context(), &engine.Invocation{ToTrigger: "gone"}); !errors.Is(err, triggers.ErrNoTrigger) {
 		t.Errorf("%v", err)
 	}
 }

@@ -58,13 +58,11 @@ func routed(inv *engine.Invocation) filter.Attributes {
 	}
 }
 
-// StartFor starts what was matched of a run's end, or the trigger that a destination names: repeated, under the same run ids. A *lang.Error is final.
+// StartFor starts what was matched of a run's end, or the trigger that a destination names: repeated, under the same run ids. A *lang.Error is final;
+// triggers.ErrNoTrigger is not, since documents change. What runs bring about is never refused for there being too many runs.
 func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 	if inv.ToTrigger != "" {
 		_, err := g.StartInside(ctx, inv.ToTrigger, g.Event(inv))
-		if errors.Is(err, triggers.ErrNoTrigger) {
-			return &lang.Error{Type: "unknown_trigger", Message: err.Error(), Class: lang.ClassPlatform}
-		}
 		return err
 	}
 	starts, err := decodeStarts(inv.Starts)

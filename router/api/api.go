@@ -60,9 +60,9 @@ type Cluster interface {
 	Wait(ctx context.Context, id journal.RunID) *engine.Ending
 }
 
-// An Outbox knows where an invocation is, in words, and since when.
+// An Outbox knows where an invocation is, in words, since when, and when it will be given up.
 type Outbox interface {
-	Explain(run journal.RunID, n uint32) (why string, since time.Time)
+	Explain(run journal.RunID, n uint32) (why string, since, end time.Time)
 }
 
 // Options are what the API is made of.

@@ -82,7 +82,9 @@ func (h *house) Each(_ context.Context, f func(*engine.State)) error {
 
 func (h *house) Watch(context.Context, journal.RunID) <-chan engine.Change { return nil }
 
-func (h *house) Explain(journal.RunID, uint32) (string, time.Time) { return "", time.Time{} }
+func (h *house) Explain(journal.RunID, uint32) (string, time.Time, time.Time) {
+	return "", time.Time{}, time.Time{}
+}
 
 func (h *house) Forward(w http.ResponseWriter, _ *http.Request, _ journal.RunID, _ func(http.ResponseWriter, error)) (bool, error) {
 	if h.passed {

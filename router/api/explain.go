@@ -47,7 +47,7 @@ func ExplainStatus(st *engine.Status, now time.Time) []string {
 			if d.Function == "" {
 				d.Function = "the filters of all triggers"
 			}
-			lines = append(lines, fmt.Sprintf("%s: %s", d.Function, why))
+			lines = append(lines, fmt.Sprintf("%s: %s%s", d.Function, why, givesUp(d.GivesUp)))
 		}
 		return lines
 	}
@@ -72,6 +72,13 @@ func (e *explainer) say(s *engine.StepStatus, format string, a ...any) {
 	e.lines = append(e.lines, at+": "+fmt.Sprintf(format, a...))
 }
 
+func givesUp(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return "; gives up at " + at.UTC().Format(time.RFC3339)
+}
+
 func (e *explainer) since(t time.Time) time.Duration { return e.now.Sub(t).Round(time.Second) }
 
 func (e *explainer) step(s *engine.StepStatus) {
@@ -79,7 +86,7 @@ func (e *explainer) step(s *engine.StepStatus) {
 		e.say(s, "try %d failed (%v); the next is due in %s", s.Attempt, s.LastError, s.RetryAt.Sub(e.now).Round(time.Second))
 	}
 	if inv := s.Invocation; inv != nil && !inv.Since.IsZero() {
-		e.say(s, "%s; since %s", inv.Outbox, e.since(inv.Since))
+		e.say(s, "%s; since %s%s", inv.Outbox, e.since(inv.Since), givesUp(inv.GivesUp))
 	} else if inv != nil {
 		e.say(s, "%s", inv.Outbox)
 	}

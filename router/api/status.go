@@ -52,7 +52,7 @@ func (a *API) Status(ctx context.Context, id journal.RunID, waiting int) (*engin
 			if !d.RetryAt.IsZero() {
 				continue // It is between two tries.
 			}
-			d.Outbox, d.Since = a.Outbox.Explain(id, d.N)
+			d.Outbox, d.Since, d.GivesUp = a.Outbox.Explain(id, d.N)
 		}
 		return st, nil, nil
 	}
@@ -71,7 +71,7 @@ func (a *API) Status(ctx context.Context, id journal.RunID, waiting int) (*engin
 func (a *API) fillIn(s *engine.StepStatus) {
 	if inv := s.Invocation; inv != nil {
 		if run, _, n, ok := engine.ParseInvocationID(inv.ID); ok {
-			inv.Outbox, inv.Since = a.Outbox.Explain(run, n)
+			inv.Outbox, inv.Since, inv.GivesUp = a.Outbox.Explain(run, n)
 			if a.Seal != nil {
 				inv.ID = a.Seal(inv.ID)
 			}

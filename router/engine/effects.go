@@ -78,7 +78,7 @@ type Invocation struct {
 	Attempt   int           // from 1
 	Input     lang.Value    // data of the event
 	Timeout   time.Duration // of the try, from sending; 0 is none
-	Expires   time.Time     // after this it is given up
+	Expires   time.Time     // its step's deadline: after this nobody waits for it; zero without one
 	Created   time.Time     // fold time
 	Cause     string        // id of the event that led to it
 	Fuel      int           // runs that what this starts may lead to, all together

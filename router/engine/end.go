@@ -81,7 +81,7 @@ func (s *State) tell(r *run) {
 		kind, data, _ := s.end(r)
 		s.addLive(r, &Invocation{
 			Purpose: Route, Path: "end", Type: kind, Input: data, Attempt: 1, Fuel: r.fuel - 1,
-			Created: time.Unix(0, r.ended).UTC(), Cause: s.cause.String(), Expires: s.Now().Add(s.limits.Deliver),
+			Created: time.Unix(0, r.ended).UTC(), Cause: s.cause.String(),
 		}, nil)
 	}
 	s.leaveIfDone(r)
@@ -110,7 +110,7 @@ func (s *State) notify(r *run, route *Invocation, matched int) int {
 func (s *State) destined(r *run, d *lang.Destination, kind string, data lang.Value, route *Invocation) *Invocation {
 	inv := &Invocation{
 		Purpose: Notify, Path: "end:" + d.Name, Function: d.Function, ToTrigger: d.Trigger, Contract: r.def.Functions[d.Function].Contract,
-		Attempt: 1, Input: data, Type: kind, Created: route.Created, Cause: route.Cause, Expires: s.Now().Add(s.limits.Deliver),
+		Attempt: 1, Input: data, Type: kind, Created: route.Created, Cause: route.Cause,
 	}
 	scope := endScope{r: r, data: data}
 	if !d.When.IsZero() {

@@ -26,7 +26,6 @@ type Limits struct {
 	Timers       int           // timers of one run at a time
 	Fuel         int           // runs that one event from outside may lead to, one causing the other
 	Continues    int           // continuations of one step
-	Deliver      time.Duration // until an invocation without a deadline is given up
 	Tombstones   int           // ended runs that a partition remembers at most
 	TombstoneAge time.Duration // and for how long
 }
@@ -37,7 +36,7 @@ func LimitsOf(level uint8) Limits {
 	return Limits{
 		Depth: lang.MaxDepth, Width: lang.MaxWidth, Window: lang.MaxWindow, Steps: 50_000_000,
 		Openings: 2048, Begins: 128, Open: 10_000, Share: 64, ValueBytes: lang.MaxValueBytes, FrameBytes: 64 << 20, RunBytes: 256 << 20, Definitions: 64, StateBytes: 32 << 20, NameBytes: 1 << 10, Signals: 10_000, Timers: 1_000_000,
-		Fuel: 256, Continues: 10_000, Deliver: 6 * time.Hour, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
+		Fuel: 256, Continues: 10_000, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
 	}
 }
 

@@ -270,7 +270,7 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 	if inv.Timeout > 0 {
 		line += " timeout=" + inv.Timeout.String()
 	}
-	if limit := inv.Expires.Sub(s.now); limit < time.Hour {
+	if limit := inv.Expires.Sub(s.now); !inv.Expires.IsZero() && limit < time.Hour {
 		line += " expires in " + limit.String()
 	}
 	if inv.Starts != nil {

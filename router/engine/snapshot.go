@@ -40,7 +40,14 @@ func (w *writer) text(s string)       { w.b = appendText(w.b, s) }
 func (w *writer) value(v lang.Value)  { w.b = appendValue(w.b, v) }
 func (w *writer) fault(e *lang.Error) { w.b = appendError(w.b, e) }
 
-func (w *writer) time(t time.Time)     { w.int(t.UnixNano()) }
+func (w *writer) time(t time.Time) {
+	if t.IsZero() {
+		w.int(0)
+		return
+	}
+	w.int(t.UnixNano())
+}
+
 func (w *writer) id(id journal.RunID)  { w.b = append(w.b, id[:]...) }
 func (w *writer) digest(d lang.Digest) { w.b = append(w.b, d[:]...) }
 
@@ -348,10 +355,18 @@ func (l *loader) bytes(n int) []byte {
 	return b
 }
 
-func (l *loader) text() string    { return string(l.bytes(l.count())) }
-func (l *loader) bool() bool      { return l.uint() == 1 }
-func (l *loader) number() uint32  { return uint32(l.uint()) }
-func (l *loader) time() time.Time { return time.Unix(0, l.int()).UTC() }
+func (l *loader) text() string   { return string(l.bytes(l.count())) }
+func (l *loader) bool() bool     { return l.uint() == 1 }
+func (l *loader) number() uint32 { return uint32(l.uint()) }
+
+// time reads a time; 0 is none.
+func (l *loader) time() time.Time {
+	if n := l.int(); n != 0 {
+		return time.Unix(0, n).UTC()
+	}
+	return time.Time{}
+}
+
 func (l *loader) value() lang.Value {
 	if text := l.text(); text != "" {
 		return lang.Trusted(text)

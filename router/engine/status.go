@@ -77,6 +77,7 @@ type InvocationStatus struct {
 	Created  time.Time `json:"created"`
 	Accepted time.Time `json:"accepted,omitzero"`
 	Expires  time.Time `json:"expires,omitzero"`
+	GivesUp  time.Time `json:"givesUp,omitzero"` // when the outbox will give it up, if nothing changes
 	// RetryAt and LastError are set while a delivery pauses before another try.
 	RetryAt   time.Time   `json:"retryAt,omitzero"`
 	LastError *lang.Error `json:"lastError,omitempty"`

@@ -121,7 +121,7 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 		return
 	}
 	r.calls++
-	expires := s.Now().Add(s.limits.Deliver)
+	var expires time.Time
 	if due, bounded := t.due(); bounded {
 		expires = time.Unix(0, due).UTC()
 	}

@@ -5,15 +5,21 @@
 //
 //	add --> queued --room in the function--> sending --+--> outcome: a record, and it is forgotten
 //	           ^                                       |
-//	           |                                       +--> accepted ----its time is over--> timed-out
+//	           |                                       +--> accepted ----its time is over--> timed-out, or given up
 //	           |                                       |       (its completion comes as an event: the shard stops it)
 //	           +-------- resending <---no answer-------+
 //	                     (a pause)
 //
-//	stop, leave: from anywhere, forgotten; a delivery under way is aborted, and says nothing
+//	too old, sent too often: given up, with the reason. stop, leave: from anywhere, forgotten; a delivery under way is aborted, and says nothing
 //
-// A function has a lane: the runs that wait for it stand in a ring and take turns, so that a small run is not delayed by a big one; at most the
-// function's concurrency is under way. Sends under one id use up no attempt. Nothing of this is journaled: a successor sends again what was not accepted.
+// A function has a lane, and the lane a state. What waits takes turns: tenants, then triggers, then runs; at most the function's concurrency is under way.
+//
+//	up --it asks for a pause, or for less--> throttled --+
+//	 |                                                   +--one at a time, after growing pauses or the one asked for--> an answer: up
+//	 +--several refusals without an answer--> down ------+
+//
+// Age counts from the first sending: what waits in our own queue is nobody's fault. Sends under one id use up no attempt. Nothing of this is journaled:
+// a successor sends again what was not accepted, and counts anew.
 //
 // The ends of runs that meet the filters or name a trigger never leave: they go to the Intake, which starts what follows.
 //

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/sinks"
@@ -63,28 +64,34 @@ func (o *Outbox) Close() (err error) {
 	return err
 }
 
-// A FunctionStatus is a function's queue.
-type FunctionStatus struct {
-	Name        string `json:"name"`
-	Sink        string `json:"sink"`
-	Concurrency int    `json:"concurrency"`
-	InFlight    int    `json:"inFlight"`
-	Queued      int    `json:"queued"`
-}
-
-// Functions tells of all functions' queues.
-func (o *Outbox) Functions() []FunctionStatus {
+// rebind looks all functions up anew after a reload. One that is held is tried at once: its address may be another.
+func (o *Outbox) rebind() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	var out []FunctionStatus
-	all := o.bound.functions.Load().byName
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		b := all[name]
-		st := FunctionStatus{Name: name, Sink: b.Sink.Name, Concurrency: b.Concurrency}
-		if l := o.lanes[name]; l != nil {
-			st.InFlight, st.Queued = l.flying, l.queue
-		}
-		out = append(out, st)
+	now := time.Now()
+	o.metrics.state.Reset()
+	for name := range o.bound.functions.Load().byName {
+		o.metrics.show(name, up)
 	}
-	return out
+	for name, l := range o.lanes {
+		if l.bind(o.bound.get(name)); l.fn != nil {
+			o.metrics.show(name, l.is)
+		}
+		l.until = now
+	}
+	for _, it := range o.items {
+		if it.state == queued && it.timer != nil {
+			it.timer.Stop()
+		}
+		if it.state == queued && it.lane.fn == nil {
+			o.watchMissing(it)
+		}
+		if it.age != nil {
+			o.watchAge(it)
+		}
+	}
+	for _, l := range o.lanes {
+		o.fill(l)
+	}
+	o.mu.Unlock()
+	o.pump()
 }

@@ -6,6 +6,7 @@ type metrics struct {
 	queue             prometheus.Histogram
 	deliver, function *prometheus.HistogramVec
 	resent            prometheus.Counter
+	state             *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -22,10 +23,24 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "onward_function_seconds", Help: "Time from the first sending of an invocation to its outcome, later sendings under its id included, by function.",
 			Buckets: prometheus.ExponentialBuckets(100e-6, 3, 14),
 		}, []string{"function"}),
+		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "onward_function_state", Help: "1 for the state that a function is in: up, throttled (it asks for less) or down (it does not answer).",
+		}, []string{"function", "state"}),
 		resent: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_resent_total", Help: "Deliveries sent again under the same id."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.queue, m.deliver, m.function, m.resent)
+		reg.MustRegister(m.queue, m.deliver, m.function, m.resent, m.state)
 	}
 	return m
+}
+
+// show shows a function's state.
+func (m *metrics) show(function string, is condition) {
+	for c := up; c <= down; c++ {
+		value := 0.0
+		if c == is {
+			value = 1
+		}
+		m.state.WithLabelValues(function, c.String()).Set(value)
+	}
 }

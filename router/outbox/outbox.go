@@ -3,19 +3,16 @@ package outbox
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
-	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -48,8 +45,8 @@ type Options struct {
 	Metrics  prometheus.Registerer // nil registers nothing
 }
 
-// An Outbox sends what the folds oblige to: at most a function's concurrency at a time, runs in turn, again under the same id until it is known to
-// have arrived or its time is over. It decides nothing that is not in its hands: outcomes are records.
+// An Outbox sends what the folds oblige to: at most a function's concurrency at a time, tenants, triggers and runs in turn, again under the same id
+// until it is known to have arrived or its time is over. It decides nothing that is not in its hands: outcomes are records.
 type Outbox struct {
 	Options
 	metrics *metrics
@@ -114,40 +111,37 @@ type item struct {
 	owner Owner
 	lane  *lane
 	state itemState
+	probe bool // it was sent to find out whether the function is back
 	since time.Time
 	first time.Time // it was sent first; zero before
 	until time.Time // of resending
-	tries int
-	err   string // of the last try
+	tries int       // sends
+	again int       // of them, those that were not answered
+	err   string    // of the last try
 	stop  context.CancelFunc
-	timer *time.Timer
+	timer *time.Timer // of its state
+	age   *time.Timer // gives it up
 }
 
-// A lane is a function's queue: a ring of runs, each with its own.
-type lane struct {
-	name    string
-	sink    sinks.Sink // nil while the documents do not have the function
-	kind    string     // of the sink
-	limit   int
-	timeout time.Duration // of one delivery of an event; invocations have their own
-	flying  int
-	queue   int // items in the ring that are still wanted
-	ring    []*runQueue
-	byRun   map[journal.RunID]*runQueue
-}
-
-// bind looks the function up.
-func (l *lane) bind(b *function) {
-	l.sink, l.kind, l.limit, l.timeout = nil, "", 0, 0
-	if b != nil {
-		l.sink, l.kind, l.limit, l.timeout = b.sink, b.Sink.Name, b.Concurrency, b.Timeout
+// end is when an item is given up; zero is never. Its age counts from its first sending: what waits in our own queue is not late.
+func (it *item) end() time.Time {
+	end := it.inv.Expires
+	if fn := it.lane.fn; fn != nil && fn.MaxAge > 0 && !it.first.IsZero() {
+		if at := it.first.Add(fn.MaxAge); end.IsZero() || at.Before(end) {
+			end = at
+		}
 	}
+	return end
 }
 
-type runQueue struct {
-	run   journal.RunID
-	items []*item
+// old reports whether an item's time is over.
+func (it *item) old() bool {
+	end := it.end()
+	return !end.IsZero() && !time.Now().Before(end)
 }
+
+// missingAge is how long an item waits for a function, or a trigger, that the documents do not have.
+const missingAge = 6 * time.Hour
 
 // add takes an invocation over. It is sent with the next pump.
 func (o *Outbox) add(s Owner, inv *engine.Invocation) {
@@ -156,7 +150,7 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 		o.route(s, inv)
 		return
 	case inv.ToTrigger != "":
-		go o.start(s, inv)
+		go o.start(s, inv, time.Time{})
 		return
 	}
 	o.mu.Lock()
@@ -169,8 +163,8 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 	o.items[key] = it
 	it.lane = o.laneOf(inv.Function)
 	if !inv.Accepted.IsZero() {
-		it.state, it.since = accepted, inv.Accepted
-		o.watchAccepted(it, time.Until(inv.Accepted.Add(inv.Timeout)))
+		it.state, it.since, it.first = accepted, inv.Accepted, inv.Accepted
+		o.watchAccepted(it)
 		return
 	}
 	o.enqueue(it)
@@ -179,7 +173,7 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 // route puts the event of a run's end past the filters: what it starts is journaled in the run's own partition first.
 func (o *Outbox) route(s Owner, inv *engine.Invocation) {
 	if inv.Starts != nil {
-		go o.start(s, inv)
+		go o.start(s, inv, time.Time{})
 		return
 	}
 	matched := o.Intake.Match(inv)
@@ -190,18 +184,35 @@ func (o *Outbox) route(s Owner, inv *engine.Invocation) {
 	s.Write(engine.Record(journal.Matched, inv.Run, matched))
 }
 
-// start starts what was matched or the trigger of a destination, then closes the invocation. A crash in between repeats it under the same run ids.
-func (o *Outbox) start(s Owner, inv *engine.Invocation) {
+// start starts what was matched or the trigger of a destination, then closes the invocation. A crash in between repeats it under the same run ids. What
+// cannot be journaled now is tried again for ever; a trigger that the documents do not have may come back until it has been gone for missingAge.
+func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 	err := o.Intake.StartFor(s.Context(), inv)
 	var final *lang.Error
 	switch {
 	case err == nil:
 		s.Accepted(inv)
+		return
+	case s.Context().Err() != nil:
+		return
+	case errors.Is(err, triggers.ErrNoTrigger):
+		if gone.IsZero() {
+			gone = time.Now()
+			o.Log.Warn("the trigger that a destination names is not in the documents; the event of the run's end waits for it", "trigger", inv.ToTrigger, "run", inv.Run)
+		}
+		if time.Since(gone) >= missingAge {
+			gaveUp(s, inv, &lang.Error{Type: "unknown_trigger", Message: err.Error(), Class: lang.ClassPlatform})
+			return
+		}
 	case errors.As(err, &final):
 		gaveUp(s, inv, final)
-	default:
-		o.again(s, inv, err)
+		return
 	}
+	time.AfterFunc(time.Second, func() {
+		if s.Context().Err() == nil {
+			o.start(s, inv, gone)
+		}
+	})
 }
 
 // completed, timedOut and gaveUp write down how an invocation ended.
@@ -220,8 +231,7 @@ func gaveUp(s Owner, inv *engine.Invocation, e *lang.Error) {
 func (o *Outbox) laneOf(function string) *lane {
 	l := o.lanes[function]
 	if l == nil {
-		l = &lane{name: function, byRun: make(map[journal.RunID]*runQueue)}
-		l.bind(o.bound.get(function))
+		l = newLane(function, o.bound.get(function))
 		o.lanes[function] = l
 	}
 	return l
@@ -230,74 +240,104 @@ func (o *Outbox) laneOf(function string) *lane {
 func (o *Outbox) enqueue(it *item) {
 	it.state = queued
 	l := it.lane
-	q := l.byRun[it.inv.Run]
-	if q == nil {
-		q = &runQueue{run: it.inv.Run}
-		l.byRun[it.inv.Run] = q
-		l.ring = append(l.ring, q)
-	}
-	q.items = append(q.items, it)
+	l.waiting.push(it)
 	l.queue++
-	if l.sink == nil {
-		o.watchQueued(it)
+	if l.fn == nil {
+		o.watchMissing(it)
 	}
 	o.fill(l)
 }
 
-// watchQueued gives an item up at its deadline while its function is not there; else that is found when its turn comes.
-func (o *Outbox) watchQueued(it *item) {
-	if !it.inv.Expires.IsZero() {
-		it.timer = time.AfterFunc(time.Until(it.inv.Expires), func() { o.expire(it) })
+// watchMissing gives an item up when its function does not come back to the documents.
+func (o *Outbox) watchMissing(it *item) {
+	at := time.Now().Add(missingAge)
+	if end := it.inv.Expires; !end.IsZero() && end.Before(at) {
+		at = end
 	}
+	it.timer = time.AfterFunc(time.Until(at), func() {
+		o.giveUp(it, func() bool { return it.state == queued && it.lane.fn == nil })
+	})
 }
 
-// expire gives an item up that waited for its function to come back until its time was over.
-func (o *Outbox) expire(it *item) {
+// watchAge gives an item up that is too old, unless it is at work then: a try has its own bounds.
+func (o *Outbox) watchAge(it *item) {
+	if it.age != nil {
+		it.age.Stop()
+	}
+	end := it.end()
+	if end.IsZero() {
+		return
+	}
+	it.age = time.AfterFunc(time.Until(end), func() {
+		o.giveUp(it, func() bool { return it.state != sending && it.old() })
+	})
+}
+
+// giveUp gives an item up, if it is still what it was.
+func (o *Outbox) giveUp(it *item, still func() bool) {
 	o.mu.Lock()
-	mine := o.isCurrent(it) && it.state == queued && it.lane.sink == nil
+	mine, why := o.isCurrent(it) && still(), (*lang.Error)(nil)
 	if mine {
+		why = it.undelivered()
 		o.forget(it)
 	}
 	o.mu.Unlock()
 	if mine {
-		gaveUp(it.owner, it.inv, undelivered(it, "the documents do not have the function"))
+		gaveUp(it.owner, it.inv, why)
 	}
 }
 
 func (o *Outbox) isCurrent(it *item) bool { return o.items[itemKey{it.inv.Run, it.inv.N}] == it }
 
-// forget takes an item out, wherever it is; a lane's ring drops it when its turn comes.
+// forget takes an item out, wherever it is.
 func (o *Outbox) forget(it *item) {
 	delete(o.items, itemKey{it.inv.Run, it.inv.N})
 	if it.state == queued {
-		it.lane.queue--
+		it.lane.unwanted(o.isCurrent)
 	}
-	if it.timer != nil {
-		it.timer.Stop()
+	for _, t := range []*time.Timer{it.timer, it.age} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
 
-// fill takes from the runs in turn while the function has room.
+// fill takes from those in turn while the function has room, or one while it is held.
 func (o *Outbox) fill(l *lane) {
-	for l.flying < l.limit && len(l.ring) > 0 && !o.draining {
-		q := l.ring[0]
-		l.ring = l.ring[1:]
-		it := q.items[0]
-		q.items[0] = nil
-		q.items = q.items[1:]
-		if len(q.items) > 0 {
-			l.ring = append(l.ring, q)
-		} else {
-			delete(l.byRun, q.run)
+	now := time.Now()
+	for !o.draining && l.open(now) {
+		it := l.next(o.isCurrent)
+		if it == nil {
+			return
 		}
-		if !o.isCurrent(it) {
-			continue // It was stopped while it waited.
-		}
-		l.queue--
 		it.state = sending
 		l.flying++
+		if l.is != up {
+			it.probe, l.probe = true, it
+			o.wakeAt(l, now.Add(probePatience))
+		}
 		o.ready = append(o.ready, it)
 	}
+	if l.is != up && l.queue > 0 && l.probe == nil && l.until.After(now) {
+		o.wakeAt(l, l.until)
+	}
+}
+
+// wakeAt looks after a lane that is held: its next probe is due, or one has been at work for so long that another may go.
+func (o *Outbox) wakeAt(l *lane, at time.Time) {
+	if l.wake != nil {
+		l.wake.Stop()
+	}
+	probe := l.probe
+	l.wake = time.AfterFunc(time.Until(at), func() {
+		o.mu.Lock()
+		if probe != nil && l.probe == probe {
+			l.probe = nil
+		}
+		o.fill(l)
+		o.mu.Unlock()
+		o.pump()
+	})
 }
 
 // pump starts what may be sent. One goroutine does it at a time: a sink that is done at once calls back into here, and must not recurse.
@@ -318,102 +358,6 @@ func (o *Outbox) pump() {
 		o.mu.Lock()
 	}
 	o.pumping = false
-}
-
-func (o *Outbox) send(it *item) {
-	inv, now := it.inv, time.Now()
-	if !inv.Expires.IsZero() && !now.Before(inv.Expires) {
-		o.finish(it, func() { gaveUp(it.owner, inv, undelivered(it, it.err)) })
-		return
-	}
-	o.mu.Lock()
-	if !o.isCurrent(it) {
-		o.mu.Unlock()
-		o.release(it)
-		return
-	}
-	l := it.lane
-	if l.sink == nil { // A reload has taken the function away since there was room.
-		o.enqueue(it)
-		o.mu.Unlock()
-		o.release(it)
-		return
-	}
-	timeout := inv.Timeout
-	if inv.Purpose != engine.Call {
-		timeout = l.timeout
-	}
-	deadline, timed := inv.Expires, false
-	if timeout > 0 && (deadline.IsZero() || now.Add(timeout).Before(deadline)) {
-		deadline, timed = now.Add(timeout), true
-	}
-	ctx, cancel := withDeadline(it.owner.Context(), deadline)
-	it.stop = cancel
-	it.tries++
-	wait, sink, kind := now.Sub(it.since), l.sink, l.kind
-	it.since = now
-	if it.tries == 1 {
-		it.first = now
-		o.metrics.queue.Observe(wait.Seconds())
-	} else {
-		o.metrics.resent.Inc()
-	}
-	o.under.Add(1)
-	o.mu.Unlock()
-	d := &sinks.Delivery{
-		Context: ctx, Event: o.Intake.Event(inv), Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt,
-	}
-	var ended atomic.Bool
-	d.Done = func(r sinks.Result) {
-		if ended.Swap(true) {
-			return // Once is the contract, and a sink that has panicked may have ended it before.
-		}
-		defer o.under.Done()
-		how := overOf(ctx, timed)
-		cancel()
-		o.metrics.deliver.WithLabelValues(kind).Observe(time.Since(now).Seconds())
-		o.done(it, r, how)
-	}
-	if err := guard.Do("deliver", func() { sink.Deliver(ctx, []*sinks.Delivery{d}) }); err != nil {
-		d.Done(sinks.Fail(&sinks.Error{Type: "router_panicked", Message: err.Error(), Class: "platform"}))
-	}
-}
-
-// withDeadline takes the zero time for none.
-func withDeadline(ctx context.Context, at time.Time) (context.Context, context.CancelFunc) {
-	if at.IsZero() {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadline(ctx, at)
-}
-
-// An over says why a delivery's context had ended when the delivery did.
-type over uint8
-
-const (
-	notOver  over = iota
-	tryOver       // the try took too long
-	timeOver      // its deadline has passed
-	aborted       // it is not wanted any more, or its shard has left
-)
-
-func overOf(ctx context.Context, timed bool) over {
-	switch err := ctx.Err(); {
-	case err == nil:
-		return notOver
-	case err != context.DeadlineExceeded:
-		return aborted
-	case timed:
-		return tryOver
-	}
-	return timeOver
-}
-
-func undelivered(it *item, last string) *lang.Error {
-	if last == "" {
-		last = "no answer"
-	}
-	return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered in time; %d tries, the last: %s", it.tries, last)
 }
 
 // Wait returns when no delivery is under way any more. Shards must have left: that ends the deliveries' contexts.
@@ -459,159 +403,6 @@ func (o *Outbox) Drain(ctx context.Context, atMost time.Duration) {
 	}
 }
 
-// release gives the function's room back.
-func (o *Outbox) release(it *item) {
-	o.mu.Lock()
-	it.lane.flying--
-	o.fill(it.lane)
-	o.mu.Unlock()
-	o.pump()
-}
-
-// finish removes an item that was being sent, writes down how it ended, and lets the next go. An item that was stopped meanwhile says nothing.
-func (o *Outbox) finish(it *item, write func()) {
-	o.mu.Lock()
-	current := o.isCurrent(it)
-	if current {
-		o.forget(it)
-	}
-	o.mu.Unlock()
-	if current {
-		o.timed(it)
-		write()
-	}
-	o.release(it)
-}
-
-// timed tells how long an invocation took that has its outcome.
-func (o *Outbox) timed(it *item) {
-	if it.inv.Purpose == engine.Call && !it.first.IsZero() {
-		o.metrics.function.WithLabelValues(it.inv.Function).Observe(time.Since(it.first).Seconds())
-	}
-}
-
-// done takes the result of a delivery. What was aborted and has no answer says nothing: it is not wanted, or the partition's next owner sends it.
-func (o *Outbox) done(it *item, r sinks.Result, how over) {
-	inv, s := it.inv, it.owner
-	switch {
-	case r.Verdict == sinks.Completed && inv.Purpose == engine.Call:
-		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue)) })
-	case r.Verdict == sinks.Completed && r.Completion.Err == nil:
-		o.finish(it, func() { s.Accepted(inv) })
-	case r.Verdict == sinks.Accepted && inv.Purpose == engine.Call:
-		o.accept(it)
-	case r.Verdict == sinks.Accepted:
-		o.finish(it, func() { s.Accepted(inv) })
-	case how == aborted && r.Verdict != sinks.Completed:
-		o.abort(it)
-	case how == tryOver && inv.Purpose == engine.Call:
-		o.finish(it, func() { timedOut(s, inv) })
-	case how == timeOver && r.Verdict != sinks.Completed:
-		o.finish(it, func() { gaveUp(s, inv, undelivered(it, it.err)) })
-	case r.Verdict == sinks.Retry || how == tryOver:
-		o.resend(it, r)
-	case inv.Purpose == engine.Call:
-		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue)) })
-	default:
-		e := r.Err
-		if r.Verdict == sinks.Completed {
-			e = r.Completion.Err
-		}
-		o.Log.Warn("the event of a run's end was refused", "run", inv.Run, "destination", inv.Function, "error", e)
-		o.finish(it, func() { gaveUp(s, inv, errorFrom(e, o.MaxValue)) })
-	}
-}
-
-func (o *Outbox) abort(it *item) {
-	o.mu.Lock()
-	if o.isCurrent(it) {
-		o.forget(it)
-	}
-	o.mu.Unlock()
-	o.release(it)
-}
-
-// accept keeps an invocation whose completion comes later as an event; the clock of its try runs on.
-func (o *Outbox) accept(it *item) {
-	o.mu.Lock()
-	if o.isCurrent(it) {
-		it.state = accepted
-		o.watchAccepted(it, it.inv.Timeout-time.Since(it.since))
-		it.owner.Accepted(it.inv)
-	}
-	o.mu.Unlock()
-	o.release(it)
-}
-
-// watchAccepted times an accepted invocation out; without a timeout it may take for ever.
-func (o *Outbox) watchAccepted(it *item, left time.Duration) {
-	if it.inv.Timeout <= 0 {
-		return
-	}
-	it.timer = time.AfterFunc(max(left, 0), func() {
-		o.mu.Lock()
-		current := o.isCurrent(it)
-		if current {
-			o.forget(it)
-		}
-		o.mu.Unlock()
-		if current {
-			o.timed(it)
-			timedOut(it.owner, it.inv)
-		}
-	})
-}
-
-// The pauses between sends under one id.
-const (
-	resendFrom = 200 * time.Millisecond
-	resendMax  = 30 * time.Second
-)
-
-// resend sends again under the same id, after what the receiver asked for or a growing pause.
-func (o *Outbox) resend(it *item, r sinks.Result) {
-	pause := max(min(resendFrom<<min(it.tries-1, 20), resendMax), 0)
-	pause = pause/2 + rand.N(pause/2+1)
-	pause = max(pause, r.After)
-	o.mu.Lock()
-	if o.isCurrent(it) {
-		it.state, it.until = resending, time.Now().Add(pause)
-		if r.Err != nil {
-			it.err = r.Err.Error()
-		}
-		if !it.inv.Expires.IsZero() && it.until.After(it.inv.Expires) {
-			pause = max(time.Until(it.inv.Expires), 0)
-		}
-		it.timer = time.AfterFunc(pause, func() {
-			o.mu.Lock()
-			if o.isCurrent(it) {
-				it.since = time.Now()
-				o.enqueue(it)
-			}
-			o.mu.Unlock()
-			o.pump()
-		})
-	}
-	o.mu.Unlock()
-	o.release(it)
-}
-
-// again tries an invocation that the router itself carries out once more.
-func (o *Outbox) again(s Owner, inv *engine.Invocation, err error) {
-	if s.Context().Err() != nil {
-		return
-	}
-	if time.Now().After(inv.Expires) {
-		gaveUp(s, inv, &lang.Error{Type: "undelivered", Message: err.Error(), Class: lang.ClassPlatform})
-		return
-	}
-	time.AfterFunc(resendFrom*5, func() {
-		if s.Context().Err() == nil {
-			o.add(s, inv)
-		}
-	})
-}
-
 // stop forgets an invocation that is no longer wanted, and aborts it where that can be done. answered says that it is because its outcome has come.
 func (o *Outbox) stop(inv *engine.Invocation, answered bool) {
 	o.mu.Lock()
@@ -640,45 +431,4 @@ func (o *Outbox) leave(s Owner) {
 			o.forget(it)
 		}
 	}
-}
-
-// rebind looks all functions up anew after a reload.
-func (o *Outbox) rebind() {
-	o.mu.Lock()
-	for name, l := range o.lanes {
-		l.bind(o.bound.get(name))
-		for _, q := range l.ring {
-			for _, it := range q.items {
-				if l.sink == nil && o.isCurrent(it) {
-					o.watchQueued(it)
-				}
-			}
-		}
-		o.fill(l)
-	}
-	o.mu.Unlock()
-	o.pump()
-}
-
-// Explain says where an invocation is, for a person: why, in words that are the same for all that wait for the same, and since when.
-func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	it := o.items[itemKey{run, n}]
-	if it == nil {
-		return "its outcome is being journaled", time.Time{}
-	}
-	switch {
-	case it.state == queued && it.lane.limit == 0:
-		why = fmt.Sprintf("function %s is not in the documents; load those that define it", it.lane.name)
-	case it.state == queued:
-		why = fmt.Sprintf("function %s at its concurrency limit of %d", it.lane.name, it.lane.limit)
-	case it.state == sending:
-		why = fmt.Sprintf("function %s is at work", it.lane.name)
-	case it.state == resending:
-		why = fmt.Sprintf("function %s is sent it again in %s, after %d tries; the last: %s", it.lane.name, time.Until(it.until).Round(time.Second), it.tries, it.err)
-	case it.state == accepted:
-		why = fmt.Sprintf("function %s has accepted it; its completion event has not come", it.lane.name)
-	}
-	return why, it.since
 }

@@ -3,9 +3,11 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/triggers"
 )
 
 // sinkFunc is a sink that is one function.
@@ -167,7 +170,8 @@ func TestStaleClockTakesNobodyElsesPlace(t *testing.T) {
 		next, end := enter(t)
 		defer end()
 		o.add(next, inv)
-		o.watchAccepted(stale, 0) // As if it had not been stopped in time.
+		stale.since = time.Now().Add(-time.Minute)
+		o.watchAccepted(stale) // As if it had not been stopped in time.
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if it := item(); it == nil || it.owner != next || len(former.take()) != 0 {
@@ -195,8 +199,7 @@ func TestEndsComeInAgain(t *testing.T) {
 		o, s, leave := inside(t, nil)
 		defer leave()
 		in := o.Intake.(*intake)
-		begun := time.Now()
-		route := &engine.Invocation{Run: journal.RunID{1}, N: 2, Purpose: engine.Route, Expires: begun.Add(time.Hour)}
+		route := &engine.Invocation{Run: journal.RunID{1}, N: 2, Purpose: engine.Route}
 		o.add(s, route)
 		if got := kinds(s.take()); !slices.Equal(got, []journal.Kind{journal.Accepted}) {
 			t.Errorf("nothing matched: %v", got)
@@ -208,22 +211,28 @@ func TestEndsComeInAgain(t *testing.T) {
 		}
 		matched := *route
 		matched.Starts = in.match
-		tries := 0
+		var tries atomic.Int64
 		in.start = func(*engine.Invocation) error {
-			if tries++; tries < 4 {
+			if tries.Add(1) < 40_000 { // The disk is full for half a day.
 				return errors.New("the disk is full")
 			}
 			return nil
 		}
 		o.add(s, &matched)
-		time.Sleep(time.Minute)
-		if got := kinds(s.take()); tries != 4 || !slices.Equal(got, []journal.Kind{journal.Accepted}) {
-			t.Errorf("%d tries, %v", tries, got)
+		time.Sleep(12 * time.Hour)
+		if got := kinds(s.take()); tries.Load() != 40_000 || !slices.Equal(got, []journal.Kind{journal.Accepted}) {
+			t.Errorf("%d tries, %v", tries.Load(), got)
 		}
-		for name, err := range map[string]error{"final": lang.Failf(lang.ClassPlatform, "unknown_trigger", "none"), "for too long": errors.New("the disk is full")} {
-			in.start = func(*engine.Invocation) error { return err }
-			o.add(s, &engine.Invocation{Run: journal.RunID{1}, N: 3, Purpose: engine.Notify, ToTrigger: "t", Expires: time.Now().Add(time.Hour)})
-			time.Sleep(2 * time.Hour)
+		for name, c := range map[string]struct {
+			err error
+			at  time.Duration
+		}{"final": {lang.Failf(lang.ClassPlatform, "bad_matches", "none"), 0}, "gone for too long": {fmt.Errorf("%w %q", triggers.ErrNoTrigger, "t"), missingAge}} {
+			in.start = func(*engine.Invocation) error { return c.err }
+			o.add(s, &engine.Invocation{Run: journal.RunID{1}, N: 3, Purpose: engine.Notify, ToTrigger: "t"})
+			if time.Sleep(c.at - time.Second); len(s.take()) != 0 {
+				t.Errorf("%s: given up before %s", name, c.at)
+			}
+			time.Sleep(3 * time.Second)
 			if got := kinds(s.take()); !slices.Equal(got, []journal.Kind{journal.GaveUp}) {
 				t.Errorf("%s: %v", name, got)
 			}

@@ -1,6 +1,8 @@
 package outbox
 
 import (
+	"strings"
+
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
@@ -50,5 +52,14 @@ func errorFrom(e *sinks.Error, limit int) *lang.Error {
 			out.Data = v
 		}
 	}
-	return out
+	return out.Bounded()
+}
+
+// short cuts a text from outside to what fits into a line.
+func short(text string) string {
+	const most = 200
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }

@@ -116,7 +116,7 @@ func (o *outbox) pump() {
 
 func (o *outbox) send(it *item) {
 	w, inv := o.t.w, it.inv
-	if o.t.clock().After(inv.Expires) {
+	if !inv.Expires.IsZero() && o.t.clock().After(inv.Expires) {
 		delete(o.items, key{inv.Run, inv.N})
 		o.land(it)
 		o.t.write(engine.Record(journal.GaveUp, inv.Run, &engine.GaveUpFact{N: inv.N, Err: lang.Failf(lang.ClassPlatform, "undelivered", "not delivered in time")}))

@@ -48,6 +48,9 @@ func (h Header) value() (string, error) {
 	return h.Text, nil
 }
 
+// AnswersLater says that acceptance is all that a topic answers.
+func (*Settings) AnswersLater() bool { return true }
+
 var compressions = map[string]segmentio.Compression{"none": 0, "gzip": segmentio.Gzip, "snappy": segmentio.Snappy, "lz4": segmentio.Lz4, "zstd": segmentio.Zstd}
 
 // Check reports what cannot be sent.

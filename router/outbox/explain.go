@@ -1,0 +1,83 @@
+package outbox
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/onward-router/onward/router/journal"
+)
+
+// Explain says where an invocation is, for a person: why, in words that are the same for all that wait for the same, since when, and when it is given
+// up if nothing changes; zero is not by the outbox.
+func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	it := o.items[itemKey{run, n}]
+	if it == nil {
+		return "its outcome is being journaled", time.Time{}, time.Time{}
+	}
+	l, now := it.lane, time.Now()
+	switch {
+	case l.fn == nil && it.state != sending && it.state != accepted:
+		why = fmt.Sprintf("function %s is not in the documents; load those that define it", l.name)
+	case it.state == queued && l.is != up:
+		why = l.words(now)
+	case it.state == queued:
+		why = fmt.Sprintf("function %s at its concurrency limit of %d", l.name, l.limit)
+	case it.state == sending:
+		why = fmt.Sprintf("function %s is at work", l.name)
+	case it.state == accepted:
+		why = fmt.Sprintf("function %s has accepted it; its completion event has not come", l.name)
+	default:
+		why = fmt.Sprintf("function %s gave no answer to %s (%s); sent again in %s", l.name, tries(it.again), it.err, until(it.until, now))
+	}
+	if it.state != sending && !(it.state == accepted && it.inv.Timeout > 0) {
+		end = it.end()
+	}
+	return why, it.since, end
+}
+
+func tries(n int) string {
+	if n == 1 {
+		return "one try"
+	}
+	return fmt.Sprintf("%d tries", n)
+}
+
+// until says how long it is to a time, never less than a second.
+func until(at, now time.Time) time.Duration { return max(at.Sub(now).Round(time.Second), time.Second) }
+
+// A FunctionStatus is a function's queue, and its state.
+type FunctionStatus struct {
+	Name        string    `json:"name"`
+	Sink        string    `json:"sink"`
+	Concurrency int       `json:"concurrency"`
+	InFlight    int       `json:"inFlight"`
+	Queued      int       `json:"queued"`
+	State       string    `json:"state"` // up, throttled or down
+	Since       time.Time `json:"since,omitzero"`
+	Error       string    `json:"error,omitempty"` // the last, of one that is not up
+	Next        time.Time `json:"next,omitzero"`   // when one is sent to find out whether it is back
+}
+
+// Functions tells of all functions.
+func (o *Outbox) Functions() []FunctionStatus {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var out []FunctionStatus
+	all := o.bound.functions.Load().byName
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		fn := all[name]
+		st := FunctionStatus{Name: name, Sink: fn.Sink.Name, Concurrency: fn.Concurrency, State: up.String()}
+		if l := o.lanes[name]; l != nil {
+			st.InFlight, st.Queued, st.State, st.Since = l.flying, l.queue, l.is.String(), l.since
+			if l.is != up {
+				st.Error, st.Next = l.why, l.until
+			}
+		}
+		out = append(out, st)
+	}
+	return out
+}

@@ -1,0 +1,306 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/onward-router/onward/config/guard"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/sinks"
+)
+
+func (o *Outbox) send(it *item) {
+	inv, now := it.inv, time.Now()
+	if !inv.Expires.IsZero() && !now.Before(inv.Expires) {
+		o.finish(it, func() { gaveUp(it.owner, inv, it.undelivered()) })
+		return
+	}
+	o.mu.Lock()
+	if !o.isCurrent(it) {
+		o.mu.Unlock()
+		o.release(it)
+		return
+	}
+	fn := it.lane.fn
+	if fn == nil { // A reload has taken the function away since there was room.
+		o.enqueue(it)
+		o.mu.Unlock()
+		o.release(it)
+		return
+	}
+	wait := now.Sub(it.since)
+	it.since = now
+	if it.tries++; it.tries == 1 {
+		it.first = now
+		o.metrics.queue.Observe(wait.Seconds())
+	} else {
+		o.metrics.resent.Inc()
+	}
+	ctx, cancel, timed := it.bound(fn.Timeout, now)
+	it.stop = cancel
+	o.under.Add(1)
+	o.mu.Unlock()
+	d := &sinks.Delivery{
+		Context: ctx, Event: o.Intake.Event(inv), Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt,
+	}
+	var ended atomic.Bool
+	d.Done = func(r sinks.Result) {
+		if ended.Swap(true) {
+			return // Once is the contract, and a sink that has panicked may have ended it before.
+		}
+		defer o.under.Done()
+		how := overOf(ctx, timed)
+		cancel()
+		o.metrics.deliver.WithLabelValues(fn.Sink.Name).Observe(time.Since(now).Seconds())
+		o.done(it, r, how)
+	}
+	if err := guard.Do("deliver", func() { fn.sink.Deliver(ctx, []*sinks.Delivery{d}) }); err != nil {
+		d.Done(sinks.Fail(&sinks.Error{Type: "router_panicked", Message: err.Error(), Class: "platform"}))
+	}
+}
+
+// bound makes the context of a try. A try that has a timeout is not cut by the age of its invocation: it is at work. timed says that it ends by its
+// timeout.
+func (it *item) bound(timeout time.Duration, now time.Time) (ctx context.Context, cancel context.CancelFunc, timed bool) {
+	if it.inv.Purpose == engine.Call {
+		timeout = it.inv.Timeout
+	}
+	at := it.inv.Expires
+	switch {
+	case timeout <= 0:
+		at = it.end()
+	case at.IsZero() || now.Add(timeout).Before(at):
+		at, timed = now.Add(timeout), true
+	}
+	if at.IsZero() {
+		ctx, cancel = context.WithCancel(it.owner.Context())
+	} else {
+		ctx, cancel = context.WithDeadline(it.owner.Context(), at)
+	}
+	return ctx, cancel, timed
+}
+
+// An over says why a delivery's context had ended when the delivery did.
+type over uint8
+
+const (
+	notOver  over = iota
+	tryOver       // the try took too long
+	timeOver      // its deadline has passed, or it is too old
+	aborted       // it is not wanted any more, or its shard has left
+)
+
+func overOf(ctx context.Context, timed bool) over {
+	switch err := ctx.Err(); {
+	case err == nil:
+		return notOver
+	case err != context.DeadlineExceeded:
+		return aborted
+	case timed:
+		return tryOver
+	}
+	return timeOver
+}
+
+// release gives the function's room back.
+func (o *Outbox) release(it *item) {
+	o.mu.Lock()
+	l := it.lane
+	l.flying--
+	it.probe = false
+	if l.probe == it {
+		l.probe = nil
+	}
+	o.fill(l)
+	o.mu.Unlock()
+	o.pump()
+}
+
+// finish removes an item that was being sent, writes down how it ended, and lets the next go. An item that was stopped meanwhile says nothing.
+func (o *Outbox) finish(it *item, write func()) {
+	o.mu.Lock()
+	current := o.isCurrent(it)
+	if current {
+		o.forget(it)
+	}
+	o.mu.Unlock()
+	if current {
+		o.timed(it)
+		write()
+	}
+	o.release(it)
+}
+
+// timed tells how long an invocation took that has its outcome.
+func (o *Outbox) timed(it *item) {
+	if it.inv.Purpose == engine.Call && !it.first.IsZero() {
+		o.metrics.function.WithLabelValues(it.inv.Function).Observe(time.Since(it.first).Seconds())
+	}
+}
+
+// done takes the result of a delivery. What was aborted and has no answer says nothing: it is not wanted, or the partition's next owner sends it.
+func (o *Outbox) done(it *item, r sinks.Result, how over) {
+	inv, s, call := it.inv, it.owner, it.inv.Purpose == engine.Call
+	arrived := r.Verdict == sinks.Completed || r.Verdict == sinks.Accepted
+	o.judge(it, r, arrived, how)
+	switch {
+	case r.Verdict == sinks.Completed && call:
+		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue)) })
+	case r.Verdict == sinks.Accepted && call:
+		o.accept(it)
+	case r.Verdict == sinks.Accepted, r.Verdict == sinks.Completed && r.Completion.Err == nil:
+		o.finish(it, func() { s.Accepted(inv) })
+	case how == aborted && !arrived:
+		o.abort(it)
+	case how == tryOver && call:
+		o.finish(it, func() { timedOut(s, inv) })
+	case how == timeOver && !arrived:
+		o.finish(it, func() { gaveUp(it.owner, inv, it.undelivered()) })
+	case r.Verdict == sinks.Retry || how == tryOver:
+		o.resend(it, r)
+	case call:
+		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue)) })
+	default: // The fold decides whether it is tried again.
+		refusal := r.Err
+		if r.Verdict == sinks.Completed {
+			refusal = r.Completion.Err
+		}
+		o.finish(it, func() { gaveUp(s, inv, errorFrom(refusal, o.MaxValue)) })
+	}
+}
+
+// judge books what a delivery's end says of its function, and tells people when that changes its state.
+func (o *Outbox) judge(it *item, r sinks.Result, arrived bool, how over) {
+	now := time.Now()
+	o.mu.Lock()
+	l := it.lane
+	switch {
+	case arrived || r.Verdict == sinks.Failed && how == notOver:
+		l.answered(it, now)
+	case how != aborted:
+		l.refused(it, r, now)
+	}
+	if l.fn != nil {
+		o.metrics.show(l.name, l.is)
+	}
+	tell := l.tell(now)
+	is, why, queue, pause := l.is, l.why, l.queue, l.until.Sub(now)
+	o.mu.Unlock()
+	switch {
+	case !tell:
+	case is == up:
+		o.Log.Info("a function is back", "function", l.name, "waiting", queue)
+	case is == throttled:
+		o.Log.Warn("a function asks for less; nothing is sent for a while, then one at a time until it takes it", "function", l.name, "error", why, "waiting", queue, "next", pause)
+	default:
+		o.Log.Error("a function is down; one at a time is sent until it answers", "function", l.name, "error", why, "waiting", queue, "next", pause)
+	}
+}
+
+func (o *Outbox) abort(it *item) {
+	o.mu.Lock()
+	if o.isCurrent(it) {
+		o.forget(it)
+	}
+	o.mu.Unlock()
+	o.release(it)
+}
+
+// accept keeps an invocation whose completion comes later as an event; the clock of its try runs on.
+func (o *Outbox) accept(it *item) {
+	o.mu.Lock()
+	if o.isCurrent(it) {
+		it.state = accepted
+		o.watchAccepted(it)
+		it.owner.Accepted(it.inv)
+	}
+	o.mu.Unlock()
+	o.release(it)
+}
+
+// watchAccepted times an accepted invocation out; one without a timeout is given up by its age.
+func (o *Outbox) watchAccepted(it *item) {
+	if it.inv.Timeout <= 0 {
+		o.watchAge(it)
+		return
+	}
+	it.timer = time.AfterFunc(time.Until(it.since.Add(it.inv.Timeout)), func() {
+		o.mu.Lock()
+		current := o.isCurrent(it)
+		if current {
+			o.forget(it)
+		}
+		o.mu.Unlock()
+		if current {
+			o.timed(it)
+			timedOut(it.owner, it.inv)
+		}
+	})
+}
+
+// The pauses between sends under one id.
+const (
+	resendFrom = 200 * time.Millisecond
+	resendMax  = 30 * time.Second
+)
+
+// resend sends again under the same id after a pause that grows, unless it was sent often enough. What the receiver asks for holds the whole lane.
+func (o *Outbox) resend(it *item, r sinks.Result) {
+	o.mu.Lock()
+	if r.Err != nil {
+		it.err = short(r.Err.Message)
+	}
+	it.again++
+	if fn := it.lane.fn; it.old() || fn != nil && fn.Resends > 0 && it.again > fn.Resends {
+		o.mu.Unlock()
+		o.finish(it, func() { gaveUp(it.owner, it.inv, it.undelivered()) })
+		return
+	}
+	o.later(it, growing(resendFrom, resendMax, it.again))
+	o.mu.Unlock()
+	o.release(it)
+}
+
+// later lets an item wait for a pause before it stands in its lane again. The lock is held.
+func (o *Outbox) later(it *item, pause time.Duration) {
+	if !o.isCurrent(it) {
+		return
+	}
+	it.state, it.until = resending, time.Now().Add(pause)
+	it.timer = time.AfterFunc(pause, func() {
+		o.mu.Lock()
+		if o.isCurrent(it) {
+			it.since = time.Now()
+			o.enqueue(it)
+		}
+		o.mu.Unlock()
+		o.pump()
+	})
+	if it.age == nil {
+		o.watchAge(it)
+	}
+}
+
+// undelivered says why an item was given up that had no answer.
+func (it *item) undelivered() *lang.Error {
+	last, fn, now := cmp.Or(it.err, "no answer"), it.lane.fn, time.Now()
+	tries := fmt.Sprintf("%d tries, the last: %s", it.tries, last)
+	if it.tries == 1 {
+		tries = "one try: " + last
+	}
+	switch {
+	case it.state == accepted && fn != nil:
+		return lang.Failf(lang.ClassTimeout, "unanswered", "function %s accepted it, and no completion came within %s (maxAge)", it.inv.Function, fn.MaxAge)
+	case !it.inv.Expires.IsZero() && !now.Before(it.inv.Expires):
+		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered by the deadline of its step; %s", tries)
+	case fn == nil:
+		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered in %s: the documents do not have function %s", missingAge, it.inv.Function)
+	case fn.Resends > 0 && it.again > fn.Resends:
+		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered: sent again %d times (resends), and no answer; %s", fn.Resends, tries)
+	}
+	return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered within %s of its first sending (maxAge); %s", fn.MaxAge, tries)
+}
