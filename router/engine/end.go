@@ -152,16 +152,13 @@ func (s *State) deliveryEnded(r *run, inv *Invocation, e *lang.Error) {
 	s.leaveIfDone(r)
 }
 
-// pauseDelivery sets the timer of the next try of a destination, if there is to be one before the event is too old.
+// pauseDelivery sets the timer of the next try of a destination, if there is to be one.
 func (s *State) pauseDelivery(r *run, inv *Invocation, e *lang.Error) bool {
 	retry := r.retryOf(inv.Path)
 	if retry == nil || inv.Attempt >= retry.Attempts || !retry.Matches(e) {
 		return false
 	}
 	wait := retry.Pause(inv.Attempt, spread(r.id, inv.Path, inv.Attempt))
-	if !inv.Expires.IsZero() && !s.Now().Add(wait).Before(inv.Expires) {
-		return false
-	}
 	if r.pauses == nil {
 		r.pauses = make(map[uint32]pause)
 	}

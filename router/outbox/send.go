@@ -15,11 +15,12 @@ import (
 
 func (o *Outbox) send(it *item) {
 	inv, now := it.inv, time.Now()
-	if !inv.Expires.IsZero() && !now.Before(inv.Expires) {
+	o.mu.Lock()
+	if it.old() {
+		o.mu.Unlock()
 		o.finish(it, func() { gaveUp(it.owner, inv, it.undelivered()) })
 		return
 	}
-	o.mu.Lock()
 	if !o.isCurrent(it) {
 		o.mu.Unlock()
 		o.release(it)
