@@ -37,7 +37,7 @@ type Intake interface {
 type Shards interface {
 	Has(id journal.RunID) bool
 	Ask(ctx context.Context, id journal.RunID, f func(*engine.State)) error
-	Each(ctx context.Context, f func(*engine.State)) error
+	List(ctx context.Context, after journal.RunID, limit int, want func(*engine.Summary) bool) ([]engine.Summary, error)
 	Watch(ctx context.Context, id journal.RunID) <-chan engine.Change
 }
 

@@ -75,9 +75,8 @@ func (h *house) Ask(_ context.Context, _ journal.RunID, f func(*engine.State)) e
 	return h.err
 }
 
-func (h *house) Each(_ context.Context, f func(*engine.State)) error {
-	f(engine.New(new(plugin.Registry), nil))
-	return h.err
+func (h *house) List(context.Context, journal.RunID, int, func(*engine.Summary) bool) ([]engine.Summary, error) {
+	return nil, h.err
 }
 
 func (h *house) Watch(context.Context, journal.RunID) <-chan engine.Change { return nil }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
 )
 
@@ -43,17 +44,28 @@ func (a *API) getRuns(w http.ResponseWriter, q *http.Request) error {
 			lines = append(lines, l)
 		}
 	}
-	if err := a.Shards.Each(q.Context(), func(st *engine.State) {
-		st.List(limit, func(x engine.Summary) bool {
-			keep(RunLine{x.Run.String(), x.Tenant, x.Trigger, x.State, x.Started, nil, x.Calls, x.Open})
-			return true
-		})
-	}); err != nil {
+	var after journal.RunID
+	if text := q.URL.Query().Get("after"); text != "" {
+		var err error
+		if after, err = journal.ParseRunID(text); err != nil {
+			return fmt.Errorf("%w: after: %w", triggers.ErrInvalid, err)
+		}
+	}
+	open, err := a.Shards.List(q.Context(), after, limit, func(x *engine.Summary) bool {
+		return (state == "" || x.State == state) && (trigger == "" || x.Trigger == trigger)
+	})
+	if err != nil {
 		return err
 	}
+	for _, x := range open {
+		keep(RunLine{x.Run.String(), x.Tenant, x.Trigger, x.State, x.Started, nil, x.Calls, x.Open})
+	}
+	// What has ended has no place behind an open run.
 	if err := a.Endings.Each(func(f *engine.Ending) bool {
-		keep(RunLine{f.ID, f.Tenant, f.Trigger, f.State, f.Started, &f.Ended, f.Calls, 0})
-		return len(lines) < limit
+		if after.IsZero() {
+			keep(RunLine{f.ID, f.Tenant, f.Trigger, f.State, f.Started, &f.Ended, f.Calls, 0})
+		}
+		return after.IsZero() && len(lines) < limit
 	}); err != nil {
 		return err
 	}

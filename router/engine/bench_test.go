@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"encoding/binary"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -156,5 +158,45 @@ func BenchmarkLinear(b *testing.B) {
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/each")
 			})
 		}
+	}
+}
+
+// BenchmarkIdleRun opens runs that wait, with events of 300 bytes of data, and reports what each keeps in memory.
+func BenchmarkIdleRun(b *testing.B) {
+	reg := registry()
+	for name, flow := range map[string]string{
+		"timer": "{ wait: 24h }", "signal": "{ signal: go }", "call": "{ function: f }", "sequence": "{ sequence: [ { wait: 24h }, { function: f } ] }",
+	} {
+		b.Run(name, func(b *testing.B) {
+			def := defined(b, reg, flow)
+			state, out := engine.New(reg, nil), engine.Effects{}
+			fold := func(rec journal.Record) {
+				rec.Time = time.Unix(1e9, 0)
+				if _, err := state.Fold(&rec, &out); err != nil {
+					b.Fatal(err)
+				}
+			}
+			fold(defineRecord(def))
+			heap := func() uint64 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			before, n := heap(), 0
+			for b.Loop() {
+				n++
+				rec := startRecord(0, def, lang.Of(map[string]string{"text": strings.Repeat("x", 288)}))
+				binary.BigEndian.PutUint64(rec.Run[:], uint64(n)*0x9e3779b97f4a7c15)
+				rec.Tenant = "default"
+				fact, _ := engine.DecodeStart(rec.Payload)
+				fact.Event = lang.Trusted(fmt.Sprintf(`{"specversion":"1.0","id":"event-%08d","source":"/bench/load","type":"com.example.order.placed","time":"2026-01-01T00:00:00Z"}`, n))
+				rec.Payload = fact.Append(nil)
+				fold(rec)
+			}
+			out = engine.Effects{}
+			b.ReportMetric(float64(heap()-before)/float64(n), "B/run")
+			runtime.KeepAlive(state)
+		})
 	}
 }

@@ -162,7 +162,7 @@ func TestCarelessPolicies(t *testing.T) {
 	} {
 		t.Run(does, func(t *testing.T) {
 			t.Parallel()
-			reg := binary(carelessly)
+			reg := built(carelessly)
 			bad := defined(t, reg, "{ sequence: [ { careless: { does: "+does+", do: { function: f } }, catch: [ { do: { function: f } } ] } ] }")
 			good := defined(t, reg, "{ function: f }")
 			l := begun(t, reg)

@@ -59,6 +59,11 @@ func (s *State) compile(payload []byte) (*definition, error) {
 // add enters a run.
 func (s *State) add(r *run) {
 	s.runs[r.id] = r
+	r.at = len(s.order)
+	s.order = append(s.order, r)
+	if s.saving != nil {
+		r.saved = s.saving.n // It began after the snapshot did.
+	}
 	s.hold(r, size(r.event)+size(r.data))
 	if r.def.runs == 0 {
 		s.idle--
@@ -69,6 +74,11 @@ func (s *State) add(r *run) {
 // remove lets a run go.
 func (s *State) remove(r *run) {
 	delete(s.runs, r.id)
+	last := len(s.order) - 1
+	s.order[r.at] = s.order[last]
+	s.order[r.at].at = r.at
+	s.order[last] = nil
+	s.order = s.order[:last]
 	s.hold(r, -r.bytes)
 	if r.def.runs--; r.def.runs == 0 {
 		r.def.idle = s.now

@@ -153,8 +153,7 @@ func (s *State) askAgain() {
 			s.owingStarts = append(s.owingStarts, s.waiting[d]...)
 		}
 	}
-	for _, id := range s.runIDs() {
-		r := s.runs[id]
+	for _, r := range s.order {
 		r.asked, r.stuck = r.debts > 0, false
 		if r.asked {
 			s.owing = append(s.owing, r)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"slices"
@@ -48,6 +49,8 @@ type run struct {
 	owed  []debt // them, the oldest first, with some that no longer do
 
 	// Not state.
+	at      int    // in State.order
+	saved   uint32 // the last snapshot that it is in, or need not be
 	entered uint32 // debts so far
 	asked   bool   // its owner has been told that it owes, or will be
 	stuck   bool   // what it owes waits for others to end
@@ -62,12 +65,19 @@ type live struct {
 
 const supersededKept = 1024
 
-func (s *State) runIDs() []journal.RunID {
-	return slices.SortedFunc(maps.Keys(s.runs), func(a, b journal.RunID) int { return slices.Compare(a[:], b[:]) })
+// sorted returns the runs by id.
+func (s *State) sorted() []*run {
+	runs := slices.Clone(s.order)
+	slices.SortFunc(runs, func(a, b *run) int { return bytes.Compare(a.id[:], b.id[:]) })
+	return runs
 }
 
-func (s *State) waitingDigests() []lang.Digest {
-	return slices.SortedFunc(maps.Keys(s.waiting), func(a, b lang.Digest) int { return slices.Compare(a[:], b[:]) })
+func (s *State) waitingDigests() []lang.Digest { return sortedDigests(s.waiting) }
+
+func (s *State) definitionDigests() []lang.Digest { return sortedDigests(s.definitions) }
+
+func sortedDigests[V any](m map[lang.Digest]V) []lang.Digest {
+	return slices.SortedFunc(maps.Keys(m), func(a, b lang.Digest) int { return bytes.Compare(a[:], b[:]) })
 }
 
 func sortedNumbers[V any](m map[uint32]V) []uint32 { return slices.Sorted(maps.Keys(m)) }

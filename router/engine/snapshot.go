@@ -1,33 +1,41 @@
 package engine
 
 import (
-	"bufio"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/journal"
 )
 
-// snapshotFormat is the version of Save's form: numbers as varints, texts after their length, all in a fixed order, maps sorted by key. Two states
-// that folded the same records save the same bytes.
+// snapshotFormat is the version of a snapshot's form: a head, then parts in any order, each after its tag, then the end. Numbers are varints, texts follow
+// their length. Save has the parts sorted; a snapshot that is taken little by little has them in the order in which they were written.
 const snapshotFormat = 2
+
+// The tags of the parts.
+const (
+	tagEnd     = iota
+	tagWaiting // a start that waits for its definition
+	tagEnded   // some tombstones
+	tagRun
+)
+
+// internFrom is the size of texts that a run's part of a snapshot has once: the second time a text is its number. What a run passes on from step to
+// step is one text in memory, and it is to be one again when it is loaded.
+const internFrom = 32
 
 // A writer appends a snapshot and hands it on in pieces.
 type writer struct {
-	w   io.Writer
-	b   []byte
-	err error
+	w    io.Writer
+	b    []byte
+	err  error
+	seen map[string]int // the texts of the run that is being written
 }
 
 func (w *writer) flush(at int) {
-	if w.err != nil || len(w.b) < at {
+	if w.w == nil || w.err != nil || len(w.b) < at {
 		return
 	}
 	_, w.err = w.w.Write(w.b)
@@ -37,7 +45,6 @@ func (w *writer) flush(at int) {
 func (w *writer) uint(v uint64)       { w.b = binary.AppendUvarint(w.b, v) }
 func (w *writer) int(v int64)         { w.b = binary.AppendVarint(w.b, v) }
 func (w *writer) text(s string)       { w.b = appendText(w.b, s) }
-func (w *writer) value(v lang.Value)  { w.b = appendValue(w.b, v) }
 func (w *writer) fault(e *lang.Error) { w.b = appendError(w.b, e) }
 
 func (w *writer) time(t time.Time) {
@@ -51,58 +58,102 @@ func (w *writer) time(t time.Time) {
 func (w *writer) id(id journal.RunID)  { w.b = append(w.b, id[:]...) }
 func (w *writer) digest(d lang.Digest) { w.b = append(w.b, d[:]...) }
 
-func (w *writer) outcome(o lang.Outcome) {
-	if o.Verdict == 0 {
+func (w *writer) bool(v bool) {
+	if v {
+		w.b = append(w.b, 1)
+		return
+	}
+	w.b = append(w.b, 0)
+}
+
+// value writes a text after twice its length, or twice its number and one.
+func (w *writer) value(v lang.Value) {
+	if v.IsNull() {
 		w.b = append(w.b, 0)
 		return
 	}
-	w.b = appendOutcome(w.b, o)
+	text := v.JSON()
+	if len(text) >= internFrom {
+		if n, again := w.seen[text]; again {
+			w.uint(uint64(n)<<1 | 1)
+			return
+		}
+		w.seen[text] = len(w.seen)
+	}
+	w.uint(uint64(len(text)) << 1)
+	w.b = append(w.b, text...)
+}
+
+func (w *writer) outcome(o lang.Outcome) {
+	w.b = append(w.b, byte(o.Verdict))
+	switch {
+	case o.Err != nil:
+		w.fault(o.Err)
+	case o.Verdict == lang.Succeeded || o.Verdict == lang.Continue:
+		w.value(o.Value)
+	}
 }
 
 // Save writes the state. The same records give the same bytes.
 func (s *State) Save(to io.Writer) error {
-	w := &writer{w: to, b: make([]byte, 0, 128<<10)}
+	w := &writer{w: to, b: make([]byte, 0, 128<<10), seen: make(map[string]int)}
+	s.saveHead(w)
+	for _, d := range s.waitingDigests() {
+		for _, start := range s.waiting[d] {
+			start.save(w)
+			w.flush(64 << 10)
+		}
+	}
+	for ended := s.tombstones.ring[s.tombstones.head:]; len(ended) > 0; w.flush(64 << 10) {
+		ended = saveTombstones(w, ended)
+	}
+	for _, r := range s.sorted() {
+		if err := saveRun(w, r); err != nil {
+			return err
+		}
+		w.flush(64 << 10)
+	}
+	w.uint(tagEnd)
+	w.flush(0)
+	return w.err
+}
+
+// saveHead writes what is not of one run, and how many parts there will be.
+func (s *State) saveHead(w *writer) {
 	w.uint(snapshotFormat)
 	w.uint(uint64(s.level))
 	w.uint(s.epoch)
 	w.int(s.now)
 	w.int(s.seen)
-	s.saveDefinitions(w)
-	w.uint(uint64(len(s.waiting)))
-	for _, d := range s.waitingDigests() {
-		w.digest(d)
-		w.uint(uint64(len(s.waiting[d])))
-		for _, start := range s.waiting[d] {
-			start.save(w)
-		}
-	}
-	w.bool(s.tombstones.evicted)
-	w.uint(uint64(len(s.tombstones.ring) - s.tombstones.head))
-	for _, t := range s.tombstones.ring[s.tombstones.head:] {
-		w.id(t.id)
-		w.int(t.at)
-		w.flush(64 << 10)
-	}
-	w.uint(uint64(len(s.runs)))
-	for _, id := range s.runIDs() {
-		if err := saveRun(w, s.runs[id]); err != nil {
-			return err
-		}
-	}
-	w.flush(0)
-	return w.err
-}
-
-func (s *State) saveDefinitions(w *writer) {
-	digests := slices.SortedFunc(maps.Keys(s.definitions), func(a, b lang.Digest) int { return slices.Compare(a[:], b[:]) })
+	w.uint(s.arrivals)
+	digests := s.definitionDigests()
 	w.uint(uint64(len(digests)))
 	for _, d := range digests {
 		w.text(string(s.definitions[d].Canonical()))
 		w.int(s.definitions[d].idle)
 	}
+	w.bool(s.tombstones.evicted)
+	w.uint(uint64(len(s.waitingRuns)))
+	w.uint(uint64(len(s.tombstones.ring) - s.tombstones.head))
+	w.uint(uint64(len(s.order)))
+}
+
+// saveTombstones writes the first of some tombstones, and returns the rest. They are in order of their time, and stay so: they are written from the
+// first on.
+func saveTombstones(w *writer, all []tombstone) []tombstone {
+	part := all[:min(len(all), 1024)]
+	w.uint(tagEnded)
+	w.uint(uint64(len(part)))
+	for _, t := range part {
+		w.id(t.id)
+		w.int(t.at)
+	}
+	return all[len(part):]
 }
 
 func saveRun(w *writer, r *run) error {
+	clear(w.seen)
+	w.uint(tagRun)
 	w.id(r.id)
 	w.text(r.tenant)
 	w.digest(r.def.digest)
@@ -289,445 +340,4 @@ func saveSlot(w *writer, sl *slot) error {
 		}
 	}
 	return w.err
-}
-
-var errSnapshot = errors.New("engine: snapshot does not decode")
-
-// A loader reads what Save wrote.
-type loader struct {
-	r      *bufio.Reader
-	err    error
-	frames map[uint32]*frame // of the run being read
-}
-
-func (l *loader) fail(err error) {
-	if l.err == nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		l.err = err
-	}
-}
-
-func (l *loader) uint() uint64 {
-	if l.err != nil {
-		return 0
-	}
-	v, err := binary.ReadUvarint(l.r)
-	if err != nil {
-		l.fail(err)
-	}
-	return v
-}
-
-func (l *loader) int() int64 {
-	if l.err != nil {
-		return 0
-	}
-	v, err := binary.ReadVarint(l.r)
-	if err != nil {
-		l.fail(err)
-	}
-	return v
-}
-
-// count reads a number of things; a snapshot is checked by its journal, so that this only bounds what a bug could do.
-func (l *loader) count() int {
-	v := l.uint()
-	if v > 1<<31 {
-		l.fail(errSnapshot)
-		return 0
-	}
-	return int(v)
-}
-
-// whole reads a number that is no length: whatever was folded is read again.
-func (l *loader) whole() int { return int(l.uint()) }
-
-func (l *loader) bytes(n int) []byte {
-	if l.err != nil {
-		return nil
-	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(l.r, b); err != nil {
-		l.fail(err)
-	}
-	return b
-}
-
-func (l *loader) text() string   { return string(l.bytes(l.count())) }
-func (l *loader) bool() bool     { return l.uint() == 1 }
-func (l *loader) number() uint32 { return uint32(l.uint()) }
-
-// time reads a time; 0 is none.
-func (l *loader) time() time.Time {
-	if n := l.int(); n != 0 {
-		return time.Unix(0, n).UTC()
-	}
-	return time.Time{}
-}
-
-func (l *loader) value() lang.Value {
-	if text := l.text(); text != "" {
-		return lang.Trusted(text)
-	}
-	return lang.Null
-}
-
-func (l *loader) id() (id journal.RunID) {
-	copy(id[:], l.bytes(len(id)))
-	return id
-}
-
-func (l *loader) digest() (d lang.Digest) {
-	copy(d[:], l.bytes(len(d)))
-	return d
-}
-
-func (l *loader) error() *lang.Error {
-	class := lang.Class(l.uint())
-	if class == 0 {
-		return nil
-	}
-	return &lang.Error{
-		Class: class, Type: l.text(), Message: l.text(), Data: l.value(), Path: l.text(), Attempt: int(l.number()), Invocation: l.text(),
-	}
-}
-
-func (l *loader) outcome() lang.Outcome {
-	o := lang.Outcome{Verdict: lang.Verdict(l.uint())}
-	switch o.Verdict {
-	case lang.Succeeded, lang.Continue:
-		o.Value = l.value()
-	case lang.Failed, lang.Cancelled:
-		o.Err = l.error()
-	}
-	return o
-}
-
-// Load fills an empty State with what Save wrote.
-func (s *State) Load(from io.Reader) error {
-	if err := s.load(from, func() {}); err != nil {
-		return err
-	}
-	s.timers.rebuild(s)
-	return nil
-}
-
-// Verify reads what Save wrote as Load does, run by run, and keeps none of them: what it takes can be loaded.
-func Verify(registry *plugin.Registry, from io.Reader) error {
-	s := New(registry, nil)
-	return s.load(from, func() { clear(s.runs) })
-}
-
-// load reads a snapshot, and tells of each run.
-func (s *State) load(from io.Reader, read func()) error {
-	l := &loader{r: bufio.NewReaderSize(from, 128<<10)}
-	switch format := l.uint(); {
-	case l.err != nil:
-	case format > snapshotFormat:
-		return fmt.Errorf("engine: snapshot format %d: %w; run the binary that wrote it, or a newer one", format, journal.ErrNewer)
-	case format < snapshotFormat:
-		return fmt.Errorf("engine: snapshot format %d: %w", format, journal.ErrOlder)
-	}
-	s.level = uint8(l.uint())
-	if err := journal.CheckLevel(s.level); l.err == nil && err != nil {
-		return fmt.Errorf("engine: snapshot: %w", err)
-	}
-	s.limits = s.limitsOf(s.level)
-	s.epoch, s.now, s.seen = l.uint(), l.int(), l.int()
-	for range l.count() {
-		def, err := s.compile([]byte(l.text()))
-		if err != nil {
-			return errors.Join(err, l.err)
-		}
-		def.idle = l.int()
-		s.definitions[def.digest] = def
-		s.idle++
-	}
-	s.loadWaiting(l)
-	s.loadTombstones(l)
-	for range l.count() {
-		if l.err != nil {
-			break
-		}
-		s.loadRun(l)
-		read()
-	}
-	if l.err != nil {
-		return fmt.Errorf("%w: %w", errSnapshot, l.err)
-	}
-	return nil
-}
-
-func (s *State) loadWaiting(l *loader) {
-	for range l.count() {
-		d := l.digest()
-		for range l.count() {
-			w := loadWaiting(l)
-			if l.err != nil || w.fact.Digest != d {
-				l.fail(errSnapshot)
-				return
-			}
-			s.addWaiting(w)
-		}
-	}
-}
-
-func (s *State) loadTombstones(l *loader) {
-	t := &s.tombstones
-	t.evicted = l.bool()
-	n := l.count()
-	if n > 0 {
-		t.index = make(map[journal.RunID]struct{}, min(n, 1<<20))
-	}
-	for range n {
-		if l.err != nil {
-			return
-		}
-		x := tombstone{id: l.id(), at: l.int()}
-		t.ring = append(t.ring, x)
-		t.index[x.id] = struct{}{}
-	}
-}
-
-// loadLives reads what is under way, and the destinations that pause.
-func (s *State) loadLives(l *loader, r *run) {
-	if n := l.count(); n > 0 {
-		r.live = make(map[uint32]*live, min(n, 1<<20))
-		for range n {
-			if l.err != nil {
-				return
-			}
-			entry := loadLive(l, r)
-			r.live[entry.inv.N] = entry
-			s.live++
-		}
-	}
-	for range l.count() {
-		if l.err != nil {
-			return
-		}
-		if r.pauses == nil {
-			r.pauses = make(map[uint32]pause)
-		}
-		n := l.number()
-		r.pauses[n] = pause{loadLive(l, r).inv, l.error()}
-	}
-}
-
-func (s *State) loadRun(l *loader) {
-	r := &run{id: l.id(), tenant: l.text()}
-	digest := l.digest()
-	if r.def = s.definitions[digest]; r.def == nil {
-		l.fail(fmt.Errorf("run %s names definition %x, which is not there", r.id, digest[:6]))
-		return
-	}
-	r.event, r.data, r.fuel, r.started = l.value(), l.value(), l.whole(), l.int()
-	r.traced = traceparent(r.event)
-	r.next, r.calls, r.attempts, r.cancelled = l.number(), l.whole(), l.whole(), l.bool()
-	if l.bool() {
-		o := l.outcome()
-		r.outcome, r.ended = &o, l.int()
-	}
-	if s.loadLives(l, r); l.err != nil {
-		return
-	}
-	if n := l.count(); n > 0 {
-		r.timers = make(map[uint32]*timer, min(n, 1<<20))
-		for range n {
-			t := &timer{id: l.number(), due: l.int(), kind: timerKind(l.uint()), name: l.text()}
-			r.timers[t.id] = t
-		}
-	}
-	for range l.count() {
-		r.superseded = append(r.superseded, l.number())
-	}
-	awaits := loadSignals(l, r)
-	r.part = l.number()
-	var debts [][2]uint32
-	for range l.count() {
-		if l.err != nil {
-			return
-		}
-		debts = append(debts, [2]uint32{l.number(), l.number()})
-	}
-	l.frames = make(map[uint32]*frame)
-	if l.bool() {
-		r.root = &task{run: r, step: r.def.Flow}
-		s.loadTask(l, r.root)
-	}
-	for i, n := range awaits {
-		if r.waits[i].frame = l.frames[n]; r.waits[i].frame == nil {
-			l.fail(errSnapshot)
-		}
-	}
-	for _, d := range debts {
-		f := l.frames[d[0]]
-		if f == nil || int(d[1]) >= len(f.slots) || f.slots[d[1]].owes != 0 {
-			l.fail(errSnapshot)
-			return
-		}
-		s.owe(f, int(d[1]))
-	}
-	s.add(r)
-	for _, k := range r.kept {
-		s.hold(r, k.weight())
-	}
-}
-
-// loadSignals reads the signals and returns the numbers of the frames that wait, in the order of r.waits.
-func loadSignals(l *loader, r *run) []uint32 {
-	see := func() (k signalKey) {
-		copy(k[:], l.bytes(len(k)))
-		if r.seen == nil {
-			r.seen = make(map[signalKey]struct{})
-		}
-		r.seen[k] = struct{}{}
-		return k
-	}
-	for range l.count() {
-		if l.err != nil {
-			return nil
-		}
-		r.taken = append(r.taken, takenSignal{see(), l.int()})
-	}
-	for range l.count() {
-		if l.err != nil {
-			return nil
-		}
-		r.kept = append(r.kept, keptSignal{l.text(), l.value(), see()})
-	}
-	var awaits []uint32
-	for range l.count() {
-		r.waits = append(r.waits, wait{name: l.text()})
-		awaits = append(awaits, l.number())
-	}
-	return awaits
-}
-
-func loadLive(l *loader, r *run) *live {
-	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Traced: r.traced}
-	entry := &live{inv: inv, accepted: l.int()}
-	inv.Purpose, inv.Path, inv.Function, inv.ToTrigger, inv.Contract = Purpose(l.uint()), l.text(), l.text(), l.text(), l.text()
-	inv.Attempt, inv.Input, inv.Timeout = l.whole(), l.value(), time.Duration(l.int())
-	inv.Expires, inv.Created, inv.Cause, inv.Type = l.time(), l.time(), l.text(), l.text()
-	if starts := l.text(); starts != "" {
-		inv.Starts = []byte(starts)
-	}
-	inv.Fuel, inv.Continued = l.whole(), l.whole()
-	return entry
-}
-
-func (s *State) loadTask(l *loader, t *task) {
-	if l.err != nil {
-		return
-	}
-	t.bound = l.value()
-	t.input = t.bound
-	if !l.bool() {
-		t.input = l.value()
-	}
-	for range l.count() {
-		t.vars = append(t.vars, lang.Var{Name: l.text(), Value: l.value()})
-	}
-	for range l.count() {
-		t.siblings = append(t.siblings, l.count())
-	}
-	s.hold(t.run, t.weight())
-	t.opened, t.tries, t.continues, t.inv = l.int(), int32(l.uint()), int32(l.uint()), l.number()
-	if entry := t.run.live[t.inv]; entry != nil {
-		entry.task = t
-		if entry.inv.Input == t.input {
-			entry.inv.Input = t.input // One text instead of two.
-		}
-	}
-	t.lastErr = l.error()
-	t.deadlineTimer, t.retryTimer, t.tryTimer = l.number(), l.number(), l.number()
-	for _, id := range []uint32{t.deadlineTimer, t.retryTimer, t.tryTimer} {
-		if id != 0 && t.run.timers[id] != nil {
-			t.run.timers[id].task = t
-		}
-	}
-	if l.bool() {
-		s.loadFrame(l, t)
-	}
-	if i := l.count(); i > 0 && l.err == nil {
-		if i > len(t.step.Catch) {
-			l.fail(errSnapshot)
-			return
-		}
-		t.handler = &task{run: t.run, step: &t.step.Catch[i-1].Do, frame: t.frame, slot: t.slot, index: t.index, handles: t}
-		s.loadTask(l, t.handler)
-	}
-}
-
-func (s *State) loadFrame(l *loader, owner *task) {
-	info := owner.info()
-	f := &frame{owner: owner, info: info, n: l.number(), slots: make([]slot, len(info.children))}
-	owner.body = f
-	l.frames[f.n] = f
-	state, err := info.machine.Decode([]byte(l.text()))
-	if err != nil {
-		l.fail(err)
-		return
-	}
-	f.state, f.awaits = state, l.whole()
-	if err := s.weigh(f, lang.Null); err != nil {
-		l.fail(err)
-		return
-	}
-	for range l.count() {
-		t := namedTimer{l.text(), l.number()}
-		f.timers = append(f.timers, t)
-		if owner.run.timers[t.id] != nil {
-			owner.run.timers[t.id].of = f
-		}
-	}
-	for i := range f.slots {
-		s.loadSlot(l, f, i)
-	}
-}
-
-func (s *State) loadSlot(l *loader, f *frame, at int) {
-	sl := &f.slots[at]
-	for _, n := range []*int{&sl.spawned, &sl.opened, &sl.window, &sl.succeeded, &sl.failed, &sl.skipped} {
-		*n = l.whole()
-	}
-	f.left += sl.spawned - sl.succeeded - sl.failed - sl.skipped
-	sl.discard = l.bool()
-	for range l.count() {
-		if l.err != nil {
-			return
-		}
-		o := l.outcome()
-		sl.outcomes = append(sl.outcomes, o)
-		sl.bytes += weight(o)
-	}
-	f.bytes += sl.bytes
-	s.hold(f.owner.run, sl.bytes)
-	for range l.count() {
-		sl.early = append(sl.early, int32(l.uint()))
-	}
-	n := l.count()
-	if n > 0 {
-		sl.tasks = make(map[int32]*task, min(n, 1<<20))
-	}
-	for range n {
-		if l.err != nil {
-			return
-		}
-		t := &task{run: f.owner.run, step: f.info.children[at], frame: f, slot: int32(at), index: int32(l.uint())}
-		sl.tasks[t.index] = t
-		s.occupy(f.owner.run, 1)
-		s.loadTask(l, t)
-	}
-}
-
-func (w *writer) bool(v bool) {
-	if v {
-		w.b = append(w.b, 1)
-		return
-	}
-	w.b = append(w.b, 0)
 }

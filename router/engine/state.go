@@ -29,6 +29,10 @@ type State struct {
 
 	definitions map[lang.Digest]*definition
 	runs        map[journal.RunID]*run
+	order       []*run // all of them, each where its own at says
+	arrivals    uint64 // starts that have waited for a definition
+	saving      *Snapshot
+	snapshots   uint32
 	waiting     map[lang.Digest][]*waitingRun // in the order of their starts
 	waitingRuns map[journal.RunID]*waitingRun
 	tombstones  tombstones
@@ -148,6 +152,7 @@ func (s *State) dispatch(rec *journal.Record) (Reason, error) {
 		return Applied, nil
 	}
 	r := s.runs[rec.Run]
+	s.saving.before(r)
 	if r == nil {
 		if w := s.waitingRuns[rec.Run]; w != nil {
 			return s.foldWaiting(w, rec), nil
@@ -257,7 +262,7 @@ func (s *State) foldStart(rec *journal.Record) (Reason, error) {
 		s.begin(rec.Run, rec.Tenant, def, &f, nil)
 		return Applied, nil
 	}
-	s.addWaiting(&waitingRun{run: rec.Run, tenant: rec.Tenant, fact: f})
+	s.arrive(&waitingRun{run: rec.Run, tenant: rec.Tenant, fact: f})
 	s.out.Need = append(s.out.Need, f.Digest)
 	return Waiting, nil
 }
@@ -279,6 +284,7 @@ func (s *State) foldSkip(rec *journal.Record) Reason {
 		return s.endWaiting(w, why, false)
 	}
 	r := s.runs[rec.Run]
+	s.saving.before(r)
 	if r == nil {
 		// It was its start that was passed over. Nothing is known of it but that it is not to begin again.
 		s.tombstones.add(rec.Run, s.now, s.limits)
@@ -300,8 +306,7 @@ func (s *State) foldSkip(rec *journal.Record) Reason {
 
 // Outstanding gives every invocation that has no outcome, by run id and number: what a new owner has to send, or to wait for.
 func (s *State) Outstanding(yield func(*Invocation)) {
-	for _, id := range s.runIDs() {
-		r := s.runs[id]
+	for _, r := range s.sorted() {
 		for _, n := range sortedNumbers(r.live) {
 			l := r.live[n]
 			inv := l.inv

@@ -104,8 +104,7 @@ func (h *timerHeap) rebuild(s *State) {
 	clear(h.items)
 	h.items = h.items[:0]
 	h.live = 0
-	for _, id := range s.runIDs() {
-		r := s.runs[id]
+	for _, r := range s.order {
 		for _, n := range sortedNumbers(r.timers) {
 			h.push(heapItem{r.timers[n].due, n, r})
 			h.live++

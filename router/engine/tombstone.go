@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/onward-router/onward/router/journal"
+import (
+	"slices"
+
+	"github.com/onward-router/onward/router/journal"
+)
 
 // tombstones remember the ended runs, oldest first, so that a repeated start is refused. The window is bounded by time and by number.
 type tombstones struct {
@@ -36,7 +40,7 @@ func (t *tombstones) add(id journal.RunID, now int64, l Limits) {
 		t.evicted = true
 	}
 	if t.head > 1024 && t.head*2 > len(t.ring) {
-		t.ring = t.ring[:copy(t.ring, t.ring[t.head:])]
+		t.ring = slices.Clone(t.ring[t.head:]) // A snapshot may be reading the old one.
 		t.head = 0
 	}
 }

@@ -66,7 +66,7 @@ func (p *twiceV2) Next(f schedulers.Frame, s *twiceState, ev schedulers.Event) e
 	return nil
 }
 
-func binary(enter ...func(*plugin.Registry)) *plugin.Registry {
+func built(enter ...func(*plugin.Registry)) *plugin.Registry {
 	r := new(plugin.Registry)
 	builtin.Register(r)
 	sinks.Register(r)
@@ -150,7 +150,7 @@ const twiceFlow = "{ twice: { do: { function: f } } }"
 // A policy gets a field, then a version; a run that began before goes on as it began, in either; and back again.
 func TestAnUpgradeChangesNoRun(t *testing.T) {
 	t.Parallel()
-	first := binary(firstTwice)
+	first := built(firstTwice)
 	def := defined(t, first, twiceFlow)
 	l := begun(t, first)
 	l.must(defineRecord(def))
@@ -165,7 +165,7 @@ func TestAnUpgradeChangesNoRun(t *testing.T) {
 	}
 	lives := []func(*plugin.Registry){longerTwice, func(r *plugin.Registry) { firstTwice(r); otherTwice(r) }, func(r *plugin.Registry) { otherTwice(r); longerTwice(r) }, firstTwice}
 	for i, enter := range lives {
-		next, err := l.under(binary(enter))
+		next, err := l.under(built(enter))
 		if err != nil {
 			t.Fatalf("binary %d: %v", i, err)
 		}
@@ -199,8 +199,8 @@ func TestAnUpgradeChangesNoRun(t *testing.T) {
 // What a newer binary defined stops an older one with the reason and the cure; the run goes on where the binary is the right one.
 func TestNewerDefinitions(t *testing.T) {
 	t.Parallel()
-	first, longer, both := binary(firstTwice), binary(longerTwice), binary(firstTwice, otherTwice)
-	second := binary(otherTwice)
+	first, longer, both := built(firstTwice), built(longerTwice), built(firstTwice, otherTwice)
+	second := built(otherTwice)
 	for _, c := range []struct {
 		name     string
 		by, here *plugin.Registry
@@ -210,7 +210,7 @@ func TestNewerDefinitions(t *testing.T) {
 		{"a field that is not known", longer, first, "{ twice: { do: { function: f }, only: one } }", "unknown key"},
 		{"a version that is not known", both, first, "{ twice: { do: { function: f }, then: { function: f } } }", "has version 2 in the definition and [1] here"},
 		{"a version that is gone", first, second, twiceFlow, "has version 1 in the definition and [2] here"},
-		{"a policy that is not built in", first, binary(), twiceFlow, "not built in"},
+		{"a policy that is not built in", first, built(), twiceFlow, "not built in"},
 	} {
 		def := defined(t, c.by, c.flow)
 		l := begun(t, c.here)
@@ -233,7 +233,7 @@ func TestNewerDefinitions(t *testing.T) {
 // A run that starts takes the newest version, and says so to its policy.
 func TestNewRunsTakeTheNewestVersion(t *testing.T) {
 	t.Parallel()
-	both := binary(otherTwice, firstTwice)
+	both := built(otherTwice, firstTwice)
 	def := defined(t, both, "{ twice: { do: { function: f }, then: { function: f } } }")
 	if def.Policies["twice"] != 2 {
 		t.Fatalf("it names %v", def.Policies)

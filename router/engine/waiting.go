@@ -13,6 +13,8 @@ type waitingRun struct {
 	tenant  string
 	fact    StartFact
 	signals []SignalFact
+	order   uint64 // among all that have waited
+	saved   uint32 // the last snapshot that it is in
 	// ended is set when the run was cancelled or passed over before it could begin: nothing of it will run. Who is to be told of its end is in the
 	// definition, so that waits.
 	ended *waitingEnd
@@ -24,6 +26,16 @@ type waitingEnd struct {
 	at        int64
 }
 
+// arrive enters a start whose definition has not come.
+func (s *State) arrive(w *waitingRun) {
+	s.arrivals++
+	w.order = s.arrivals
+	if s.saving != nil {
+		w.saved = s.saving.n
+	}
+	s.addWaiting(w)
+}
+
 func (s *State) addWaiting(w *waitingRun) {
 	s.waitingRuns[w.run] = w
 	s.waiting[w.fact.Digest] = append(s.waiting[w.fact.Digest], w)
@@ -31,6 +43,7 @@ func (s *State) addWaiting(w *waitingRun) {
 
 // foldWaiting folds a record of a run that has not begun.
 func (s *State) foldWaiting(w *waitingRun, rec *journal.Record) Reason {
+	s.saving.beforeWaiting(w)
 	switch rec.Kind {
 	case journal.Signal:
 		return s.signalWaiting(w, rec.Payload)
@@ -67,6 +80,7 @@ func (s *State) signalWaiting(w *waitingRun, payload []byte) Reason {
 
 // endWaiting ends a run that has not begun. Those who ask hear of it now, its destinations once it is known which they are.
 func (s *State) endWaiting(w *waitingRun, o lang.Outcome, cancelled bool) Reason {
+	s.saving.beforeWaiting(w)
 	if w.ended != nil {
 		return Finished
 	}
@@ -95,6 +109,7 @@ func (s *State) beginWaiting(def *definition) {
 
 // beginFirst begins a run whose definition has come; one that has ended meanwhile tells its destinations so.
 func (s *State) beginFirst(def *definition, w *waitingRun) {
+	s.saving.beforeWaiting(w)
 	starts := s.waiting[def.digest]
 	if starts[0] == w {
 		starts[0] = nil
@@ -120,7 +135,10 @@ func (s *State) beginFirst(def *definition, w *waitingRun) {
 }
 
 func (w *waitingRun) save(to *writer) {
+	clear(to.seen)
+	to.uint(tagWaiting)
 	to.id(w.run)
+	to.uint(w.order)
 	to.text(w.tenant)
 	to.text(string(w.fact.Append(nil)))
 	to.uint(uint64(len(w.signals)))
@@ -133,11 +151,11 @@ func (w *waitingRun) save(to *writer) {
 		to.bool(w.ended.cancelled)
 		to.int(w.ended.at)
 	}
-	to.flush(64 << 10)
 }
 
 func loadWaiting(l *loader) *waitingRun {
-	w := &waitingRun{run: l.id(), tenant: l.text()}
+	l.texts = l.texts[:0]
+	w := &waitingRun{run: l.id(), order: l.uint(), tenant: l.text()}
 	var err error
 	if w.fact, err = DecodeStart([]byte(l.text())); err != nil {
 		l.fail(err)

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -75,6 +76,7 @@ type Set struct {
 	shards []*Shard
 	stats  []engine.Stats
 
+	saves     chan struct{} // the turn to take a snapshot
 	ready     chan struct{} // closed once all partitions that are this process's are claimed
 	readyOnce sync.Once
 }
@@ -94,7 +96,7 @@ func New(o Options) (*Set, error) {
 		return nil, err
 	}
 	return &Set{
-		Options: o, metrics: newMetrics(o.Metrics), marks: marks, shards: make([]*Shard, n), stats: make([]engine.Stats, n), ready: make(chan struct{}),
+		Options: o, metrics: newMetrics(o.Metrics), marks: marks, shards: make([]*Shard, n), stats: make([]engine.Stats, n), ready: make(chan struct{}), saves: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -127,8 +129,12 @@ func (set *Set) Ask(ctx context.Context, id journal.RunID, f func(*engine.State)
 	return s.ask(ctx, f)
 }
 
-// Each runs f with each state that is here, on its fold's goroutine.
-func (set *Set) Each(ctx context.Context, f func(*engine.State)) error {
+// listMost is how many runs are looked at in one go: the fold stands still meanwhile.
+const listMost = 10_000
+
+// List gives the first runs behind an id that are wanted, by id, at most limit of them.
+func (set *Set) List(ctx context.Context, after journal.RunID, limit int, want func(*engine.Summary) bool) ([]engine.Summary, error) {
+	var all []engine.Summary
 	for p := range set.shards {
 		set.mu.Lock()
 		s := set.shards[p]
@@ -136,11 +142,16 @@ func (set *Set) Each(ctx context.Context, f func(*engine.State)) error {
 		if s == nil {
 			continue
 		}
-		if err := s.ask(ctx, f); err != nil {
-			return err
+		l := engine.Listing{After: after, Limit: limit, Want: want}
+		for more := true; more; {
+			if err := s.ask(ctx, func(st *engine.State) { more = st.List(&l, listMost) }); err != nil {
+				return nil, err
+			}
 		}
+		all = append(all, l.Runs()...)
 	}
-	return nil
+	slices.SortFunc(all, func(a, b engine.Summary) int { return bytes.Compare(a.Run[:], b.Run[:]) })
+	return all[:min(len(all), limit)], nil
 }
 
 // Watchdog tells of a fold that has been at one record for too long.

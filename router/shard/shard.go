@@ -32,11 +32,12 @@ type Shard struct {
 	nonce   []byte
 	owned   bool
 	epoch   atomic.Uint64
-	serving bool         // claimed; the router's lock guards it
-	last    int64        // offset of the last folded record
-	since   int          // records since the last snapshot
-	saved   atomic.Int64 // offset of the last snapshot; -1 before any
-	save    chan struct{}
+	serving bool    // claimed; the router's lock guards it
+	last    int64   // offset of the last folded record
+	since   int     // records since the last snapshot
+	pressed bool    // the journal asks for one
+	saving  *saving // one that is being encoded
+	saved   saves
 	asks    chan func(*engine.State)
 	facts   facts
 	passed  []passed      // records that were passed over, until the journal says so
@@ -53,7 +54,7 @@ func (set *Set) fold(tenure context.Context, t journal.Tenure) error {
 	defer cancel()
 	s := &Shard{
 		set: set, ctx: ctx, t: t, log: set.Log.With("partition", t.Partition()), nonce: make([]byte, 16), last: -1,
-		save: make(chan struct{}, 1), asks: make(chan func(*engine.State)),
+		since: spread(set.SnapshotEvery, t.Partition(), set.Layout.Partitions), asks: make(chan func(*engine.State)),
 		clock: newClock(set.Now, set.Elapsed),
 	}
 	s.out = set.Outbox(s)
@@ -72,10 +73,10 @@ func (set *Set) fold(tenure context.Context, t journal.Tenure) error {
 	set.leave(s)
 	cancel()
 	writing.Wait()
+	s.giveUpSave()
 	// A state that died, or whose records could not be appended, is not worth keeping.
 	if tenure.Err() != nil && errors.Is(err, context.Cause(tenure)) && s.owned {
-		s.save <- struct{}{}
-		if e := s.snapshot(context.WithoutCancel(ctx)); e != nil && !errors.Is(e, journal.ErrFenced) {
+		if e := s.lastSave(context.WithoutCancel(ctx)); e != nil && !errors.Is(e, journal.ErrFenced) {
 			s.log.Warn("no snapshot at the end; the next start folds more records", "error", e)
 		}
 	}
@@ -158,6 +159,10 @@ func (s *Shard) loop(ctx context.Context) error {
 			}
 		case ask := <-s.asks:
 			ask(s.state)
+		case s.turn() <- struct{}{}:
+			s.beginSave()
+		case <-s.saving.ready():
+			s.saveOn()
 		case <-timer.C:
 			s.fire()
 		case <-ctx.Done():
@@ -218,15 +223,7 @@ func (s *Shard) batch(b *journal.Batch) error {
 	if b.Save {
 		s.last = max(s.last, b.Next-1)
 	}
-	if s.owned && (b.Save || s.since >= s.set.SnapshotEvery) {
-		select {
-		case s.save <- struct{}{}:
-			if err := s.snapshot(s.ctx); err != nil {
-				s.log.Error("a snapshot failed; the next one is tried later", "error", err)
-			}
-		default:
-		}
-	}
+	s.pressed = s.pressed || b.Save
 	return nil
 }
 
@@ -433,45 +430,6 @@ func (s *Shard) verify(from io.Reader) (err error) {
 		}
 	}()
 	return engine.Verify(s.set.Registry, from)
-}
-
-// snapshot encodes the state here, on the fold's goroutine, and writes it beside it. The journal is trimmed one snapshot behind.
-func (s *Shard) snapshot(ctx context.Context) error {
-	var b bytes.Buffer
-	begin := time.Now()
-	if err := s.state.Save(&b); err != nil {
-		<-s.save
-		return err
-	}
-	s.set.metrics.snapshot.Observe(time.Since(begin).Seconds())
-	offset, before := s.last, s.saved.Load()
-	s.since = 0
-	write := func() error {
-		defer func() { <-s.save }()
-		if offset < 0 || offset == before {
-			return nil
-		}
-		s.set.Ends.Flush()
-		err := s.t.Save(ctx, offset, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err }, s.verify)
-		if err == nil {
-			s.saved.Store(offset)
-		}
-		if err == nil && before >= 0 {
-			if err = s.t.Trim(ctx, before); err == nil {
-				s.set.marks.covered(s.t.Partition(), before)
-			}
-		}
-		return err
-	}
-	if s.ctx.Err() != nil {
-		return write()
-	}
-	go func() {
-		if err := write(); err != nil && !errors.Is(err, journal.ErrFenced) {
-			s.log.Error("a snapshot failed; the next one is tried later", "error", err)
-		}
-	}()
-	return nil
 }
 
 // ask runs f with the state on the fold's goroutine.

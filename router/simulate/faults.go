@@ -70,6 +70,9 @@ func (w *World) mischief() {
 		w.After(w.rand(time.Second), w.begin)
 	case w.chance(Restart):
 		t.save()
+		for t.saving.snapshot != nil {
+			t.saveOn()
+		}
 		t.end()
 		w.owner = nil
 		w.After(w.rand(time.Second), w.begin)

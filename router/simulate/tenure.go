@@ -28,6 +28,8 @@ type tenure struct {
 	since    int // records since the last snapshot
 	alarm    int // the last timer that was set; earlier ones are void
 
+	saving saving
+
 	pending   []journal.Record
 	appending bool
 	outbox    outbox
@@ -115,6 +117,7 @@ func (t *tenure) read() {
 	if t.owned && len(t.w.o.Faults.Rate) > 0 && t.since > 20+t.w.rng.IntN(60) {
 		t.save()
 	}
+	t.saveOn()
 	t.arm(0)
 }
 
@@ -239,24 +242,73 @@ func (t *tenure) append() {
 	}
 }
 
-// save writes a snapshot, which counts only for the owner that the coordinator knows, and trims the log one snapshot behind.
+// A saving is a snapshot that is being taken: of which offset, and what the state was then.
+type saving struct {
+	snapshot *engine.Snapshot
+	offset   int64
+	written  bytes.Buffer
+	was      bytes.Buffer
+}
+
+// save begins a snapshot. The fold goes on while it is written.
 func (t *tenure) save() {
 	if !t.owned || t.w.owner != t || t.at == 0 {
 		return
 	}
-	var b bytes.Buffer
-	if err := t.state.Save(&b); err != nil {
-		t.w.fail("tenure %d: saving: %w", t.id, err)
+	t.since = 0
+	if n := len(t.w.snapshots); n > 0 && t.w.snapshots[n-1].offset == t.at-1 {
 		return
+	}
+	t.saving = saving{offset: t.at - 1}
+	if err := t.state.Save(&t.saving.was); err != nil {
+		t.w.fail("tenure %d: saving: %w", t.id, err)
+	}
+	t.saving.snapshot = t.state.Begin()
+}
+
+// saveOn writes the snapshot on. Once it is whole it counts, for the owner that the coordinator knows; the log is trimmed one snapshot behind.
+func (t *tenure) saveOn() {
+	v := &t.saving
+	if v.snapshot == nil {
+		return
+	}
+	more, err := v.snapshot.Next(1 + t.w.rng.IntN(300))
+	v.written.Write(v.snapshot.Take())
+	if err != nil {
+		t.w.fail("tenure %d: saving: %w", t.id, err)
+	}
+	if more || err != nil {
+		return
+	}
+	v.snapshot = nil
+	if v.offset%3 == 0 {
+		t.compare(v)
 	}
 	w := t.w
-	t.since = 0
-	if n := len(w.snapshots); n > 0 && w.snapshots[n-1].offset == t.at-1 {
+	if !t.owned || w.owner != t {
 		return
 	}
-	w.snapshots = append(w.snapshots, snapshot{t.at - 1, b.Bytes()})
+	w.snapshots = append(w.snapshots, snapshot{v.offset, bytes.Clone(v.written.Bytes())})
 	if n := len(w.snapshots); n > 1 {
 		w.snapshots = w.snapshots[n-2:]
 		w.trimmed = w.snapshots[0].offset + 1
+	}
+}
+
+// compare holds a snapshot that was taken while the fold went on against the state as it was when it was begun.
+func (t *tenure) compare(v *saving) {
+	again, loaded := engine.New(t.w.o.Registry, nil), bytes.Buffer{}
+	if t.w.o.Limits != nil {
+		again.Bound(t.w.o.Limits)
+	}
+	err := engine.Verify(t.w.o.Registry, bytes.NewReader(v.written.Bytes()))
+	if err == nil {
+		err = again.Load(bytes.NewReader(v.written.Bytes()))
+	}
+	if err == nil {
+		err = again.Save(&loaded)
+	}
+	if err != nil || !bytes.Equal(loaded.Bytes(), v.was.Bytes()) {
+		t.w.fail("tenure %d: the snapshot at %d is not what the state was: %w", t.id, v.offset, err)
 	}
 }

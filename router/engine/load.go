@@ -1,0 +1,549 @@
+package engine
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/journal"
+)
+
+var errSnapshot = errors.New("engine: snapshot does not decode")
+
+// A loader reads what Save wrote.
+type loader struct {
+	r   *bufio.Reader
+	err error
+	// Of the run that is being read.
+	frames map[uint32]*frame
+	texts  []lang.Value
+}
+
+func (l *loader) fail(err error) {
+	if l.err == nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		l.err = err
+	}
+}
+
+func (l *loader) uint() uint64 {
+	if l.err != nil {
+		return 0
+	}
+	v, err := binary.ReadUvarint(l.r)
+	if err != nil {
+		l.fail(err)
+	}
+	return v
+}
+
+func (l *loader) int() int64 {
+	if l.err != nil {
+		return 0
+	}
+	v, err := binary.ReadVarint(l.r)
+	if err != nil {
+		l.fail(err)
+	}
+	return v
+}
+
+// count reads a number of things; a snapshot is checked by its journal, so that this only bounds what a bug could do.
+func (l *loader) count() int {
+	v := l.uint()
+	if v > 1<<31 {
+		l.fail(errSnapshot)
+		return 0
+	}
+	return int(v)
+}
+
+// whole reads a number that is no length: whatever was folded is read again.
+func (l *loader) whole() int { return int(l.uint()) }
+
+// bytes reads n bytes, and takes no more memory at once than what has been there before.
+func (l *loader) bytes(n int) []byte {
+	const part = 1 << 20
+	var b []byte
+	for l.err == nil && len(b) < n {
+		from := len(b)
+		b = append(b, make([]byte, min(n-from, max(part, from)))...)
+		if _, err := io.ReadFull(l.r, b[from:]); err != nil {
+			l.fail(err)
+			return nil
+		}
+	}
+	return b
+}
+
+func (l *loader) text() string   { return string(l.bytes(l.count())) }
+func (l *loader) bool() bool     { return l.uint() == 1 }
+func (l *loader) number() uint32 { return uint32(l.uint()) }
+
+// time reads a time; 0 is none.
+func (l *loader) time() time.Time {
+	if n := l.int(); n != 0 {
+		return time.Unix(0, n).UTC()
+	}
+	return time.Time{}
+}
+
+func (l *loader) plain() lang.Value {
+	if text := l.text(); text != "" {
+		return lang.Trusted(text)
+	}
+	return lang.Null
+}
+
+func (l *loader) value() lang.Value {
+	v := l.uint()
+	if v&1 == 1 {
+		if n := v >> 1; l.err == nil && n < uint64(len(l.texts)) {
+			return l.texts[n]
+		}
+		l.fail(errSnapshot)
+		return lang.Null
+	}
+	if v > 1<<32 {
+		l.fail(errSnapshot)
+	}
+	if v == 0 || l.err != nil {
+		return lang.Null
+	}
+	text := lang.Trusted(string(l.bytes(int(v >> 1))))
+	if v>>1 >= internFrom {
+		l.texts = append(l.texts, text)
+	}
+	return text
+}
+
+func (l *loader) id() (id journal.RunID) {
+	copy(id[:], l.bytes(len(id)))
+	return id
+}
+
+func (l *loader) digest() (d lang.Digest) {
+	copy(d[:], l.bytes(len(d)))
+	return d
+}
+
+func (l *loader) error() *lang.Error {
+	class := lang.Class(l.uint())
+	if class == 0 {
+		return nil
+	}
+	return &lang.Error{
+		Class: class, Type: l.text(), Message: l.text(), Data: l.plain(), Path: l.text(), Attempt: int(l.number()), Invocation: l.text(),
+	}
+}
+
+func (l *loader) outcome() lang.Outcome {
+	o := lang.Outcome{Verdict: lang.Verdict(l.uint())}
+	switch o.Verdict {
+	case lang.Succeeded, lang.Continue:
+		o.Value = l.value()
+	case lang.Failed, lang.Cancelled:
+		if o.Err = l.error(); o.Err == nil {
+			l.fail(errSnapshot)
+		}
+	case 0, lang.Skipped:
+	default:
+		l.fail(errSnapshot)
+	}
+	return o
+}
+
+// Load fills an empty State with what Save or a Snapshot wrote.
+func (s *State) Load(from io.Reader) error { return s.load(from, s.add, false) }
+
+// Verify finds out whether Load would take a snapshot, without keeping what it reads.
+func Verify(registry *plugin.Registry, from io.Reader) error {
+	s := New(registry, nil)
+	known := make(map[journal.RunID]struct{})
+	twice := false
+	err := s.load(from, func(r *run) {
+		if _, was := known[r.id]; was {
+			twice = true
+		}
+		known[r.id] = struct{}{}
+		s.owing = s.owing[:0]
+	}, true)
+	if err == nil && twice {
+		err = errSnapshot
+	}
+	return err
+}
+
+func (s *State) load(from io.Reader, add func(*run), verify bool) error {
+	l := &loader{r: bufio.NewReaderSize(from, 128<<10)}
+	switch format := l.uint(); {
+	case l.err != nil:
+	case format > snapshotFormat:
+		return fmt.Errorf("engine: snapshot format %d: %w; run the binary that wrote it, or a newer one", format, journal.ErrNewer)
+	case format < snapshotFormat:
+		return fmt.Errorf("engine: snapshot format %d: %w", format, journal.ErrOlder)
+	}
+	s.level = uint8(l.uint())
+	if err := journal.CheckLevel(s.level); l.err == nil && err != nil {
+		return fmt.Errorf("engine: snapshot: %w", err)
+	}
+	s.limits = s.limitsOf(s.level)
+	s.epoch, s.now, s.seen, s.arrivals = l.uint(), l.int(), l.int(), l.uint()
+	for range l.count() {
+		def, err := s.compile([]byte(l.text()))
+		if err != nil {
+			return errors.Join(err, l.err)
+		}
+		if def.idle = l.int(); s.definitions[def.digest] != nil {
+			l.fail(errSnapshot)
+			break
+		}
+		s.definitions[def.digest] = def
+		s.idle++
+	}
+	s.tombstones.evicted = l.bool()
+	s.loadParts(l, add, verify)
+	if _, err := l.r.ReadByte(); l.err == nil && err != io.EOF {
+		l.fail(errSnapshot)
+	}
+	if l.err != nil {
+		return fmt.Errorf("%w: %w", errSnapshot, l.err)
+	}
+	s.timers.rebuild(s)
+	return nil
+}
+
+func (s *State) loadParts(l *loader, add func(*run), verify bool) {
+	waiting, ended, runs := l.count(), l.count(), l.count()
+	for l.err == nil {
+		switch tag := l.uint(); tag {
+		case tagWaiting:
+			w := loadWaiting(l)
+			if waiting--; l.err != nil || s.waitingRuns[w.run] != nil {
+				l.fail(errSnapshot)
+				return
+			}
+			s.addWaiting(w)
+		case tagEnded:
+			ended -= s.loadTombstones(l, verify)
+		case tagRun:
+			r := s.loadRun(l)
+			if runs--; l.err != nil || s.runs[r.id] != nil {
+				l.fail(errSnapshot)
+				return
+			}
+			add(r)
+		case tagEnd:
+			if waiting != 0 || ended != 0 || runs != 0 {
+				l.fail(errSnapshot)
+			}
+			for _, d := range s.waitingDigests() {
+				slices.SortFunc(s.waiting[d], func(a, b *waitingRun) int { return cmp.Compare(a.order, b.order) })
+			}
+			return
+		default:
+			l.fail(errSnapshot)
+		}
+	}
+}
+
+func (s *State) loadTombstones(l *loader, verify bool) int {
+	t, n := &s.tombstones, l.count()
+	if t.index == nil {
+		t.index = make(map[journal.RunID]struct{})
+	}
+	for range n {
+		x := tombstone{id: l.id(), at: l.int()}
+		if l.err != nil {
+			return n
+		}
+		if !verify {
+			t.ring = append(t.ring, x)
+			t.index[x.id] = struct{}{}
+		}
+	}
+	return n
+}
+
+func (s *State) loadRun(l *loader) *run {
+	l.texts = l.texts[:0]
+	r := &run{id: l.id(), tenant: l.text()}
+	digest := l.digest()
+	if r.def = s.definitions[digest]; r.def == nil {
+		l.fail(fmt.Errorf("run %s names definition %x, which is not there", r.id, digest[:6]))
+		return r
+	}
+	r.event, r.data, r.fuel, r.started = l.value(), l.value(), l.whole(), l.int()
+	r.traced = traceparent(r.event)
+	r.next, r.calls, r.attempts, r.cancelled = l.number(), l.whole(), l.whole(), l.bool()
+	if l.bool() {
+		o := l.outcome()
+		r.outcome, r.ended = &o, l.int()
+	}
+	if s.loadLives(l, r); l.err != nil {
+		return r
+	}
+	if n := l.count(); n > 0 {
+		r.timers = make(map[uint32]*timer, min(n, 1<<20))
+		for range n {
+			if l.err != nil {
+				return r
+			}
+			t := &timer{id: l.number(), due: l.int(), kind: timerKind(l.uint()), name: l.text()}
+			r.timers[t.id] = t
+		}
+	}
+	for range l.count() {
+		if l.err != nil {
+			return r
+		}
+		r.superseded = append(r.superseded, l.number())
+	}
+	awaits := loadSignals(l, r)
+	r.part = l.number()
+	debts := loadDebts(l)
+	l.frames = make(map[uint32]*frame)
+	if l.bool() {
+		if r.def.Flow == nil || r.outcome != nil {
+			l.fail(errSnapshot)
+			return r
+		}
+		r.root = &task{run: r, step: r.def.Flow}
+		s.loadTask(l, r.root)
+	}
+	for i, n := range awaits {
+		if r.waits[i].frame = l.frames[n]; r.waits[i].frame == nil {
+			l.fail(errSnapshot)
+		}
+	}
+	s.enterDebts(l, debts)
+	for _, k := range r.kept {
+		s.hold(r, k.weight())
+	}
+	return r
+}
+
+// loadLives reads what is under way, and the destinations that pause.
+func (s *State) loadLives(l *loader, r *run) {
+	if n := l.count(); n > 0 {
+		r.live = make(map[uint32]*live, min(n, 1<<20))
+		for range n {
+			if l.err != nil {
+				return
+			}
+			entry := loadLive(l, r)
+			r.live[entry.inv.N] = entry
+			s.live++
+		}
+	}
+	for range l.count() {
+		if l.err != nil {
+			return
+		}
+		if r.pauses == nil {
+			r.pauses = make(map[uint32]pause)
+		}
+		n := l.number()
+		r.pauses[n] = pause{loadLive(l, r).inv, l.error()}
+	}
+}
+
+// loadDebts reads which slots owe: the numbers of their frames, and theirs.
+func loadDebts(l *loader) (debts [][2]uint32) {
+	for range l.count() {
+		if l.err != nil {
+			return nil
+		}
+		debts = append(debts, [2]uint32{l.number(), l.number()})
+	}
+	return debts
+}
+
+func (s *State) enterDebts(l *loader, debts [][2]uint32) {
+	for _, d := range debts {
+		f := l.frames[d[0]]
+		if f == nil || int(d[1]) >= len(f.slots) || f.slots[d[1]].owes != 0 {
+			l.fail(errSnapshot)
+			return
+		}
+		s.owe(f, int(d[1]))
+	}
+}
+
+// loadSignals reads the signals and returns the numbers of the frames that wait, in the order of r.waits.
+func loadSignals(l *loader, r *run) []uint32 {
+	see := func() (k signalKey) {
+		copy(k[:], l.bytes(len(k)))
+		if r.seen == nil {
+			r.seen = make(map[signalKey]struct{})
+		}
+		r.seen[k] = struct{}{}
+		return k
+	}
+	for range l.count() {
+		if l.err != nil {
+			return nil
+		}
+		r.taken = append(r.taken, takenSignal{see(), l.int()})
+	}
+	for range l.count() {
+		if l.err != nil {
+			return nil
+		}
+		r.kept = append(r.kept, keptSignal{l.text(), l.value(), see()})
+	}
+	var awaits []uint32
+	for range l.count() {
+		if l.err != nil {
+			return nil
+		}
+		r.waits = append(r.waits, wait{name: l.text()})
+		awaits = append(awaits, l.number())
+	}
+	return awaits
+}
+
+func loadLive(l *loader, r *run) *live {
+	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Traced: r.traced}
+	entry := &live{inv: inv, accepted: l.int()}
+	inv.Purpose, inv.Path, inv.Function, inv.ToTrigger, inv.Contract = Purpose(l.uint()), l.text(), l.text(), l.text(), l.text()
+	inv.Attempt, inv.Input, inv.Timeout = l.whole(), l.value(), time.Duration(l.int())
+	inv.Expires, inv.Created, inv.Cause, inv.Type = l.time(), l.time(), l.text(), l.text()
+	if starts := l.text(); starts != "" {
+		inv.Starts = []byte(starts)
+	}
+	inv.Fuel, inv.Continued = l.whole(), l.whole()
+	return entry
+}
+
+func (s *State) loadTask(l *loader, t *task) {
+	if l.err != nil {
+		return
+	}
+	t.bound = l.value()
+	t.input = t.bound
+	if !l.bool() {
+		t.input = l.value()
+	}
+	for range l.count() {
+		if l.err != nil {
+			return
+		}
+		t.vars = append(t.vars, lang.Var{Name: l.text(), Value: l.value()})
+	}
+	for range l.count() {
+		slot := l.count()
+		if l.err != nil || t.frame == nil || slot >= len(t.frame.slots) {
+			l.fail(errSnapshot)
+			return
+		}
+		t.siblings = append(t.siblings, slot)
+	}
+	s.hold(t.run, t.weight())
+	t.opened, t.tries, t.continues, t.inv = l.int(), int32(l.uint()), int32(l.uint()), l.number()
+	if entry := t.run.live[t.inv]; entry != nil {
+		entry.task = t
+		if entry.inv.Input == t.input {
+			entry.inv.Input = t.input // One text instead of two.
+		}
+	}
+	t.lastErr = l.error()
+	t.deadlineTimer, t.retryTimer, t.tryTimer = l.number(), l.number(), l.number()
+	for _, id := range []uint32{t.deadlineTimer, t.retryTimer, t.tryTimer} {
+		if id != 0 && t.run.timers[id] != nil {
+			t.run.timers[id].task = t
+		}
+	}
+	if l.bool() {
+		if t.info().machine == nil {
+			l.fail(errSnapshot)
+			return
+		}
+		s.loadFrame(l, t)
+	}
+	if i := l.count(); i > 0 && l.err == nil {
+		if i > len(t.step.Catch) {
+			l.fail(errSnapshot)
+			return
+		}
+		t.handler = &task{run: t.run, step: &t.step.Catch[i-1].Do, frame: t.frame, slot: t.slot, index: t.index, handles: t}
+		s.loadTask(l, t.handler)
+	}
+}
+
+func (s *State) loadFrame(l *loader, owner *task) {
+	info := owner.info()
+	f := &frame{owner: owner, info: info, n: l.number(), slots: make([]slot, len(info.children))}
+	owner.body = f
+	l.frames[f.n] = f
+	state, err := info.machine.Decode([]byte(l.text()))
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	f.state, f.awaits = state, l.whole()
+	if err := s.weigh(f, lang.Null); err != nil {
+		l.fail(err)
+		return
+	}
+	for range l.count() {
+		if l.err != nil {
+			return
+		}
+		t := namedTimer{l.text(), l.number()}
+		f.timers = append(f.timers, t)
+		if owner.run.timers[t.id] != nil {
+			owner.run.timers[t.id].of = f
+		}
+	}
+	for i := range f.slots {
+		s.loadSlot(l, f, i)
+	}
+}
+
+func (s *State) loadSlot(l *loader, f *frame, at int) {
+	sl := &f.slots[at]
+	for _, n := range []*int{&sl.spawned, &sl.opened, &sl.window, &sl.succeeded, &sl.failed, &sl.skipped} {
+		*n = l.whole()
+	}
+	f.left += sl.spawned - sl.succeeded - sl.failed - sl.skipped
+	sl.discard = l.bool()
+	for range l.count() {
+		if l.err != nil {
+			return
+		}
+		o := l.outcome()
+		sl.outcomes = append(sl.outcomes, o)
+		sl.bytes += weight(o)
+	}
+	f.bytes += sl.bytes
+	s.hold(f.owner.run, sl.bytes)
+	for range l.count() {
+		if l.err != nil {
+			return
+		}
+		sl.early = append(sl.early, int32(l.uint()))
+	}
+	n := l.count()
+	if n > 0 {
+		sl.tasks = make(map[int32]*task, min(n, 1<<20))
+	}
+	for range n {
+		if l.err != nil {
+			return
+		}
+		t := &task{run: f.owner.run, step: f.info.children[at], frame: f, slot: int32(at), index: int32(l.uint())}
+		sl.tasks[t.index] = t
+		s.occupy(f.owner.run, 1)
+		s.loadTask(l, t)
+	}
+}
