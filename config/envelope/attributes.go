@@ -224,8 +224,21 @@ func parseTime(text string) (time.Time, error) {
 	if strings.ContainsAny(text, "tz") {
 		upper = strings.ToUpper(text)
 	}
-	if err := at.UnmarshalText([]byte(upper)); err != nil {
+	if err := at.UnmarshalText([]byte(upper)); err != nil || !isStrict(upper) {
 		return at, invalid("time %q is not a time; send RFC 3339, such as 2006-01-02T15:04:05Z", brief(text))
 	}
 	return at, nil
+}
+
+// isStrict refuses what package time takes beyond RFC 3339: an hour of one digit, a comma, an offset that no place has.
+func isStrict(s string) bool {
+	const seconds = len("2006-01-02T15:04:05")
+	if len(s) <= seconds || s[13] != ':' || strings.Contains(s, ",") {
+		return false
+	}
+	zone := s[len(s)-1:]
+	if at := len(s) - len("+01:00"); zone != "Z" && at >= seconds {
+		zone = s[at:]
+	}
+	return zone == "Z" || len(zone) == len("+01:00") && zone[1:3] < "24" && zone[4:] < "60"
 }

@@ -147,7 +147,7 @@ func single(header http.Header, name string) (string, error) {
 	case 1:
 		return v[0], nil
 	default:
-		return "", invalid("header %s was sent %d times", name, len(v))
+		return "", invalid("header %s comes twice", name)
 	}
 }
 
@@ -167,7 +167,7 @@ func (d *draft) headers(header http.Header) error {
 		case err != nil:
 			return invalid("header %q: %v", key, err)
 		case len(values) > 1:
-			return invalid("header %s was sent %d times", key, len(values))
+			return invalid("header %s comes twice", key)
 		case len(values) == 0:
 			continue
 		}

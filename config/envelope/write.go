@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/lang"
 )
 
 // WriteHeaders writes an event's attributes as headers (HTTP binding 1.0, section 3.1.3).
@@ -40,4 +41,34 @@ func EncodeHeader(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// Marshal writes an event in the JSON format, its attributes as Each gives them, then its data. The error is of data that are not what their type says.
+// (The SDK's own writer makes a text of JSON whose type is not application/json.)
+func Marshal(e *event.Event) ([]byte, error) {
+	v, err := Value(e)
+	if err != nil {
+		return nil, err
+	}
+	b := append(make([]byte, 0, 512+v.Size()), '{')
+	extensions := e.Extensions()
+	Each(e, func(name, text string) {
+		b = append(lang.AppendString(b, name), ':')
+		switch extensions[name].(type) {
+		case bool, int32:
+			b = append(b, text...)
+		default:
+			b = lang.AppendString(b, text)
+		}
+		b = append(b, ',')
+	})
+	switch m, _ := mediaOf(e.DataContentType()); {
+	case e.DataEncoded == nil:
+		return append(b[:len(b)-1], '}'), nil
+	case m.form == asBytes && (m.name != "" || e.DataBase64):
+		b = append(b, `"data_base64":`...)
+	default:
+		b = append(b, `"data":`...)
+	}
+	return append(append(b, v.JSON()...), '}'), nil
 }

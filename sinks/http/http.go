@@ -7,7 +7,6 @@ package http
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -160,7 +159,7 @@ func (k *sink) noAnswer(d *sinks.Delivery, err error) sinks.Result {
 func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 	body := d.Event.Data()
 	if k.s.Mode == "structured" {
-		b, err := json.Marshal(d.Event)
+		b, err := envelope.Marshal(d.Event)
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,6 @@ package kafka
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -177,7 +176,7 @@ func (k *sink) record(e *event.Event) (name string, r kafka.Record, err error) {
 		r.Key = []byte(key)
 	}
 	if k.s.Mode == "structured" {
-		if r.Value, err = json.Marshal(e); err != nil {
+		if r.Value, err = envelope.Marshal(e); err != nil {
 			return "", r, err
 		}
 		r.Headers = append(r.Headers, kafka.Header{Key: "content-type", Value: []byte(event.ApplicationCloudEventsJSON)})

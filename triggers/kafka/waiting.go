@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -219,7 +218,7 @@ func of(e *event.Event, r *kafka.Record) *kafka.Record {
 	if err != nil || head == nil || !head.IsBatch() {
 		return r
 	}
-	raw, err := json.Marshal(e)
+	raw, err := envelope.Marshal(e)
 	if err != nil {
 		return r
 	}
