@@ -22,7 +22,7 @@ var allowed = []struct {
 }{
 	{"config/plugin", nil},
 	{"config/guard", nil},
-	{"config/envelope", []string{"config/lang", "config/plugin"}},
+	{"config/envelope", []string{"config/envelope", "config/lang", "config/plugin"}},
 	{"config/lang/yamldoc", []string{"config/lang"}},
 	{"config/lang", []string{"config/plugin"}},
 	{"config/kafka", []string{"config/lang", "config/plugin", "config/kafka"}},
