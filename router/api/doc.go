@@ -4,12 +4,15 @@
 // keep the ends; and of what is not here, the other routers. What it is told to do - start, signal, cancel - it hands to the intake.
 //
 //	GET  /v1/runs, /v1/runs/RUN, .../explain, .../watch (server-sent events)    what is done, and why it is not further
-//	POST /v1/runs/RUN/cancel, /v1/runs/RUN/signals/NAME, /v1/triggers/NAME      what is asked for; acknowledged when it is durable
+//	POST /v1/runs/RUN/cancel, /v1/runs/RUN/signals/NAME, /v1/triggers/NAME      what is asked for; acknowledged when it is durable, and of facts, what became
 //	GET  /v1/triggers, /v1/functions, /v1/parked, /metrics, /healthz, /readyz   how the router is
-//	GET  /v1/runs/RUN/ended                                                     what routers ask one another
+//	GET  /v1/peer, /v1/runs/RUN/ended, POST /v1/runs/RUN/facts/KIND             what routers ask one another
 //
-// Every answer is JSON; an error is {"error": TEXT} with a status that says whether to ask again: 404 unknown, 400 not as it should be, 429 and 503 with
-// Retry-After. Sources that are paths on the router's listener are served beside it, and prove their callers themselves.
+// Every answer is JSON; an error is {"error": TEXT, "cure": TEXT} with a status that says whether to ask again: 404 unknown, 400 not as it should be, 429 and
+// 503 with Retry-After. Who signals or cancels hears what the fold made of it: 200 applied or repeated, 410 ended, 404 unknown, 409 superseded, 429 limited;
+// 202 is that it is durable, and what it does is not known yet.
+//
+// Under /v1 comes who has the token, or proves to be another router; where there is no token, whom the door's guard lets in. Sources that are paths on the router's listener are served beside it, and prove their callers themselves.
 //
 // Not in here: anything that changes a run other than by the intake, anything that is kept, and the wire between routers (cluster).
 package api

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,15 +39,25 @@ type Auth struct {
 
 // Check reports a path that cannot be served.
 func (s *Settings) Check() []plugin.Problem {
-	if !strings.HasPrefix(s.Path, "/") || strings.HasPrefix(s.Path, "/v1/") || strings.ContainsAny(s.Path, "{} ?#") {
+	if !isServed.MatchString(s.Path) || isOurs.MatchString(s.Path) {
 		return []plugin.Problem{{Path: []string{"path"}, What: fmt.Sprintf("%q cannot be served", s.Path), Cure: "write a path such as /events, and not below /v1/"}}
 	}
 	return nil
 }
 
+// The paths that a webhook may have: plain ones, whose spelling is the only one that there is. What the router itself answers is taken.
+const (
+	mark    = `A-Za-z0-9_~@:!$&'()*+,;=-`
+	segment = `[.]{0,2}[` + mark + `][.` + mark + `]*`
+	served  = `^/(` + segment + `(/` + segment + `)*/?)?$`
+	ours    = `^/(v1|metrics|healthz|readyz)(/|$)`
+)
+
+var isServed, isOurs = regexp.MustCompile(served), regexp.MustCompile(ours)
+
 // Schema tells what Check refuses.
 func (*Settings) Schema() plugin.Schema {
-	return plugin.Schema{"properties": plugin.Schema{"path": plugin.Schema{"pattern": "^/[^{} ?#]*$", "not": plugin.Schema{"pattern": "^/v1/"}}}}
+	return plugin.Schema{"properties": plugin.Schema{"path": plugin.Schema{"pattern": served, "not": plugin.Schema{"pattern": ours}}}}
 }
 
 // A Webhook is the source.

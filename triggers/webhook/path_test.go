@@ -1,0 +1,17 @@
+package webhook
+
+import "testing"
+
+// TestPaths: a path has one spelling, and is not the router's own.
+func TestPaths(t *testing.T) {
+	t.Parallel()
+	for path, good := range map[string]bool{
+		"/events": true, "/": true, "/a/b/": true, "/.well-known/events": true, "/v1x": true, "/v2/runs": true, "/a.b": true, "/hooks/git@hub:1": true, "/..a": true,
+		"": false, "events": false, "/v1": false, "/v1/": false, "/v1/runs": false, "//v1/runs": false, "/a//b": false, "/./v1": false, "/../v1": false, "/a/../v1": false, "/a/.": false,
+		"/a/..": false, "/metrics": false, "/healthz": false, "/readyz/": false, "/a b": false, "/{x}": false, "/a?b": false, "/a#b": false, "/%76%31/runs": false, "/a\x00": false, "/ü": false, "/a\\b": false,
+	} {
+		if problems := (&Settings{Path: path}).Check(); (len(problems) == 0) != good {
+			t.Errorf("%q: %v", path, problems)
+		}
+	}
+}
