@@ -192,7 +192,7 @@ func TestLaws(t *testing.T) {
 							return triggertest.Nothing
 						}
 						for _, p := range s.Parked() {
-							if p.Place == fmt.Sprintf("in/%d/%d", r.Partition, r.Offset) && (mode != "batched" || id == "invalid" || id == "large") {
+							if p.Place == fmt.Sprintf("in/%d/%d", r.Partition, r.Offset) && (mode != "batched" || slices.Contains([]string{"invalid", "large", "unwanted"}, id)) {
 								return triggertest.Refused
 							}
 						}

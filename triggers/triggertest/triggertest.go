@@ -338,6 +338,8 @@ func refused(t *testing.T, b *bench) {
 				out[i].Err = fmt.Errorf("%w: the law says so", triggers.ErrInvalid)
 			case "large":
 				out[i].Err = triggers.ErrTooLarge
+			case "unwanted":
+				out[i].Err = fmt.Errorf("%w: this source does not take it", triggers.ErrRefused)
 			case "busy":
 				out[i].Err = triggers.ErrBusy
 			}
@@ -346,11 +348,12 @@ func refused(t *testing.T, b *bench) {
 	})
 	b.Send("a", eventOf("first"), eventOf("invalid"), eventOf("third"))
 	b.Send("b", eventOf("large"))
+	b.Send("d", eventOf("unwanted"))
 	b.Send("c", eventOf("busy"))
 	for _, id := range []string{"first", "third"} {
 		waitFor(t, "the acknowledgement of "+id, func() bool { return b.Told(id) == Acknowledged })
 	}
-	for _, id := range []string{"invalid", "large"} {
+	for _, id := range []string{"invalid", "large", "unwanted"} {
 		waitFor(t, "the refusal of "+id, func() bool { return b.Told(id) == Refused })
 	}
 	waitFor(t, "the refusal of busy, or busy again", func() bool { return b.Told("busy") == Refused || b.times("busy") > 1 })
