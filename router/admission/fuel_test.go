@@ -42,23 +42,23 @@ func TestFuelAtTheDoor(t *testing.T) {
 	g, d := open(t, chains)
 	call := &engine.Invocation{Run: journal.RunID{1}, N: 7, Path: "x", Purpose: engine.Call}
 	deep := *call
-	deep.N = 7 | 8<<28
+	deep.N = 7 | 3<<30
 	for name, c := range map[string]struct {
 		extensions []string
 		want       []int
 	}{
-		"from outside":             {nil, []int{128, 128}},
+		"from outside":             {nil, []int{512, 512}},
 		"our own":                  {[]string{extFuel, "9"}, []int{5, 4}},
 		"the last one":             {[]string{extFuel, "1"}, []int{1, 0}},
 		"nothing left":             {[]string{extFuel, "0"}, []int{0, 0}},
-		"more than there is":       {[]string{extFuel, "1000000"}, []int{128, 128}},
+		"more than there is":       {[]string{extFuel, "1000000"}, []int{512, 512}},
 		"less than nothing":        {[]string{extFuel, "-3"}, []int{0, 0}},
-		"nonsense":                 {[]string{extFuel, "plenty"}, []int{128, 128}},
+		"nonsense":                 {[]string{extFuel, "plenty"}, []int{512, 512}},
 		"caused by a call":         {[]string{extCausation, g.Seal(call.ID())}, []int{64, 64}},
 		"with a cause of no tag":   {[]string{extCausation, call.ID()}, []int{64, 64}},
 		"deep in a chain of calls": {[]string{extCausation, g.Seal(deep.ID())}, []int{0, 0}},
 		"a call that is told":      {[]string{extCausation, g.Seal(call.ID()), extFuel, "2"}, []int{1, 1}},
-		"a cause of another kind":  {[]string{extCausation, "order-17"}, []int{128, 128}},
+		"a cause of another kind":  {[]string{extCausation, "order-17"}, []int{512, 512}},
 	} {
 		e := eventFor(t, "1", "any", "1", c.extensions...)
 		if _, err := g.Admit(t.Context(), []event.Event{e}); err != nil {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"math/bits"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -80,7 +79,7 @@ func (s *State) tell(r *run) {
 	if r.fuel > 0 {
 		kind, data, _ := s.end(r)
 		s.addLive(r, &Invocation{
-			Purpose: Route, Path: "end", Type: kind, Input: data, Attempt: 1, Fuel: r.fuel - 1,
+			Purpose: Route, Path: "end", Type: kind, Input: data, Attempt: 1, Fuel: r.left(),
 			Created: time.Unix(0, r.ended).UTC(), Cause: s.cause.String(),
 		}, nil)
 	}
@@ -96,14 +95,12 @@ func (s *State) notify(r *run, route *Invocation, matched int) int {
 			due = append(due, inv)
 		}
 	}
-	left := r.fuel - 1
-	for i, inv := range due {
-		inv.Fuel = Share(r.fuel-1, matched+len(due), matched+i)
-		left -= inv.Fuel
+	forMatched := r.share(due, matched)
+	for _, inv := range due {
 		s.addLive(r, inv, nil)
 		s.note(r, Change{Kind: Notified, N: inv.N, Path: inv.Path, Text: inv.to()})
 	}
-	return left
+	return forMatched
 }
 
 // destined is the event of r's end for one destination; nil when its condition does not hold, or cannot be told: then it is a dead letter.
@@ -204,32 +201,3 @@ func (s *State) leaveIfDone(r *run) {
 	s.tombstones.add(r.id, s.now, s.limits)
 	s.note(r, Change{Kind: RunLeft})
 }
-
-// Fuel ends chains of causes. An event from outside brings a budget of runs; a run takes one for itself, and what it starts shares the rest.
-
-// Share is part i of what n share: all parts together are the whole.
-func Share(whole, n, i int) int {
-	part := whole / n
-	if i < whole%n {
-		part++
-	}
-	return part
-}
-
-// The number of an invocation says in its upper bits how far its run is down its chain, so that an event which names it as its cause - a completion, or
-// what a function publishes - brings less fuel than its run had, whoever sends it: one that is not told of fuel cannot begin an endless chain.
-const (
-	generationBits = 4
-	generationAt   = 32 - generationBits
-)
-
-// firstNumber is what the numbers of a run with so much fuel begin behind.
-func firstNumber(fuel, full int) uint32 {
-	if fuel <= 0 {
-		return 0
-	}
-	return uint32(min(bits.Len(uint(full/fuel))-1, 1<<generationBits-1)) << generationAt
-}
-
-// FuelBehind is the fuel that an event brings which is caused by invocation n: less than the run has that made it, and none at the end of a chain.
-func FuelBehind(n uint32, full int) int { return full >> (n>>generationAt + 1) }

@@ -36,7 +36,7 @@ func LimitsOf(level uint8) Limits {
 	return Limits{
 		Depth: lang.MaxDepth, Width: lang.MaxWidth, Window: lang.MaxWindow, Steps: 50_000_000,
 		Openings: 2048, Begins: 128, Open: 10_000, Share: 64, ValueBytes: lang.MaxValueBytes, FrameBytes: 64 << 20, RunBytes: 256 << 20, Definitions: 64, StateBytes: 32 << 20, NameBytes: 1 << 10, Signals: 10_000, Timers: 1_000_000,
-		Fuel: 256, Continues: 10_000, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
+		Fuel: 1024, Continues: 10_000, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
 	}
 }
 

@@ -276,7 +276,7 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 	if inv.Starts != nil {
 		line += " starts=" + string(inv.Starts)
 	}
-	if usual := engine.LimitsOf(journal.Level).Fuel - 1; inv.Purpose != engine.Call && inv.Fuel != usual {
+	if usual := engine.LimitsOf(journal.Level).Fuel*7/8 - 1; inv.Purpose != engine.Call && inv.Fuel != usual {
 		line += fmt.Sprintf(" fuel=%d", inv.Fuel)
 	}
 	if !inv.Accepted.IsZero() {

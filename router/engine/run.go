@@ -102,7 +102,7 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	}
 	if r.fuel == 0 {
 		s.endRun(r, lang.Failure(lang.Failf(lang.ClassPlatform, ChainLimit,
-			"one event from outside has led to %d runs; look for triggers that start one another by their ends, and narrow their filters", s.limits.Fuel)))
+			"nothing is left of the %d runs that one event from outside may lead to; look for triggers that start one another, and narrow their filters", s.limits.Fuel)))
 		return
 	}
 	if def.Flow == nil {
@@ -114,12 +114,6 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	}
 	r.root = &task{run: r, step: def.Flow, bound: r.data}
 	s.open(r.root)
-}
-
-// fuel gives a run what its chain has left.
-func (s *State) fuel(r *run, f *StartFact) {
-	r.fuel = max(s.limits.Fuel-max(f.Spent, 0), 0)
-	r.next = firstNumber(r.fuel, s.limits.Fuel)
 }
 
 // attribute reads one attribute of an event; empty when it has none. Events are small and this is off the path of completions.

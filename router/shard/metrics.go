@@ -6,7 +6,7 @@ type metrics struct {
 	fold, snapshot                                 prometheus.Histogram
 	records, ended                                 *prometheus.CounterVec
 	parked, deaths                                 prometheus.Counter
-	skipped, tooLarge                              prometheus.Counter
+	skipped, tooLarge, dead                        prometheus.Counter
 	runs, invocations, steps, bytes, timers, tombs prometheus.Gauge
 }
 
@@ -30,6 +30,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		deaths:      counter("fold_deaths", "Records on which the fold died."),
 		skipped:     counter("skipped_records", "Records on which the fold died twice and that were passed over."),
 		tooLarge:    counter("too_large_records", "Records that the journal did not take: a failure stands in for each, or it was left out."),
+		dead:        counter("dead_letters", "Events of runs' ends that were given up on their way to a destination."),
 		runs:        gauge("runs", "Open runs."),
 		invocations: gauge("invocations", "Invocations without an outcome."),
 		steps:       gauge("steps", "Steps that are open in the flows of runs."),
@@ -39,7 +40,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.fold, m.snapshot, m.records, m.ended, m.parked,
-			m.deaths, m.skipped, m.tooLarge, m.runs, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
+			m.deaths, m.skipped, m.tooLarge, m.dead, m.runs, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
 	}
 	return m
 }

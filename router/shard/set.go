@@ -278,6 +278,17 @@ func (set *Set) shardOf(id journal.RunID) *Shard {
 	return set.shards[set.Layout.Partition(id.Route())]
 }
 
+// died says that the event of a run's end was given up.
+func (s *Shard) died(d *engine.Dead) {
+	if !s.owned {
+		return
+	}
+	inv := d.Invocation
+	s.set.metrics.dead.Inc()
+	s.log.Error("the event of a run's end was given up on its way to a destination", "run", inv.Run, "trigger", inv.Trigger, "destination", inv.Path,
+		"tries", inv.Attempt, "error", d.Err)
+}
+
 // ended hands on that a run has ended. What its chain had no fuel left for is said: somebody is to look at what starts what.
 func (s *Shard) ended(e *engine.Ended) {
 	ending := engine.EndingOf(e)

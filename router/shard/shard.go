@@ -307,6 +307,9 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 	for i := range s.effects.Ended {
 		s.ended(&s.effects.Ended[i])
 	}
+	for i := range s.effects.Dead {
+		s.died(&s.effects.Dead[i])
+	}
 	for _, d := range s.effects.Need {
 		s.define(d)
 	}
