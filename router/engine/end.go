@@ -149,10 +149,11 @@ func (s *State) deliveryEnded(r *run, inv *Invocation, e *lang.Error) {
 	s.leaveIfDone(r)
 }
 
-// pauseDelivery sets the timer of the next try of a destination, if there is to be one.
+// pauseDelivery sets the timer of the next try of a destination, if there is to be one: what its owner has given up for its age has had its time.
 func (s *State) pauseDelivery(r *run, inv *Invocation, e *lang.Error) bool {
 	retry := r.retryOf(inv.Path)
-	if retry == nil || inv.Attempt >= retry.Attempts || !retry.Matches(e) {
+	tooOld := e.Type == "undelivered" || e.Type == "unknown_trigger"
+	if tooOld || retry == nil || inv.Attempt >= retry.Attempts || !retry.Matches(e) {
 		return false
 	}
 	wait := retry.Pause(inv.Attempt, spread(r.id, inv.Path, inv.Attempt))

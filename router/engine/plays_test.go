@@ -391,7 +391,7 @@ func (s *stage) numbers(kind journal.Kind) func(*datadriven.TestData) {
 }
 
 func (s *stage) gaveUp(d *datadriven.TestData) {
-	e := lang.Failf(lang.ClassPlatform, "undelivered", "not delivered in time")
+	e := lang.Failf(lang.ClassPlatform, s.text(d, "error", "undelivered"), "not delivered in time")
 	s.fold(d, engine.Record(journal.GaveUp, s.run(d), &engine.GaveUpFact{N: uint32(s.number(d, "n", 0)), Err: e}))
 }
 

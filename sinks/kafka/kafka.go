@@ -161,7 +161,7 @@ func (k *sink) record(e *event.Event) (name string, r kafka.Record, err error) {
 				return "", err
 			}
 		}
-		return text(v)
+		return asText(v)
 	}
 	if name, err = eval(k.s.Topic); err != nil {
 		return "", r, fmt.Errorf("topic: %w", err)
@@ -214,6 +214,14 @@ func data(e *event.Event) lang.Value {
 		return lang.Null
 	}
 	return v
+}
+
+// asText is what an expression yields as a name or a key: numbers and truth values are taken as they are written, since ids are often numbers.
+func asText(v lang.Value) (string, error) {
+	if c := v.JSON()[0]; c == '-' || c >= '0' && c <= '9' || c == 't' || c == 'f' {
+		return v.JSON(), nil
+	}
+	return text(v)
 }
 
 // text is a text that may be a name.
