@@ -27,6 +27,7 @@ type lie struct {
 type exchange struct {
 	world *world
 	id    string // the invocation's
+	call  string // the logical call that it is a try of
 	right []byte // JSON
 	rand  *rand.Rand
 }
@@ -217,7 +218,7 @@ func late(_ http.ResponseWriter, r *http.Request, x *exchange) {
 	x.world.hold(r, time.Minute)
 	x.world.later(func() {
 		time.Sleep(50 * time.Millisecond)
-		if x.world.superseded(x.id) {
+		if x.world.superseded(x) {
 			x.world.complete(x.id, contradiction, x.rand)
 		} else {
 			x.world.complete(x.id, x.right, x.rand)

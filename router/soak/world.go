@@ -80,14 +80,10 @@ func (w *world) function(rw http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	kind, lying := strings.CutPrefix(name, liar)
 	x := &exchange{world: w, id: id, rand: rand.New(rand.NewPCG(w.seed, hash(id)))}
-	call := key
-	if at := strings.IndexByte(key, '#'); at >= 0 {
-		call = key[:at] // A continuation is the same call to us.
-	}
+	x.call, _, _ = strings.Cut(key, "+") // A continuation is the same call to us.
+	call := x.call
 	w.mu.Lock()
-	if n := number(id); n > w.newest[call] {
-		w.newest[call] = n
-	}
+	w.newest[call] = max(w.newest[call], number(id))
 	lied := w.told[call]
 	tell := lying && !w.honest() && lied < 1+int(hash(call)%2)
 	if tell {
@@ -126,23 +122,18 @@ func (w *world) asynchronous(rw http.ResponseWriter, x *exchange) {
 	})
 }
 
-// number is N of RUN~path.N, with or without what stands behind it.
+// number is N of an invocation's id, RUN~path.N.TAG.
 func number(id string) uint64 {
-	at := strings.LastIndexByte(id, '.')
-	digits := id[at+1:]
-	if end := strings.IndexFunc(digits, func(c rune) bool { return c < '0' || c > '9' }); end >= 0 {
-		digits = digits[:end]
-	}
-	n, _ := strconv.ParseUint(digits, 10, 64)
+	parts := strings.Split(id, ".")
+	n, _ := strconv.ParseUint(parts[max(len(parts)-2, 0)], 10, 64) // 0 is older than any.
 	return n
 }
 
 // superseded tells whether a later try of the same call has come.
-func (w *world) superseded(id string) bool {
-	call := id[:max(strings.LastIndexByte(id, '.'), 0)]
+func (w *world) superseded(x *exchange) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.newest[call] > number(id)
+	return w.newest[x.call] > number(x.id)
 }
 
 // work is what a function makes of its input. All take a number or a list of numbers; a continuation wraps it.
