@@ -116,6 +116,8 @@ var workload = []flow{
 			n := 1 + r.IntN(700_000)
 			return of(strings.Repeat("x", n)), succeeded([]int{n})
 		}},
+	{name: "idle", weight: 1, text: `{ map: { items: "${ data }", results: none, do: { wait: 0s, when: "${ item % 2 == 0 }" } }, output: "${ 'idle' }" }`,
+		make: func(r *rand.Rand) (string, want) { return fmt.Sprint(r.IntN(3000)), succeeded("idle") }},
 	{name: "versioned", weight: 3, versioned: true, text: `{ sequence: [{ function: inc, output: "${ [output, GENERATION] }" }, { wait: 300ms }, { function: echo, input: "${ data }", output: "${ [previous[1], GENERATION, output] }" }] }`,
 		make: func(r *rand.Rand) (string, want) { return digits(r), want{} }},
 }
@@ -164,6 +166,7 @@ func documents(all []flow, url string, generation int) string {
 	}
 	fmt.Fprintf(&b, "  %s:\n    filters: [{ exact: { type: dev.onward.run.succeeded, source: /onward/leader } }]\n    flow: { function: echo }\n    onSuccess: { function: to-%s }\n", follower, follower)
 	fmt.Fprintf(&b, "  probe: { filters: [{ exact: { type: soak.probe } }], flow: { function: echo } }\n")
+	b.WriteString("  loop: { filters: [{ exact: { type: soak.loop } }], flow: { function: echo }, onSuccess: { trigger: loop } }\n")
 	if generation%2 == 1 {
 		fmt.Fprintf(&b, "  extra-%d: { filters: [{ exact: { type: soak.extra } }], flow: { wait: 1h } }\n", generation)
 	}

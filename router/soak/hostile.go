@@ -36,6 +36,7 @@ var attacks = []attack{
 	{"raw bytes", (*hostile).raw},
 	{"slow requests", (*hostile).slow},
 	{"odd batches", (*hostile).batches},
+	{"loops", (*hostile).loop},
 }
 
 func newHostile(s *soak, ctx context.Context) *hostile {
@@ -258,4 +259,13 @@ func (h *hostile) batches(r *rand.Rand) int {
 	}
 	h.send(name, refused, "POST", "/events", header, []byte("["+strings.Join(events, ",")+"]"))
 	return n
+}
+
+// loop starts a trigger that starts itself with its own end: it must come to an end. It is done now and then, since each makes hundreds of runs.
+func (h *hostile) loop(r *rand.Rand) int {
+	if r.IntN(10) > 0 {
+		return 0
+	}
+	h.send("loops", false, "POST", "/events", ce("soak.loop"), []byte("1"))
+	return 1
 }
