@@ -83,6 +83,9 @@ func (n *nursery) start() (*process, error) {
 	}
 	cmd := exec.Command(n.o.Program, args...)
 	cmd.Env = append(os.Environ(), n.o.Env...)
+	if n.o.Limit > 0 { // As deploy/kubernetes does it for its limit.
+		cmd.Env = append(cmd.Env, fmt.Sprintf("GOMEMLIMIT=%d", n.o.Limit/100*85))
+	}
 	out, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err

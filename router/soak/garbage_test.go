@@ -35,7 +35,7 @@ func TestGarbage(t *testing.T) {
 		return
 	}
 	got := garbage()
-	if len(got) < 15 {
+	if len(got) < 50 {
 		t.Errorf("%d pieces of garbage; write them anew with -rewrite", len(got))
 	}
 	for _, g := range got {

@@ -52,7 +52,7 @@ var lies = []lie{
 	{"errors", "concurrency: 16", oddError},
 	{"unavailable", "concurrency: 16", func(w http.ResponseWriter, _ *http.Request, x *exchange) {
 		if x.rand.IntN(2) == 0 {
-			w.Header().Set("Retry-After", pick(x.rand, "0", "1", "-5", "soon", "99999999999999999999", "Thu, 01 Jan 1970 00:00:00 GMT"))
+			w.Header().Set("Retry-After", pick(x.rand, "0", "1", "-5", "soon", "1.5", "Thu, 01 Jan 1970 00:00:00 GMT"))
 		}
 		answer(w, []int{503, 503, 429, 502, 504, 408, 425}[x.rand.IntN(7)], "text/plain", []byte("later"))
 	}},
