@@ -107,6 +107,11 @@ func Open(o Options) (*Router, error) {
 			*d.v = d.def
 		}
 	}
+	if !o.Token.IsZero() {
+		if _, err := o.Token.Read(); err != nil {
+			return nil, fmt.Errorf("the API's token: %w; set it, or name another by auth.env or auth.file", err)
+		}
+	}
 	o.Stuck, o.Drain = cmp.Or(o.Stuck, time.Minute), cmp.Or(o.Drain, 10*time.Second)
 	r := &Router{o: o, layout: o.Journal.Layout()}
 	maxValue, maxRecord, timed := admission.MaxValueBytes, 0, timed(o.Journal, o.Metrics)
@@ -158,7 +163,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	r.api = api.New(api.Options{
 		Intake: r.gate, Shards: r.shards, Endings: r.endings, Cluster: r.cluster, Outbox: r.outbox,
 		Sources: r.sources, Seal: r.gate.Seal, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Parked: r.shards.Parked,
-		Ready: r.isReady, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
+		Ready: r.unready, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
 	})
 	return nil
 }
@@ -174,13 +179,21 @@ func (r *Router) peerTLS() func() (*tls.Config, error) {
 	return func() (*tls.Config, error) { return r.o.TLS.Client(r.o.Log) }
 }
 
-// isReady reports whether what comes is taken in and folded.
-func (r *Router) isReady() bool {
+// unready says why what comes is not taken in and folded; nil when it is.
+func (r *Router) unready() error {
+	if r.gate.Draining() {
+		return errors.New("the router is shutting down")
+	}
+	if t, ok := r.o.Journal.(journal.Troubled); ok {
+		if err := t.Trouble(); err != nil {
+			return err
+		}
+	}
 	select {
 	case <-r.Ready():
-		return !r.gate.Draining()
+		return nil
 	default:
-		return false
+		return errors.New("partitions are being claimed")
 	}
 }
 
@@ -208,6 +221,11 @@ func (r *Router) makeSources() error {
 		if err != nil {
 			return fmt.Errorf("source %q: %w", name, err)
 		}
+		if g, ok := source.(triggers.Guarded); ok && !g.Secret().IsZero() {
+			if _, err := g.Secret().Read(); err != nil {
+				return fmt.Errorf("source %q: %w; set it, or take auth out", name, err)
+			}
+		}
 		if m, ok := source.(triggers.Measured); ok {
 			for _, c := range m.Collectors() {
 				if err := r.o.Metrics.Register(c); err != nil {
@@ -216,7 +234,7 @@ func (r *Router) makeSources() error {
 			}
 		}
 		asking, ok := source.(triggers.Asking)
-		r.sources = append(r.sources, api.Source{Source: source, Admit: r.gate.For(s.Accepts, ok && asking.Asks())})
+		r.sources = append(r.sources, api.Source{Name: name, Source: source, Admit: r.gate.For(s.Accepts, ok && asking.Asks())})
 	}
 	return nil
 }
@@ -325,8 +343,12 @@ func (r *Router) Run(ctx context.Context) error {
 	return errors.Join(err, r.closeFolder())
 }
 
-// Reload puts other documents into force. Runs keep the definitions that they began with; sources stay as they are.
+// Reload puts other documents into force, whole or not at all. Runs keep the definitions that they began with. Sources are made at Open only: documents that
+// have others are refused.
 func (r *Router) Reload(set *config.Set) error {
+	if name := config.SourcesDiffer(r.o.Set, set); name != "" {
+		return fmt.Errorf("source %q is new, changed or gone, and sources are not reloaded; start the router again, or leave the sources as they were", name)
+	}
 	if err := r.load(set); err != nil {
 		return err
 	}

@@ -94,6 +94,12 @@ type Run struct {
 	Wait func(ctx context.Context) (*event.Event, error)
 }
 
+// A Guarded source asks those who send for a secret. Without it nobody gets in, so a router does not start.
+type Guarded interface{ Secret() plugin.Secret }
+
+// A Troubled source can say what keeps it from taking events at present; nil is nothing.
+type Troubled interface{ Trouble() error }
+
 // Errors of a receipt.
 var (
 	ErrInvalid  = errors.New("not a valid CloudEvent") // wrapped with the field and what is wrong with it

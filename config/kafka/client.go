@@ -35,6 +35,7 @@ type Client struct {
 	entrance   *entrance
 	mechanism  *mechanism     // nil without SASL
 	refreshing chan time.Time // holds when the layout was last read anew
+	troubles   troubles
 }
 
 // Limits are the times that a Client works with. The zero value has the defaults.
@@ -74,7 +75,7 @@ func Open(c *Cluster, id string, l Limits) (*Client, error) {
 	l = l.orDefault()
 	e := &entrance{net: net.Dialer{Timeout: l.Dial, KeepAlive: 30 * time.Second}, tls: c.TLS, sasl: c.SASL != nil, patient: l.Unknown}
 	k := &Client{
-		Brokers: brokers, id: id, addr: kafka.TCP(brokers...), limits: l, refreshing: make(chan time.Time, 1), entrance: e,
+		Brokers: brokers, id: id, addr: kafka.TCP(brokers...), limits: l, refreshing: make(chan time.Time, 1), entrance: e, troubles: troubles{id: id},
 		transport: &kafka.Transport{ClientID: id, DialTimeout: l.Dial, Dial: e.visit},
 		dialer:    &kafka.Dialer{ClientID: id, Timeout: l.Dial, DialFunc: e.dial},
 	}
@@ -256,6 +257,8 @@ type patience struct {
 	pause   time.Duration
 	unknown time.Time // since when the topic is unknown
 	why     error     // the cluster could not be asked for its layout, last time
+	failed  bool      // at least once
+	well    bool      // it came to a good end
 }
 
 // after decides on an error: nil says try again, which it has waited for; else it is the error of the whole call.
@@ -267,6 +270,8 @@ func (p *patience) after(ctx context.Context, err error) error {
 	if cure, final := cureOf(err); final {
 		return &Error{Doing: p.doing, Err: err, Cure: cure, Final: true}
 	}
+	p.c.troubles.note(p.doing, err, !p.failed)
+	p.failed = true
 	failed := time.Now()
 	p.pause = min(max(2*p.pause, pauseFrom), pauseMax)
 	select {
@@ -296,6 +301,13 @@ func (p *patience) after(ctx context.Context, err error) error {
 	return nil
 }
 
+// end is of the whole call.
+func (p *patience) end() {
+	if p.failed {
+		p.c.troubles.end(p.doing, p.well)
+	}
+}
+
 // reason returns what is behind an error: no way was found because there is none.
 func (p *patience) reason(err error) error {
 	if isUnsent(err) && p.why != nil {
@@ -320,9 +332,11 @@ func causeOf(ctx context.Context, last error) error {
 // try calls f until it succeeds, fails for good, or the context ends. The topic is the one that f is about; it may be empty.
 func (c *Client) try(ctx context.Context, doing, topic string, f func() error) error {
 	p := patience{c: c, doing: doing, topic: topic}
+	defer p.end()
 	for {
 		err := f()
 		if err == nil {
+			p.well = true
 			return nil
 		}
 		if err := p.after(ctx, err); err != nil {

@@ -57,9 +57,11 @@ func (c *Client) Fetch(ctx context.Context, f Fetch) (*Fetched, error) {
 		f.MaxWait = 500 * time.Millisecond
 	}
 	p := patience{c: c, topic: f.Topic, doing: fmt.Sprintf("fetch from %q, partition %d", f.Topic, f.Partition)}
+	defer p.end()
 	for {
 		out, err := c.fetchOnce(ctx, f)
 		if err == nil {
+			p.well = true
 			return out, nil
 		}
 		if errors.Is(err, kafka.OffsetOutOfRange) && ctx.Err() == nil {

@@ -351,6 +351,7 @@ func (l *lane) send(batch []entry) (Ack, error) {
 	unsure := false
 	stamped := (*stamp)(nil)
 	p := patience{c: l.p.c, topic: l.place.topic, doing: doing}
+	defer p.end()
 	for {
 		var ack Ack
 		if l.id == nil {
@@ -364,6 +365,7 @@ func (l *lane) send(batch []entry) (Ack, error) {
 			ack, err = l.request(ctx, encoded)
 			if err == nil || errors.Is(err, kafka.DuplicateSequenceNumber) {
 				l.id = &stamp{l.id.producer, l.id.epoch, l.id.after(len(batch))}
+				p.well = true
 				return ack, nil
 			}
 			if isForgotten(err) {

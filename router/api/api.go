@@ -78,7 +78,7 @@ type Options struct {
 	Set       func() *config.Set       // the documents in force
 	Functions func() any               // tells of the functions' queues
 	Parked    func() []triggers.Parked // places in the journal that hold no record
-	Ready     func() bool
+	Ready     func() error             // why nothing is taken in; nil when it is
 	Metrics   prometheus.Gatherer
 	Token     plugin.Secret // guards what is under /v1, where it is set
 	MaxBody   int64
@@ -86,6 +86,7 @@ type Options struct {
 
 // A Source is one, with how what it brings is taken in.
 type Source struct {
+	Name string
 	triggers.Source
 	Admit triggers.Admit
 }
@@ -247,11 +248,25 @@ func (a *API) hasToken(w http.ResponseWriter, q *http.Request) bool {
 }
 
 func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
-	if a.Ready() {
-		_ = reply(w, 200, map[string]string{"status": "ready"})
+	if err := a.Ready(); err != nil {
+		_ = reply(w, http.StatusServiceUnavailable, apiError{"not ready: " + err.Error(), ""})
 		return
 	}
-	_ = reply(w, http.StatusServiceUnavailable, apiError{"not ready: partitions are being claimed, or the router is shutting down", ""})
+	said := struct {
+		Status  string            `json:"status"`
+		Sources map[string]string `json:"sources,omitempty"` // what keeps them from taking events
+	}{"ready", nil}
+	for _, s := range a.Sources {
+		if t, ok := s.Source.(triggers.Troubled); ok {
+			if err := t.Trouble(); err != nil {
+				if said.Sources == nil {
+					said.Status, said.Sources = "degraded", make(map[string]string)
+				}
+				said.Sources[s.Name] = err.Error()
+			}
+		}
+	}
+	_ = reply(w, 200, said)
 }
 
 func runOf(q *http.Request) (journal.RunID, error) {

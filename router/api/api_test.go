@@ -124,7 +124,7 @@ func serve(t *testing.T, h *house, token string) func(method, path, body string,
 	t.Helper()
 	o := Options{
 		Intake: h, Shards: h, Endings: ends{h}, Cluster: h, Outbox: h, Set: func() *config.Set { return &config.Set{} }, Functions: func() any { return []string{"f"} },
-		Parked: func() []triggers.Parked { return nil }, Ready: func() bool { return h.err == nil }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
+		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return h.err }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
 	}
 	if token != "" {
 		t.Setenv("ONWARD_TEST_TOKEN", token)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/folder"
+	"github.com/onward-router/onward/router/journal/file"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/exec"
 	"github.com/onward-router/onward/sinks/http"
@@ -58,8 +60,33 @@ func (d *doctor) data() {
 	default:
 		d.ok("data", "%s can be written", where)
 	}
+	d.private()
+	d.clock()
 	d.room(free)
 	d.sync(f)
+}
+
+// private looks whether others may read what lies there.
+func (d *doctor) private() {
+	if said := folder.Exposed(d.s.Data); said != "" {
+		what, cure, _ := strings.Cut(said, "; ")
+		d.warn("data", cure, "%s", what)
+	}
+}
+
+// clockOff is how far a clock may be from the journal's.
+const clockOff = 2 * time.Second
+
+// clock compares this machine's clock with that of the journal on its disk; the brokers' is compared where there are brokers.
+func (d *doctor) clock() {
+	if d.s.Journal != "file" {
+		return
+	}
+	last, err := file.Last(d.s.Data)
+	if behind := time.Until(last); err == nil && behind > clockOff {
+		d.warn("clock", "set the clock right (NTP) if it is wrong; if the journal's was, it comes closer by a sixteenth of the time that passes",
+			"this machine's clock is behind the journal's by %s; timers go by the journal's", behind.Round(time.Second))
+	}
 }
 
 // volatile has what to do about file systems on which a journal is not at home.

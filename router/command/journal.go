@@ -19,8 +19,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// openJournal opens the journal that the settings name, by the clock now, nil being the machine's; close releases it and what it stands on.
-func openJournal(ctx context.Context, s config.Settings, now func() time.Time, log *slog.Logger, metrics prometheus.Registerer) (j journal.Journal, closeAll func() error, err error) {
+// openJournal opens the journal that the settings name, by the clock now, nil being the machine's; close releases it and what it stands on. Brokers that are
+// away are waited for: meanwhile opening has who can tell what is in the way.
+func openJournal(
+	ctx context.Context, s config.Settings, now func() time.Time, log *slog.Logger, metrics prometheus.Registerer, opening func(journal.Troubled),
+) (j journal.Journal, closeAll func() error, err error) {
 	if s.Journal == "file" {
 		f, err := file.Open(file.Options{Dir: s.Data, NoSync: s.Durability == "os", LowWater: s.LowWater, Now: now, Log: log})
 		if err != nil {
@@ -32,6 +35,7 @@ func openJournal(ctx context.Context, s config.Settings, now func() time.Time, l
 	if err != nil {
 		return nil, nil, err
 	}
+	opening(client)
 	k, err := journalkafka.Open(ctx, journalkafka.Options{
 		Client: client, Prefix: s.Prefix, Address: cmp.Or(s.Advertise, s.Listen), Dir: s.Data, Session: s.Session, Log: log,
 		Observer: JournalMetrics(metrics),

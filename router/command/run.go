@@ -89,7 +89,7 @@ func (p *program) run() *cobra.Command {
 	c.Flags().StringVar(&trigger, "trigger", "", "the trigger to start; may be left out when there is one")
 	completeFlag(c, "trigger", p.triggersOf)
 	c.Flags().StringVar(&data, "data", "", "data of the event: JSON, @FILE or - for standard input")
-	c.Flags().StringVar(&dir, "data-dir", "", "folder of the journal; default: a temporary one")
+	c.Flags().StringVar(&dir, "data-dir", "", "folder of the journal, in which no run is open; default: a temporary one")
 	c.Flags().StringVar(&answers, "mock", "", "file of answers: run in virtual time, without functions")
 	c.Flags().BoolVar(&quiet, "quiet", false, "no progress and no summary")
 	return c
@@ -109,6 +109,12 @@ func (p *program) runHere(ctx context.Context, set *config.Set, trigger string, 
 		return err
 	}
 	defer j.Close()
+	// What is open in there would be carried out beside the new run, by these documents, and left where it is when that one ends.
+	if n, err := openRuns(ctx, j, p.registry); err != nil {
+		return exitError{exitRun, err}
+	} else if n > 0 {
+		return fmt.Errorf("--data-dir %s: runs are open in there (%d); finish them by onward serve, with the documents they began with and --data %s, or choose another folder", dir, n, dir)
+	}
 	set.Sources = nil
 	h := &hops{}
 	r, err := router.Open(router.Options{Set: set, Registry: p.registry, Journal: j, Log: log, Hop: h.add})

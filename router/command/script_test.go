@@ -3,10 +3,14 @@ package command
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,8 +34,49 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // Else every command takes a second to end under the race detector.
 			return l.Close()
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready, "until": until, "keep": keep, "exitcode": exitCode, "terminate": terminate, "certificates": certificates},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready, "until": until, "keep": keep, "exitcode": exitCode, "terminate": terminate, "hangup": hangup, "damage": damage, "asked": asked, "certificates": certificates},
 	})
+}
+
+// hangup tells the router of the script to read its documents again.
+func hangup(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: hangup")
+	}
+	signalServers(ts, syscall.SIGHUP)
+}
+
+// damage alters a byte of a file: damage FILE POSITION.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: damage FILE POSITION")
+	}
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	b[at] ^= 0x40
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+}
+
+// asked waits until the router of the script answers a path with a code and a text: asked PATH CODE PATTERN.
+func asked(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: asked PATH CODE PATTERN")
+	}
+	pattern, said := regexp.MustCompile(args[2]), ""
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get(ts.Getenv("ONWARD_ADDR") + args[0])
+		if err != nil {
+			continue
+		}
+		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if said = fmt.Sprint(resp.StatusCode, " ", string(b), err); strings.HasPrefix(said, args[1]+" ") && pattern.MatchString(said) {
+			return
+		}
+	}
+	ts.Fatalf("%s answers %s", args[0], said)
 }
 
 // within is how long a script waits for what has to come.
@@ -71,9 +116,13 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: terminate")
 	}
+	signalServers(ts, syscall.SIGTERM)
+}
+
+func signalServers(ts *testscript.TestScript, sig syscall.Signal) {
 	for _, cmd := range ts.BackgroundCmds() {
 		if slices.Contains(cmd.Args, "serve") {
-			ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+			ts.Check(cmd.Process.Signal(sig))
 		}
 	}
 }

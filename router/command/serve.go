@@ -23,7 +23,8 @@ func (p *program) serve() *cobra.Command {
 		Use: "serve FILE|DIR...", Short: "Route events by the documents, until SIGTERM.", Args: cobra.MinimumNArgs(1),
 		Long: "Serve takes events in by the documents' sources and routes them, until SIGTERM or an interrupt: then it takes nothing more in, lets what is under way\n" +
 			"end, saves its state and exits with 0; a second one ends it at once, and loses nothing either. Nothing is started when a document is wrong.\n\n" +
-			"SIGHUP reads the documents again: they come into force whole, or not at all when one is wrong. Runs keep what they began with, sources stay as they are.\n\n" +
+			"SIGHUP reads the documents again: they come into force whole, or not at all when one is wrong. Runs keep what they began with.\n" +
+			"With a source that is new, changed or gone they are refused: sources need a start.\n\n" +
 			"On the listener: webhooks' paths, the API under /v1/, /metrics, /healthz (it runs) and /readyz (it takes events).\n\n" + precedence,
 		Example: "  onward serve deploy/examples/01-word-count\n  onward serve documents --data /var/lib/onward --listen 0.0.0.0:8080 --auth-env ONWARD_TOKEN",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -57,7 +58,16 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	slog.SetDefault(log) // Sources have no log of their own.
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	j, closeJournal, err := openJournal(ctx, s, p.now, log, metrics)
+	if t := s.Token(); !t.IsZero() { // Before anything is opened, and before somebody waits for brokers.
+		if _, err := t.Read(); err != nil {
+			return fmt.Errorf("the API's token: %w; set it, or name another by auth.env or auth.file", err)
+		}
+	}
+	j, closeJournal, err := p.openServed(ctx, s, log, metrics)
+	if err != nil && ctx.Err() != nil {
+		log.Info("stopped before the journal was open", "error", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -79,4 +79,4 @@ func (l *Lock) Release() {
 	}
 }
 
-var errTaken = errors.New("another router has it open; stop that one, or choose another folder by --data")
+var errTaken = errors.New("another router has it open; stop that one, or choose another folder")

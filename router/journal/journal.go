@@ -73,6 +73,9 @@ type Parked struct {
 // A Sized journal takes records up to a size only. MaxPayload is in bytes and does not change while the journal is open; values are kept below it.
 type Sized interface{ MaxPayload() int }
 
+// A Troubled journal can say what keeps it from taking records at present; nil is nothing.
+type Troubled interface{ Trouble() error }
+
 // A Marker is a Tenure that wants to know how far the fold is: all before offset next is folded, and open says whether anything of the partition is
 // under way. Who scales by lag needs it.
 type Marker interface{ Mark(next int64, open bool) }

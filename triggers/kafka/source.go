@@ -27,6 +27,8 @@ type Source struct {
 	parked   parkedRecords
 	balancer balancer
 
+	joining trouble
+
 	lag      *prometheus.GaugeVec
 	taken    *prometheus.CounterVec
 	invalid  *prometheus.CounterVec
@@ -57,6 +59,7 @@ var (
 	_ triggers.Source   = (*Source)(nil)
 	_ triggers.Measured = (*Source)(nil)
 	_ triggers.Parking  = (*Source)(nil)
+	_ triggers.Troubled = (*Source)(nil)
 	_ plugin.Prober     = (*Source)(nil)
 )
 
@@ -176,9 +179,12 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 				err = judged
 				break
 			}
-			slog.Warn("source: the group cannot be joined now", "source", s.name, "error", judged)
+			if s.joining.note(judged) {
+				slog.Warn("source: the group cannot be joined now", "source", s.name, "error", judged)
+			}
 			continue
 		}
+		s.joining.note(nil)
 		member = gen.MemberID
 		s.balancer.hold(gen.Assignments)
 		for topic, list := range gen.Assignments {
@@ -208,6 +214,45 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 		slog.Warn("source: the others wait for the session's end", "source", s.name, "group", s.s.Group, "error", e)
 	}
 	return err
+}
+
+// Trouble says why nothing is read.
+func (s *Source) Trouble() error {
+	if err := s.joining.now(); err != nil {
+		return err
+	}
+	return s.client.Trouble()
+}
+
+// A trouble lasts until it is noted as over, and is said now and again.
+type trouble struct {
+	mu   sync.Mutex
+	err  error
+	said time.Time
+}
+
+// sayAgain is how often what lasts is said.
+const sayAgain = 30 * time.Second
+
+// note takes the last error, nil for none, and reports whether it is to be said.
+func (t *trouble) note(err error) (say bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err = err; err == nil {
+		t.said = time.Time{}
+		return false
+	}
+	if time.Since(t.said) < sayAgain {
+		return false
+	}
+	t.said = time.Now()
+	return true
+}
+
+func (t *trouble) now() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
 }
 
 // watchTopics ends the membership when patterns match other topics than before.

@@ -78,6 +78,14 @@ var _ triggers.HTTPSource = (*Webhook)(nil)
 // Authenticates reports whether callers must send a token.
 func (w *Webhook) Authenticates() bool { return w.s.Auth != nil }
 
+// Secret is what callers must send; none when nobody must.
+func (w *Webhook) Secret() plugin.Secret {
+	if w.s.Auth == nil {
+		return plugin.Secret{}
+	}
+	return w.s.Auth.Bearer
+}
+
 // Asks: who sends a completion or a signal hears what became of it.
 func (w *Webhook) Asks() bool { return true }
 

@@ -97,6 +97,8 @@ var (
 	_ journal.Journal = (*Journal)(nil)
 	_ journal.Sized   = (*Journal)(nil)
 	_ journal.Shared  = (*Journal)(nil)
+
+	_ journal.Troubled = (*Journal)(nil)
 )
 
 // recordRoom is what a record has around its payload.
@@ -172,6 +174,9 @@ func (j *Journal) Layout() journal.Layout { return j.layout }
 
 // MaxPayload is what the topic's max.message.bytes leaves to a payload.
 func (j *Journal) MaxPayload() int { return j.max - recordRoom }
+
+// Trouble says what the brokers do not do.
+func (j *Journal) Trouble() error { return j.o.Client.Trouble() }
 
 // Append writes records and returns when all in-sync replicas have them.
 func (j *Journal) Append(ctx context.Context, records []journal.Record) error {

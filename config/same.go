@@ -1,0 +1,69 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/onward-router/onward/config/lang"
+)
+
+// SourcesDiffer names the first source, in order of the names, that two sets do not have alike; empty when they have the same. A source that is moved in its
+// document is the same.
+func SourcesDiffer(a, b *Set) string {
+	names := slices.Sorted(maps.Keys(a.Sources))
+	for _, name := range append(names, slices.Sorted(maps.Keys(b.Sources))...) {
+		x, y := a.Sources[name], b.Sources[name]
+		if x == nil || y == nil || x.Type.Name != y.Type.Name || x.Accepts != y.Accepts || !same(reflect.ValueOf(x.Settings), reflect.ValueOf(y.Settings)) {
+			return name
+		}
+	}
+	return ""
+}
+
+// same compares settings as documents say them: by what is exported, and expressions by their text.
+func same(a, b reflect.Value) bool {
+	if a.IsValid() != b.IsValid() || a.IsValid() && a.Type() != b.Type() {
+		return false
+	}
+	switch a.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Interface:
+		if a.IsNil() || b.IsNil() {
+			return a.IsNil() == b.IsNil()
+		}
+		return same(a.Elem(), b.Elem())
+	case reflect.Struct:
+		if x, ok := a.Interface().(lang.Expr); ok {
+			return x.Source() == b.Interface().(lang.Expr).Source()
+		}
+		for i := range a.NumField() {
+			if a.Type().Field(i).IsExported() && !same(a.Field(i), b.Field(i)) {
+				return false
+			}
+		}
+		return true
+	case reflect.Slice, reflect.Array:
+		if a.Len() != b.Len() {
+			return false
+		}
+		for i := range a.Len() {
+			if !same(a.Index(i), b.Index(i)) {
+				return false
+			}
+		}
+		return true
+	case reflect.Map:
+		if a.Len() != b.Len() {
+			return false
+		}
+		for _, key := range a.MapKeys() {
+			if !b.MapIndex(key).IsValid() || !same(a.MapIndex(key), b.MapIndex(key)) {
+				return false
+			}
+		}
+		return true
+	}
+	return a.Equal(b)
+}
