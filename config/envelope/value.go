@@ -126,6 +126,9 @@ func Check(e *event.Event) error {
 	if !ok || ctx == nil {
 		return invalid("specversion is missing, or not 1.0")
 	}
+	if len(e.FieldErrors) > 0 { // What the SDK's setters have refused.
+		return invalid("%v", e.Validate())
+	}
 	var err error
 	size := 0
 	Each(e, func(name, text string) {

@@ -111,29 +111,36 @@ func (g *Gate) Admit(ctx context.Context, events []event.Event) ([]triggers.Rece
 // For is how a source's events are taken in: completions, signals, and what triggers' filters let through, as far as the source accepts it. It returns
 // when all of it is durable. asks: the receipts of completions and signals tell their fate.
 func (g *Gate) For(accepts config.Accepts, asks bool) triggers.Admit {
-	return func(ctx context.Context, events []event.Event) ([]triggers.Receipt, error) {
-		if g.draining.Load() {
-			return nil, triggers.ErrDraining
+	return func(ctx context.Context, events []event.Event) (receipts []triggers.Receipt, err error) {
+		if panicked := guard.Do("admission", func() { receipts, err = g.admit(ctx, accepts, asks, events) }); panicked != nil {
+			return nil, panicked
 		}
-		begin := time.Now()
-		g.admitting.Add(int64(len(events)))
-		defer g.admitting.Add(-int64(len(events)))
-		in := &intake{g: g, ctx: ctx, accepts: accepts, asks: asks, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
-		in.records, in.starts = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
-		for i := range events {
-			in.guarded(i, &events[i])
-		}
-		var err error
-		if !in.hand() {
-			err = in.append(ctx)
-		}
-		in.until = time.Now().Add(patience)
-		g.metrics.admit.Observe(time.Since(begin).Seconds())
-		if err != nil {
-			return nil, err
-		}
-		return in.receipts, nil
+		return receipts, err
 	}
+}
+
+func (g *Gate) admit(ctx context.Context, accepts config.Accepts, asks bool, events []event.Event) ([]triggers.Receipt, error) {
+	if g.draining.Load() {
+		return nil, triggers.ErrDraining
+	}
+	begin := time.Now()
+	g.admitting.Add(int64(len(events)))
+	defer g.admitting.Add(-int64(len(events)))
+	in := &intake{g: g, ctx: ctx, accepts: accepts, asks: asks, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
+	in.records, in.starts = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
+	for i := range events {
+		in.guarded(i, &events[i])
+	}
+	var err error
+	if !in.hand() {
+		err = in.append(ctx)
+	}
+	in.until = time.Now().Add(patience)
+	g.metrics.admit.Observe(time.Since(begin).Seconds())
+	if err != nil {
+		return nil, err
+	}
+	return in.receipts, nil
 }
 
 // add has a record appended. One that the journal does not take is the receipt's error: found out in an append, it would hold up all that is beside it.

@@ -26,6 +26,7 @@ type desk struct {
 	records []journal.Record
 	full    bool // refuses starts
 	load    Load
+	panics  int           // which time that it is asked for its load; 0: never
 	folds   engine.Reason // what the fold makes of facts; 0: another router folds them
 	ended   bool          // what the histories know
 	other   bool          // another router that folds all
@@ -41,7 +42,12 @@ func (d *desk) Append(_ context.Context, records []journal.Record) error {
 	return nil
 }
 
-func (d *desk) Load() Load { return d.load }
+func (d *desk) Load() Load {
+	if d.panics--; d.panics == 0 {
+		panic("the desk fell over")
+	}
+	return d.load
+}
 
 func (d *desk) Ended(journal.RunID) bool { return d.ended }
 

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -20,11 +21,13 @@ type reading struct {
 	admit     triggers.Admit
 
 	stream    *stream
-	next      int64   // the offset after the last record that was read
-	waiting   waiting // what was refused for now
-	over      *passed // what was read over; nil when nothing was
-	end       int64   // of the partition, when it was last asked
-	stuck     bool    // the last admission took nothing at all, or not even completions
+	next      int64     // the offset after the last record that was read
+	waiting   waiting   // what was refused for now
+	over      *passed   // what was read over; nil when nothing was
+	end       int64     // of the partition, when it was last asked
+	stuck     bool      // the last admission took nothing at all, or not even completions
+	since     time.Time // when it began to be stuck
+	said      time.Time // when that was last told
 	pause     time.Duration
 	due       time.Time // when what waits is tried again
 	committed int64
@@ -48,6 +51,7 @@ func (p *reading) run(ctx context.Context) error {
 	}
 	p.s.setAside.DeleteLabelValues(p.topic, strconv.Itoa(p.partition))
 	p.s.lag.DeleteLabelValues(p.topic, strconv.Itoa(p.partition))
+	p.s.stuck.DeleteLabelValues(p.topic, strconv.Itoa(p.partition))
 	return err
 }
 
@@ -167,6 +171,31 @@ func (p *reading) loop(ctx context.Context) error {
 		}
 	}
 }
+
+// tell says that nothing goes on, once that has lasted; why may be nil.
+func (p *reading) tell(why error) {
+	now := time.Now()
+	switch {
+	case !p.stuck:
+		p.since, p.said = time.Time{}, time.Time{}
+	case p.since.IsZero():
+		p.since = now
+	case now.Sub(p.since) > stuckFor && now.Sub(p.said) > stuckAgain:
+		p.said = now
+		slog.Warn("source: the router takes nothing of a partition", "source", p.s.name, "topic", p.topic, "partition", p.partition, "offset", p.position(), "for", now.Sub(p.since).Round(time.Second), "error", why)
+	}
+	stuck := 0.0
+	if !p.since.IsZero() && now.Sub(p.since) > stuckFor {
+		stuck = 1
+	}
+	p.s.stuck.WithLabelValues(p.topic, strconv.Itoa(p.partition)).Set(stuck)
+}
+
+// What is stuck for a moment is only back-pressure.
+const (
+	stuckFor   = 10 * time.Second
+	stuckAgain = time.Minute
+)
 
 func (p *reading) measure() {
 	partition := strconv.Itoa(p.partition)

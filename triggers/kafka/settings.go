@@ -24,7 +24,7 @@ type Settings struct {
 	Group     string          `doc:"group,required" help:"the consumer group; routers of one group share the partitions"`
 	Start     string          `doc:"start" help:"where a partition begins for which the group has committed nothing: earliest or latest; with latest, what is written to a new topic or partition before it is seen is passed over" default:"earliest"`
 	MaxEvent  int             `doc:"maxEvent" help:"bytes of one event at most; functions' completions may have 16 MiB" default:"1048576"`
-	OnInvalid Invalid         `doc:"onInvalid" help:"what becomes of a record that is no event: park (kept for show, counted), skip (counted) or {deadletter: TOPIC}" default:"park"`
+	OnInvalid Invalid         `doc:"onInvalid" help:"what becomes of a record that is no event, and of a bad event of a batch: park (kept for show, counted), skip (counted) or {deadletter: TOPIC}" default:"park"`
 	As        *Mapping        `doc:"as" help:"makes events of records that are none: expressions over key, value, headers, topic, partition, offset and time"`
 	Session   plugin.Duration `doc:"session" help:"how long a router may be silent before its partitions are given to others" default:"10s"`
 	Rebalance plugin.Duration `doc:"rebalance" help:"how long the others wait for a router to take its new share" default:"10s"`
@@ -100,6 +100,14 @@ func (s *Settings) Check() []plugin.Problem {
 			}
 		} else if t == "" {
 			out = append(out, plugin.Problem{Path: []string{"topics", fmt.Sprint(i)}, What: "a topic without a name", Cure: "write its name"})
+		}
+	}
+	if dead := s.OnInvalid.Topic; dead != "" {
+		for i, t := range s.Topics {
+			text, is := pattern(t)
+			if p, err := regexp.Compile(text); t == dead || is && err == nil && p.MatchString(dead) {
+				out = append(out, plugin.Problem{Path: []string{"topics", fmt.Sprint(i)}, What: fmt.Sprintf("%s takes in %q, the topic of the source's own dead letters", t, dead), Cure: "write a pattern that leaves it out, or name another topic for dead letters"})
+			}
 		}
 	}
 	if s.Start != "earliest" && s.Start != "latest" {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ type Source struct {
 	taken    *prometheus.CounterVec
 	invalid  *prometheus.CounterVec
 	setAside *prometheus.GaugeVec
+	stuck    *prometheus.GaugeVec
 }
 
 // New makes the source. It connects when it runs.
@@ -51,6 +53,7 @@ func New(name string, s *Settings) (triggers.Source, error) {
 	return &Source{
 		name: name, s: s, client: c, producer: c.NewProducer(kafka.ProducerOptions{}),
 		lag: gauge("lag", "Records of a partition that were not read."), setAside: gauge("set_aside", "Events of a partition that were refused for now and wait."),
+		stuck: gauge("stuck", "1 while a partition cannot go on: it cannot be read, or the router takes nothing of it."),
 		taken: counter("taken", "Events that were taken, by what they were taken for.", "kind"), invalid: counter("invalid", "Records that are no event, by what became of them.", "fate"),
 	}, nil
 }
@@ -85,7 +88,7 @@ func (s *Source) Probe(ctx context.Context) (string, error) {
 
 // Collectors are the source's metrics.
 func (s *Source) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{s.lag, s.taken, s.invalid, s.setAside}
+	return []prometheus.Collector{s.lag, s.taken, s.invalid, s.setAside, s.stuck}
 }
 
 // looking is how often patterns are held against the cluster's topics.
@@ -143,6 +146,9 @@ func (s *Source) topics(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		for _, t := range all {
+			if t.Name == s.s.OnInvalid.Topic {
+				continue // Its own dead letters are no events, whatever the patterns say.
+			}
 			if slices.ContainsFunc(patterns, func(p *regexp.Regexp) bool { return p.MatchString(t.Name) }) {
 				out = append(out, t.Name)
 			}
@@ -197,6 +203,7 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 					context.AfterFunc(over, cancel)
 					p := &reading{s: s, topic: topic, partition: a.ID, gen: gen, admit: admit}
 					if err := p.run(ctx); err != nil && ctx.Err() == nil {
+						s.stuck.WithLabelValues(topic, strconv.Itoa(a.ID)).Set(1)
 						slog.Error("source: a partition cannot be read", "source", s.name, "topic", topic, "partition", a.ID, "error", err)
 						select { // Its return would end the generation, and tear the other partitions along, at once and again.
 						case <-time.After(5 * time.Second):
@@ -277,22 +284,27 @@ func (s *Source) watchTopics(ctx context.Context, topics []string, cancel contex
 
 // parkedRecords are the latest records that are no events.
 type parkedRecords struct {
-	mu   sync.Mutex
-	list []triggers.Parked
+	mu    sync.Mutex
+	list  []triggers.Parked
+	bytes int
 }
 
+// The bounds of what is parked, in memory: the oldest go first.
 const (
 	parkedMost  = 1000
-	parkedBytes = 1 << 10
+	parkedBytes = 16 << 20 // of all
+	parkedEach  = 1 << 20  // of one; what is larger is cut
 )
 
 func (p *parkedRecords) add(x triggers.Parked) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.list) == parkedMost {
+	p.list = append(p.list, x)
+	p.bytes += len(x.Bytes)
+	for len(p.list) > parkedMost || p.bytes > parkedBytes {
+		p.bytes -= len(p.list[0].Bytes)
 		p.list = p.list[1:]
 	}
-	p.list = append(p.list, x)
 }
 
 // Parked returns the records that were set aside because they are no events, the latest last.
@@ -309,6 +321,9 @@ func (s *Source) unfit(ctx context.Context, topic string, partition int, r *kafk
 	case skip:
 		return nil
 	case deadletter:
+		if slices.ContainsFunc(r.Headers, func(h kafka.Header) bool { return h.Key == deadReason }) {
+			break // It is a dead letter already, of this source or another: buried again and again, it would never rest.
+		}
 		err := s.bury(ctx, topic, partition, r, why)
 		if err == nil || !kafka.Final(err) {
 			return err
@@ -317,10 +332,13 @@ func (s *Source) unfit(ctx context.Context, topic string, partition int, r *kafk
 	}
 	slog.Warn("source: a record is no event and is parked", "source", s.name, "topic", topic, "partition", partition, "offset", r.Offset, "reason", why)
 	s.parked.add(triggers.Parked{
-		Source: s.name, Place: fmt.Sprintf("%s/%d/%d", topic, partition, r.Offset), Reason: why.Error(), Time: r.Time, Bytes: slices.Clone(r.Value[:min(len(r.Value), parkedBytes)]),
+		Source: s.name, Place: fmt.Sprintf("%s/%d/%d", topic, partition, r.Offset), Reason: why.Error(), Time: r.Time, Bytes: slices.Clone(r.Value[:min(len(r.Value), parkedEach)]),
 	})
 	return nil
 }
+
+// deadReason is a header that every dead letter has.
+const deadReason = "onward_reason"
 
 // bury writes a record to the topic of dead letters, with the reason and where it came from.
 func (s *Source) bury(ctx context.Context, topic string, partition int, r *kafka.Record, why error) error {
@@ -329,7 +347,7 @@ func (s *Source) bury(ctx context.Context, topic string, partition int, r *kafka
 		return err
 	}
 	dead := kafka.Record{Key: r.Key, Value: r.Value, Headers: append(slices.Clone(r.Headers),
-		kafka.Header{Key: "onward_reason", Value: []byte(why.Error())}, kafka.Header{Key: "onward_topic", Value: []byte(topic)},
+		kafka.Header{Key: deadReason, Value: []byte(why.Error())}, kafka.Header{Key: "onward_topic", Value: []byte(topic)},
 		kafka.Header{Key: "onward_partition", Value: fmt.Append(nil, partition)}, kafka.Header{Key: "onward_offset", Value: fmt.Append(nil, r.Offset)})}
 	at := segmentio.Murmur2Balancer{}.Balance(segmentio.Message{Key: r.Key}, numbers(t.Partitions)...)
 	_, err = s.producer.Write(ctx, s.s.OnInvalid.Topic, at, dead)

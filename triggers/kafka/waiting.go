@@ -298,6 +298,7 @@ func (p *reading) hand(ctx context.Context, events []event.Event, records []kafk
 		for i := range events {
 			p.waiting.add(events[i], records[i])
 		}
+		p.tell(err)
 		return nil
 	}
 	for i := range receipts {
@@ -310,9 +311,12 @@ func (p *reading) hand(ctx context.Context, events []event.Event, records []kafk
 				return err
 			}
 		default:
-			p.stuck = p.stuck || isInner(&events[i])
+			if isInner(&events[i]) {
+				p.stuck, err = true, r.Err
+			}
 			p.waiting.add(events[i], records[i])
 		}
 	}
+	p.tell(err)
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/triggers"
 )
@@ -170,7 +171,11 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 		refuse(rw, http.StatusBadRequest, err.Error(), "write Prefer: wait=10", 0)
 		return
 	}
-	events, code, err := w.read(rw, r)
+	var events []event.Event
+	var code int
+	if panicked := guard.Do("decode", func() { events, code, err = w.read(rw, r) }); panicked != nil {
+		code, err = http.StatusInternalServerError, panicked
+	}
 	if err != nil {
 		refuse(rw, code, err.Error(), "", 0)
 		return
