@@ -291,3 +291,37 @@ func TestAFactAtAnyRouter(t *testing.T) {
 		}
 	}
 }
+
+// TestNoSecretReachesAProgram: neither the router's own settings' nor the documents', by whatever list it is asked for.
+func TestNoSecretReachesAProgram(t *testing.T) {
+	for _, name := range []string{"LC_TOKEN", "DOORS_PASSWORD", "LC_HOOK", "DOORS_PLAIN"} {
+		t.Setenv(name, "s3cr3t")
+	}
+	const doc = `
+version: 1
+functions: { env: { exec: { command: [sh, -c, "env | grep -c s3cr3t || true"], env: [DOORS_PLAIN%s] } } }
+sources: { hook: { webhook: { path: /hook, auth: { bearer: { env: LC_HOOK } } } } }
+triggers: { env: { filters: [{ exact: { type: env } }], flow: { function: env } } }
+`
+	options := func(o *router.Options) { o.Token.Env, o.Secrets = "LC_TOKEN", []string{"LC_TOKEN", "DOORS_PASSWORD"} }
+	r := startWith(t, fmt.Sprintf(doc, ""), options)
+	if f := r.run("env", "1", "null"); f.Result.JSON() != "1" {
+		t.Errorf("%s variables with a secret in them reached a program; one was asked for", f.Result)
+	}
+	reg := registry()
+	set, findings := config.Parse("test.yaml", []byte(fmt.Sprintf(doc, ", DOORS_PASSWORD")), reg, nil)
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	o := router.Options{Set: set, Registry: reg, Journal: memory.New(memory.Options{Partitions: 4})}
+	options(&o)
+	if _, err := router.Open(o); err == nil || !strings.Contains(err.Error(), `"DOORS_PASSWORD" is a secret of the router's`) {
+		t.Error(err)
+	}
+	if err := r.Reload(set); err == nil || !strings.Contains(err.Error(), "DOORS_PASSWORD") {
+		t.Error("reloaded:", err)
+	}
+	if _, findings := config.Parse("test.yaml", []byte(fmt.Sprintf(doc, ", LC_HOOK")), reg, nil); len(findings) != 1 || !strings.Contains(findings[0].String(), `"LC_HOOK" is a secret of source hook`) {
+		t.Error(findings)
+	}
+}

@@ -30,7 +30,7 @@ var fates = [...]struct {
 	Ended:      {"ended", http.StatusGone, "the run has ended, and this changed nothing", "see how it ended: onward runs get RUN"},
 	Unknown:    {"unknown", http.StatusNotFound, "there is no such run", "see onward runs list; a run that ended long ago is not remembered"},
 	Superseded: {"superseded", http.StatusConflict, "the invocation is not open any more: it had its outcome, or another try, its time-out or a cancel has replaced it", "do not send it again: the run goes on without it"},
-	Limited:    {"limited", http.StatusTooManyRequests, "the run takes no more signals", "let it take those that it has, or end it: onward runs cancel RUN"},
+	Limited:    {"limited", http.StatusTooManyRequests, "the run takes no more signals, or none so large", "let it take those that it has, or end it: onward runs cancel RUN"},
 	Malformed:  {"malformed", http.StatusBadRequest, "the router cannot read it", "send it as the README says"},
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -104,33 +105,40 @@ func TestAnAddressWithoutTheKeyGetsNothing(t *testing.T) {
 	}
 }
 
-// TestASilentAddressHoldsNobody: what takes connections and says nothing costs its patience.
+// TestASilentAddressHoldsNobody: what takes connections and says nothing, or no end, costs its patience at most.
 func TestASilentAddressHoldsNobody(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
+	for name, says := range map[string]string{"nothing": "", "no end": "HTTP/1.1 200 OK\r\nOnward-Peer: " + strings.Repeat("x", 1<<20)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
-				return
+				t.Fatal(err)
 			}
-			go func() {
-				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nOnward-Peer: "+strings.Repeat("x", 1<<20)) // As much as it likes.
-				time.Sleep(10 * time.Second)
-				_ = c.Close()
-			}()
-		}
-	}()
-	p := &peers{list: []journal.Peer{{ID: "b", Address: l.Addr().String(), Partitions: []int{1}}}}
-	c := cluster.New(cluster.Options{Journal: p, Layout: layout, Shards: here{}})
-	defer c.Close()
-	begin := time.Now()
-	if c.Find(t.Context(), theirs) != nil || time.Since(begin) > 5*time.Second {
-		t.Errorf("it took %s", time.Since(begin))
+			var all sync.WaitGroup
+			defer all.Wait()
+			defer l.Close()
+			all.Go(func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					all.Go(func() {
+						_, _ = io.WriteString(c, says)
+						_, _ = io.Copy(io.Discard, c) // Until the other end has enough.
+						_ = c.Close()
+					})
+				}
+			})
+			p := &peers{list: []journal.Peer{{ID: "b", Address: l.Addr().String(), Partitions: []int{1}}}}
+			c := cluster.New(cluster.Options{Journal: p, Layout: layout, Shards: here{}})
+			defer c.Close()
+			begin := time.Now()
+			if c.Find(t.Context(), theirs) != nil || time.Since(begin) > 5*time.Second {
+				t.Errorf("it took %s", time.Since(begin))
+			}
+		})
 	}
 }
 
@@ -255,7 +263,9 @@ func TestRoutersSpeakTLS(t *testing.T) {
 	t.Parallel()
 	var address string
 	inside := cluster.New(cluster.Options{Journal: new(peers), Layout: layout, Shards: here{}, Addresses: func() []string { return []string{address} }})
-	genuine := httptest.NewTLSServer(answering(inside, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"became":"applied"}`) }))
+	genuine := httptest.NewUnstartedServer(answering(inside, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"became":"applied"}`) }))
+	genuine.Config.ErrorLog = log.New(io.Discard, "", 0) // One who does not trust it is tried, too.
+	genuine.StartTLS()
 	defer genuine.Close()
 	address = strings.TrimPrefix(genuine.URL, "https://")
 	foreign := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"became":"applied"}`) }))

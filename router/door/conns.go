@@ -109,6 +109,14 @@ func (c *conn) Write(b []byte) (n int, err error) {
 	}
 }
 
+// CloseWrite lets the client see that nothing more comes, while what it still sends is thrown away: hung up on amid that, it might not read the answer.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 func (c *conn) Close() error {
 	c.l.mu.Lock()
 	c.l.leave(c)
