@@ -135,7 +135,7 @@ func (g *Gate) admit(ctx context.Context, accepts config.Accepts, asks bool, eve
 	if !in.hand() {
 		err = in.append(ctx)
 	}
-	in.until = time.Now().Add(patience)
+	in.until, in.records = time.Now().Add(patience), nil
 	g.metrics.admit.Observe(time.Since(begin).Seconds())
 	if err != nil {
 		return nil, err

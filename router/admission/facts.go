@@ -60,10 +60,10 @@ func (in *intake) addFact(rec journal.Record, kind triggers.Kind, receipt *trigg
 func (in *intake) fateOf(rec journal.Record) func(context.Context) triggers.Fate {
 	said, stop := in.g.Runs.Await(&rec)
 	context.AfterFunc(in.ctx, stop)
-	fate, asked := triggers.Accepted, false
+	fate, asked, run := triggers.Accepted, false, rec.Run // Not the record: who waits may wait long.
 	return func(ctx context.Context) triggers.Fate {
 		if !asked {
-			asked, fate = true, in.g.heard(ctx, rec.Run, said, in.until)
+			asked, fate = true, in.g.heard(ctx, run, said, in.until)
 			stop()
 		}
 		return fate

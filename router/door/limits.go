@@ -11,7 +11,7 @@ import (
 type Limits struct {
 	Connections int // open at a time. Default 8,192
 	Requests    int // at work at a time, those that wait for a run included; health and readiness are never refused. Default 4,096
-	BodyBytes   int // of bodies held by requests at work, all told. Default 256 MiB
+	BodyBytes   int // of bodies held by requests at work, all told. Default 128 MiB
 	HeadBytes   int // of a request's head. Default 64 KiB
 
 	Head     time.Duration // for a request's head, or a TLS handshake. Default 10 s
@@ -23,7 +23,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	l.Connections, l.Requests = cmp.Or(l.Connections, 8192), cmp.Or(l.Requests, 4096)
-	l.BodyBytes, l.HeadBytes, l.BodyRate = cmp.Or(l.BodyBytes, 256<<20), cmp.Or(l.HeadBytes, 64<<10), cmp.Or(l.BodyRate, 4<<10)
+	l.BodyBytes, l.HeadBytes, l.BodyRate = cmp.Or(l.BodyBytes, 128<<20), cmp.Or(l.HeadBytes, 64<<10), cmp.Or(l.BodyRate, 4<<10)
 	l.Head, l.Body = cmp.Or(l.Head, 10*time.Second), cmp.Or(l.Body, 10*time.Second)
 	l.Idle, l.Write = cmp.Or(l.Idle, time.Minute), cmp.Or(l.Write, 30*time.Second)
 	return l

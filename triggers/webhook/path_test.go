@@ -1,6 +1,12 @@
 package webhook
 
-import "testing"
+import (
+	"io"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+)
 
 // TestPaths: a path has one spelling, and is not the router's own.
 func TestPaths(t *testing.T) {
@@ -13,5 +19,26 @@ func TestPaths(t *testing.T) {
 		if problems := (&Settings{Path: path}).Check(); (len(problems) == 0) != good {
 			t.Errorf("%q: %v", path, problems)
 		}
+	}
+}
+
+// TestALengthIsNotBelieved: who tells a long body and sends none of it takes up no room for it.
+func TestALengthIsNotBelieved(t *testing.T) {
+	began := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.TotalAlloc
+	}
+	before := began()
+	const callers = 200
+	for range callers {
+		r := httptest.NewRequest("POST", "/events", io.LimitReader(strings.NewReader("{}"), 2))
+		r.ContentLength = 1 << 20
+		if _, err := readBody(httptest.NewRecorder(), r, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if each := (began() - before) / callers; each > 64<<10 {
+		t.Errorf("%d bytes were allocated for each of them", each)
 	}
 }

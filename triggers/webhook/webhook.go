@@ -67,11 +67,12 @@ type Webhook struct {
 	mu       sync.Mutex
 	draining chan struct{} // closed when no more events are taken
 	busy     sync.WaitGroup
+	inflated chan struct{} // has one for each request whose body was decompressed
 }
 
 // New makes the source.
 func New(_ string, s *Settings) (triggers.Source, error) {
-	return &Webhook{s: s, draining: make(chan struct{})}, nil
+	return &Webhook{s: s, draining: make(chan struct{}), inflated: make(chan struct{}, inflating)}, nil
 }
 
 var _ triggers.HTTPSource = (*Webhook)(nil)
@@ -171,9 +172,23 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 		refuse(rw, http.StatusBadRequest, err.Error(), "write Prefer: wait=10", 0)
 		return
 	}
-	var events []event.Event
+	var body []byte
+	var head *envelope.Head
 	var code int
-	if panicked := guard.Do("decode", func() { events, code, err = w.read(rw, r) }); panicked != nil {
+	if panicked := guard.Do("decode", func() { body, head, code, err = w.body(rw, r) }); panicked != nil {
+		code, err = http.StatusInternalServerError, panicked
+	}
+	if err != nil {
+		refuse(rw, code, err.Error(), "", 0)
+		return
+	}
+	deflated := w.room(r)
+	if deflated == nil {
+		return // Nobody is left to be told.
+	}
+	defer deflated()
+	var events []event.Event
+	if panicked := guard.Do("decode", func() { events, code, err = w.read(rw, head, body) }); panicked != nil {
 		code, err = http.StatusInternalServerError, panicked
 	}
 	if err != nil {
@@ -186,6 +201,12 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 	}
 	defer w.busy.Done()
 	receipts, err := admit(r.Context(), events)
+	ids := make([]string, len(events))
+	for i := range events {
+		ids[i] = events[i].ID()
+	}
+	events = nil // Who waits for a result keeps no more of it than that.
+	deflated()
 	_ = r.Body.Close() // It was read; the router may count it as gone.
 	if err != nil {
 		code, after := status(err)
@@ -195,7 +216,23 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 	if wait > 0 && len(receipts) == 1 && isWaitable(r.Context(), &receipts[0]) && w.answerResult(rw, r, wait, receipts[0].Runs[0]) {
 		return
 	}
-	w.acknowledge(r.Context(), rw, events, receipts)
+	w.acknowledge(r.Context(), rw, ids, receipts)
+}
+
+// inflating bounds the requests at a time that have a body to be decompressed: a few bytes of it may be all that an event or a batch may have.
+const inflating = 4
+
+// room waits for room for what a compressed body becomes, and returns what gives it back, which may be called twice; nil: the client has gone meanwhile.
+func (w *Webhook) room(r *http.Request) (leave func()) {
+	if r.Header.Get("Content-Encoding") == "" {
+		return func() {}
+	}
+	select {
+	case w.inflated <- struct{}{}:
+		return sync.OnceFunc(func() { <-w.inflated })
+	case <-r.Context().Done():
+		return nil
+	}
 }
 
 // handshake answers the validation request of CloudEvents web hooks 1.0, section 4: any origin may send, those who prove who they are.
@@ -248,26 +285,33 @@ func preferredWait(h http.Header) (time.Duration, error) {
 	return 0, nil
 }
 
-// read takes the events out of a request, or says with which status it is refused.
-func (w *Webhook) read(rw http.ResponseWriter, r *http.Request) ([]event.Event, int, error) {
+// body reads a request, as far as it has the form of one with events; or says with which status it is refused.
+func (w *Webhook) body(rw http.ResponseWriter, r *http.Request) ([]byte, *envelope.Head, int, error) {
 	head, err := envelope.FromHTTP(r.Header)
 	if err != nil {
-		return nil, refusalStatus(rw, err), err
+		return nil, nil, refusalStatus(rw, err), err
 	}
-	limits := envelope.Limits{Event: w.s.MaxEvent, Batch: w.s.MaxBatch}
-	body, err := readBody(rw, r, head.Limit(limits))
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes; pass large data by reference (dataref)", tooLarge.Limit)
-		}
-		if errors.Is(err, triggers.ErrBusy) || errors.Is(err, triggers.ErrSlow) {
-			code, _ := status(err)
-			return nil, code, err
-		}
-		return nil, http.StatusBadRequest, fmt.Errorf("the body ended early: %w", err)
+	body, err := readBody(rw, r, head.Limit(w.limits()))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+		return body, head, 0, nil
+	case errors.As(err, &tooLarge):
+		return nil, nil, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes; pass large data by reference (dataref)", tooLarge.Limit)
+	case errors.Is(err, triggers.ErrBusy), errors.Is(err, triggers.ErrSlow):
+		code, _ := status(err)
+		return nil, nil, code, err
 	}
-	events, bad, err := head.Read(body, limits)
+	return nil, nil, http.StatusBadRequest, fmt.Errorf("the body ended early: %w", err)
+}
+
+func (w *Webhook) limits() envelope.Limits {
+	return envelope.Limits{Event: w.s.MaxEvent, Batch: w.s.MaxBatch}
+}
+
+// read takes the events out of a body, or says with which status it is refused.
+func (w *Webhook) read(rw http.ResponseWriter, head *envelope.Head, body []byte) ([]event.Event, int, error) {
+	events, bad, err := head.Read(body, w.limits())
 	if err == nil && len(bad) > 0 {
 		err = fmt.Errorf("event %d: %w", bad[0].Index, bad[0].Err) // Who sends a batch can send it without the one that is none.
 	}
@@ -277,10 +321,13 @@ func (w *Webhook) read(rw http.ResponseWriter, r *http.Request) ([]event.Event, 
 	return events, 0, nil
 }
 
+// believedLength is how much of a length that a caller tells is made room for before anything of it has come.
+const believedLength = 16 << 10
+
 func readBody(rw http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
 	var b bytes.Buffer
-	if n := r.ContentLength; n > 0 && n <= int64(min(limit, 1<<20)) {
-		b.Grow(int(n) + bytes.MinRead)
+	if n := r.ContentLength; n > 0 {
+		b.Grow(int(min(n, int64(limit), believedLength)) + bytes.MinRead)
 	}
 	_, err := b.ReadFrom(http.MaxBytesReader(rw, r.Body, int64(limit)))
 	return b.Bytes(), err
@@ -378,12 +425,12 @@ type takenRun struct {
 
 // acknowledge answers with a list, one entry an event. Where one was refused, or did nothing, the status is the worst one's: those without an error are
 // durable, and those that became something are folded.
-func (w *Webhook) acknowledge(ctx context.Context, rw http.ResponseWriter, events []event.Event, receipts []triggers.Receipt) {
+func (w *Webhook) acknowledge(ctx context.Context, rw http.ResponseWriter, ids []string, receipts []triggers.Receipt) {
 	code, after := http.StatusOK, 0
 	out := make([]taken, len(receipts))
 	for i := range receipts {
 		c, a := 0, 0
-		out[i], c, a = entry(ctx, events[i].ID(), &receipts[i])
+		out[i], c, a = entry(ctx, ids[i], &receipts[i])
 		code, after = max(code, c), max(after, a)
 	}
 	if len(receipts) == 0 {
