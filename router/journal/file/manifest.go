@@ -128,7 +128,11 @@ func (m *manifest) bytes() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fmt.Appendf(b, "%s%08x\n", sumLine, crc32.Checksum(b, castagnoli)), nil
+	return withSum(b), nil
+}
+
+func withSum(b []byte) []byte {
+	return fmt.Appendf(b, "%s%08x\n", sumLine, crc32.Checksum(b, castagnoli))
 }
 
 func (m *manifest) write(f FS) error {
