@@ -45,6 +45,7 @@ type judge struct {
 	early  map[string][]collected // ends of runs whose receipt has not come yet, by run
 	calls  map[string]call        // by invocation id
 	open   map[*run]bool          // sent, not ended
+	openBy map[string]int         // by trigger
 	events int
 	acked  int
 	lastOK time.Time // when a run ended last
@@ -69,7 +70,7 @@ type collected struct {
 }
 
 func newJudge() *judge {
-	return &judge{open: make(map[*run]bool), byKey: make(map[string]*run), byID: make(map[string]*run), early: make(map[string][]collected), calls: make(map[string]call), rows: make(map[string]*Row), kinds: make(map[string]int)}
+	return &judge{open: make(map[*run]bool), openBy: make(map[string]int), byKey: make(map[string]*run), byID: make(map[string]*run), early: make(map[string][]collected), calls: make(map[string]call), rows: make(map[string]*Row), kinds: make(map[string]int)}
 }
 
 // row returns the table's row of a fault; the lock is held.
@@ -145,6 +146,7 @@ func (j *judge) expect(key, trigger string, wants ...want) *run {
 	r := &run{key: key, trigger: trigger, wants: wants}
 	j.byKey[key] = r
 	j.open[r] = true
+	j.openBy[trigger]++
 	j.events++
 	if f, ok := strings.CutPrefix(trigger, liar); ok {
 		r.faults |= j.bit(f)
@@ -196,6 +198,7 @@ func (j *judge) ended(r *run, c collected) {
 		return
 	}
 	delete(j.open, r)
+	j.openBy[r.trigger]--
 	j.lastOK = time.Now()
 	r.end, r.endID = c.want, c.id
 	if !slices.Contains(r.wants, c.want) {
@@ -353,6 +356,12 @@ func (j *judge) accept(r *run, w want) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r.wants = append(r.wants, w)
+}
+
+func (j *judge) openOf(trigger string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.openBy[trigger]
 }
 
 func (j *judge) openRuns() int {

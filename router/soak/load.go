@@ -47,20 +47,29 @@ type draft struct {
 	e    event
 }
 
-// draw makes an event of a flow, by weight.
-func (l *load) draw(r *rand.Rand, id string) draft {
+// choose draws a flow, by weight, that has not too many runs open: one that its function holds up shall not hold up the others.
+func (l *load) choose(r *rand.Rand) *flow {
 	all := 0
 	for i := range l.flows {
 		all += l.flows[i].weight
 	}
-	n := r.IntN(all)
-	f := &l.flows[0]
-	for i := range l.flows {
-		if n -= l.flows[i].weight; n < 0 {
-			f = &l.flows[i]
-			break
+	for {
+		n := r.IntN(all)
+		for i := range l.flows {
+			f := &l.flows[i]
+			if n -= f.weight; n < 0 {
+				if l.j.openOf(f.name) < max(l.most/8, 2) {
+					return f
+				}
+				break
+			}
 		}
 	}
+}
+
+// draw makes an event of a flow.
+func (l *load) draw(r *rand.Rand, id string) draft {
+	f := l.choose(r)
 	data, right := f.make(r)
 	wants := []want{right}
 	switch {
