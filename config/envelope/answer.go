@@ -50,13 +50,13 @@ func FromAnswer(header http.Header, body []byte, limit int) (Answer, error) {
 	if err != nil {
 		return a, err
 	}
-	if h.mode != binaryMode {
+	if h.mode == batchMode {
+		return a, invalid("a batch of events is no answer; answer with one event, or with data")
+	}
+	if h.mode == structuredMode {
 		events, _, err := h.Read(body, Limits{Event: limit})
 		if err != nil {
 			return a, err
-		}
-		if h.mode == batchMode {
-			return a, invalid("a batch of events is no answer; answer with one event, or with data")
 		}
 		return eventAnswer(&events[0])
 	}

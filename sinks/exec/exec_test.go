@@ -149,6 +149,8 @@ func TestOutcomes(t *testing.T) {
 		"JSON with space":  {script: `printf '\n [1, 2]\n\n'`, want: `completed [1,2]`},
 		"a text":           {script: "echo hello", want: `completed "hello\n"`},
 		"two values":       {script: "echo 1; echo 2", want: `completed "1\n2\n"`},
+		"bytes":            {script: `printf '\377\000'`, want: "error function bad_response: what the program printed is no answer: it is not UTF-8; print JSON, a text, or base64 "},
+		"too deep":         {script: `printf '[%.0s' $(seq 600); printf ']%.0s' $(seq 600)`, want: "error function bad_response: what the program printed is no answer: it is JSON that cannot be kept: nested deeper than 512 "},
 		"nothing":          {script: ":", want: `completed null`},
 		"an event":         {script: "echo ignored", event: true, want: `accepted`},
 		"input not read":   {script: "exec 0<&-; echo 7", want: `completed 7`},
