@@ -14,6 +14,12 @@ var Panics = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Name: "onward_guarded_panics_total", Help: "Panics that ended what was being done and nothing else, by what it was: each is a fault of the router.",
 }, []string{"where"})
 
+func init() {
+	for _, where := range []string{"decode", "admission", "deliver", "answer"} {
+		Panics.WithLabelValues(where) // A rate has to have something to begin from.
+	}
+}
+
 // A Panicked is the error of what has panicked.
 type Panicked struct {
 	Where string
