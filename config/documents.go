@@ -148,8 +148,8 @@ type loader struct {
 
 type functionDoc struct {
 	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time" default:"64"`
-	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own. 30s unless said; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
-	Deadline    plugin.Duration `doc:"deadline" help:"bound on a step that calls it, all told; a step may say its own"`
+	Timeout     plugin.Duration `doc:"timeout,above0" help:"bound on one try, from sending; a step may say its own. 30s unless said; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
+	Deadline    plugin.Duration `doc:"deadline,above0" help:"bound on a step that calls it, all told; a step may say its own"`
 	Retry       *lang.Retry     `doc:"retry" help:"when and how often to try again; a step may say its own"`
 	MaxAge      plugin.Duration `doc:"maxAge" help:"how long an invocation or event may go without an answer, from its first sending; then it is given up. 0s is for ever" default:"6h"`
 	Resends     int             `doc:"resends" help:"how often it may be sent again, under the same id, when there is no answer; 0 is as often as maxAge allows"`

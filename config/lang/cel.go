@@ -11,6 +11,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/decls"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -47,7 +48,7 @@ type compiled struct {
 	steps   []string // X of steps.X, sorted
 	all     bool     // steps is used otherwise
 	bare    string   // the expression is just this name
-	message string   // the type of a message that it makes
+	fault   error    // what it has that the language has not
 }
 
 // compiledCache keeps programs by source: definitions repeat them, and a program is the same for ever.
@@ -72,11 +73,14 @@ func compile(source string) (*compiled, error) {
 	}
 	c = &compiled{source: source}
 	kept := c.rewrite(parsed.NativeRep().Expr())
-	if c.message != "" {
-		return nil, fmt.Errorf("%s{...} makes a message, which is no JSON; write an object, such as {'key': value}", c.message)
+	if c.fault != nil {
+		return nil, c.fault
 	}
 	program, err := env.Program(parsed, calls(kept), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
+		if m := noArguments.FindStringSubmatch(err.Error()); m != nil {
+			return nil, fmt.Errorf("%s does not take (); it takes %s", m[1], strings.Join(signatures(m[1]), ", or "))
+		}
 		return nil, fmt.Errorf("%s", strings.TrimSpace(err.Error()))
 	}
 	c.program = program
@@ -115,6 +119,8 @@ func foreign(source string) string {
 	}
 	return ""
 }
+
+var noArguments = regexp.MustCompile(`no such overload: (\S+)\(\)$`)
 
 var quoted = regexp.MustCompile(`'(\\.|[^'\\])*'|"(\\.|[^"\\])*"`)
 
@@ -184,7 +190,7 @@ func (r *rewriter) walk(e ast.Expr, bound []string) {
 	case ast.MapKind:
 		r.literal(e, bound)
 	case ast.StructKind:
-		r.c.message = e.AsStruct().TypeName()
+		r.c.fault = fmt.Errorf("%s{...} makes a message, which is no JSON; write an object, such as {'key': value}", e.AsStruct().TypeName())
 	case ast.ComprehensionKind:
 		k := e.AsComprehension()
 		r.walk(k.IterRange(), bound)
@@ -251,6 +257,7 @@ func (r *rewriter) callOf(e ast.Expr, bound []string) {
 			}
 		}
 	}
+	r.style(call)
 	if call.IsMemberFunction() {
 		r.walk(call.Target(), bound)
 	}
@@ -267,6 +274,22 @@ func (r *rewriter) callOf(e ast.Expr, bound []string) {
 	}
 	if indexes && args[1].Kind() != ast.LiteralKind {
 		args[1].SetKindCase(r.call(callPlain, r.fac.CopyExpr(args[1])))
+	}
+}
+
+// style notes a function that there is not, and one that is called on a value though it takes none, or the other way round: CEL would take either.
+func (r *rewriter) style(call ast.CallExpr) {
+	name := call.FunctionName()
+	f := environment().Functions()[name]
+	if f == nil {
+		r.c.fault = fmt.Errorf("unknown function %q; %s", name, Nearest(name, Functions()))
+		return
+	}
+	if _, operator := operators.FindReverse(name); operator || name[0] < 'a' || name[0] > 'z' {
+		return
+	}
+	if !slices.ContainsFunc(f.OverloadDecls(), func(o *decls.OverloadDecl) bool { return o.IsMemberFunction() == call.IsMemberFunction() }) {
+		r.c.fault = fmt.Errorf("%s is called otherwise; write %s", name, strings.Join(signatures(name), ", or "))
 	}
 }
 

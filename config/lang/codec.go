@@ -149,7 +149,7 @@ func structMembers(v reflect.Value) []Member {
 			members = append(members, Member{f.Name, emptyOf(fv.Type().Elem())})
 			continue
 		}
-		if x := document(fv); !x.IsNull() {
+		if x := document(fv); !x.IsNull() || saidNull(fv) {
 			members = append(members, Member{f.Name, x})
 		} else if f.Default != "" {
 			// A zero that was said is not the default.
@@ -159,11 +159,18 @@ func structMembers(v reflect.Value) []Member {
 	return members
 }
 
+// saidNull tells an expression that was written as null from one that was left out.
+func saidNull(v reflect.Value) bool {
+	e, ok := v.Interface().(Expr)
+	return ok && !e.IsZero()
+}
+
 func stepMembers(s *Step) []Member {
 	var members []Member
 	v := reflect.ValueOf(s).Elem()
 	for _, f := range stepFields {
-		if x := document(v.FieldByIndex(f.Index)); !x.IsNull() {
+		if fv := v.FieldByIndex(f.Index); !document(fv).IsNull() || saidNull(fv) {
+			x := document(fv)
 			members = append(members, Member{f.Name, x})
 		}
 	}

@@ -18,6 +18,8 @@ import (
 //	doc:"name,required"   must be there
 //	doc:"name,value"      stands for the whole when the document gives no mapping: `wait: 5s`
 //	doc:"name,list"       a list that may be written as its only item
+//	doc:"name,above0"     a duration or a number that cannot be 0, since 0 would say something else than nothing
+//	doc:"name,condition"  an expression that must be able to yield true or false; for lint, which asks Conditions
 //	default:"..."         set before, as if the document said so
 //
 // Fields are strings, numbers, bools, text unmarshalers (plugin.Duration), Value, Expr, Step, Steps, structs, pointers, slices and maps by string
@@ -231,6 +233,7 @@ type field struct {
 	Required bool
 	Value    bool
 	List     bool
+	Above0   bool
 	Index    []int
 	Type     reflect.Type
 }
@@ -257,6 +260,7 @@ func fieldsOf(t reflect.Type) []field {
 		fields = append(fields, field{
 			Name: name, Help: f.Tag.Get("help"), Default: f.Tag.Get("default"), Index: []int{i}, Type: f.Type,
 			Required: strings.Contains(options, "required"), Value: strings.Contains(options, "value"), List: strings.Contains(options, "list"),
+			Above0: strings.Contains(options, "above0"),
 		})
 	}
 	return fields
@@ -291,7 +295,7 @@ func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
 	}
 	for _, f := range fields {
 		item := n.Get(f.Name)
-		if item == nil || f.Required && item.Kind == ScalarNode && item.Value.IsNull() {
+		if item == nil || f.Required && f.Type != typeExpr && item.Kind == ScalarNode && item.Value.IsNull() {
 			if f.Required {
 				d.find(n, path, "add "+f.Name+": ...", "%s is missing", f.Name)
 			} else if f.Default != "" {
@@ -324,7 +328,11 @@ func (d *decoder) field(n *Node, v reflect.Value, f field, path []string) {
 	if f.List && n.Kind != ListNode {
 		n = &Node{Kind: ListNode, Items: []*Node{n}, Pos: n.Pos}
 	}
+	before := len(d.findings)
 	d.decode(n, v, path)
+	if f.Above0 && v.IsZero() && len(d.findings) == before {
+		d.find(n, path, "leave it out for the default, or write more than 0", "%s is 0", f.Name)
+	}
 }
 
 func names(fields []field) []string {

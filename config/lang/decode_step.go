@@ -127,7 +127,7 @@ func (r *Retry) Check() []plugin.Problem {
 	if r.Attempts < 1 {
 		p = append(p, plugin.Problem{Path: []string{"attempts"}, What: "retry attempts count the first try and are at least 1", Cure: "write attempts: 3 for two more tries"})
 	}
-	if r.Factor != 0 && r.Factor < 1 {
+	if r.Factor < 1 {
 		p = append(p, plugin.Problem{Path: []string{"factor"}, What: "a factor below 1 makes the pauses shorter", Cure: "write 1 or more"})
 	}
 	if r.Jitter != nil && (*r.Jitter < 0 || *r.Jitter > 1) {
@@ -140,7 +140,7 @@ func (r *Retry) Check() []plugin.Problem {
 func (*Retry) Schema() plugin.Schema {
 	return plugin.Schema{"properties": plugin.Schema{
 		"attempts": plugin.Schema{"minimum": 1},
-		"factor":   plugin.Schema{"anyOf": []any{plugin.Schema{"const": 0}, plugin.Schema{"minimum": 1}}},
+		"factor":   plugin.Schema{"minimum": 1},
 		"jitter":   plugin.Schema{"minimum": 0, "maximum": 1},
 	}}
 }

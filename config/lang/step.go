@@ -24,8 +24,8 @@ type Step struct {
 	When     Expr            `doc:"when" help:"the step is skipped unless this is true"`
 	Input    Expr            `doc:"input" help:"what the step is given; default: what its policy passes on"`
 	Output   Expr            `doc:"output" help:"what the step yields; the name output is what the work yielded"`
-	Timeout  plugin.Duration `doc:"timeout" help:"bound on one try, from sending"`
-	Deadline plugin.Duration `doc:"deadline" help:"bound on the whole step, from its opening: all its tries, and the handler of their failure"`
+	Timeout  plugin.Duration `doc:"timeout,above0" help:"bound on one try, from sending"`
+	Deadline plugin.Duration `doc:"deadline,above0" help:"bound on the whole step, from its opening: all its tries, and the handler of their failure"`
 	Retry    *Retry          `doc:"retry" help:"when and how often to try again"`
 	Catch    []Catch         `doc:"catch" help:"what to do instead when the step failed; the first that matches and is not skipped by its own when is run, and its outcome is the step's"`
 
@@ -42,7 +42,7 @@ type Step struct {
 	Pos Pos
 }
 
-// Retry says when and how often to try again. The zero value of a field means its default.
+// Retry says when and how often to try again. What a document leaves out is set to its default when it is decoded: here, zero is zero.
 type Retry struct {
 	Attempts int             `doc:"attempts" help:"tries in all, the first included" default:"1"`
 	Backoff  plugin.Duration `doc:"backoff" help:"pause before the second try" default:"1s"`
@@ -71,22 +71,13 @@ func (r *Retry) Matches(e *Error) bool {
 // Pause returns the wait after the given number of tries (from 1): backoff x factor^(tries-1), at most max, less up to the jitter share of it;
 // spread in [0,1) chooses where. The same arguments give the same pause, to the nanosecond.
 func (r *Retry) Pause(tries int, spread float64) time.Duration {
-	backoff, factor, limit, jitter := float64(r.Backoff), r.Factor, float64(r.Max), DefaultJitter
-	if backoff == 0 {
-		backoff = float64(DefaultBackoff)
-	}
-	if factor == 0 {
-		factor = DefaultFactor
-	}
-	if limit == 0 {
-		limit = float64(DefaultMax)
-	}
+	limit, jitter := float64(r.Max), DefaultJitter
 	if r.Jitter != nil {
 		jitter = *r.Jitter
 	}
-	pause := backoff
+	pause := float64(r.Backoff)
 	for range min(tries-1, 1000) {
-		if pause *= factor; pause >= limit {
+		if pause *= r.Factor; pause >= limit {
 			break
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // deadline bounds the wait of any step; within does so with an error type of its own, signal_deadline.
 type Signal struct {
 	Name   lang.Expr       `doc:"name,value,required" help:"the signal's name"`
-	Within plugin.Duration `doc:"within" help:"fail with signal_deadline when it has not come by then"`
+	Within plugin.Duration `doc:"within,above0" help:"fail with signal_deadline when it has not come by then"`
 }
 
 // State is empty.

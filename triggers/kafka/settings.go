@@ -26,8 +26,8 @@ type Settings struct {
 	MaxEvent  int             `doc:"maxEvent" help:"bytes of one event at most; functions' completions may have 16 MiB" default:"1048576"`
 	OnInvalid Invalid         `doc:"onInvalid" help:"what becomes of a record that is no event, and of a bad event of a batch: park (kept for show, counted), skip (counted) or {deadletter: TOPIC}" default:"park"`
 	As        *Mapping        `doc:"as" help:"makes events of records that are none: expressions over key, value, headers, topic, partition, offset and time"`
-	Session   plugin.Duration `doc:"session" help:"how long a router may be silent before its partitions are given to others" default:"10s"`
-	Rebalance plugin.Duration `doc:"rebalance" help:"how long the others wait for a router to take its new share" default:"10s"`
+	Session   plugin.Duration `doc:"session,above0" help:"how long a router may be silent before its partitions are given to others" default:"10s"`
+	Rebalance plugin.Duration `doc:"rebalance,above0" help:"how long the others wait for a router to take its new share" default:"10s"`
 }
 
 // A Mapping makes an event of a plain record; its value is the data.
