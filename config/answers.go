@@ -141,7 +141,7 @@ func LoadAnswers(file string, r *plugin.Registry, set *Set, trigger string) (*An
 
 // called lists the functions that a step calls, sorted.
 func called(step *lang.Step) []string {
-	names := make(map[string]bool)
+	names, seen := make(map[string]bool), make(map[*lang.Step]bool)
 	var walk func(s *lang.Step)
 	walk = func(s *lang.Step) {
 		if s == nil {
@@ -150,7 +150,10 @@ func called(step *lang.Step) []string {
 		if s.Use == lang.UseFunction {
 			names[s.Target] = true
 		}
-		walk(s.Body)
+		if s.Body != nil && !seen[s.Body] {
+			seen[s.Body] = true
+			walk(s.Body)
+		}
 		for _, child := range lang.Children(s.Policy) {
 			walk(child)
 		}

@@ -31,6 +31,9 @@ type Set struct {
 	Functions map[string]*Function
 	Sources   map[string]*Source
 	Triggers  map[string]*Trigger
+
+	// Warnings are what is right and perhaps not meant, by place.
+	Warnings []lang.Finding
 }
 
 // A Function is something invocable under a name. What the fold reads of it has gone into the definitions; the rest is the outbox's.
@@ -144,6 +147,7 @@ type loader struct {
 	flows    map[string]*lang.Step
 	triggers map[string]*triggerDoc
 	findings []lang.Finding
+	warnings []lang.Finding
 }
 
 type functionDoc struct {
@@ -495,12 +499,22 @@ func (l *loader) finish() (*Set, []lang.Finding) {
 		l.compile(l.triggers[name])
 	}
 	l.keepSecrets()
-	slices.SortStableFunc(l.findings, func(a, b lang.Finding) int {
+	if len(l.findings) > 0 {
+		return nil, byPlace(append(l.findings, l.warnings...))
+	}
+	l.set.Warnings = byPlace(l.warnings)
+	return l.set, nil
+}
+
+// byPlace sorts findings, and says each once.
+func byPlace(findings []lang.Finding) []lang.Finding {
+	slices.SortStableFunc(findings, func(a, b lang.Finding) int {
 		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col))
 	})
-	l.findings = slices.CompactFunc(l.findings, func(a, b lang.Finding) bool { return a == b })
-	if len(l.findings) > 0 {
-		return nil, l.findings
-	}
-	return l.set, nil
+	seen := make(map[lang.Finding]bool, len(findings))
+	return slices.DeleteFunc(findings, func(f lang.Finding) bool {
+		double := seen[f]
+		seen[f] = true
+		return double
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 )
@@ -14,10 +15,15 @@ import (
 // compile checks a trigger and makes its definition.
 func (l *loader) compile(t *triggerDoc) {
 	def := &lang.Definition{Version: DocumentVersion, Tenant: t.Tenant, Trigger: t.name, Flow: t.Flow}
-	c := &checker{l: l, trigger: t.name, def: def, names: make(map[string]lang.Pos)}
+	c := &checker{l: l, trigger: t.name, def: def, names: make(map[string]lang.Pos), heights: make(map[*lang.Step]int)}
 	if t.Flow != nil {
 		c.collect(t.Flow)
-		c.step(t.Flow, scope{vars: []string{"event", "data", "run", "input", "steps"}}, "triggers."+t.name+".flow")
+		if before := len(l.findings); c.step(t.Flow, scope{vars: flowNames}, "triggers."+t.name+".flow") && len(l.findings) == before {
+			c.depth(t.Flow)
+		}
+	}
+	if why := filter.Contradiction(t.Filters); why != "" {
+		l.find(t.pos, "triggers."+t.name+".filters", "all filters must match; write alternatives under any:", "filters that no event passes: %s", why)
 	}
 	for i, word := range []string{"onSuccess", "onFailure"} {
 		for k := range t.destinations[i] {
@@ -45,7 +51,11 @@ type checker struct {
 	def     *lang.Definition
 	names   map[string]lang.Pos // of all its steps
 	inside  []string            // the flows that it is inside of
+	heights map[*lang.Step]int  // of the bodies of flows that were checked: how many policies stand inside one another there
 }
+
+// flowNames are the names that a flow begins with.
+var flowNames = []string{"event", "data", "run", "input", "steps"}
 
 // A scope is what the expressions at a place see.
 type scope struct {
@@ -77,27 +87,30 @@ func (c *checker) collect(s *lang.Step) {
 	}
 }
 
-// step checks a step in the scope it stands in, and completes it for the definition.
-func (c *checker) step(s *lang.Step, sc scope, path string) {
+// step checks a step in the scope it stands in, and completes it for the definition. It reports whether it could follow all that the step names.
+func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 	if s.Name != "" {
 		path += "(" + s.Name + ")"
 	}
 	if v, constant := s.When.Const(); constant && v.JSON() != "true" {
 		c.find(s.When.Pos(), path+".when", "write a condition in ${ }, or leave the step out", "unreachable step: its condition is never true")
 	}
+	c.condition(s.When, sc, path+".when")
 	c.expr(s.When, sc, path+".when")
 	c.expr(s.Input, sc, path+".input")
 	output := sc
 	output.vars = append(slices.Clone(sc.vars), "output")
 	c.expr(s.Output, output, path+".output")
+	c.patience(s, path)
+	whole = true
 	switch s.Use {
 	case lang.UseFunction:
 		c.function(s, path)
 	case lang.UseFlow:
-		c.flow(s, path)
+		whole = c.flow(s, path)
 	case "":
 	default:
-		c.policy(s, sc, path)
+		whole = c.policy(s, sc, path)
 	}
 	for i := range s.Catch {
 		handler := &s.Catch[i]
@@ -107,7 +120,28 @@ func (c *checker) step(s *lang.Step, sc scope, path string) {
 		}
 		inner := sc
 		inner.vars = append(slices.Clone(sc.vars), "error")
-		c.step(&handler.Do, inner, at)
+		whole = c.step(&handler.Do, inner, at) && whole
+		c.words(handler.Errors, s.Pos, at+".errors")
+	}
+	return whole
+}
+
+// patience checks what a step says of its tries.
+func (c *checker) patience(s *lang.Step, path string) {
+	if s.Deadline > 0 && s.Deadline < s.Timeout {
+		c.find(s.Pos, path+".deadline", "write a deadline for all tries, above the timeout of one", "the deadline of %s ends the step before the timeout of %s ends its first try", s.Deadline.D(), s.Timeout.D())
+	}
+	if s.Retry != nil {
+		c.words(s.Retry.On, s.Pos, path+".retry.on")
+	}
+}
+
+// words looks for error classes and types that are misspelt: nobody would ever hear of it.
+func (c *checker) words(words []string, pos lang.Pos, path string) {
+	for _, w := range words {
+		if known, near := lang.NearErrorType(w); near {
+			c.find(pos, path, fmt.Sprintf("did you mean %q?", known), "%q is no class of errors, and no type of ours", w)
+		}
 	}
 }
 
@@ -148,37 +182,97 @@ func (c *checker) uses(f *Function) {
 	c.def.Functions[f.Name] = lang.Function{Contract: f.Contract}
 }
 
-// flow resolves a step that names a flow. The flow's body has a scope of its own: the event, its data, the run and the step's input.
-func (c *checker) flow(s *lang.Step, path string) {
+// flow resolves a step that names a flow. The flow's body has a scope of its own: the event, its data, the run and the step's input; so it is checked once a
+// trigger, however often it is named.
+func (c *checker) flow(s *lang.Step, path string) bool {
 	body := c.l.flows[s.Target]
 	if body == nil {
 		c.find(s.Pos, path, lang.Nearest(s.Target, slices.Sorted(maps.Keys(c.l.flows))), "unknown flow %q", s.Target)
-		return
+		return false
 	}
 	if slices.Contains(c.inside, s.Target) {
 		c.find(s.Pos, path, "a flow cannot contain itself; use a destination with trigger: instead", "the flows contain one another in a circle: %s", strings.Join(append(c.inside, s.Target), " > "))
-		return
+		return false
 	}
 	s.Body = body
+	if c.def.Flows[s.Target] != nil {
+		return true
+	}
+	if c.def.Flows == nil {
+		c.def.Flows = make(map[string]*lang.Step)
+	}
+	c.def.Flows[s.Target] = body
 	inner := *c
 	inner.inside = append(slices.Clone(c.inside), s.Target)
 	inner.names = make(map[string]lang.Pos)
 	inner.collect(body)
-	inner.step(body, scope{vars: []string{"event", "data", "run", "input", "steps"}}, "flows."+s.Target)
-	c.def = inner.def
+	return inner.step(body, scope{vars: flowNames}, "flows."+s.Target)
 }
 
-func (c *checker) policy(s *lang.Step, sc scope, path string) {
+// depth finds steps that stand in more policies than the engine opens inside one another.
+func (c *checker) depth(s *lang.Step) {
+	if c.height(s) <= lang.MaxDepth {
+		return
+	}
+	for deep := 0; ; deep++ {
+		next := s
+		for _, child := range c.below(s) {
+			if next == s || c.height(child) > c.height(next) {
+				next = child
+			}
+		}
+		if s.Use != lang.UseFunction && deep >= lang.MaxDepth || next == s {
+			c.find(s.Pos, "", "put steps side by side, or start another trigger", "more than %d policies and flows inside one another", lang.MaxDepth)
+			return
+		}
+		s = next
+	}
+}
+
+// below are the steps that stand in a step's own frame.
+func (c *checker) below(s *lang.Step) []*lang.Step {
+	if s.Use == lang.UseFlow {
+		return []*lang.Step{s.Body}
+	}
+	return lang.Children(s.Policy)
+}
+
+// height is how many frames stand inside one another, from this step's on. A handler stands where the step does.
+func (c *checker) height(s *lang.Step) int {
+	if h, known := c.heights[s]; known {
+		return h
+	}
+	h := 0
+	if s.Use != lang.UseFunction {
+		for _, child := range c.below(s) {
+			h = max(h, c.height(child))
+		}
+		h++
+	}
+	for i := range s.Catch {
+		h = max(h, c.height(&s.Catch[i].Do))
+	}
+	c.heights[s] = h
+	return h
+}
+
+func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 	comp, ok := c.l.registry.Get(plugin.Policy, s.Use)
 	if !ok || s.Policy == nil {
-		return
+		return false
 	}
 	if c.def.Policies == nil {
 		c.def.Policies = make(map[string]int)
 	}
 	c.def.Policies[s.Use] = comp.Version
 	path += "." + s.Use
-	expressions(reflect.ValueOf(s.Policy), func(e lang.Expr) { c.expr(e, sc, path) })
+	expressions(reflect.ValueOf(s.Policy), "", func(e lang.Expr, tag string) {
+		if strings.Contains(tag, ",condition") {
+			c.condition(e, sc, path)
+		}
+		c.expr(e, sc, path)
+	})
+	whole = true
 	children := lang.Children(s.Policy)
 	declarer, _ := s.Policy.(lang.Declarer)
 	for slot, child := range children {
@@ -192,8 +286,9 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) {
 				}
 			}
 		}
-		c.step(child, inner, fmt.Sprintf("%s.%d", path, slot))
+		whole = c.step(child, inner, fmt.Sprintf("%s.%d", path, slot)) && whole
 	}
+	return whole
 }
 
 // declare adds the names that a policy gives its children. A name that a document chose may stand for one thing only.
@@ -207,6 +302,8 @@ func (c *checker) declare(sc *scope, names []string, s *lang.Step, path string) 
 		switch {
 		case !isIdent(name):
 			c.find(s.Pos, path, "names in expressions have letters, digits and _", "%q cannot be named in an expression", name)
+		case !lang.IsName(name):
+			c.find(s.Pos, path, "choose another name", "%q is a word of the expressions' own and cannot be named in one", name)
 		case slices.Contains(lang.Reserved, name):
 			c.find(s.Pos, path, "choose another name", "the name %q shadows one of the language", name)
 		case slices.Contains(sc.own, name):
@@ -225,63 +322,6 @@ func isIdent(s string) bool {
 	return s != ""
 }
 
-// expr checks that every name of an expression is known where it stands.
-func (c *checker) expr(e lang.Expr, sc scope, path string) {
-	for _, name := range e.Names() {
-		if slices.Contains(sc.vars, name) {
-			continue
-		}
-		cure := lang.Nearest(name, slices.Compact(slices.Sorted(slices.Values(sc.vars))))
-		switch name {
-		case "output":
-			cure = "output is known in output: only; a step's output is steps.NAME"
-		case "error":
-			cure = "error is known in a catch only"
-		case "item", "index":
-			cure = name + " is known in the do: of a map only"
-		case "previous":
-			cure = "previous is known in a sequence only"
-		}
-		c.find(e.Pos(), path, cure, "unknown name %q", name)
-	}
-	steps, _ := e.Steps()
-	for _, name := range steps {
-		if slices.Contains(sc.steps, name) {
-			continue
-		}
-		if _, exists := c.names[name]; exists {
-			c.find(e.Pos(), path, "a step sees those before it in a sequence, its needs in a dag, and those around it", "step %q is not visible here", name)
-		} else {
-			c.find(e.Pos(), path, lang.Nearest(name, sc.steps), "unknown step %q", name)
-		}
-	}
-}
-
-var typeExpr, typeStep, typeSteps = reflect.TypeFor[lang.Expr](), reflect.TypeFor[lang.Step](), reflect.TypeFor[lang.Steps]()
-
-// expressions gives the expressions of a policy's settings, without those of its steps.
-func expressions(v reflect.Value, each func(lang.Expr)) {
-	switch {
-	case v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface:
-		if !v.IsNil() {
-			expressions(v.Elem(), each)
-		}
-	case v.Type() == typeExpr:
-		each(v.Interface().(lang.Expr))
-	case v.Type() == typeStep || v.Type() == typeSteps:
-	case v.Kind() == reflect.Slice:
-		for i := range v.Len() {
-			expressions(v.Index(i), each)
-		}
-	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				expressions(v.Field(i), each)
-			}
-		}
-	}
-}
-
 // destination checks one destination, and that it can fire at all: silence is what people complain about most.
 func (c *checker) destination(d *destination, word string, i int) {
 	path := fmt.Sprintf("triggers.%s.%s[%d]", c.trigger, word, i)
@@ -289,8 +329,12 @@ func (c *checker) destination(d *destination, word string, i int) {
 	if word == "onSuccess" {
 		sc.vars = sc.vars[:5]
 	}
+	c.condition(d.When, sc, path+".when")
 	c.expr(d.When, sc, path+".when")
 	c.expr(d.Data, sc, path+".data")
+	if d.Retry != nil {
+		c.words(d.Retry.On, d.pos, path+".retry.on")
+	}
 	if v, constant := d.When.Const(); constant && v.JSON() != "true" {
 		c.find(d.pos, path, "write a condition in ${ }, or leave the destination out", "a destination that can never fire: its condition is never true")
 	}
@@ -319,6 +363,9 @@ func (c *checker) destination(d *destination, word string, i int) {
 func decodeSettings(n *lang.Node, c plugin.Component, l *loader, path string) (any, bool) {
 	settings := reflect.New(c.Settings)
 	ok := l.prefixed(path, lang.Decode(n, settings.Interface(), l.registry))
+	if !evaluates(c.Settings, make(map[reflect.Type]bool)) {
+		l.idle(n, path)
+	}
 	if ok && l.registry.Prepare != nil {
 		l.registry.Prepare(settings.Interface())
 	}

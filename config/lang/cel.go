@@ -324,6 +324,12 @@ func typeNamed(name string) ref.Val {
 	return v
 }
 
+// IsName reports whether an expression can name it: it is no word of the language's own.
+func IsName(name string) bool {
+	c, err := compile(name)
+	return err == nil && c.bare == name
+}
+
 func isFunction(name string) bool {
 	_, ok := operations()[name]
 	return ok

@@ -35,7 +35,7 @@ func ParseDefinition(b []byte, r *plugin.Registry) (*Definition, error) {
 		return nil, errors.Join(ErrNoDefinition, err)
 	}
 	def := &Definition{text: string(b)}
-	d := &decoder{registry: r, definition: true}
+	d := &decoder{registry: r}
 	if versions := n.Get("policies"); versions != nil {
 		d.decode(versions, reflect.ValueOf(&def.Policies).Elem(), nil)
 	}
@@ -54,6 +54,9 @@ func ParseDefinition(b []byte, r *plugin.Registry) (*Definition, error) {
 	var errs []error
 	for _, f := range d.findings {
 		errs = append(errs, errors.New(f.String()))
+	}
+	if len(errs) == 0 {
+		errs = append(errs, def.bind())
 	}
 	return def, errors.Join(errs...)
 }
@@ -183,9 +186,6 @@ func stepMembers(s *Step) []Member {
 		members = append(members, Member{s.Use, x})
 	case s.Use != "":
 		members = append(members, Member{s.Use, Text(s.Target)})
-	}
-	if s.Body != nil {
-		members = append(members, Member{"body", document(reflect.ValueOf(s.Body))})
 	}
 	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Key, b.Key) })
 	return members

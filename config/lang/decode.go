@@ -19,7 +19,7 @@ import (
 //	doc:"name,value"      stands for the whole when the document gives no mapping: `wait: 5s`
 //	doc:"name,list"       a list that may be written as its only item
 //	doc:"name,above0"     a duration or a number that cannot be 0, since 0 would say something else than nothing
-//	doc:"name,condition"  an expression that must be able to yield true or false; for lint, which asks Conditions
+//	doc:"name,condition"  an expression that must be true or false: lint refuses one that never is
 //	default:"..."         set before, as if the document said so
 //
 // Fields are strings, numbers, bools, text unmarshalers (plugin.Duration), Value, Expr, Step, Steps, structs, pointers, slices and maps by string
@@ -31,10 +31,9 @@ func Decode(n *Node, dst any, r *plugin.Registry) []Finding {
 }
 
 type decoder struct {
-	registry   *plugin.Registry
-	definition bool           // definitions hold what documents may not say
-	policies   map[string]int // the versions that a definition names
-	findings   []Finding
+	registry *plugin.Registry
+	policies map[string]int // the versions that a definition names
+	findings []Finding
 }
 
 // policy is the component that a word stands for: the version that the definition names, else the newest.
@@ -284,7 +283,7 @@ func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
 				return
 			}
 		}
-		d.find(n, path, "write { key: value }", "%s where a mapping is due", n.describe())
+		d.find(n, path, "write "+shape(fields), "%s where a mapping is due", n.describe())
 		return
 	}
 	if embedsStep(v.Type()) {
@@ -297,7 +296,11 @@ func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
 		item := n.Get(f.Name)
 		if item == nil || f.Required && f.Type != typeExpr && item.Kind == ScalarNode && item.Value.IsNull() {
 			if f.Required {
-				d.find(n, path, "add "+f.Name+": ...", "%s is missing", f.Name)
+				cure := "add " + f.Name + ": ..."
+				if word := inPlaceOf(n, f); word != "" {
+					cure = fmt.Sprintf("write %s: where %s: stands; %s", f.Name, word, otherWords[word])
+				}
+				d.find(n, path, cure, "%s is missing", f.Name)
 			} else if f.Default != "" {
 				d.setDefault(v.FieldByIndex(f.Index), f)
 			}
@@ -305,6 +308,16 @@ func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
 		}
 		d.field(item, v.FieldByIndex(f.Index), f, below(path, f.Name))
 	}
+}
+
+// otherWords are keys that people write in place of another, and what they mean themselves.
+var otherWords = map[string]string{"when": "when: skips a step that was chosen already"}
+
+func inPlaceOf(n *Node, f field) string {
+	if f.Name == "if" && n.Get("when") != nil {
+		return "when"
+	}
+	return ""
 }
 
 // defaults sets the fields that a document which gives only the value cannot say.
@@ -333,6 +346,20 @@ func (d *decoder) field(n *Node, v reflect.Value, f field, path []string) {
 	if f.Above0 && v.IsZero() && len(d.findings) == before {
 		d.find(n, path, "leave it out for the default, or write more than 0", "%s is 0", f.Name)
 	}
+}
+
+// shape shows the form of a mapping by the keys that must be there.
+func shape(fields []field) string {
+	var keys []string
+	for _, f := range fields {
+		if f.Required {
+			keys = append(keys, f.Name+": ...")
+		}
+	}
+	if len(keys) == 0 {
+		return "{ key: value }"
+	}
+	return "{ " + strings.Join(keys, ", ") + " }"
 }
 
 func names(fields []field) []string {

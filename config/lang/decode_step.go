@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -52,12 +53,11 @@ func (d *decoder) step(n *Node, s *Step, path []string, extra []field) {
 	for i, k := range n.Keys {
 		switch {
 		case slices.Contains(common, k.Name):
-		case d.definition && k.Name == "body":
 		case d.isUse(k.Name):
 			uses = append(uses, i)
 		default:
 			at := Node{Kind: ScalarNode, Pos: k.Pos}
-			d.find(&at, below(path, k.Name), Nearest(k.Name, append(slices.Clone(common), d.uses()...)), "unknown key or policy %q", k.Name)
+			d.find(&at, below(path, k.Name), d.meant(k.Name, append(slices.Clone(common), d.uses()...)), "unknown key or policy %q", k.Name)
 		}
 	}
 	v := reflect.ValueOf(s).Elem()
@@ -76,6 +76,24 @@ func (d *decoder) step(n *Node, s *Step, path []string, extra []field) {
 	default:
 		d.find(n, path, "keep one; put several into a sequence or a forkjoin", "a step does one thing, and this one says %q and %q", n.Keys[uses[0]].Name, n.Keys[uses[1]].Name)
 	}
+}
+
+// synonyms are what other tools call our policies and keys.
+var synonyms = map[string]string{
+	"parallel": "forkjoin", "fork": "forkjoin", "all": "forkjoin", "branches": "forkjoin", "concurrent": "forkjoin", "steps": "sequence", "serial": "sequence", "chain": "sequence", "pipeline": "sequence",
+	"foreach": "map", "for": "map", "loop": "map", "each": "map", "iterate": "map", "switch": "choice", "if": "choice", "case": "choice", "condition": "choice", "sleep": "wait", "delay": "wait", "pause": "wait",
+	"approval": "signal", "await": "signal", "waitFor": "signal", "graph": "dag", "task": "function", "call": "function", "invoke": "function", "action": "function", "subflow": "flow", "workflow": "flow",
+	"onError": "catch", "on_error": "catch", "rescue": "catch", "except": "catch", "retries": "retry", "params": "input", "with": "input", "args": "input", "result": "output", "id": "name",
+}
+
+// meant says which known word stands for an unknown one.
+func (d *decoder) meant(word string, known []string) string {
+	for _, w := range []string{word, strings.ToLower(word)} {
+		if ours := synonyms[w]; slices.Contains(known, ours) {
+			return fmt.Sprintf("did you mean %q?", ours)
+		}
+	}
+	return Nearest(word, known)
 }
 
 // known reports whether all keys of n are among the given: else the unknown one, reported already, was to say what the step does.
@@ -109,10 +127,6 @@ func (d *decoder) use(n *Node, i int, s *Step, path []string) {
 	item := n.Items[i]
 	if s.Use == UseFunction || s.Use == UseFlow {
 		d.decode(item, reflect.ValueOf(&s.Target).Elem(), below(path, s.Use))
-		if body := n.Get("body"); body != nil && d.definition {
-			s.Body = new(Step)
-			d.step(body, s.Body, below(path, "body"), nil)
-		}
 		return
 	}
 	c, _ := d.policy(s.Use)

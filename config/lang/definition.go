@@ -1,6 +1,9 @@
 package lang
 
-import "crypto/sha256"
+import (
+	"crypto/sha256"
+	"fmt"
+)
 
 // A Digest names a definition by the bytes that stand in the journal.
 type Digest [sha256.Size]byte
@@ -12,7 +15,8 @@ type Definition struct {
 	Version   int                 `doc:"version"` // of the document form
 	Tenant    string              `doc:"tenant"`
 	Trigger   string              `doc:"trigger"`
-	Flow      *Step               `doc:"flow"` // nil: the event goes straight to the destinations
+	Flow      *Step               `doc:"flow"`  // nil: the event goes straight to the destinations
+	Flows     map[string]*Step    `doc:"flows"` // the bodies of the flows that it names, itself or through one another: each once, however often it is named
 	Functions map[string]Function `doc:"functions"`
 	OnSuccess []Destination       `doc:"onSuccess"`
 	OnFailure []Destination       `doc:"onFailure"`
@@ -36,4 +40,38 @@ type Destination struct {
 	When     Expr   `doc:"when"`
 	Data     Expr   `doc:"data"` // default: the outcome
 	Retry    *Retry `doc:"retry"`
+}
+
+// bind gives each step that names a flow the flow's body.
+func (d *Definition) bind() error {
+	missing := ""
+	bind := func(s *Step) {
+		if s.Use != UseFlow {
+			return
+		}
+		if s.Body = d.Flows[s.Target]; s.Body == nil {
+			missing = s.Target
+		}
+	}
+	if d.Flow != nil {
+		d.Flow.Walk(bind)
+	}
+	for _, body := range d.Flows {
+		body.Walk(bind)
+	}
+	if missing != "" {
+		return fmt.Errorf("flow %q has no body", missing)
+	}
+	return nil
+}
+
+// Walk calls f with a step and all steps in it, handlers too; it does not go into the flows that they name.
+func (s *Step) Walk(f func(*Step)) {
+	f(s)
+	for _, child := range Children(s.Policy) {
+		child.Walk(f)
+	}
+	for i := range s.Catch {
+		s.Catch[i].Do.Walk(f)
+	}
 }

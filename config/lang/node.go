@@ -144,6 +144,9 @@ type Finding struct {
 	Path string `json:"path,omitempty"` // keys and indexes from the top
 	What string `json:"what"`
 	Cure string `json:"cure,omitempty"`
+
+	// Warning says that it is right, and perhaps not meant.
+	Warning bool `json:"warning,omitempty"`
 }
 
 // String returns file:line:col: what; cure.
@@ -154,6 +157,9 @@ func (f Finding) String() string {
 	}
 	if f.Path != "" {
 		s = f.Path + ": " + s
+	}
+	if f.Warning {
+		s = "warning: " + s
 	}
 	if f.Pos.Line > 0 {
 		s = fmt.Sprintf("%s:%d:%d: %s", f.Pos.File, f.Pos.Line, f.Pos.Col, s)
@@ -172,7 +178,8 @@ func (f Finding) MarshalJSON() ([]byte, error) {
 		Path string `json:"path,omitempty"`
 		What string `json:"what"`
 		Cure string `json:"cure,omitempty"`
-	}{f.Pos.File, f.Pos.Line, f.Pos.Col, f.Path, f.What, f.Cure})
+		Warn bool   `json:"warning,omitempty"`
+	}{f.Pos.File, f.Pos.Line, f.Pos.Col, f.Path, f.What, f.Cure, f.Warning})
 }
 
 // Nearest returns "did you mean ...?" for the known word nearest to a wrong one, or the list of what is known when none is near.
@@ -189,7 +196,7 @@ func Nearest(word string, known []string) string {
 	case len(known) == 0:
 		return "there are none"
 	case len(known) > 24:
-		return fmt.Sprintf("there are %d others", len(known))
+		return "it is none of the " + fmt.Sprint(len(known)) + " that there are"
 	}
 	return "known are " + strings.Join(known, ", ")
 }

@@ -2,6 +2,7 @@ package lang
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -180,4 +181,25 @@ func (o Outcome) Settled() Value {
 		return Object(said)
 	}
 	return Null
+}
+
+// ErrorTypes are the types of errors that are ours; functions have types of their own beside them.
+var ErrorTypes = []string{
+	"bad_items", "bad_request", "bad_response", "bad_signal", "bad_wait", "cancelled", "continue_limit", "cost_limit", "deadline", "depth_limit", "expression_error", "no_choice_matched",
+	"policy_error", "policy_panic", "policy_state", "signal_deadline", "step_limit", "timeout", "timer_limit", "too_deep", "too_large", "undelivered",
+}
+
+// NearErrorType returns the class or type of ours that a word is but for one letter, and whether there is one: such a word is misspelt, and no type of a
+// function's.
+func NearErrorType(word string) (string, bool) {
+	known := append(ClassNames(), ErrorTypes...)
+	if slices.Contains(known, word) {
+		return "", false
+	}
+	for _, k := range known {
+		if edits(word, k) == 1 {
+			return k, true
+		}
+	}
+	return "", false
 }

@@ -244,6 +244,27 @@ func (e Expr) Const() (Value, bool) {
 	return e.t.root.constant, true
 }
 
+// Texts returns the texts of a template that are no expressions.
+func (e Expr) Texts() []string {
+	if e.t == nil {
+		return nil
+	}
+	return e.t.root.texts(nil)
+}
+
+func (p *part) texts(out []string) []string {
+	if p.kind == partConstant && strings.Contains(p.constant.JSON(), `"`) {
+		return append(out, p.constant.JSON())
+	}
+	for i := range p.pieces {
+		out = p.pieces[i].texts(out)
+	}
+	for i := range p.items {
+		out = p.items[i].texts(out)
+	}
+	return out
+}
+
 // Source returns the template as it was written.
 func (e Expr) Source() string {
 	if e.t == nil {

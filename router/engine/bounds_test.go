@@ -287,11 +287,24 @@ func TestValuesAreBounded(t *testing.T) {
 	}
 }
 
+type widest struct {
+	Do lang.Step `doc:"do,required"`
+}
+
+func (*widest) Next(f schedulers.Frame, _ *struct{}, ev schedulers.Event) error {
+	if ev.Kind == schedulers.Started {
+		f.Window(0, 3_000_000_000)
+		f.Spawn(0, 0, 3)
+	}
+	return nil
+}
+
 // A window beyond all bounds is the engine's own, and a chain's length that no snapshot could hold ends its run.
 func TestNumbersBeyondAllBounds(t *testing.T) {
 	t.Parallel()
 	reg := registry()
-	def := defined(t, reg, "{ map: { items: 3, window: 3000000000, do: { function: f } } }")
+	schedulers.Register[widest, struct{}](reg, "widest", 1, "Asks for a window beyond all bounds.")
+	def := defined(t, reg, "{ widest: { do: { function: f } } }")
 	l := begun(t, reg)
 	l.must(defineRecord(def))
 	l.must(startRecord(1, def, lang.Null))

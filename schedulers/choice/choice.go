@@ -18,7 +18,7 @@ type Choice struct {
 // A Case is a step with its condition.
 type Case struct {
 	lang.Step
-	If lang.Expr `doc:"if,required" help:"the step is chosen when this is true"`
+	If lang.Expr `doc:"if,required,condition" help:"the step is chosen when this is true"`
 }
 
 // State is empty.

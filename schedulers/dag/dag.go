@@ -275,6 +275,9 @@ func (p *DAG) Check() []plugin.Problem {
 		}
 		at[step.Name] = slot
 		known = append(known, step.Name)
+		if contains(rules, step.Rule) && step.Rule != "all_success" && len(step.Needs) == 0 {
+			out = append(out, plugin.Problem{Path: append(path, "rule"), What: fmt.Sprintf("the rule %s of a step without needs: it waits for nothing", step.Rule), Cure: "add needs: [ ... ], or leave the rule out"})
+		}
 		if !contains(rules, step.Rule) {
 			out = append(out, plugin.Problem{Path: append(path, "rule"), What: fmt.Sprintf("unknown rule %q", step.Rule), Cure: lang.Nearest(step.Rule, rules)})
 		}

@@ -185,7 +185,7 @@ func generate(r *rand.Rand, n int) string {
 		if len(needs) > 0 {
 			step += `, "needs": [` + strings.Join(needs, ",") + `]`
 		}
-		if r.IntN(2) == 0 {
+		if len(needs) > 0 && r.IntN(2) == 0 {
 			step += `, "rule": "` + rules[r.IntN(len(rules))] + `"`
 		}
 		steps[at] = step + "}"

@@ -126,9 +126,25 @@ func (p *Map) Check() []plugin.Problem {
 		out = append(out, plugin.Problem{Path: []string{"results"}, What: fmt.Sprintf("unknown results %q", p.Results), Cure: lang.Nearest(p.Results, []string{"list", "count", "none"})})
 	}
 	if v, constant := p.Items.Const(); constant && v.JSON()[0] != '[' {
-		if _, ok := number(v); !ok {
+		n, ok := number(v)
+		if ok && n > lang.MaxWidth {
+			out = append(out, plugin.Problem{Path: []string{"items"}, What: fmt.Sprintf("%d items, and %d are the most", n, lang.MaxWidth), Cure: "put a map into a map"})
+		}
+		if !ok {
 			out = append(out, plugin.Problem{Path: []string{"items"}, What: fmt.Sprintf("items are a list or a whole number from 0, and this is %.80s", v.JSON()), Cure: `write a list, a number, or an expression: "${ ... }"`})
 		}
+	}
+	switch kind := p.Items.Kind(); {
+	case p.Items.IsZero() || kind == lang.KindAny || kind == "list" || kind == "number":
+	default:
+		if _, constant := p.Items.Const(); !constant {
+			out = append(out, plugin.Problem{
+				Path: []string{"items"}, What: fmt.Sprintf("items are a list or a whole number from 0, and %s always yields %s", p.Items.Source(), kind), Cure: `write one expression that yields a list: "${ data.items }"`,
+			})
+		}
+	}
+	if p.Window > lang.MaxWindow {
+		out = append(out, plugin.Problem{Path: []string{"window"}, What: fmt.Sprintf("a window of %d, and %d is the most", p.Window, lang.MaxWindow), Cure: "leave it out for the most"})
 	}
 	if p.Window < 0 {
 		out = append(out, plugin.Problem{Path: []string{"window"}, What: "a window below 0", Cure: "write how many may be open at a time"})
@@ -138,7 +154,7 @@ func (p *Map) Check() []plugin.Problem {
 
 // Schema tells what Check refuses.
 func (*Map) Schema() plugin.Schema {
-	return plugin.Schema{"properties": plugin.Schema{"results": plugin.Schema{"enum": []any{"list", "count", "none"}}, "window": plugin.Schema{"minimum": 0}}}
+	return plugin.Schema{"properties": plugin.Schema{"results": plugin.Schema{"enum": []any{"list", "count", "none"}}, "window": plugin.Schema{"minimum": 0, "maximum": lang.MaxWindow}}}
 }
 
 // Register enters the policy.

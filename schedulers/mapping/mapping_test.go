@@ -46,7 +46,7 @@ func generate(r *rand.Rand) string {
 		}
 		items = "[" + strings.Join(list, ",") + "]"
 	case 1:
-		items = []string{`"${ data }"`, `"${ input }"`, `"${ [data, data] }"`, `"${ [1, 2, 3].map(x, x * 2) }"`, `"${ 'x' }"`, `"${ -1 }"`, `"${ 1.5 }"`}[r.IntN(7)]
+		items = []string{`"${ data }"`, `"${ input }"`, `"${ [data, data] }"`, `"${ [1, 2, 3].map(x, x * 2) }"`, `"${ data.?x }"`, `"${ -1 }"`, `"${ 1.5 }"`}[r.IntN(7)]
 	}
 	doc := `{"items": ` + items + `, "do": ` + []string{`{"function": "f"}`, `{"function": "f", "name": "n", "when": "${ index > 1 }"}`,
 		`{"sequence": [{"function": "f"}, {"wait": "1s"}]}`}[r.IntN(3)]
@@ -141,9 +141,9 @@ func TestItems(t *testing.T) {
 		{`"${ data }"`, `1.5`, ``, `bad_items`},
 		{`"${ data }"`, `true`, ``, `bad_items`},
 		{`"${ data }"`, `{"0":1}`, ``, `bad_items`},
-		{`"${ '3' }"`, `null`, ``, `bad_items`},
+		{`"${ data }"`, `"3"`, ``, `bad_items`},
 		{`"${ data.none }"`, `{}`, ``, `expression_error`},
-		{`20000000`, `null`, ``, `policy_error`},
+		{`"${ 20000000 }"`, `null`, ``, `policy_error`},
 	} {
 		b := open(t, `{items: `+test.items+`, as: x, do: {function: f}}`, test.data)
 		var inputs []string
@@ -206,16 +206,20 @@ func TestWindow(t *testing.T) {
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	for doc, want := range map[string]string{
-		`{items: 3, window: -1, do: {function: f}}`:     "a window below 0",
-		`{items: 3, results: lists, do: {function: f}}`: `did you mean "list"?`,
-		`{items: , do: {function: f}}`:                  "items is missing",
-		`{items: three, do: {function: f}}`:             `and this is "three"`,
-		`{items: -1, do: {function: f}}`:                "and this is -1",
-		`{items: 1.5, do: {function: f}}`:               "and this is 1.5",
-		`{items: {a: 1}, do: {function: f}}`:            "items are a list",
-		`{items: 3}`:                                    "do is missing",
-		`{do: {function: f}}`:                           "items is missing",
-		`{items: 3, join: any, do: {function: f}}`:      "later release",
+		`{items: 3, window: -1, do: {function: f}}`:            "a window below 0",
+		`{items: 3, results: lists, do: {function: f}}`:        `did you mean "list"?`,
+		`{items: , do: {function: f}}`:                         "and this is null",
+		`{items: 3, window: 3000000000, do: {function: f}}`:    "a window of 3000000000, and 10000 is the most",
+		`{items: 20000000, do: {function: f}}`:                 "20000000 items, and 10000000 are the most",
+		`{items: "${ data.a }${ data.b }", do: {function: f}}`: "always yields text",
+		`{items: "${ {'a': 1} }", do: {function: f}}`:          "always yields object",
+		`{items: three, do: {function: f}}`:                    `and this is "three"`,
+		`{items: -1, do: {function: f}}`:                       "and this is -1",
+		`{items: 1.5, do: {function: f}}`:                      "and this is 1.5",
+		`{items: {a: 1}, do: {function: f}}`:                   "items are a list",
+		`{items: 3}`:                                           "do is missing",
+		`{do: {function: f}}`:                                  "items is missing",
+		`{items: 3, join: any, do: {function: f}}`:             "later release",
 	} {
 		if _, err := schedulertest.Load(registry(), "map", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)

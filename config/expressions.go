@@ -1,0 +1,153 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/onward-router/onward/config/lang"
+)
+
+// expr checks an expression: what no data makes right, and that every name is known where it stands.
+func (c *checker) expr(e lang.Expr, sc scope, path string) {
+	for _, f := range e.Check() {
+		f.Path = path
+		c.l.findings = append(c.l.findings, f)
+	}
+	for _, text := range e.Texts() {
+		c.l.otherBraces(e.Pos(), path, text)
+	}
+	for _, name := range e.Names() {
+		if slices.Contains(sc.vars, name) {
+			continue
+		}
+		cure := lang.Nearest(name, slices.Compact(slices.Sorted(slices.Values(sc.vars))))
+		switch name {
+		case "output":
+			cure = "output is known in output: only; a step's output is steps.NAME"
+		case "error":
+			cure = "error is known in a catch only"
+		case "item", "index":
+			cure = name + " is known in the do: of a map only"
+		case "previous":
+			cure = "previous is known in a sequence only"
+		}
+		c.find(e.Pos(), path, cure, "unknown name %q", name)
+	}
+	steps, _ := e.Steps()
+	for _, name := range steps {
+		if slices.Contains(sc.steps, name) {
+			continue
+		}
+		if _, exists := c.names[name]; exists {
+			c.find(e.Pos(), path, "a step sees those before it in a sequence, its needs in a dag, and those around it", "step %q is not visible here", name)
+		} else {
+			c.find(e.Pos(), path, lang.Nearest(name, sc.steps), "unknown step %q", name)
+		}
+	}
+}
+
+// condition checks what must be true or false.
+func (c *checker) condition(e lang.Expr, sc scope, path string) {
+	if _, constant := e.Const(); constant || e.IsZero() {
+		return
+	}
+	switch kind := e.Kind(); kind {
+	case lang.KindAny, lang.KindBool:
+	case lang.KindText:
+		c.find(e.Pos(), path, `put all of it into the braces: "${ data.x == 1 }"`, "a condition that is a text, and never true or false: %s", e.Source())
+	default:
+		c.find(e.Pos(), path, `compare it: "${ ... > 0 }"`, "a condition that is a %s, and never true or false: %s", kind, e.Source())
+	}
+}
+
+var typeExpr, typeStep, typeSteps = reflect.TypeFor[lang.Expr](), reflect.TypeFor[lang.Step](), reflect.TypeFor[lang.Steps]()
+
+// expressions gives the expressions of a policy's settings with the tags of their fields, without those of its steps.
+func expressions(v reflect.Value, tag string, each func(e lang.Expr, tag string)) {
+	switch {
+	case v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface:
+		if !v.IsNil() {
+			expressions(v.Elem(), tag, each)
+		}
+	case v.Type() == typeExpr:
+		each(v.Interface().(lang.Expr), tag)
+	case v.Type() == typeStep || v.Type() == typeSteps:
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			expressions(v.Index(i), tag, each)
+		}
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() {
+				expressions(v.Field(i), f.Tag.Get("doc"), each)
+			}
+		}
+	case v.Kind() == reflect.Map && v.Type().Key().Kind() == reflect.String:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, key := range keys {
+			expressions(v.MapIndex(key), tag, each)
+		}
+	}
+}
+
+var (
+	ourNames = `(?:` + strings.Join(lang.Reserved, "|") + `)`
+	// mustache is how other tools write expressions, and dollar how shells do.
+	mustache = regexp.MustCompile(`\{\{-?\s*\.?` + ourNames + `\b[^{}]*\}\}`)
+	dollar   = regexp.MustCompile(`(?:^|[^\w$])\$` + ourNames + `[.\[]\w`)
+	braces   = regexp.MustCompile(`(?:^|[^$])\$\{\s*` + ourNames + `\s*[.\[}]`)
+)
+
+// otherBraces warns of texts that look like expressions and are none.
+func (l *loader) otherBraces(pos lang.Pos, path, text string) {
+	for _, re := range []*regexp.Regexp{mustache, dollar} {
+		if found := strings.TrimSpace(re.FindString(text)); found != "" {
+			l.warnings = append(l.warnings, lang.Finding{
+				Pos: pos, Path: path, What: fmt.Sprintf("%s is a text, and no expression", found), Cure: `write "${ ... }" if it is meant to be one`, Warning: true,
+			})
+		}
+	}
+}
+
+// evaluates reports whether settings of a type have expressions.
+func evaluates(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if seen[t] {
+		return false
+	}
+	seen[t] = true
+	switch {
+	case t == typeExpr:
+		return true
+	case t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map || t.Kind() == reflect.Array:
+		return evaluates(t.Elem(), seen)
+	case t.Kind() == reflect.Struct:
+		for i := range t.NumField() {
+			if evaluates(t.Field(i).Type, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// idle finds expressions in settings of a sink or a source, where nothing evaluates them.
+func (l *loader) idle(n *lang.Node, path string) {
+	if n.Kind == lang.ScalarNode {
+		if found := strings.TrimSpace(braces.FindString(n.Text())); found != "" {
+			l.find(n.Pos, path, "write out what it stands for, or $${ for the characters; what changes by event belongs into the step's input", "an expression where none is evaluated: %s", n.Text())
+		}
+		l.otherBraces(n.Pos, path, n.Text())
+		return
+	}
+	for i, item := range n.Items {
+		key := fmt.Sprint(i)
+		if n.Kind == lang.MapNode {
+			key = n.Keys[i].Name
+		}
+		l.idle(item, path+"."+key)
+	}
+}
