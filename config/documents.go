@@ -82,6 +82,7 @@ func Load(paths []string, r *plugin.Registry, check func(c plugin.Component, nam
 	}, flows: make(map[string]*lang.Step), triggers: make(map[string]*triggerDoc)}
 	l.findings = findings
 	for _, file := range files {
+		l.gathered = !slices.Contains(paths, file)
 		text, err := os.ReadFile(file)
 		if err != nil {
 			l.findings = append(l.findings, lang.Finding{Pos: lang.Pos{File: file}, What: err.Error()})
@@ -148,6 +149,7 @@ type loader struct {
 	triggers map[string]*triggerDoc
 	findings []lang.Finding
 	warnings []lang.Finding
+	gathered bool // the file at hand was found in a folder, and not named
 }
 
 type functionDoc struct {
@@ -240,8 +242,17 @@ func (l *loader) file(name string, text []byte) {
 		l.find(lang.Pos{File: name, Line: 1, Col: 1}, "", "write version: 1, functions: and triggers:", "the document is empty")
 	}
 	for _, n := range nodes {
-		if n.Kind != lang.MapNode {
+		switch {
+		case n.Kind != lang.MapNode:
 			l.find(n.Pos, "", "write version: 1, functions: and triggers:", "a document is a mapping")
+			continue
+		case isSettings(n):
+			said := lang.Finding{Pos: n.Pos, What: "these are settings of the router, and no document", Cure: "give the file to serve: --settings " + name}
+			if said.Warning = l.gathered; l.gathered {
+				l.warnings = append(l.warnings, said)
+			} else {
+				l.findings = append(l.findings, said)
+			}
 			continue
 		}
 		l.version(n)
@@ -360,8 +371,19 @@ func (l *loader) function(name string, pos lang.Pos, n *lang.Node) {
 	}
 	f.Sink, f.Settings = c, settings
 	doc.into(f, rest)
+	l.patience(&doc, rest, path, pos)
 	if ok {
 		l.build(c, path, name, settings, pos)
+	}
+}
+
+// patience checks what a function says of its tries.
+func (l *loader) patience(doc *functionDoc, n *lang.Node, path string, pos lang.Pos) {
+	if doc.Retry != nil {
+		l.words(doc.Retry.On, pos, path+".retry.on")
+	}
+	if both := n.Get("timeout") != nil && n.Get("deadline") != nil; both && doc.Deadline > 0 && doc.Deadline < doc.Timeout {
+		l.find(pos, path+".deadline", "write a deadline for all tries, above the timeout of one", "the deadline of %s ends a step before the timeout of %s ends its first try", doc.Deadline.D(), doc.Timeout.D())
 	}
 }
 

@@ -121,7 +121,7 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 		inner := sc
 		inner.vars = append(slices.Clone(sc.vars), "error")
 		whole = c.step(&handler.Do, inner, at) && whole
-		c.words(handler.Errors, s.Pos, at+".errors")
+		c.l.words(handler.Errors, s.Pos, at+".errors")
 	}
 	return whole
 }
@@ -132,15 +132,15 @@ func (c *checker) patience(s *lang.Step, path string) {
 		c.find(s.Pos, path+".deadline", "write a deadline for all tries, above the timeout of one", "the deadline of %s ends the step before the timeout of %s ends its first try", s.Deadline.D(), s.Timeout.D())
 	}
 	if s.Retry != nil {
-		c.words(s.Retry.On, s.Pos, path+".retry.on")
+		c.l.words(s.Retry.On, s.Pos, path+".retry.on")
 	}
 }
 
 // words looks for error classes and types that are misspelt: nobody would ever hear of it.
-func (c *checker) words(words []string, pos lang.Pos, path string) {
+func (l *loader) words(words []string, pos lang.Pos, path string) {
 	for _, w := range words {
 		if known, near := lang.NearErrorType(w); near {
-			c.find(pos, path, fmt.Sprintf("did you mean %q?", known), "%q is no class of errors, and no type of ours", w)
+			l.find(pos, path, fmt.Sprintf("did you mean %q?", known), "%q is no class of errors, and no type of ours", w)
 		}
 	}
 }
@@ -333,7 +333,7 @@ func (c *checker) destination(d *destination, word string, i int) {
 	c.expr(d.When, sc, path+".when")
 	c.expr(d.Data, sc, path+".data")
 	if d.Retry != nil {
-		c.words(d.Retry.On, d.pos, path+".retry.on")
+		c.l.words(d.Retry.On, d.pos, path+".retry.on")
 	}
 	if v, constant := d.When.Const(); constant && v.JSON() != "true" {
 		c.find(d.pos, path, "write a condition in ${ }, or leave the destination out", "a destination that can never fire: its condition is never true")

@@ -212,13 +212,13 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 			return Settings{}, nil, fmt.Errorf("settings file %s: %s", file, cleanError(err))
 		}
 		for _, k := range unknown {
-			errs = append(errs, fmt.Errorf("%s: unknown setting %q; %s", file, k, lang.Nearest(k, keys)))
+			errs = append(errs, fmt.Errorf("%s: unknown setting %q; %s", file, k, nearestSetting(k, keys)))
 		}
 	}
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
 		if strings.HasPrefix(name, "ONWARD_") && !slices.Contains(envs, name) && !isForeign(name) {
-			errs = append(errs, fmt.Errorf("unknown variable %s; %s", name, lang.Nearest(name, envs)))
+			errs = append(errs, fmt.Errorf("unknown variable %s; %s", name, nearestSetting(name, envs)))
 		}
 	}
 	var out Settings
@@ -284,6 +284,29 @@ func valueOf(v any) string {
 func isForeign(name string) bool {
 	rest := strings.TrimPrefix(name, "ONWARD_")
 	return slices.Contains([]string{"TOKEN", "ADDR", "CA", "CERT", "KEY"}, rest) || rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
+}
+
+// nearestSetting says which of the known names is meant, or where they are listed.
+func nearestSetting(name string, known []string) string {
+	if cure := lang.Nearest(name, known); strings.HasPrefix(cure, "did you mean") {
+		return cure
+	}
+	return "onward settings lists all that there are"
+}
+
+// isSettings reports whether a YAML file holds settings, and no document: people keep the two in one folder.
+func isSettings(n *lang.Node) bool {
+	if n.Kind != lang.MapNode || len(n.Keys) == 0 {
+		return false
+	}
+	for _, key := range n.Keys {
+		if !slices.ContainsFunc(settings, func(s setting) bool {
+			return strings.EqualFold(s.key, key.Name) || strings.HasPrefix(s.key, strings.ToLower(key.Name)+".")
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Settings) check() []error {

@@ -194,6 +194,10 @@ func (d *decoder) text(n *Node, v reflect.Value, path []string) {
 		d.find(n, path, "", "%s where a single value is due", n.describe())
 		return
 	}
+	if n.Value.IsNull() {
+		d.find(n, path, "write a value, or leave the key out", "nothing where a value is due")
+		return
+	}
 	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Text())); err != nil {
 		what, cure, _ := strings.Cut(err.Error(), "; ")
 		d.find(n, path, cure, "%s", what)

@@ -116,7 +116,7 @@ func (s *Schemas) Form(t reflect.Type) plugin.Schema {
 		if told {
 			return schemer.Schema()
 		}
-		return plugin.Schema{"type": []any{"string", "number", "boolean", "null"}}
+		return plugin.Schema{"type": []any{"string", "number", "boolean"}}
 	}
 	switch t.Kind() {
 	case reflect.Struct:

@@ -166,6 +166,11 @@ var unknownCluster = kafka.Cluster{Brokers: []string{"unknown:9092"}}
 // load reads documents; findings are printed, and end the command.
 func (p *program) load(paths []string) (*config.Set, error) {
 	set, findings := config.Load(paths, p.registry, check)
+	if set != nil {
+		for _, f := range set.Warnings {
+			fmt.Fprintln(p.errs, f)
+		}
+	}
 	return set, p.refuse(findings)
 }
 
@@ -189,15 +194,16 @@ func (p *program) lint() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			p.inherit(unknownCluster)
 			set, findings := config.Load(args, p.registry, check)
+			said := append([]lang.Finding{}, findings...)
+			if set != nil {
+				said = append(said, set.Warnings...)
+			}
 			if p.output == "json" {
-				if findings == nil {
-					findings = []lang.Finding{}
-				}
-				if err := p.print(findings, nil); err != nil {
+				if err := p.print(said, nil); err != nil {
 					return err
 				}
 			} else {
-				for _, f := range findings {
+				for _, f := range said {
 					fmt.Fprintln(p.out, f)
 				}
 				if len(findings) == 0 {

@@ -135,6 +135,9 @@ func (p *program) reloads(ctx context.Context, r *router.Router, documents []str
 		if len(findings) > 0 {
 			continue
 		}
+		for _, f := range set.Warnings {
+			log.Warn("the documents say what is perhaps not meant", "finding", f.String())
+		}
 		if err := r.Reload(set); err != nil {
 			log.Error("the documents are not reloaded", "error", err)
 			continue
