@@ -11,7 +11,7 @@ import (
 )
 
 // A report is what a check counted.
-type report struct{ invocations, repeated, failed, stale, parts int }
+type report struct{ invocations, repeated, failed, stale, parts, dead, chained, signals int }
 
 // A fence is DESIGN 2 once more, by itself: a claim counts when its epoch is the next one, and a negative fact when its epoch is the current one.
 type fence struct{ epoch uint64 }
@@ -45,6 +45,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	replay.Bound(p.limits)
 	var out engine.Effects
 	var f fence
+	ends := newDeliveries()
 	log := p.w.Log()
 	for i := range log {
 		reason, err := replay.Fold(&log[i], &out)
@@ -62,6 +63,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 		} else if reason == engine.Stale {
 			t.Errorf("seed %d: record %d, a %s of the current epoch %d, is refused", p.seed, i, log[i].Kind, f.epoch)
 		}
+		ends.see(&log[i], reason, &out)
 		for _, inv := range out.Send {
 			k := sendKey{inv.Run, inv.N}
 			if emitted[k] != nil && inv.Starts == nil {
@@ -76,6 +78,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 			outcomes[e.Run] = e.Outcome
 		}
 	}
+	ends.check(t, p, &r)
 	p.checkSends(t, emitted, offsets, &r)
 	p.checkStates(t, replay)
 	for _, e := range p.w.Ended {

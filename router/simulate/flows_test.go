@@ -314,7 +314,9 @@ func document(t testing.TB, flow map[string]any) string {
 		}
 		fmt.Fprintf(&b, "  %s: { http: { url: \"http://127.0.0.1:1/\" }, timeout: 20s%s }\n", f, retry)
 	}
-	fmt.Fprintf(&b, "triggers:\n  t:\n    onSuccess: { log: done }\n    onFailure: { log: failed }\n    flow: %s\n", text)
+	b.WriteString("triggers:\n  next: { onSuccess: { name: told, log: next } }\n")
+	const destinations = "[{ name: flaky, log: done, retry: { attempts: 4, backoff: 1s } }, { name: hopeless, log: never, retry: { attempts: 2, backoff: 1s } }, { trigger: next }]"
+	fmt.Fprintf(&b, "  t:\n    onSuccess: %s\n    onFailure: %s\n    flow: %s\n", destinations, destinations, text)
 	return b.String()
 }
 

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"crypto/sha256"
 	"maps"
 	"slices"
 	"time"
@@ -47,7 +48,7 @@ func (o *outbox) init(t *tenure) {
 func (o *outbox) add(inv *engine.Invocation) {
 	k := key{inv.Run, inv.N}
 	if inv.Purpose == engine.Route || inv.ToTrigger != "" {
-		o.t.write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+		o.end(inv)
 		return
 	}
 	if o.items[k] != nil {
@@ -62,6 +63,43 @@ func (o *outbox) add(inv *engine.Invocation) {
 		return
 	}
 	o.enqueue(it)
+}
+
+// end lets the end of a run start runs: what the filters let through is journaled first, and started again by whoever does not know that it was.
+func (o *outbox) end(inv *engine.Invocation) {
+	w := o.t.w
+	var starts []*lang.Definition
+	if w.o.Starts != nil {
+		starts = w.o.Starts(inv)
+	}
+	if inv.Purpose == engine.Route && inv.Starts == nil && len(starts) > 0 {
+		o.t.write(engine.Record(journal.Matched, inv.Run, &engine.MatchedFact{N: inv.N, Count: len(starts), Starts: []byte("all")}))
+		return
+	}
+	w.After(w.transit(), func() {
+		if o.t.over {
+			return
+		}
+		for i, def := range starts {
+			w.start(inv, def, engine.Share(inv.Fuel, len(starts), i))
+		}
+		o.t.write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+	})
+}
+
+// start starts a run of a definition by the event of a run's end.
+func (w *World) start(inv *engine.Invocation, def *lang.Definition, fuel int) {
+	hash := sha256.Sum256([]byte(def.Trigger + " " + inv.ID()))
+	f := engine.StartFact{
+		Trigger: def.Trigger, Digest: def.Digest(), Data: inv.Input, Spent: engine.LimitsOf(journal.Level).Fuel - fuel,
+		Event: lang.Of(map[string]string{"id": inv.ID(), "source": "/onward/" + inv.Trigger, "type": inv.Type}),
+	}
+	rec := engine.Record(journal.Start, journal.RunID(hash[:16]), &f)
+	rec.Tenant = def.Tenant
+	w.Append(rec)
+	if w.chance(Duplicate) {
+		w.After(w.transit()+w.rand(5*time.Second), func() { w.Append(rec) })
+	}
 }
 
 func (o *outbox) enqueue(it *item) {
@@ -147,7 +185,7 @@ func (o *outbox) timeOut(it *item, left time.Duration) {
 func (o *outbox) arrive(it *item) {
 	w, inv := o.t.w, it.inv
 	if inv.Purpose != engine.Call {
-		w.After(w.transit(), func() { o.answered(it, journal.Accepted, lang.Outcome{}) })
+		o.deliver(it)
 		return
 	}
 	k := key{inv.Run, inv.N}
@@ -163,6 +201,28 @@ func (o *outbox) arrive(it *item) {
 	default:
 		w.After(a.After+w.transit(), func() { o.answered(it, journal.Completion, a.Outcome) })
 	}
+}
+
+// deliver is a destination's side.
+func (o *outbox) deliver(it *item) {
+	w := o.t.w
+	var refused *lang.Error
+	if w.o.Deliver != nil {
+		refused = w.o.Deliver(it.inv)
+	}
+	if w.chance(LostAnswer) {
+		w.After(200*time.Millisecond, func() { o.again(it) })
+		return
+	}
+	w.After(w.transit(), func() {
+		if refused == nil || !o.current(it) {
+			o.answered(it, journal.Accepted, lang.Outcome{})
+			return
+		}
+		delete(o.items, key{it.inv.Run, it.inv.N})
+		o.land(it)
+		o.t.write(engine.Record(journal.GaveUp, it.inv.Run, &engine.GaveUpFact{N: it.inv.N, Err: refused}))
+	})
 }
 
 // again sends under the same id.

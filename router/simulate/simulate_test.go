@@ -41,6 +41,7 @@ type play struct {
 	flow   node
 	doc    string
 	def    *lang.Definition
+	next   *lang.Definition // what the end of each run starts
 	runs   []journal.RunID
 	story  []*story
 	called map[journal.RunID]map[string]bool // paths
@@ -77,8 +78,11 @@ func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulat
 	for _, f := range findings {
 		t.Fatalf("seed %d: %s\n%s", seed, f, p.doc)
 	}
-	p.def = set.Triggers["t"].Definition
-	p.w = simulate.New(simulate.Options{Registry: reg, Seed: seed, Function: p.function, Faults: simulate.Faults{Rate: faults}, Limits: p.limits})
+	p.def, p.next = set.Triggers["t"].Definition, set.Triggers["next"].Definition
+	p.w = simulate.New(simulate.Options{
+		Registry: reg, Seed: seed, Function: p.function, Faults: simulate.Faults{Rate: faults}, Limits: p.limits, Deliver: deliver, Starts: p.starts,
+	})
+	p.w.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(p.next)})
 	for i := range 2 + p.rng.IntN(2) {
 		run := journal.RunID{0, 0, 0, byte(i), 7}
 		p.runs = append(p.runs, run)
@@ -118,9 +122,31 @@ func (p *play) client(run journal.RunID, data lang.Value, s *story) {
 		send(begin+time.Second, define)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.signals)) {
-		sig := engine.SignalFact{Source: "/client", ID: name, Name: name, Data: lang.Of(s.signals[name])}
-		send(begin+time.Minute+time.Duration(p.rng.Int64N(int64(2*time.Minute))), engine.Record(journal.Signal, run, &sig))
+		// Its id is also that of a signal that nobody waits for.
+		for _, sent := range []engine.SignalFact{{Source: "/client", ID: name, Name: name, Data: lang.Of(s.signals[name])}, {Source: "/client", ID: name, Name: "unheard"}} {
+			at := begin + time.Duration(p.rng.Int64N(int64(3*time.Minute)))
+			if sent.Name == name {
+				at = max(at, begin+time.Minute)
+			}
+			send(at, engine.Record(journal.Signal, run, &sent))
+		}
 	}
+}
+
+// deliver is what the destinations do: one refuses the first two tries, one refuses all.
+func deliver(inv *engine.Invocation) *lang.Error {
+	if inv.Path == "end:hopeless" || inv.Path == "end:flaky" && inv.Attempt <= 2 {
+		return lang.Failf(lang.ClassFunction, "status", "500")
+	}
+	return nil
+}
+
+// starts is what the end of a run starts, by the filters and by a destination that names it.
+func (p *play) starts(inv *engine.Invocation) []*lang.Definition {
+	if inv.Trigger == "t" && (inv.ToTrigger == "next" || inv.Purpose == engine.Route && p.seed%2 == 0) {
+		return []*lang.Definition{p.next}
+	}
+	return nil
 }
 
 // function answers; which answers are slow, late or missing follows from the invocation alone.
@@ -144,7 +170,7 @@ func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()
 	total := make(map[simulate.Fault]int)
-	var steps, repeated, records, invocations, failed, stale, parts int
+	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals int
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	const workers = 4
@@ -168,6 +194,7 @@ func TestPlays(t *testing.T) {
 				invocations, repeated, failed = invocations+r.invocations, repeated+r.repeated, failed+r.failed
 				stale += r.stale
 				parts += r.parts
+				dead, chained, signals = dead+r.dead, chained+r.chained, signals+r.signals
 				mu.Unlock()
 			}
 		})
@@ -176,6 +203,9 @@ func TestPlays(t *testing.T) {
 	t.Logf("%d seeds: %d steps, %d records, %d invocations, %d of them sent more than once, %d failed runs, %d stale records; faults: %v", *seeds, steps, records, invocations, repeated, failed, stale, total)
 	if failed == 0 || stale < *seeds/20 || parts < *seeds {
 		t.Errorf("%d failed runs, %d stale records and %d parts that were owed prove nothing", failed, stale, parts)
+	}
+	if dead < 2**seeds || chained < 2**seeds || signals < *seeds {
+		t.Errorf("%d dead letters, %d runs that ends have started and %d signals prove nothing", dead, chained, signals)
 	}
 	for _, f := range simulate.AllFaults() {
 		if total[f] < *seeds/20 {

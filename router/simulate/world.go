@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
@@ -23,6 +24,10 @@ type Options struct {
 	Start time.Time
 	// Function answers an invocation; call counts how often this invocation has arrived, from 1. It is called in the order of virtual time.
 	Function func(inv *engine.Invocation, call int) Answer
+	// Deliver is how a destination takes the event of a run's end: an error refuses it. Nil, or without it, it is taken.
+	Deliver func(inv *engine.Invocation) *lang.Error
+	// Starts gives the definitions whose runs an end starts: those that the filters let it start, or that a destination names. It may be nil.
+	Starts func(inv *engine.Invocation) []*lang.Definition
 	// Concurrency bounds how many invocations of a function are in flight; nil or 0 is no bound.
 	Concurrency func(function string) int
 	// Observe is told of the decisions of every owner's fold, in virtual time. It may be nil.
