@@ -10,15 +10,15 @@ import (
 )
 
 // Panics counts what was guarded against, in this process. Where it runs registers it.
-var Panics = prometheus.NewCounterVec(prometheus.CounterOpts{
-	Name: "onward_guarded_panics_total", Help: "Panics that ended what was being done and nothing else, by what it was: each is a fault of the router.",
-}, []string{"where"})
-
-func init() {
+var Panics = func() *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "onward_guarded_panics_total", Help: "Panics that ended what was being done and nothing else, by what it was: each is a fault of the router.",
+	}, []string{"where"})
 	for _, where := range []string{"decode", "admission", "deliver", "answer"} {
-		Panics.WithLabelValues(where) // A rate has to have something to begin from.
+		c.WithLabelValues(where) // A rate has to have something to begin from.
 	}
-}
+	return c
+}()
 
 // A Panicked is the error of what has panicked.
 type Panicked struct {

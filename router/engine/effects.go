@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/journal"
@@ -99,17 +102,34 @@ func (i *Invocation) ID() string {
 	if i.Purpose == Notify || i.Purpose == Route {
 		return EndID(i.Run)
 	}
-	b := make([]byte, 0, 26+1+len(i.Path)+11)
+	path := shortened(i.Path)
+	b := make([]byte, 0, 26+1+len(path)+11)
 	b = append(b, i.Run.String()...)
 	b = append(b, '~')
-	b = append(b, i.Path...)
+	b = append(b, path...)
 	b = append(b, '.')
 	return string(strconv.AppendUint(b, uint64(i.N), 10))
 }
 
+// shortened keeps what goes into ids and headers short, wherever a step stands: an attribute has 1 KiB at most, and servers refuse long headers. What of a
+// long path is left out is told apart by a hash of the whole.
+func shortened(path string) string {
+	const most = 512
+	if len(path) <= most {
+		return path
+	}
+	sum := sha256.Sum256([]byte(path))
+	tail := "~" + hex.EncodeToString(sum[:8])
+	n := most - len(tail)
+	for n > 0 && !utf8.RuneStart(path[n]) {
+		n--
+	}
+	return path[:n] + tail
+}
+
 // IdempotencyKey is the run, the path and the continuation: the same for all attempts of one logical call, with one input, and for no other.
 func (i *Invocation) IdempotencyKey() string {
-	key := i.Run.String() + "~" + i.Path
+	key := i.Run.String() + "~" + shortened(i.Path)
 	if i.Continued > 0 {
 		key += "+" + strconv.Itoa(i.Continued)
 	}
