@@ -154,7 +154,7 @@ type loader struct {
 
 type functionDoc struct {
 	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time" default:"64"`
-	Timeout     plugin.Duration `doc:"timeout,above0" help:"bound on one try, from sending; a step may say its own. 30s unless said; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
+	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own. 30s unless said, and 0s is none; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
 	Deadline    plugin.Duration `doc:"deadline,above0" help:"bound on a step that calls it, all told; a step may say its own"`
 	Retry       *lang.Retry     `doc:"retry" help:"when and how often to try again; a step may say its own"`
 	MaxAge      plugin.Duration `doc:"maxAge" help:"how long an invocation or event may go without an answer, from its first sending; then it is given up. 0s is for ever" default:"6h"`

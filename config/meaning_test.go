@@ -90,12 +90,12 @@ func TestDocumentsThatCannotRun(t *testing.T) {
 		functions + "triggers: { t: { flow: { function: f }, onSuccess: null } }":                                           "a mapping is due here",
 		"version: 1\nfunctions: { f: { http: { url: \"http://h/${ run.id }\" } } }\n" + flow:                                "an expression where none is evaluated: http://h/${ run.id }",
 		"version: 1\nfunctions: { f: { http: { url: \"http://h/\", headers: { x: \"${ data.x }\" } } } }\n" + flow:          "functions.f.http.headers.x: an expression where none is evaluated",
-		"version: 1\nfunctions: { f: { log: f, timeout: 0s } }\n" + flow:                                                    "timeout is 0",
-		"version: 1\nfunctions: { f: { log: f, retry: { attempts: 2, on: [platfrom] } } }\n" + flow:                         `did you mean "platform"?`,
-		"version: 1\nfunctions: { f: { log: f, timeout: 20s, deadline: 10s } }\n" + flow:                                    "the deadline of 10s ends a step before the timeout of 20s",
-		"listen: :8080\nlog: { level: debug }\n":                                                                            "these are settings of the router, and no document; give the file to serve: --settings t.yaml",
-		functions + flow + "---\n---\n# more\n---\ntriggers: { u: { flow: { function: nope } } }\n":                         "version is missing",
-		functions + flow + "---\n# a comment\n---\nversion: 1\ntriggers: { u: { flow: { function: nope } } }\n":             `unknown function "nope"`,
+
+		"version: 1\nfunctions: { f: { log: f, retry: { attempts: 2, on: [platfrom] } } }\n" + flow:             `did you mean "platform"?`,
+		"version: 1\nfunctions: { f: { log: f, timeout: 20s, deadline: 10s } }\n" + flow:                        "the deadline of 10s ends a step before the timeout of 20s",
+		"listen: :8080\nlog: { level: debug }\n":                                                                "these are settings of the router, and no document; give the file to serve: --settings t.yaml",
+		functions + flow + "---\n---\n# more\n---\ntriggers: { u: { flow: { function: nope } } }\n":             "version is missing",
+		functions + flow + "---\n# a comment\n---\nversion: 1\ntriggers: { u: { flow: { function: nope } } }\n": `unknown function "nope"`,
 	} {
 		set, said := parse(t, doc)
 		if set != nil || !strings.Contains(said, want) {
