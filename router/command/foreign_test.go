@@ -43,7 +43,7 @@ triggers:
       sequence:
         - map: { items: "${ data.parts }", as: n, do: { function: price-MODE, input: "${ {'order': event.id, 'customer': data.customer, 'n': n} }" } }
         - map: { items: "${ previous }", as: part, do: { function: label-MODE, input: "${ part }" } }
-        - { function: invoice-MODE, input: "${ {'order': event.id, 'customer': data.customer, 'parts': previous} }" }
+        - { function: invoice-MODE, deadline: 10m, input: "${ {'order': event.id, 'customer': data.customer, 'parts': previous} }" }
     onSuccess:
       - kafka: { topic: PREFIX.invoiced.MODE, mode: MODE, key: "${ data.customer }" }
       - http: { url: "URL", mode: MODE }
