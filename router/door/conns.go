@@ -1,14 +1,15 @@
 package door
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 )
 
-// conns is the listener with a bound on what it has open. Who sits idle makes room for who comes.
+// conns is the listener with a bound on what it has open. Who has nothing at work - he sits idle, or has not sent all of a request yet - makes room for
+// who comes, the one who has waited for longest first: callers who are slow on purpose push one another out, and not those who are served.
 type conns struct {
 	net.Listener
 	limits  Limits
@@ -25,12 +26,12 @@ func (l *conns) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: bare, l: l}
+		c := &conn{Conn: bare, l: l, since: time.Now()}
 		l.mu.Lock()
 		var victim *conn
 		full := len(l.open) >= l.limits.Connections
 		if full {
-			victim = l.longestIdle()
+			victim = l.longestWaiting()
 		}
 		if !full || victim != nil {
 			l.open[c] = struct{}{}
@@ -50,11 +51,11 @@ func (l *conns) Accept() (net.Conn, error) {
 	}
 }
 
-// longestIdle is the connection that has waited for a next request for longest, and leaves; nil when all are at work. The lock is held.
-func (l *conns) longestIdle() *conn {
+// longestWaiting is the connection that has had nothing at work for longest, and leaves; nil when all are at work. The lock is held.
+func (l *conns) longestWaiting() *conn {
 	var out *conn
 	for c := range l.open {
-		if !c.idle.IsZero() && (out == nil || c.idle.Before(out.idle)) {
+		if !c.since.IsZero() && (out == nil || c.since.Before(out.since)) {
 			out = c
 		}
 	}
@@ -72,25 +73,31 @@ func (l *conns) leave(c *conn) {
 	}
 }
 
-// state hears from the server what a connection is at.
-func (l *conns) state(x net.Conn, s http.ConnState) {
+// connKey marks the context of a connection's requests with it.
+type connKey struct{}
+
+func withConn(ctx context.Context, x net.Conn) context.Context {
 	if t, ok := x.(*tls.Conn); ok {
 		x = t.NetConn()
 	}
-	c := x.(*conn)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c.idle = time.Time{}
-	if s == http.StateIdle {
-		c.idle = time.Now()
-	}
+	return context.WithValue(ctx, connKey{}, x)
 }
 
 // A conn is an open connection. Each piece that it writes has to be taken within a time.
 type conn struct {
 	net.Conn
-	l    *conns
-	idle time.Time // since when it waits for a next request; zero while one is at work. The listener's lock guards it.
+	l     *conns
+	since time.Time // when it began to have nothing at work; zero while it has. The listener's lock guards it.
+}
+
+// atWork books that a request of it is at work, or no longer.
+func (c *conn) atWork(is bool) {
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+	c.since = time.Time{}
+	if !is {
+		c.since = time.Now()
+	}
 }
 
 // writePiece is what has to be taken within Limits.Write.

@@ -111,7 +111,7 @@ func (d *Door) newServer() *http.Server {
 	protocols.SetHTTP1(true)
 	return &http.Server{
 		Handler: http.HandlerFunc(d.serve), Protocols: protocols, ReadHeaderTimeout: d.limits.Head, IdleTimeout: d.limits.Idle,
-		MaxHeaderBytes: d.limits.HeadBytes, ConnState: d.conns.state, ErrorLog: log.New(debugLog{d.o.Log}, "", 0),
+		MaxHeaderBytes: d.limits.HeadBytes, ConnContext: withConn, ErrorLog: log.New(debugLog{d.o.Log}, "", 0),
 	}
 }
 

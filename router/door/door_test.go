@@ -282,22 +282,55 @@ func (d *Door) idle() (n int) {
 	d.conns.mu.Lock()
 	defer d.conns.mu.Unlock()
 	for c := range d.conns.open {
-		if !c.idle.IsZero() {
+		if !c.since.IsZero() {
 			n++
 		}
 	}
 	return n
 }
 
+// TestSlowCallersPushOneAnotherOut: as many as there may be send half a head or half a body; honest ones are served at once, whatever the slow ones do.
+func TestSlowCallersPushOneAnotherOut(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{Limits: Limits{Connections: 20, Requests: 4, Head: time.Minute, Body: time.Minute}}, echo)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for round := range 10 {
+		for i := range 10 {
+			c := d.dial(t)
+			said := "POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+			if i%2 == 0 {
+				said += "\r\nhalf"
+			}
+			_, _ = io.WriteString(c, said) // One that was pushed out already is as good.
+		}
+		resp, err := client.Post("http://"+d.Addr()+"/events", "text/plain", strings.NewReader("well"))
+		if err != nil {
+			t.Fatal(round, err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || string(b) != "well" {
+			t.Fatal(round, resp.Status, string(b))
+		}
+	}
+	if n := d.refusedFor(t, refusedConnections); n != 0 {
+		t.Errorf("%v were turned away", n)
+	}
+	if n := d.refusedFor(t, refusedIdle); n < 50 {
+		t.Errorf("%v made room", n)
+	}
+}
+
 // TestRequestsAreBounded: beyond the limit 503, and health goes on.
 func TestRequestsAreBounded(t *testing.T) {
 	t.Parallel()
 	hold, entered := make(chan struct{}), make(chan struct{}, 2)
-	d := open(t, Options{Limits: Limits{Requests: 2}}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	d := open(t, Options{Limits: Limits{Requests: 2, Body: time.Second}}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hold" {
 			entered <- struct{}{}
 			<-hold
 		}
+		echo(w, r)
 	}))
 	var held sync.WaitGroup
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -316,6 +349,17 @@ func TestRequestsAreBounded(t *testing.T) {
 	}
 	if resp := get("/v1/runs"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 		t.Error(resp.Status)
+	}
+	if got := d.exchange(t, "GET /v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nConnection: close\r\n\r\nx"); !strings.HasPrefix(got, "HTTP/1.1 503") {
+		t.Errorf("with a body that does not come: %q", got)
+	}
+	resp, err := client.Post("http://"+d.Addr()+"/events", "text/plain", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := io.ReadAll(resp.Body)
+	if _ = resp.Body.Close(); !strings.Contains(string(b), "the limit is 2") {
+		t.Errorf("with a body: %s", b)
 	}
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if resp := get(path); resp.StatusCode != http.StatusOK {

@@ -35,27 +35,61 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, http.StatusHTTPVersionNotSupported, refusedProtocol, "HTTP/2 is not spoken here", "send HTTP/1.1")
 		return
 	}
-	select {
-	case d.requests <- struct{}{}:
-		defer func() { <-d.requests }()
-	default:
-		if r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
-			d.refuse(w, http.StatusServiceUnavailable, refusedRequests, fmt.Sprintf("%d requests are at work, and the limit is %d", d.limits.Requests, d.limits.Requests), "send it again later, or raise limits.requests")
-			return
-		}
-	}
-	if r.Body != nil && r.Body != http.NoBody {
-		b := &body{d: d, from: r.Body, control: http.NewResponseController(w), begin: time.Now()}
+	t := &turn{d: d}
+	t.conn, _ = r.Context().Value(connKey{}).(*conn)
+	defer t.end()
+	comes := r.Body != nil && r.Body != http.NoBody
+	if comes {
+		b := &body{d: d, turn: t, from: r.Body, control: http.NewResponseController(w), begin: time.Now()}
 		b.extend() // It counts for what the handler leaves unread, too.
 		defer b.release()
 		r.Body = b
 	}
+	// Only of what is posted is the body waited for: nobody gets round the limit by a body that nobody reads.
+	if !(comes && r.Method == http.MethodPost) && !t.begin() && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
+		d.refuse(w, http.StatusServiceUnavailable, refusedRequests, fmt.Sprintf("%d requests are at work, and the limit is %d", d.limits.Requests, d.limits.Requests), "send it again later, or raise limits.requests")
+		return
+	}
 	d.handler.ServeHTTP(w, r)
+}
+
+// A turn is a request's place among those at work. It begins once all of the request is there: who sends slowly takes up a connection, and no place.
+type turn struct {
+	d     *Door
+	conn  *conn // nil where there is none to book it for
+	begun bool
+}
+
+// begin takes a place; false: all are taken.
+func (t *turn) begin() bool {
+	if t.begun {
+		return true
+	}
+	select {
+	case t.d.requests <- struct{}{}:
+	default:
+		return false
+	}
+	t.begun = true
+	if t.conn != nil {
+		t.conn.atWork(true)
+	}
+	return true
+}
+
+func (t *turn) end() {
+	if t.begun {
+		<-t.d.requests
+	}
+	if t.conn != nil {
+		t.conn.atWork(false)
+	}
 }
 
 // A body comes at a minimum rate, and what was read of it counts until the request ends or the body is closed.
 type body struct {
 	d       *Door
+	turn    *turn
 	from    io.ReadCloser
 	control *http.ResponseController
 	begin   time.Time
@@ -81,6 +115,10 @@ func (b *body) Read(p []byte) (int, error) {
 	switch {
 	case errors.Is(err, io.EOF):
 		_ = b.control.SetReadDeadline(time.Time{}) // The rest of the request may take as long as it takes.
+		if !b.turn.begin() {
+			b.d.metrics.refused.WithLabelValues(refusedRequests).Inc()
+			err = fmt.Errorf("%w: %d requests are at work, and the limit is %d; send it again later, or raise limits.requests", triggers.ErrBusy, b.d.limits.Requests, b.d.limits.Requests)
+		}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		b.d.metrics.refused.WithLabelValues(refusedSlow).Inc()
 		err = fmt.Errorf("%w: it has to come within %s and at %s bytes a second", triggers.ErrSlow, b.d.limits.Body, strconv.Itoa(b.d.limits.BodyRate))
