@@ -35,6 +35,8 @@ type Settings struct {
 	MaxBytes   int
 	History    int
 	HistoryMax int64
+	DeadMax    int64
+	DeadAge    time.Duration
 	Stuck      time.Duration
 	Drain      time.Duration
 	Snapshot   int
@@ -143,6 +145,8 @@ var settings = []setting{
 	{"limits.requests", 4096, "requests at work beyond which callers get 503", whole(func(s *Settings) *int { return &s.MaxAsked })},
 	{"history.runs", 100_000, "ended runs that are kept for people and for repeated requests", whole(func(s *Settings) *int { return &s.History })},
 	{"history.bytes", 1 << 30, "bytes of ended runs that are kept", whole(func(s *Settings) *int64 { return &s.HistoryMax })},
+	{"dead.bytes", 256 << 20, "bytes of dead letters that are kept; beyond, the oldest go", whole(func(s *Settings) *int64 { return &s.DeadMax })},
+	{"dead.age", "720h", "how long dead letters are kept", span(func(s *Settings) *time.Duration { return &s.DeadAge })},
 	{"watchdog", "1m", "how long the fold of one record may take before the router gives up", span(func(s *Settings) *time.Duration { return &s.Stuck })},
 	{"drain", "10s", "how long invocations under way may take to end when the router is to stop", span(func(s *Settings) *time.Duration { return &s.Drain })},
 	{"snapshot.records", 200_000, "records of a partition between snapshots", whole(func(s *Settings) *int { return &s.Snapshot })},

@@ -22,8 +22,11 @@ const (
 	MaxValueBytes = admission.MaxValueBytes // of a value inside a run
 )
 
-// HistoryLimits bound the history of ended runs.
-type HistoryLimits = history.Limits
+// HistoryLimits bound the history of ended runs, DeadLimits the dead letters that are kept.
+type (
+	HistoryLimits = history.Limits
+	DeadLimits    = history.LetterLimits
+)
 
 // What a listener is made of.
 type (
@@ -36,6 +39,7 @@ type (
 	Finished  = engine.Ending // a run that has ended
 	RunLine   = api.RunLine   // a line of the list of runs
 	WatchLine = api.WatchLine // a change of a run that is watched
+	Letter    = engine.Letter // a dead letter
 )
 
 // ExplainStatus says in plain words why an open run is not further; now is the time by which waits are counted.

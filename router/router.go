@@ -65,6 +65,8 @@ type Options struct {
 	Dir string
 	// History bounds the history in the folder.
 	History HistoryLimits
+	// Dead bounds the dead letters that are kept beside it.
+	Dead DeadLimits
 	// Stuck is how long the fold of one record may take before the router gives up: Run returns an error, and the process is to be started again.
 	// Default one minute.
 	Stuck time.Duration
@@ -144,7 +146,7 @@ func Open(o Options) (*Router, error) {
 // openFolder opens what is kept beside the journal, with the shards that keep it.
 func (r *Router) openFolder(timed journal.Journal) (err error) {
 	o := r.o
-	if r.endings, err = history.Keep(history.Options{Dir: o.Dir, Limits: o.History, Log: o.Log, Metrics: o.Metrics}); err != nil {
+	if r.endings, err = history.Keep(history.Options{Dir: o.Dir, Limits: o.History, Dead: o.Dead, Log: o.Log, Metrics: o.Metrics}); err != nil {
 		return err
 	}
 	so := shard.Options{
@@ -161,7 +163,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	}
 	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Addresses: r.addresses, TLS: r.peerTLS()})
 	r.api = api.New(api.Options{
-		Intake: r.gate, Shards: r.shards, Endings: r.endings, Cluster: r.cluster, Outbox: r.outbox,
+		Intake: r.gate, Shards: r.shards, Endings: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Redrive: r.outbox.Redrive,
 		Sources: r.sources, Seal: r.gate.Seal, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Parked: r.shards.Parked,
 		Ready: r.unready, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
 	})

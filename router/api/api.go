@@ -72,13 +72,15 @@ type Options struct {
 	Endings Endings
 	Cluster Cluster
 	Outbox  Outbox
+	Letters Letters
 
-	Sources   []Source                 // those that are paths are served; what they park is listed
-	Seal      func(id string) string   // gives the id of a call as it is sent; nil: as it is
-	Set       func() *config.Set       // the documents in force
-	Functions func() any               // tells of the functions' queues
-	Parked    func() []triggers.Parked // places in the journal that hold no record
-	Ready     func() error             // why nothing is taken in; nil when it is
+	Sources   []Source                                          // those that are paths are served; what they park is listed
+	Seal      func(id string) string                            // gives the id of a call as it is sent; nil: as it is
+	Set       func() *config.Set                                // the documents in force
+	Functions func() any                                        // tells of the functions' queues
+	Parked    func() []triggers.Parked                          // places in the journal that hold no record
+	Ready     func() error                                      // why nothing is taken in; nil when it is
+	Redrive   func(ctx context.Context, x *engine.Letter) error // sends a dead letter again; nil once it has arrived
 	Metrics   prometheus.Gatherer
 	Token     plugin.Secret // guards what is under /v1, where it is set
 	MaxBody   int64
@@ -133,6 +135,10 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	guarded("POST /v1/triggers/{trigger}", a.postStart)
 	guarded("GET /v1/triggers", a.getTriggers)
 	guarded("GET /v1/parked", a.getParked)
+	guarded("GET /v1/dead", a.getDead)
+	guarded("GET /v1/dead/{id}", a.getLetter)
+	guarded("DELETE /v1/dead/{id}", a.deleteLetter)
+	guarded("POST /v1/dead/{id}/redrive", a.postRedrive)
 	guarded("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, 200, a.Functions()) })
 	mux.Handle("GET /metrics", open(promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{})))
 	mux.Handle("GET /healthz", open(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })))
@@ -180,9 +186,14 @@ func answer(w http.ResponseWriter, fate triggers.Fate, said map[string]string) e
 }
 
 func fail(w http.ResponseWriter, err error) {
-	code := http.StatusServiceUnavailable
+	code, cure := http.StatusServiceUnavailable, ""
+	if errors.Is(err, errNoLetter) {
+		cure = "see onward dead list"
+	}
 	switch {
-	case errors.Is(err, errUnknownRun), errors.Is(err, triggers.ErrNoTrigger):
+	case errors.Is(err, errUndelivered):
+		code = http.StatusBadGateway
+	case errors.Is(err, errUnknownRun), errors.Is(err, errNoLetter), errors.Is(err, triggers.ErrNoTrigger):
 		code = http.StatusNotFound
 	case errors.Is(err, journal.ErrMoving):
 		w.Header().Set("Retry-After", "1")
@@ -199,7 +210,7 @@ func fail(w http.ResponseWriter, err error) {
 		code = http.StatusInsufficientStorage
 		w.Header().Set("Retry-After", "30")
 	}
-	_ = reply(w, code, apiError{err.Error(), ""})
+	_ = reply(w, code, apiError{err.Error(), cure})
 }
 
 // atOwner passes a request for a run on to the router that owns its partition.

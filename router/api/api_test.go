@@ -134,6 +134,10 @@ func serve(t *testing.T, h *house, token string) func(method, path, body string,
 	if err != nil {
 		t.Fatal(err)
 	}
+	return asker(handler)
+}
+
+func asker(handler http.Handler) func(method, path, body string, headers ...string) (int, string, http.Header) {
 	return func(method, path, body string, headers ...string) (int, string, http.Header) {
 		q := httptest.NewRequest(method, path, strings.NewReader(body))
 		for i := 0; i < len(headers); i += 2 {

@@ -26,6 +26,9 @@ const maxPeerAnswer = 64 << 20
 // peerPatience is how long a peer may take to answer for a list.
 const peerPatience = 2 * time.Second
 
+// deedPatience is how long one may take to do something that is asked of all, such as sending a dead letter again.
+const deedPatience = 40 * time.Second
+
 // Shards know which runs' partitions are here.
 type Shards interface {
 	Has(id journal.RunID) bool
@@ -201,13 +204,17 @@ func (c *Cluster) Hand(ctx context.Context, rec *journal.Record) (fate string, e
 	return said.Became, err
 }
 
-// askAll asks all other routers at a time, and returns those that did not answer.
-func (c *Cluster) askAll(ctx context.Context, path string, decode func() (into any, done func())) (unanswered []string) {
+// askAll puts a request to all other routers at a time, and returns those that did not answer.
+func (c *Cluster) askAll(ctx context.Context, method, path string, decode func() (into any, done func())) (unanswered []string) {
 	peers, err := c.Journal.Peers(ctx)
 	if err != nil {
 		return []string{"all: " + err.Error()}
 	}
-	ctx, cancel := context.WithTimeout(ctx, peerPatience)
+	patience := peerPatience
+	if method == http.MethodPost {
+		patience = deedPatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var mu sync.Mutex
 	var wait sync.WaitGroup
@@ -217,7 +224,7 @@ func (c *Cluster) askAll(ctx context.Context, path string, decode func() (into a
 		}
 		wait.Go(func() {
 			into, done := decode()
-			found, err := c.ask(ctx, peer, path, into)
+			found, err := c.put(ctx, peer, method, path, nil, into)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -233,13 +240,13 @@ func (c *Cluster) askAll(ctx context.Context, path string, decode func() (into a
 	return unanswered
 }
 
-// Gather puts a request to all other routers, unless one of them has asked it. Their answers are decoded into what decode gives, and done is called
+// Gather puts a request without a body to all other routers, unless one of them has asked it. Their answers are decoded into what decode gives, and done is called
 // for each, one at a time. It returns who did not answer.
 func (c *Cluster) Gather(q *http.Request, decode func() (into any, done func())) (unanswered []string) {
 	if c.Journal == nil || isPeer(q.Context()) {
 		return nil
 	}
-	return c.askAll(q.Context(), q.URL.RequestURI(), decode)
+	return c.askAll(q.Context(), q.Method, q.URL.RequestURI(), decode)
 }
 
 // Find looks for an ended run in the other routers' histories: its partition may have moved since.
@@ -248,7 +255,7 @@ func (c *Cluster) Find(ctx context.Context, id journal.RunID) *engine.Ending {
 		return nil
 	}
 	var out *engine.Ending
-	c.askAll(ctx, "/v1/runs/"+id.String()+"/ended", func() (any, func()) {
+	c.askAll(ctx, http.MethodGet, "/v1/runs/"+id.String()+"/ended", func() (any, func()) {
 		var k engine.Kept
 		return &k, func() {
 			if k.Ending != nil {

@@ -184,8 +184,8 @@ func (e *Effects) reset() {
 	e.Send, e.Stop, e.Ended, e.Dead, e.Need, e.Claimed = e.Send[:0], e.Stop[:0], e.Ended[:0], e.Dead[:0], e.Need[:0], nil
 }
 
-// Dead is the event of a run's end that was given up on its way to a destination: its owner keeps it, with its reason, until somebody sends it again
-// or removes it. Run and number name it: a later fold of the same record says it again.
+// Dead is an invocation, or the event of a run's end, that was given up and is not tried again: its owner keeps it, with its reason, until somebody sends
+// it again or removes it. Run and number name it: a later fold of the same record says it again.
 type Dead struct {
 	Invocation *Invocation // its last try: where it was to go, and what it was
 	Err        *lang.Error

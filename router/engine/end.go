@@ -186,7 +186,7 @@ func (s *State) deliverAgain(r *run, timer uint32) {
 	s.addLive(r, &inv, nil)
 }
 
-// giveUp makes a dead letter of an event that could not be delivered.
+// giveUp makes a dead letter of what could not be delivered.
 func (s *State) giveUp(r *run, inv *Invocation, e *lang.Error) {
 	e = e.At(inv.Path, inv.Attempt, inv.ID())
 	s.out.Dead = append(s.out.Dead, Dead{Invocation: inv, Err: e, Time: s.Now()})

@@ -304,7 +304,9 @@ func (s *State) foldGaveUp(r *run, payload []byte) Reason {
 		return Applied
 	}
 	s.dropLive(r, f.N)
-	s.callEnded(l, lang.Failure(f.Err))
+	if s.callEnded(l, lang.Failure(f.Err)); l.task.retryTimer == 0 {
+		s.giveUp(r, l.inv, f.Err)
+	}
 	return Applied
 }
 

@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -28,9 +29,10 @@ const (
 
 // Endings are the ended runs: the latest in memory, all that the history keeps on disk where there is one. The folds fill them.
 type Endings struct {
-	log   *slog.Logger
-	store *Store             // nil: memory only
-	lost  prometheus.Counter // endings that the store could not take
+	log     *slog.Logger
+	store   *Store // nil: memory only
+	letters *Letters
+	lost    prometheus.Counter // endings that the store could not take
 
 	mu      sync.Mutex
 	bytes   int
@@ -49,6 +51,7 @@ type Endings struct {
 type Options struct {
 	Dir     string // of the file; empty keeps the latest in memory only
 	Limits  Limits
+	Dead    LetterLimits
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -69,14 +72,26 @@ func Keep(o Options) (*Endings, error) {
 			h.log.Error("the history begins anew", "error", damaged)
 		}
 	}
+	var err error
+	if h.letters, err = keepLetters(o.Dir, o.Dead, o.Log, o.Metrics); err != nil {
+		return nil, errors.Join(err, h.closeStore())
+	}
 	if o.Metrics != nil {
 		o.Metrics.MustRegister(h.lost)
 	}
 	return h, nil
 }
 
-// Close releases the file.
-func (h *Endings) Close() error {
+// Letters returns the dead letters, which are kept beside.
+func (h *Endings) Letters() *Letters { return h.letters }
+
+// Dead takes over what was given up.
+func (h *Endings) Dead(x *engine.Letter) { h.letters.Add(x) }
+
+// Close releases the files.
+func (h *Endings) Close() error { return errors.Join(h.letters.Close(), h.closeStore()) }
+
+func (h *Endings) closeStore() error {
 	if h.store == nil {
 		return nil
 	}
@@ -184,7 +199,7 @@ func (h *Endings) Each(yield func(*engine.Ending) bool) error {
 		}
 		return nil
 	}
-	h.Flush()
+	h.flush()
 	var bad error
 	err := h.store.Each(func(_ ID, text []byte) bool {
 		var k engine.Kept
@@ -201,9 +216,6 @@ func (h *Endings) Each(yield func(*engine.Ending) bool) error {
 
 // Write brings endings to disk until ctx ends, and the rest then.
 func (h *Endings) Write(ctx context.Context) {
-	if h.store == nil {
-		return
-	}
 	tick := time.NewTicker(historyPause)
 	defer tick.Stop()
 	for {
@@ -211,16 +223,22 @@ func (h *Endings) Write(ctx context.Context) {
 		case <-tick.C:
 		case <-h.wake:
 		case <-ctx.Done():
-			h.Flush()
+			_ = h.Flush() // What is left is tried again when it is closed, and said then.
 			return
 		}
-		h.Flush()
+		_ = h.Flush() // It is said, and tried again.
 	}
 }
 
 // Flush brings to disk all that was added before. A snapshot waits for it: the folds of a restart begin there and will not bring these ends again.
-// When the disk does not take them they are tried again with the next flush; a router that ends before loses them for people, and no run.
-func (h *Endings) Flush() {
+// When the disk does not take them they are tried again with the next flush; a router that ends before loses them for people, and no run. The error is
+// for dead letters, which nothing is to forget before they are kept.
+func (h *Endings) Flush() error {
+	h.flush()
+	return h.letters.flush()
+}
+
+func (h *Endings) flush() {
 	if h.store == nil {
 		return
 	}

@@ -65,7 +65,9 @@ func TestEndIsWholeAfterARestart(t *testing.T) {
 	failed.State, failed.EventType, failed.Result = "failed", "dev.onward.run.failed", lang.Value{}
 	failed.Error, failed.Data = lang.Failf(lang.ClassFunction, "boom", "it broke"), lang.Of(map[string]int{"attempts": 3})
 	h.Add(id, failed)
-	h.Flush()
+	if err := h.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -59,32 +59,39 @@ func Open(dir string, l Limits) (s *Store, damaged error, err error) {
 	if err := folder.Make(dir); err != nil {
 		return nil, nil, err
 	}
-	name := filepath.Join(dir, FileName)
-	s, err = open(name, l)
-	if err == nil || errors.Is(err, bbolterrors.ErrTimeout) {
-		return s, nil, err
+	db, damaged, err := openFile(filepath.Join(dir, FileName), bucketRuns, bucketIDs, bucketMeta)
+	if err != nil {
+		return nil, damaged, err
+	}
+	return &Store{db: db, limits: l}, damaged, nil
+}
+
+// openFile opens a file with buckets, or makes one. A file that cannot be read is set aside under another name, as damaged says.
+func openFile(name string, buckets ...[]byte) (db *bbolt.DB, damaged error, err error) {
+	if db, err = openBuckets(name, buckets); err == nil || errors.Is(err, bbolterrors.ErrTimeout) {
+		return db, nil, err
 	}
 	aside := fmt.Sprintf("%s.damaged-%d", name, time.Now().Unix())
 	if e := os.Rename(name, aside); e != nil {
 		return nil, nil, errors.Join(err, e)
 	}
 	damaged = fmt.Errorf("history: %s cannot be read and was set aside as %s: %w", name, aside, err)
-	s, err = open(name, l)
-	return s, damaged, err
+	db, err = openBuckets(name, buckets)
+	return db, damaged, err
 }
 
-func open(name string, l Limits) (s *Store, err error) {
+func openBuckets(name string, buckets [][]byte) (db *bbolt.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil { // The library's, on pages that make no sense.
 			err = fmt.Errorf("history: %s: %v", name, p)
 		}
 	}()
-	db, err := bbolt.Open(name, folder.FileMode, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
+	db, err = bbolt.Open(name, folder.FileMode, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return nil, fmt.Errorf("history: %s: %w", name, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{bucketRuns, bucketIDs, bucketMeta} {
+		for _, b := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
@@ -94,7 +101,7 @@ func open(name string, l Limits) (s *Store, err error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Store{db: db, limits: l}, nil
+	return db, nil
 }
 
 // Close releases the file.

@@ -5,8 +5,9 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	fold, snapshot                                 prometheus.Histogram
 	records, ended                                 *prometheus.CounterVec
+	dead                                           *prometheus.CounterVec
 	parked, deaths                                 prometheus.Counter
-	skipped, tooLarge, dead                        prometheus.Counter
+	skipped, tooLarge                              prometheus.Counter
 	runs, invocations, steps, bytes, timers, tombs prometheus.Gauge
 }
 
@@ -22,15 +23,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_" + name, Help: help})
 	}
 	m := &metrics{
-		fold:        histogram("fold", "Time to fold one record."),
-		snapshot:    histogram("snapshot", "Time that the fold stood still for a snapshot."),
-		records:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_records_total", Help: "Records folded, by kind and by what they did."}, []string{"kind", "reason"}),
-		ended:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_runs_ended_total", Help: "Runs that have ended, by how; chain_limit are those that their chain had no fuel left for."}, []string{"state"}),
-		parked:      counter("parked", "Places in the journal that held no record."),
-		deaths:      counter("fold_deaths", "Records on which the fold died."),
-		skipped:     counter("skipped_records", "Records on which the fold died twice and that were passed over."),
-		tooLarge:    counter("too_large_records", "Records that the journal did not take: a failure stands in for each, or it was left out."),
-		dead:        counter("dead_letters", "Events of runs' ends that were given up on their way to a destination."),
+		fold:     histogram("fold", "Time to fold one record."),
+		snapshot: histogram("snapshot", "Time that the fold stood still for a snapshot."),
+		records:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_records_total", Help: "Records folded, by kind and by what they did."}, []string{"kind", "reason"}),
+		ended:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_runs_ended_total", Help: "Runs that have ended, by how; chain_limit are those that their chain had no fuel left for."}, []string{"state"}),
+		parked:   counter("parked", "Places in the journal that held no record."),
+		deaths:   counter("fold_deaths", "Records on which the fold died."),
+		skipped:  counter("skipped_records", "Records on which the fold died twice and that were passed over."),
+		tooLarge: counter("too_large_records", "Records that the journal did not take: a failure stands in for each, or it was left out."),
+		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "onward_dead_letters_total", Help: "What was given up, by the trigger of the run and by what it was: call (an invocation), notify (an event for a destination) or route.",
+		}, []string{"trigger", "what"}),
 		runs:        gauge("runs", "Open runs."),
 		invocations: gauge("invocations", "Invocations without an outcome."),
 		steps:       gauge("steps", "Steps that are open in the flows of runs."),

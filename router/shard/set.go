@@ -29,8 +29,10 @@ type Outbox interface {
 // Ends take the runs that have ended.
 type Ends interface {
 	Add(id journal.RunID, e *engine.Ending)
+	// Dead takes what was given up.
+	Dead(x *engine.Letter)
 	// Flush returns once what was added is kept: after that a snapshot may forget it.
-	Flush()
+	Flush() error
 }
 
 // Options are what the shards of a process are made of.
@@ -271,22 +273,21 @@ func (set *Set) compare(behind time.Duration) {
 	}
 }
 
+// died hands on that something was given up, and says it.
+func (s *Shard) died(d *engine.Dead) {
+	x := engine.LetterOf(d)
+	s.set.Ends.Dead(x)
+	if s.owned {
+		s.set.metrics.dead.WithLabelValues(x.Trigger, x.What).Inc()
+		s.log.Warn("given up, and kept as a dead letter; see onward dead show", "letter", x.ID, "trigger", x.Trigger, "function", x.To+x.Starts, "path", x.Path, "error", x.Error)
+	}
+}
+
 // shardOf returns the shard that has a run.
 func (set *Set) shardOf(id journal.RunID) *Shard {
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	return set.shards[set.Layout.Partition(id.Route())]
-}
-
-// died says that the event of a run's end was given up.
-func (s *Shard) died(d *engine.Dead) {
-	if !s.owned {
-		return
-	}
-	inv := d.Invocation
-	s.set.metrics.dead.Inc()
-	s.log.Error("the event of a run's end was given up on its way to a destination", "run", inv.Run, "trigger", inv.Trigger, "destination", inv.Path,
-		"tries", inv.Attempt, "error", d.Err)
 }
 
 // ended hands on that a run has ended. What its chain had no fuel left for is said: somebody is to look at what starts what.

@@ -74,7 +74,9 @@ func (e ends) Add(_ journal.RunID, x *engine.Ending) {
 	e.ended = append(e.ended, x)
 }
 
-func (e ends) Flush() {}
+func (e ends) Dead(*engine.Letter) {}
+
+func (e ends) Flush() error { return nil }
 
 const document = `
 version: 1

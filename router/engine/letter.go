@@ -1,0 +1,70 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A Letter is a dead letter: an event or an invocation that was given up, as people see it and as it is kept, with all that sending it again needs.
+type Letter struct {
+	ID       string      `json:"id"` // RUN.N
+	Time     time.Time   `json:"time"`
+	Tenant   string      `json:"tenant"`
+	Trigger  string      `json:"trigger"` // of the run
+	Run      string      `json:"run"`
+	N        uint32      `json:"n"`
+	What     string      `json:"what"` // call, notify or route
+	Event    string      `json:"event"`
+	Type     string      `json:"type"`
+	Path     string      `json:"path"`
+	To       string      `json:"function,omitempty"`
+	Starts   string      `json:"starts,omitempty"` // the trigger that a destination names
+	Contract string      `json:"contract,omitempty"`
+	Attempt  int         `json:"attempt"`
+	Error    *lang.Error `json:"error"`
+	Created  time.Time   `json:"created"`
+	Cause    string      `json:"cause,omitempty"`
+	Fuel     int         `json:"fuel,omitempty"`
+	Cont     int         `json:"continued,omitempty"`
+	Traced   string      `json:"traceparent,omitempty"`
+	Matched  []byte      `json:"matched,omitempty"` // what the filters let through
+	Data     lang.Value  `json:"data,omitzero"`
+	// Redrives, LastRedrive and LastError tell of the times that it was sent again and did not arrive.
+	Redrives    int       `json:"redrives,omitempty"`
+	LastRedrive time.Time `json:"lastRedrive,omitzero"`
+	LastError   string    `json:"lastError,omitempty"`
+}
+
+// LetterID names a dead letter: a number is never used twice in a run.
+func LetterID(run journal.RunID, n uint32) string { return fmt.Sprintf("%s.%d", run, n) }
+
+// LetterOf is the dead letter of what was given up.
+func LetterOf(d *Dead) *Letter {
+	i := d.Invocation
+	return &Letter{
+		ID: LetterID(i.Run, i.N), Time: d.Time, Tenant: i.Tenant, Trigger: i.Trigger, Run: i.Run.String(), N: i.N, What: i.Purpose.String(), Event: i.ID(), Type: i.Type,
+		Path: i.Path, To: i.Function, Starts: i.ToTrigger, Contract: i.Contract, Attempt: i.Attempt, Error: d.Err, Created: i.Created, Cause: i.Cause, Fuel: i.Fuel,
+		Cont: i.Continued, Traced: i.Traced, Matched: i.Starts, Data: i.Input,
+	}
+}
+
+// Invocation is what is to be sent again, under its id.
+func (l *Letter) Invocation() (*Invocation, error) {
+	run, err := journal.ParseRunID(l.Run)
+	if err != nil {
+		return nil, fmt.Errorf("dead letter %s: %w", l.ID, err)
+	}
+	i := &Invocation{
+		Run: run, N: l.N, Tenant: l.Tenant, Trigger: l.Trigger, Path: l.Path, Function: l.To, ToTrigger: l.Starts, Contract: l.Contract, Attempt: l.Attempt,
+		Created: l.Created, Cause: l.Cause, Fuel: l.Fuel, Continued: l.Cont, Traced: l.Traced, Type: l.Type, Starts: l.Matched, Input: l.Data,
+	}
+	for p, word := range purposes {
+		if word == l.What {
+			i.Purpose = Purpose(p)
+		}
+	}
+	return i, nil
+}
