@@ -46,7 +46,7 @@ type Function struct {
 	Timeout     time.Duration
 	Retry       *lang.Retry
 	Deadline    time.Duration
-	MaxAge      time.Duration // from its first sending an invocation may go so long without an answer; 0 is for ever
+	MaxAge      time.Duration // from its first sending an invocation may go so long without an answer
 	Resends     int           // and be sent again so often under the same id; 0 is as often as MaxAge allows
 	Pos         lang.Pos
 }
@@ -157,8 +157,8 @@ type functionDoc struct {
 	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own. 30s unless said, and 0s is none; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
 	Deadline    plugin.Duration `doc:"deadline,above0" help:"bound on a step that calls it, all told; a step may say its own"`
 	Retry       *lang.Retry     `doc:"retry" help:"when and how often to try again; a step may say its own"`
-	MaxAge      plugin.Duration `doc:"maxAge" help:"how long an invocation or event may go without an answer, from its first sending; then it is given up. 0s is for ever" default:"6h"`
-	Resends     int             `doc:"resends" help:"how often it may be sent again, under the same id, when there is no answer; 0 is as often as maxAge allows"`
+	MaxAge      plugin.Duration `doc:"maxAge" help:"how long an invocation or event may go without an answer, from its first sending; then it is given up" default:"6h"`
+	Resends     int             `doc:"resends" help:"how often it may be sent again, under the same id, when there is no answer; default: as often as maxAge allows"`
 	Contract    string          `doc:"contract" help:"how to ask and how to tell failure: http or lambda" default:"http"`
 }
 

@@ -51,6 +51,13 @@ type farSettings struct {
 	Name string `doc:"name,value" help:"nothing"`
 }
 
+// laterSettings are those of a sink whose functions answer by events: they have no timeout.
+type laterSettings struct {
+	Name string `doc:"name,value" help:"nothing"`
+}
+
+func (*laterSettings) AnswersLater() bool { return true }
+
 func (f *far) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 	for _, d := range deliveries {
 		s := &sent{Delivery: d, far: f, at: time.Now(), id: d.Event.ID(), bytes: d.Event.String()}
@@ -134,6 +141,7 @@ func inBubble(t *testing.T, doc string, f func(t *testing.T, b *bubble)) {
 func farRegistry(f *far) *plugin.Registry {
 	reg := registry()
 	sinks.Register(reg, "far", 1, "Keeps deliveries for a test.", func(string, *farSettings, sinks.Host) (sinks.Sink, error) { return f, nil })
+	sinks.Register(reg, "later", 1, "Keeps deliveries, and has no timeout.", func(string, *laterSettings, sinks.Host) (sinks.Sink, error) { return f, nil })
 	return reg
 }
 
@@ -282,7 +290,7 @@ version: 1
 functions:
   work: { far: x, concurrency: 8, timeout: 10s }
   one: { far: x, concurrency: 1, timeout: 10s }
-  slow: { far: x, timeout: 0s }
+  slow: { later: x }
   retried: { far: x, timeout: 10s, retry: { attempts: 3, backoff: 1s } }
   alert: { far: x, timeout: 20s }
 triggers:

@@ -20,7 +20,7 @@ version: 1
 functions:
   work: { far: x, concurrency: 16, timeout: 10s, maxAge: 6h }
   one: { far: x, concurrency: 1, timeout: 8h }
-  behind: { far: x, timeout: 0s, maxAge: 2h }
+  behind: { later: x, maxAge: 2h }
   alert: { far: x, timeout: 20s, maxAge: 1h, retry: { attempts: 3, backoff: 1s } }
 triggers:
   wide: { tenant: a, filters: [{ exact: { type: wide } }], flow: { map: { items: 5000, do: { function: work } } } }
