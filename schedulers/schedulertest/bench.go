@@ -40,7 +40,9 @@ type Bench struct {
 	awaits  []string
 	ended   bool
 	outcome lang.Outcome
-	cache   *lang.Cache
+	// collected counts the outcomes that the policy had put into lists.
+	collected int
+	cache     *lang.Cache
 }
 
 // A Timer is one that the policy has set and that has not fired.

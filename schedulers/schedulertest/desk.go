@@ -138,6 +138,7 @@ func (d *desk) list(slot int, form func(lang.Outcome) lang.Value) lang.Value {
 		return lang.List()
 	}
 	values := make([]lang.Value, d.slots[slot].spawned)
+	d.collected += len(values)
 	for i := range values {
 		values[i] = form(d.Bench.Outcome(slot, i))
 	}
@@ -193,7 +194,9 @@ func (d *desk) Spawn(slot, lo, hi int) {
 }
 
 func (d *desk) Window(slot, n int) {
-	if d.hasSlot(Window, slot) {
+	if n < 0 {
+		d.wrong("window: %d children of slot %d; 0 is the engine's own limit", n, slot)
+	} else if d.hasSlot(Window, slot) {
 		d.ask(Request{Op: Window, Slot: slot, A: n})
 	}
 }

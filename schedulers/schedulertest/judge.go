@@ -29,7 +29,9 @@ func (r *round) tell(ev schedulers.Event) error {
 		r.of[c] = ev.Outcome
 		delete(r.known, c)
 	}
+	b.collected = 0
 	requests, fault := b.ask(b.state, ev)
+	collected := b.collected
 	did := answer(requests, fault)
 	r.lines = append(r.lines, fmt.Sprintf("%s -> %s", eventLine(ev), did))
 	after, err := s.machine.Encode(b.state)
@@ -42,6 +44,10 @@ func (r *round) tell(ev schedulers.Event) error {
 	if err := r.legal(requests, fault); err != nil {
 		return err
 	}
+	if err := r.flat(ev, requests, fault, collected, len(after)); err != nil {
+		return err
+	}
+	r.left = b.left()
 	b.perform(ev, requests, fault)
 	r.fault = r.fault || fault != nil
 	if b.ended && b.outcome.Err != nil && b.outcome.Err.Type == stuck && fault == nil && !ends(requests) {
@@ -51,6 +57,32 @@ func (r *round) tell(ev schedulers.Event) error {
 		return err
 	}
 	return r.children(string(after))
+}
+
+// wide is from how many children on a frame is judged as a wide one.
+const wide = 128
+
+// flat judges what an event cost.
+func (r *round) flat(ev schedulers.Event, requests []Request, fault error, collected, size int) error {
+	if ev.Kind == schedulers.Started {
+		r.first = size
+	}
+	children := 0
+	for i := range r.b.slots {
+		children += r.b.slots[i].spawned
+	}
+	if children < wide || fault != nil || ends(requests) {
+		return nil
+	}
+	if collected >= children/2 {
+		if r.often++; r.often > 3 {
+			return r.broken(Flat, "%d outcomes were collected in an event that did not end the frame, and not for the first time", collected)
+		}
+	}
+	if limit := r.first + 2048 + 128*len(r.b.slots) + 4*r.data.Size(); len(r.told) >= wide && size > limit {
+		return r.broken(Flat, "the state has %d bytes after %d children, and had %d at first", size, len(r.told), r.first)
+	}
+	return nil
 }
 
 func ends(requests []Request) bool {
@@ -149,7 +181,14 @@ func (r *round) legal(requests []Request, fault error) error {
 	if errors.As(fault, &m) || panicked(fault) {
 		return r.broken(Legal, "%v", fault)
 	}
+	var own *lang.Error
+	if errors.As(fault, &own) && (own == nil || own.Class == 0) {
+		return r.broken(Legal, "an error without a class: %v", fault)
+	}
 	for _, q := range requests {
+		if q.Op == End && q.Outcome.Err != nil && q.Outcome.Err.Class == 0 {
+			return r.broken(Legal, "an error without a class: %v", q.Outcome.Err)
+		}
 		if q.Op == Spawn && q.B > 1 && !r.b.Subject.Declare(q.Slot).Many {
 			return r.broken(Declared, "%s, and the policy does not declare that slot %d may run more than once (Many)", q, q.Slot)
 		}

@@ -2,6 +2,11 @@ package schedulertest
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -21,18 +26,18 @@ type odd struct {
 	Fault  string          `doc:"fault"`
 
 	hidden int
+	cached *lang.Value
 }
 
 type oddState struct {
 	Last  lang.Value
 	Binds int
 	Round int
-	lost  int
+	All   []lang.Value
 }
 
 func (p *odd) Next(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
 	p.hidden++
-	s.lost++
 	switch ev.Kind {
 	case schedulers.Started:
 		return p.start(f)
@@ -53,6 +58,24 @@ func (p *odd) start(f schedulers.Frame) error {
 	switch p.Fault {
 	case "unknown slot":
 		f.Spawn(2, 0, 1)
+	case "window below zero":
+		f.Window(0, -1)
+	case "no class":
+		f.Fail(&lang.Error{Type: "x", Message: "of no class"})
+	case "errs without a class":
+		return &lang.Error{Type: "x"}
+	case "cancels what it spawns":
+		f.Window(0, p.Window)
+		f.Spawn(0, 0, p.N+1)
+		f.Cancel(0, p.N)
+		return nil
+	case "keeps the first input":
+		if p.cached == nil {
+			in := f.Input()
+			p.cached = &in
+		}
+		f.Succeed(*p.cached)
+		return nil
 	case "gap":
 		f.Spawn(0, 1, p.N)
 	case "twice":
@@ -91,16 +114,26 @@ func (p *odd) start(f schedulers.Frame) error {
 }
 
 func (p *odd) done(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
+	switch p.Fault {
+	case "collects at each event":
+		_ = f.Collect(0)
+	case "keeps everything":
+		s.All = append(s.All, ev.Outcome.Settled())
+	}
 	switch counts := f.Counts(0); {
-	case p.Fault == "hidden settings" && p.hidden%7 == 0, p.Fault == "hidden state" && s.lost == 3:
+	case p.Fault == "hidden settings" && p.hidden%7 == 0:
 		f.Fail(lang.Failf(lang.ClassFunction, "hidden", "it hangs on what is not in the state"))
 	case p.Fault == "fails when settled" && counts.Failed == 2:
 		f.Fail(lang.Failf(lang.ClassFunction, "too_many", "two failed"))
 	case ev.Outcome.Verdict == lang.Failed && !p.Join.Settled() && p.Fault == "another error":
 		f.Fail(lang.Failf(lang.ClassFunction, "child_failed", "a child failed"))
-	case ev.Outcome.Verdict == lang.Failed && !p.Join.Settled() && p.Fault != "waits for all":
+	case ev.Outcome.Verdict == lang.Failed && !p.Join.Settled() && p.Fault != "waits for all" && p.Fault != "loses failures":
 		f.Fail(ev.Outcome.Err)
+	case p.Fault == "abandons" && counts.Done() == 2:
+		f.Succeed(lang.Null)
 	case counts.Done() < counts.Spawned:
+	case p.Fault == "loses failures":
+		f.Succeed(lang.Null)
 	case p.Fault == "stops short":
 	case p.Fault == "last wins":
 		f.Succeed(s.Last)
@@ -164,7 +197,14 @@ func TestLawsAreLaws(t *testing.T) {
 		"":                          "",
 		"errs":                      "",
 		"hidden settings":           Same,
-		"hidden state":              Encoded,
+		"cancels what it spawns":    "",
+		"window below zero":         Legal,
+		"no class":                  Legal,
+		"errs without a class":      Legal,
+		"keeps the first input":     Alone,
+		"collects at each event":    Flat,
+		"keeps everything":          Flat,
+		"abandons":                  Kept,
 		"rearms for ever":           Ends,
 		"waits for nothing":         Ends,
 		"stops short":               Ends,
@@ -196,8 +236,12 @@ func TestLawsAreLaws(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			o := Options{Plays: 60}
+			n := 6
+			if want == Flat {
+				n = 400
+			}
 			for _, join := range []string{"all", "settled"} {
-				o.Documents = append(o.Documents, `{do: {function: f}, then: {function: g}, n: 6, window: 2, join: `+join+`, fault: "`+fault+`"}`)
+				o.Documents = append(o.Documents, fmt.Sprintf(`{do: {function: f}, then: {function: g}, n: %d, window: 2, join: %s, fault: %q}`, n, join, fault))
 			}
 			tally, err := check(oddRegistry(), "odd", o)
 			switch {
@@ -220,6 +264,95 @@ func TestChangedSettings(t *testing.T) {
 	o := Options{Documents: []string{`{do: {function: f}, fault: "changes its settings"}`}}
 	if _, err := check(oddRegistry(), "odd", o); err == nil || !strings.Contains(err.Error(), "law broken") {
 		t.Error(err)
+	}
+}
+
+// A loose policy has no join, and does what its word says with failures.
+type loose struct {
+	Do    lang.Step `doc:"do,required"`
+	Fault string    `doc:"fault"`
+}
+
+func (p *loose) Next(f schedulers.Frame, _ *struct{}, ev schedulers.Event) error {
+	switch {
+	case ev.Kind == schedulers.Started:
+		f.Spawn(0, 0, 1)
+	case ev.Outcome.Verdict == lang.Failed && p.Fault == "":
+		f.Fail(ev.Outcome.Err)
+	case ev.Kind == schedulers.Done:
+		f.Succeed(lang.Null)
+	}
+	return nil
+}
+
+// TestPartial: a policy that loses failures is found, unless it says that it may; what children answer can be told.
+func TestPartial(t *testing.T) {
+	t.Parallel()
+	r := new(plugin.Registry)
+	schedulers.Register[loose, struct{}](r, "loose", 1, "Loses failures.")
+	answered := 0
+	for doc, want := range map[string]Law{`{do: {function: f}}`: "", `{do: {function: f}, fault: loses}`: Kept} {
+		o := Options{Documents: []string{doc}, Plays: 60}
+		if _, err := check(r, "loose", o); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), string(want))) {
+			t.Errorf("%s: %v, want %q", doc, err, want)
+		}
+		o.Partial = func(p *Play) bool { return p.Left == 0 }
+		if _, err := check(r, "loose", o); err != nil {
+			t.Errorf("%s: %v", doc, err)
+		}
+		o.Partial = nil
+		o.Answer = func(_ Child, given schedulers.Binding, _ *rand.Rand) (lang.Outcome, bool) {
+			answered++
+			return lang.Success(given.Input), true
+		}
+		if tally, err := check(r, "loose", o); err != nil || tally.Failed > 0 {
+			t.Errorf("%s: %v, %s", doc, err, tally)
+		}
+	}
+	if answered == 0 {
+		t.Error("nobody was asked for an answer")
+	}
+}
+
+type hiding struct {
+	Seen struct{ Deep map[string][]*hidingPlace }
+}
+
+type hidingPlace struct {
+	Value lang.Value // It saves itself.
+	place int
+}
+
+// TestHiddenState: a field that is not saved is found by the type alone, and what saves itself is left alone.
+func TestHiddenState(t *testing.T) {
+	t.Parallel()
+	if at := hidden(reflect.TypeFor[*hiding](), nil); at != "schedulertest.hidingPlace.place" {
+		t.Errorf("%q", at)
+	}
+	_ = hidingPlace{place: 1}
+	for _, fine := range []reflect.Type{reflect.TypeFor[*oddState](), reflect.TypeFor[time.Time](), reflect.TypeFor[struct{}]()} {
+		if at := hidden(fine, nil); at != "" {
+			t.Errorf("%s: %q", fine, at)
+		}
+	}
+}
+
+// TestLook: a clock, a goroutine and what reaches for the world are found in the source.
+func TestLook(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"a.go":      "package a\n\nimport (\n\t\"math/rand/v2\"\n\t\"time\"\n)\n\nfunc f() time.Duration {\n\tgo f()\n\treturn time.Since(time.Unix(int64(rand.Int()), 0)) + time.Second\n}\n",
+		"a_test.go": "package a\n\nimport \"os\"\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	faults, err := look(dir)
+	want := "a.go:4: it imports math/rand/v2 a.go:9: it starts a goroutine a.go:10: it calls time.Since"
+	if err != nil || strings.Join(faults, " ") != want {
+		t.Errorf("%q, %v", faults, err)
 	}
 }
 

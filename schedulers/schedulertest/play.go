@@ -48,6 +48,15 @@ func (g *game) play() error {
 	if a, b := first.story(), again.story(); a != b {
 		return again.broken(Same, "the settings were used before, and now the play goes otherwise. It was:\n%s", a)
 	}
+	if err := g.kept(first, p); err != nil {
+		return err
+	}
+	if err := g.alone(s); err != nil {
+		return err
+	}
+	if _, err := g.round(s, eager).run(); err != nil {
+		return err
+	}
 	if err := g.orders(s, p); err != nil {
 		return err
 	}
@@ -98,6 +107,7 @@ const (
 	shuffled                  // completions first, in any order; then signals, then timers as they are due
 	forward
 	backward
+	eager // the child that opened last is done at once: many end as they open
 )
 
 // A round is one play of a game.
@@ -113,6 +123,9 @@ type round struct {
 	of    map[Child]lang.Outcome
 	peak  []int // most children of a slot open at a time
 	fault bool  // the policy returned an error
+	left  int   // children that had not ended when the frame did
+	first int   // bytes of the state at first
+	often int   // events that collected a wide frame and did not end it
 	join  schedulers.Join
 }
 
@@ -135,6 +148,11 @@ func (r *round) outcome(c Child) lang.Outcome {
 		return lang.Failure(failure(x.err))
 	}
 	rng := rand.New(rand.NewPCG(r.seed, uint64(c.Slot)<<32|uint64(c.Index)|1<<63))
+	if r.o.Answer != nil {
+		if o, ok := r.o.Answer(c, r.b.bound[c].Binding, rng); ok {
+			return o
+		}
+	}
 	switch n := rng.IntN(100); {
 	case n < moods[r.mood][0]:
 		return lang.Success(drawValue(rng))
@@ -184,7 +202,7 @@ func (r *round) run() (*Play, error) {
 	}
 	input, _ := r.b.Scope.Lookup("input")
 	return &Play{
-		Settings: r.b.Subject.Settings, Input: input.(lang.Value), Data: r.data, Told: r.told, of: r.of, Outcome: r.b.outcome, Failed: r.fault,
+		Settings: r.b.Subject.Settings, Input: input.(lang.Value), Data: r.data, Told: r.told, of: r.of, Outcome: r.b.outcome, Failed: r.fault, Left: r.left,
 	}, nil
 }
 
@@ -224,6 +242,9 @@ func (r *round) next() schedulers.Event {
 
 func (r *round) pick() Child {
 	open := r.b.open
+	if r.order == eager {
+		return open[len(open)-1]
+	}
 	if r.order == shuffled {
 		return open[r.rng.IntN(len(open))]
 	}

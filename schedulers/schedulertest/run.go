@@ -9,6 +9,7 @@ import (
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers"
 )
 
 var (
@@ -31,6 +32,10 @@ type Options struct {
 	Window func(settings any, slot int) int
 	// Commutes says of a play whether the order of completions must not matter. Default: when all children succeeded.
 	Commutes func(p *Play) bool
+	// Partial says of a play that it may succeed though a child failed, or had not ended. Default: failures where the settings have a join that is settled.
+	Partial func(p *Play) bool
+	// Answer is how a child ends, by what it was given; false leaves it to chance.
+	Answer func(c Child, given schedulers.Binding, r *rand.Rand) (lang.Outcome, bool)
 	// Want is what the outcome of a play must be; false when it cannot say. It stands apart from the policy's own code, to be worth anything.
 	Want func(p *Play) (lang.Outcome, bool)
 }
@@ -44,6 +49,8 @@ type Play struct {
 	Input, Data lang.Value
 	Told        []Told       // the children that were done before the frame ended, in order
 	Outcome     lang.Outcome // of the frame
+	// Left is how many children had been spawned and had not ended.
+	Left int
 	// Failed says that the policy itself failed: Next or Bind returned an error.
 	Failed bool
 
@@ -87,6 +94,9 @@ func (t Tally) String() string {
 // rest of the test.
 func Run(t *testing.T, r *plugin.Registry, policy string, o Options) Tally {
 	t.Helper()
+	if err := sourceOf(r, policy); err != nil {
+		t.Fatal(err)
+	}
 	tally, err := check(r, policy, o)
 	if err != nil {
 		t.Fatal(err)
