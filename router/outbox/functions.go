@@ -16,8 +16,7 @@ import (
 // bound are the functions with their sinks.
 type bound struct {
 	functions atomic.Pointer[functions]
-	mu        sync.Mutex
-	former    []*functions // what reloads have replaced: deliveries may be under way in them
+	closing   sync.WaitGroup // of sinks that reloads have replaced
 }
 
 type functions struct{ byName map[string]*function }
@@ -25,12 +24,16 @@ type functions struct{ byName map[string]*function }
 type function struct {
 	*config.Function
 	sink sinks.Sink
+
+	// The outbox's lock guards these.
+	uses   int  // deliveries under way, and calls of Deliver
+	former bool // a reload has replaced it: it is closed with the last of its uses
 }
 
 // get returns a function; nil while the documents do not have it.
 func (b *bound) get(name string) *function { return b.functions.Load().byName[name] }
 
-// Load makes the sinks of a set's functions and puts them into force.
+// Load makes the sinks of a set's functions and puts them into force. Those that they replace are closed once nothing is under way in them.
 func (o *Outbox) Load(set *config.Set) error {
 	next := &functions{byName: make(map[string]*function)}
 	for _, name := range slices.Sorted(maps.Keys(set.Functions)) {
@@ -39,27 +42,55 @@ func (o *Outbox) Load(set *config.Set) error {
 		host.Concurrency = f.Concurrency
 		sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, host)
 		if err != nil {
-			return fmt.Errorf("function %q: %w", name, err)
+			return errors.Join(fmt.Errorf("function %q: %w", name, err), next.close())
 		}
-		next.byName[name] = &function{f, sink}
+		next.byName[name] = &function{Function: f, sink: sink}
 	}
-	o.bound.mu.Lock()
-	if was := o.bound.functions.Swap(next); was != nil {
-		o.bound.former = append(o.bound.former, was)
-	}
-	o.bound.mu.Unlock()
+	was := o.bound.functions.Swap(next)
 	o.rebind()
+	if was == nil {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, f := range was.byName {
+		f.former = true
+		o.retire(f)
+	}
 	return nil
 }
 
-// Close closes all sinks. Nothing may be under way.
-func (o *Outbox) Close() (err error) {
-	o.bound.mu.Lock()
-	defer o.bound.mu.Unlock()
-	for _, f := range append(o.bound.former, o.bound.functions.Load()) {
-		for _, name := range slices.Sorted(maps.Keys(f.byName)) {
-			err = errors.Join(err, f.byName[name].sink.Close())
+// use and unuse are around what is done with a function's sink. The outbox's lock is held around use.
+func (f *function) use() { f.uses += 2 } // A delivery's end, and the return of Deliver: a sink may call Done before.
+
+func (o *Outbox) unuse(f *function) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f.uses--
+	o.retire(f)
+}
+
+// retire closes the sink of a function that was replaced and is not used any more; beside it, since the sink may be who calls. The lock is held.
+func (o *Outbox) retire(f *function) {
+	if !f.former || f.uses > 0 {
+		return
+	}
+	o.bound.closing.Go(func() {
+		if err := f.sink.Close(); err != nil {
+			o.Log.Warn("a sink that was replaced does not close", "function", f.Name, "error", err)
 		}
+	})
+}
+
+// Close closes all sinks. Nothing may be under way.
+func (o *Outbox) Close() error {
+	o.bound.closing.Wait()
+	return o.bound.functions.Load().close()
+}
+
+func (f *functions) close() (err error) {
+	for _, name := range slices.Sorted(maps.Keys(f.byName)) {
+		err = errors.Join(err, f.byName[name].sink.Close())
 	}
 	return err
 }

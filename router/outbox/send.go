@@ -44,6 +44,7 @@ func (o *Outbox) send(it *item) {
 	ctx, cancel, timed := it.bound(fn.Timeout, now)
 	it.stop = cancel
 	o.under.Add(1)
+	fn.use()
 	o.mu.Unlock()
 	d := &sinks.Delivery{
 		Context: ctx, Event: o.Intake.Event(inv), Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt,
@@ -54,11 +55,13 @@ func (o *Outbox) send(it *item) {
 			return // Once is the contract, and a sink that has panicked may have ended it before.
 		}
 		defer o.under.Done()
+		defer o.unuse(fn)
 		how := overOf(ctx, timed)
 		cancel()
 		o.metrics.deliver.WithLabelValues(fn.Sink.Name).Observe(time.Since(now).Seconds())
 		o.done(it, r, how)
 	}
+	defer o.unuse(fn)
 	if err := guard.Do("deliver", func() { fn.sink.Deliver(ctx, []*sinks.Delivery{d}) }); err != nil {
 		d.Done(sinks.Fail(&sinks.Error{Type: "router_panicked", Message: err.Error(), Class: "platform"}))
 	}
