@@ -92,7 +92,7 @@ triggers:
   ends: { filters: [{ exact: { type: dev.onward.run.succeeded, source: /onward/orders } }], flow: { function: f } }
 `
 
-func open(t *testing.T, doc string) (*Gate, *desk) {
+func open(t testing.TB, doc string) (*Gate, *desk) {
 	t.Helper()
 	reg := new(plugin.Registry)
 	builtin.Register(reg)
