@@ -111,6 +111,9 @@ func checkImports(t *testing.T, path, folder string, file *ast.File) {
 		}
 		for _, spec := range file.Imports {
 			name, _ := strconv.Unquote(spec.Path.Value)
+			if part, ok := strings.CutPrefix(name, "github.com/cloudevents/sdk-go/v2/"); ok && part != "event" && part != "types" {
+				t.Errorf("%s imports %s: foreign bytes are read by config/envelope, which the SDK is not fit for", path, name)
+			}
 			own, ok := strings.CutPrefix(name, module)
 			if ok && !slices.ContainsFunc(rule.may, func(m string) bool { return within(own, m) }) {
 				t.Errorf("%s imports %s, which %s may not", path, own, rule.folder)
