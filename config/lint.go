@@ -25,6 +25,7 @@ func (l *loader) compile(t *triggerDoc) {
 	if why := filter.Contradiction(t.Filters); why != "" {
 		l.find(t.pos, "triggers."+t.name+".filters", "all filters must match; write alternatives under any:", "filters that no event passes: %s", why)
 	}
+	l.chains(t, slices.Sorted(maps.Keys(l.triggers)))
 	for i, word := range []string{"onSuccess", "onFailure"} {
 		for k := range t.destinations[i] {
 			c.destination(&t.destinations[i][k], word, k)

@@ -197,3 +197,37 @@ func TestSkippedRunsTellNobody(t *testing.T) {
 		}
 	})
 }
+
+// TestDestinationsKeepTheirNames: a destination that is taken out under an open run does not give its event to the one that stood behind it.
+func TestDestinationsKeepTheirNames(t *testing.T) {
+	const first, second = `{ far: first }`, `{ far: second }`
+	document := func(destinations string) string {
+		return "\nversion: 1\nfunctions: { work: { far: x, timeout: 0s } }\ntriggers: { t: { flow: { function: work }, onSuccess: [" + destinations + "] } }\n"
+	}
+	inBubble(t, document(first+","+second), func(t *testing.T, b *bubble) {
+		run := b.start("t", "1", "7")
+		if err := b.Reload(parse(t, b.reg, document(second))); err != nil {
+			t.Fatal(err)
+		}
+		b.far.open("work")[0].succeed()
+		b.wait(run)
+		rest()
+		time.Sleep(time.Second)
+		settle()
+		var told []string
+		for _, s := range b.far.sent("") {
+			if s.Function != "work" {
+				told = append(told, s.Function)
+				s.end(sinks.Accept())
+			}
+		}
+		want := "t.onSuccess." + parse(t, b.reg, document(second)).Triggers["t"].Definition.OnSuccess[0].Name
+		if len(told) != 1 || told[0] != want {
+			t.Errorf("told are %q, want %q once: the other has gone, and its event waits", told, want)
+		}
+		rest()
+		if lines, err := b.Explain(context.Background(), run); err != nil || len(lines) != 2 {
+			t.Errorf("%q, %v", lines, err)
+		}
+	})
+}

@@ -26,6 +26,12 @@ func (a *API) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
 		line := fmt.Sprintf("%s at %s, after %s and %d calls", f.State, f.Ended.Format(time.RFC3339), f.Ended.Sub(f.Started).Round(time.Millisecond), f.Calls)
 		if f.Error != nil {
 			line += ": " + f.Error.Error()
+			if f.Error.Path != "" {
+				line += fmt.Sprintf("; at %s, try %d", f.Error.Path, max(f.Error.Attempt, 1))
+			}
+			if f.Error.Invocation != "" {
+				line += ", which was sent as " + f.Error.Invocation
+			}
 		}
 		return []string{line}, nil
 	}
