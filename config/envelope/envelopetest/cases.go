@@ -5,13 +5,16 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
+	"sync"
 )
 
 //go:embed emitters.json
 var emitted []byte
 
-// Cases are all, made once.
-func Cases() []Case {
+// Cases returns all, made once: they are shared, and not to be changed.
+func Cases() []Case { return all() }
+
+var all = sync.OnceValue(func() []Case {
 	all := slices.Concat(attributes(), forms(), data(), batches(), emitters())
 	for i := range all {
 		if all[i].Name == "structured/gzip" {
@@ -19,7 +22,7 @@ func Cases() []Case {
 		}
 	}
 	return all
-}
+})
 
 // sent are what the SDKs of other languages were given: the event's words after its time, in either mode. (JS 10.0.0, Python 1.12.0 and 2.2.0, as they put
 // it on the wire.)
