@@ -52,6 +52,7 @@ type judge struct {
 	rows   map[string]*Row
 	notes  []string // what was wrong, the first few of a kind
 	kinds  map[string]int
+	say    func(format string, args ...any)
 	errors int
 	worst  time.Duration // longest pause
 	down   time.Duration // longest time from a start of the process until it was ready
@@ -69,8 +70,8 @@ type collected struct {
 	want want
 }
 
-func newJudge() *judge {
-	return &judge{open: make(map[*run]bool), openBy: make(map[string]int), byKey: make(map[string]*run), byID: make(map[string]*run), early: make(map[string][]collected), calls: make(map[string]call), rows: make(map[string]*Row), kinds: make(map[string]int)}
+func newJudge(say func(format string, args ...any)) *judge {
+	return &judge{say: say, open: make(map[*run]bool), openBy: make(map[string]int), byKey: make(map[string]*run), byID: make(map[string]*run), early: make(map[string][]collected), calls: make(map[string]call), rows: make(map[string]*Row), kinds: make(map[string]int)}
 }
 
 // row returns the table's row of a fault; the lock is held.
@@ -133,7 +134,9 @@ func (j *judge) blame(fault, format string, args ...any) {
 // note keeps what is wrong, unless enough of its kind is known; the lock is held.
 func (j *judge) note(kind, format string, args ...any) {
 	if j.kinds[kind]++; j.kinds[kind] <= notesOfKind {
-		j.notes = append(j.notes, fmt.Sprintf("%.400s", fmt.Sprintf(format, args...)))
+		text := fmt.Sprintf("%.400s", fmt.Sprintf(format, args...))
+		j.notes = append(j.notes, text)
+		j.say("not right: %s", text)
 	}
 }
 

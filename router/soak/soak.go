@@ -75,7 +75,7 @@ func prepare(ctx context.Context, o *Options) (s *soak, err error) {
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	s = &soak{o: o, j: newJudge(), begin: time.Now()}
+	s = &soak{o: o, j: newJudge(o.Say), begin: time.Now()}
 	s.ctx, s.end = context.WithCancel(ctx)
 	s.t = &Table{Seed: o.Seed, Dir: dir, Memory: limitedBy, Limit: o.Limit}
 	if o.Limit < 0 {
@@ -154,6 +154,20 @@ func (s *soak) settle(ctx context.Context) error {
 	for begin := time.Now(); ctx.Err() == nil; pause(ctx, 50*time.Millisecond) {
 		if s.t.Open = int(s.n.door.gauge(ctx, "onward_runs")); s.t.Open == 0 || time.Since(begin) > 10*time.Second {
 			break
+		}
+	}
+	return s.lettersAreNone(ctx)
+}
+
+// lettersAreNone looks for dead letters: nothing had to be given up but what a chain that never ends starts.
+func (s *soak) lettersAreNone(ctx context.Context) error {
+	var letters []struct{ ID, Trigger, To, Starts string }
+	if code, err := s.n.door.get(ctx, "/v1/dead?limit=10000", &letters); err != nil || code != 200 {
+		return fmt.Errorf("asking for dead letters: %d, %w", code, err)
+	}
+	for _, x := range letters {
+		if x.Trigger != "loop" {
+			s.j.blame("", "given up: %s of %s to %s%s", x.ID, x.Trigger, x.To, x.Starts)
 		}
 	}
 	return nil
