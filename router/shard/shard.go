@@ -267,6 +267,26 @@ func (s *Shard) pass(rec *journal.Record) {
 	}
 }
 
+// agree looks at what another owner has passed over. A fold that could take that record would go on otherwise than the owner's did - and tell of the same
+// run's end as something else, under the same id - so the tenure begins again, and passes it over as well.
+func (s *Shard) agree(rec *journal.Record, reason engine.Reason) error {
+	f, err := engine.DecodeSkip(rec.Payload)
+	if err != nil || reason == engine.Stale {
+		return nil
+	}
+	if slices.ContainsFunc(s.passed, func(p passed) bool { return p.offset == f.Offset }) {
+		s.passed = slices.DeleteFunc(s.passed, func(p passed) bool { return p.offset == f.Offset }) // It is said.
+		return nil
+	}
+	if s.owned || f.Offset <= s.saved.Load() {
+		return nil // It is our own, or lies before the snapshot, which its owner has made.
+	}
+	for range DeathsToSkip {
+		s.set.marks.died(s.t.Partition(), f.Offset)
+	}
+	return fmt.Errorf("the record at offset %d was passed over by the partition's owner; the records are folded again without it", f.Offset)
+}
+
 func (s *Shard) journalPassed() {
 	for _, p := range s.passed {
 		rec := engine.Record(journal.Skip, p.run, &engine.SkipFact{Offset: p.offset, Reason: fmt.Sprintf("the fold died %d times on it", DeathsToSkip)})
@@ -304,6 +324,11 @@ func (p *progress) stuck(limit time.Duration) (journal.Record, bool) {
 
 // act does what a folded record obliges to, once the partition is claimed.
 func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
+	if rec.Kind == journal.Skip {
+		if err := s.agree(rec, reason); err != nil {
+			return err
+		}
+	}
 	for i := range s.effects.Ended {
 		s.ended(&s.effects.Ended[i])
 	}

@@ -84,6 +84,7 @@ functions: { f: { log: f } }
 triggers:
   two: { flow: { sequence: [{ function: f }, { wait: 1h }, { function: f }] } }
   brief: { flow: { wait: 1s } }
+  one: { flow: { function: f } }
 `
 
 func definitions(t *testing.T, reg *plugin.Registry) map[string]*config.Trigger {
@@ -249,3 +250,45 @@ func TestAskAndWatch(t *testing.T) {
 }
 
 func (r *rig) open() int { runs, _, _ := r.set.Load(); return runs }
+
+// TestWhatAnotherHasPassedOverIsPassedOver: an owner died on a record and journaled that it passed it over. A later one, which could fold it, does not: the
+// run has one end, and nothing of it goes on.
+func TestWhatAnotherHasPassedOverIsPassedOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := memory.New(memory.Options{Partitions: 1})
+		// So far the log: the call of a run was answered, which ends it, and its owner died on that.
+		def := definitions(t, new(plugin.Registry))["one"]
+		id := journal.RunID{1}
+		claim := engine.Record(journal.Claim, journal.RunID{}, &engine.ClaimFact{Level: journal.Level, Nonce: []byte("another")})
+		skip := engine.Record(journal.Skip, id, &engine.SkipFact{Offset: 2, Reason: "the fold died on it"})
+		claim.Epoch, skip.Epoch = 1, 1
+		if err := j.Append(t.Context(), []journal.Record{
+			{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(def.Definition)},
+			engine.Record(journal.Start, id, &engine.StartFact{Trigger: "one", Digest: def.Digest}),
+			engine.Record(journal.Completion, id, &engine.CompletionFact{N: 1, Outcome: lang.Success(lang.Of(8))}),
+			claim, skip,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r := run(t, j, "")
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		r.mu.Lock()
+		if n := len(r.ended); n == 0 || r.ended[n-1].State != "failed" {
+			t.Errorf("the run has ended as %+v", r.ended)
+		}
+		for _, inv := range r.sent {
+			if inv.Type != engine.TypeFailed {
+				t.Errorf("%s goes out as %s", inv.ID(), inv.Type)
+			}
+		}
+		if len(r.sent) == 0 {
+			t.Error("nobody is told of the run's end")
+		}
+		r.mu.Unlock()
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
