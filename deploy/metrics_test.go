@@ -13,9 +13,12 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/command"
 	"github.com/onward-router/onward/router/journal/memory"
+	"github.com/onward-router/onward/triggers"
+	kafkasource "github.com/onward-router/onward/triggers/kafka"
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/yaml"
 )
@@ -39,6 +42,11 @@ func serve(t *testing.T) (address string, metrics *prometheus.Registry) {
 		t.Fatal(err)
 	}
 	command.JournalMetrics(metrics) // Of a journal on Kafka.
+	source, err := kafkasource.New("orders", &kafkasource.Settings{Cluster: kafka.Cluster{Brokers: []string{"127.0.0.1:1"}}, Topics: []string{"orders"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics.MustRegister(source.(triggers.Measured).Collectors()...) // Of a source on Kafka; it is never run.
 	ctx, stop := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- r.Run(ctx) }()
