@@ -29,7 +29,7 @@ const (
 	askedMost     = time.Hour        // that a function may ask for (Retry-After): then one probe is sent
 	probePatience = 30 * time.Second // a probe that is at work for longer proves nothing yet, and lets another one go
 	refusals      = 3                // one after the other, without an answer between them, and the function is down
-	tellPause     = 30 * time.Second // between two tellings of a function that is not up
+	tellPause     = 30 * time.Second // between two tellings of the same
 )
 
 // A lane is a function's queue, and its state: while it is held, one probe at a time finds out that it is back.
@@ -51,7 +51,8 @@ type lane struct {
 	probe    *item     // under way, and young
 	wake     *time.Timer
 	told     condition // what people were told last
-	toldAt   time.Time
+	toldAt   [down + 1]time.Time
+	telling  *time.Timer // they will be told
 }
 
 func newLane(name string, fn *function) *lane {
@@ -159,14 +160,16 @@ func (l *lane) answered(it *item, now time.Time) {
 	}
 }
 
-// tell reports whether people are to be told of the lane's state. That a function is not up is told once in a while, and that it is back whenever they
-// were told that it was not.
-func (l *lane) tell(now time.Time) bool {
-	if l.is == l.told || l.is != up && !l.toldAt.IsZero() && now.Sub(l.toldAt) < tellPause {
-		return false
+// tell reports whether people are to be told of the lane's state now, or later: the same is told once in a while, and what they were told last is true.
+func (l *lane) tell(now time.Time) (yes bool, later time.Duration) {
+	if l.is == l.told {
+		return false, 0
 	}
-	l.told, l.toldAt = l.is, now
-	return true
+	if at := l.toldAt[l.is]; !at.IsZero() && now.Sub(at) < tellPause {
+		return false, at.Add(tellPause).Sub(now)
+	}
+	l.told, l.toldAt[l.is] = l.is, now
+	return true, 0
 }
 
 // growing is a pause after n failures, from the first one doubled up to a limit, of which up to a half is left to chance.

@@ -320,12 +320,14 @@ func TestNothingIsToldTwiceInHalfAMinute(t *testing.T) {
 	for i := range 20_000 {
 		now = now.Add(137 * time.Millisecond)
 		it := &item{probe: true}
-		if i%7 < 4 {
+		if i%7 < 2 {
+			l.refused(it, sinks.Again(0, &sinks.Error{Type: "http_429", Class: "throttle"}), now)
+		} else if i%7 < 4 {
 			l.refused(it, sinks.Again(0, away), now)
 		} else {
 			l.answered(it, now)
 		}
-		if !l.tell(now) {
+		if yes, _ := l.tell(now); !yes {
 			continue
 		}
 		if at, told := last[l.is]; told && now.Sub(at) < tellPause {
@@ -333,9 +335,14 @@ func TestNothingIsToldTwiceInHalfAMinute(t *testing.T) {
 		}
 		last[l.is] = now
 	}
-	l.answered(&item{probe: true}, now)
-	l.tell(now)
-	if len(last) != 2 || l.told != up {
+	l.refused(&item{probe: true}, sinks.Again(time.Second, away), now)
+	l.tell(now.Add(tellPause))
+	l.answered(&item{probe: true}, now.Add(tellPause))
+	yes, later := l.tell(now.Add(tellPause))
+	if !yes {
+		yes, _ = l.tell(now.Add(tellPause + later))
+	}
+	if len(last) != 3 || !yes || l.told != up {
 		t.Errorf("told %v; the last is %s", last, l.told)
 	}
 }

@@ -182,20 +182,40 @@ func (o *Outbox) judge(it *item, r sinks.Result, arrived bool, how over) {
 	now := time.Now()
 	o.mu.Lock()
 	l := it.lane
+	was := l.is
 	switch {
 	case arrived || r.Verdict == sinks.Failed && how == notOver:
 		l.answered(it, now)
 	case how != aborted:
 		l.refused(it, r, now)
 	}
-	if l.fn != nil {
+	if l.is != was && l.fn != nil {
 		o.metrics.show(l.name, l.is)
 	}
-	tell := l.tell(now)
-	is, why, queue, pause := l.is, l.why, l.queue, l.until.Sub(now)
+	news := l.is != l.told
+	o.mu.Unlock()
+	if news {
+		o.tell(l)
+	}
+}
+
+// tell tells people of a function's state, when they have not been told of it; not the same twice in a short while.
+func (o *Outbox) tell(l *lane) {
+	now := time.Now()
+	o.mu.Lock()
+	yes, later := l.tell(now)
+	if later > 0 && l.telling == nil {
+		l.telling = time.AfterFunc(later, func() {
+			o.mu.Lock()
+			l.telling = nil
+			o.mu.Unlock()
+			o.tell(l)
+		})
+	}
+	is, why, queue, pause := l.is, l.why, l.queue, max(l.until.Sub(now), 0).Round(time.Millisecond)
 	o.mu.Unlock()
 	switch {
-	case !tell:
+	case !yes:
 	case is == up:
 		o.Log.Info("a function is back", "function", l.name, "waiting", queue)
 	case is == throttled:
