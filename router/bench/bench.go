@@ -32,6 +32,8 @@ type Options struct {
 	Registry *plugin.Registry
 	// Runs is how often each workload is repeated; the median counts.
 	Runs int
+	// SnapshotEvery is the number of records between snapshots of a partition; 0 is the router's own.
+	SnapshotEvery int
 	// Profile is the file for a CPU profile of this process while it measures; empty is none.
 	Profile string
 	// Say is told of progress, a line at a time.
@@ -56,6 +58,9 @@ type Result struct {
 	Bytes       int           `json:"eventBytes"` // of data
 	Durability  string        `json:"durability"`
 	Concurrency int           `json:"concurrency,omitempty"` // of functions, or clients
+	RSSBefore   int64         `json:"rssBeforeBytes,omitempty"`
+	RSSPeak     int64         `json:"rssPeakBytes,omitempty"`
+	Stop        time.Duration `json:"stopNs,omitempty"` // from being told to stop until it has
 }
 
 // A Machine says what the results were measured on.
@@ -107,7 +112,7 @@ func (o *Options) open(ctx context.Context, document string, listen string) (*ri
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	g := &rig{o: o, j: j, dir: dir, ran: make(chan error, 1)}
-	g.Router, err = router.Open(router.Options{Set: set, Registry: o.Registry, Journal: j, Hop: g.hop, Log: o.Log, Listen: listen, Dir: dir})
+	g.Router, err = router.Open(router.Options{Set: set, Registry: o.Registry, Journal: j, Hop: g.hop, Log: o.Log, Listen: listen, Dir: dir, SnapshotEvery: o.SnapshotEvery})
 	if err != nil {
 		return nil, errors.Join(err, j.Close(), os.RemoveAll(dir))
 	}

@@ -71,6 +71,15 @@ func (p *program) bench() *cobra.Command {
 	webhook.Flags().IntVar(&clients, "clients", 64, "clients that post")
 	webhook.Flags().IntVar(&batch, "batch", 0, "events of one POST; 0 is one, in binary mode")
 
+	var idle bench.SnapshotShape
+	snapshot := workload("snapshot", "Runs that do nothing, beside many that are open, while snapshots are taken: latency, memory, and how long it takes to stop.", func(ctx context.Context) ([]bench.Result, error) {
+		return bench.Snapshot(ctx, o, idle)
+	})
+	snapshot.Flags().IntVar(&idle.Runs, "n", 500_000, "number of open runs")
+	snapshot.Flags().IntVar(&idle.Bytes, "bytes", 300, "data of each event")
+	snapshot.Flags().BoolVar(&idle.Signal, "signal", false, "the runs wait for a signal in place of a timer")
+	snapshot.Flags().DurationVar(&idle.For, "for", 30*time.Second, "for how long, each")
+
 	benchKafka(&o, workload)
 
 	c.AddCommand(&cobra.Command{Use: "function", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Function() }})
