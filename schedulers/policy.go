@@ -63,7 +63,7 @@ type Binder[S any] interface {
 type Binding struct {
 	Input lang.Value // the child's input, unless its step says `input:`
 	Vars  lang.Vars  // further names
-	// Siblings are the slots whose outputs the child sees as steps.NAME (those of enclosing frames it sees anyway). They are done.
+	// Siblings are the slots whose outputs the child sees as steps.NAME (those of enclosing frames it sees anyway), in order. They are done.
 	Siblings []int
 }
 

@@ -383,7 +383,7 @@ func (c *compiled) present(missing string, e *evaluation) string {
 		case *object:
 			keys = t.keys
 		case *members:
-			keys = t.m.Keys
+			keys = t.list()
 		}
 		if len(keys) == 0 || slices.Contains(keys, missing) || !strings.Contains(c.source, name+"."+missing) {
 			continue

@@ -7,8 +7,8 @@ func (Value) term() {}
 
 // A Members is a term with members that are fetched one by one, so that naming one costs nothing for the rest (steps.NAME).
 type Members struct {
-	Keys []string // sorted
-	Get  func(key string) Value
+	Keys func() []string // sorted; asked for only when they are to be listed
+	Get  func(key string) (Value, bool)
 }
 
 func (Members) term() {}

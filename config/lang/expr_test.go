@@ -151,7 +151,10 @@ func TestMembersAreLazy(t *testing.T) {
 	t.Parallel()
 	var asked []string
 	scope := scopeFunc(func(name string) (Term, bool) {
-		return Members{Keys: []string{"a", "b"}, Get: func(k string) Value { asked = append(asked, k); return Text(k) }}, name == "steps"
+		return Members{Keys: func() []string { return []string{"a", "b"} }, Get: func(k string) (Value, bool) {
+			asked = append(asked, k)
+			return Text(k), k == "a" || k == "b"
+		}}, name == "steps"
 	})
 	if v, err := MustExpr("${ steps.b }").Eval(scope, nil); err != nil || v.JSON() != `"b"` || !reflect.DeepEqual(asked, []string{"b"}) {
 		t.Errorf("%s, %v, asked for %q", v, err, asked)

@@ -257,8 +257,16 @@ func (a *array) IsZeroValue() bool { return len(a.vals) == 0 }
 // members is a lazy object: steps.
 type members struct {
 	object
-	e *evaluation
-	m Members
+	e     *evaluation
+	m     Members
+	names []string // once they were asked for
+}
+
+func (m *members) list() []string {
+	if m.names == nil && m.m.Keys != nil {
+		m.names = m.m.Keys()
+	}
+	return m.names
 }
 
 // Find decodes the value of a key.
@@ -267,16 +275,17 @@ func (m *members) Find(key ref.Val) (ref.Val, bool) {
 	if !ok {
 		return nil, false
 	}
-	if _, found := slices.BinarySearch(m.m.Keys, string(name)); !found {
+	v, found := m.m.Get(string(name))
+	if !found {
 		return nil, false
 	}
-	return m.e.decode(string(name), m.m.Get(string(name))), true
+	return m.e.decode(string(name), v), true
 }
 
 // whole decodes all members; only expressions that use the object as a whole need it.
 func (m *members) whole() *object {
 	if m.keys == nil {
-		for _, k := range m.m.Keys {
+		for _, k := range m.list() {
 			v, _ := m.Find(types.String(k))
 			m.keys, m.vals = append(m.keys, k), append(m.vals, v)
 		}
@@ -299,11 +308,11 @@ func (m *members) Contains(key ref.Val) ref.Val {
 }
 
 // Size is the number of keys.
-func (m *members) Size() ref.Val { return types.Int(len(m.m.Keys)) }
+func (m *members) Size() ref.Val { return types.Int(len(m.list())) }
 
 // Iterator goes through the keys.
 func (m *members) Iterator() traits.Iterator {
-	return &iterator{n: len(m.m.Keys), at: func(i int) ref.Val { return types.String(m.m.Keys[i]) }}
+	return &iterator{n: len(m.list()), at: func(i int) ref.Val { return types.String(m.names[i]) }}
 }
 
 // Equal compares keys and values.

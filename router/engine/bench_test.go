@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/schedulers"
 )
 
 const wideDocument = `
@@ -97,9 +100,35 @@ func BenchmarkForkJoin(b *testing.B) {
 	}
 }
 
+// A meddler cancels its children from the last to the first before they open, or sets timers and sets them anew.
+type meddler struct {
+	N    int       `doc:"n"`
+	Does string    `doc:"does"`
+	Do   lang.Step `doc:"do"`
+}
+
+type meddlerState struct{}
+
+func (m *meddler) Next(f schedulers.Frame, _ *meddlerState, ev schedulers.Event) error {
+	if ev.Kind != schedulers.Started {
+		return nil
+	}
+	f.Window(0, 1)
+	f.Spawn(0, 0, m.N)
+	for i := m.N - 1; i > 0; i-- {
+		if m.Does == "cancel" {
+			f.Cancel(0, i)
+		} else {
+			f.After(strconv.Itoa(i), time.Hour)
+			f.After(strconv.Itoa(i), 2*time.Hour)
+		}
+	}
+	return nil
+}
+
 // BenchmarkLinear has the places that grew with the square of a number: their cost for each is the same at n and at 10 n.
 func BenchmarkLinear(b *testing.B) {
-	reg := registry()
+	reg := built(func(r *plugin.Registry) { schedulers.Register[meddler, meddlerState](r, "meddler", 1, "Meddles.") })
 	run := func(b *testing.B, flow string, then func(fold func(journal.Record) *engine.Effects, out *engine.Effects)) {
 		set := defined(b, reg, flow)
 		for b.Loop() {
@@ -126,6 +155,7 @@ func BenchmarkLinear(b *testing.B) {
 			then(fold, out)
 		}
 	}
+	nothing := func(func(journal.Record) *engine.Effects, *engine.Effects) {}
 	for name, f := range map[string]func(b *testing.B, n int){
 		"signals that are closed": func(b *testing.B, n int) {
 			run(b, "{ forkjoin: [ { function: f }, "+numbered(n, "{ signal: s%d }")+" ] }", func(fold func(journal.Record) *engine.Effects, out *engine.Effects) {
@@ -140,6 +170,12 @@ func BenchmarkLinear(b *testing.B) {
 				}
 			})
 		},
+		"children that are cancelled backwards": func(b *testing.B, n int) {
+			run(b, fmt.Sprintf("{ meddler: { n: %d, does: cancel, do: { function: f } } }", n), nothing)
+		},
+		"timers with names": func(b *testing.B, n int) {
+			run(b, fmt.Sprintf("{ meddler: { n: %d, does: timers, do: { function: f } } }", n), nothing)
+		},
 		"names of steps": func(b *testing.B, n int) {
 			run(b, "{ sequence: [ "+numbered(n, "{ name: s%d, function: f }")+" { map: { items: "+fmt.Sprint(n)+", window: 8, do: { function: f, input: \"${ steps.s1 }\" } } } ] }",
 				func(fold func(journal.Record) *engine.Effects, out *engine.Effects) {
@@ -152,7 +188,7 @@ func BenchmarkLinear(b *testing.B) {
 				})
 		},
 	} {
-		for _, n := range []int{1000, 10_000} {
+		for _, n := range []int{300, 3000} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				f(b, n)
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/each")

@@ -29,10 +29,15 @@ func (s *State) bindable(f *frame, b schedulers.Binding) error {
 			return e
 		}
 	}
+	last := -1
 	for _, slot := range b.Siblings {
 		if slot < 0 || slot >= len(f.slots) {
 			return fmt.Errorf("bind: sibling %d of a policy with %d steps", slot, len(f.slots))
 		}
+		if slot <= last {
+			return fmt.Errorf("bind: sibling %d behind %d; siblings are in order", slot, last)
+		}
+		last = slot
 	}
 	return nil
 }

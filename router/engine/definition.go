@@ -31,9 +31,12 @@ type stepInfo struct {
 	version  int // of the policy
 	settings any
 	children []*lang.Step
-	many     []bool // per child: it may run more than once
+	named    map[string]int // children by their names
+	many     []bool         // per child: it may run more than once
 	// reopens says that a retry, a catch or an output needs the step's names again after it was opened.
 	reopens bool
+	// looks says that there is an expression on the step or below it: without one nothing asks for the names that it sees.
+	looks bool
 }
 
 // compile makes a definition ready. An error is lang.ErrNoDefinition for bytes that no binary reads; else it is journal.ErrNewer: a binary that this one
@@ -59,7 +62,7 @@ func (s *State) compile(payload []byte) (*definition, error) {
 // add enters a run.
 func (s *State) add(r *run) {
 	s.runs[r.id] = r
-	r.at = len(s.order)
+	r.at = int32(len(s.order))
 	s.order = append(s.order, r)
 	if s.saving != nil {
 		r.saved = s.saving.n // It began after the snapshot did.
@@ -136,7 +139,13 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 	labels := make(map[string]int, len(info.children))
 	declarer, _ := info.settings.(schedulers.Declarer)
 	labeler, _ := info.settings.(schedulers.Labeler)
-	for slot := range info.children {
+	for slot, child := range info.children {
+		if child.Name != "" {
+			if info.named == nil {
+				info.named = make(map[string]int)
+			}
+			info.named[child.Name] = slot
+		}
 		if declarer != nil {
 			info.many[slot] = declarer.Declare(slot).Many
 		}
@@ -163,12 +172,21 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 			return err
 		}
 	}
+	info.looks = looks(step, info)
+	for _, child := range info.children {
+		info.looks = info.looks || d.steps[child].looks
+	}
 	for i := range step.Catch {
 		if err := d.add(reg, &step.Catch[i].Do, uniqueLabel(labels, "catch")); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// looks reports whether the step itself has an expression that looks at something.
+func looks(step *lang.Step, info *stepInfo) bool {
+	return len(step.Catch) > 0 || lang.Looks(step.When) || lang.Looks(step.Input) || lang.Looks(step.Output) || lang.Looks(info.settings)
 }
 
 // escape writes what has a meaning in paths and ids, and what no header takes, as % with two digits: names of branches are any text.

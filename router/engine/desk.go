@@ -36,10 +36,10 @@ func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
 	if err != nil {
 		return lang.Null, expressionError(d.f.owner.step.Use, err)
 	}
-	if e := d.s.unfit("the value of "+e.Source(), v); e != nil {
+	if e := d.s.unfit("what an expression yields", v); e != nil {
 		return lang.Null, e
 	}
-	if len(vars) == 0 {
+	if _, constant := e.Const(); len(vars) == 0 && !constant {
 		d.f.memo = append(d.f.memo, memo{e, v, before - d.s.cache.Left(), d.s.folds})
 	}
 	return v, nil

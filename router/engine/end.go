@@ -31,12 +31,12 @@ type pause struct {
 // endRun ends r. Its end is one event: it goes past all filters again, and to the trigger's destinations.
 func (s *State) endRun(r *run, o lang.Outcome) {
 	r.root, r.outcome, r.ended = nil, &o, s.now
-	for range r.timers {
-		s.timers.live--
+	s.timers.live -= r.timers.len()
+	r.timers, r.debts = few[timer]{}, 0
+	if x := r.seldom; x != nil {
+		r.seldom = &seldom{superseded: x.superseded}
 	}
-	r.timers, r.seen, r.kept, r.taken, r.waits = nil, nil, nil, nil, nil
-	r.owed, r.debts = nil, 0
-	s.occupy(r, -r.open)
+	s.occupy(r, -int(r.open))
 	s.hold(r, size(r.event)+size(r.data)-r.bytes)
 	s.announce(r)
 	s.tell(r)
@@ -48,7 +48,7 @@ func (s *State) announce(r *run) {
 	s.note(r, Change{Kind: RunEnded, Outcome: *r.outcome})
 	s.out.Ended = append(s.out.Ended, Ended{
 		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Outcome: *r.outcome, Cancelled: r.cancelled,
-		Started: time.Unix(0, r.started).UTC(), Ended: time.Unix(0, r.ended).UTC(), Event: r.event, Calls: r.calls, EventType: kind, Data: data,
+		Started: time.Unix(0, r.started).UTC(), Ended: time.Unix(0, r.ended).UTC(), Event: r.event, Calls: int(r.calls), EventType: kind, Data: data,
 		EventID: EndID(r.id),
 	})
 }
@@ -135,7 +135,7 @@ func (s *State) destined(r *run, d *lang.Destination, kind string, data lang.Val
 
 // deliveryEnded takes how the event of r's end fared at the filters or at a destination: with an error it is tried again, as a call is, or given up.
 func (s *State) deliveryEnded(r *run, inv *Invocation, e *lang.Error) {
-	delete(r.live, inv.N)
+	r.live.remove(inv.N)
 	s.live--
 	if inv.Purpose == Route && inv.Starts == nil {
 		s.notify(r, inv, 0)
@@ -157,10 +157,11 @@ func (s *State) pauseDelivery(r *run, inv *Invocation, e *lang.Error) bool {
 		return false
 	}
 	wait := retry.Pause(inv.Attempt, spread(r.id, inv.Path, inv.Attempt))
-	if r.pauses == nil {
-		r.pauses = make(map[uint32]pause)
+	x := r.own()
+	if x.pauses == nil {
+		x.pauses = make(map[uint32]pause)
 	}
-	r.pauses[s.setTimer(r, wait, timer{kind: timerDelivery})] = pause{inv, e.At(inv.Path, inv.Attempt, inv.ID())}
+	x.pauses[s.setTimer(r, wait, timer{kind: timerDelivery})] = pause{inv, e.At(inv.Path, inv.Attempt, inv.ID())}
 	s.note(r, Change{Kind: Retrying, Path: inv.Path, Attempt: inv.Attempt, Outcome: lang.Failure(e), Wait: wait})
 	return true
 }
@@ -179,8 +180,8 @@ func (r *run) retryOf(path string) *lang.Retry {
 
 // deliverAgain begins the next try of a destination.
 func (s *State) deliverAgain(r *run, timer uint32) {
-	p := r.pauses[timer]
-	delete(r.pauses, timer)
+	p := r.rare().pauses[timer]
+	delete(r.rare().pauses, timer)
 	inv := *p.inv
 	inv.Attempt++
 	s.addLive(r, &inv, nil)
@@ -195,7 +196,7 @@ func (s *State) giveUp(r *run, inv *Invocation, e *lang.Error) {
 
 // leaveIfDone lets a run that has ended leave memory once nothing of it is under way.
 func (s *State) leaveIfDone(r *run) {
-	if r.outcome == nil || len(r.live) > 0 || len(r.pauses) > 0 || s.runs[r.id] == nil {
+	if r.outcome == nil || r.live.len() > 0 || len(r.rare().pauses) > 0 || s.runs[r.id] == nil {
 		return
 	}
 	s.remove(r)

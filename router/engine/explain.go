@@ -34,7 +34,7 @@ func (s *State) List(l *Listing, most int) (more bool) {
 			continue
 		}
 		x := Summary{
-			Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Started: time.Unix(0, r.started).UTC(), Open: len(r.live), Calls: r.calls,
+			Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Started: time.Unix(0, r.started).UTC(), Open: r.live.len(), Calls: int(r.calls),
 		}
 		if (l.Want == nil || l.Want(&x)) && !slices.ContainsFunc(l.found, func(y Summary) bool { return y.Run == x.Run }) {
 			l.keep(x)
@@ -84,25 +84,25 @@ func (s *State) Status(id journal.RunID, waiting int) (*Status, bool) {
 		return s.statusWaiting(id)
 	}
 	st := &Status{
-		Run: id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Started: time.Unix(0, r.started).UTC(), Calls: r.calls, Event: r.event,
+		Run: id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Started: time.Unix(0, r.started).UTC(), Calls: int(r.calls), Event: r.event,
 	}
 	if r.outcome != nil {
 		st.Outcome, st.Result, st.Error = r.outcome.Verdict.String(), r.outcome.Value, r.outcome.Err
 		if r.cancelled {
 			st.Outcome = "cancelled"
 		}
-		for _, n := range sortedNumbers(r.live) {
-			st.Deliveries = append(st.Deliveries, *r.live[n].status())
-			st.Deliveries[len(st.Deliveries)-1].Path = r.live[n].inv.Path
+		for _, n := range r.live.numbers() {
+			st.Deliveries = append(st.Deliveries, *r.live.get(n).status())
+			st.Deliveries[len(st.Deliveries)-1].Path = r.live.get(n).inv.Path
 		}
-		for _, n := range sortedNumbers(r.pauses) {
-			p := r.pauses[n]
+		for _, n := range sortedNumbers(r.rare().pauses) {
+			p := r.rare().pauses[n]
 			d := (&live{inv: p.inv}).status()
-			d.Path, d.LastError, d.RetryAt = p.inv.Path, p.err, time.Unix(0, r.timers[n].due).UTC()
+			d.Path, d.LastError, d.RetryAt = p.inv.Path, p.err, time.Unix(0, r.timers.get(n).due).UTC()
 			st.Deliveries = append(st.Deliveries, *d)
 		}
 	}
-	for _, k := range r.kept {
+	for _, k := range r.rare().kept {
 		st.Signals = append(st.Signals, k.name)
 	}
 	if r.root != nil {
@@ -144,13 +144,13 @@ func (s *State) stepStatus(t *task, waiting int) *StepStatus {
 	if t.step.Target != "" {
 		st.Does = t.step.Use + " " + t.step.Target
 	}
-	if d := t.run.timers[t.deadlineTimer]; d != nil {
+	if d := t.run.timers.get(t.deadlineTimer); d != nil {
 		st.Deadline = time.Unix(0, d.due).UTC()
 	}
-	if d := t.run.timers[t.retryTimer]; d != nil {
+	if d := t.run.timers.get(t.retryTimer); d != nil {
 		st.RetryAt = time.Unix(0, d.due).UTC()
 	}
-	if l := t.run.live[t.inv]; l != nil {
+	if l := t.run.live.get(t.inv); l != nil {
 		st.Invocation = l.status()
 	}
 	if t.handler != nil {
@@ -160,12 +160,12 @@ func (s *State) stepStatus(t *task, waiting int) *StepStatus {
 	if f == nil {
 		return st
 	}
-	for _, named := range f.timers {
-		if d := t.run.timers[named.id]; d != nil {
+	for _, named := range f.timers.all() {
+		if d := t.run.timers.get(named.id); d != nil {
 			st.Timers = append(st.Timers, TimerStatus{named.name, time.Unix(0, d.due).UTC()})
 		}
 	}
-	for _, w := range t.run.waits {
+	for _, w := range t.run.rare().waits.all() {
 		if w.frame == f {
 			st.Awaits = append(st.Awaits, w.name)
 		}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"slices"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -18,7 +17,7 @@ type frame struct {
 	left   int // children that were spawned and are not done
 	bytes  int // of the outcomes that it keeps
 	weight int // of its state
-	timers []namedTimer
+	timers timerNames
 	awaits int // signals that it waits for
 	closed bool
 	memo   []memo // answers of expressions without further names; not state
@@ -45,7 +44,7 @@ type slot struct {
 	owes                       uint32          // the debt that it is entered under; 0 is none
 	tasks                      map[int32]*task // open, or ended and not yet told
 	outcomes                   []lang.Outcome  // by index, unless discarded
-	early                      []int32         // cancelled before they opened, sorted
+	early                      *early          // cancelled before they opened
 }
 
 func (sl *slot) get(index int32) *task { return sl.tasks[index] }
@@ -114,10 +113,6 @@ func (f *frame) outcome(slot, index int) lang.Outcome {
 	return f.slots[slot].outcomes[index]
 }
 
-func (f *frame) forget(id uint32) {
-	f.timers = slices.DeleteFunc(f.timers, func(t namedTimer) bool { return t.id == id })
-}
-
 // childDone books the outcome of a child, tells the policy, and lets the next ones run.
 func (s *State) childDone(f *frame, t *task, o lang.Outcome) {
 	sl := &f.slots[t.slot]
@@ -168,7 +163,7 @@ func (s *State) step(f *frame, ev frameEvent) {
 
 // checkStuck fails a frame that waits for nothing: its policy forgot to end it.
 func (s *State) checkStuck(f *frame) {
-	if f.closed || f.left > 0 || len(f.timers) > 0 || f.awaits > 0 {
+	if f.closed || f.left > 0 || f.timers.len() > 0 || f.awaits > 0 {
 		return
 	}
 	s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "policy_stuck", "policy %q neither ended nor waits for anything", f.owner.step.Use)))
@@ -186,12 +181,12 @@ func (s *State) endFrame(f *frame, o lang.Outcome) {
 // close stops all that still runs in a frame.
 func (s *State) close(f *frame) {
 	f.closed = true
-	for _, t := range f.timers {
+	for _, t := range f.timers.all() {
 		s.dropTimer(f.owner.run, t.id)
 	}
 	if f.awaits > 0 {
 		r := f.owner.run
-		r.waits = slices.DeleteFunc(r.waits, func(w wait) bool { return w.frame == f })
+		r.own().waits.drop(f)
 	}
 	for i := range f.slots {
 		sl := &f.slots[i]
@@ -237,8 +232,7 @@ func (s *State) fill(f *frame, at int) {
 		s.budget--
 		index := sl.opened
 		sl.opened++
-		if len(sl.early) > 0 && sl.early[0] == int32(index) {
-			sl.early = sl.early[1:]
+		if sl.early.has(index) {
 			continue
 		}
 		s.openChild(f, at, index)
@@ -263,7 +257,10 @@ func (s *State) openChild(f *frame, at, index int) {
 		s.failed(t, policyError(err))
 		return
 	}
-	t.bound, t.vars, t.siblings = b.Input, b.Vars, b.Siblings
+	t.bound = b.Input
+	if (len(b.Vars) > 0 || len(b.Siblings) > 0) && t.info().looks {
+		t.names = &names{b.Vars, b.Siblings}
+	}
 	s.open(t)
 }
 
@@ -324,8 +321,11 @@ func (s *State) cancelChild(f *frame, at, index int) {
 	sl := &f.slots[at]
 	cancelled := lang.Outcome{Verdict: lang.Cancelled, Err: &lang.Error{Type: "cancelled", Message: "cancelled by its policy", Class: lang.ClassCancelled}}
 	if index >= sl.opened {
-		if i, found := slices.BinarySearch(sl.early, int32(index)); !found {
-			sl.early = slices.Insert(sl.early, i, int32(index))
+		if !sl.early.has(index) {
+			if sl.early == nil {
+				sl.early = new(early)
+			}
+			sl.early.set(index)
 			s.keep(f, sl, index, cancelled)
 		}
 		return
@@ -342,18 +342,12 @@ func (s *State) cancelChild(f *frame, at, index int) {
 
 func (s *State) after(f *frame, name string, d time.Duration) {
 	r := f.owner.run
-	for i := range f.timers {
-		if f.timers[i].name == name {
-			s.dropTimer(r, f.timers[i].id)
-			f.timers = slices.Delete(f.timers, i, i+1)
-			break
-		}
-	}
-	if len(r.timers) >= s.limits.Timers {
+	s.dropTimer(r, f.timers.take(name))
+	if r.timers.len() >= s.limits.Timers {
 		s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "timer_limit", "more than %d timers in one run", s.limits.Timers)))
 		return
 	}
-	id := s.setTimer(r, d, timer{kind: timerPolicy, of: f, name: name})
-	f.timers = append(f.timers, namedTimer{name, id})
+	id := s.setTimer(r, d, timer{kind: timerPolicy, task: f.owner, name: name})
+	f.timers.put(name, id)
 	s.note(r, Change{Kind: TimerSet, Path: f.owner.path(), Text: name, Wait: d})
 }

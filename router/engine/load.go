@@ -283,8 +283,7 @@ func (s *State) loadRun(l *loader) *run {
 		return r
 	}
 	r.event, r.data, r.fuel, r.started = l.value(), l.value(), l.whole(), l.int()
-	r.traced = traceparent(r.event)
-	r.next, r.calls, r.attempts, r.cancelled = l.number(), l.whole(), l.whole(), l.bool()
+	r.next, r.calls, r.attempts, r.cancelled = l.number(), int32(l.uint()), int32(l.uint()), l.bool()
 	if l.bool() {
 		o := l.outcome()
 		r.outcome, r.ended = &o, l.int()
@@ -293,20 +292,19 @@ func (s *State) loadRun(l *loader) *run {
 		return r
 	}
 	if n := l.count(); n > 0 {
-		r.timers = make(map[uint32]*timer, min(n, 1<<20))
 		for range n {
 			if l.err != nil {
 				return r
 			}
 			t := &timer{id: l.number(), due: l.int(), kind: timerKind(l.uint()), name: l.text()}
-			r.timers[t.id] = t
+			r.timers.put(t.id, t)
 		}
 	}
 	for range l.count() {
 		if l.err != nil {
 			return r
 		}
-		r.superseded = append(r.superseded, l.number())
+		r.own().superseded = append(r.own().superseded, l.number())
 	}
 	awaits := loadSignals(l, r)
 	r.part = l.number()
@@ -320,13 +318,16 @@ func (s *State) loadRun(l *loader) *run {
 		r.root = &task{run: r, step: r.def.Flow}
 		s.loadTask(l, r.root)
 	}
-	for i, n := range awaits {
-		if r.waits[i].frame = l.frames[n]; r.waits[i].frame == nil {
+	for _, w := range awaits {
+		f := l.frames[w.frame]
+		if f == nil {
 			l.fail(errSnapshot)
+			return r
 		}
+		r.own().waits.add(w.name, f)
 	}
 	s.enterDebts(l, debts)
-	for _, k := range r.kept {
+	for _, k := range r.rare().kept {
 		s.hold(r, k.weight())
 	}
 	return r
@@ -335,13 +336,12 @@ func (s *State) loadRun(l *loader) *run {
 // loadLives reads what is under way, and the destinations that pause.
 func (s *State) loadLives(l *loader, r *run) {
 	if n := l.count(); n > 0 {
-		r.live = make(map[uint32]*live, min(n, 1<<20))
 		for range n {
 			if l.err != nil {
 				return
 			}
 			entry := loadLive(l, r)
-			r.live[entry.inv.N] = entry
+			r.live.put(entry.inv.N, entry)
 			s.live++
 		}
 	}
@@ -349,11 +349,12 @@ func (s *State) loadLives(l *loader, r *run) {
 		if l.err != nil {
 			return
 		}
-		if r.pauses == nil {
-			r.pauses = make(map[uint32]pause)
+		x := r.own()
+		if x.pauses == nil {
+			x.pauses = make(map[uint32]pause)
 		}
 		n := l.number()
-		r.pauses[n] = pause{loadLive(l, r).inv, l.error()}
+		x.pauses[n] = pause{loadLive(l, r).inv, l.error()}
 	}
 }
 
@@ -379,41 +380,49 @@ func (s *State) enterDebts(l *loader, debts [][2]uint32) {
 	}
 }
 
-// loadSignals reads the signals and returns the numbers of the frames that wait, in the order of r.waits.
-func loadSignals(l *loader, r *run) []uint32 {
+// loadSignals reads the signals and returns the numbers of the frames that wait, with the names.
+func loadSignals(l *loader, r *run) []awaited {
 	see := func() (k signalKey) {
 		copy(k[:], l.bytes(len(k)))
-		if r.seen == nil {
-			r.seen = make(map[signalKey]struct{})
+		x := r.own()
+		if x.seen == nil {
+			x.seen = make(map[signalKey]struct{})
 		}
-		r.seen[k] = struct{}{}
+		x.seen[k] = struct{}{}
 		return k
 	}
 	for range l.count() {
 		if l.err != nil {
 			return nil
 		}
-		r.taken = append(r.taken, takenSignal{see(), l.int()})
+		t := takenSignal{see(), l.int()}
+		r.own().taken = append(r.own().taken, t)
 	}
 	for range l.count() {
 		if l.err != nil {
 			return nil
 		}
-		r.kept = append(r.kept, keptSignal{l.text(), l.value(), see()})
+		k := keptSignal{l.text(), l.value(), see()}
+		r.own().kept = append(r.own().kept, k)
 	}
-	var awaits []uint32
+	var awaits []awaited
 	for range l.count() {
 		if l.err != nil {
 			return nil
 		}
-		r.waits = append(r.waits, wait{name: l.text()})
-		awaits = append(awaits, l.number())
+		awaits = append(awaits, awaited{l.text(), l.number()})
 	}
 	return awaits
 }
 
+// awaited is a wait as it is written: the frame is its number.
+type awaited struct {
+	name  string
+	frame uint32
+}
+
 func loadLive(l *loader, r *run) *live {
-	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Traced: r.traced}
+	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Traced: traceparent(r.event)}
 	entry := &live{inv: inv, accepted: l.int()}
 	inv.Purpose, inv.Path, inv.Function, inv.ToTrigger, inv.Contract = Purpose(l.uint()), l.text(), l.text(), l.text(), l.text()
 	inv.Attempt, inv.Input, inv.Timeout = l.whole(), l.value(), time.Duration(l.int())
@@ -434,11 +443,12 @@ func (s *State) loadTask(l *loader, t *task) {
 	if !l.bool() {
 		t.input = l.value()
 	}
+	var n names
 	for range l.count() {
 		if l.err != nil {
 			return
 		}
-		t.vars = append(t.vars, lang.Var{Name: l.text(), Value: l.value()})
+		n.vars = append(n.vars, lang.Var{Name: l.text(), Value: l.value()})
 	}
 	for range l.count() {
 		slot := l.count()
@@ -446,11 +456,14 @@ func (s *State) loadTask(l *loader, t *task) {
 			l.fail(errSnapshot)
 			return
 		}
-		t.siblings = append(t.siblings, slot)
+		n.siblings = append(n.siblings, slot)
+	}
+	if len(n.vars) > 0 || len(n.siblings) > 0 {
+		t.names = &n
 	}
 	s.hold(t.run, t.weight())
 	t.opened, t.tries, t.continues, t.inv = l.int(), int32(l.uint()), int32(l.uint()), l.number()
-	if entry := t.run.live[t.inv]; entry != nil {
+	if entry := t.run.live.get(t.inv); entry != nil {
 		entry.task = t
 		if entry.inv.Input == t.input {
 			entry.inv.Input = t.input // One text instead of two.
@@ -459,8 +472,8 @@ func (s *State) loadTask(l *loader, t *task) {
 	t.lastErr = l.error()
 	t.deadlineTimer, t.retryTimer, t.tryTimer = l.number(), l.number(), l.number()
 	for _, id := range []uint32{t.deadlineTimer, t.retryTimer, t.tryTimer} {
-		if id != 0 && t.run.timers[id] != nil {
-			t.run.timers[id].task = t
+		if id != 0 && t.run.timers.get(id) != nil {
+			t.run.timers.get(id).task = t
 		}
 	}
 	if l.bool() {
@@ -499,10 +512,10 @@ func (s *State) loadFrame(l *loader, owner *task) {
 		if l.err != nil {
 			return
 		}
-		t := namedTimer{l.text(), l.number()}
-		f.timers = append(f.timers, t)
-		if owner.run.timers[t.id] != nil {
-			owner.run.timers[t.id].of = f
+		name, id := l.text(), l.number()
+		f.timers.put(name, id)
+		if t := owner.run.timers.get(id); t != nil {
+			t.task = owner
 		}
 	}
 	for i := range f.slots {
@@ -531,7 +544,15 @@ func (s *State) loadSlot(l *loader, f *frame, at int) {
 		if l.err != nil {
 			return
 		}
-		sl.early = append(sl.early, int32(l.uint()))
+		i := l.uint()
+		if i >= uint64(sl.spawned) || sl.spawned > s.limits.Width {
+			l.fail(errSnapshot)
+			return
+		}
+		if sl.early == nil {
+			sl.early = new(early)
+		}
+		sl.early.set(int(i))
 	}
 	n := l.count()
 	if n > 0 {

@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/onward-router/onward/router/journal"
+import (
+	"slices"
+
+	"github.com/onward-router/onward/router/journal"
+)
 
 // What one record opens is bounded. A slot whose children may not open now is entered as owing, and a record of its own, More, lets it open the next
 // ones: the owner writes it for every run that Owing tells of. So a map of a million items is a million openings in many short Folds.
@@ -22,14 +26,14 @@ func (s *State) mayOpen(r *run, sl *slot) bool {
 	return s.budget > 0 && (len(sl.tasks) == 0 || s.room(r))
 }
 
-func (s *State) room(r *run) bool { return r.open < s.limits.Share || s.surplus < s.limits.Open }
+func (s *State) room(r *run) bool { return int(r.open) < s.limits.Share || s.surplus < s.limits.Open }
 
 // occupy books that n more children of r are open.
 func (s *State) occupy(r *run, n int) {
-	before := max(0, r.open-s.limits.Share)
-	r.open += n
+	before := max(0, int(r.open)-s.limits.Share)
+	r.open += int32(n)
 	s.children += n
-	s.surplus += max(0, r.open-s.limits.Share) - before
+	s.surplus += max(0, int(r.open)-s.limits.Share) - before
 }
 
 // vacate takes a child out of its slot.
@@ -48,20 +52,14 @@ func (s *State) owe(f *frame, at int) {
 	if sl.owes != 0 {
 		return
 	}
-	if len(r.owed) > 64 && len(r.owed) > 2*r.debts {
-		kept := r.owed[:0]
-		for _, d := range r.owed {
-			if d.stands() {
-				kept = append(kept, d)
-			}
-		}
-		clear(r.owed[len(kept):])
-		r.owed = kept
+	x := r.own()
+	if len(x.owed) > 64 && len(x.owed) > 2*int(r.debts) {
+		x.owed = slices.DeleteFunc(x.owed, func(d debt) bool { return !d.stands() })
 	}
-	r.entered++
-	sl.owes = r.entered
+	x.entered++
+	sl.owes = x.entered
 	r.debts++
-	r.owed = append(r.owed, debt{f, at, sl.owes})
+	x.owed = append(x.owed, debt{f, at, sl.owes})
 	if !r.asked {
 		r.asked = true
 		s.owing = append(s.owing, r)
@@ -88,12 +86,13 @@ func (s *State) foldMore(r *run, payload []byte) Reason {
 	r.part++
 	s.cause = cause{event: r.event}
 	begin := s.budget
-	for range len(r.owed) {
-		if s.budget == 0 || len(r.owed) == 0 {
+	x := r.own()
+	for range len(x.owed) {
+		if s.budget == 0 || len(x.owed) == 0 {
 			break
 		}
-		d := r.owed[0]
-		r.owed = r.owed[1:]
+		d := x.owed[0]
+		x.owed = x.owed[1:]
 		if d.stands() {
 			s.forgive(d.frame, &d.frame.slots[d.slot])
 			s.fill(d.frame, d.slot)
@@ -141,7 +140,7 @@ func (s *State) Owing(limit int) []Owed {
 
 // roomAgain reports whether there is room for a good few: a record for each one that ends would be too many.
 func (s *State) roomAgain(r *run) bool {
-	return r.open < s.limits.Share || s.surplus < s.limits.Open && s.surplus <= s.limits.Open-s.limits.Open/8
+	return int(r.open) < s.limits.Share || s.surplus < s.limits.Open && s.surplus <= s.limits.Open-s.limits.Open/8
 }
 
 // askAgain enters all runs that owe anew, as a new owner has to ask them.

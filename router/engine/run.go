@@ -11,49 +11,41 @@ import (
 	"github.com/onward-router/onward/router/journal"
 )
 
-// A run is one activation of a trigger's flow.
+// A run is one activation of a trigger's flow. There may be a million of them that wait: what few have is in seldom, and the rest is small.
 type run struct {
 	id      journal.RunID
 	tenant  string
 	def     *definition
 	event   lang.Value
-	traced  string // traceparent of event
 	data    lang.Value
-	fuel    int // runs that its chain may still have, itself included
 	started int64
 
+	fuel  int    // runs that its chain may still have, itself included
 	next  uint32 // the last number given: to an invocation, a frame or a timer
-	calls int
+	calls int32
 	// attempts is how often the function that failed last was tried; destinations are told.
-	attempts int
+	attempts int32
 	root     *task // nil once the run has ended
 
-	live       map[uint32]*live // invocations without an outcome
-	pauses     map[uint32]pause // of destinations, by the timer
-	timers     map[uint32]*timer
-	superseded []uint32 // the latest invocations that were replaced, to tell a late result from a repeated one
+	live   few[live] // invocations without an outcome
+	timers few[timer]
+	seldom *seldom
 
-	seen  map[signalKey]struct{} // of the signals kept and taken
-	kept  []keptSignal           // in order
-	taken []takenSignal          // oldest first
-	waits []wait                 // in order
+	outcome *lang.Outcome // once ended
+	ended   int64         // when
 
-	outcome   *lang.Outcome // once ended
-	ended     int64         // when
-	cancelled bool
-
-	open  int    // children that are open, in all its frames
 	bytes int    // of the values that it keeps
+	open  int32  // children that are open, in all its frames
+	debts int32  // slots that owe openings
 	part  uint32 // of what it owed, the last that was paid
-	debts int    // slots that owe openings
-	owed  []debt // them, the oldest first, with some that no longer do
 
 	// Not state.
-	at      int    // in State.order
-	saved   uint32 // the last snapshot that it is in, or need not be
-	entered uint32 // debts so far
-	asked   bool   // its owner has been told that it owes, or will be
-	stuck   bool   // what it owes waits for others to end
+	at    int32  // in State.order
+	saved uint32 // the last snapshot that it is in, or need not be
+
+	cancelled bool
+	asked     bool // its owner has been told that it owes, or will be; not state
+	stuck     bool // what it owes waits for others to end; not state
 }
 
 // A live is an invocation without an outcome, with the step that waits for it; task is nil for the deliveries of the run's end.
@@ -64,6 +56,9 @@ type live struct {
 }
 
 const supersededKept = 1024
+
+// latest are the invocations that were replaced of which it is still known.
+func (x *seldom) latest() []uint32 { return x.superseded[max(0, len(x.superseded)-supersededKept):] }
 
 // sorted returns the runs by id.
 func (s *State) sorted() []*run {
@@ -83,11 +78,14 @@ func sortedDigests[V any](m map[lang.Digest]V) []lang.Digest {
 func sortedNumbers[V any](m map[uint32]V) []uint32 { return slices.Sorted(maps.Keys(m)) }
 
 func newRun(id journal.RunID, tenant string, def *definition, f *StartFact, now int64) *run {
-	return &run{id: id, tenant: tenant, def: def, event: f.Event, traced: traceparent(f.Event), data: f.Data, started: now}
+	return &run{id: id, tenant: tenant, def: def, event: f.Event, data: f.Data, started: now}
 }
 
 // begin makes a run and opens its flow. The signals are what came before the run could begin.
 func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact, signals []SignalFact) {
+	if tenant == def.Tenant {
+		tenant = def.Tenant // One text for all.
+	}
 	r := newRun(id, tenant, def, f, s.now)
 	s.add(r)
 	s.fuel(r, f)
@@ -110,7 +108,7 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 		return
 	}
 	for i := range signals {
-		s.keepSignal(r, keptSignal{signals[i].Name, signals[i].Data, signals[i].key()}, len(r.kept))
+		s.keepSignal(r, keptSignal{signals[i].Name, signals[i].Data, signals[i].key()}, len(r.rare().kept))
 	}
 	r.root = &task{run: r, step: def.Flow, bound: r.data}
 	s.open(r.root)
@@ -156,7 +154,7 @@ func (c *cause) String() string {
 // number gives an invocation a new number, and what it has from its run.
 func (s *State) number(r *run, inv *Invocation) {
 	r.next++
-	inv.N, inv.Run, inv.Tenant, inv.Trigger, inv.Digest, inv.Traced = r.next, r.id, r.tenant, r.def.Trigger, r.def.digest, r.traced
+	inv.N, inv.Run, inv.Tenant, inv.Trigger, inv.Digest, inv.Traced = r.next, r.id, r.tenant, r.def.Trigger, r.def.digest, traceparent(r.event)
 	if inv.Created.IsZero() {
 		inv.Created, inv.Cause = s.Now(), s.cause.String()
 	}
@@ -168,10 +166,7 @@ func (s *State) addLive(r *run, inv *Invocation, t *task) {
 	if inv.Purpose == Call {
 		inv.Fuel = FuelBehind(inv.N, s.limits.Fuel)
 	}
-	if r.live == nil {
-		r.live = make(map[uint32]*live)
-	}
-	r.live[inv.N] = &live{inv: inv, task: t}
+	r.live.put(inv.N, &live{inv: inv, task: t})
 	s.live++
 	s.out.Send = append(s.out.Send, inv)
 }
@@ -186,16 +181,16 @@ func traceparent(event lang.Value) string {
 
 // dropLive forgets an invocation whose result no longer counts.
 func (s *State) dropLive(r *run, n uint32) {
-	l := r.live[n]
+	l := r.live.get(n)
 	if l == nil {
 		return
 	}
-	delete(r.live, n)
+	r.live.remove(n)
 	s.live--
 	s.out.Stop = append(s.out.Stop, l.inv)
-	r.superseded = append(r.superseded, n)
-	if len(r.superseded) > supersededKept {
-		r.superseded = r.superseded[:copy(r.superseded, r.superseded[len(r.superseded)-supersededKept:])]
+	x := r.own()
+	if x.superseded = append(x.superseded, n); len(x.superseded) > 2*supersededKept { // Not at each one.
+		x.superseded = x.superseded[:copy(x.superseded, x.latest())]
 	}
 }
 
@@ -204,7 +199,7 @@ func (r *run) missing(n uint32) Reason {
 	switch {
 	case n == 0 || n > r.next:
 		return Unknown
-	case slices.Contains(r.superseded, n):
+	case slices.Contains(r.rare().latest(), n):
 		return Superseded
 	case r.outcome != nil:
 		return Finished
@@ -217,7 +212,7 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 	if err != nil {
 		return Malformed
 	}
-	l := r.live[f.N]
+	l := r.live.get(f.N)
 	if l == nil {
 		return r.missing(f.N)
 	}
@@ -226,7 +221,7 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 		s.deliveryEnded(r, l.inv, f.Outcome.Err)
 		return Applied
 	}
-	delete(r.live, f.N)
+	r.live.remove(f.N)
 	s.live--
 	if f.Cause != "" {
 		// It came as an event: whoever still times the invocation, or waits for its answer, need not.
@@ -244,7 +239,7 @@ func (s *State) foldAccepted(r *run, payload []byte) Reason {
 	}
 	reason := Duplicate
 	for _, n := range f.Numbers {
-		l := r.live[n]
+		l := r.live.get(n)
 		switch {
 		case l == nil:
 			continue
@@ -270,7 +265,7 @@ func (s *State) foldTimedOut(r *run, payload []byte) Reason {
 	}
 	reason := Duplicate
 	for _, n := range f.Numbers {
-		l := r.live[n]
+		l := r.live.get(n)
 		if l == nil || l.task == nil {
 			continue
 		}
@@ -287,7 +282,7 @@ func (s *State) foldGaveUp(r *run, payload []byte) Reason {
 	if err != nil {
 		return Malformed
 	}
-	l := r.live[f.N]
+	l := r.live.get(f.N)
 	if l == nil {
 		return r.missing(f.N)
 	}
@@ -315,7 +310,7 @@ func (s *State) foldMatched(r *run, payload []byte) Reason {
 	if err != nil {
 		return Malformed
 	}
-	l := r.live[f.N]
+	l := r.live.get(f.N)
 	if l == nil || l.inv.Purpose != Route || l.inv.Starts != nil {
 		return Duplicate
 	}

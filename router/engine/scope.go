@@ -27,7 +27,7 @@ func (v view) Lookup(name string) (lang.Term, bool) {
 		return v.t.steps(), true
 	}
 	for t := v.t; t != nil; t = t.outer() {
-		if term, ok := t.vars.Lookup(name); ok {
+		if term, ok := t.vars().Lookup(name); ok {
 			return term, true
 		}
 	}
@@ -64,29 +64,32 @@ func (t *task) outer() *task {
 
 // steps are the outputs of the named steps that t sees: the siblings that its policy bound, and those of the frames around.
 func (t *task) steps() lang.Members {
-	type place struct {
-		f    *frame
-		slot int
-	}
-	at := make(map[string]place)
-	var keys []string
+	return lang.Members{Keys: t.stepNames, Get: func(key string) (lang.Value, bool) {
+		for x := t; x != nil; x = x.outer() {
+			if len(x.siblings()) == 0 {
+				continue
+			}
+			if slot, named := x.frame.info.named[key]; named {
+				if _, bound := slices.BinarySearch(x.siblings(), slot); bound {
+					return x.frame.outcome(slot, 0).Collected(), true
+				}
+			}
+		}
+		return lang.Null, false
+	}}
+}
+
+func (t *task) stepNames() []string {
+	var names []string
 	for x := t; x != nil; x = x.outer() {
-		for _, slot := range x.siblings {
-			name := x.frame.info.children[slot].Name
-			if _, nearer := at[name]; name != "" && !nearer {
-				at[name] = place{x.frame, slot}
-				keys = append(keys, name)
+		for _, slot := range x.siblings() {
+			if name := x.frame.info.children[slot].Name; name != "" {
+				names = append(names, name)
 			}
 		}
 	}
-	slices.Sort(keys)
-	return lang.Members{Keys: keys, Get: func(key string) lang.Value {
-		p, ok := at[key]
-		if !ok {
-			return lang.Null
-		}
-		return p.f.outcome(p.slot, 0).Collected()
-	}}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // An endScope is what a destination's expressions see: the run's names, and how it ended.

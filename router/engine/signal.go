@@ -51,18 +51,18 @@ func (s *State) foldSignal(r *run, payload []byte) Reason {
 		return Finished
 	}
 	key := f.key()
-	if _, repeated := r.seen[key]; repeated {
+	if _, repeated := r.rare().seen[key]; repeated {
 		return Duplicate
 	}
 	if s.unfitSignal(&f) {
 		return Limited
 	}
-	waited := slices.ContainsFunc(r.waits, func(w wait) bool { return w.name == f.Name })
-	if !waited && (len(r.kept) >= s.limits.Signals || r.bytes+size(f.Data) > s.limits.RunBytes) {
+	waited := r.rare().waits.n > 0 && r.own().waits.first(f.Name) != nil
+	if !waited && (len(r.rare().kept) >= s.limits.Signals || r.bytes+size(f.Data) > s.limits.RunBytes) {
 		return Limited
 	}
 	s.cause = cause{id: f.ID}
-	s.keepSignal(r, keptSignal{f.Name, f.Data, key}, len(r.kept))
+	s.keepSignal(r, keptSignal{f.Name, f.Data, key}, len(r.rare().kept))
 	return Applied
 }
 
@@ -73,18 +73,16 @@ func (s *State) unfitSignal(f *SignalFact) bool {
 
 // keepSignal gives a signal to the first that waits for it, or keeps it at a place among those that came early.
 func (s *State) keepSignal(r *run, k keptSignal, at int) {
-	if r.seen == nil {
-		r.seen = make(map[signalKey]struct{})
+	x := r.own()
+	if x.seen == nil {
+		x.seen = make(map[signalKey]struct{})
 	}
-	r.seen[k.key] = struct{}{}
-	for i, w := range r.waits {
-		if w.name == k.name {
-			r.waits = slices.Delete(r.waits, i, i+1)
-			s.giveSignal(w.frame, k)
-			return
-		}
+	x.seen[k.key] = struct{}{}
+	if f := x.waits.take(k.name); f != nil {
+		s.giveSignal(f, k)
+		return
 	}
-	r.kept = slices.Insert(r.kept, at, k)
+	x.kept = slices.Insert(x.kept, at, k)
 	s.hold(r, k.weight())
 	s.note(r, Change{Kind: SignalKept, Text: k.name})
 }
@@ -92,10 +90,11 @@ func (s *State) keepSignal(r *run, k keptSignal, at int) {
 // giveSignal gives a signal to a frame that waits for it.
 func (s *State) giveSignal(f *frame, k keptSignal) {
 	r := f.owner.run
-	r.taken = append(r.taken, takenSignal{k.key, s.now})
-	for len(r.taken) > s.limits.Signals || r.taken[0].at < s.now-int64(s.limits.TombstoneAge) {
-		delete(r.seen, r.taken[0].key)
-		r.taken = r.taken[1:]
+	x := r.own()
+	x.taken = append(x.taken, takenSignal{k.key, s.now})
+	for len(x.taken) > s.limits.Signals || x.taken[0].at < s.now-int64(s.limits.TombstoneAge) {
+		delete(x.seen, x.taken[0].key)
+		x.taken = x.taken[1:]
 	}
 	s.note(r, Change{Kind: SignalTaken, Text: k.name, Path: f.owner.path()})
 	s.queue = append(s.queue, work{frame: f, event: frameEvent{kind: evSignalled, name: k.name, data: k.data, key: k.key}})
@@ -106,21 +105,21 @@ func (s *State) returnSignal(r *run, ev frameEvent) {
 	if r.outcome != nil {
 		return
 	}
-	r.taken = slices.DeleteFunc(r.taken, func(t takenSignal) bool { return t.key == ev.key })
+	r.own().taken = slices.DeleteFunc(r.own().taken, func(t takenSignal) bool { return t.key == ev.key })
 	s.keepSignal(r, keptSignal{ev.name, ev.data, ev.key}, 0)
 }
 
 func (s *State) await(f *frame, name string) {
 	r := f.owner.run
 	f.awaits++
-	for i, k := range r.kept {
+	for i, k := range r.rare().kept {
 		if k.name == name {
-			r.kept = slices.Delete(r.kept, i, i+1)
+			r.own().kept = slices.Delete(r.own().kept, i, i+1)
 			s.hold(r, -k.weight())
 			s.giveSignal(f, k)
 			return
 		}
 	}
-	r.waits = append(r.waits, wait{name, f})
+	r.own().waits.add(name, f)
 	s.note(r, Change{Kind: SignalAwaited, Path: f.owner.path(), Text: name})
 }

@@ -170,32 +170,32 @@ func saveRun(w *writer, r *run) error {
 		w.outcome(*r.outcome)
 		w.int(r.ended)
 	}
-	w.uint(uint64(len(r.live)))
-	for _, n := range sortedNumbers(r.live) {
-		saveLive(w, r.live[n])
+	w.uint(uint64(r.live.len()))
+	for _, n := range r.live.numbers() {
+		saveLive(w, r.live.get(n))
 	}
-	w.uint(uint64(len(r.pauses)))
-	for _, n := range sortedNumbers(r.pauses) {
+	w.uint(uint64(len(r.rare().pauses)))
+	for _, n := range sortedNumbers(r.rare().pauses) {
 		w.uint(uint64(n))
-		saveLive(w, &live{inv: r.pauses[n].inv})
-		w.fault(r.pauses[n].err)
+		saveLive(w, &live{inv: r.rare().pauses[n].inv})
+		w.fault(r.rare().pauses[n].err)
 	}
-	w.uint(uint64(len(r.timers)))
-	for _, n := range sortedNumbers(r.timers) {
-		t := r.timers[n]
+	w.uint(uint64(r.timers.len()))
+	for _, n := range r.timers.numbers() {
+		t := r.timers.get(n)
 		w.uint(uint64(n))
 		w.int(t.due)
 		w.uint(uint64(t.kind))
 		w.text(t.name)
 	}
-	w.uint(uint64(len(r.superseded)))
-	for _, n := range r.superseded {
+	w.uint(uint64(len(r.rare().latest())))
+	for _, n := range r.rare().latest() {
 		w.uint(uint64(n))
 	}
 	saveSignals(w, r)
 	w.uint(uint64(r.part))
 	w.uint(uint64(r.debts))
-	for _, d := range r.owed {
+	for _, d := range r.rare().owed {
 		if d.stands() {
 			w.uint(uint64(d.frame.n))
 			w.uint(uint64(d.slot))
@@ -209,19 +209,20 @@ func saveRun(w *writer, r *run) error {
 }
 
 func saveSignals(w *writer, r *run) {
-	w.uint(uint64(len(r.taken)))
-	for _, t := range r.taken {
+	w.uint(uint64(len(r.rare().taken)))
+	for _, t := range r.rare().taken {
 		w.b = append(w.b, t.key[:]...)
 		w.int(t.at)
 	}
-	w.uint(uint64(len(r.kept)))
-	for _, k := range r.kept {
+	w.uint(uint64(len(r.rare().kept)))
+	for _, k := range r.rare().kept {
 		w.text(k.name)
 		w.value(k.data)
 		w.b = append(w.b, k.key[:]...)
 	}
-	w.uint(uint64(len(r.waits)))
-	for _, x := range r.waits {
+	waits := r.rare().waits.all()
+	w.uint(uint64(len(waits)))
+	for _, x := range waits {
 		w.text(x.name)
 		w.uint(uint64(x.frame.n))
 	}
@@ -256,13 +257,13 @@ func saveTask(w *writer, t *task) error {
 	if !shared {
 		w.value(t.input)
 	}
-	w.uint(uint64(len(t.vars)))
-	for _, v := range t.vars {
+	w.uint(uint64(len(t.vars())))
+	for _, v := range t.vars() {
 		w.text(v.Name)
 		w.value(v.Value)
 	}
-	w.uint(uint64(len(t.siblings)))
-	for _, slot := range t.siblings {
+	w.uint(uint64(len(t.siblings())))
+	for _, slot := range t.siblings() {
 		w.uint(uint64(slot))
 	}
 	w.int(t.opened)
@@ -305,8 +306,9 @@ func saveFrame(w *writer, f *frame) error {
 	}
 	w.text(string(state))
 	w.uint(uint64(f.awaits))
-	w.uint(uint64(len(f.timers)))
-	for _, t := range f.timers {
+	timers := f.timers.all()
+	w.uint(uint64(len(timers)))
+	for _, t := range timers {
 		w.text(t.name)
 		w.uint(uint64(t.id))
 	}
@@ -328,8 +330,9 @@ func saveSlot(w *writer, sl *slot) error {
 		w.outcome(o)
 		w.flush(64 << 10)
 	}
-	w.uint(uint64(len(sl.early)))
-	for _, i := range sl.early {
+	early := sl.early.from(sl.opened)
+	w.uint(uint64(len(early)))
+	for _, i := range early {
 		w.uint(uint64(i))
 	}
 	w.uint(uint64(len(sl.tasks)))

@@ -307,8 +307,8 @@ func (s *State) foldSkip(rec *journal.Record) Reason {
 // Outstanding gives every invocation that has no outcome, by run id and number: what a new owner has to send, or to wait for.
 func (s *State) Outstanding(yield func(*Invocation)) {
 	for _, r := range s.sorted() {
-		for _, n := range sortedNumbers(r.live) {
-			l := r.live[n]
+		for _, n := range r.live.numbers() {
+			l := r.live.get(n)
 			inv := l.inv
 			if l.accepted != 0 {
 				copied := *inv

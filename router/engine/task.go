@@ -19,10 +19,9 @@ type task struct {
 	slot    int32
 	index   int32
 
-	bound    lang.Value // input as its policy gave it
-	input    lang.Value // input after the step's own expression
-	vars     lang.Vars  // names that its policy, or its being a handler, gave it
-	siblings []int
+	bound lang.Value // input as its policy gave it
+	input lang.Value // input after the step's own expression
+	names *names     // that its policy, or its being a handler, gave it; nil is none
 
 	opened    int64
 	tries     int32
@@ -34,6 +33,26 @@ type task struct {
 	lastErr   *lang.Error
 
 	deadlineTimer, retryTimer, tryTimer uint32
+}
+
+// names are what a step sees beside what the step around it does.
+type names struct {
+	vars     lang.Vars
+	siblings []int // slots of the frame that it is in, in order
+}
+
+func (t *task) vars() lang.Vars {
+	if t.names == nil {
+		return nil
+	}
+	return t.names.vars
+}
+
+func (t *task) siblings() []int {
+	if t.names == nil {
+		return nil
+	}
+	return t.names.siblings
 }
 
 func (t *task) info() *stepInfo { return t.run.def.steps[t.step] }
@@ -78,7 +97,7 @@ func (s *State) open(t *task) {
 	}
 	if t.step.Use == lang.UseFunction && !t.info().reopens {
 		// Nothing will ask for its names again: a wide map need not keep them.
-		t.vars, t.siblings = nil, nil
+		t.names = nil
 	}
 	s.attempt(t)
 }
@@ -116,7 +135,7 @@ func (t *task) depth() int {
 // invoke sends the function of t an input under a new number: its own, or the state of a continuation.
 func (s *State) invoke(t *task, input lang.Value, continued int) {
 	r := t.run
-	if r.calls >= s.limits.Steps {
+	if int(r.calls) >= s.limits.Steps {
 		s.failed(t, lang.Failf(lang.ClassPlatform, "step_limit", "more than %d invocations in one run", s.limits.Steps))
 		return
 	}
@@ -137,7 +156,7 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 // due is the earliest deadline of t and of all that it is in.
 func (t *task) due() (at int64, bounded bool) {
 	for x := t; x != nil; x = x.parent() {
-		if d := t.run.timers[x.deadlineTimer]; d != nil && (!bounded || d.due < at) {
+		if d := t.run.timers.get(x.deadlineTimer); d != nil && (!bounded || d.due < at) {
 			at, bounded = d.due, true
 		}
 	}
@@ -147,7 +166,7 @@ func (t *task) due() (at int64, bounded bool) {
 // overdue is the outermost step around t, or t itself, whose deadline has come though its timer has not been told to fire; nil when there is none.
 func (t *task) overdue(now int64) (over *task) {
 	for x := t; x != nil; x = x.parent() {
-		if d := t.run.timers[x.deadlineTimer]; d != nil && d.due <= now {
+		if d := t.run.timers.get(x.deadlineTimer); d != nil && d.due <= now {
 			over = x
 		}
 	}
@@ -261,7 +280,7 @@ func (s *State) failed(t *task, e *lang.Error) {
 	}
 	t.lastErr = e
 	if t.step.Use == lang.UseFunction && t.tries > 0 {
-		t.run.attempts = int(t.tries)
+		t.run.attempts = t.tries
 	}
 	s.catch(t, e, 0)
 }
@@ -274,7 +293,7 @@ func (s *State) catch(t *task, e *lang.Error, from int) {
 			continue
 		}
 		t.handler = &task{run: t.run, step: &c.Do, frame: t.frame, slot: t.slot, index: t.index, handles: t, bound: t.input,
-			vars: lang.Vars{{Name: "error", Value: e.Value()}}}
+			names: &names{vars: lang.Vars{{Name: "error", Value: e.Value()}}}}
 		s.note(t.run, Change{Kind: Caught, Path: t.path(), Outcome: lang.Failure(e)})
 		s.open(t.handler)
 		return
@@ -383,7 +402,7 @@ func (s *State) deadline(t *task) {
 // interrupted gives an error the place of t and of the invocation that is at work for it.
 func (s *State) interrupted(t *task, e *lang.Error) *lang.Error {
 	id := ""
-	if l := t.run.live[t.inv]; l != nil {
+	if l := t.run.live.get(t.inv); l != nil {
 		id = l.inv.ID()
 	}
 	return e.At(t.place(), int(t.tries), id)

@@ -23,8 +23,7 @@ type timer struct {
 	due   int64
 	kind  timerKind
 	early uint8  // how often it was fired before it was due; no state, only when it is fired next follows from it
-	task  *task  // of retry, deadline, try
-	of    *frame // of policy
+	task  *task  // of retry, deadline, try; of policy, the one whose frame has set it
 	name  string // of policy
 }
 
@@ -105,8 +104,8 @@ func (h *timerHeap) rebuild(s *State) {
 	h.items = h.items[:0]
 	h.live = 0
 	for _, r := range s.order {
-		for _, n := range sortedNumbers(r.timers) {
-			h.push(heapItem{r.timers[n].due, n, r})
+		for _, n := range r.timers.numbers() {
+			h.push(heapItem{r.timers.get(n).due, n, r})
 			h.live++
 		}
 	}
@@ -132,7 +131,7 @@ func after(at int64, d time.Duration) int64 {
 	return 1<<63 - 1
 }
 
-func (it heapItem) known() bool { return it.run.timers[it.id] != nil }
+func (it heapItem) known() bool { return it.run.timers.get(it.id) != nil }
 
 // How much later than it is due a timer is fired that was fired too early.
 const (
@@ -159,10 +158,7 @@ func (s *State) Due(now time.Time, limit int) []Due {
 func (s *State) setTimer(r *run, d time.Duration, t timer) uint32 {
 	r.next++
 	t.id, t.due = r.next, after(s.now, d)
-	if r.timers == nil {
-		r.timers = make(map[uint32]*timer)
-	}
-	r.timers[t.id] = &t
+	r.timers.put(t.id, &t)
 	s.timers.live++
 	s.timers.push(heapItem{t.due, t.id, r})
 	if len(s.timers.items) > 2*s.timers.live+1024 {
@@ -173,10 +169,10 @@ func (s *State) setTimer(r *run, d time.Duration, t timer) uint32 {
 
 // dropTimer cancels a timer; number 0 is none.
 func (s *State) dropTimer(r *run, id uint32) {
-	if id == 0 || r.timers[id] == nil {
+	if id == 0 || r.timers.get(id) == nil {
 		return
 	}
-	delete(r.timers, id)
+	r.timers.remove(id)
 	s.timers.live--
 }
 
@@ -202,7 +198,7 @@ func (s *State) foldFired(r *run, payload []byte) Reason {
 	if err != nil {
 		return Malformed
 	}
-	t := r.timers[f.Timer]
+	t := r.timers.get(f.Timer)
 	if t == nil {
 		return Duplicate
 	}
@@ -227,8 +223,9 @@ func (s *State) foldFired(r *run, payload []byte) Reason {
 	case timerDelivery:
 		s.deliverAgain(r, t.id)
 	case timerPolicy:
-		t.of.forget(t.id)
-		s.queue = append(s.queue, work{frame: t.of, event: frameEvent{kind: evFired, name: t.name}})
+		of := t.task.body
+		of.timers.take(t.name)
+		s.queue = append(s.queue, work{frame: of, event: frameEvent{kind: evFired, name: t.name}})
 	}
 	return Applied
 }

@@ -83,7 +83,7 @@ func NewBench(s *Subject, input, data lang.Value) *Bench {
 // Lookup resolves a name of an expression.
 func (b *Bench) Lookup(name string) (lang.Term, bool) {
 	if name == "steps" {
-		return lang.Members{Get: func(string) lang.Value { return lang.Null }}, true
+		return lang.Members{Get: func(string) (lang.Value, bool) { return lang.Null, false }}, true
 	}
 	return b.Scope.Lookup(name)
 }

@@ -59,10 +59,17 @@ func (p *Sequence) Declare(slot int) schedulers.Declaration {
 }
 
 func before(slot int) []int {
-	if slot == 0 {
-		return nil
+	if slot <= len(ascending) {
+		return ascending[:slot:slot]
 	}
-	all := make([]int, slot)
+	return ascend(slot)
+}
+
+// ascending is what all steps of a sequence share: each of a thousand would have a list of its own.
+var ascending = ascend(4096)
+
+func ascend(n int) []int {
+	all := make([]int, n)
 	for i := range all {
 		all[i] = i
 	}

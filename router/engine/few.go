@@ -1,0 +1,279 @@
+package engine
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// A few has things by their numbers. Nearly always it is one, which takes no memory of its own; of a wide run there may be thousands.
+type few[V any] struct {
+	n    uint32 // of one
+	one  *V
+	many map[uint32]*V // all of them, once they were two
+}
+
+func (f *few[V]) get(n uint32) *V {
+	if f.many != nil {
+		return f.many[n]
+	}
+	if f.n == n {
+		return f.one
+	}
+	return nil
+}
+
+func (f *few[V]) put(n uint32, v *V) {
+	switch {
+	case f.many != nil:
+		f.many[n] = v
+	case f.one == nil || f.n == n:
+		f.n, f.one = n, v
+	default:
+		f.many = map[uint32]*V{f.n: f.one, n: v}
+		f.n, f.one = 0, nil
+	}
+}
+
+func (f *few[V]) remove(n uint32) {
+	if f.many != nil {
+		if delete(f.many, n); len(f.many) == 0 {
+			f.many = nil
+		}
+	} else if f.n == n {
+		f.n, f.one = 0, nil
+	}
+}
+
+func (f *few[V]) len() int {
+	if f.many == nil && f.one != nil {
+		return 1
+	}
+	return len(f.many)
+}
+
+// numbers are those that there are, in order.
+func (f *few[V]) numbers() []uint32 {
+	if f.many == nil {
+		if f.one == nil {
+			return nil
+		}
+		return []uint32{f.n}
+	}
+	return slices.Sorted(maps.Keys(f.many))
+}
+
+// A seldom is what few runs have: it takes memory once there is something in it.
+type seldom struct {
+	pauses     map[uint32]pause // of destinations, by the timer
+	superseded []uint32         // the latest invocations that were replaced, to tell a late result from a repeated one
+
+	seen  map[signalKey]struct{} // of the signals kept and taken
+	kept  []keptSignal           // in order
+	taken []takenSignal          // oldest first
+	waits waitList
+
+	owed    []debt // slots that owe openings, the oldest first, with some that no longer do
+	entered uint32 // debts so far; not state
+}
+
+// none is what a run has that has nothing of it. It is read only.
+var none seldom
+
+// rare is what r has of the seldom, to read.
+func (r *run) rare() *seldom {
+	if r.seldom == nil {
+		return &none
+	}
+	return r.seldom
+}
+
+// own is the same, to change.
+func (r *run) own() *seldom {
+	if r.seldom == nil {
+		r.seldom = new(seldom)
+	}
+	return r.seldom
+}
+
+// A waitList has who waits for which signal; of one name, who asked first is first.
+type waitList struct {
+	few  []wait
+	many map[string][]*frame // in place of few, once it is long; frames that have closed are passed over
+	n    int                 // that stand
+	dead int                 // of many, about: those of closed frames
+}
+
+// waitsFew is how many are looked through one by one.
+const waitsFew = 16
+
+func (l *waitList) add(name string, f *frame) {
+	l.n++
+	if l.many == nil && len(l.few) < waitsFew {
+		l.few = append(l.few, wait{name, f})
+		return
+	}
+	if l.many == nil {
+		l.many = make(map[string][]*frame)
+		for _, w := range l.few {
+			l.many[w.name] = append(l.many[w.name], w.frame)
+		}
+		l.few = nil
+	}
+	l.many[name] = append(l.many[name], f)
+}
+
+// first is who is to get a signal of a name; nil when nobody waits for one.
+func (l *waitList) first(name string) *frame {
+	for _, w := range l.few {
+		if w.name == name {
+			return w.frame
+		}
+	}
+	frames := l.many[name]
+	for len(frames) > 0 && frames[0].closed {
+		frames = frames[1:]
+	}
+	if l.many != nil {
+		l.set(name, frames)
+	}
+	if len(frames) == 0 {
+		return nil
+	}
+	return frames[0]
+}
+
+func (l *waitList) set(name string, frames []*frame) {
+	if len(frames) == 0 {
+		delete(l.many, name)
+	} else {
+		l.many[name] = frames
+	}
+}
+
+// take is first, which then waits no longer.
+func (l *waitList) take(name string) *frame {
+	f := l.first(name)
+	if f == nil {
+		return nil
+	}
+	l.n--
+	if l.many != nil {
+		l.set(name, l.many[name][1:])
+		return f
+	}
+	i := slices.IndexFunc(l.few, func(w wait) bool { return w.name == name })
+	l.few = slices.Delete(l.few, i, i+1)
+	return f
+}
+
+// drop takes out what a frame waits for, as it closes.
+func (l *waitList) drop(f *frame) {
+	l.n -= f.awaits
+	if l.many == nil {
+		l.few = slices.DeleteFunc(l.few, func(w wait) bool { return w.frame == f })
+		return
+	}
+	if l.dead += f.awaits; l.dead > l.n+waitsFew {
+		l.dead = 0
+		for name, frames := range l.many { // Each on its own: the order does not matter.
+			l.set(name, slices.DeleteFunc(frames, func(f *frame) bool { return f.closed }))
+		}
+	}
+}
+
+// all lists who waits, by name and then in the order they asked.
+func (l *waitList) all() []wait {
+	out := slices.Clone(l.few)
+	for name, frames := range l.many {
+		for _, f := range frames {
+			if !f.closed {
+				out = append(out, wait{name, f})
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b wait) int { return cmp.Compare(a.name, b.name) })
+	return out
+}
+
+// timerNames are the timers that a policy has set, by its names for them.
+type timerNames struct {
+	few  []namedTimer
+	many map[string]uint32 // in place of few, once it is long
+}
+
+// put enters a name that has no timer.
+func (t *timerNames) put(name string, id uint32) {
+	switch {
+	case t.many != nil:
+		t.many[name] = id
+	case len(t.few) < waitsFew:
+		t.few = append(t.few, namedTimer{name, id})
+	default:
+		t.many = map[string]uint32{name: id}
+		for _, x := range t.few {
+			t.many[x.name] = x.id
+		}
+		t.few = nil
+	}
+}
+
+// take takes a name out and returns its timer; 0 is none.
+func (t *timerNames) take(name string) uint32 {
+	if t.many != nil {
+		id := t.many[name]
+		delete(t.many, name)
+		return id
+	}
+	for i, x := range t.few {
+		if x.name == name {
+			t.few = slices.Delete(t.few, i, i+1)
+			return x.id
+		}
+	}
+	return 0
+}
+
+func (t *timerNames) len() int { return len(t.few) + len(t.many) }
+
+// all lists them, by name.
+func (t *timerNames) all() []namedTimer {
+	if t.len() == 0 {
+		return nil
+	}
+	out := slices.Clone(t.few)
+	for name, id := range t.many {
+		out = append(out, namedTimer{name, id})
+	}
+	slices.SortFunc(out, func(a, b namedTimer) int { return cmp.Compare(a.name, b.name) })
+	return out
+}
+
+// An early has the children that were cancelled before they opened, a bit each.
+type early struct{ bits []uint64 }
+
+func (e *early) has(i int) bool {
+	return e != nil && i>>6 < len(e.bits) && e.bits[i>>6]&(1<<(i&63)) != 0
+}
+
+func (e *early) set(i int) {
+	if n := i>>6 + 1; n > len(e.bits) {
+		e.bits = append(e.bits, make([]uint64, n-len(e.bits))...)
+	}
+	e.bits[i>>6] |= 1 << (i & 63)
+}
+
+// from lists those from an index on, in order: those before have been passed.
+func (e *early) from(first int) (all []int) {
+	if e == nil {
+		return nil
+	}
+	for i := first; i < len(e.bits)<<6; i++ {
+		if e.bits[i>>6]>>(i&63) == 0 {
+			i |= 63
+		} else if e.has(i) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
