@@ -71,20 +71,23 @@ func (p *program) bench() *cobra.Command {
 	webhook.Flags().IntVar(&clients, "clients", 64, "clients that post")
 	webhook.Flags().IntVar(&batch, "batch", 0, "events of one POST; 0 is one, in binary mode")
 
-	var idle bench.SnapshotShape
-	snapshot := workload("snapshot", "Runs that do nothing, beside many that are open, while snapshots are taken: latency, memory, and how long it takes to stop.", func(ctx context.Context) ([]bench.Result, error) {
-		return bench.Snapshot(ctx, o, idle)
-	})
-	snapshot.Flags().IntVar(&idle.Runs, "n", 500_000, "number of open runs")
-	snapshot.Flags().IntVar(&idle.Bytes, "bytes", 300, "data of each event")
-	snapshot.Flags().BoolVar(&idle.Signal, "signal", false, "the runs wait for a signal in place of a timer")
-	snapshot.Flags().DurationVar(&idle.For, "for", 30*time.Second, "for how long, each")
-
+	benchSnapshot(&o, workload)
 	benchKafka(&o, workload)
 
 	c.AddCommand(&cobra.Command{Use: "function", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Function() }})
 	c.AddCommand(&cobra.Command{Use: "load", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Generate(os.Stdin, p.out) }})
 	return c
+}
+
+func benchSnapshot(o *bench.Options, workload func(use, short string, measure func(ctx context.Context) ([]bench.Result, error)) *cobra.Command) {
+	var idle bench.SnapshotShape
+	snapshot := workload("snapshot", "Runs that do nothing, beside many that are open, while snapshots are taken: latency, memory, and how long it takes to stop.", func(ctx context.Context) ([]bench.Result, error) {
+		return bench.Snapshot(ctx, *o, idle)
+	})
+	snapshot.Flags().IntVar(&idle.Runs, "n", 500_000, "number of open runs")
+	snapshot.Flags().IntVar(&idle.Bytes, "bytes", 300, "data of each event")
+	snapshot.Flags().BoolVar(&idle.Signal, "signal", false, "the runs wait for a signal in place of a timer")
+	snapshot.Flags().DurationVar(&idle.For, "for", 30*time.Second, "for how long, each")
 }
 
 func benchKafka(o *bench.Options, workload func(use, short string, measure func(ctx context.Context) ([]bench.Result, error)) *cobra.Command) {
@@ -109,6 +112,9 @@ func (p *program) measure(ctx context.Context, o *bench.Options, measure func(ct
 	o.Registry = p.registry
 	o.Say = func(format string, args ...any) { fmt.Fprintf(p.errs, format+"\n", args...) }
 	o.Log = slog.New(slog.NewTextHandler(p.errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go spareMemory(ctx)
 	results, err := measure(ctx)
 	if err != nil {
 		return exitError{exitRun, err}

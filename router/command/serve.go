@@ -56,6 +56,7 @@ func (p *program) serve() *cobra.Command {
 func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.Set, documents []string) error {
 	log := logger(s, p.errs)
 	slog.SetDefault(log) // Sources have no log of their own.
+	go spareMemory(ctx)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if t := s.Token(); !t.IsZero() { // Before anything is opened, and before somebody waits for brokers.
