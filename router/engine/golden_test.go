@@ -179,4 +179,3 @@ func firstDifference(got, want string) string {
 	}
 	return "it is shorter"
 }
-
