@@ -23,6 +23,8 @@ type Owner interface {
 	Accepted(inv *engine.Invocation)
 	// Write appends a record of the owner's soon.
 	Write(rec journal.Record)
+	// Now is the time by which Accepted times are: the fold's, which this machine's clock may be far from. It is asked by whoever adds.
+	Now() time.Time
 }
 
 // An Intake knows what an invocation is outside, and takes in again what never leaves the router: the ends of runs.
@@ -163,7 +165,8 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 	o.items[key] = it
 	it.lane = o.laneOf(inv.Function)
 	if !inv.Accepted.IsZero() {
-		it.state, it.since, it.first = accepted, inv.Accepted, inv.Accepted
+		it.since = it.since.Add(min(inv.Accepted.Sub(s.Now()), 0))
+		it.state, it.first = accepted, it.since
 		o.watchAccepted(it)
 		return
 	}

@@ -35,6 +35,7 @@ func (f sinkFunc) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 // An owner is a shard that keeps what it is told.
 type owner struct {
 	ctx   context.Context
+	off   time.Duration // how far the fold's time is off this machine's
 	mu    sync.Mutex
 	facts []journal.Record
 }
@@ -44,6 +45,8 @@ func (w *owner) Context() context.Context { return w.ctx }
 func (w *owner) Accepted(inv *engine.Invocation) {
 	w.Write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
 }
+
+func (w *owner) Now() time.Time { return time.Now().Add(w.off) }
 
 func (w *owner) Write(rec journal.Record) {
 	w.mu.Lock()
@@ -238,4 +241,36 @@ func TestEndsComeInAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAcceptedByAnotherClock: a machine whose clock is not the journal's times out what was accepted before it came when the try's time is over.
+func TestAcceptedByAnotherClock(t *testing.T) {
+	t.Parallel()
+	for _, off := range []time.Duration{-time.Hour, 0, time.Hour} {
+		o, s, leave := inside(t, func(*sinks.Delivery) {})
+		s.off = off
+		accepted := func(n uint32, ago time.Duration) {
+			o.add(s, &engine.Invocation{Run: journal.RunID{1}, N: n, Purpose: engine.Call, Function: "f", Path: "p", Timeout: time.Minute, Accepted: s.Now().Add(-ago)})
+		}
+		accepted(1, 2*time.Minute)
+		accepted(2, time.Second)
+		for deadline := time.Now().Add(10 * time.Second); len(s.kept()) == 0 && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		if records := s.kept(); len(records) != 1 || records[0].Kind != journal.TimedOut {
+			t.Errorf("%s off: %v", off, records)
+		}
+		if it := o.items[itemKey{journal.RunID{1}, 2}]; it == nil || time.Until(it.since.Add(time.Minute)) > time.Minute {
+			t.Errorf("%s off: what was accepted a second ago: %+v", off, it)
+		}
+		leave()
+		o.Wait()
+	}
+}
+
+// kept returns what it was told so far.
+func (w *owner) kept() []journal.Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.facts)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
@@ -58,6 +59,9 @@ func (r *redriver) Context() context.Context { return r.ctx }
 
 // Accepted says that it has arrived.
 func (r *redriver) Accepted(*engine.Invocation) { r.end(nil) }
+
+// Now is this machine's time: what is sent again was accepted by nobody.
+func (r *redriver) Now() time.Time { return time.Now() }
 
 // Write takes what became of it.
 func (r *redriver) Write(rec journal.Record) {

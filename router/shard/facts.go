@@ -135,6 +135,9 @@ func (s *Shard) smaller(rec *journal.Record, reason error) (journal.Record, bool
 	return small, false
 }
 
+// Now is the fold's time, as far as this machine can tell. Only the shard's own loop may ask.
+func (s *Shard) Now() time.Time { return s.clock.time() }
+
 // Accepted writes down that an invocation or event has arrived, with what else of its run arrives before the next append.
 func (s *Shard) Accepted(inv *engine.Invocation) {
 	f := &s.facts

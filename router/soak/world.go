@@ -168,11 +168,11 @@ func work(name string, body []byte) (right []byte, code int) {
 	return strconv.AppendInt(nil, x, 10), 200
 }
 
-// complete sends a completion until it is acknowledged; false when that was in vain.
+// complete sends a completion until it is acknowledged; false when that was in vain, or all is over.
 func (w *world) complete(id string, value []byte, r *rand.Rand) bool {
 	e := event{ID: "done-" + id + "-" + strconv.FormatUint(r.Uint64(), 36), Source: "/soak/functions", Type: "dev.onward.function.succeeded", Cause: id, Data: value}
 	mode := r.IntN(3)
-	for range 100 {
+	for {
 		code, _, err := w.door.post(w.ctx, mode, e)
 		switch {
 		case err != nil || code == 503 || code == 429:
@@ -193,7 +193,6 @@ func (w *world) complete(id string, value []byte, r *rand.Rand) bool {
 			return true
 		}
 	}
-	return false
 }
 
 // collect takes the event of a run's end; now and then it is not to be had.
