@@ -197,7 +197,7 @@ func (s *State) dropLive(r *run, n uint32) {
 // missing says why number n is not live.
 func (r *run) missing(n uint32) Reason {
 	switch {
-	case n == 0 || n > r.next:
+	case n <= r.next>>depthAt<<depthAt || n > r.next: // It never was given.
 		return Unknown
 	case slices.Contains(r.rare().latest(), n):
 		return Superseded
