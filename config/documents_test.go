@@ -81,6 +81,7 @@ func TestDefinitionsRoundTrip(t *testing.T) {
 	}
 }
 
+// FuzzParse holds that no document ends the process, and that what lint accepts is a definition that reads back as itself.
 func FuzzParse(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*/*.yaml")
 	for _, file := range files {
@@ -91,8 +92,26 @@ func FuzzParse(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte("a: &a [*a, *a]\n<<: *a"))
+	f.Add([]byte(functions + "flows: { a: { function: f, catch: [{ do: { flow: b } }] }, b: { wait: 1s } }\ntriggers: { t: { flow: { map: { items: 3, as: x, do: { flow: a, input: \"${ x }\" } } } } }"))
 	reg := registry()
-	f.Fuzz(func(_ *testing.T, b []byte) { config.Parse("fuzz.yaml", b, reg, nil) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		set, findings := config.Parse("fuzz.yaml", b, reg, nil)
+		if (set == nil) != (len(findings) > 0) {
+			t.Fatalf("a set, %v, beside %v", set != nil, findings)
+		}
+		if set == nil {
+			return
+		}
+		for name, trigger := range set.Triggers {
+			def, err := lang.ParseDefinition(trigger.Definition.Canonical(), reg)
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", name, err, trigger.Definition.Canonical())
+			}
+			if def.Digest() != trigger.Digest {
+				t.Fatalf("%s: the digest changes", name)
+			}
+		}
+	})
 }
 
 // TestTimeoutOfWhatIsAnsweredLater: what waits in a function's topic is no failure, unless the document says how long it may.

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
+
+	"cel.dev/cel-go/common/types/ref"
 )
 
 func val(t testing.TB, text string) Value {
@@ -222,9 +225,12 @@ func FuzzTree(f *testing.F) {
 		if err != nil {
 			return // Too deep, or a number beyond a double.
 		}
-		out, err := appendTree(nil, tree, 0)
+		if same, err := encodeTree(tree); err != nil || same != v && same.JSON() != v.JSON() {
+			t.Fatalf("%q is passed on as %s, %v", v, same, err)
+		}
+		out, err := appendTree(nil, textless(tree), 0)
 		if err != nil {
-			t.Fatalf("%q decodes and does not encode: %v", s, err)
+			return // A part is too deep, or a number is beyond a double.
 		}
 		var a, b any
 		if err := json.Unmarshal([]byte(s), &a); err != nil {
@@ -236,20 +242,59 @@ func FuzzTree(f *testing.F) {
 	})
 }
 
+// textless is a tree without what it was decoded from, as if an expression had made it.
+func textless(v ref.Val) ref.Val {
+	switch v := unwrap(v).(type) {
+	case *object:
+		o := &object{keys: v.keys}
+		for i := range v.keys {
+			o.vals = append(o.vals, textless(v.val(i)))
+		}
+		return o
+	case *array:
+		var items []ref.Val
+		for i := range v.vals {
+			items = append(items, textless(read(v.vals, i)))
+		}
+		return listOf(items)
+	default:
+		return v
+	}
+}
+
+// FuzzParseExpr holds that an expression gives the same twice, with a cache and without, that what it makes is JSON, and that lint refuses nothing that
+// evaluates.
 func FuzzParseExpr(f *testing.F) {
-	for _, s := range []string{"${ a }", "x ${ a['}'] } $${", "${ {'a': \"}\"} }", "${ r'\\' }", "${ '''a''' }", "${", "${ a.map(x, x) }"} {
+	for _, s := range []string{"${ a }", "x ${ a['}'] } $${", "${ {'a': \"}\"} }", "${ r'\\' }", "${ '''a''' }", "${", "${ a.map(x, x) }", "{{ a }}"} {
 		f.Add(s)
 	}
+	for _, source := range walk() {
+		f.Add("${ " + source + " }")
+	}
+	// What is not evaluated may be as wrong as it likes.
+	lazy := regexp.MustCompile(`\|\||&&|\?|\b(map|filter|all|exists\w*|existsOne|bind|optMap|optFlatMap|sortBy|or\w*)\b`)
 	f.Fuzz(func(t *testing.T, s string) {
 		e, err := ParseExpr(Text(s))
 		if err != nil {
 			return
 		}
-		scope := Vars{{"a", Trusted(`{"x":[1,2,3]}`)}}
-		v, err := e.Eval(scope, nil)
-		again, err2 := e.Eval(scope, nil)
-		if v != again || (err == nil) != (err2 == nil) {
-			t.Fatalf("%q: %s then %s", s, v, again)
+		scope := Vars{{"a", Trusted(`{"x":[1,2.50,"s",null,{"y":1e3}],"n":1.10}`)}}
+		c := NewCache(1 << 20)
+		c.Budget(100_000)
+		v, err := e.Eval(scope, c)
+		c.Budget(100_000)
+		again, err2 := e.Eval(scope, c)
+		if v != again || fmt.Sprint(err) != fmt.Sprint(err2) {
+			t.Fatalf("%q: %s, %v then %s, %v", s, v, err, again, err2)
+		}
+		if err != nil {
+			return
+		}
+		if !json.Valid([]byte(v.JSON())) {
+			t.Fatalf("%q makes %s", s, v)
+		}
+		if found := e.Check(); len(found) > 0 && !lazy.MatchString(s) {
+			t.Fatalf("%q makes %s, and lint finds %v", s, v, found)
 		}
 	})
 }
