@@ -189,6 +189,8 @@ func lenient(name string, args []string) bool {
 		return true
 	case operators.Conditional:
 		return n == 3 && args[0] == "bool"
+	case operators.Negate:
+		return n == 1 && (args[0] == "duration" || args[0] == "google.protobuf.Duration")
 	case operators.In:
 		return n == 2 && (begins(1, "list(") || begins(1, "map("))
 	case operators.Add, operators.Subtract, operators.Multiply, operators.Divide:
