@@ -126,6 +126,9 @@ func TestPlays(t *testing.T) {
 			s.state = engine.New(s.reg, s.observe)
 			datadriven.RunTest(t, file, s.do)
 			s.laws()
+			if *golden {
+				keep(t, strings.TrimSuffix(filepath.Base(file), ".txt"), s.log)
+			}
 		})
 	}
 }
