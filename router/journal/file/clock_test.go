@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,12 +13,31 @@ import (
 
 // A machine has a clock on the wall that people set, and one that nobody does.
 type machine struct {
+	mu   sync.Mutex // the journal's writer looks at the clock, too
 	wall time.Time
 	up   time.Duration
 }
 
-func (m *machine) pass(d time.Duration) { m.wall, m.up = m.wall.Add(d), m.up+d }
-func (m *machine) set(d time.Duration)  { m.wall = m.wall.Add(d) }
+func (m *machine) change(wall, up time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wall, m.up = m.wall.Add(wall), m.up+up
+}
+
+func (m *machine) pass(d time.Duration) { m.change(d, d) }
+func (m *machine) set(d time.Duration)  { m.change(d, 0) }
+
+func (m *machine) now() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wall
+}
+
+func (m *machine) elapsed() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.up
+}
 
 // TestClockIsSet sets the machine's clock forth and back, also while the router is down: the log's time never goes back, never stands, and is right again
 // in the end; a difference is said once, and so is its end.
@@ -26,7 +46,7 @@ func TestClockIsSet(t *testing.T) {
 	m := &machine{wall: time.Unix(1_000_000, 0)}
 	w := newWorld(newDisk())
 	var log said
-	o := small(w, Options{Now: func() time.Time { return m.wall }, Elapsed: func() time.Duration { return m.up }, Log: log.log()})
+	o := small(w, Options{Now: m.now, Elapsed: m.elapsed, Log: log.log()})
 	j := open(t, o)
 	var last time.Time
 	put := func() time.Time {
@@ -46,7 +66,7 @@ func TestClockIsSet(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		m.wall, m.up = m.wall.Add(down), 0 // The process's own clock begins anew.
+		m.change(down, -m.elapsed()) // The process's own clock begins anew.
 		j = open(t, o)
 	}
 	// second lets so many seconds pass, and says how much the log's time went on.
@@ -106,7 +126,7 @@ func TestClockRecovers(t *testing.T) {
 	t.Parallel()
 	for _, step := range []time.Duration{time.Microsecond, 7 * time.Millisecond, time.Second, time.Minute} {
 		m := &machine{wall: time.Unix(1_000_000, 0)}
-		c := clock{now: func() time.Time { return m.wall }, elapsed: func() time.Duration { return m.up }, log: new(said).log()}
+		c := clock{now: m.now, elapsed: m.elapsed, log: new(said).log()}
 		ahead := 1000 * step
 		c.start(m.wall.Add(ahead).UnixNano())
 		n := 0
