@@ -12,7 +12,7 @@ import (
 	"github.com/onward-router/onward/router/journal"
 )
 
-// A desk folds records of one run, a second apart.
+// A signalDesk folds records of one run, a millisecond apart.
 type signalDesk struct {
 	t     *testing.T
 	state *engine.State
