@@ -81,3 +81,14 @@ func TestKinds(t *testing.T) {
 		}
 	}
 }
+
+// TestNearest holds what is suggested, and that a word of a megabyte costs nothing.
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	known := []string{"function", "flow", "map"}
+	for word, want := range map[string]string{"fucntion": `did you mean "function"?`, "elephant": "known are function, flow, map", strings.Repeat("x", 1<<20): "known are function, flow, map"} {
+		if got := Nearest(word, known); got != want {
+			t.Errorf("%s: %s; want %s", shorten(word), got, want)
+		}
+	}
+}
