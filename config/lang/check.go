@@ -157,7 +157,10 @@ func faultOf(message string) Finding {
 		return Finding{What: fmt.Sprintf("unknown function %q", m[1]), Cure: Nearest(m[1], Functions())}
 	}
 	m := noOverload.FindStringSubmatch(message)
-	if m == nil {
+	switch {
+	case strings.HasPrefix(message, "too many arguments supplied to string.format"):
+		return Finding{} // They are left out.
+	case m == nil:
 		return Finding{What: message}
 	}
 	name, args := m[1], splitTypes(strings.TrimSuffix(strings.TrimPrefix(m[2], "("), ")"))

@@ -54,7 +54,7 @@ func TestCheckRefuses(t *testing.T) {
 // TestCheckAccepts holds that whatever evaluates passes: all of the walk, and what CEL's types would refuse.
 func TestCheckAccepts(t *testing.T) {
 	t.Parallel()
-	sources := append(walk(), "-duration('1s')", "1 == 'a'", "true ? 1 : 'a'", "1 + 1.5", "2u * 3", "[1] + ['a']", "'a b'.split(' ') + lists.range(2)", "1 in ['a']", "optional.of(1).orValue('a')", "data.a + 1", "data.a.b[0].c > 1 && data.x",
+	sources := append(walk(), "-duration('1s')", "'a'.format([1])", "1 == 'a'", "true ? 1 : 'a'", "1 + 1.5", "2u * 3", "[1] + ['a']", "'a b'.split(' ') + lists.range(2)", "1 in ['a']", "optional.of(1).orValue('a')", "data.a + 1", "data.a.b[0].c > 1 && data.x",
 		"{'a': [1, 'b', null]}.a[1]", "data.map(x, x.y).filter(z, z != '')", "[1, 2][1u]", "[1, 2][1.0]", "{'a': 1, 'b': 'c'}.map(k, k)", "data.?a.?b.orValue([])", "cel.bind(x, data, x.y + x.z)", "sets.contains([1], ['a'])")
 	for _, source := range sources {
 		e, err := ParseExpr(Text("${ " + source + " }"))
