@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"encoding/base64"
+	"maps"
 	"slices"
 	"unicode/utf8"
 
@@ -127,7 +128,11 @@ func Check(e *event.Event) error {
 		return invalid("specversion is missing, or not 1.0")
 	}
 	if len(e.FieldErrors) > 0 { // What the SDK's setters have refused.
-		return invalid("%v", e.Validate())
+		name := slices.Min(slices.Collect(maps.Keys(e.FieldErrors)))
+		if name == "id" && ctx.ID == "" || name == "type" && ctx.Type == "" {
+			return filled(name, "")
+		}
+		return invalid("%s: %v", name, e.FieldErrors[name])
 	}
 	var err error
 	size := 0
