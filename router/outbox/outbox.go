@@ -241,8 +241,12 @@ func (o *Outbox) laneOf(function string) *lane {
 }
 
 func (o *Outbox) enqueue(it *item) {
-	it.state = queued
 	l := it.lane
+	if now := time.Now(); l.fn != nil && l.queue == 0 && !o.draining && l.open(now) {
+		o.place(l, it, now) // Nobody waits: it need not stand in line.
+		return
+	}
+	it.state = queued
 	l.waiting.push(it)
 	l.queue++
 	if l.fn == nil {
@@ -313,17 +317,22 @@ func (o *Outbox) fill(l *lane) {
 		if it == nil {
 			return
 		}
-		it.state = sending
-		l.flying++
-		if l.is != up {
-			it.probe, l.probe = true, it
-			o.wakeAt(l, now.Add(probePatience))
-		}
-		o.ready = append(o.ready, it)
+		o.place(l, it, now)
 	}
 	if l.is != up && l.queue > 0 && l.probe == nil && l.until.After(now) {
 		o.wakeAt(l, l.until)
 	}
+}
+
+// place gives an item room in its function.
+func (o *Outbox) place(l *lane, it *item, now time.Time) {
+	it.state = sending
+	l.flying++
+	if l.is != up {
+		it.probe, l.probe = true, it
+		o.wakeAt(l, now.Add(probePatience))
+	}
+	o.ready = append(o.ready, it)
 }
 
 // wakeAt looks after a lane that is held: its next probe is due, or one has been at work for so long that another may go.
