@@ -16,17 +16,22 @@ import (
 // An acceptor is a sink that accepts everything and remembers the ids: completions come later, as events.
 type acceptor struct{ ids *ids }
 
-// ids gathers the ids of what was sent.
+// ids gathers the ids of the calls that were sent, and counts the ends of runs.
 type ids struct {
-	mu   sync.Mutex
-	list []string
-	more chan struct{}
+	mu    sync.Mutex
+	calls []string
+	ends  int
+	more  chan struct{}
 }
 
 func (a acceptor) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 	a.ids.mu.Lock()
 	for _, d := range deliveries {
-		a.ids.list = append(a.ids.list, d.Event.ID())
+		if d.Invoke {
+			a.ids.calls = append(a.ids.calls, d.Event.ID())
+		} else {
+			a.ids.ends++
+		}
 	}
 	a.ids.mu.Unlock()
 	for _, d := range deliveries {
@@ -40,20 +45,38 @@ func (a acceptor) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 
 func (acceptor) Close() error { return nil }
 
-// wait returns the ids once there are n of them.
-func (i *ids) wait(ctx context.Context, n int) ([]string, error) {
+// wait returns the calls once there are so many of them, and so many runs have ended.
+func (i *ids) wait(ctx context.Context, calls, ends int) ([]string, error) {
 	for {
 		i.mu.Lock()
-		list := i.list
+		sent, ended := i.calls, i.ends
 		i.mu.Unlock()
-		if len(list) >= n {
-			return list, nil
+		if len(sent) >= calls && ended >= ends {
+			return sent, nil
 		}
 		select {
 		case <-i.more:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// settled returns the calls once there are so many, or no further one comes: a partition opens only so many steps at a time.
+func (i *ids) settled(ctx context.Context, most int) (sent []string, err error) {
+	for {
+		quiet, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		more, err := i.wait(quiet, min(len(sent)+1, most), 0)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			return sent, nil
+		case len(more) >= most:
+			return more, nil
+		}
+		sent = more
 	}
 }
 
@@ -115,7 +138,7 @@ func (o *Options) ingest(ctx context.Context, shape IngestShape) (s sample, err 
 	defer func() { _ = g.close() }()
 	total := shape.Joins * shape.Width
 	var events []event.Event
-	fired := total // what the destination gets
+	prepared, calls, ends := 0, 0, total
 	if shape.Noop {
 		for i := range total {
 			events = append(events, ingestEvent(i, "com.example.bench", ""))
@@ -126,17 +149,27 @@ func (o *Options) ingest(ctx context.Context, shape IngestShape) (s sample, err 
 				return s, err
 			}
 		}
-		list, err := accepted.wait(ctx, total)
+		sent, err := accepted.settled(ctx, total)
 		if err != nil {
 			return s, err
 		}
-		events, fired = completions(list, shape.Joins), total+shape.Joins
+		events, prepared, calls, ends = completions(sent, 0, shape.Joins), len(sent), total, shape.Joins
 	}
 	return o.timed(func() error {
 		if err := feed(ctx, g, events, shape.Batch); err != nil {
 			return err
 		}
-		_, err := accepted.wait(ctx, fired)
+		for prepared < calls { // What opens only when others have ended.
+			sent, err := accepted.wait(ctx, prepared+1, 0)
+			if err != nil {
+				return err
+			}
+			if err := feed(ctx, g, completions(sent[prepared:], prepared, shape.Joins), shape.Batch); err != nil {
+				return err
+			}
+			prepared = len(sent)
+		}
+		_, err := accepted.wait(ctx, calls, ends)
 		return err
 	})
 }
@@ -154,8 +187,8 @@ func ingestEvent(i int, kind, cause string) event.Event {
 	return e
 }
 
-// completions prepares an event for each invocation, round-robin over the joins.
-func completions(ids []string, joins int) []event.Event {
+// completions prepares an event for each invocation, round-robin over the joins; first is the number of the first event.
+func completions(ids []string, first, joins int) []event.Event {
 	byRun := make(map[string][]string, joins)
 	var order []string
 	for _, id := range ids {
@@ -169,7 +202,7 @@ func completions(ids []string, joins int) []event.Event {
 	for i := 0; len(events) < len(ids); i++ {
 		for _, run := range order {
 			if i < len(byRun[run]) {
-				events = append(events, ingestEvent(len(events), "dev.onward.function.succeeded", byRun[run][i]))
+				events = append(events, ingestEvent(first+len(events), "dev.onward.function.succeeded", byRun[run][i]))
 			}
 		}
 	}

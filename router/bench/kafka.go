@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/router"
@@ -171,25 +172,43 @@ func (g *kafkaRig) join(ctx context.Context) (s sample, err error) {
 			return s, err
 		}
 	}
-	list, err := g.accepted.wait(ctx, g.shape.Joins*g.shape.Width)
+	total := g.shape.Joins * g.shape.Width
+	sent, err := g.accepted.settled(ctx, total)
 	if err != nil {
 		return s, err
 	}
 	p := g.client.NewProducer(kafka.ProducerOptions{})
 	defer p.Close()
-	events := completions(list, g.shape.Joins)
+	if err := g.produce(ctx, p, completions(sent, 0, g.shape.Joins)); err != nil {
+		return s, err
+	}
+	time.Sleep(2 * time.Second) // What the preparation has left to do is not measured.
+	return g.o.timed(func() error {
+		return g.feed(ctx, func() error {
+			for prepared := len(sent); prepared < total; prepared = len(sent) { // What opens only when others have ended.
+				if sent, err = g.accepted.wait(ctx, prepared+1, 0); err != nil {
+					return err
+				}
+				if err := g.produce(ctx, p, completions(sent[prepared:], prepared, g.shape.Joins)); err != nil {
+					return err
+				}
+			}
+			return g.arrived(ctx, g.shape.Joins)
+		})
+	})
+}
+
+// produce writes events to the topic in.
+func (g *kafkaRig) produce(ctx context.Context, p *kafka.Producer, events []event.Event) error {
 	for rest := events; len(rest) > 0; {
 		n := min(len(rest), 10_000)
 		written := make(chan error, g.shape.Partitions)
 		if err := gather(written, send(ctx, p, g.in, g.shape.Partitions, rest[:n], written)); err != nil {
-			return s, err
+			return err
 		}
 		rest = rest[n:]
 	}
-	time.Sleep(2 * time.Second) // What the preparation has left to do is not measured.
-	return g.o.timed(func() error {
-		return g.feed(ctx, func() error { return g.arrived(ctx, g.shape.Joins) })
-	})
+	return nil
 }
 
 // arrived waits until so many events are in the topic out.
