@@ -3,6 +3,7 @@ package dag
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/onward-router/onward/config/lang"
@@ -236,6 +237,7 @@ func (p *DAG) Bind(f schedulers.Scope, s *State, slot, _ int) (schedulers.Bindin
 			}
 		}
 	}
+	slices.Sort(siblings) // A document may name the needs in any order.
 	b := schedulers.Binding{Input: lang.Object(members...), Siblings: siblings}
 	if tolerant[p.Steps[slot].Rule] {
 		b.Vars = lang.Vars{{Name: "outcomes", Value: lang.Object(outcomes...)}}

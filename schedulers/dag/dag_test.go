@@ -398,7 +398,7 @@ func TestInput(t *testing.T) {
 	}
 	b.Done(2, 0, lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke")))
 	const broken = `{"type":"boom","message":"it broke","class":"function"}`
-	if got, want := bound(3), `{"c":{"error":`+broken+`},"a":1}[2 0]{"c":{"outcome":"failed","error":`+broken+`},"a":{"outcome":"succeeded","value":1}}`; got != want {
+	if got, want := bound(3), `{"c":{"error":`+broken+`},"a":1}[0 2]{"c":{"outcome":"failed","error":`+broken+`},"a":{"outcome":"succeeded","value":1}}`; got != want {
 		t.Errorf("a step that waits for all: %s, want %s", got, want)
 	}
 	if got := bound(4); got != early {

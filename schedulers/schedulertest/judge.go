@@ -348,6 +348,9 @@ func (r *round) opened(c Child) error {
 	if a, b := sorted(names), sorted(said.Names); !slices.Equal(a, b) {
 		return r.broken(Declared, "a child of slot %d is given the names %v, and declared are %v", c.Slot, a, b)
 	}
+	if !slices.IsSorted(got.Siblings) {
+		return r.broken(Declared, "a child of slot %d is given the siblings %v, which are not in order", c.Slot, got.Siblings)
+	}
 	for _, sibling := range got.Siblings {
 		if !slices.Contains(said.Siblings, sibling) || sibling < 0 || sibling >= len(b.slots) {
 			return r.broken(Declared, "a child of slot %d is given sibling %d, and declared are %v", c.Slot, sibling, said.Siblings)
