@@ -19,8 +19,9 @@ var errSnapshot = errors.New("engine: snapshot does not decode")
 
 // A loader reads what Save wrote.
 type loader struct {
-	r   *bufio.Reader
-	err error
+	r      *bufio.Reader
+	err    error
+	format uint64
 	// Of the run that is being read.
 	frames map[uint32]*frame
 	texts  []lang.Value
@@ -42,6 +43,19 @@ func (l *loader) uint() uint64 {
 	v, err := binary.ReadUvarint(l.r)
 	if err != nil {
 		l.fail(err)
+	}
+	return v
+}
+
+// flags reads which of the known fields follow that few have.
+func (l *loader) flags(known uint64) uint64 {
+	if l.format < 3 {
+		return 0
+	}
+	v := l.uint()
+	if v&^known != 0 {
+		l.fail(fmt.Errorf("flags %#x of which this binary knows %#x: %w", v, known, journal.ErrNewer))
+		return 0
 	}
 	return v
 }
@@ -185,12 +199,13 @@ func Verify(registry *plugin.Registry, from io.Reader) error {
 
 func (s *State) load(from io.Reader, add func(*run), verify bool) error {
 	l := &loader{r: bufio.NewReaderSize(from, 128<<10)}
-	switch format := l.uint(); {
+	l.format = l.uint()
+	switch {
 	case l.err != nil:
-	case format > snapshotFormat:
-		return fmt.Errorf("engine: snapshot format %d: %w; run the binary that wrote it, or a newer one", format, journal.ErrNewer)
-	case format < snapshotFormat:
-		return fmt.Errorf("engine: snapshot format %d: %w", format, journal.ErrOlder)
+	case l.format > snapshotFormat:
+		return fmt.Errorf("engine: snapshot format %d: %w; run the binary that wrote it, or a newer one", l.format, journal.ErrNewer)
+	case l.format < oldestFormat:
+		return fmt.Errorf("engine: snapshot format %d: %w", l.format, journal.ErrOlder)
 	}
 	s.level = uint8(l.uint())
 	if err := journal.CheckLevel(s.level); l.err == nil && err != nil {
@@ -288,6 +303,7 @@ func (s *State) loadRun(l *loader) *run {
 		o := l.outcome()
 		r.outcome, r.ended = &o, l.int()
 	}
+	l.flags(0)
 	if s.loadLives(l, r); l.err != nil {
 		return r
 	}
@@ -431,6 +447,7 @@ func loadLive(l *loader, r *run) *live {
 		inv.Starts = []byte(starts)
 	}
 	inv.Fuel, inv.Continued = l.whole(), l.whole()
+	l.flags(0)
 	return entry
 }
 
@@ -476,6 +493,7 @@ func (s *State) loadTask(l *loader, t *task) {
 			t.run.timers.get(id).task = t
 		}
 	}
+	l.flags(0)
 	if l.bool() {
 		if t.info().machine == nil {
 			l.fail(errSnapshot)
@@ -518,6 +536,7 @@ func (s *State) loadFrame(l *loader, owner *task) {
 			t.task = owner
 		}
 	}
+	l.flags(0)
 	for i := range f.slots {
 		s.loadSlot(l, f, i)
 	}

@@ -12,7 +12,13 @@ import (
 
 // snapshotFormat is the version of a snapshot's form: a head, then parts in any order, each after its tag, then the end. Numbers are varints, texts follow
 // their length. Save has the parts sorted; a snapshot that is taken little by little has them in the order in which they were written.
-const snapshotFormat = 2
+//
+// Format 3 has a word of flags at the end of a run's head, of each invocation, step and frame: what few have follows where its flag is set, in the order of
+// the flags. What has another flag was written by a newer binary. Format 2, without them, is still read.
+const (
+	snapshotFormat = 3
+	oldestFormat   = 2
+)
 
 // The tags of the parts.
 const (
@@ -170,6 +176,7 @@ func saveRun(w *writer, r *run) error {
 		w.outcome(*r.outcome)
 		w.int(r.ended)
 	}
+	w.uint(0)
 	w.uint(uint64(r.live.len()))
 	for _, n := range r.live.numbers() {
 		saveLive(w, r.live.get(n))
@@ -247,6 +254,7 @@ func saveLive(w *writer, l *live) {
 	w.text(string(inv.Starts))
 	w.uint(uint64(inv.Fuel))
 	w.uint(uint64(inv.Continued))
+	w.uint(0)
 	w.flush(64 << 10)
 }
 
@@ -274,6 +282,7 @@ func saveTask(w *writer, t *task) error {
 	w.uint(uint64(t.deadlineTimer))
 	w.uint(uint64(t.retryTimer))
 	w.uint(uint64(t.tryTimer))
+	w.uint(0)
 	w.flush(64 << 10)
 	w.bool(t.body != nil)
 	if t.body != nil {
@@ -312,6 +321,7 @@ func saveFrame(w *writer, f *frame) error {
 		w.text(t.name)
 		w.uint(uint64(t.id))
 	}
+	w.uint(0)
 	for i := range f.slots {
 		if err := saveSlot(w, &f.slots[i]); err != nil {
 			return err

@@ -151,6 +151,7 @@ func (w *waitingRun) save(to *writer) {
 		to.bool(w.ended.cancelled)
 		to.int(w.ended.at)
 	}
+	to.uint(0)
 }
 
 func loadWaiting(l *loader) *waitingRun {
@@ -173,5 +174,6 @@ func loadWaiting(l *loader) *waitingRun {
 	if l.bool() {
 		w.ended = &waitingEnd{l.outcome(), l.bool(), l.int()}
 	}
+	l.flags(0)
 	return w
 }
