@@ -53,8 +53,14 @@ func FromAnswer(header http.Header, body []byte, limit int) (Answer, error) {
 	if h.mode == batchMode {
 		return a, invalid("a batch of events is no answer; answer with one event, or with data")
 	}
+	if h.unread != nil {
+		return a, h.unread
+	}
 	if h.mode == structuredMode {
 		events, _, err := h.Read(body, Limits{Event: limit})
+		if err == nil {
+			err = Spoiled(&events[0])
+		}
 		if err != nil {
 			return a, err
 		}
@@ -68,13 +74,8 @@ func FromAnswer(header http.Header, body []byte, limit int) (Answer, error) {
 	} else if v := header["Ce-Type"]; len(v) == 1 && IsCompletion(v[0]) {
 		a.Type = v[0] // A function that says no more than how it went.
 	}
-	if h.gzipped {
-		if body, err = inflate(body, limit); err != nil {
-			return a, err
-		}
-	}
-	if len(body) > limit {
-		return a, tooLarge("it has", limit)
+	if body, err = h.plain(body, limit); err != nil {
+		return a, err
 	}
 	a.Problem = strings.HasPrefix(h.media.name, "application/problem+")
 	a.Value, err = plainValue(h.media, content, body)

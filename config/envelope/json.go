@@ -13,23 +13,36 @@ import (
 func fromJSON(raw []byte, l Limits) (event.Event, error) {
 	d := new(draft)
 	var data, coded []byte
+	var twice error
 	err := lang.EachMember(raw, func(key, value []byte) error {
 		switch string(key) {
 		case "data":
-			return once("data", &data, value)
+			twice = firstOf(twice, once("data", &data, value))
 		case "data_base64":
-			return once("data_base64", &coded, value)
+			twice = firstOf(twice, once("data_base64", &coded, value))
+		default:
+			return d.setJSON(key, value)
 		}
-		return d.setJSON(key, value)
+		return nil
 	})
+	if r := (*Refusal)(nil); err != nil && !errors.As(err, &r) {
+		return d.spoiled(raw, invalid("the event is not a JSON object: %v", err))
+	}
 	if err == nil {
 		err = d.complete()
-	} else if r := (*Refusal)(nil); !errors.As(err, &r) {
-		err = invalid("the event is not a JSON object: %v", err)
 	}
 	if err != nil {
 		return event.Event{}, err
 	}
+	e, err := d.filled(data, coded, l)
+	if err = firstOf(twice, err); err != nil {
+		return d.spoiled(raw, err)
+	}
+	return e, nil
+}
+
+// filled ends an event in the JSON format.
+func (d *draft) filled(data, coded []byte, l Limits) (event.Event, error) {
 	if isNull(coded) {
 		coded = nil
 	}

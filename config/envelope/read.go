@@ -71,6 +71,7 @@ type Head struct {
 	media   media
 	gzipped bool
 	draft   *draft
+	unread  error // why the data cannot be read, where that is known before they are
 }
 
 // A Bad is an event of a batch that is none.
@@ -83,11 +84,12 @@ type Bad struct {
 // newHead chooses the mode. isEvent says that there is a specversion beside the body.
 func newHead(contentType, encoding string, isEvent bool) (*Head, error) {
 	m, err := mediaOf(contentType)
-	if err != nil {
-		return nil, unsupported("Content-Type %q is not a media type", brief(contentType))
-	}
 	h := &Head{media: m}
 	switch {
+	case err != nil && isEvent:
+		h.mode, h.draft, h.unread = binaryMode, new(draft), unsupported("Content-Type %q is not a media type", brief(contentType))
+	case err != nil:
+		return nil, unsupported("Content-Type %q is not a media type", brief(contentType))
 	case m.name == Structured:
 		h.mode = structuredMode
 	case m.name == Batched:
@@ -109,7 +111,11 @@ func newHead(contentType, encoding string, isEvent bool) (*Head, error) {
 	case "gzip", "x-gzip":
 		h.gzipped = true
 	default:
-		return nil, unsupported("content encoding %q is not read; send it as it is, or with gzip", brief(encoding))
+		err := unsupported("content encoding %q is not read; send it as it is, or with gzip", brief(encoding))
+		if h.mode != binaryMode {
+			return nil, err
+		}
+		h.unread = err
 	}
 	return h, nil
 }
@@ -136,7 +142,7 @@ func FromHTTP(header http.Header) (*Head, error) {
 	case h.mode == binaryMode:
 		err = h.draft.headers(header)
 	}
-	return h, err
+	return h, firstOf(err, h.refused())
 }
 
 // single returns a header that may come once.
@@ -273,7 +279,7 @@ func FromRecord[H ~Field](headers []H) (*Head, error) {
 			return nil, err
 		}
 	}
-	return h, h.draft.complete()
+	return h, firstOf(h.draft.complete(), h.refused())
 }
 
 // field takes the attribute in a ce_* header. Its bytes are the text: in this binding nothing is encoded.
@@ -291,6 +297,23 @@ func (d *draft) field(f Field) error {
 // IsBatch reports batched mode.
 func (h *Head) IsBatch() bool { return h.mode == batchMode }
 
+// refused is why there is no event, where nothing has to be read to know it.
+func (h *Head) refused() error {
+	if h.unread != nil && !h.draft.answers() {
+		return h.unread
+	}
+	return nil
+}
+
+// Refuse tells that the body cannot be had, and why. It reports whether Read, of no body, yields the event all the same: one of an invocation, see Spoiled.
+func (h *Head) Refuse(why error) bool {
+	if h.mode != binaryMode || !h.draft.answers() {
+		return false
+	}
+	h.unread = why
+	return true
+}
+
 // Limit is how many bytes of body are worth reading. Of a structured event the type is known once it was read.
 func (h *Head) Limit(l Limits) int {
 	switch h.mode {
@@ -304,22 +327,15 @@ func (h *Head) Limit(l Limits) int {
 
 // Read makes the events of a body: one, or those of a batch, of which some may be bad. The error is for all of it. The events may keep body.
 func (h *Head) Read(body []byte, l Limits) ([]event.Event, []Bad, error) {
-	limit := h.Limit(l)
-	if h.gzipped {
-		var err error
-		if body, err = inflate(body, limit); err != nil {
-			return nil, nil, err
-		}
-	}
-	if len(body) > limit {
-		return nil, nil, tooLarge("it has", limit)
-	}
 	if h.mode == binaryMode {
-		e, err := h.draft.event(h.media, body, l)
+		e, err := h.binary(body, l)
 		return []event.Event{e}, nil, err
 	}
+	body, err := h.plain(body, h.Limit(l))
+	if err != nil {
+		return nil, nil, err
+	}
 	if h.media.charset != "" {
-		var err error
 		if body, err = h.media.decode(body); err != nil {
 			return nil, nil, err
 		}
@@ -332,7 +348,7 @@ func (h *Head) Read(body []byte, l Limits) ([]event.Event, []Bad, error) {
 	var events []event.Event
 	var bad []Bad
 	n := 0
-	err := lang.EachElement(body, func(raw []byte) error {
+	err = lang.EachElement(body, func(raw []byte) error {
 		if e, err := fromJSON(raw, l); err != nil {
 			bad = append(bad, Bad{n, raw, err})
 		} else {
@@ -347,14 +363,34 @@ func (h *Head) Read(body []byte, l Limits) ([]event.Event, []Bad, error) {
 	return events, bad, nil
 }
 
-// event ends an event in binary mode. No body is no data.
-func (d *draft) event(m media, body []byte, l Limits) (event.Event, error) {
-	e := event.Event{Context: &d.ctx}
-	if len(body) == 0 {
-		return e, nil
+// plain is a body as it was before it was compressed.
+func (h *Head) plain(body []byte, limit int) (_ []byte, err error) {
+	if h.gzipped {
+		if body, err = inflate(body, limit); err != nil {
+			return nil, err
+		}
 	}
-	e.DataEncoded, e.DataBase64 = body, m.form == asBytes
-	return e, l.take(&e, m)
+	if len(body) > limit {
+		return nil, tooLarge("it has", limit)
+	}
+	return body, nil
+}
+
+// binary ends an event in binary mode. No body is no data.
+func (h *Head) binary(body []byte, l Limits) (event.Event, error) {
+	came, err := body, h.unread
+	if err == nil {
+		body, err = h.plain(body, h.Limit(l))
+	}
+	e := event.Event{Context: &h.draft.ctx}
+	if err == nil && len(body) > 0 {
+		e.DataEncoded, e.DataBase64 = body, h.media.form == asBytes
+		err = l.take(&e, h.media)
+	}
+	if err != nil {
+		return h.draft.spoiled(came, err)
+	}
+	return e, nil
 }
 
 // inflate undoes gzip, to limit bytes at most.

@@ -127,6 +127,9 @@ func Check(e *event.Event) error {
 	if !ok || ctx == nil {
 		return invalid("specversion is missing, or not 1.0")
 	}
+	if err := Spoiled(e); err != nil {
+		return err
+	}
 	if len(e.FieldErrors) > 0 { // What the SDK's setters have refused.
 		name := slices.Min(slices.Collect(maps.Keys(e.FieldErrors)))
 		if name == "id" && ctx.ID == "" || name == "type" && ctx.Type == "" {

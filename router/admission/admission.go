@@ -177,6 +177,7 @@ func (in *intake) guarded(i int, e *event.Event) {
 func (in *intake) take(i int, e *event.Event) {
 	receipt := &in.receipts[i]
 	if receipt.Err = check(e); receipt.Err != nil {
+		in.takeSpoiled(e, receipt)
 		return
 	}
 	foreign := in.takeFact(e, receipt)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
@@ -40,19 +42,51 @@ func (in *intake) takeFact(e *event.Event, receipt *triggers.Receipt) (foreign b
 	return false
 }
 
+// takeSpoiled takes a completion whose data cannot be read. Its cause proves which invocation it answers, so that one has failed: left alone, its run would
+// wait for the time-out. It starts nothing, and who sent it hears both.
+func (in *intake) takeSpoiled(e *event.Event, receipt *triggers.Receipt) {
+	why := envelope.Spoiled(e)
+	if why == nil {
+		return
+	}
+	mended := envelope.Mended(e)
+	if check(&mended) != nil {
+		return
+	}
+	run, f, _, ours := in.g.completionOf(&mended)
+	if !ours || !in.accepts.Completions {
+		return // It is bad, and nothing else.
+	}
+	f.Outcome = unread(why)
+	receipt.Err = nil
+	if in.addFact(engine.Record(journal.Completion, run, f), triggers.Completion, receipt) {
+		receipt.Note = "its invocation has failed (" + f.Outcome.Err.Type + "): " + why.Error()
+	}
+}
+
+// unread is the outcome of an invocation whose completion cannot be read.
+func unread(why error) lang.Outcome {
+	kind := "bad_response"
+	if r := (*envelope.Refusal)(nil); errors.As(why, &r) && r.Reason == envelope.TooLarge {
+		kind = "too_large"
+	}
+	return lang.Failure(&lang.Error{Type: kind, Message: "the completion is no answer: " + why.Error(), Class: lang.ClassFunction})
+}
+
 func (in *intake) notAccepted(what string) error {
 	return fmt.Errorf("%w: this source does not take %s; send it to one that does, or change accepts: of the source", triggers.ErrRefused, what)
 }
 
-func (in *intake) addFact(rec journal.Record, kind triggers.Kind, receipt *triggers.Receipt) {
+func (in *intake) addFact(rec journal.Record, kind triggers.Kind, receipt *triggers.Receipt) bool {
 	if !in.add(rec, receipt, -1) {
-		return
+		return false
 	}
 	*receipt = triggers.Receipt{Kind: kind, Runs: []triggers.Run{in.g.handle(rec.Run, "")}}
 	in.g.metrics.events.WithLabelValues(kind.String()).Inc()
 	if in.asks {
 		receipt.Fate = in.fateOf(rec)
 	}
+	return true
 }
 
 // fateOf arranges that what becomes of a record can be asked for, once it is appended. Nobody waits beyond the call's context, and all of a call together

@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
@@ -217,5 +219,57 @@ func TestTheOneFactOfACallGoesToWhoFoldsIt(t *testing.T) {
 		if err != nil || c.asks && receipts[0].Fate(t.Context()) != c.want || (len(d.kinds()) > 0) != c.here || (len(d.handed) > 0) == c.here {
 			t.Errorf("%+v: %+v, %v, handed %v", c, receipts, err, d.handed)
 		}
+	}
+}
+
+// TestSpoiledCompletions: a completion whose data cannot be read fails its invocation, with what is wrong, where its tag proves which one it answers.
+func TestSpoiledCompletions(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, document+`
+  chain: { filters: [{ exact: { type: dev.onward.function.succeeded } }], flow: { function: f } }
+`)
+	read := func(cause, kind, content, body string) event.Event {
+		head, err := envelope.FromHTTP(http.Header{"Ce-Specversion": {"1.0"}, "Ce-Id": {"1"}, "Ce-Source": {"/f"}, "Ce-Type": {kind}, "Ce-Causationid": {cause}, "Content-Type": {content}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, _, err := head.Read([]byte(body), envelope.Limits{Event: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return events[0]
+	}
+	sealed := g.Seal(call.ID())
+	for name, c := range map[string]struct {
+		e    event.Event
+		want string
+	}{
+		"cut short": {read(sealed, envelope.Succeeded, "application/json", `{"a":`), "bad_response"}, "a failure": {read(sealed, envelope.Failed, "application/json", "NaN"), "bad_response"},
+		"text": {read(sealed, envelope.Continue, "text/plain", "\xff"), "bad_response"}, "large": {read(sealed, envelope.Succeeded, "text/plain", strings.Repeat("x", envelope.MaxCompletion+1)), "too_large"},
+	} {
+		d.records, d.folds = nil, engine.Applied
+		receipts, err := g.For(config.AcceptsAll, true)(t.Context(), []event.Event{c.e})
+		if err != nil || receipts[0].Err != nil || receipts[0].Kind != triggers.Completion || !strings.Contains(receipts[0].Note, "("+c.want+")") || receipts[0].Fate(t.Context()) != triggers.Applied || !slices.Equal(d.kinds(), []journal.Kind{journal.Completion}) {
+			t.Errorf("%s: %+v, %v", name, receipts, err)
+			continue
+		}
+		d.records = nil
+		if _, err := g.Admit(t.Context(), []event.Event{c.e}); err != nil {
+			t.Fatal(err)
+		}
+		f, err := engine.DecodeCompletion(d.records[0].Payload)
+		if err != nil || f.N != call.N || f.Outcome.Verdict != lang.Failed || f.Outcome.Err.Type != c.want || !strings.Contains(receipts[0].Note, strings.TrimPrefix(f.Outcome.Err.Message, "the completion is no answer: ")) {
+			t.Errorf("%s: %+v, %v", name, f, err)
+		}
+	}
+	d.records = nil
+	for name, e := range map[string]event.Event{"no tag": read(call.ID(), envelope.Succeeded, "application/json", "{"), "a domain event's type": read(sealed, "dev.onward.function.done", "application/json", "{")} {
+		if receipts, err := g.Admit(t.Context(), []event.Event{e}); err != nil || !errors.Is(receipts[0].Err, triggers.ErrInvalid) || len(d.records) > 0 {
+			t.Errorf("%s: %+v, %v", name, receipts, err)
+		}
+	}
+	e := read(sealed, envelope.Succeeded, "application/json", "{")
+	if receipts, err := g.For(config.Accepts{Starts: true}, false)(t.Context(), []event.Event{e}); err != nil || !errors.Is(receipts[0].Err, triggers.ErrInvalid) || len(d.records) > 0 {
+		t.Errorf("at a source that takes no completions: %+v, %v", receipts, err)
 	}
 }

@@ -72,7 +72,7 @@ func (g *Gate) completionOf(e *event.Event) (run journal.RunID, f *engine.Comple
 	f = &engine.CompletionFact{N: n, Cause: e.ID(), Outcome: lang.Outcome{Verdict: verdict, Value: data}}
 	switch {
 	case err != nil:
-		f.Outcome = lang.Failure(&lang.Error{Type: "bad_completion", Message: err.Error(), Class: lang.ClassPlatform})
+		f.Outcome = unread(err)
 	case data.Size() > limit:
 		f.Outcome = lang.Failure(engine.TooLarge(data.Size(), limit))
 	case verdict == lang.Failed:

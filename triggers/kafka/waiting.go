@@ -218,6 +218,9 @@ func of(e *event.Event, r *kafka.Record) *kafka.Record {
 	if err != nil || head == nil || !head.IsBatch() {
 		return r
 	}
+	if envelope.Spoiled(e) != nil {
+		return alone(r, e.Data())
+	}
 	raw, err := envelope.Marshal(e)
 	if err != nil {
 		return r

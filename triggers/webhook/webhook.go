@@ -297,7 +297,11 @@ func (w *Webhook) body(rw http.ResponseWriter, r *http.Request) ([]byte, *envelo
 	case err == nil:
 		return body, head, 0, nil
 	case errors.As(err, &tooLarge):
-		return nil, nil, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes; pass large data by reference (dataref)", tooLarge.Limit)
+		why := &envelope.Refusal{Reason: envelope.TooLarge, What: fmt.Sprintf("more than %d bytes; pass large data by reference (dataref)", tooLarge.Limit)}
+		if head.Refuse(why) {
+			return nil, head, 0, nil
+		}
+		return nil, nil, http.StatusRequestEntityTooLarge, why
 	case errors.Is(err, triggers.ErrBusy), errors.Is(err, triggers.ErrSlow):
 		code, _ := status(err)
 		return nil, nil, code, err

@@ -21,6 +21,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/triggers"
 	"github.com/onward-router/onward/triggers/triggertest"
@@ -625,3 +626,36 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// TestSpoiledCompletion: data that cannot be read, or that are too many to be read, do not keep a completion from the router, which knows whom it concerns.
+func TestSpoiledCompletion(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		body io.Reader
+		is   envelope.Reason
+	}{"malformed": {strings.NewReader("{"), envelope.Invalid}, "too large": {io.LimitReader(zeros{}, envelope.MaxCompletion+1), envelope.TooLarge}} {
+		source, err := New("inbox", settings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, h := source.(*Webhook).Handler(func(_ context.Context, events []event.Event) ([]triggers.Receipt, error) {
+			if why, is := envelope.Spoiled(&events[0]).(*envelope.Refusal); !is || why.Reason != c.is {
+				t.Errorf("%s: %v", name, why)
+			}
+			return []triggers.Receipt{{Kind: triggers.Completion, Runs: []triggers.Run{{ID: "r"}}, Note: "it has failed", Fate: func(context.Context) triggers.Fate { return triggers.Applied }}}, nil
+		})
+		r := httptest.NewRequest("POST", "/events", c.body)
+		for k, v := range ce("Ce-Type", envelope.Succeeded, "Ce-Causationid", "R~a.1.TAG") {
+			r.Header.Set(k, v)
+		}
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		if rec.Code != 200 || !strings.Contains(rec.Body.String(), `"became":"applied"`) || !strings.Contains(rec.Body.String(), `"note":"it has failed"`) {
+			t.Errorf("%s: %d %s", name, rec.Code, rec.Body)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return copy(p, bytes.Repeat([]byte{'0'}, len(p))), nil }
