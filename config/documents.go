@@ -48,6 +48,8 @@ type Function struct {
 	Deadline    time.Duration
 	MaxAge      time.Duration // from its first sending an invocation may go so long without an answer
 	Resends     int           // and be sent again so often under the same id; 0 is as often as MaxAge allows
+	Rate        Rate          // how often one router sends to it
+	Burst       int           // how many at once, after a pause; 1 or more with a Rate
 	Pos         lang.Pos
 }
 
@@ -159,6 +161,8 @@ type functionDoc struct {
 	Retry       *lang.Retry     `doc:"retry" help:"when and how often to try again; a step may say its own"`
 	MaxAge      plugin.Duration `doc:"maxAge" help:"how long an invocation or event may go without an answer, from its first sending; then it is given up" default:"6h"`
 	Resends     int             `doc:"resends" help:"how often it may be sent again, under the same id, when there is no answer; default: as often as maxAge allows"`
+	Rate        Rate            `doc:"rate" help:"how often each router may send to it: 10/s, 90/m or 5000/h; what is sent again counts too, what is too much waits. Default: as often as concurrency allows"`
+	Burst       *int            `doc:"burst" help:"how many may be sent at once after a pause, where a rate is said; default: as many as a second of the rate, at least one"`
 	Contract    string          `doc:"contract" help:"how to ask and how to tell failure: http or lambda" default:"http"`
 }
 
@@ -167,6 +171,11 @@ type functionDoc struct {
 func (f *functionDoc) into(out *Function, n *lang.Node) {
 	out.Concurrency, out.Contract, out.Retry, out.Deadline = f.Concurrency, f.Contract, f.Retry, f.Deadline.D()
 	out.Timeout, out.MaxAge, out.Resends = f.Timeout.D(), f.MaxAge.D(), f.Resends
+	if out.Rate = f.Rate; f.Burst != nil {
+		out.Burst = *f.Burst
+	} else if !f.Rate.IsZero() {
+		out.Burst = max(int(f.Rate.In(time.Second)), 1)
+	}
 	if later, ok := out.Settings.(plugin.Later); ok && later.AnswersLater() && n.Get("timeout") == nil {
 		out.Timeout = 0
 	}
@@ -175,7 +184,7 @@ func (f *functionDoc) into(out *Function, n *lang.Node) {
 // functionKeys stand beside the sink of a function; deliveryKeys also beside that of a destination.
 var (
 	functionKeys = append([]string{"deadline", "contract", "retry"}, deliveryKeys...)
-	deliveryKeys = []string{"concurrency", "timeout", "maxAge", "resends"}
+	deliveryKeys = []string{"concurrency", "timeout", "maxAge", "resends", "rate", "burst"}
 )
 
 var contracts = []string{"http", "lambda"}
@@ -188,6 +197,13 @@ func (f *functionDoc) Check() []plugin.Problem {
 	}
 	if f.Resends < 0 {
 		out = append(out, plugin.Problem{Path: []string{"resends"}, What: fmt.Sprintf("%d is not a number of times", f.Resends), Cure: "write 1 or more, or leave it out"})
+	}
+	switch {
+	case f.Burst == nil:
+	case *f.Burst < 1:
+		out = append(out, plugin.Problem{Path: []string{"burst"}, What: fmt.Sprintf("a burst of %d lets nothing through", *f.Burst), Cure: "write 1 or more, or leave it out"})
+	case f.Rate.IsZero():
+		out = append(out, plugin.Problem{Path: []string{"burst"}, What: "a burst without a rate bounds nothing", Cure: "add rate: 10/s, or bound what is at work by concurrency:"})
 	}
 	if !slices.Contains(contracts, f.Contract) {
 		out = append(out, plugin.Problem{Path: []string{"contract"}, What: fmt.Sprintf("unknown contract %q", f.Contract), Cure: lang.Nearest(f.Contract, contracts)})

@@ -82,7 +82,7 @@ func trigger(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
 		one["properties"].(plugin.Schema)[key] = how[key]
 		elsewhere[key] = plugin.Schema{"not": plugin.Schema{"anyOf": []any{plugin.Schema{"required": []any{"function"}}, plugin.Schema{"required": []any{"trigger"}}}}}
 	}
-	one["dependentSchemas"] = elsewhere
+	one["dependentSchemas"], one["dependentRequired"] = elsewhere, plugin.Schema{"burst": []any{"rate"}}
 	s.Defs["destination"] = one
 	return s.Form(reflect.TypeFor[triggerDoc]())
 }
@@ -93,7 +93,8 @@ func (*functionDoc) Schema() plugin.Schema {
 	for i, c := range contracts {
 		words[i] = c
 	}
-	return plugin.Schema{"properties": plugin.Schema{"concurrency": plugin.Schema{"minimum": 1}, "resends": plugin.Schema{"minimum": 0}, "contract": plugin.Schema{"enum": words}}}
+	return plugin.Schema{"properties": plugin.Schema{"concurrency": plugin.Schema{"minimum": 1}, "resends": plugin.Schema{"minimum": 0}, "burst": plugin.Schema{"minimum": 1}, "contract": plugin.Schema{"enum": words}},
+		"dependentRequired": plugin.Schema{"burst": []any{"rate"}}}
 }
 
 // Schema tells the form of destinations, and that a trigger does something.

@@ -18,6 +18,8 @@
 //	 |                                                   +--one at a time, after growing pauses or the one asked for--> an answer: up
 //	 +--several refusals without an answer--> down ------+
 //
+// A function with a rate has a bucket of tokens beside its room: every sending takes one, of whatever kind; what finds none waits in its turn.
+//
 // Age counts from the first sending: what waits in our own queue is nobody's fault. Sends under one id use up no attempt. Nothing of this is journaled:
 // a successor sends again what was not accepted, and counts anew.
 //

@@ -24,6 +24,8 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 		why = fmt.Sprintf("function %s is not in the documents; load those that define it", l.name)
 	case it.state == queued && l.is != up:
 		why = l.words(now)
+	case it.state == queued && l.flying < l.limit && !l.bucket.rate.IsZero():
+		why = l.rateWords()
 	case it.state == queued:
 		why = fmt.Sprintf("function %s at its concurrency limit of %d", l.name, l.limit)
 	case it.state == sending:
@@ -54,6 +56,8 @@ type FunctionStatus struct {
 	Name        string    `json:"name"`
 	Sink        string    `json:"sink"`
 	Concurrency int       `json:"concurrency"`
+	Rate        string    `json:"rate,omitempty"` // this router's
+	Burst       int       `json:"burst,omitempty"`
 	InFlight    int       `json:"inFlight"`
 	Queued      int       `json:"queued"`
 	State       string    `json:"state"` // up, throttled or down
@@ -70,7 +74,7 @@ func (o *Outbox) Functions() []FunctionStatus {
 	all := o.bound.functions.Load().byName
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		fn := all[name]
-		st := FunctionStatus{Name: name, Sink: fn.Sink.Name, Concurrency: fn.Concurrency, State: up.String()}
+		st := FunctionStatus{Name: name, Sink: fn.Sink.Name, Concurrency: fn.Concurrency, Rate: fn.Rate.String(), Burst: fn.Burst, State: up.String()}
 		if l := o.lanes[name]; l != nil {
 			st.InFlight, st.Queued, st.State, st.Since = l.flying, l.queue, l.is.String(), l.since
 			if l.is != up {

@@ -42,6 +42,9 @@ type lane struct {
 	queue   int // items that wait and are still wanted
 	dead    int // items that wait and are not
 
+	bucket bucket
+	refill *time.Timer // there will be a token
+
 	is       condition
 	since    time.Time // the condition began
 	why      string    // the last refusal
@@ -64,13 +67,21 @@ func newLane(name string, fn *function) *lane {
 // bind takes over what the documents say of the function.
 func (l *lane) bind(fn *function) {
 	l.fn, l.limit = fn, 0
+	if l.refill != nil {
+		l.refill.Stop()
+		l.refill = nil
+	}
 	if fn != nil {
 		l.limit = fn.Concurrency
+		l.bucket.set(fn.Rate, fn.Burst, time.Now())
 	}
 }
 
-// open reports whether one more may be sent now. A lane that is held is open for a probe when its time has come.
-func (l *lane) open(now time.Time) bool {
+// open reports whether one more may be sent now.
+func (l *lane) open(now time.Time) bool { return l.free(now) && l.bucket.wait(now) == 0 }
+
+// free is open but for the rate. A lane that is held is free for a probe when its time has come.
+func (l *lane) free(now time.Time) bool {
 	switch {
 	case l.flying >= l.limit:
 		return false

@@ -6,6 +6,7 @@ type metrics struct {
 	queue             prometheus.Histogram
 	deliver, function *prometheus.HistogramVec
 	resent            prometheus.Counter
+	rateWait          *prometheus.CounterVec
 	state             *prometheus.GaugeVec
 }
 
@@ -26,10 +27,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "onward_function_state", Help: "1 for the state that a function is in: up, throttled (it asks for less) or down (it does not answer).",
 		}, []string{"function", "state"}),
+		rateWait: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "onward_rate_wait_seconds_total", Help: "Time that a function had room and something waited for its rate, by function.",
+		}, []string{"function"}),
 		resent: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_resent_total", Help: "Deliveries sent again under the same id."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.queue, m.deliver, m.function, m.resent, m.state)
+		reg.MustRegister(m.queue, m.deliver, m.function, m.resent, m.rateWait, m.state)
 	}
 	return m
 }

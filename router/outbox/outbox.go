@@ -315,9 +315,14 @@ func (o *Outbox) fill(l *lane) {
 	for !o.draining && l.open(now) {
 		it := l.next(o.isCurrent)
 		if it == nil {
-			return
+			break
 		}
 		o.place(l, it, now)
+	}
+	if l.queue > 0 && !o.draining && l.free(now) {
+		o.awaitToken(l, now)
+	} else {
+		l.bucket.dry = time.Time{}
 	}
 	if l.is != up && l.queue > 0 && l.probe == nil && l.until.After(now) {
 		o.wakeAt(l, l.until)
@@ -328,11 +333,31 @@ func (o *Outbox) fill(l *lane) {
 func (o *Outbox) place(l *lane, it *item, now time.Time) {
 	it.state = sending
 	l.flying++
+	if dry := l.bucket.take(now); dry > 0 {
+		o.metrics.rateWait.WithLabelValues(l.name).Add(dry.Seconds())
+	}
 	if l.is != up {
 		it.probe, l.probe = true, it
 		o.wakeAt(l, now.Add(probePatience))
 	}
 	o.ready = append(o.ready, it)
+}
+
+// awaitToken looks after a lane that has room, and has used up its rate.
+func (o *Outbox) awaitToken(l *lane, now time.Time) {
+	if l.bucket.dry.IsZero() {
+		l.bucket.dry = now
+	}
+	if l.refill != nil {
+		return
+	}
+	l.refill = time.AfterFunc(l.bucket.wait(now), func() {
+		o.mu.Lock()
+		l.refill = nil
+		o.fill(l)
+		o.mu.Unlock()
+		o.pump()
+	})
 }
 
 // wakeAt looks after a lane that is held: its next probe is due, or one has been at work for so long that another may go.

@@ -17,17 +17,20 @@ func (o *Outbox) send(it *item) {
 	inv, now := it.inv, time.Now()
 	o.mu.Lock()
 	if it.old() {
+		it.lane.bucket.untake()
 		o.mu.Unlock()
 		o.finish(it, func() { gaveUp(it.owner, inv, it.undelivered()) })
 		return
 	}
 	if !o.isCurrent(it) {
+		it.lane.bucket.untake()
 		o.mu.Unlock()
 		o.release(it)
 		return
 	}
 	fn := it.lane.fn
 	if fn == nil { // A reload has taken the function away since there was room.
+		it.lane.bucket.untake()
 		o.enqueue(it)
 		o.mu.Unlock()
 		o.release(it)
