@@ -155,7 +155,7 @@ func called(step *lang.Step) []string {
 			walk(s.Body)
 		}
 		for _, child := range lang.Children(s.Policy) {
-			walk(child)
+			walk(child) // nil is none.
 		}
 		for i := range s.Catch {
 			walk(&s.Catch[i].Do)

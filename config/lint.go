@@ -81,7 +81,9 @@ func (c *checker) collect(s *lang.Step) {
 		c.names[s.Name] = s.Pos
 	}
 	for _, child := range lang.Children(s.Policy) {
-		c.collect(child)
+		if child != nil {
+			c.collect(child)
+		}
 	}
 	for i := range s.Catch {
 		c.collect(&s.Catch[i].Do)
@@ -235,7 +237,7 @@ func (c *checker) below(s *lang.Step) []*lang.Step {
 	if s.Use == lang.UseFlow {
 		return []*lang.Step{s.Body}
 	}
-	return lang.Children(s.Policy)
+	return slices.DeleteFunc(lang.Children(s.Policy), func(child *lang.Step) bool { return child == nil })
 }
 
 // height is how many frames stand inside one another, from this step's on. A handler stands where the step does.
@@ -274,20 +276,27 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 		c.expr(e, sc, path)
 	})
 	whole = true
-	children := lang.Children(s.Policy)
+	children, keys := lang.Children(s.Policy), lang.ChildKeys(s.Policy)
 	declarer, _ := s.Policy.(lang.Declarer)
 	for slot, child := range children {
+		if child == nil {
+			continue
+		}
 		inner := scope{vars: slices.Clone(sc.vars), own: slices.Clone(sc.own), steps: slices.Clone(sc.steps)}
 		if declarer != nil {
 			d := declarer.Declare(slot)
 			c.declare(&inner, d.Names, s, path)
 			for _, sibling := range d.Siblings {
-				if name := children[sibling].Name; name != "" {
-					inner.steps = append(inner.steps, name)
+				if x := children[sibling]; x != nil && x.Name != "" {
+					inner.steps = append(inner.steps, x.Name)
 				}
 			}
 		}
-		whole = c.step(child, inner, fmt.Sprintf("%s.%d", path, slot)) && whole
+		at := fmt.Sprint(slot)
+		if keys[slot] != "" {
+			at = keys[slot]
+		}
+		whole = c.step(child, inner, path+"."+at) && whole
 	}
 	return whole
 }

@@ -48,7 +48,8 @@ type Event struct {
 // "policy_error", a panic with type "policy_panic"; so does, with type "policy_state", a state that cannot be saved and loaded, or grew too large. The
 // router goes on.
 //
-// A child is (slot, index): slot is the position of its step among lang.Children(settings), index counts the activations of that step.
+// A child is (slot, index): slot is the position of its step among lang.Children(settings), index counts the activations of that step. An optional step
+// that the document left out has its slot, too; it cannot be spawned.
 type Policy[S any] interface {
 	Next(f Frame, s *S, ev Event) error
 }
@@ -73,7 +74,8 @@ type Declarer = lang.Declarer
 // A Declaration is what the children of one slot see beyond what their parent sees.
 type Declaration = lang.Declaration
 
-// A Labeler gives its children the labels by which paths and people know them, where their steps have no names of their own; empty is no label.
+// A Labeler gives its children the labels by which paths and people know them, where their steps have no names of their own; empty is no label. A step in
+// a map has its key for a label without one.
 type Labeler interface {
 	Label(slot int) string
 }

@@ -170,6 +170,7 @@ func saidNull(v reflect.Value) bool {
 
 func stepMembers(s *Step) []Member {
 	var members []Member
+	s = s.origin()
 	v := reflect.ValueOf(s).Elem()
 	for _, f := range stepFields {
 		if fv := v.FieldByIndex(f.Index); !document(fv).IsNull() || saidNull(fv) {

@@ -134,7 +134,8 @@ func (d *decoder) plain(n *Node, v reflect.Value, path []string) {
 		for i, item := range n.Items {
 			x := reflect.New(v.Type().Elem()).Elem()
 			d.decode(item, x, below(path, n.Keys[i].Name))
-			v.SetMapIndex(reflect.ValueOf(n.Keys[i].Name), x)
+			settle(x)
+			v.SetMapIndex(reflect.ValueOf(n.Keys[i].Name).Convert(v.Type().Key()), x)
 		}
 	default:
 		d.scalar(n, v, path)

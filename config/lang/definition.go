@@ -69,7 +69,9 @@ func (d *Definition) bind() error {
 func (s *Step) Walk(f func(*Step)) {
 	f(s)
 	for _, child := range Children(s.Policy) {
-		child.Walk(f)
+		if child != nil {
+			child.Walk(f)
+		}
 	}
 	for i := range s.Catch {
 		s.Catch[i].Do.Walk(f)

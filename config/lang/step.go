@@ -17,8 +17,8 @@ var Reserved = []string{"event", "data", "input", "output", "steps", "item", "in
 
 // A Step is one node of a flow: exactly one key that says what it does, and the common keys, which work on all steps alike.
 //
-// A policy's settings struct holds its children as Step, *Step, []Step, map[string]Step, or as structs that embed Step and add keys of their own
-// (dag: needs; choice: if), to be found by Children.
+// A policy's settings struct holds its children as Step, *Step (both may be left out, unless the tag says required), []Step, Steps, map[string]Step, or as
+// structs that embed Step and add keys of their own (dag: needs; choice: if), to be found by Children. What stands in a map is a copy, to be read only.
 type Step struct {
 	Name     string          `doc:"name" help:"name of the step, unique within its trigger; steps.NAME is its output"`
 	When     Expr            `doc:"when" help:"the step is skipped unless this is true"`
@@ -40,6 +40,8 @@ type Step struct {
 
 	// Pos is where the step stands; zero when it was read from a definition.
 	Pos Pos
+
+	own *Step // of a copy in a map, and of what it is a copy of: the step itself
 }
 
 // Retry says when and how often to try again. What a document leaves out is set to its default when it is decoded: here, zero is zero.

@@ -34,6 +34,9 @@ func (s *State) bindable(f *frame, b schedulers.Binding) error {
 		if slot < 0 || slot >= len(f.slots) {
 			return fmt.Errorf("bind: sibling %d of a policy with %d steps", slot, len(f.slots))
 		}
+		if f.info.children[slot] == nil {
+			return fmt.Errorf("bind: sibling %d, a step that is not there", slot)
+		}
 		if slot <= last {
 			return fmt.Errorf("bind: sibling %d behind %d; siblings are in order", slot, last)
 		}

@@ -138,8 +138,12 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 	info.many = make([]bool, len(info.children))
 	labels := make(map[string]int, len(info.children))
 	declarer, _ := info.settings.(schedulers.Declarer)
-	labeler, _ := info.settings.(schedulers.Labeler)
+	own := ownLabels(step, info.children)
+	unique := make([]string, len(own))
 	for slot, child := range info.children {
+		if child == nil {
+			continue
+		}
 		if child.Name != "" {
 			if info.named == nil {
 				info.named = make(map[string]int)
@@ -149,31 +153,22 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 		if declarer != nil {
 			info.many[slot] = declarer.Declare(slot).Many
 		}
-	}
-	own := make([]string, len(info.children))
-	for slot, child := range info.children {
-		own[slot] = child.Name
-		if labeler != nil && child.Name == "" {
-			own[slot] = labeler.Label(slot)
+		// A name is a thing's own: it is given before what is called after what it does, wherever that stands.
+		if own[slot] != "" {
+			unique[slot] = uniqueLabel(labels, escape(own[slot]))
 		}
 	}
-	unique := make([]string, len(own))
-	// A name is a thing's own: it is given before what is called after what it does, wherever that stands.
-	for slot, name := range own {
-		if name != "" {
-			unique[slot] = uniqueLabel(labels, escape(name))
-		}
-	}
+	info.looks = looks(step, info)
 	for slot, child := range info.children {
+		if child == nil {
+			continue
+		}
 		if unique[slot] == "" {
 			unique[slot] = uniqueLabel(labels, escape(stepLabel(child)))
 		}
 		if err := d.add(reg, child, unique[slot]); err != nil {
 			return err
 		}
-	}
-	info.looks = looks(step, info)
-	for _, child := range info.children {
 		info.looks = info.looks || d.steps[child].looks
 	}
 	for i := range step.Catch {
@@ -182,6 +177,24 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 		}
 	}
 	return nil
+}
+
+// ownLabels are the labels that children have by themselves: their names, else what their policy calls them, else the keys that they stand under.
+func ownLabels(step *lang.Step, children []*lang.Step) []string {
+	out := make([]string, len(children))
+	labeler, _ := step.Policy.(schedulers.Labeler)
+	for slot, key := range lang.ChildKeys(step.Policy) {
+		switch child := children[slot]; {
+		case child == nil:
+		case child.Name != "":
+			out[slot] = child.Name
+		case labeler != nil && labeler.Label(slot) != "":
+			out[slot] = labeler.Label(slot)
+		default:
+			out[slot] = key
+		}
+	}
+	return out
 }
 
 // looks reports whether the step itself has an expression that looks at something.

@@ -125,6 +125,8 @@ func (d *desk) Spawn(slot, lo, hi int) {
 	}
 	spawned := d.spawned(slot)
 	switch {
+	case d.f.info.children[slot] == nil:
+		d.wrong("spawn: slot %d is of a step that is not there", slot)
 	case lo != spawned || hi < lo:
 		d.wrong("spawn: children %d to %d of slot %d, which has %d", lo, hi, slot, spawned)
 	case hi > d.s.limits.Width:

@@ -469,7 +469,7 @@ func (s *State) loadTask(l *loader, t *task) {
 	}
 	for range l.count() {
 		slot := l.count()
-		if l.err != nil || t.frame == nil || slot >= len(t.frame.slots) {
+		if l.err != nil || t.frame == nil || slot >= len(t.frame.slots) || t.frame.info.children[slot] == nil {
 			l.fail(errSnapshot)
 			return
 		}
@@ -575,6 +575,10 @@ func (s *State) loadSlot(l *loader, f *frame, at int) {
 	}
 	n := l.count()
 	if n > 0 {
+		if f.info.children[at] == nil {
+			l.fail(errSnapshot)
+			return
+		}
 		sl.tasks = make(map[int32]*task, min(n, 1<<20))
 	}
 	for range n {

@@ -25,6 +25,7 @@ func registry() *plugin.Registry {
 	builtin.Register(r)
 	sinks.Register(r)
 	schedulers.Register[odd, oddState](r, "odd", 1, "A policy that does what it is told to, right or wrong.")
+	schedulers.Register[team, teamState](r, "team", 1, "Runs one step, then several side by side, then one.")
 	return r
 }
 

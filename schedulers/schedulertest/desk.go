@@ -178,6 +178,8 @@ func (d *desk) Spawn(slot, lo, hi int) {
 		width = engineWidth
 	}
 	switch spawned := d.spawnedIn(slot); {
+	case d.Subject.Children[slot] == nil:
+		d.wrong("spawn: slot %d is of a step that is not there", slot)
 	case lo != spawned || hi < lo:
 		d.wrong("spawn: children %d to %d of slot %d, which has %d", lo, hi, slot, spawned)
 	case hi > width:

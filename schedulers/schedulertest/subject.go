@@ -14,7 +14,7 @@ import (
 type Subject struct {
 	// Settings is a pointer to the policy's struct. It is read-only, as it is for the policy.
 	Settings any
-	// Children are the steps inside; their positions are the slots.
+	// Children are the steps inside; their positions are the slots. nil is a step that was left out.
 	Children []*lang.Step
 
 	policy    string
