@@ -20,8 +20,8 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 	}
 	l, now := it.lane, time.Now()
 	switch {
-	case l.fn == nil && it.state != sending && it.state != accepted:
-		why = fmt.Sprintf("function %s is not in the documents; load those that define it", l.name)
+	case l.fn == nil && it.state == queued:
+		return fmt.Sprintf("function %s is not in the documents; load those that define it", l.name), it.since, it.missed()
 	case it.state == queued && l.is != up:
 		why = l.words(now)
 	case it.state == queued && l.flying < l.limit && !l.bucket.rate.IsZero():

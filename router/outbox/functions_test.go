@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/plugin"
@@ -101,4 +105,63 @@ func TestReplacedSinksAreClosed(t *testing.T) {
 			t.Errorf("in the end sink %d was closed %d times", i, n)
 		}
 	}
+}
+
+// TestMissingFunctions: what waits for a function that the documents do not have is sent when it comes back, and given up, with the cure, once it has been
+// gone for the time of a reload of all routers; reloads without it give no new time, and what comes later finds that out at once.
+func TestMissingFunctions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sent := 0
+		o, s, leave := inside(t, func(d *sinks.Delivery) {
+			sent++
+			d.Done(sinks.Complete([]byte("1")))
+		})
+		defer leave()
+		with, without := o.bound.functions.Load(), &functions{byName: map[string]*function{}}
+		load := func(f *functions) {
+			o.bound.functions.Store(f)
+			o.rebind()
+		}
+		add := func(n uint32, purpose engine.Purpose, expires time.Time) {
+			o.add(s, &engine.Invocation{Run: journal.RunID{1}, N: n, Purpose: purpose, Function: "f", Path: "p", Expires: expires})
+			o.pump()
+			synctest.Wait()
+		}
+		load(without)
+		add(1, engine.Call, time.Time{})
+		time.Sleep(missingAge - time.Second)
+		load(with)
+		if got := kinds(s.take()); sent != 1 || !slices.Equal(got, []journal.Kind{journal.Completion}) {
+			t.Errorf("it is back: %d sent, %v", sent, got)
+		}
+		load(without)
+		add(2, engine.Call, time.Time{})
+		add(3, engine.Notify, time.Time{})
+		add(4, engine.Call, time.Now().Add(time.Minute))
+		if why, _, end := o.Explain(journal.RunID{1}, 2); !strings.Contains(why, "not in the documents") || !end.Equal(time.Now().Add(missingAge)) {
+			t.Errorf("%s, until %s", why, end)
+		}
+		time.Sleep(missingAge / 2)
+		if got := kinds(s.take()); !slices.Equal(got, []journal.Kind{journal.GaveUp}) {
+			t.Errorf("after the deadline of a step: %v", got)
+		}
+		load(without)
+		time.Sleep(missingAge/2 - time.Second)
+		if got := s.take(); len(got) > 0 {
+			t.Errorf("too early: %v", got)
+		}
+		time.Sleep(2 * time.Second)
+		add(5, engine.Call, time.Time{})
+		got := s.take()
+		if !slices.Equal(kinds(got), []journal.Kind{journal.GaveUp, journal.GaveUp, journal.GaveUp}) || sent != 1 {
+			t.Fatalf("%d sent, %v", sent, kinds(got))
+		}
+		for _, rec := range got {
+			f, err := engine.DecodeGaveUp(rec.Payload)
+			if err != nil || f.Err.Type != "undelivered" || !strings.Contains(f.Err.Message, `have not had function "f" for 10m0s; load those that define it`) {
+				t.Errorf("%v, %v", f.Err, err)
+			}
+		}
+	})
 }

@@ -36,6 +36,7 @@ const (
 type lane struct {
 	name    string
 	fn      *function // nil while the documents do not have it
+	missing time.Time // since when they do not
 	limit   int
 	flying  int
 	waiting turns
@@ -71,9 +72,12 @@ func (l *lane) bind(fn *function) {
 		l.refill.Stop()
 		l.refill = nil
 	}
-	if fn != nil {
-		l.limit = fn.Concurrency
+	switch {
+	case fn != nil:
+		l.limit, l.missing = fn.Concurrency, time.Time{}
 		l.bucket.set(fn.Rate, fn.Burst, time.Now())
+	case l.missing.IsZero():
+		l.missing = time.Now()
 	}
 }
 

@@ -142,8 +142,9 @@ func (it *item) old() bool {
 	return !end.IsZero() && !time.Now().Before(end)
 }
 
-// missingAge is how long an item waits for a function, or a trigger, that the documents do not have.
-const missingAge = 6 * time.Hour
+// missingAge is how long an item waits for a function, or a trigger, that the documents do not have: as long as a reload of all routers takes, one after
+// the other, or a person who sees what he has taken away. Beyond that somebody has to hear of it.
+const missingAge = 10 * time.Minute
 
 // add takes an invocation over. It is sent with the next pump.
 func (o *Outbox) add(s Owner, inv *engine.Invocation) {
@@ -201,10 +202,10 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 	case errors.Is(err, triggers.ErrNoTrigger):
 		if gone.IsZero() {
 			gone = time.Now()
-			o.Log.Warn("the trigger that a destination names is not in the documents; the event of the run's end waits for it", "trigger", inv.ToTrigger, "run", inv.Run)
+			o.Log.Warn("the trigger that a destination names is not in the documents; the event of the run's end waits for it", "trigger", inv.ToTrigger, "run", inv.Run, "atMost", missingAge)
 		}
 		if time.Since(gone) >= missingAge {
-			gaveUp(s, inv, &lang.Error{Type: "unknown_trigger", Message: err.Error(), Class: lang.ClassPlatform})
+			gaveUp(s, inv, lang.Failf(lang.ClassPlatform, "unknown_trigger", "%s; not delivered: it has been missing for %s; load documents that have it, then: onward dead redrive", err, missingAge))
 			return
 		}
 	case errors.As(err, &final):
@@ -255,13 +256,18 @@ func (o *Outbox) enqueue(it *item) {
 	o.fill(l)
 }
 
-// watchMissing gives an item up when its function does not come back to the documents.
-func (o *Outbox) watchMissing(it *item) {
-	at := time.Now().Add(missingAge)
+// missed is when an item is given up whose function is not in the documents.
+func (it *item) missed() time.Time {
+	at := it.lane.missing.Add(missingAge)
 	if end := it.inv.Expires; !end.IsZero() && end.Before(at) {
-		at = end
+		return end
 	}
-	it.timer = time.AfterFunc(time.Until(at), func() {
+	return at
+}
+
+// watchMissing gives an item up when its function does not come back to the documents: at once when it has been gone for long.
+func (o *Outbox) watchMissing(it *item) {
+	it.timer = time.AfterFunc(time.Until(it.missed()), func() {
 		o.giveUp(it, func() bool { return it.state == queued && it.lane.fn == nil })
 	})
 }

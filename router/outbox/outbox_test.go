@@ -192,12 +192,6 @@ func TestStaleClockTakesNobodyElsesPlace(t *testing.T) {
 // final.
 func TestEndsComeInAgain(t *testing.T) {
 	t.Parallel()
-	kinds := func(facts []journal.Record) (out []journal.Kind) {
-		for _, f := range facts {
-			out = append(out, f.Kind)
-		}
-		return out
-	}
 	synctest.Test(t, func(t *testing.T) {
 		o, s, leave := inside(t, nil)
 		defer leave()
@@ -273,4 +267,11 @@ func (w *owner) kept() []journal.Record {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.facts)
+}
+
+func kinds(facts []journal.Record) (out []journal.Kind) {
+	for _, f := range facts {
+		out = append(out, f.Kind)
+	}
+	return out
 }

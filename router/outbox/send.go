@@ -325,7 +325,7 @@ func (it *item) undelivered() *lang.Error {
 	case !it.inv.Expires.IsZero() && !now.Before(it.inv.Expires):
 		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered by the deadline of its step; %s", tries)
 	case fn == nil:
-		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered in %s: the documents do not have function %s", missingAge, it.inv.Function)
+		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered: the documents have not had function %q for %s; load those that define it, then: onward dead redrive", it.inv.Function, missingAge)
 	case fn.Resends > 0 && it.again > fn.Resends:
 		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered: sent again %d times (resends), and no answer; %s", fn.Resends, tries)
 	}
