@@ -13,6 +13,7 @@ import (
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/journal/memory"
 )
 
@@ -269,6 +270,14 @@ func TestAFactAtAnyRouter(t *testing.T) {
 			id = run.String()
 		}
 	}
+	early := func(id string) string {
+		return `{"specversion":"1.0","id":"early","source":"/t","type":"dev.onward.signal","correlationid":"` + id + `","subject":"early"}`
+	}
+	status, body := say(t, c.members[0].address, request("POST", "/events", "localhost", "content-type: application/cloudevents-batch+json\r\n",
+		"["+early(id)+","+early(journal.RunID{}.String())+","+early(id)+"]"))
+	if n := strings.Count(body, `"became":"`); status != "404 Not Found" || n != 3 || !strings.Contains(body, `"became":"applied"`) || !strings.Contains(body, `"became":"repeated"`) || !strings.Contains(body, `"became":"unknown"`) {
+		t.Errorf("a batch: %s %s", status, body)
+	}
 	for i, want := range []string{"applied", "repeated"} {
 		status, body := say(t, c.members[0].address, request("POST", "/events", "localhost",
 			"ce-specversion: 1.0\r\nce-source: /t\r\nce-type: dev.onward.signal\r\nce-id: s\r\nce-correlationid: "+id+"\r\nce-subject: approved\r\n", ""))
@@ -282,7 +291,7 @@ func TestAFactAtAnyRouter(t *testing.T) {
 		}
 		return nil
 	})
-	for _, path := range []string{"/v1/peer", "/v1/runs/" + id + "/facts/signal"} {
+	for _, path := range []string{"/v1/peer", "/v1/facts"} {
 		for _, proof := range []string{"", "Onward-Forwarded: 1\r\n", "Onward-Peer: 1 1 " + strings.Repeat("A", 26) + " x y\r\n"} {
 			method := map[bool]string{true: "GET", false: "POST"}[path == "/v1/peer"]
 			if status, body := say(t, c.members[1].address, request(method, path, "localhost", proof, "x")); !strings.HasPrefix(status, "404") && !strings.HasPrefix(status, "401") {

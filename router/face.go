@@ -105,10 +105,18 @@ func (r runs) Ended(id journal.RunID) bool {
 	return r.endings.Find(id) != nil
 }
 
-func (r runs) Hand(ctx context.Context, rec *journal.Record) (triggers.Fate, bool) {
-	word, err := r.cluster.Hand(ctx, rec)
-	fate, ok := triggers.FateOf(word)
-	return fate, err == nil && ok
+func (r runs) Hand(ctx context.Context, facts []journal.Record) []*triggers.Fate {
+	became, err := r.cluster.Hand(ctx, facts)
+	if err != nil {
+		r.o.Log.Debug("facts about runs of other routers are journaled here", "error", err)
+	}
+	fates := make([]*triggers.Fate, len(facts))
+	for i, word := range became {
+		if fate, ok := triggers.FateOf(word); ok {
+			fates[i] = &fate
+		}
+	}
+	return fates
 }
 
 func (r runs) Has(id journal.RunID) bool { return r.shards.Has(id) }

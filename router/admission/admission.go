@@ -33,9 +33,10 @@ type Runs interface {
 	Wait(ctx context.Context, id journal.RunID) (*engine.Ending, error)
 	// Ended reports whether a run is known to have ended.
 	Ended(id journal.RunID) bool
-	// Has reports whether a run is folded here. Hand gives a fact to the router that folds it, which makes it durable; false: nobody has.
+	// Has reports whether a run is folded here. Hand gives facts to the routers that fold their runs, which make them durable, and returns their fates; nil
+	// for what nobody has.
 	Has(id journal.RunID) bool
-	Hand(ctx context.Context, rec *journal.Record) (triggers.Fate, bool)
+	Hand(ctx context.Context, facts []journal.Record) []*triggers.Fate
 	// Await tells, once, what the fold made of a record that is about to be appended; nil when another router folds its run. stop ends the waiting.
 	Await(rec *journal.Record) (said <-chan engine.Reason, stop func())
 }
@@ -99,7 +100,7 @@ type intake struct {
 	rules    *rules
 	records  []journal.Record
 	receipts []triggers.Receipt
-	starts   []int // per record: the receipt that it is a start for; -1 for the others
+	whose    []int // per record: the receipt that it is for; -1 for definitions
 	refused  error // why no more starts are taken
 }
 
@@ -127,14 +128,12 @@ func (g *Gate) admit(ctx context.Context, accepts config.Accepts, asks bool, eve
 	g.admitting.Add(int64(len(events)))
 	defer g.admitting.Add(-int64(len(events)))
 	in := &intake{g: g, ctx: ctx, accepts: accepts, asks: asks, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
-	in.records, in.starts = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
+	in.records, in.whose = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
 	for i := range events {
 		in.guarded(i, &events[i])
 	}
-	var err error
-	if !in.hand() {
-		err = in.append(ctx)
-	}
+	in.hand()
+	err := in.append(ctx)
 	in.until, in.records = time.Now().Add(patience), nil
 	g.metrics.admit.Observe(time.Since(begin).Seconds())
 	if err != nil {
@@ -144,14 +143,14 @@ func (g *Gate) admit(ctx context.Context, accepts config.Accepts, asks bool, eve
 }
 
 // add has a record appended. One that the journal does not take is the receipt's error: found out in an append, it would hold up all that is beside it.
-func (in *intake) add(rec journal.Record, receipt *triggers.Receipt, start int) bool {
+func (in *intake) add(rec journal.Record, receipt int) bool {
 	if most := in.g.MaxRecord; most > 0 && len(rec.Payload) > most {
-		receipt.Err = fmt.Errorf("%w: journaled, it has %d bytes, and a record has at most %d; pass large data by reference (dataref)", triggers.ErrTooLarge, len(rec.Payload), most)
+		in.receipts[receipt].Err = fmt.Errorf("%w: journaled, it has %d bytes, and a record has at most %d; pass large data by reference (dataref)", triggers.ErrTooLarge, len(rec.Payload), most)
 		return false
 	}
 	rec.Partition = in.g.Layout.Partition(rec.Run.Route())
 	in.records = append(in.records, rec)
-	in.starts = append(in.starts, start)
+	in.whose = append(in.whose, receipt)
 	return true
 }
 
@@ -165,11 +164,11 @@ func (in *intake) guarded(i int, e *event.Event) {
 	k := n
 	for at := n; at < len(in.records); at++ {
 		if in.records[at].Kind == journal.Define { // It is booked as appended.
-			in.records[k], in.starts[k] = in.records[at], in.starts[at]
+			in.records[k], in.whose[k] = in.records[at], in.whose[at]
 			k++
 		}
 	}
-	in.records, in.starts = in.records[:k], in.starts[:k]
+	in.records, in.whose = in.records[:k], in.whose[:k]
 	in.receipts[i] = triggers.Receipt{Err: fmt.Errorf("%w: %w", triggers.ErrPanicked, err)}
 }
 
@@ -177,10 +176,10 @@ func (in *intake) guarded(i int, e *event.Event) {
 func (in *intake) take(i int, e *event.Event) {
 	receipt := &in.receipts[i]
 	if receipt.Err = check(e); receipt.Err != nil {
-		in.takeSpoiled(e, receipt)
+		in.takeSpoiled(i, e)
 		return
 	}
-	foreign := in.takeFact(e, receipt)
+	foreign := in.takeFact(i, e)
 	if receipt.Err != nil || receipt.Kind == triggers.Signal {
 		return
 	}
@@ -270,9 +269,9 @@ func (in *intake) start(t *config.Trigger, e *event.Event, attrs, data lang.Valu
 	if in.g.definitions.first(p, t.Digest) {
 		define := journal.Record{Kind: journal.Define, Level: journal.Level, Partition: p, Payload: engine.DefinePayload(t.Definition)}
 		in.records = append(in.records, define)
-		in.starts = append(in.starts, -1)
+		in.whose = append(in.whose, -1)
 	}
-	return run, in.add(rec, &in.receipts[receipt], receipt)
+	return run, in.add(rec, receipt)
 }
 
 // append makes the records durable. A full disk refuses the starts; the rest goes in.
@@ -282,17 +281,14 @@ func (in *intake) append(ctx context.Context) error {
 	}
 	err := in.g.Journal.Append(ctx, in.records)
 	if errors.Is(err, journal.ErrFull) {
-		for _, receipt := range in.starts {
-			if receipt >= 0 {
-				in.receipts[receipt].Err = triggers.ErrFull
-				in.receipts[receipt].Runs = nil
-			}
-		}
 		rest := in.records[:0]
-		for k := range in.records {
-			if in.starts[k] < 0 {
-				rest = append(rest, in.records[k])
+		for k, rec := range in.records {
+			if rec.Kind != journal.Start {
+				rest = append(rest, rec)
+				continue
 			}
+			in.receipts[in.whose[k]].Err = triggers.ErrFull
+			in.receipts[in.whose[k]].Runs = nil
 		}
 		if err = in.g.Journal.Append(ctx, rest); errors.Is(err, journal.ErrFull) {
 			err = fmt.Errorf("%w, and what is kept for the rest is used up", triggers.ErrFull)

@@ -29,7 +29,7 @@ type desk struct {
 	panics  int           // which time that it is asked for its load; 0: never
 	folds   engine.Reason // what the fold makes of facts; 0: another router folds them
 	ended   bool          // what the histories know
-	other   bool          // another router that folds all
+	other   bool          // another router that folds call's run
 	handed  []journal.Kind
 }
 
@@ -54,11 +54,16 @@ func (d *desk) Ended(journal.RunID) bool { return d.ended }
 func (d *desk) Has(journal.RunID) bool { return d.folds != 0 }
 
 // Hand is another router, where the test says that there is one.
-func (d *desk) Hand(_ context.Context, rec *journal.Record) (triggers.Fate, bool) {
-	if d.other {
-		d.handed = append(d.handed, rec.Kind)
+func (d *desk) Hand(_ context.Context, facts []journal.Record) []*triggers.Fate {
+	fates := make([]*triggers.Fate, len(facts))
+	for i := range facts {
+		if d.other && facts[i].Run == call.Run {
+			fates[i] = new(triggers.Fate)
+			*fates[i] = triggers.Superseded
+			d.handed = append(d.handed, facts[i].Kind)
+		}
 	}
-	return triggers.Superseded, d.other
+	return fates
 }
 
 // Await tells at once what the test says that the fold makes of everything.

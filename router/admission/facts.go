@@ -18,7 +18,8 @@ import (
 const patience = 2 * time.Second
 
 // takeFact takes an event that is a fact about a run. foreign says that it looks like an outcome, and not of an invocation that this router sent.
-func (in *intake) takeFact(e *event.Event, receipt *triggers.Receipt) (foreign bool) {
+func (in *intake) takeFact(i int, e *event.Event) (foreign bool) {
+	receipt := &in.receipts[i]
 	if run, f, err, ok := signalOf(e); ok {
 		switch {
 		case !in.accepts.Signals:
@@ -26,7 +27,7 @@ func (in *intake) takeFact(e *event.Event, receipt *triggers.Receipt) (foreign b
 		case err != nil:
 			receipt.Err = err
 		default:
-			in.addFact(engine.Record(journal.Signal, run, f), triggers.Signal, receipt)
+			in.addFact(i, engine.Record(journal.Signal, run, f), triggers.Signal)
 		}
 		return false
 	}
@@ -37,14 +38,14 @@ func (in *intake) takeFact(e *event.Event, receipt *triggers.Receipt) (foreign b
 	case !in.accepts.Completions:
 		receipt.Err = in.notAccepted("the outcome of an invocation")
 	default:
-		in.addFact(engine.Record(journal.Completion, run, f), triggers.Completion, receipt)
+		in.addFact(i, engine.Record(journal.Completion, run, f), triggers.Completion)
 	}
 	return false
 }
 
 // takeSpoiled takes a completion whose data cannot be read. Its cause proves which invocation it answers, so that one has failed: left alone, its run would
 // wait for the time-out. It starts nothing, and who sent it hears both.
-func (in *intake) takeSpoiled(e *event.Event, receipt *triggers.Receipt) {
+func (in *intake) takeSpoiled(i int, e *event.Event) {
 	why := envelope.Spoiled(e)
 	if why == nil {
 		return
@@ -58,9 +59,9 @@ func (in *intake) takeSpoiled(e *event.Event, receipt *triggers.Receipt) {
 		return // It is bad, and nothing else.
 	}
 	f.Outcome = unread(why)
-	receipt.Err = nil
-	if in.addFact(engine.Record(journal.Completion, run, f), triggers.Completion, receipt) {
-		receipt.Note = "its invocation has failed (" + f.Outcome.Err.Type + "): " + why.Error()
+	in.receipts[i].Err = nil
+	if in.addFact(i, engine.Record(journal.Completion, run, f), triggers.Completion) {
+		in.receipts[i].Note = "its invocation has failed (" + f.Outcome.Err.Type + "): " + why.Error()
 	}
 }
 
@@ -77,10 +78,11 @@ func (in *intake) notAccepted(what string) error {
 	return fmt.Errorf("%w: this source does not take %s; send it to one that does, or change accepts: of the source", triggers.ErrRefused, what)
 }
 
-func (in *intake) addFact(rec journal.Record, kind triggers.Kind, receipt *triggers.Receipt) bool {
-	if !in.add(rec, receipt, -1) {
+func (in *intake) addFact(i int, rec journal.Record, kind triggers.Kind) bool {
+	if !in.add(rec, i) {
 		return false
 	}
+	receipt := &in.receipts[i]
 	*receipt = triggers.Receipt{Kind: kind, Runs: []triggers.Run{in.g.handle(rec.Run, "")}}
 	in.g.metrics.events.WithLabelValues(kind.String()).Inc()
 	if in.asks {
@@ -104,18 +106,39 @@ func (in *intake) fateOf(rec journal.Record) func(context.Context) triggers.Fate
 	}
 }
 
-// hand gives the one fact of a call to the router that folds its run, if another one does and can be asked: then that one has made it durable.
-func (in *intake) hand() bool {
-	if !in.asks || len(in.receipts) != 1 || len(in.records) != 1 || in.receipts[0].Fate == nil || in.g.Runs.Has(in.records[0].Run) {
-		return false
+// hand gives the facts of a call whose runs other routers fold to those, where they can be asked: they make them durable and say what became of them.
+// The rest is appended here.
+func (in *intake) hand() {
+	if !in.asks {
+		return
+	}
+	var away []journal.Record
+	var at []int // in records
+	for k := range in.records {
+		if rec := &in.records[k]; rec.Kind != journal.Start && rec.Kind != journal.Define && !in.g.Runs.Has(rec.Run) {
+			away, at = append(away, *rec), append(at, k)
+		}
+	}
+	if len(away) == 0 {
+		return
 	}
 	ctx, cancel := context.WithTimeout(in.ctx, patience)
 	defer cancel()
-	fate, ok := in.g.Runs.Hand(ctx, &in.records[0])
-	if ok {
-		in.receipts[0].Fate = func(context.Context) triggers.Fate { return fate }
+	taken := make(map[int]bool, len(at))
+	for i, fate := range in.g.Runs.Hand(ctx, away) {
+		if fate != nil {
+			in.receipts[in.whose[at[i]]].Fate = func(context.Context) triggers.Fate { return *fate }
+			taken[at[i]] = true
+		}
 	}
-	return ok
+	n := 0
+	for k := range in.records {
+		if !taken[k] {
+			in.records[n], in.whose[n] = in.records[k], in.whose[k]
+			n++
+		}
+	}
+	in.records, in.whose = in.records[:n], in.whose[:n]
 }
 
 // heard waits, until some time, for what the fold made of a fact.
@@ -160,28 +183,45 @@ func (g *Gate) fate(run journal.RunID, reason engine.Reason) triggers.Fate {
 
 // Signal sends a signal to a run, and says what became of it. The same source and id count once.
 func (g *Gate) Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) (triggers.Fate, error) {
-	return g.Fact(ctx, engine.Record(journal.Signal, run, &f))
+	return g.fact(ctx, engine.Record(journal.Signal, run, &f))
 }
 
 // Cancel cancels a run, and says what became of it.
 func (g *Gate) Cancel(ctx context.Context, run journal.RunID, reason string) (triggers.Fate, error) {
-	return g.Fact(ctx, engine.Record(journal.Cancel, run, &engine.CancelFact{Reason: reason}))
+	return g.fact(ctx, engine.Record(journal.Cancel, run, &engine.CancelFact{Reason: reason}))
 }
 
-// Fact makes a fact about a run durable, and says what became of it where this router folds the run.
-func (g *Gate) Fact(ctx context.Context, rec journal.Record) (triggers.Fate, error) {
+// Facts makes facts about runs durable, together, and says of each what became of it where this router folds its run.
+func (g *Gate) Facts(ctx context.Context, facts []journal.Record) ([]triggers.Fate, error) {
 	if g.draining.Load() {
-		return 0, triggers.ErrDraining
+		return nil, triggers.ErrDraining
 	}
-	rec.Partition = g.Layout.Partition(rec.Run.Route())
-	said, stop := g.Runs.Await(&rec)
-	defer stop()
-	err := g.Journal.Append(ctx, []journal.Record{rec})
+	said := make([]<-chan engine.Reason, len(facts))
+	for i := range facts {
+		facts[i].Partition = g.Layout.Partition(facts[i].Run.Route())
+		var stop func()
+		said[i], stop = g.Runs.Await(&facts[i])
+		defer stop()
+	}
+	err := g.Journal.Append(ctx, facts)
 	if errors.Is(err, journal.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", triggers.ErrTooLarge, err)
 	}
 	if err != nil {
+		return nil, err
+	}
+	fates, until := make([]triggers.Fate, len(facts)), time.Now().Add(patience)
+	for i := range facts {
+		fates[i] = g.heard(ctx, facts[i].Run, said[i], until)
+	}
+	return fates, nil
+}
+
+// fact is Facts of one.
+func (g *Gate) fact(ctx context.Context, rec journal.Record) (triggers.Fate, error) {
+	fates, err := g.Facts(ctx, []journal.Record{rec})
+	if err != nil {
 		return 0, err
 	}
-	return g.heard(ctx, rec.Run, said, time.Now().Add(patience)), nil
+	return fates[0], nil
 }

@@ -195,29 +195,47 @@ func TestWhatRunsBringAboutIsNeverTooMuch(t *testing.T) {
 	}
 }
 
-// TestTheOneFactOfACallGoesToWhoFoldsIt: the other router makes it durable and says what became of it; when it cannot be asked, this one makes it durable.
-func TestTheOneFactOfACallGoesToWhoFoldsIt(t *testing.T) {
+// TestFactsGoToWhoFoldsTheirRuns: the other router makes them durable and says what became of each; what nobody can be asked for this one makes durable,
+// with what else is of the call.
+func TestFactsGoToWhoFoldsTheirRuns(t *testing.T) {
 	t.Parallel()
-	done := func(g *Gate) event.Event {
-		return eventFor(t, "c", envelope.Failed, "1", "causationid", g.Seal(call.ID()))
-	}
-	for _, c := range []struct {
+	nobodys := *call
+	nobodys.Run = journal.RunID{2}
+	const done, other, order = "done", "other", "order"
+	for name, c := range map[string]struct {
 		other, asks bool
-		events      int
-		want        triggers.Fate
-		here        bool
+		events      []string
+		want        []triggers.Fate
+		here        []journal.Kind
+		handed      int
 	}{
-		{true, true, 1, triggers.Superseded, false}, {false, true, 1, triggers.Accepted, true}, {true, true, 2, triggers.Accepted, true}, {true, false, 1, 0, true},
+		"one": {true, true, []string{done}, []triggers.Fate{triggers.Superseded}, nil, 1}, "nobody to ask": {false, true, []string{done}, []triggers.Fate{triggers.Accepted}, []journal.Kind{journal.Completion}, 0},
+		"nobody asks": {true, false, []string{done}, nil, []journal.Kind{journal.Completion}, 0},
+		"a batch":     {true, true, []string{done, other, order, done}, []triggers.Fate{triggers.Superseded, triggers.Accepted, triggers.Superseded}, []journal.Kind{journal.Completion, journal.Define, journal.Start}, 2},
 	} {
 		g, d := open(t, document)
 		d.other = c.other
 		var events []event.Event
-		for range c.events {
-			events = append(events, done(g))
+		for _, kind := range c.events {
+			events = append(events, map[string]event.Event{
+				done: eventFor(t, "c", envelope.Failed, "1", "causationid", g.Seal(call.ID())), other: eventFor(t, "c", envelope.Failed, "1", "causationid", g.Seal(nobodys.ID())), order: eventFor(t, "o", "order", "1"),
+			}[kind])
 		}
 		receipts, err := g.For(config.AcceptsAll, c.asks)(t.Context(), events)
-		if err != nil || c.asks && receipts[0].Fate(t.Context()) != c.want || (len(d.kinds()) > 0) != c.here || (len(d.handed) > 0) == c.here {
-			t.Errorf("%+v: %+v, %v, handed %v", c, receipts, err, d.handed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fates []triggers.Fate
+		for i := range receipts {
+			if receipts[i].Err != nil {
+				t.Errorf("%s: %v", name, receipts[i].Err)
+			}
+			if receipts[i].Fate != nil {
+				fates = append(fates, receipts[i].Fate(t.Context()))
+			}
+		}
+		if here := d.kinds(); !slices.Equal(fates, c.want) || !slices.Equal(here, c.here) || len(d.handed) != c.handed {
+			t.Errorf("%s: %v, journaled here %v, handed %v", name, fates, here, d.handed)
 		}
 	}
 }

@@ -30,7 +30,7 @@ type Intake interface {
 	Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error)
 	Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) (triggers.Fate, error)
 	Cancel(ctx context.Context, run journal.RunID, reason string) (triggers.Fate, error)
-	Fact(ctx context.Context, rec journal.Record) (triggers.Fate, error)
+	Facts(ctx context.Context, facts []journal.Record) ([]triggers.Fate, error)
 }
 
 // Shards know the open runs that are here.
@@ -127,7 +127,7 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	guarded("GET /v1/runs/{run}/watch", a.atOwner(a.getWatch))
 	guarded("POST /v1/runs/{run}/cancel", a.atOwner(a.postCancel))
 	guarded("POST /v1/runs/{run}/signals/{name}", a.atOwner(a.postSignal))
-	guarded("POST /v1/runs/{run}/facts/{kind}", a.postFact)
+	guarded("POST /v1/facts", a.postFacts)
 	guarded("GET /v1/peer", func(w http.ResponseWriter, q *http.Request) error {
 		a.Cluster.Prove(w, q)
 		return nil
@@ -304,37 +304,50 @@ func (a *API) postCancel(w http.ResponseWriter, q *http.Request) error {
 	return answer(w, fate, map[string]string{"run": id.String()})
 }
 
-// postFact takes a fact about a run from another router, whose source got it: the payload of its record.
-func (a *API) postFact(w http.ResponseWriter, q *http.Request) error {
+// postFacts takes facts about runs from another router, whose source got them: their records.
+func (a *API) postFacts(w http.ResponseWriter, q *http.Request) error {
 	if !a.Cluster.IsPeer(q.Context()) {
 		return errUnknownRun
 	}
-	id, err := runOf(q)
+	b, err := io.ReadAll(q.Body) // It was bounded when it was proved.
 	if err != nil {
 		return err
 	}
-	payload, err := io.ReadAll(q.Body) // It was bounded when it was proved.
-	if err != nil {
-		return err
-	}
-	kind := journal.Signal
-	switch q.PathValue("kind") {
-	case journal.Signal.String():
-		_, err = engine.DecodeSignal(payload)
-	case journal.Completion.String():
-		kind = journal.Completion
-		_, err = engine.DecodeCompletion(payload)
-	default:
-		err = fmt.Errorf("%q is no fact that a source gets", q.PathValue("kind"))
+	facts, err := journal.DecodeRecords(b)
+	for i := range facts {
+		if err != nil {
+			break
+		}
+		facts[i], err = factOf(facts[i])
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
 	}
-	fate, err := a.Intake.Fact(q.Context(), journal.Record{Kind: kind, Level: journal.Level, Run: id, Payload: payload})
+	fates, err := a.Intake.Facts(q.Context(), facts)
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, map[string]string{"became": fate.String()})
+	became := make([]string, len(fates))
+	for i, fate := range fates {
+		became[i] = fate.String()
+	}
+	return reply(w, http.StatusOK, map[string][]string{"became": became})
+}
+
+// factOf is what a router takes of another one's record.
+func factOf(rec journal.Record) (_ journal.Record, err error) {
+	switch rec.Kind {
+	case journal.Signal:
+		_, err = engine.DecodeSignal(rec.Payload)
+	case journal.Completion:
+		_, err = engine.DecodeCompletion(rec.Payload)
+	default:
+		err = fmt.Errorf("%q is no fact that a source gets", rec.Kind)
+	}
+	if err == nil {
+		err = journal.CheckLevel(rec.Level)
+	}
+	return journal.Record{Kind: rec.Kind, Level: rec.Level, Run: rec.Run, Payload: rec.Payload}, err
 }
 
 func (a *API) body(w http.ResponseWriter, q *http.Request) (lang.Value, error) {

@@ -44,9 +44,12 @@ func (h *house) Cancel(_ context.Context, _ journal.RunID, reason string) (trigg
 	return h.fate, h.err
 }
 
-func (h *house) Fact(_ context.Context, rec journal.Record) (triggers.Fate, error) {
-	h.asked = append(h.asked, "fact "+rec.Kind.String()+" "+string(rec.Payload))
-	return h.fate, h.err
+func (h *house) Facts(_ context.Context, facts []journal.Record) (fates []triggers.Fate, err error) {
+	for _, rec := range facts {
+		h.asked = append(h.asked, "fact "+rec.Kind.String()+" "+string(rec.Payload))
+		fates = append(fates, h.fate)
+	}
+	return fates, h.err
 }
 
 type peerMark struct{}
@@ -236,8 +239,15 @@ func TestListIsOfAllRouters(t *testing.T) {
 func TestRoutersProveThemselves(t *testing.T) {
 	h := &house{fate: triggers.Ended}
 	ask := serve(t, h, "hush")
-	run := journal.RunID{1}.String()
-	signal := string((&engine.SignalFact{Source: "/s", ID: "1", Name: "go"}).Append(nil))
+	payload := (&engine.SignalFact{Source: "/s", ID: "1", Name: "go"}).Append(nil)
+	facts := func(kinds ...journal.Kind) string {
+		var list []journal.Record
+		for _, kind := range kinds {
+			list = append(list, journal.Record{Kind: kind, Level: journal.Level, Run: journal.RunID{1}, Payload: payload})
+		}
+		return string(journal.AppendRecords(nil, list))
+	}
+	newer := string(journal.AppendRecords(nil, []journal.Record{{Kind: journal.Signal, Level: journal.Level + 1, Payload: payload}}))
 	for _, c := range []struct {
 		method, path, body, token, peer string
 		code                            int
@@ -245,8 +255,10 @@ func TestRoutersProveThemselves(t *testing.T) {
 	}{
 		{"GET", "/v1/runs", "", "", "true", 200, `"mine"`}, {"GET", "/v1/runs", "", "", "forged", 401, "the proof does not hold"}, {"GET", "/v1/runs", "", "Bearer hush", "forged", 401, "the proof does not hold"},
 		{"GET", "/v1/runs", "", "", "", 401, "no valid token"}, {"GET", "/v1/peer", "", "", "true", 200, ""}, {"GET", "/v1/peer", "", "", "", 401, "no valid token"},
-		{"POST", "/v1/runs/" + run + "/facts/signal", signal, "", "true", 200, `"became":"ended"`}, {"POST", "/v1/runs/" + run + "/facts/signal", signal, "Bearer hush", "", 404, ""},
-		{"POST", "/v1/runs/" + run + "/facts/completion", signal, "", "true", 400, "does not decode"}, {"POST", "/v1/runs/" + run + "/facts/claim", signal, "", "true", 400, "no fact that a source gets"},
+		{"POST", "/v1/facts", facts(journal.Signal), "", "true", 200, `"became":["ended"]`}, {"POST", "/v1/facts", facts(journal.Signal), "Bearer hush", "", 404, ""},
+		{"POST", "/v1/facts", facts(journal.Signal, journal.Signal), "", "true", 200, `"became":["ended","ended"]`},
+		{"POST", "/v1/facts", facts(journal.Signal, journal.Completion), "", "true", 400, "does not decode"}, {"POST", "/v1/facts", facts(journal.Claim), "", "true", 400, "no fact that a source gets"},
+		{"POST", "/v1/facts", "hello", "", "true", 400, "not a record"}, {"POST", "/v1/facts", newer, "", "true", 400, "newer"},
 	} {
 		h.ended, h.asked = &engine.Ending{ID: "mine", State: "succeeded"}, nil
 		code, body, _ := ask(c.method, c.path, c.body, "Authorization", c.token, "Onward-Peer", c.peer)

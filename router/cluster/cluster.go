@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -96,6 +97,11 @@ func (c *Cluster) peer(ctx context.Context, id journal.RunID) (journal.Peer, err
 	if err != nil {
 		return journal.Peer{}, fmt.Errorf("%w: %w", journal.ErrMoving, err)
 	}
+	return c.owner(peers, id)
+}
+
+// owner is the one of peers that owns a run's partition.
+func (c *Cluster) owner(peers []journal.Peer, id journal.RunID) (journal.Peer, error) {
 	p := c.Layout.Partition(id.Route())
 	for _, peer := range peers {
 		if slices.Contains(peer.Partitions, p) && !peer.Self {
@@ -185,23 +191,72 @@ func refused(resp *http.Response) error {
 	return fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(b)))
 }
 
-// Hand gives a fact about a run to the router that folds it, which makes it durable and says what became of it. The error says that nobody did.
-func (c *Cluster) Hand(ctx context.Context, rec *journal.Record) (fate string, err error) {
+// handful bounds the records of one request, in bytes; one record may be larger.
+const handful = maxPeerBody - 1<<20
+
+// Hand gives facts about runs to the routers that fold them, which make them durable and say what became of each; empty for those that nobody took. The
+// error says why not.
+func (c *Cluster) Hand(ctx context.Context, facts []journal.Record) (became []string, err error) {
+	became = make([]string, len(facts))
 	if c.Journal == nil {
-		return "", journal.ErrMoving
+		return became, journal.ErrMoving
 	}
-	peer, err := c.peer(ctx, rec.Run)
+	peers, err := c.Journal.Peers(ctx)
 	if err != nil {
-		return "", err
+		return became, fmt.Errorf("%w: %w", journal.ErrMoving, err)
 	}
-	var said struct {
-		Became string `json:"became"`
+	whose := make(map[string][]int) // of the routers by name
+	byName := make(map[string]journal.Peer)
+	var reasons []error
+	for i := range facts {
+		peer, err := c.owner(peers, facts[i].Run)
+		if err != nil {
+			reasons = append(reasons, err)
+			continue
+		}
+		whose[peer.ID], byName[peer.ID] = append(whose[peer.ID], i), peer
 	}
-	found, err := c.put(ctx, peer, http.MethodPost, "/v1/runs/"+rec.Run.String()+"/facts/"+rec.Kind.String(), rec.Payload, &said)
-	if err == nil && !found {
-		err = journal.ErrMoving
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	for name, list := range whose {
+		wait.Go(func() {
+			if err := c.handTo(ctx, byName[name], facts, list, became); err != nil {
+				mu.Lock()
+				reasons = append(reasons, err)
+				mu.Unlock()
+			}
+		})
 	}
-	return said.Became, err
+	wait.Wait()
+	return became, errors.Join(reasons...)
+}
+
+// handTo gives one router its facts, in their order; after one request that it does not answer it is not asked again.
+func (c *Cluster) handTo(ctx context.Context, peer journal.Peer, facts []journal.Record, list []int, became []string) error {
+	for len(list) > 0 {
+		n, size := 0, 0
+		var some []journal.Record
+		for n < len(list) && (n == 0 || size+len(facts[list[n]].Payload) <= handful) {
+			some = append(some, facts[list[n]])
+			size += len(facts[list[n]].Payload) + 256 // What is around it.
+			n++
+		}
+		var said struct {
+			Became []string `json:"became"`
+		}
+		found, err := c.put(ctx, peer, http.MethodPost, "/v1/facts", journal.AppendRecords(nil, some), &said)
+		switch {
+		case err != nil:
+			return err
+		case !found || len(said.Became) != n:
+			return fmt.Errorf("router %s: %w", peer.ID, journal.ErrMoving)
+		}
+		for k, i := range list[:n] {
+			became[i] = said.Became[k]
+		}
+		list = list[n:]
+	}
+	return nil
 }
 
 // askAll puts a request to all other routers at a time, and returns those that did not answer.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
@@ -166,5 +167,43 @@ func TestEndsAreFoundElsewhere(t *testing.T) {
 	alone := cluster.New(cluster.Options{Layout: layout, Shards: here{}})
 	if alone.Find(t.Context(), theirs) != nil || alone.Wait(t.Context(), theirs) != nil {
 		t.Error("who is alone finds something")
+	}
+}
+
+// TestFactsOfManyRuns: each owner is asked once for all that is his, in order; what nobody owns, or who does not answer, is told apart from the rest.
+func TestFactsOfManyRuns(t *testing.T) {
+	t.Parallel()
+	var asked [][]journal.Record
+	var mu sync.Mutex
+	address := listen(t, layout, func(w http.ResponseWriter, q *http.Request) {
+		b, _ := io.ReadAll(q.Body)
+		facts, err := journal.DecodeRecords(b)
+		if err != nil || q.URL.Path != "/v1/facts" {
+			t.Errorf("%s: %v", q.URL, err)
+		}
+		mu.Lock()
+		asked = append(asked, facts)
+		mu.Unlock()
+		became := make([]string, len(facts))
+		for i := range facts {
+			became[i] = "applied " + string(facts[i].Payload[:1])
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"became": became})
+	})
+	silent := layout
+	silent.Partitions = 4
+	p := &peers{list: []journal.Peer{{ID: "a", Self: true, Partitions: []int{0}}, {ID: "b", Address: address, Partitions: []int{1}}, {ID: "c", Address: "nowhere", Partitions: []int{2}}}}
+	c := cluster.New(cluster.Options{Journal: p, Layout: silent, Shards: here{}})
+	defer c.Close()
+	fact := func(route byte, payload string) journal.Record {
+		return journal.Record{Kind: journal.Signal, Level: journal.Level, Run: journal.RunID{route}, Payload: []byte(payload)}
+	}
+	large := strings.Repeat("x", 9<<20)
+	became, err := c.Hand(t.Context(), []journal.Record{fact(0x40, "1"), fact(0x80, "2"), fact(0x41, "3"+large), fact(0xc0, "4"), fact(0x40, "5"+large)})
+	if want := []string{"applied 1", "", "applied 3", "", "applied 5"}; !slices.Equal(became, want) || err == nil || !strings.Contains(err.Error(), "advertise") {
+		t.Errorf("%q, %v", became, err)
+	}
+	if len(asked) != 2 || len(asked[0]) != 2 || len(asked[1]) != 1 {
+		t.Errorf("%d requests", len(asked))
 	}
 }

@@ -37,8 +37,8 @@ func asks(t *testing.T, address string) (said string) {
 	}
 	said += w.Body.String()
 	rec := engine.Record(journal.Signal, theirs, &engine.SignalFact{Name: "go"})
-	if fate, err := c.Hand(t.Context(), &rec); err == nil {
-		said += " handed: " + fate
+	if fates, err := c.Hand(t.Context(), []journal.Record{rec}); err == nil {
+		said += " handed: " + fates[0]
 	}
 	if end := c.Find(t.Context(), theirs); end != nil {
 		said += " believed: " + end.State
@@ -51,12 +51,12 @@ func asks(t *testing.T, address string) (said string) {
 func TestAnAddressWithoutTheKeyGetsNothing(t *testing.T) {
 	t.Parallel()
 	genuine := listen(t, layout, func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, `{"became":"applied","state":"succeeded"}`)
+		fmt.Fprint(w, `{"became":["applied"],"state":"succeeded"}`)
 	})
-	if said := asks(t, genuine); !strings.Contains(said, `"became":"applied"`) || !strings.Contains(said, "handed: applied") {
+	if said := asks(t, genuine); !strings.Contains(said, `"became":["applied"]`) || !strings.Contains(said, "handed: applied") {
 		t.Fatalf("a router of this journal: %q", said)
 	}
-	lie := func(w http.ResponseWriter, q *http.Request) { fmt.Fprint(w, `{"became":"applied","state":"lied"}`) }
+	lie := func(w http.ResponseWriter, q *http.Request) { fmt.Fprint(w, `{"became":["applied"],"state":"lied"}`) }
 	echo := func(w http.ResponseWriter, q *http.Request) { // It sends back what it was shown.
 		w.Header().Set("Onward-Peer", q.Header.Get("Onward-Peer"))
 		lie(w, q)
@@ -156,7 +156,7 @@ func tap(t *testing.T) (*wire, *cluster.Cluster) {
 	w := &wire{now: time.Unix(1_700_000_000, 0)}
 	clock := func() time.Time { return w.now }
 	w.router = cluster.New(cluster.Options{Journal: new(peers), Layout: layout, Shards: here{}, Now: clock, Addresses: func() []string { return []string{"other:1", w.address} }})
-	inside := answering(w.router, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"became":"applied"}`) })
+	inside := answering(w.router, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"became":["applied"]}`) })
 	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, q *http.Request) {
 		b, _ := io.ReadAll(q.Body)
 		q.Body = io.NopCloser(bytes.NewReader(b))
@@ -191,8 +191,8 @@ func TestARequestCountsOnceAndAsItWasSigned(t *testing.T) {
 	rec := engine.Record(journal.Signal, theirs, &engine.SignalFact{Name: "go"})
 	send := func() {
 		t.Helper()
-		if fate, err := c.Hand(t.Context(), &rec); err != nil || fate != "applied" {
-			t.Fatal(fate, err)
+		if fates, err := c.Hand(t.Context(), []journal.Record{rec}); err != nil || fates[0] != "applied" {
+			t.Fatal(fates, err)
 		}
 	}
 	send()
@@ -247,7 +247,7 @@ func TestWhatIsForAnotherRouterIsNotTaken(t *testing.T) {
 	t.Parallel()
 	w, c := tap(t)
 	rec := engine.Record(journal.Signal, theirs, &engine.SignalFact{Name: "go"})
-	if _, err := c.Hand(t.Context(), &rec); err != nil {
+	if _, err := c.Hand(t.Context(), []journal.Record{rec}); err != nil {
 		t.Fatal(err)
 	}
 	third := cluster.New(cluster.Options{Journal: new(peers), Layout: layout, Shards: here{}, Now: func() time.Time { return w.now }, Addresses: func() []string { return []string{"third:1"} }})
@@ -263,12 +263,12 @@ func TestRoutersSpeakTLS(t *testing.T) {
 	t.Parallel()
 	var address string
 	inside := cluster.New(cluster.Options{Journal: new(peers), Layout: layout, Shards: here{}, Addresses: func() []string { return []string{address} }})
-	genuine := httptest.NewUnstartedServer(answering(inside, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"became":"applied"}`) }))
+	genuine := httptest.NewUnstartedServer(answering(inside, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"became":["applied"]}`) }))
 	genuine.Config.ErrorLog = log.New(io.Discard, "", 0) // One who does not trust it is tried, too.
 	genuine.StartTLS()
 	defer genuine.Close()
 	address = strings.TrimPrefix(genuine.URL, "https://")
-	foreign := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"became":"applied"}`) }))
+	foreign := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"became":["applied"]}`) }))
 	defer foreign.Close()
 	pool := x509.NewCertPool()
 	pool.AddCert(genuine.Certificate())
@@ -283,9 +283,9 @@ func TestRoutersSpeakTLS(t *testing.T) {
 		p := &peers{list: []journal.Peer{{ID: "b", Address: c.address, Partitions: []int{1}}}}
 		us := cluster.New(cluster.Options{Journal: p, Layout: layout, Shards: here{}, TLS: func() (*tls.Config, error) { return &tls.Config{RootCAs: c.roots}, nil }})
 		rec := engine.Record(journal.Signal, theirs, &engine.SignalFact{Name: "go"})
-		fate, err := us.Hand(t.Context(), &rec)
-		if (c.want == "") != (err == nil && fate == "applied") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %q, %v", name, fate, err)
+		fates, err := us.Hand(t.Context(), []journal.Record{rec})
+		if (c.want == "") != (err == nil && fates[0] == "applied") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %q, %v", name, fates, err)
 		}
 		us.Close()
 	}

@@ -71,3 +71,24 @@ func TestDecodeRecord(t *testing.T) {
 		}
 	}
 }
+
+// TestRecordsInAList are read as they were written, and cut or spoilt they are refused.
+func TestRecordsInAList(t *testing.T) {
+	t.Parallel()
+	for _, list := range [][]Record{nil, {aRecord()}, {aRecord(), {Kind: Signal, Level: 1, Time: time.Unix(0, 0).UTC()}, aRecord()}} {
+		b := AppendRecords(nil, list)
+		got, err := DecodeRecords(b)
+		if err != nil || len(got) != len(list) || !bytes.Equal(AppendRecords(nil, got), b) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if len(list) < 2 {
+			continue
+		}
+		first := len(AppendRecords(nil, list[:1]))
+		for n := first + 1; n < first+20; n++ {
+			if got, err := DecodeRecords(b[:n]); err == nil {
+				t.Errorf("cut at %d: %+v", n, got)
+			}
+		}
+	}
+}
