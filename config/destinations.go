@@ -13,11 +13,11 @@ import (
 )
 
 // destinationRetry is how a destination is tried that says nothing of it and has no function that does: nobody else has the event.
-func destinationRetry() *lang.Retry {
+func destinationRetry() lang.Retries {
 	jitter := lang.DefaultJitter
-	return &lang.Retry{
+	return lang.Retries{{
 		Attempts: 3, Backoff: plugin.Duration(lang.DefaultBackoff), Factor: lang.DefaultFactor, Max: plugin.Duration(lang.DefaultMax), Jitter: &jitter,
-	}
+	}}
 }
 
 // contentName names a sink by what its settings say, in whatever order: what stands beside it does not change the name.

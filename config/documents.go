@@ -44,7 +44,7 @@ type Function struct {
 	Concurrency int
 	Contract    string
 	Timeout     time.Duration
-	Retry       *lang.Retry
+	Retry       lang.Retries
 	Deadline    time.Duration
 	MaxAge      time.Duration // from its first sending an invocation may go so long without an answer
 	Resends     int           // and be sent again so often under the same id; 0 is as often as MaxAge allows
@@ -158,7 +158,7 @@ type functionDoc struct {
 	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time" default:"64"`
 	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own. 30s unless said, and 0s is none; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
 	Deadline    plugin.Duration `doc:"deadline,above0" help:"bound on a step that calls it, all told; a step may say its own"`
-	Retry       *lang.Retry     `doc:"retry" help:"when and how often to try again; a step may say its own"`
+	Retry       lang.Retries    `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart; a step may say its own"`
 	MaxAge      plugin.Duration `doc:"maxAge" help:"how long an invocation or event may go without an answer, from its first sending; then it is given up" default:"6h"`
 	Resends     int             `doc:"resends" help:"how often it may be sent again, under the same id, when there is no answer; default: as often as maxAge allows"`
 	Rate        Rate            `doc:"rate" help:"how often each router may send to it: 10/s, 90/m or 5000/h; what is sent again counts too, what is too much waits. Default: as often as concurrency allows"`
@@ -224,12 +224,12 @@ type triggerDoc struct {
 }
 
 type destinationDoc struct {
-	Name     string      `doc:"name" help:"its name in explanations and dead letters, by which a run that is open finds it again after a reload; default: what it names, or a digest of its sink"`
-	Function string      `doc:"function" help:"the function to tell of the event"`
-	Trigger  string      `doc:"trigger" help:"the trigger to start with the event, whatever its filters"`
-	When     lang.Expr   `doc:"when" help:"the destination is left out unless this is true"`
-	Data     lang.Expr   `doc:"data" help:"the event's data; default: how the run ended"`
-	Retry    *lang.Retry `doc:"retry" help:"when and how often to try again; default: what its function says, else 3 attempts. What is given up is kept as a dead letter"`
+	Name     string       `doc:"name" help:"its name in explanations and dead letters, by which a run that is open finds it again after a reload; default: what it names, or a digest of its sink"`
+	Function string       `doc:"function" help:"the function to tell of the event"`
+	Trigger  string       `doc:"trigger" help:"the trigger to start with the event, whatever its filters"`
+	When     lang.Expr    `doc:"when" help:"the destination is left out unless this is true"`
+	Data     lang.Expr    `doc:"data" help:"the event's data; default: how the run ended"`
+	Retry    lang.Retries `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart; default: what its function says, else 3 attempts. What is given up is kept as a dead letter"`
 }
 
 type destination struct {
@@ -395,9 +395,7 @@ func (l *loader) function(name string, pos lang.Pos, n *lang.Node) {
 
 // patience checks what a function says of its tries.
 func (l *loader) patience(doc *functionDoc, n *lang.Node, path string, pos lang.Pos) {
-	if doc.Retry != nil {
-		l.words(doc.Retry.On, pos, path+".retry.on")
-	}
+	l.retries(doc.Retry, pos, path+".retry")
 	if both := n.Get("timeout") != nil && n.Get("deadline") != nil; both && doc.Deadline > 0 && doc.Deadline < doc.Timeout {
 		l.find(pos, path+".deadline", "write a deadline for all tries, above the timeout of one", "the deadline of %s ends a step before the timeout of %s ends its first try", doc.Deadline.D(), doc.Timeout.D())
 	}

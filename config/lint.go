@@ -134,8 +134,18 @@ func (c *checker) patience(s *lang.Step, path string) {
 	if s.Deadline > 0 && s.Deadline < s.Timeout {
 		c.find(s.Pos, path+".deadline", "write a deadline for all tries, above the timeout of one", "the deadline of %s ends the step before the timeout of %s ends its first try", s.Deadline.D(), s.Timeout.D())
 	}
-	if s.Retry != nil {
-		c.l.words(s.Retry.On, s.Pos, path+".retry.on")
+	c.l.retries(s.Retry, s.Pos, path+".retry")
+}
+
+// retries looks at the words of rules.
+func (l *loader) retries(rules lang.Retries, pos lang.Pos, path string) {
+	for i, rule := range rules {
+		at := path
+		if len(rules) > 1 {
+			at += "." + fmt.Sprint(i)
+		}
+		l.words(rule.On, pos, at+".on")
+		l.words(rule.Never, pos, at+".never")
 	}
 }
 
@@ -342,9 +352,7 @@ func (c *checker) destination(d *destination, word string, i int) {
 	c.condition(d.When, sc, path+".when")
 	c.expr(d.When, sc, path+".when")
 	c.expr(d.Data, sc, path+".data")
-	if d.Retry != nil {
-		c.l.words(d.Retry.On, d.pos, path+".retry.on")
-	}
+	c.l.retries(d.Retry, d.pos, path+".retry")
 	if v, constant := d.When.Const(); constant && v.JSON() != "true" {
 		c.find(d.pos, path, "write a condition in ${ }, or leave the destination out", "a destination that can never fire: its condition is never true")
 	}

@@ -150,7 +150,7 @@ func TestWhatWasSaid(t *testing.T) {
 		if v, constant := step.Output.Const(); step.Output.IsZero() || !constant || !v.IsNull() {
 			t.Errorf("%s: output: null is not said", name)
 		}
-		if pause := step.Retry.Pause(2, 0.5); pause != 0 {
+		if pause := step.Retry[0].Pause(2, 0.5); pause != 0 {
 			t.Errorf("%s: a pause of %s, and 0 was said", name, pause)
 		}
 	}
@@ -158,7 +158,7 @@ func TestWhatWasSaid(t *testing.T) {
 		t.Errorf("a longest pause of 0 makes %s", pause)
 	}
 	set, said = parse(t, functions+"triggers: { t: { flow: { function: f, retry: { attempts: 3 } } } }\n")
-	if set == nil || set.Triggers["t"].Definition.Flow.Retry.Pause(2, 0) != 2*time.Second {
+	if set == nil || set.Triggers["t"].Definition.Flow.Retry[0].Pause(2, 0) != 2*time.Second {
 		t.Errorf("the default pause: %s", said)
 	}
 }

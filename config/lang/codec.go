@@ -148,6 +148,9 @@ func structMembers(v reflect.Value) []Member {
 	}
 	for _, f := range fieldsOf(v.Type()) {
 		fv := v.FieldByIndex(f.Index)
+		if f.Sole && fv.Len() == 1 {
+			fv = fv.Index(0)
+		}
 		if fv.Kind() == reflect.Pointer && !fv.IsNil() && fv.Elem().IsZero() {
 			members = append(members, Member{f.Name, emptyOf(fv.Type().Elem())})
 			continue
@@ -173,8 +176,11 @@ func stepMembers(s *Step) []Member {
 	s = s.origin()
 	v := reflect.ValueOf(s).Elem()
 	for _, f := range stepFields {
-		if fv := v.FieldByIndex(f.Index); !document(fv).IsNull() || saidNull(fv) {
-			x := document(fv)
+		fv := v.FieldByIndex(f.Index)
+		if f.Sole && fv.Len() == 1 {
+			fv = fv.Index(0)
+		}
+		if x := document(fv); !x.IsNull() || saidNull(fv) {
 			members = append(members, Member{f.Name, x})
 		}
 	}

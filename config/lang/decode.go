@@ -18,6 +18,7 @@ import (
 //	doc:"name,required"   must be there
 //	doc:"name,value"      stands for the whole when the document gives no mapping: `wait: 5s`
 //	doc:"name,list"       a list that may be written as its only item
+//	doc:"name,sole"       the same, which is written so in a definition, and is not empty
 //	doc:"name,above0"     a duration or a number that cannot be 0, since 0 would say something else than nothing
 //	doc:"name,condition"  an expression that must be true or false: lint refuses one that never is
 //	default:"..."         set before, as if the document said so
@@ -237,6 +238,7 @@ type field struct {
 	Required bool
 	Value    bool
 	List     bool
+	Sole     bool
 	Above0   bool
 	Index    []int
 	Type     reflect.Type
@@ -263,8 +265,8 @@ func fieldsOf(t reflect.Type) []field {
 		}
 		fields = append(fields, field{
 			Name: name, Help: f.Tag.Get("help"), Default: f.Tag.Get("default"), Index: []int{i}, Type: f.Type,
-			Required: strings.Contains(options, "required"), Value: strings.Contains(options, "value"), List: strings.Contains(options, "list"),
-			Above0: strings.Contains(options, "above0"),
+			Required: strings.Contains(options, "required"), Value: strings.Contains(options, "value"), Above0: strings.Contains(options, "above0"),
+			List: strings.Contains(options, "list") || strings.Contains(options, "sole"), Sole: strings.Contains(options, "sole"),
 		})
 	}
 	return fields
@@ -343,11 +345,20 @@ func (d *decoder) setDefault(v reflect.Value, f field) {
 }
 
 func (d *decoder) field(n *Node, v reflect.Value, f field, path []string) {
-	if f.List && n.Kind != ListNode {
-		n = &Node{Kind: ListNode, Items: []*Node{n}, Pos: n.Pos}
-	}
 	before := len(d.findings)
-	d.decode(n, v, path)
+	switch {
+	case f.List && n.Kind != ListNode:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		if !f.Sole {
+			path = below(path, "0")
+		}
+		d.decode(n, v.Index(0), path)
+	default:
+		d.decode(n, v, path)
+		if f.Sole && v.Len() == 0 && len(d.findings) == before {
+			d.find(n, path, "leave it out, or write at least one", "%s is an empty list", f.Name)
+		}
+	}
 	if f.Above0 && v.IsZero() && len(d.findings) == before {
 		d.find(n, path, "leave it out for the default, or write more than 0", "%s is 0", f.Name)
 	}

@@ -150,6 +150,19 @@ func (r *Retry) Check() []plugin.Problem {
 	return p
 }
 
+// Check reports rules that are never asked.
+func (r *Retries) Check() []plugin.Problem {
+	if len(*r) > MaxRules {
+		return []plugin.Problem{{What: fmt.Sprintf("%d rules, and %d are the most", len(*r), MaxRules), Cure: "put errors that are tried alike into one on:"}}
+	}
+	for i := range len(*r) - 1 {
+		if rule := &(*r)[i]; len(rule.On) == 0 && len(rule.Never) == 0 {
+			return []plugin.Problem{{Path: []string{strconv.Itoa(i + 1)}, What: "a rule that is never asked: the one before it is for every error", Cure: "put the rule without on last"}}
+		}
+	}
+	return nil
+}
+
 // Schema tells what Check refuses.
 func (*Retry) Schema() plugin.Schema {
 	return plugin.Schema{"properties": plugin.Schema{

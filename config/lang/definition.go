@@ -34,12 +34,12 @@ type Function struct {
 // A Destination is where the event of a run's end goes: exactly one of Function (an inline sink is an anonymous function) and Trigger is set. Name is
 // its own among the trigger's; it comes from what it is, never from where it stands.
 type Destination struct {
-	Name     string `doc:"name"`
-	Function string `doc:"function"`
-	Trigger  string `doc:"trigger"`
-	When     Expr   `doc:"when"`
-	Data     Expr   `doc:"data"` // default: the outcome
-	Retry    *Retry `doc:"retry"`
+	Name     string  `doc:"name"`
+	Function string  `doc:"function"`
+	Trigger  string  `doc:"trigger"`
+	When     Expr    `doc:"when"`
+	Data     Expr    `doc:"data"` // default: the outcome
+	Retry    Retries `doc:"retry,sole"`
 }
 
 // bind gives each step that names a flow the flow's body.

@@ -229,6 +229,9 @@ func add(t reflect.Type, x, more plugin.Schema) {
 // field is the schema of a key: of its type, with its help and its default.
 func (s *Schemas) field(f field) plugin.Schema {
 	x := s.Of(f.Type)
+	if f.Sole {
+		x["minItems"] = 1
+	}
 	if f.List {
 		x = plugin.Schema{"anyOf": []any{x, without(s.Of(f.Type.Elem()), "array")}}
 	}

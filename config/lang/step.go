@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"slices"
 	"time"
 
 	"github.com/onward-router/onward/config/plugin"
@@ -26,7 +27,7 @@ type Step struct {
 	Output   Expr            `doc:"output" help:"what the step yields; the name output is what the work yielded"`
 	Timeout  plugin.Duration `doc:"timeout,above0" help:"bound on one try, from sending"`
 	Deadline plugin.Duration `doc:"deadline,above0" help:"bound on the whole step, from its opening: all its tries, and the handler of their failure"`
-	Retry    *Retry          `doc:"retry" help:"when and how often to try again"`
+	Retry    Retries         `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart"`
 	Catch    []Catch         `doc:"catch" help:"what to do instead when the step failed; the first that matches and is not skipped by its own when is run, and its outcome is the step's"`
 
 	// Use is UseFunction, UseFlow or a policy's name.
@@ -44,14 +45,28 @@ type Step struct {
 	own *Step // of a copy in a map, and of what it is a copy of: the step itself
 }
 
-// Retry says when and how often to try again. What a document leaves out is set to its default when it is decoded: here, zero is zero.
+// A Retry is a rule that says when and how often to try again. What a document leaves out is set to its default when it is decoded: here, zero is zero.
 type Retry struct {
-	Attempts int             `doc:"attempts" help:"tries in all, the first included" default:"1"`
+	Attempts int             `doc:"attempts" help:"tries in all, the first included; of a list of rules each counts only what failed by an error of its own" default:"1"`
 	Backoff  plugin.Duration `doc:"backoff" help:"pause before the second try" default:"1s"`
 	Factor   float64         `doc:"factor" help:"each pause is this much longer than the one before" default:"2"`
 	Max      plugin.Duration `doc:"max" help:"longest pause" default:"5m"`
 	Jitter   *float64        `doc:"jitter" help:"share of the pause, 0 to 1, that is spread by a hash of the invocation's id" default:"0.2"`
 	On       []string        `doc:"on" help:"error classes or types to try again; default: all but cancelled"`
+	Never    []string        `doc:"never" help:"error classes or types that the rule is not for, whatever on says; the next rule is asked"`
+}
+
+// Retries are rules with counters apart: the first that is for an error counts it, in a counter of its own, and says whether to try again. An error that
+// no rule is for is not tried again. So what a function is to blame for may be given up soon, and what its platform is to blame for late, and the one uses
+// up nothing of the other.
+type Retries []Retry
+
+// MaxRules is how many rules a step may have: each has a counter.
+const MaxRules = 16
+
+// For returns the first rule that is for an error; -1 is none.
+func (r Retries) For(e *Error) int {
+	return slices.IndexFunc(r, func(rule Retry) bool { return rule.Matches(e) })
 }
 
 // The defaults of Retry.
@@ -62,15 +77,18 @@ const (
 	DefaultJitter  = 0.2
 )
 
-// Matches reports whether an error is one that r tries again.
+// Matches reports whether r is for an error.
 func (r *Retry) Matches(e *Error) bool {
-	if len(r.On) == 0 {
+	switch {
+	case matches(r.Never, e):
+		return false
+	case len(r.On) == 0:
 		return e.Class != ClassCancelled
 	}
 	return matches(r.On, e)
 }
 
-// Pause returns the wait after the given number of tries (from 1): backoff x factor^(tries-1), at most max, less up to the jitter share of it;
+// Pause returns the wait after the given number of tries that r has counted (from 1): backoff x factor^(tries-1), at most max, less up to the jitter share of it;
 // spread in [0,1) chooses where. The same arguments give the same pause, to the nanosecond.
 func (r *Retry) Pause(tries int, spread float64) time.Duration {
 	limit, jitter := float64(r.Max), DefaultJitter

@@ -89,7 +89,11 @@ func (e *explainer) since(t time.Time) time.Duration { return e.now.Sub(t).Round
 
 func (e *explainer) step(s *engine.StepStatus) {
 	if !s.RetryAt.IsZero() {
-		e.say(s, "try %d failed (%v); the next is due in %s", s.Attempt, s.LastError, s.RetryAt.Sub(e.now).Round(time.Second))
+		next := "the next"
+		if s.Retry != nil {
+			next += ", " + s.Retry.String() + ","
+		}
+		e.say(s, "try %d failed (%v); %s is due in %s", s.Attempt, s.LastError, next, s.RetryAt.Sub(e.now).Round(time.Second))
 	}
 	if inv := s.Invocation; inv != nil && !inv.Since.IsZero() {
 		e.say(s, "%s; since %s%s", inv.Outbox, e.since(inv.Since), givesUp(inv.GivesUp))

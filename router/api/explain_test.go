@@ -35,6 +35,9 @@ func TestExplain(t *testing.T) {
 	retrying := call(4, work)
 	retrying.Invocation, retrying.RetryAt, retrying.Attempt = nil, now.Add(30*time.Second), 2
 	retrying.LastError = lang.Failf(lang.ClassFunction, "boom", "it broke")
+	ruled := call(5, work)
+	ruled.Invocation, ruled.RetryAt, ruled.Attempt, ruled.LastError = nil, now.Add(time.Second), 4, retrying.LastError
+	ruled.Retry = &engine.RetryStatus{Try: 2, Of: 3, Rule: 1}
 	for _, c := range []struct {
 		slot engine.SlotStatus
 		want []string
@@ -49,6 +52,10 @@ func TestExplain(t *testing.T) {
 				"map: waiting for 13,000 of 50,000: 1, 2, 3, 4, and 12,996 more; since 12s; function count is at work (1); function count at its concurrency limit of 64 (2)",
 				"map/count[4]: try 2 failed (boom: it broke); the next is due in 30s",
 			},
+		},
+		{
+			engine.SlotStatus{Spawned: 1, Open: 1, Indexes: []int{5}, Waiting: []*engine.StepStatus{ruled}},
+			[]string{"map/count[5]: try 4 failed (boom: it broke); the next, try 2 of 3 by rule 1, is due in 1s"},
 		},
 		{
 			engine.SlotStatus{Spawned: 1, Open: 1, Indexes: []int{0}, Waiting: []*engine.StepStatus{call(0, work)}},

@@ -93,6 +93,9 @@ type Invocation struct {
 	// Starts is what the filters let through, once Matched was folded (Route only).
 	Starts []byte
 
+	// counts are of a destination with several rules of retry; it is never changed.
+	counts *counts
+
 	// Accepted is when it was accepted, on the fold's clock; zero before. It is set on the copy that Outstanding gives.
 	Accepted time.Time
 }

@@ -151,12 +151,21 @@ func (s *State) deliveryEnded(r *run, inv *Invocation, e *lang.Error) {
 
 // pauseDelivery sets the timer of the next try of a destination, if there is to be one: what its owner has given up for its age has had its time.
 func (s *State) pauseDelivery(r *run, inv *Invocation, e *lang.Error) bool {
-	retry := r.retryOf(inv.Path)
-	tooOld := e.Type == "undelivered" || e.Type == "unknown_trigger"
-	if tooOld || retry == nil || inv.Attempt >= retry.Attempts || !retry.Matches(e) {
+	rules := r.retryOf(inv.Path)
+	at := rules.For(e)
+	if e.Type == "undelivered" || e.Type == "unknown_trigger" || at < 0 {
 		return false
 	}
-	wait := retry.Pause(inv.Attempt, spread(r.id, inv.Path, inv.Attempt))
+	if len(rules) > 1 {
+		tried := *inv
+		tried.counts = inv.counts.count(rules, at)
+		inv = &tried
+	}
+	counted := inv.counts.of(at, int32(inv.Attempt))
+	if counted >= rules[at].Attempts {
+		return false
+	}
+	wait := rules[at].Pause(counted, spread(r.id, inv.Path, inv.Attempt))
 	x := r.own()
 	if x.pauses == nil {
 		x.pauses = make(map[uint32]pause)
@@ -167,7 +176,7 @@ func (s *State) pauseDelivery(r *run, inv *Invocation, e *lang.Error) bool {
 }
 
 // retryOf is how a destination is tried again; nil when it is not.
-func (r *run) retryOf(path string) *lang.Retry {
+func (r *run) retryOf(path string) lang.Retries {
 	for _, list := range [][]lang.Destination{r.def.OnSuccess, r.def.OnFailure} {
 		for i := range list {
 			if path == "end:"+list[i].Name {

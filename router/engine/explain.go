@@ -153,6 +153,7 @@ func (s *State) stepStatus(t *task, waiting int) *StepStatus {
 	if l := t.run.live.get(t.inv); l != nil {
 		st.Invocation = l.status()
 	}
+	st.Retry = t.retryStatus()
 	if t.handler != nil {
 		st.Handler = s.stepStatus(t.handler, waiting)
 	}
@@ -174,6 +175,25 @@ func (s *State) stepStatus(t *task, waiting int) *StepStatus {
 		if f.slots[i].spawned > 0 {
 			st.Slots = append(st.Slots, s.slotStatus(f, i, waiting))
 		}
+	}
+	return st
+}
+
+func (t *task) retryStatus() *RetryStatus {
+	if t.lastErr == nil || t.handler != nil {
+		return nil
+	}
+	at := t.step.Retry.For(t.lastErr)
+	if at < 0 {
+		return nil
+	}
+	failed := t.counts.of(at, t.tries)
+	if len(t.step.Retry) == 1 && t.retryTimer == 0 {
+		failed-- // The try at work is counted already.
+	}
+	st := &RetryStatus{Try: failed + 1, Of: t.step.Retry[at].Attempts}
+	if len(t.step.Retry) > 1 {
+		st.Rule = at + 1
 	}
 	return st
 }

@@ -60,6 +60,18 @@ func (l *loader) flags(known uint64) uint64 {
 	return v
 }
 
+// counts reads what each rule has counted.
+func (l *loader) counts(flags uint64, rules lang.Retries) *counts {
+	if flags&hasCounts == 0 {
+		return nil
+	}
+	c := make(counts, len(rules))
+	for i := range c {
+		c[i] = int32(l.uint())
+	}
+	return &c
+}
+
 func (l *loader) int() int64 {
 	if l.err != nil {
 		return 0
@@ -447,7 +459,7 @@ func loadLive(l *loader, r *run) *live {
 		inv.Starts = []byte(starts)
 	}
 	inv.Fuel, inv.Continued = l.whole(), l.whole()
-	l.flags(0)
+	inv.counts = l.counts(l.flags(hasCounts), r.retryOf(inv.Path))
 	return entry
 }
 
@@ -493,7 +505,7 @@ func (s *State) loadTask(l *loader, t *task) {
 			t.run.timers.get(id).task = t
 		}
 	}
-	l.flags(0)
+	t.counts = l.counts(l.flags(hasCounts), t.step.Retry)
 	if l.bool() {
 		if t.info().machine == nil {
 			l.fail(errSnapshot)

@@ -141,7 +141,7 @@ func (s *stage) do(t *testing.T, d *datadriven.TestData) string {
 		"define": s.define, "claim": s.claim, "start": s.start, "complete": s.complete, "accepted": s.numbers(journal.Accepted),
 		"timed-out": s.numbers(journal.TimedOut), "gave-up": s.gaveUp, "fired": s.fired, "due": s.due, "signal": s.signal, "cancel": s.cancel,
 		"matched": s.matched, "skip": s.skip, "release": s.release, "restart": s.restart, "outstanding": s.outstanding, "raw": s.raw, "wait": s.wait, "owing": s.owing, "more": s.more,
-		"stats": s.stats,
+		"stats": s.stats, "tries": s.tries,
 	}
 	verb, ok := verbs[d.Cmd]
 	if !ok {

@@ -100,6 +100,21 @@ func (w *writer) outcome(o lang.Outcome) {
 	}
 }
 
+// The flags of a step and of an invocation.
+const hasCounts = 1 << 0 // of the rules of its retry
+
+// counts writes the flags, and what each rule has counted.
+func (w *writer) counts(c *counts) {
+	if c == nil {
+		w.uint(0)
+		return
+	}
+	w.uint(hasCounts)
+	for _, n := range *c {
+		w.uint(uint64(n))
+	}
+}
+
 // Save writes the state. The same records give the same bytes.
 func (s *State) Save(to io.Writer) error {
 	w := &writer{w: to, b: make([]byte, 0, 128<<10), seen: make(map[string]int)}
@@ -254,7 +269,7 @@ func saveLive(w *writer, l *live) {
 	w.text(string(inv.Starts))
 	w.uint(uint64(inv.Fuel))
 	w.uint(uint64(inv.Continued))
-	w.uint(0)
+	w.counts(inv.counts)
 	w.flush(64 << 10)
 }
 
@@ -282,7 +297,7 @@ func saveTask(w *writer, t *task) error {
 	w.uint(uint64(t.deadlineTimer))
 	w.uint(uint64(t.retryTimer))
 	w.uint(uint64(t.tryTimer))
-	w.uint(0)
+	w.counts(t.counts)
 	w.flush(64 << 10)
 	w.bool(t.body != nil)
 	if t.body != nil {

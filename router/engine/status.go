@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -39,12 +40,30 @@ type StepStatus struct {
 	// RetryAt and LastError are set while it pauses before another try.
 	RetryAt   time.Time   `json:"retryAt,omitzero"`
 	LastError *lang.Error `json:"lastError,omitempty"`
+	// Retry says by which rule the try at work, or the next one, is made; nil before anything failed.
+	Retry *RetryStatus `json:"retry,omitempty"`
 	// Timers and Awaits are what a policy waits for beside its children.
 	Timers []TimerStatus `json:"timers,omitempty"`
 	Awaits []string      `json:"awaits,omitempty"`
 	Slots  []SlotStatus  `json:"slots,omitempty"`
 	// Handler is the catch handler at work.
 	Handler *StepStatus `json:"handler,omitempty"`
+}
+
+// A RetryStatus is where a rule of a step's retry stands.
+type RetryStatus struct {
+	Try  int `json:"try"` // of those that the rule counts
+	Of   int `json:"of"`
+	Rule int `json:"rule,omitempty"` // from 1; 0 where there is only one
+}
+
+// String returns it in words.
+func (r *RetryStatus) String() string {
+	text := fmt.Sprintf("try %d of %d", r.Try, r.Of)
+	if r.Rule > 0 {
+		text += fmt.Sprintf(" by rule %d", r.Rule)
+	}
+	return text
 }
 
 // A TimerStatus is a timer that a policy has set.

@@ -33,6 +33,8 @@ type task struct {
 	lastErr   *lang.Error
 
 	deadlineTimer, retryTimer, tryTimer uint32
+
+	counts *counts // of a step with several rules of retry, once one has counted
 }
 
 // names are what a step sees beside what the step around it does.
@@ -241,14 +243,43 @@ func (s *State) attemptEnded(t *task, o lang.Outcome) {
 	}
 }
 
+// counts are how many errors each rule of retry has counted.
+type counts []int32
+
+// count returns the counts with one more of a rule's. Of a single rule it is the number of tries: what it is not for would have ended the step.
+func (c *counts) count(rules lang.Retries, rule int) *counts {
+	next := make(counts, len(rules))
+	if c != nil {
+		copy(next, *c)
+	}
+	next[rule]++
+	return &next
+}
+
+// of is a rule's count; tries are all there were.
+func (c *counts) of(rule int, tries int32) int {
+	if c == nil {
+		return int(tries)
+	}
+	return int((*c)[rule])
+}
+
 // retry sets the timer of the next try, if there is to be one. A pause that a deadline would cut short is not begun: nothing could come of it, and
 // the error that there is says more than that the time was over.
 func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
-	retry := t.step.Retry
-	if retry == nil || int(t.tries) >= retry.Attempts || !retry.Matches(e) {
+	rules := t.step.Retry
+	at := rules.For(e)
+	if at < 0 {
 		return false, e
 	}
-	pause := retry.Pause(int(t.tries), spread(t.run.id, t.path(), int(t.tries)))
+	if len(rules) > 1 {
+		t.counts = t.counts.count(rules, at)
+	}
+	counted := t.counts.of(at, t.tries)
+	if counted >= rules[at].Attempts {
+		return false, e
+	}
+	pause := rules[at].Pause(counted, spread(t.run.id, t.path(), int(t.tries)))
 	if due, bounded := t.due(); bounded && s.now+int64(pause) >= due {
 		forbidden := *e
 		forbidden.Message += fmt.Sprintf(" (not tried again: the next try would come in %s, the deadline in %s)", pause.Round(time.Millisecond), time.Duration(due-s.now).Round(time.Millisecond))

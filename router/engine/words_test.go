@@ -3,9 +3,12 @@ package engine_test
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/cockroachdb/datadriven"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/schedulers"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
@@ -82,6 +85,23 @@ func (p *team) Bind(f schedulers.Scope, _ *teamState, slot, _ int) (schedulers.B
 		b.Siblings = []int{0}
 	}
 	return b, nil
+}
+
+// tries says by which rules of retry the open steps of a run are at work.
+func (s *stage) tries(d *datadriven.TestData) {
+	st, _ := s.state.Status(s.run(d), 10)
+	var walk func(x *engine.StepStatus)
+	walk = func(x *engine.StepStatus) {
+		if x.Retry != nil {
+			s.say("%s: %s", strings.TrimPrefix(x.Path+" "+x.Does, " "), x.Retry)
+		}
+		for _, slot := range x.Slots {
+			for _, open := range slot.Waiting {
+				walk(open)
+			}
+		}
+	}
+	walk(st.Root)
 }
 
 // TestTeamKeepsTheLaws: maps of steps and optional steps under the laws of policies.

@@ -1,0 +1,80 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+)
+
+// flowOf is the canonical form of a flow, as it stands in the definition.
+func flowOf(t *testing.T, flow string) string {
+	t.Helper()
+	set, said := parse(t, functions+"triggers: { t: { flow: "+flow+" } }\n")
+	if set == nil {
+		t.Fatalf("%s: %s", flow, said)
+	}
+	text := string(set.Triggers["t"].Definition.Canonical())
+	def, err := lang.ParseDefinition([]byte(text), registry())
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", flow, err, text)
+	}
+	again := &lang.Definition{
+		Version: def.Version, Tenant: def.Tenant, Trigger: def.Trigger, Flow: def.Flow, Flows: def.Flows, Functions: def.Functions, OnSuccess: def.OnSuccess,
+		OnFailure: def.OnFailure, Policies: def.Policies,
+	}
+	if string(again.Canonical()) != text {
+		t.Errorf("%s: read and written again:\n%s\n%s", flow, text, again.Canonical())
+	}
+	_, rest, _ := strings.Cut(text, `"flow":`)
+	flow, _, _ = strings.Cut(rest, `,"functions":`)
+	return flow
+}
+
+// finds holds what lint says of flows; an empty want is nothing.
+func finds(t *testing.T, flows map[string]string) {
+	t.Helper()
+	schema := compile(t, registry(), "")
+	for flow, want := range flows {
+		set, said := parse(t, functions+"triggers: { t: { flow: "+flow+" } }\n")
+		if want == "" && said != "" || want != "" && (set != nil || !strings.Contains(said, want)) {
+			t.Errorf("%s:\ngot  %s\nwant %s", flow, said, want)
+		}
+		if want != "" {
+			continue
+		}
+		for _, v := range config.Values([]byte(functions + "triggers: { t: { flow: " + flow + " } }\n")) {
+			if err := schema.Validate(decodeJSON(t, []byte(v.JSON()))); err != nil {
+				t.Errorf("%s: the schema refuses it: %v", flow, err)
+			}
+		}
+	}
+}
+
+// TestRetryRules: a rule is written as it always was, alone or the only one of a list; several are a list. What no error would ever come to is found.
+func TestRetryRules(t *testing.T) {
+	t.Parallel()
+	const one = `{"function":"f","retry":{"attempts":3,"backoff":"1s","factor":2,"jitter":0.2,"max":"5m0s"},"timeout":"30s"}`
+	for flow, want := range map[string]string{
+		`{ function: f, retry: { attempts: 3 } }`:   one,
+		`{ function: f, retry: [{ attempts: 3 }] }`: one,
+		`{ function: f, retry: [{ on: [throttle], attempts: 9, backoff: 0s }, { never: [refused], attempts: 2 }] }`: `{"function":"f","retry":[{"attempts":9,"backoff":"0s","factor":2,"jitter":0.2,"max":"5m0s","on":["throttle"]},{"attempts":2,"backoff":"1s","factor":2,"jitter":0.2,"max":"5m0s","never":["refused"]}],"timeout":"30s"}`,
+	} {
+		if got := flowOf(t, flow); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", flow, got, want)
+		}
+	}
+	finds(t, map[string]string{
+		`{ function: f, retry: [{ on: [throttle], attempts: 9 }, { attempts: 2 }] }`: "",
+		`{ function: f, retry: { attempts: 2, never: [boom] } }`:                     "",
+		`{ function: f, retry: [] }`:                                                 "flow.retry: retry is an empty list; leave it out",
+		`{ function: f, retry: [{ attempts: 2 }, { on: [boom] }] }`:                  "flow.retry.1: a rule that is never asked: the one before it is for every error",
+		`{ function: f, retry: [{ on: [timeuot] }, { never: [cancelld] }] }`:         `flow.retry.1.never: "cancelld" is no class of errors`,
+		`{ function: f, retry: { on: [timeuot] } }`:                                  `flow.retry.on: "timeuot" is no class of errors`,
+		`{ function: f, retry: { attempts: 0 } }`:                                    "flow.retry.attempts: retry attempts count the first try",
+		`{ function: f, retry: [{ attempts: 0 }, { factor: 0.5 }] }`:                 "flow.retry.1.factor: a factor below 1",
+		`{ function: f, retry: 3 }`:                                                  "the number 3 where a mapping is due",
+		"{ function: f, retry: [" + strings.Repeat("{ on: [a] }, ", 17) + "] }":      "17 rules, and 16 are the most",
+	})
+}
