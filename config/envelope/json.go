@@ -92,8 +92,14 @@ func decodeBase64(value []byte) ([]byte, error) {
 	return out, nil
 }
 
-// known are the attributes of the specification, which JSON has by exactly these names.
-var known = map[string]bool{"specversion": true, "id": true, "source": true, "type": true, "subject": true, "time": true, "dataschema": true, "datacontenttype": true}
+// known reports the attributes of the specification, which JSON has by exactly these names.
+func known(name string) bool {
+	switch name {
+	case "specversion", "id", "source", "type", "subject", "time", "dataschema", "datacontenttype":
+		return true
+	}
+	return false
+}
 
 // nameOf is a member's name. Those that nearly every event has cost nothing.
 func nameOf(key []byte) (string, error) {
@@ -103,7 +109,7 @@ func nameOf(key []byte) (string, error) {
 		}
 	}
 	name, err := attributeName(string(key))
-	if err == nil && name != string(key) && (known[name] || name == "data") {
+	if err == nil && name != string(key) && (known(name) || name == "data") {
 		err = invalid("%q is not an attribute's name; write %s", key, name)
 	}
 	return name, err
@@ -125,7 +131,7 @@ func (d *draft) setJSON(key, value []byte) error {
 		return invalid("%s is not a text: %s", name, brief(string(value)))
 	case isNull(value):
 		return nil
-	case known[name]:
+	case known(name):
 		return invalid("%s is not a text: %s", name, brief(string(value)))
 	case string(value) == "true" || string(value) == "false":
 		return firstOf(d.count(len(key)+len(value)), d.extend(name, value[0] == 't'))

@@ -3,7 +3,9 @@ package envelope
 import (
 	"encoding/base64"
 	"maps"
+	"net/url"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -47,34 +49,62 @@ func Each(e *event.Event, f func(name, text string)) {
 	if e.Context == nil {
 		return
 	}
-	f("specversion", e.SpecVersion())
-	f("id", e.ID())
-	f("source", e.Source())
-	f("type", e.Type())
-	if s := e.Subject(); s != "" {
-		f("subject", s)
+	ctx, ok := e.Context.(*event.EventContextV1)
+	if !ok {
+		ctx = e.Context.AsV1() // A copy.
 	}
-	if s := e.DataContentType(); s != "" {
-		f("datacontenttype", s)
+	each(e.SpecVersion(), ctx, types.FormatTime, f)
+}
+
+func each(version string, ctx *event.EventContextV1, timeText func(time.Time) string, f func(name, text string)) {
+	f("specversion", version)
+	f("id", ctx.ID)
+	f("source", uriText(&ctx.Source.URL))
+	f("type", ctx.Type)
+	for _, optional := range [...]struct {
+		name string
+		text *string
+	}{{"subject", ctx.Subject}, {"datacontenttype", ctx.DataContentType}} {
+		if optional.text != nil && *optional.text != "" {
+			f(optional.name, *optional.text)
+		}
 	}
-	if s := e.DataSchema(); s != "" {
-		f("dataschema", s)
+	if ctx.DataSchema != nil && ctx.DataSchema.URL != (url.URL{}) {
+		f("dataschema", uriText(&ctx.DataSchema.URL))
 	}
-	if at := e.Time(); !at.IsZero() {
-		f("time", types.FormatTime(at))
+	if ctx.Time != nil && !ctx.Time.IsZero() {
+		f("time", timeText(ctx.Time.Time))
 	}
-	extensions := e.Extensions()
 	var room [16]string
 	names := room[:0]
-	for name := range extensions {
+	for name := range ctx.Extensions {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if text, ok := Text(extensions[name]); ok {
+		if text, ok := Text(ctx.Extensions[name]); ok {
 			f(name, text)
 		}
 	}
+}
+
+// uriText is a URI's text. Most are what Source makes of a path, or the SDK does, and need not be put together.
+func uriText(u *url.URL) string {
+	switch {
+	case *u == url.URL{Opaque: u.Opaque}:
+		return u.Opaque
+	case *u == url.URL{Path: u.Path} && isPath(u.Path):
+		return u.Path
+	}
+	return u.String()
+}
+
+// extensionsOf are an event's own extensions, to be read: the SDK gives a copy of them each time.
+func extensionsOf(e *event.Event) map[string]any {
+	if ctx, ok := e.Context.(*event.EventContextV1); ok {
+		return ctx.Extensions
+	}
+	return e.Extensions()
 }
 
 // Text returns the canonical text of an extension's value; false where it is of no type that an attribute has.
@@ -88,7 +118,7 @@ func Text(v any) (string, bool) {
 
 // Extension returns an extension's canonical text; empty when the event has none of that name.
 func Extension(e *event.Event, name string) string {
-	if v, ok := e.Extensions()[name]; ok {
+	if v, ok := extensionsOf(e)[name]; ok {
 		text, _ := Text(v)
 		return text
 	}
@@ -139,7 +169,7 @@ func Check(e *event.Event) error {
 	}
 	var err error
 	size := 0
-	Each(e, func(name, text string) {
+	each(ctx.GetSpecVersion(), ctx, func(time.Time) string { return time.RFC3339Nano }, func(name, text string) { // Every time has a text, and none a longer one.
 		if err != nil {
 			return
 		}
@@ -147,10 +177,14 @@ func Check(e *event.Event) error {
 			err = tooMany
 			return
 		}
-		if _, err = attributeName(name); err == nil {
+		own := known(name)
+		if !own {
+			_, err = attributeName(name)
+		}
+		if err == nil {
 			err = checkText(name, text)
 		}
-		if err != nil || !known[name] {
+		if err != nil || !own {
 			return
 		}
 		if err = filled(name, text); err == nil && (name == "source" || name == "dataschema") {

@@ -51,7 +51,7 @@ func Marshal(e *event.Event) ([]byte, error) {
 		return nil, err
 	}
 	b := append(make([]byte, 0, 512+v.Size()), '{')
-	extensions := e.Extensions()
+	extensions := extensionsOf(e)
 	Each(e, func(name, text string) {
 		b = append(lang.AppendString(b, name), ':')
 		switch extensions[name].(type) {

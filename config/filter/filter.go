@@ -112,12 +112,19 @@ func Of(e *event.Event) Attributes {
 		case "time":
 			return types.FormatTime(e.Time()), !e.Time().IsZero()
 		}
-		v, ok := e.Extensions()[name]
+		ctx, ok := e.Context.(*event.EventContextV1) // Whose Extensions method would copy them.
 		if !ok {
 			return "", false
 		}
-		text, err := types.Format(v)
-		return text, err == nil
+		switch v := ctx.Extensions[name].(type) {
+		case nil:
+			return "", false
+		case string:
+			return v, true
+		default:
+			text, err := types.Format(v)
+			return text, err == nil
+		}
 	}
 }
 

@@ -100,8 +100,9 @@ type intake struct {
 	rules    *rules
 	records  []journal.Record
 	receipts []triggers.Receipt
-	whose    []int // per record: the receipt that it is for; -1 for definitions
-	refused  error // why no more starts are taken
+	runs     []triggers.Run // that facts are about; of receipts
+	whose    []int          // per record: the receipt that it is for; -1 for definitions
+	refused  error          // why no more starts are taken
 }
 
 // Admit takes events of any kind in, for those who do not ask what becomes of facts.
@@ -222,7 +223,7 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 	}
 	if !completed && in.busy() != nil {
 		receipt.Err = in.refused
-		in.g.metrics.events.WithLabelValues("refused").Inc()
+		in.g.metrics.refused.Inc()
 		return
 	}
 	data, err := dataOf(e)
@@ -233,7 +234,7 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 	attrs := envelope.Attributes(e)
 	if !completed {
 		receipt.Kind = triggers.Matched
-		in.g.metrics.events.WithLabelValues("matched").Inc()
+		in.g.metrics.taken[triggers.Matched].Inc()
 	}
 	fuel, outside := in.g.fuelOf(e)
 	for k, t := range matched {
@@ -250,13 +251,13 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 // check refuses an event that no reader of ours would have let through: sources are anybody's.
 func check(e *event.Event) error {
 	err := envelope.Check(e)
+	if err == nil {
+		return nil
+	}
 	if r := (*envelope.Refusal)(nil); errors.As(err, &r) && r.Reason == envelope.TooLarge {
 		return fmt.Errorf("%w: %w", triggers.ErrTooLarge, err)
 	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
-	}
-	return nil
+	return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
 }
 
 // start adds the record that starts a run of t with so much of its chain's fuel, and returns the run's id; false when the receipt says why there is none.

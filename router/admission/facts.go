@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -83,8 +84,9 @@ func (in *intake) addFact(i int, rec journal.Record, kind triggers.Kind) bool {
 		return false
 	}
 	receipt := &in.receipts[i]
-	*receipt = triggers.Receipt{Kind: kind, Runs: []triggers.Run{in.g.handle(rec.Run, "")}}
-	in.g.metrics.events.WithLabelValues(kind.String()).Inc()
+	in.runs = append(in.runs, in.g.handle(rec.Run, ""))
+	*receipt = triggers.Receipt{Kind: kind, Runs: slices.Clip(in.runs[len(in.runs)-1:])}
+	in.g.metrics.taken[kind].Inc()
 	if in.asks {
 		receipt.Fate = in.fateOf(rec)
 	}

@@ -4,28 +4,35 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 type metrics struct {
-	admit                  prometheus.Histogram
-	events, unmatchedTypes *prometheus.CounterVec
+	admit          prometheus.Histogram
+	taken          [triggers.Signal + 1]prometheus.Counter // events, by what they were taken for
+	refused        prometheus.Counter
+	unmatchedTypes *prometheus.CounterVec
 
 	mu    sync.Mutex
 	types map[string]bool
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
+	events := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_events_total", Help: "Events admitted, by what they were taken for."}, []string{"kind"})
 	m := &metrics{
+		refused: events.WithLabelValues("refused"),
 		admit: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "onward_admit_seconds", Help: "Time from an event's arrival to its being durable.", Buckets: prometheus.ExponentialBuckets(10e-6, 2.5, 16),
 		}),
-		events:         prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_events_total", Help: "Events admitted, by what they were taken for."}, []string{"kind"}),
 		unmatchedTypes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_unmatched_events_total", Help: "Events that no trigger took, by type (the first 100 types)."}, []string{"type"}),
 		types:          make(map[string]bool),
 	}
+	for _, kind := range []triggers.Kind{triggers.Matched, triggers.Completion, triggers.Signal} {
+		m.taken[kind] = events.WithLabelValues(kind.String())
+	}
 	if reg != nil {
-		reg.MustRegister(m.admit, m.events, m.unmatchedTypes)
+		reg.MustRegister(m.admit, events, m.unmatchedTypes)
 	}
 	return m
 }

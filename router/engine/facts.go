@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/journal"
@@ -260,9 +261,10 @@ func DecodeStart(p []byte) (f StartFact, err error) {
 
 // Append appends the fact's payload to b.
 func (f *CompletionFact) Append(b []byte) []byte {
+	o := f.Outcome
+	b = slices.Grow(b, len(f.Cause)+o.Value.Size()+4*binary.MaxVarintLen32)
 	b = binary.AppendUvarint(b, uint64(f.N))
 	b = appendText(b, f.Cause)
-	o := f.Outcome
 	if o.Err != nil {
 		o.Err = o.Err.Bounded() // Whoever writes it: one long message must not make a record that no journal takes.
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -100,7 +99,11 @@ type RunID [16]byte
 var idText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
 // String returns the 26 characters by which the outside knows a run.
-func (id RunID) String() string { return idText.EncodeToString(id[:]) }
+func (id RunID) String() string {
+	var text [26]byte
+	idText.Encode(text[:], id[:])
+	return string(text[:])
+}
 
 // Route is the part of id that decides its partition.
 func (id RunID) Route() uint32 { return binary.BigEndian.Uint32(id[:4]) }
@@ -117,10 +120,17 @@ func ParseRunID(s string) (RunID, error) {
 	if len(s) != 26 {
 		return id, fmt.Errorf("%q is not a run id: it has 26 characters", s)
 	}
-	if _, err := idText.Decode(id[:], []byte(strings.ToLower(s))); err != nil {
+	var lower, canonical [26]byte
+	for i := range lower {
+		lower[i] = s[i]
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			lower[i] += 'a' - 'A'
+		}
+	}
+	if _, err := idText.Decode(id[:], lower[:]); err != nil {
 		return RunID{}, fmt.Errorf("%q is not a run id: %w", s, err)
 	}
-	if id.String() != strings.ToLower(s) {
+	if idText.Encode(canonical[:], id[:]); canonical != lower {
 		return RunID{}, fmt.Errorf("%q is not a run id: it has bits that none has", s)
 	}
 	return id, nil
