@@ -29,6 +29,8 @@ func (c *checker) expr(e lang.Expr, sc scope, path string) {
 			cure = "output is known in output: only; a step's output is steps.NAME"
 		case "error":
 			cure = "error is known in a catch only"
+		case "attempt":
+			cure = "attempt is known in a catch only: the try that failed"
 		case "item", "index":
 			cure = name + " is known in the do: of a map only"
 		case "previous":

@@ -121,8 +121,15 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 		if i > 0 && takesAll(&s.Catch[i-1]) {
 			c.find(handler.Do.Pos, at, "put the catch without errors last", "unreachable step: the catch before it takes every error")
 		}
-		inner := sc
-		inner.vars = append(slices.Clone(sc.vars), "error")
+		inner := scope{vars: append(slices.Clone(sc.vars), "error", "attempt"), own: slices.Clone(sc.own), steps: sc.steps}
+		if v, constant := handler.When.Const(); constant && v.JSON() != "true" {
+			c.find(handler.When.Pos(), at+".when", "write a condition in ${ }, or leave the catch out", "unreachable step: its condition is never true")
+		}
+		c.condition(handler.When, inner, at+".when")
+		c.expr(handler.When, inner, at+".when")
+		if handler.As != "" {
+			c.declare(&inner, []string{handler.As}, s, at+".as")
+		}
 		whole = c.step(&handler.Do, inner, at) && whole
 		c.l.words(handler.Errors, s.Pos, at+".errors")
 	}
@@ -160,7 +167,7 @@ func (l *loader) words(words []string, pos lang.Pos, path string) {
 
 // takesAll reports a handler that leaves nothing to the next one: a step that may skip itself does not apply then.
 func takesAll(c *lang.Catch) bool {
-	return len(c.Errors) == 0 && c.Do.When.IsZero() && c.Do.Use != lang.UseFlow
+	return len(c.Errors) == 0 && c.When.IsZero() && c.Do.When.IsZero() && c.Do.Use != lang.UseFlow
 }
 
 func (c *checker) function(s *lang.Step, path string) {

@@ -27,9 +27,11 @@ func flowOf(t *testing.T, flow string) string {
 	if string(again.Canonical()) != text {
 		t.Errorf("%s: read and written again:\n%s\n%s", flow, text, again.Canonical())
 	}
-	_, rest, _ := strings.Cut(text, `"flow":`)
-	flow, _, _ = strings.Cut(rest, `,"functions":`)
-	return flow
+	n, err := lang.ParseJSONNode([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.Get("flow").JSON().JSON()
 }
 
 // finds holds what lint says of flows; an empty want is nothing.
@@ -76,5 +78,32 @@ func TestRetryRules(t *testing.T) {
 		`{ function: f, retry: [{ attempts: 0 }, { factor: 0.5 }] }`:                 "flow.retry.1.factor: a factor below 1",
 		`{ function: f, retry: 3 }`:                                                  "the number 3 where a mapping is due",
 		"{ function: f, retry: [" + strings.Repeat("{ on: [a] }, ", 17) + "] }":      "17 rules, and 16 are the most",
+	})
+}
+
+// TestCatch: a catch has a condition and names, which lint knows; without them it is written as it always was.
+func TestCatch(t *testing.T) {
+	t.Parallel()
+	for flow, want := range map[string]string{
+		`{ function: f, catch: [{ errors: [a], do: { function: f } }] }`:               `{"catch":[{"do":{"function":"f","timeout":"30s"},"errors":["a"]}],"function":"f","timeout":"30s"}`,
+		`{ wait: 1s, catch: [{ as: x, when: "${ attempt > 1 }", do: { wait: 2s } }] }`: `{"catch":[{"as":"x","do":{"wait":{"for":"2s"}},"when":"${ attempt > 1 }"}],"wait":{"for":"1s"}}`,
+	} {
+		if got := flowOf(t, flow); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", flow, got, want)
+		}
+	}
+	catch := func(c string) string { return `{ function: f, catch: [` + c + `] }` }
+	finds(t, map[string]string{
+		catch(`{ when: "${ error.type == 'x' && attempt > 1 && input.y }", as: x, do: { function: f, input: "${ [x.error.type, attempt, error.data] }" } }, { do: { wait: 1s } }`): "",
+		catch(`{ when: "${ x.error.type == 'x' }", as: x, do: { function: f } }`):                                                                                                  `flow.catch.0.when: unknown name "x"`,
+		catch(`{ when: "${ size(error.type) }", do: { function: f } }`):                                                                                                            "flow.catch.0.when: a condition that is a number",
+		catch(`{ when: false, do: { function: f } }`):                                                                                                                              "flow.catch.0.when: unreachable step: its condition is never true",
+		catch(`{ as: data, do: { function: f } }`):                                                                                                                                 `flow.catch.0.as: the name "data" shadows one of the language`,
+		catch(`{ as: x, do: { function: f, catch: [{ as: x, do: { function: f } }] } }`):                                                                                           `flow.catch.0.catch.0.as: the name "x" shadows that of an enclosing step`,
+		catch(`{ as: a-b, do: { function: f } }`):                                                                                                                                  `"a-b" cannot be named in an expression`,
+		catch(`{ do: { function: f } }, { when: "${ attempt > 1 }", do: { function: f } }`):                                                                                        "flow.catch.1: unreachable step: the catch before it takes every error",
+		`{ function: f, input: "${ attempt }" }`:                                                                                                                                   "attempt is known in a catch only",
+		`{ sequence: [{ function: f, catch: [{ as: x, do: { function: f } }] }, { function: f, input: "${ x.error }" }] }`:                                                         `unknown name "x"`,
+		`{ map: { items: 3, as: x, do: { function: f, catch: [{ as: x, do: { function: f } }] } } }`:                                                                               `the name "x" shadows that of an enclosing step`,
 	})
 }

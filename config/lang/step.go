@@ -109,10 +109,12 @@ func (r *Retry) Pause(tries int, spread float64) time.Duration {
 // A Catch is a handler for a failed step.
 type Catch struct {
 	Errors []string `doc:"errors" help:"error classes or types that it handles; default: all but cancelled"`
-	Do     Step     `doc:"do,required" help:"the step to run; the name error is the error"`
+	When   Expr     `doc:"when,condition" help:"it handles the error only if this is true; it sees error and attempt, and else what the step sees"`
+	As     string   `doc:"as" help:"a name under which the handler sees the failure, wherever in it: NAME.error, NAME.input (of the step that failed) and NAME.attempt"`
+	Do     Step     `doc:"do,required" help:"the step to run, with the input of the step that failed; error is the error, and attempt the try that it ended"`
 }
 
-// Matches reports whether an error is one that c handles.
+// Matches reports whether an error is one that c handles, unless its own condition says otherwise.
 func (c *Catch) Matches(e *Error) bool {
 	if len(c.Errors) == 0 {
 		return e.Class != ClassCancelled

@@ -490,7 +490,7 @@ func (s *State) loadTask(l *loader, t *task) {
 	if len(n.vars) > 0 || len(n.siblings) > 0 {
 		t.names = &n
 	}
-	s.hold(t.run, t.weight())
+	s.hold(t.run, t.weight()+t.failure())
 	t.opened, t.tries, t.continues, t.inv = l.int(), int32(l.uint()), int32(l.uint()), l.number()
 	if entry := t.run.live.get(t.inv); entry != nil {
 		entry.task = t

@@ -479,13 +479,16 @@ func (s *stage) raw(d *datadriven.TestData) {
 
 // restart goes on from a snapshot, which a loaded state saves again to the byte.
 func (s *stage) restart(d *datadriven.TestData) {
-	was := s.saved(s.state)
+	was, bytesKept := s.saved(s.state), s.state.Stats().Bytes
 	s.state = engine.New(s.reg, s.observe)
 	if err := s.state.Load(bytes.NewReader(was)); err != nil {
 		d.Fatalf(s.t, "%v", err)
 	}
 	if !bytes.Equal(was, s.saved(s.state)) {
 		d.Fatalf(s.t, "a loaded state saves other bytes")
+	}
+	if n := s.state.Stats().Bytes; n != bytesKept {
+		d.Fatalf(s.t, "a loaded state keeps %d bytes, and kept %d", n, bytesKept)
 	}
 	s.outstanding(d)
 }

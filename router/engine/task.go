@@ -99,6 +99,7 @@ func (s *State) open(t *task) {
 	}
 	if t.step.Use == lang.UseFunction && !t.info().reopens {
 		// Nothing will ask for its names again: a wide map need not keep them.
+		s.hold(t.run, -t.failure())
 		t.names = nil
 	}
 	s.attempt(t)
@@ -306,8 +307,7 @@ func spread(run journal.RunID, path string, tries int) float64 {
 func (s *State) failed(t *task, e *lang.Error) {
 	e = e.At(t.place(), int(t.tries), "")
 	if t.handles != nil && t.tries == 0 {
-		// The handler has not begun. What it was for is not to be lost over that.
-		e.Message += fmt.Sprintf("; it was to handle: %s", t.handles.lastErr)
+		e = insteadOf(e, t.handles.lastErr)
 	}
 	t.lastErr = e
 	if t.step.Use == lang.UseFunction && t.tries > 0 {
@@ -318,18 +318,65 @@ func (s *State) failed(t *task, e *lang.Error) {
 
 // catch lets the first handler from the given one on that is for the error take over; without one the step fails.
 func (s *State) catch(t *task, e *lang.Error, from int) {
+	var seen lang.Vars
 	for i := from; i < len(t.step.Catch); i++ {
 		c := &t.step.Catch[i]
 		if !c.Matches(e) {
 			continue
 		}
-		t.handler = &task{run: t.run, step: &c.Do, frame: t.frame, slot: t.slot, index: t.index, handles: t, bound: t.input,
-			names: &names{vars: lang.Vars{{Name: "error", Value: e.Value()}}}}
-		s.note(t.run, Change{Kind: Caught, Path: t.path(), Outcome: lang.Failure(e)})
-		s.open(t.handler)
+		if seen == nil {
+			seen = lang.Vars{{Name: "error", Value: e.Value()}, {Name: "attempt", Value: lang.Of(t.tries)}}
+		}
+		if !c.When.IsZero() {
+			ok, err := c.When.EvalBool(t.scope(seen...), s.cache)
+			if err != nil {
+				s.finish(t, lang.Failure(insteadOf(expressionError("when of catch", err), e).At(t.place(), int(t.tries), "")))
+				return
+			}
+			if !ok {
+				continue
+			}
+		}
+		s.handle(t, c, e, seen)
 		return
 	}
 	s.finish(t, lang.Failure(e))
+}
+
+// handle lets a handler take over.
+func (s *State) handle(t *task, c *lang.Catch, e *lang.Error, seen lang.Vars) {
+	h := &task{run: t.run, step: &c.Do, frame: t.frame, slot: t.slot, index: t.index, handles: t, bound: t.input, names: &names{vars: seen}}
+	if c.As != "" {
+		failure := lang.Object(lang.Member{Key: "attempt", Value: seen[1].Value}, lang.Member{Key: "error", Value: seen[0].Value}, lang.Member{Key: "input", Value: t.input})
+		h.names.vars = append(h.names.vars, lang.Var{Name: c.As, Value: failure})
+		s.hold(t.run, h.failure())
+		bad := s.unfit(c.As, failure)
+		if bad == nil {
+			bad = s.overweight(t.run)
+		}
+		if bad != nil {
+			s.hold(t.run, -h.failure())
+			s.finish(t, lang.Failure(insteadOf(bad, e).At(t.place(), int(t.tries), "")))
+			return
+		}
+	}
+	t.handler = h
+	s.note(t.run, Change{Kind: Caught, Path: t.path(), Outcome: lang.Failure(e)})
+	s.open(h)
+}
+
+// failure is how many bytes a handler keeps under the name that its catch gives the failure.
+func (t *task) failure() int {
+	if t.handles == nil || len(t.vars()) < 3 {
+		return 0
+	}
+	return size(t.names.vars[2].Value)
+}
+
+// insteadOf is the error of a handler that has not begun: what it was for is not to be lost over that.
+func insteadOf(e, was *lang.Error) *lang.Error {
+	e.Message += fmt.Sprintf("; it was to handle: %s", was)
+	return e
 }
 
 // finish ends a step; who waits for it is told when the work queued before is done.
@@ -362,6 +409,7 @@ func (s *State) settle(t *task, o lang.Outcome) {
 // handled ends a step as its handler has ended. A handler that its own condition skips is none: the next is tried, else the error stands.
 func (s *State) handled(t *task, o lang.Outcome) {
 	was := t.catching()
+	s.hold(t.run, -t.handler.failure())
 	t.handler = nil
 	if o.Verdict == lang.Skipped {
 		s.catch(t, t.lastErr, was+1)
@@ -405,6 +453,7 @@ func (s *State) stopWork(t *task) {
 	}
 	if t.handler != nil {
 		h := t.handler
+		s.hold(t.run, -h.failure())
 		t.handler = nil
 		s.cancel(h)
 	}
