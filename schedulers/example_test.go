@@ -30,7 +30,7 @@ func (p *Quorum) Next(f schedulers.Frame, s *QuorumState, ev schedulers.Event) e
 	switch ev.Kind {
 	case schedulers.Started:
 		for slot := range p.Of.List {
-			f.Spawn(slot, 0, 1)
+			f.Spawn(slot, 1)
 		}
 	case schedulers.Done:
 		if ev.Outcome.Verdict != lang.Succeeded {

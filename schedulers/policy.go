@@ -24,7 +24,7 @@ const (
 	Done                      // child (Slot, Index) has its final outcome; once a child, in the journal's order
 	Fired                     // the timer Name, set by After, is due
 	Signalled                 // an awaited signal Name has come; Outcome.Value is its data
-	Cancelled                 // the frame is being cancelled and what it asks for no longer counts; a last chance to note it in the state
+	Cancelled                 // the frame is being cancelled, and its children have been: only its cleanup slots can still be spawned (Cleaner)
 )
 
 var kinds = [...]string{Started: "started", Done: "done", Fired: "fired", Signalled: "signalled", Cancelled: "cancelled"}
@@ -80,6 +80,14 @@ type Labeler interface {
 	Label(slot int) string
 }
 
+// A Cleaner has slots that run although the frame is cancelled, by a deadline, by the frame around it or with its run: what undoes or puts away (finally,
+// saga). Such a frame is told of the cancel once none of its children is at work. What it spawns of its cleanup slots then runs, Done events come as ever,
+// and it ends by Succeed or Fail, or when it waits for nothing more; its outcome no longer counts, and who cancelled it waits for that. A second cancel does
+// not end it: give cleanup steps a timeout.
+type Cleaner interface {
+	Cleanup(slot int) bool
+}
+
 // A Scope is what a policy reads of its frame. All answers stay the same while an event is handled.
 type Scope interface {
 	// Now is the fold's time: the record's, never a clock's.
@@ -90,6 +98,8 @@ type Scope interface {
 	// Outcome returns the outcome of a child that is done; the zero Outcome when it is not, or was discarded.
 	Outcome(slot, index int) lang.Outcome
 	Counts(slot int) Counts
+	// Opened tells when a child opened that is open; false when it is not. Children of a slot open in index order.
+	Opened(slot, index int) (time.Time, bool)
 	// Element returns item i of a list value, decoding the list once; null outside of it.
 	Element(list lang.Value, i int) lang.Value
 	// Length returns the number of items of a list value, and whether it is a list.
@@ -98,15 +108,16 @@ type Scope interface {
 	// them, so that what runs goes on as it began.
 	Level() int
 	Version() int
+	// Chance returns a number that looks random, is the same for the same run, place in it and name, and another for any other.
+	Chance(name string) uint64
 }
 
 // A Frame is one policy at work inside a run.
 type Frame interface {
 	Scope
 
-	// Spawn lets children lo up to but not including hi of a slot run; the engine opens them in index order as the slot's window allows. A child
-	// is spawned at most once; ranges of a slot are spawned in ascending order without gaps, from 0.
-	Spawn(slot, lo, hi int)
+	// Spawn lets n more children of a slot run: the next indexes, from 0 on. The engine opens them in index order as the slot's window allows.
+	Spawn(slot, n int)
 	// Window bounds how many children of a slot are open at a time; 0, the default, means the engine's own limit.
 	Window(slot, n int)
 	// Discard tells the engine to count the outcomes of a slot but not keep their values. Call it before Spawn.
@@ -116,18 +127,34 @@ type Frame interface {
 	// Cancel cancels a child that is not done, also one that was spawned by the same event. It is then done, as Cancelled, without an event to this
 	// frame; Counts has it among the failed.
 	Cancel(slot, index int)
-	// After sets the timer of that name, d from now, anew if it was set; it comes as Fired.
+	// Twin begins a second try of an open child beside the first, with the same path, input and idempotency key under numbers of its own. The first of the
+	// two to succeed decides, the other is cancelled; one that fails leaves it to the other. A child has one twin at a time; asked for another, or for one
+	// of a child that is not at work, nothing is done.
+	Twin(slot, index int)
+	// After sets the timer of that name, d from now, anew if it was set; it comes as Fired. Stop takes it back.
 	After(name string, d time.Duration)
-	// Await asks for the next signal of that name that no other wait of the run has taken, first come first served; one that came early was kept.
+	Stop(name string)
+	// Await asks for the next signal of that name that no other wait of the run has taken, first come first served; one that came early was kept. Unawait
+	// takes one such wait back; a signal that it was to get goes to the next.
 	Await(signal string)
+	Unawait(signal string)
+	// Note says in a few words, or a small value, where the frame is: people see it beside the step. The last one counts.
+	Note(progress lang.Value)
 	// Collect returns the list of a slot's outcomes in index order: values, null for skipped and cancelled ones, {"error": ...} for failed ones.
 	Collect(slot int) lang.Value
 	// Settled returns that list in the form that tells all of them apart (lang.Outcome.Settled): for a policy that goes on when children failed.
 	Settled(slot int) lang.Value
-	// Succeed and Fail end the frame with an outcome; either one cancels what still runs. The first call counts.
-	Succeed(v lang.Value)
-	Fail(e *lang.Error)
+	// Succeed and Fail end the frame with an outcome; either one cancels what still runs, or with LetRun leaves it. The first call counts.
+	Succeed(v lang.Value, how ...End)
+	Fail(e *lang.Error, how ...End)
 }
+
+// An End says how a frame ends.
+type End uint8
+
+// LetRun leaves the invocations that are under way alone: they are delivered as ever, nothing is cut or cancelled, and their results are counted as late.
+// Nothing new is begun for them: no retry, no further step.
+const LetRun End = 1
 
 // Counts is the tally of a slot's children.
 type Counts struct {

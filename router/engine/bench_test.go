@@ -114,7 +114,7 @@ func (m *meddler) Next(f schedulers.Frame, _ *meddlerState, ev schedulers.Event)
 		return nil
 	}
 	f.Window(0, 1)
-	f.Spawn(0, 0, m.N)
+	f.Spawn(0, m.N)
 	for i := m.N - 1; i > 0; i-- {
 		if m.Does == "cancel" {
 			f.Cancel(0, i)

@@ -64,7 +64,7 @@ func (p *careless) Next(f schedulers.Frame, s *carelessState, ev schedulers.Even
 		return p.wrong(f, s, p.Does)
 	}
 	if ev.Kind == schedulers.Started {
-		f.Spawn(0, 0, 1)
+		f.Spawn(0, 1)
 		return nil
 	}
 	return p.wrong(f, s, "nan")
@@ -294,7 +294,7 @@ type widest struct {
 func (*widest) Next(f schedulers.Frame, _ *struct{}, ev schedulers.Event) error {
 	if ev.Kind == schedulers.Started {
 		f.Window(0, 3_000_000_000)
-		f.Spawn(0, 0, 3)
+		f.Spawn(0, 3)
 	}
 	return nil
 }

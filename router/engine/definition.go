@@ -33,6 +33,7 @@ type stepInfo struct {
 	children []*lang.Step
 	named    map[string]int // children by their names
 	many     []bool         // per child: it may run more than once
+	cleans   []bool         // per child: it cleans up; nil when none does
 	// reopens says that a retry, a catch or an output needs the step's names again after it was opened.
 	reopens bool
 	// looks says that there is an expression on the step or below it: without one nothing asks for the names that it sees.
@@ -158,6 +159,16 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 			unique[slot] = uniqueLabel(labels, escape(own[slot]))
 		}
 	}
+	if cleaner, ok := info.settings.(schedulers.Cleaner); ok {
+		for slot := range info.children {
+			if cleaner.Cleanup(slot) {
+				if info.cleans == nil {
+					info.cleans = make([]bool, len(info.children))
+				}
+				info.cleans[slot] = true
+			}
+		}
+	}
 	info.looks = looks(step, info)
 	for slot, child := range info.children {
 		if child == nil {
@@ -251,7 +262,7 @@ func (flowMachine) State() any { return nil }
 func (flowMachine) Next(f schedulers.Frame, _, _ any, ev schedulers.Event) error {
 	switch ev.Kind {
 	case schedulers.Started:
-		f.Spawn(0, 0, 1)
+		f.Spawn(0, 1)
 	case schedulers.Done:
 		// All of them, skipped as well: the step is the flow.
 		f.(*desk).ask(request{op: opEnd, outcome: ev.Outcome})

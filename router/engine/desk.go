@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -67,6 +70,25 @@ func (d *desk) Counts(slot int) schedulers.Counts {
 	return schedulers.Counts{Spawned: sl.spawned, Open: len(sl.tasks), Succeeded: sl.succeeded, Failed: sl.failed, Skipped: sl.skipped}
 }
 
+func (d *desk) Opened(slot, index int) (time.Time, bool) {
+	if slot < 0 || slot >= len(d.f.slots) {
+		return time.Time{}, false
+	}
+	t := d.f.slots[slot].tasks[int32(index)]
+	if t == nil || t.ended {
+		return time.Time{}, false
+	}
+	return time.Unix(0, t.opened).UTC(), true
+}
+
+// Chance hashes with SHA-256: what is asked by names and paths that differ in a digit is not to answer alike.
+func (d *desk) Chance(name string) uint64 {
+	h := sha256.New()
+	h.Write(d.f.owner.run.id[:])
+	h.Write(appendText(d.f.owner.appendPath(nil), name))
+	return binary.BigEndian.Uint64(h.Sum(nil))
+}
+
 func (d *desk) Element(list lang.Value, i int) lang.Value { return d.s.cache.Element(list, i) }
 
 func (d *desk) Length(list lang.Value) (int, bool) { return d.s.cache.Length(list) }
@@ -119,7 +141,7 @@ func (d *desk) hasSlot(what string, slot int) bool {
 	return true
 }
 
-func (d *desk) Spawn(slot, lo, hi int) {
+func (d *desk) Spawn(slot, n int) {
 	if !d.hasSlot("spawn", slot) {
 		return
 	}
@@ -127,16 +149,18 @@ func (d *desk) Spawn(slot, lo, hi int) {
 	switch {
 	case d.f.info.children[slot] == nil:
 		d.wrong("spawn: slot %d is of a step that is not there", slot)
-	case lo != spawned || hi < lo:
-		d.wrong("spawn: children %d to %d of slot %d, which has %d", lo, hi, slot, spawned)
-	case hi > d.s.limits.Width:
-		d.wrong("spawn: %d children; the limit is %d", hi, d.s.limits.Width)
-	case hi > lo:
+	case n < 0:
+		d.wrong("spawn: %d children of slot %d", n, slot)
+	case n > d.s.limits.Width-spawned:
+		d.wrong("spawn: %d children; the limit is %d", n+spawned, d.s.limits.Width)
+	case d.f.phase != working && !d.f.cleansUp(slot):
+		d.wrong("spawn: slot %d of a frame that is cancelled; only cleanup slots are left to it", slot)
+	case n > 0:
 		if d.spawns == nil {
 			d.spawns = make(map[int]int)
 		}
-		d.spawns[slot] = hi
-		d.ask(request{op: opSpawn, slot: slot, a: lo, b: hi})
+		d.spawns[slot] = spawned + n
+		d.ask(request{op: opSpawn, slot: slot, a: n})
 	}
 }
 
@@ -187,6 +211,29 @@ func (d *desk) Cancel(slot, index int) {
 	d.ask(request{op: opCancel, slot: slot, a: index})
 }
 
+func (d *desk) Twin(slot, index int) {
+	if !d.hasSlot("twin", slot) {
+		return
+	}
+	if n := d.spawned(slot); index < 0 || index >= n {
+		d.wrong("twin: child %d of slot %d, which has %d", index, slot, n)
+		return
+	}
+	d.ask(request{op: opTwin, slot: slot, a: index})
+}
+
+func (d *desk) Stop(name string) { d.ask(request{op: opStop, name: name}) }
+
+func (d *desk) Unawait(signal string) { d.ask(request{op: opUnawait, name: signal}) }
+
+func (d *desk) Note(progress lang.Value) {
+	if n := progress.Size(); n > d.s.limits.NameBytes {
+		d.wrong("note: %d bytes; the limit is %d", n, d.s.limits.NameBytes)
+		return
+	}
+	d.ask(request{op: opNote, name: progress.JSON()})
+}
+
 func (d *desk) After(name string, wait time.Duration) {
 	if d.shortName("timer", name) {
 		d.ask(request{op: opAfter, name: name, d: max(wait, 0)})
@@ -207,12 +254,14 @@ func (d *desk) shortName(what, name string) bool {
 	return true
 }
 
-func (d *desk) Succeed(v lang.Value) { d.ask(request{op: opEnd, outcome: lang.Success(v)}) }
+func (d *desk) Succeed(v lang.Value, how ...schedulers.End) {
+	d.ask(request{op: opEnd, outcome: lang.Success(v), leave: slices.Contains(how, schedulers.LetRun)})
+}
 
-func (d *desk) Fail(e *lang.Error) {
+func (d *desk) Fail(e *lang.Error, how ...schedulers.End) {
 	if e == nil {
 		d.wrong("fail: without an error")
 		return
 	}
-	d.ask(request{op: opEnd, outcome: lang.Failure(e.Bounded())})
+	d.ask(request{op: opEnd, outcome: lang.Failure(e.Bounded()), leave: slices.Contains(how, schedulers.LetRun)})
 }

@@ -247,12 +247,14 @@ const (
 	RunEnded
 	RunLeft // all that its end obliged to is done; it leaves memory
 	Refused
+	Twinned    // a second try began beside the first
+	CleaningUp // a step that was cancelled cleans up first
 )
 
 var changeKinds = [...]string{
 	RunStarted: "run-started", Invoked: "invoked", Delivered: "accepted", Answered: "answered", StepEnded: "step-ended", Retrying: "retrying", Caught: "caught",
 	TimerSet: "timer-set", SignalAwaited: "signal-awaited", SignalTaken: "signal-taken", SignalKept: "signal-kept", Notified: "notified", DeadLettered: "dead-letter",
-	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused",
+	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused", Twinned: "twinned", CleaningUp: "cleaning-up",
 }
 
 // String returns the kind's word.

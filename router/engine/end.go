@@ -38,6 +38,13 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 	}
 	s.occupy(r, -int(r.open))
 	s.hold(r, size(r.event)+size(r.data)-r.bytes)
+	for _, n := range r.live.numbers() {
+		// What was left alone is delivered yet; what a function has, nobody waits for.
+		if l := r.live.get(n); l.left() && l.accepted != 0 {
+			r.live.remove(n)
+			s.live--
+		}
+	}
 	s.announce(r)
 	s.tell(r)
 }

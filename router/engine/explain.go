@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -71,8 +72,11 @@ func (h *lastFirst) Pop() any {
 }
 
 func (r *run) phase() string {
-	if r.outcome != nil {
+	switch {
+	case r.outcome != nil:
 		return "ending"
+	case r.rare().result != nil:
+		return "cancelling"
 	}
 	return "running"
 }
@@ -157,9 +161,16 @@ func (s *State) stepStatus(t *task, waiting int) *StepStatus {
 	if t.handler != nil {
 		st.Handler = s.stepStatus(t.handler, waiting)
 	}
+	if twin := t.few().twin; twin != nil {
+		st.Twin = s.stepStatus(twin, waiting)
+	}
+	st.Stopping = t.few().sequel != goesOn
 	f := t.body
 	if f == nil {
 		return st
+	}
+	if f.note != "" {
+		st.Note = lang.Trusted(f.note)
 	}
 	for _, named := range f.timers.all() {
 		if d := t.run.timers.get(named.id); d != nil {

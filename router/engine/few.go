@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/onward-router/onward/config/lang"
 )
 
 // A few has things by their numbers. Nearly always it is one, which takes no memory of its own; of a wide run there may be thousands.
@@ -73,6 +75,8 @@ type seldom struct {
 	taken []takenSignal          // oldest first
 	waits waitList
 
+	result *lang.Outcome // of a run that was cancelled and cleans up
+
 	owed    []debt // slots that owe openings, the oldest first, with some that no longer do
 	entered uint32 // debts so far; not state
 }
@@ -131,7 +135,7 @@ func (l *waitList) first(name string) *frame {
 		}
 	}
 	frames := l.many[name]
-	for len(frames) > 0 && frames[0].closed {
+	for len(frames) > 0 && frames[0].closed() {
 		frames = frames[1:]
 	}
 	if l.many != nil {
@@ -167,6 +171,26 @@ func (l *waitList) take(name string) *frame {
 	return f
 }
 
+// takeBack takes one wait of a frame back, the last that it began, and reports whether there was one.
+func (l *waitList) takeBack(f *frame, name string) bool {
+	for i, w := range slices.Backward(l.few) {
+		if w.name == name && w.frame == f {
+			l.few = slices.Delete(l.few, i, i+1)
+			l.n--
+			return true
+		}
+	}
+	frames := l.many[name]
+	for i, x := range slices.Backward(frames) {
+		if x == f {
+			l.set(name, slices.Delete(frames, i, i+1))
+			l.n--
+			return true
+		}
+	}
+	return false
+}
+
 // drop takes out what a frame waits for, as it closes.
 func (l *waitList) drop(f *frame) {
 	l.n -= f.awaits
@@ -174,10 +198,16 @@ func (l *waitList) drop(f *frame) {
 		l.few = slices.DeleteFunc(l.few, func(w wait) bool { return w.frame == f })
 		return
 	}
+	if f.info.cleans != nil { // It goes on, and is not told from others by being closed.
+		for name, frames := range l.many { // Each on its own: the order does not matter.
+			l.set(name, slices.DeleteFunc(frames, func(x *frame) bool { return x == f }))
+		}
+		return
+	}
 	if l.dead += f.awaits; l.dead > l.n+waitsFew {
 		l.dead = 0
 		for name, frames := range l.many { // Each on its own: the order does not matter.
-			l.set(name, slices.DeleteFunc(frames, func(f *frame) bool { return f.closed }))
+			l.set(name, slices.DeleteFunc(frames, func(f *frame) bool { return f.closed() }))
 		}
 	}
 }
@@ -187,7 +217,7 @@ func (l *waitList) all() []wait {
 	out := slices.Clone(l.few)
 	for name, frames := range l.many {
 		for _, f := range frames {
-			if !f.closed {
+			if !f.closed() {
 				out = append(out, wait{name, f})
 			}
 		}

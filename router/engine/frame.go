@@ -19,8 +19,12 @@ type frame struct {
 	weight int // of its state
 	timers timerNames
 	awaits int // signals that it waits for
-	closed bool
-	memo   []memo // answers of expressions without further names; not state
+	given  int // signals that it is about to be told of
+	phase  phase
+	limbo  int           // children that were cancelled and still clean up
+	note   string        // JSON of where it says it is; empty is nothing
+	result *lang.Outcome // once it has one and waits for what cleans up
+	memo   []memo        // answers of expressions without further names; not state
 }
 
 type namedTimer struct {
@@ -102,6 +106,7 @@ const (
 	evDone
 	evFired
 	evSignalled
+	evCancelled
 )
 
 func (f *frame) isolated() bool { return f.owner.step.Use == lang.UseFlow }
@@ -119,11 +124,11 @@ func (s *State) childDone(f *frame, t *task, o lang.Outcome) {
 	s.vacate(sl, t)
 	s.keep(f, sl, int(t.index), o)
 	if e := s.overfull(f, sl); e != nil {
-		s.endFrame(f, lang.Failure(e))
+		s.endFrame(f, lang.Failure(e), false)
 		return
 	}
 	s.step(f, frameEvent{kind: evDone, child: t, out: o})
-	if !f.closed {
+	if !f.closed() {
 		s.fill(f, int(t.slot))
 		s.checkStuck(f)
 	}
@@ -133,6 +138,8 @@ func (s *State) childDone(f *frame, t *task, o lang.Outcome) {
 func (s *State) step(f *frame, ev frameEvent) {
 	event := schedulers.Event{}
 	switch ev.kind {
+	case evCancelled:
+		event.Kind = schedulers.Cancelled
 	case evStarted:
 		event.Kind = schedulers.Started
 	case evDone:
@@ -141,7 +148,10 @@ func (s *State) step(f *frame, ev frameEvent) {
 		event.Kind, event.Name = schedulers.Fired, ev.name
 	case evSignalled:
 		event.Kind, event.Name, event.Outcome = schedulers.Signalled, ev.name, lang.Success(ev.data)
-		f.awaits--
+		f.given--
+	}
+	if ev.kind == evCancelled {
+		f.phase = cleaning
 	}
 	c := &desk{s: s, f: f}
 	err := f.info.machine.Next(c, f.info.settings, f.state, event)
@@ -152,7 +162,7 @@ func (s *State) step(f *frame, ev frameEvent) {
 		err = s.weigh(f, event.Outcome.Value)
 	}
 	if err != nil {
-		s.endFrame(f, lang.Failure(policyError(err)))
+		s.endFrame(f, lang.Failure(policyError(err)), false)
 		return
 	}
 	s.perform(f, c.requests)
@@ -161,45 +171,12 @@ func (s *State) step(f *frame, ev frameEvent) {
 	}
 }
 
-// checkStuck fails a frame that waits for nothing: its policy forgot to end it.
+// checkStuck fails a frame that waits for nothing: its policy forgot to end it. One that cleans up has ended when it waits for nothing more.
 func (s *State) checkStuck(f *frame) {
-	if f.closed || f.left > 0 || f.timers.len() > 0 || f.awaits > 0 {
+	if f.phase != working && f.phase != cleaning || f.left > 0 || f.timers.len() > 0 || f.awaits > 0 || f.given > 0 {
 		return
 	}
-	s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "policy_stuck", "policy %q neither ended nor waits for anything", f.owner.step.Use)))
-}
-
-// endFrame ends a frame with the outcome of its try.
-func (s *State) endFrame(f *frame, o lang.Outcome) {
-	if f.closed {
-		return
-	}
-	s.close(f)
-	s.attemptEnded(f.owner, o)
-}
-
-// close stops all that still runs in a frame.
-func (s *State) close(f *frame) {
-	f.closed = true
-	for _, t := range f.timers.all() {
-		s.dropTimer(f.owner.run, t.id)
-	}
-	if f.awaits > 0 {
-		r := f.owner.run
-		r.own().waits.drop(f)
-	}
-	for i := range f.slots {
-		sl := &f.slots[i]
-		for _, t := range sl.sorted() {
-			s.vacate(sl, t)
-			if !t.ended {
-				s.cancel(t)
-			}
-		}
-		sl.tasks = nil
-		s.forgive(f, sl)
-	}
-	s.hold(f.owner.run, -f.bytes-f.weight)
+	s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "policy_stuck", "policy %q neither ended nor waits for anything", f.owner.step.Use)), false)
 }
 
 func (sl *slot) sorted() []*task {
@@ -211,12 +188,6 @@ func (sl *slot) sorted() []*task {
 	return tasks
 }
 
-// tellCancelled gives the policy a last look; what it asks for does not count.
-func (s *State) tellCancelled(f *frame) {
-	c := &desk{s: s, f: f}
-	_ = f.info.machine.Next(c, f.info.settings, f.state, schedulers.Event{Kind: schedulers.Cancelled})
-}
-
 // fill opens spawned children as the window allows.
 func (s *State) fill(f *frame, at int) {
 	sl := &f.slots[at]
@@ -224,7 +195,7 @@ func (s *State) fill(f *frame, at int) {
 	if window <= 0 || window > s.limits.Window {
 		window = s.limits.Window
 	}
-	for !f.closed && sl.opened < sl.spawned && len(sl.tasks) < window {
+	for (f.phase == working || f.cleansUp(at)) && !f.closed() && sl.opened < sl.spawned && len(sl.tasks) < window {
 		if !s.mayOpen(f.owner.run, sl) {
 			s.owe(f, at)
 			return
@@ -266,11 +237,12 @@ func (s *State) openChild(f *frame, at, index int) {
 
 // A request is one thing that a policy asked of its frame.
 type request struct {
-	op         op
-	slot, a, b int
-	name       string
-	d          time.Duration
-	outcome    lang.Outcome
+	op      op
+	slot, a int // a: how many, a window, or an index
+	name    string
+	d       time.Duration
+	outcome lang.Outcome
+	leave   bool // of end: leave alone what is under way
 }
 
 type op uint8
@@ -281,22 +253,26 @@ const (
 	opDiscard
 	opDrop
 	opCancel
+	opTwin
 	opAfter
+	opStop
 	opAwait
+	opUnawait
+	opNote
 	opEnd
 )
 
 // perform does what the policy asked for, in order.
 func (s *State) perform(f *frame, requests []request) {
 	for i := range requests {
-		if f.closed {
+		if f.closed() {
 			return
 		}
 		q := &requests[i]
 		switch q.op {
 		case opSpawn:
-			f.left += q.b - q.a
-			f.slots[q.slot].spawned = q.b
+			f.left += q.a
+			f.slots[q.slot].spawned += q.a
 			s.fill(f, q.slot)
 		case opWindow:
 			f.slots[q.slot].window = q.a
@@ -307,26 +283,34 @@ func (s *State) perform(f *frame, requests []request) {
 			s.drop(f, q.slot, q.a)
 		case opCancel:
 			s.cancelChild(f, q.slot, q.a)
+		case opTwin:
+			s.twin(f, q.slot, q.a)
 		case opAfter:
 			s.after(f, q.name, q.d)
+		case opStop:
+			s.dropTimer(f.owner.run, f.timers.take(q.name))
 		case opAwait:
 			s.await(f, q.name)
+		case opUnawait:
+			s.unawait(f, q.name)
+		case opNote:
+			s.hold(f.owner.run, len(q.name)-len(f.note))
+			f.note = q.name
 		case opEnd:
-			s.endFrame(f, q.outcome)
+			s.endFrame(f, q.outcome, q.leave)
 		}
 	}
 }
 
 func (s *State) cancelChild(f *frame, at, index int) {
 	sl := &f.slots[at]
-	cancelled := lang.Outcome{Verdict: lang.Cancelled, Err: &lang.Error{Type: "cancelled", Message: "cancelled by its policy", Class: lang.ClassCancelled}}
 	if index >= sl.opened {
 		if !sl.early.has(index) {
 			if sl.early == nil {
 				sl.early = new(early)
 			}
 			sl.early.set(index)
-			s.keep(f, sl, index, cancelled)
+			s.keep(f, sl, index, cancelled())
 		}
 		return
 	}
@@ -334,17 +318,24 @@ func (s *State) cancelChild(f *frame, at, index int) {
 	if t == nil || t.ended {
 		return
 	}
-	s.vacate(sl, t)
-	s.cancel(t)
-	s.keep(f, sl, index, cancelled)
+	if s.cancel(t, false) {
+		s.vacate(sl, t)
+	} else {
+		f.limbo++
+	}
+	s.keep(f, sl, index, cancelled())
 	s.fill(f, at)
+}
+
+func cancelled() lang.Outcome {
+	return lang.Outcome{Verdict: lang.Cancelled, Err: &lang.Error{Type: "cancelled", Message: "cancelled by its policy", Class: lang.ClassCancelled}}
 }
 
 func (s *State) after(f *frame, name string, d time.Duration) {
 	r := f.owner.run
 	s.dropTimer(r, f.timers.take(name))
 	if r.timers.len() >= s.limits.Timers {
-		s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "timer_limit", "more than %d timers in one run", s.limits.Timers)))
+		s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "timer_limit", "more than %d timers in one run", s.limits.Timers)), false)
 		return
 	}
 	id := s.setTimer(r, d, timer{kind: timerPolicy, task: f.owner, name: name})

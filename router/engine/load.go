@@ -315,7 +315,10 @@ func (s *State) loadRun(l *loader) *run {
 		o := l.outcome()
 		r.outcome, r.ended = &o, l.int()
 	}
-	l.flags(0)
+	if l.flags(runStopping) != 0 {
+		o := l.outcome()
+		r.own().result = &o
+	}
 	if s.loadLives(l, r); l.err != nil {
 		return r
 	}
@@ -505,7 +508,7 @@ func (s *State) loadTask(l *loader, t *task) {
 			t.run.timers.get(id).task = t
 		}
 	}
-	t.counts = l.counts(l.flags(hasCounts), t.step.Retry)
+	s.loadRest(l, t)
 	if l.bool() {
 		if t.info().machine == nil {
 			l.fail(errSnapshot)
@@ -548,7 +551,8 @@ func (s *State) loadFrame(l *loader, owner *task) {
 			t.task = owner
 		}
 	}
-	l.flags(0)
+	loadEnding(l, f)
+	s.hold(owner.run, len(f.note))
 	for i := range f.slots {
 		s.loadSlot(l, f, i)
 	}
@@ -600,6 +604,53 @@ func (s *State) loadSlot(l *loader, f *frame, at int) {
 		t := &task{run: f.owner.run, step: f.info.children[at], frame: f, slot: int32(at), index: int32(l.uint())}
 		sl.tasks[t.index] = t
 		s.occupy(f.owner.run, 1)
-		s.loadTask(l, t)
+		if s.loadTask(l, t); t.few().sequel == isGone {
+			f.limbo++
+		}
+	}
+}
+
+func (s *State) loadRest(l *loader, t *task) {
+	flags := l.flags(hasCounts | taskSequel | taskTwin | taskHeld)
+	t.counts = l.counts(flags, t.step.Retry)
+	if flags&^hasCounts == 0 || l.err != nil {
+		return
+	}
+	x := t.own()
+	x.held = flags&taskHeld != 0
+	if flags&taskSequel != 0 {
+		if x.sequel = sequel(l.uint()); x.sequel > ends {
+			l.fail(errSnapshot)
+		}
+		x.outcome, t.ended = l.outcome(), x.sequel == isGone
+	}
+	if flags&taskTwin == 0 {
+		return
+	}
+	if t.frame == nil || x.of != nil {
+		l.fail(errSnapshot)
+		return
+	}
+	s.occupy(t.run, 1)
+	s.loadTask(l, s.beside(t))
+}
+
+func loadEnding(l *loader, f *frame) {
+	flags := l.flags(framePhase | frameResult | frameNote)
+	if flags&framePhase != 0 {
+		f.phase = phase(l.uint())
+		if f.phase == due || f.phase >= over {
+			l.fail(errSnapshot)
+		}
+	}
+	if flags&frameResult != 0 {
+		o := l.outcome()
+		f.result = &o
+	}
+	if (f.phase == ending) != (f.result != nil) {
+		l.fail(errSnapshot)
+	}
+	if flags&frameNote != 0 {
+		f.note = l.text()
 	}
 }

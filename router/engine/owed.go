@@ -19,7 +19,7 @@ type debt struct {
 	n     uint32
 }
 
-func (d debt) stands() bool { return !d.frame.closed && d.frame.slots[d.slot].owes == d.n }
+func (d debt) stands() bool { return !d.frame.closed() && d.frame.slots[d.slot].owes == d.n }
 
 // mayOpen reports whether a slot may open a child now.
 func (s *State) mayOpen(r *run, sl *slot) bool {

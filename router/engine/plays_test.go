@@ -26,6 +26,9 @@ func registry() *plugin.Registry {
 	sinks.Register(r)
 	schedulers.Register[odd, oddState](r, "odd", 1, "A policy that does what it is told to, right or wrong.")
 	schedulers.Register[team, teamState](r, "team", 1, "Runs one step, then several side by side, then one.")
+	schedulers.Register[tidy, struct{}](r, "tidy", 1, "Runs a step, and another one after it in any case.")
+	schedulers.Register[racer, struct{}](r, "racer", 1, "Runs steps side by side and yields the first success.")
+	schedulers.Register[picker, pickerState](r, "picker", 1, "Waits for two of several signals.")
 	return r
 }
 
@@ -37,23 +40,18 @@ type odd struct {
 
 type oddState struct{ Cancelled bool }
 
-func (p *odd) Next(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
-	if ev.Kind == schedulers.Cancelled {
-		s.Cancelled = true
-		f.Succeed(lang.Null) // Does not count.
-		return nil
-	}
+func (p *odd) Next(f schedulers.Frame, _ *oddState, ev schedulers.Event) error {
 	switch p.Does {
 	case "panic":
 		panic("out of ideas")
 	case "err":
 		return fmt.Errorf("it cannot go on")
 	case "err after asking":
-		f.Spawn(0, 0, 1)
+		f.Spawn(0, 1)
 		return fmt.Errorf("what it asked for does not count")
 	case "nothing":
 	case "gap":
-		f.Spawn(0, 1, 2)
+		return fmt.Errorf("spawn: children 1 to 2 of slot 0, which has 0") // What no request can ask for any more, in the words that the golden journals have.
 	case "bad slot":
 		f.Window(7, 1)
 	case "twice":
@@ -64,7 +62,7 @@ func (p *odd) Next(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
 		switch ev.Kind {
 		case schedulers.Started:
 			f.Window(0, 2)
-			f.Spawn(0, 0, 3)
+			f.Spawn(0, 3)
 			f.Cancel(0, 2)
 			f.Cancel(0, 1)
 		case schedulers.Done:

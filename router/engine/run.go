@@ -216,6 +216,13 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 	if l == nil {
 		return r.missing(f.N)
 	}
+	if l.left() {
+		if f.Cause != "" {
+			s.out.Stop = append(s.out.Stop, l.inv)
+		}
+		s.forget(r, l)
+		return Superseded
+	}
 	s.cause = cause{id: f.Cause, inv: l.inv}
 	if l.task == nil {
 		s.deliveryEnded(r, l.inv, f.Outcome.Err)
@@ -243,7 +250,11 @@ func (s *State) foldAccepted(r *run, payload []byte) Reason {
 		switch {
 		case l == nil:
 			continue
-		case l.task == nil:
+		case l.left() && r.outcome != nil:
+			s.forget(r, l)
+			reason = Applied
+			continue
+		case l.task == nil && !l.left():
 			s.deliveryEnded(r, l.inv, nil)
 			reason = Applied
 			continue
@@ -266,6 +277,12 @@ func (s *State) foldTimedOut(r *run, payload []byte) Reason {
 	reason := Duplicate
 	for _, n := range f.Numbers {
 		l := r.live.get(n)
+		if l != nil && l.left() {
+			s.out.Stop = append(s.out.Stop, l.inv)
+			s.forget(r, l)
+			reason = Applied
+			continue
+		}
 		if l == nil || l.task == nil {
 			continue
 		}
@@ -287,6 +304,11 @@ func (s *State) foldGaveUp(r *run, payload []byte) Reason {
 		return r.missing(f.N)
 	}
 	s.cause = cause{inv: l.inv}
+	if l.left() {
+		s.giveUp(r, l.inv, f.Err)
+		s.forget(r, l)
+		return Applied
+	}
 	if l.task == nil {
 		s.deliveryEnded(r, l.inv, f.Err)
 		return Applied
@@ -329,12 +351,11 @@ func (s *State) foldCancel(r *run, payload []byte) Reason {
 	if r.outcome != nil {
 		return Finished
 	}
-	if r.root != nil {
-		s.cancel(r.root)
-		r.root = nil
+	if r.rare().result != nil {
+		return Duplicate
 	}
 	r.cancelled = true
-	s.endRun(r, lang.Failure(f.error()))
+	s.cancelRun(r, lang.Failure(f.error()))
 	return Applied
 }
 

@@ -89,6 +89,8 @@ func (s *State) keepSignal(r *run, k keptSignal, at int) {
 
 // giveSignal gives a signal to a frame that waits for it.
 func (s *State) giveSignal(f *frame, k keptSignal) {
+	f.awaits--
+	f.given++
 	r := f.owner.run
 	x := r.own()
 	x.taken = append(x.taken, takenSignal{k.key, s.now})
@@ -122,4 +124,19 @@ func (s *State) await(f *frame, name string) {
 	}
 	r.own().waits.add(name, f)
 	s.note(r, Change{Kind: SignalAwaited, Path: f.owner.path(), Text: name})
+}
+
+// unawait takes a wait of a frame back. A signal that it has been given and not been told of goes to the next.
+func (s *State) unawait(f *frame, name string) {
+	if f.awaits > 0 && f.owner.run.own().waits.takeBack(f, name) {
+		f.awaits--
+		return
+	}
+	for i := range s.queue {
+		if w := &s.queue[i]; w.frame == f && w.event.kind == evSignalled && w.event.name == name {
+			f.given--
+			w.frame = &frame{owner: f.owner, phase: over}
+			return
+		}
+	}
 }

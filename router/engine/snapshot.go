@@ -100,16 +100,11 @@ func (w *writer) outcome(o lang.Outcome) {
 	}
 }
 
-// The flags of a step and of an invocation.
-const hasCounts = 1 << 0 // of the rules of its retry
-
-// counts writes the flags, and what each rule has counted.
+// counts writes what each rule of a retry has counted.
 func (w *writer) counts(c *counts) {
 	if c == nil {
-		w.uint(0)
 		return
 	}
-	w.uint(hasCounts)
 	for _, n := range *c {
 		w.uint(uint64(n))
 	}
@@ -191,7 +186,14 @@ func saveRun(w *writer, r *run) error {
 		w.outcome(*r.outcome)
 		w.int(r.ended)
 	}
-	w.uint(0)
+	var flags uint64
+	if r.rare().result != nil {
+		flags |= runStopping
+	}
+	w.uint(flags)
+	if r.rare().result != nil {
+		w.outcome(*r.rare().result)
+	}
 	w.uint(uint64(r.live.len()))
 	for _, n := range r.live.numbers() {
 		saveLive(w, r.live.get(n))
@@ -269,6 +271,11 @@ func saveLive(w *writer, l *live) {
 	w.text(string(inv.Starts))
 	w.uint(uint64(inv.Fuel))
 	w.uint(uint64(inv.Continued))
+	var flags uint64
+	if inv.counts != nil {
+		flags |= hasCounts
+	}
+	w.uint(flags)
 	w.counts(inv.counts)
 	w.flush(64 << 10)
 }
@@ -297,7 +304,9 @@ func saveTask(w *writer, t *task) error {
 	w.uint(uint64(t.deadlineTimer))
 	w.uint(uint64(t.retryTimer))
 	w.uint(uint64(t.tryTimer))
-	w.counts(t.counts)
+	if err := saveRest(w, t); err != nil {
+		return err
+	}
 	w.flush(64 << 10)
 	w.bool(t.body != nil)
 	if t.body != nil {
@@ -310,6 +319,74 @@ func saveTask(w *writer, t *task) error {
 		return saveTask(w, t.handler)
 	}
 	return w.err
+}
+
+// The flags of what few have.
+const (
+	runStopping = 1 << iota // its outcome, once what was cancelled has cleaned up
+)
+
+const (
+	hasCounts  = 1 << iota // of the rules of its retry; of an invocation too
+	taskSequel             // what is to become of it, and the outcome
+	taskTwin               // its twin
+	taskHeld               // it has failed and its twin is at work
+)
+
+const (
+	framePhase  = 1 << iota // other than working
+	frameResult             // its outcome, once what was stopped has cleaned up
+	frameNote               // where it says it is
+)
+
+func saveRest(w *writer, t *task) error {
+	x := t.few()
+	var flags uint64
+	if t.counts != nil {
+		flags |= hasCounts
+	}
+	if x.sequel != goesOn {
+		flags |= taskSequel
+	}
+	if x.twin != nil {
+		flags |= taskTwin
+	}
+	if x.held {
+		flags |= taskHeld
+	}
+	w.uint(flags)
+	w.counts(t.counts)
+	if x.sequel != goesOn {
+		w.uint(uint64(x.sequel))
+		w.outcome(x.outcome)
+	}
+	if x.twin != nil {
+		return saveTask(w, x.twin)
+	}
+	return nil
+}
+
+func saveEnding(w *writer, f *frame) {
+	var flags uint64
+	if f.phase != working {
+		flags |= framePhase
+	}
+	if f.result != nil {
+		flags |= frameResult
+	}
+	if f.note != "" {
+		flags |= frameNote
+	}
+	w.uint(flags)
+	if f.phase != working {
+		w.uint(uint64(f.phase))
+	}
+	if f.result != nil {
+		w.outcome(*f.result)
+	}
+	if f.note != "" {
+		w.text(f.note)
+	}
 }
 
 // catching is the index of the catch whose handler is at work; -1 is none.
@@ -336,7 +413,7 @@ func saveFrame(w *writer, f *frame) error {
 		w.text(t.name)
 		w.uint(uint64(t.id))
 	}
-	w.uint(0)
+	saveEnding(w, f)
 	for i := range f.slots {
 		if err := saveSlot(w, &f.slots[i]); err != nil {
 			return err

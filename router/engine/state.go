@@ -43,7 +43,8 @@ type State struct {
 	out   *Effects
 	queue []work
 	cause cause
-	live  int // invocations without an outcome, over all runs
+	live  int  // invocations without an outcome, over all runs
+	force bool // nothing cleans up
 
 	budget   int    // children that this record may still open
 	children int    // open ones, over all runs
@@ -192,7 +193,9 @@ func (s *State) drain() {
 		s.queue[i] = work{}
 		if w.task != nil {
 			s.settle(w.task, w.outcome)
-		} else if !w.frame.closed {
+		} else if w.frame == nil {
+			continue
+		} else if !w.frame.closed() {
 			s.step(w.frame, w.event)
 		} else if w.event.kind == evSignalled {
 			s.returnSignal(w.frame.owner.run, w.event)
@@ -297,10 +300,9 @@ func (s *State) foldSkip(rec *journal.Record) Reason {
 	if r.outcome != nil {
 		return Finished
 	}
-	if r.root != nil {
-		s.cancel(r.root)
-	}
-	s.endRun(r, why)
+	s.force = true // What this run has decided so far may be what cannot be folded.
+	s.cancelRun(r, why)
+	s.force = false
 	return Applied
 }
 

@@ -13,7 +13,7 @@ type Status struct {
 	Run     journal.RunID `json:"run"`
 	Tenant  string        `json:"tenant"`
 	Trigger string        `json:"trigger"`
-	State   string        `json:"state"` // running, ending (its end is being delivered), waiting (for its definition)
+	State   string        `json:"state"` // running, cancelling (what was cancelled cleans up), ending (its end is being delivered), waiting (for its definition)
 	Started time.Time     `json:"started"`
 	Calls   int           `json:"calls"` // invocations made so far
 	Event   lang.Value    `json:"event"`
@@ -48,6 +48,12 @@ type StepStatus struct {
 	Slots  []SlotStatus  `json:"slots,omitempty"`
 	// Handler is the catch handler at work.
 	Handler *StepStatus `json:"handler,omitempty"`
+	// Twin is a second try at work beside the first.
+	Twin *StepStatus `json:"twin,omitempty"`
+	// Stopping says that it was cancelled or is over and that what is in it cleans up first.
+	Stopping bool `json:"stopping,omitempty"`
+	// Note is where its policy says it is.
+	Note lang.Value `json:"note,omitzero"`
 }
 
 // A RetryStatus is where a rule of a step's retry stands.

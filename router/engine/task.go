@@ -31,6 +31,7 @@ type task struct {
 	body      *frame // of the policy at work
 	handler   *task  // at work
 	lastErr   *lang.Error
+	rest      *rest // nil: nothing of it
 
 	deadlineTimer, retryTimer, tryTimer uint32
 
@@ -128,7 +129,7 @@ func (s *State) attempt(t *task) {
 func (t *task) depth() int {
 	d := 0
 	for x := t; x != nil; x = x.parent() {
-		if x.handles == nil && x.frame != nil {
+		if x.handles == nil && x.frame != nil && x.few().of == nil {
 			d++
 		}
 	}
@@ -138,7 +139,7 @@ func (t *task) depth() int {
 // invoke sends the function of t an input under a new number: its own, or the state of a continuation.
 func (s *State) invoke(t *task, input lang.Value, continued int) {
 	r := t.run
-	if int(r.calls) >= s.limits.Steps {
+	if int(r.calls) >= s.limits.Steps && !(t.cleansUp() && int(r.calls) < 2*s.limits.Steps) {
 		s.failed(t, lang.Failf(lang.ClassPlatform, "step_limit", "more than %d invocations in one run", s.limits.Steps))
 		return
 	}
@@ -154,6 +155,16 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 	s.addLive(r, inv, t)
 	t.inv = inv.N
 	s.note(r, Change{Kind: Invoked, N: inv.N, Path: inv.Path, Attempt: inv.Attempt, Text: inv.Function})
+}
+
+// cleansUp reports whether t stands in a cleanup slot, or below one: that has to work when the run is at its limit.
+func (t *task) cleansUp() bool {
+	for x := t; x != nil; x = x.parent() {
+		if x.frame != nil && x.frame.cleansUp(int(x.slot)) {
+			return true
+		}
+	}
+	return false
 }
 
 // due is the earliest deadline of t and of all that it is in.
@@ -176,9 +187,11 @@ func (t *task) overdue(now int64) (over *task) {
 	return over
 }
 
-// parent is the step that t handles, or that t is a child of; nil at the top.
+// parent is the step whose twin t is, that t handles, or that t is a child of; nil at the top.
 func (t *task) parent() *task {
 	switch {
+	case t.few().of != nil:
+		return t.rest.of
 	case t.handles != nil:
 		return t.handles
 	case t.frame != nil:
@@ -313,7 +326,14 @@ func (s *State) failed(t *task, e *lang.Error) {
 	if t.step.Use == lang.UseFunction && t.tries > 0 {
 		t.run.attempts = t.tries
 	}
-	s.catch(t, e, 0)
+	switch x := t.few(); {
+	case x.of != nil:
+		s.finish(t, lang.Failure(e)) // What handles it is the first try's.
+	case x.twin != nil:
+		t.rest.held = true
+	default:
+		s.catch(t, e, 0)
+	}
 }
 
 // catch lets the first handler from the given one on that is for the error take over; without one the step fails.
@@ -381,6 +401,10 @@ func insteadOf(e, was *lang.Error) *lang.Error {
 
 // finish ends a step; who waits for it is told when the work queued before is done.
 func (s *State) finish(t *task, o lang.Outcome) {
+	if t.few().twin != nil {
+		s.then(t, ends, o)
+		return
+	}
 	t.ended = true
 	s.dropTimer(t.run, t.deadlineTimer)
 	s.dropTimer(t.run, t.retryTimer)
@@ -393,10 +417,12 @@ func (s *State) settle(t *task, o lang.Outcome) {
 	if t.gone() {
 		return
 	}
-	if s.observe != nil {
+	if s.observe != nil && t.few().of == nil {
 		s.note(t.run, Change{Kind: StepEnded, Path: t.path(), Outcome: o, Attempt: int(t.tries)})
 	}
 	switch {
+	case t.few().of != nil:
+		s.twinEnded(t.rest.of, o)
 	case t.handles != nil:
 		s.handled(t.handles, o)
 	case t.frame != nil:
@@ -421,42 +447,14 @@ func (s *State) handled(t *task, o lang.Outcome) {
 // gone reports whether nobody waits for t any more: it was cancelled, by itself or with what it is in, after it had ended.
 func (t *task) gone() bool {
 	switch {
+	case t.few().of != nil:
+		return t.rest.of.few().twin != t
 	case t.handles != nil:
 		return t.handles.handler != t
 	case t.frame != nil:
-		return t.frame.closed || t.frame.slots[t.slot].get(t.index) != t
+		return t.frame.closed() || t.frame.slots[t.slot].get(t.index) != t
 	}
 	return t.run.root != t
-}
-
-// cancel stops a step and all below it. Nobody is told of its end.
-func (s *State) cancel(t *task) {
-	t.ended = true
-	for _, id := range []uint32{t.deadlineTimer, t.retryTimer, t.tryTimer} {
-		s.dropTimer(t.run, id)
-	}
-	t.deadlineTimer, t.retryTimer, t.tryTimer = 0, 0, 0
-	s.stopWork(t)
-}
-
-// stopWork stops what is at work for t: its invocation, its frame or its handler.
-func (s *State) stopWork(t *task) {
-	if t.inv != 0 {
-		s.dropLive(t.run, t.inv)
-		t.inv = 0
-	}
-	if t.body != nil {
-		body := t.body
-		t.body = nil
-		s.tellCancelled(body)
-		s.close(body)
-	}
-	if t.handler != nil {
-		h := t.handler
-		s.hold(t.run, -h.failure())
-		t.handler = nil
-		s.cancel(h)
-	}
 }
 
 // deadline ends a step whose time is over, whatever it is at. When a handler is at it, the step has failed and its time is that of both: no other
@@ -471,12 +469,10 @@ func (s *State) deadline(t *task) {
 	e := s.interrupted(t, lang.Failf(lang.ClassTimeout, "deadline", "not done within %s of opening", t.step.Deadline.D()))
 	if t.handler != nil {
 		e.Message += fmt.Sprintf("; it had failed before, and its handler was at work: %s", t.lastErr)
-		s.stopWork(t)
-		s.finish(t, lang.Failure(e))
+		s.then(t, ends, lang.Failure(e))
 		return
 	}
-	s.stopWork(t)
-	s.failed(t, e)
+	s.then(t, fails, lang.Failure(e))
 }
 
 // interrupted gives an error the place of t and of the invocation that is at work for it.
@@ -490,9 +486,8 @@ func (s *State) interrupted(t *task, e *lang.Error) *lang.Error {
 
 // tryTimedOut ends a policy's try that took too long.
 func (s *State) tryTimedOut(t *task) {
-	if t.ended {
+	if t.ended || t.few().sequel != goesOn {
 		return
 	}
-	s.stopWork(t)
-	s.attemptEnded(t, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s", t.step.Timeout.D())))
+	s.then(t, tries, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s", t.step.Timeout.D())))
 }

@@ -44,10 +44,10 @@ func (p *twiceV1More) Next(f schedulers.Frame, s *twiceState, ev schedulers.Even
 func twice(f schedulers.Frame, s *twiceState, ev schedulers.Event, only string) error {
 	switch ev.Kind {
 	case schedulers.Started:
-		f.Spawn(0, 0, 1)
+		f.Spawn(0, 1)
 	case schedulers.Done:
 		if s.Done++; s.Done == 1 && only == "both" {
-			f.Spawn(0, 1, 2)
+			f.Spawn(0, 1)
 			return nil
 		}
 		f.Succeed(lang.Of(map[string]int{"version": f.Version(), "level": f.Level(), "done": s.Done}))
@@ -59,7 +59,7 @@ func twice(f schedulers.Frame, s *twiceState, ev schedulers.Event, only string) 
 func (p *twiceV2) Next(f schedulers.Frame, s *twiceState, ev schedulers.Event) error {
 	switch ev.Kind {
 	case schedulers.Started:
-		f.Spawn(1, 0, 1)
+		f.Spawn(1, 1)
 	case schedulers.Done:
 		f.Succeed(lang.Of(map[string]int{"version": f.Version()}))
 	}

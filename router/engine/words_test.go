@@ -30,7 +30,7 @@ func (p *team) Next(f schedulers.Frame, s *teamState, ev schedulers.Event) error
 	switch ev.Kind {
 	case schedulers.Started:
 		if p.First != nil {
-			f.Spawn(0, 0, 1)
+			f.Spawn(0, 1)
 			return nil
 		}
 	case schedulers.Done:
@@ -54,10 +54,10 @@ func (p *team) Next(f schedulers.Frame, s *teamState, ev schedulers.Event) error
 	switch {
 	case s.Done == 0 && len(p.Of) > 0:
 		for slot := 1; slot < p.last(); slot++ {
-			f.Spawn(slot, 0, 1)
+			f.Spawn(slot, 1)
 		}
 	case p.Last != nil:
-		f.Spawn(p.last(), 0, 1)
+		f.Spawn(p.last(), 1)
 	default:
 		f.Succeed(p.collect(f))
 	}

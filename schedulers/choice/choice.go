@@ -35,7 +35,7 @@ func (p *Choice) Next(f schedulers.Frame, _ *State, ev schedulers.Event) error {
 			}
 			switch v.JSON() {
 			case "true":
-				f.Spawn(slot, 0, 1)
+				f.Spawn(slot, 1)
 				return nil
 			case "false":
 			default:
@@ -46,7 +46,7 @@ func (p *Choice) Next(f schedulers.Frame, _ *State, ev schedulers.Event) error {
 			f.Fail(&lang.Error{Type: "no_choice_matched", Class: lang.ClassFunction, Message: "no condition is true, and there is no else"})
 			return nil
 		}
-		f.Spawn(len(p.Cases), 0, 1)
+		f.Spawn(len(p.Cases), 1)
 	case schedulers.Done:
 		if ev.Outcome.Verdict == lang.Failed {
 			f.Fail(ev.Outcome.Err)

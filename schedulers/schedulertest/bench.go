@@ -17,6 +17,7 @@ type Child struct{ Slot, Index int }
 const (
 	engineWindow = 10_000
 	engineWidth  = 10_000_000
+	engineNote   = 1 << 10
 )
 
 // A Bench is one frame in memory, with nothing around it: it keeps children, outcomes, windows, timers and waits as the engine does, and the test
@@ -36,10 +37,15 @@ type Bench struct {
 	open    []Child
 	at      map[Child]int // in open
 	bound   map[Child]bound
+	since   map[Child]time.Time // that are open
+	twins   map[Child]bool      // open ones that have a twin
 	timers  []Timer
 	awaits  []string
+	note    lang.Value
 	ended   bool
 	outcome lang.Outcome
+	// cancelled is set once Cancel was called: only cleanup slots are left.
+	cancelled bool
 	// collected counts the outcomes that the policy had put into lists.
 	collected int
 	cache     *lang.Cache
@@ -72,7 +78,7 @@ var Epoch = time.Date(2030, time.January, 31, 12, 0, 0, 0, time.UTC)
 func NewBench(s *Subject, input, data lang.Value) *Bench {
 	return &Bench{
 		Subject: s, now: Epoch, state: s.machine.State(), slots: make([]slot, len(s.Children)), at: make(map[Child]int), bound: make(map[Child]bound),
-		cache: lang.NewCache(1 << 20),
+		since: make(map[Child]time.Time), twins: make(map[Child]bool), cache: lang.NewCache(1 << 20),
 		Scope: lang.Vars{
 			{Name: "event", Value: lang.Of(map[string]string{"id": "e1", "type": "t"})}, {Name: "data", Value: data}, {Name: "input", Value: input},
 			{Name: "run", Value: lang.Of(map[string]string{"id": "r1", "tenant": "default", "trigger": "t"})},
@@ -132,9 +138,57 @@ func (b *Bench) Counts(slot int) schedulers.Counts {
 // Start tells the policy that the frame has opened.
 func (b *Bench) Start() { b.tell(schedulers.Event{Kind: schedulers.Started}) }
 
-// Done ends an open child. It panics when the child is not open.
+// Note is what the policy last said of where the frame is.
+func (b *Bench) Note() lang.Value { return b.note }
+
+// Twinned reports whether an open child has a twin.
+func (b *Bench) Twinned(slot, index int) bool { return b.twins[Child{slot, index}] }
+
+// Cancel cancels the frame. Its children are gone, but for those in cleanup slots; a policy that cleans up is told and goes on, and any other frame has
+// ended. The outcome is cancelled whatever the policy says.
+func (b *Bench) Cancel() {
+	if b.Subject.cleans() {
+		b.tell(schedulers.Event{Kind: schedulers.Cancelled})
+	} else {
+		b.cancelled = true
+		b.end(lang.Outcome{})
+	}
+}
+
+// stop leaves what cleans up.
+func (b *Bench) stop() {
+	b.cancelled, b.timers, b.awaits = true, nil, nil
+	for _, c := range slices.Clone(b.open) {
+		if !b.Subject.cleansUp(c.Slot) {
+			b.close(c)
+		}
+	}
+	for i := range b.slots {
+		if s := &b.slots[i]; !b.Subject.cleansUp(i) {
+			s.failed += s.spawned - s.succeeded - s.failed - s.skipped
+			s.opened, s.early = s.spawned, nil
+		}
+	}
+}
+
+func (b *Bench) gone() lang.Outcome {
+	return lang.Outcome{Verdict: lang.Cancelled, Err: &lang.Error{Type: "cancelled", Message: "the frame was cancelled", Class: lang.ClassCancelled}}
+}
+
+// Done ends an open child; of one that has a twin, the first failure only ends one of the two. It panics when the child is not open.
 func (b *Bench) Done(slot, index int, o lang.Outcome) {
-	b.tell(schedulers.Event{Kind: schedulers.Done, Slot: slot, Index: index, Outcome: o})
+	if !b.outlived(Child{slot, index}, o) {
+		b.tell(schedulers.Event{Kind: schedulers.Done, Slot: slot, Index: index, Outcome: o})
+	}
+}
+
+// outlived takes the failure of one of two twins, and reports whether it is one.
+func (b *Bench) outlived(c Child, o lang.Outcome) bool {
+	if !b.twins[c] || o.Verdict != lang.Failed {
+		return false
+	}
+	delete(b.twins, c)
+	return true
 }
 
 // Fire makes a timer due, and moves the time on to when it is. It panics when no timer of that name is set.
@@ -157,6 +211,8 @@ func (b *Bench) happen(ev schedulers.Event) {
 		panic("schedulertest: the frame has ended")
 	}
 	switch ev.Kind {
+	case schedulers.Cancelled:
+		b.stop()
 	case schedulers.Done:
 		c := Child{ev.Slot, ev.Index}
 		if _, open := b.at[c]; !open {
@@ -237,10 +293,15 @@ func failure(err error) *lang.Error {
 }
 
 func (b *Bench) end(o lang.Outcome) {
+	if b.cancelled {
+		o = b.gone()
+	}
 	b.ended, b.outcome = true, o
 	b.open, b.timers, b.awaits = nil, nil, nil
 	clear(b.at)
 	clear(b.bound)
+	clear(b.since)
+	clear(b.twins)
 	for i := range b.slots {
 		b.slots[i].open = 0
 	}
@@ -263,8 +324,23 @@ func (b *Bench) grant(q Request) {
 	case After:
 		b.timers = slices.DeleteFunc(b.timers, func(t Timer) bool { return t.Name == q.Name })
 		b.timers = append(b.timers, Timer{q.Name, b.now.Add(q.Wait)})
+	case Stop:
+		b.timers = slices.DeleteFunc(b.timers, func(t Timer) bool { return t.Name == q.Name })
 	case Await:
 		b.awaits = append(b.awaits, q.Name)
+	case Unawait:
+		for i, name := range slices.Backward(b.awaits) {
+			if name == q.Name {
+				b.awaits = slices.Delete(b.awaits, i, i+1)
+				break
+			}
+		}
+	case Twin:
+		if _, open := b.at[Child{q.Slot, q.A}]; open {
+			b.twins[Child{q.Slot, q.A}] = true
+		}
+	case Note:
+		b.note = q.Value
 	case End:
 		b.end(q.Outcome)
 	}
@@ -286,6 +362,7 @@ func (b *Bench) fill(at int) {
 		s.open++
 		b.at[c] = len(b.open)
 		b.open = append(b.open, c)
+		b.since[c] = b.now
 		b.bound[c] = b.bind(b.state, c)
 	}
 }
@@ -313,6 +390,8 @@ func (b *Bench) close(c Child) {
 	b.open = b.open[:last]
 	delete(b.at, c)
 	delete(b.bound, c)
+	delete(b.since, c)
+	delete(b.twins, c)
 	b.slots[c.Slot].open--
 }
 

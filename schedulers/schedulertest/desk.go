@@ -1,8 +1,11 @@
 package schedulertest
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,12 +23,16 @@ const (
 	Discard
 	Drop
 	Cancel
+	Twin
 	After
+	Stop
 	Await
+	Unawait
+	Note
 	End
 )
 
-var ops = [...]string{Spawn: "spawn", Window: "window", Discard: "discard", Drop: "drop", Cancel: "cancel", After: "after", Await: "await", End: "end"}
+var ops = [...]string{Spawn: "spawn", Window: "window", Discard: "discard", Drop: "drop", Cancel: "cancel", Twin: "twin", After: "after", Stop: "stop", Await: "await", Unawait: "unawait", Note: "note", End: "end"}
 
 // String returns the request's word.
 func (o Op) String() string { return ops[o] }
@@ -33,10 +40,12 @@ func (o Op) String() string { return ops[o] }
 // A Request is one thing that a policy asked of its frame.
 type Request struct {
 	Op         Op
-	Slot, A, B int // Spawn: from A up to B; Window: A; Cancel, Drop: index A
+	Slot, A, B int // Spawn: from A up to B; Window: A; Cancel, Drop, Twin: index A
 	Name       string
 	Wait       time.Duration
 	Outcome    lang.Outcome
+	LetRun     bool       // of End
+	Value      lang.Value // of Note
 }
 
 // String returns the request in one line; equal requests have equal lines.
@@ -44,14 +53,19 @@ func (q Request) String() string {
 	switch q.Op {
 	case Spawn:
 		return fmt.Sprintf("spawn %d %d-%d", q.Slot, q.A, q.B)
-	case Window, Cancel, Drop:
+	case Window, Cancel, Drop, Twin:
 		return fmt.Sprintf("%s %d %d", q.Op, q.Slot, q.A)
 	case Discard:
 		return fmt.Sprintf("discard %d", q.Slot)
 	case After:
 		return fmt.Sprintf("after %q %s", q.Name, q.Wait)
-	case Await:
-		return fmt.Sprintf("await %q", q.Name)
+	case Await, Unawait, Stop:
+		return fmt.Sprintf("%s %q", q.Op, q.Name)
+	case Note:
+		return "note " + q.Value.JSON()
+	}
+	if q.LetRun {
+		return "end and let run " + show(q.Outcome)
 	}
 	return "end " + show(q.Outcome)
 }
@@ -121,6 +135,17 @@ func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
 	return v, nil
 }
 
+func (d *desk) Opened(slot, index int) (time.Time, bool) {
+	_, open := d.at[Child{slot, index}]
+	return d.since[Child{slot, index}], open
+}
+
+// Chance hashes the name alone: a bench is always the same place of the same run.
+func (d *desk) Chance(name string) uint64 {
+	sum := sha256.Sum256([]byte(name))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
 func (d *desk) Element(list lang.Value, i int) lang.Value { return d.cache.Element(list, i) }
 
 func (d *desk) Length(list lang.Value) (int, bool) { return d.cache.Length(list) }
@@ -169,7 +194,7 @@ func (d *desk) spawnedIn(slot int) int {
 	return d.slots[slot].spawned
 }
 
-func (d *desk) Spawn(slot, lo, hi int) {
+func (d *desk) Spawn(slot, n int) {
 	if !d.hasSlot(Spawn, slot) {
 		return
 	}
@@ -180,18 +205,20 @@ func (d *desk) Spawn(slot, lo, hi int) {
 	switch spawned := d.spawnedIn(slot); {
 	case d.Subject.Children[slot] == nil:
 		d.wrong("spawn: slot %d is of a step that is not there", slot)
-	case lo != spawned || hi < lo:
-		d.wrong("spawn: children %d to %d of slot %d, which has %d", lo, hi, slot, spawned)
-	case hi > width:
+	case n < 0:
+		d.wrong("spawn: %d children of slot %d", n, slot)
+	case n > width-spawned:
 		if d.misuse == nil {
 			d.misuse = errTooWide
 		}
-	case hi > lo:
+	case d.cancelled && !d.Subject.cleansUp(slot):
+		d.wrong("spawn: slot %d of a frame that is cancelled; only cleanup slots are left to it", slot)
+	case n > 0:
 		if d.spawned == nil {
 			d.spawned = make(map[int]int)
 		}
-		d.spawned[slot] = hi
-		d.ask(Request{Op: Spawn, Slot: slot, A: lo, B: hi})
+		d.spawned[slot] = spawned + n
+		d.ask(Request{Op: Spawn, Slot: slot, A: spawned, B: spawned + n})
 	}
 }
 
@@ -235,14 +262,39 @@ func (d *desk) After(name string, wait time.Duration) {
 	d.ask(Request{Op: After, Name: name, Wait: max(wait, 0)})
 }
 
+func (d *desk) Stop(name string) { d.ask(Request{Op: Stop, Name: name}) }
+
 func (d *desk) Await(signal string) { d.ask(Request{Op: Await, Name: signal}) }
 
-func (d *desk) Succeed(v lang.Value) { d.ask(Request{Op: End, Outcome: lang.Success(v)}) }
+func (d *desk) Unawait(signal string) { d.ask(Request{Op: Unawait, Name: signal}) }
 
-func (d *desk) Fail(e *lang.Error) {
+func (d *desk) Twin(slot, index int) {
+	if !d.hasSlot(Twin, slot) {
+		return
+	}
+	if n := d.spawnedIn(slot); index < 0 || index >= n {
+		d.wrong("twin: child %d of slot %d, which has %d", index, slot, n)
+		return
+	}
+	d.ask(Request{Op: Twin, Slot: slot, A: index})
+}
+
+func (d *desk) Note(progress lang.Value) {
+	if n := progress.Size(); n > engineNote {
+		d.wrong("note: %d bytes; the limit is %d", n, engineNote)
+		return
+	}
+	d.ask(Request{Op: Note, Value: progress})
+}
+
+func (d *desk) Succeed(v lang.Value, how ...schedulers.End) {
+	d.ask(Request{Op: End, Outcome: lang.Success(v), LetRun: slices.Contains(how, schedulers.LetRun)})
+}
+
+func (d *desk) Fail(e *lang.Error, how ...schedulers.End) {
 	if e == nil {
 		d.wrong("fail: without an error")
 		return
 	}
-	d.ask(Request{Op: End, Outcome: lang.Failure(e)})
+	d.ask(Request{Op: End, Outcome: lang.Failure(e), LetRun: slices.Contains(how, schedulers.LetRun)})
 }

@@ -38,12 +38,10 @@ func (p *restless) Next(f schedulers.Frame, s *restlessState, ev schedulers.Even
 		}
 		f.Succeed(lang.List(values...))
 		f.Fail(lang.Failf(lang.ClassFunction, "late", "the first end counts"))
-		f.Spawn(0, f.Counts(0).Spawned, f.Counts(0).Spawned+1)
+		f.Spawn(0, 1)
 		return nil
 	}
-	spawned := make([]int, len(p.Do))
 	for slot := range p.Do {
-		spawned[slot] = f.Counts(slot).Spawned
 		if ev.Kind == schedulers.Started && rng.IntN(4) == 0 {
 			f.Discard(slot)
 		}
@@ -55,8 +53,7 @@ func (p *restless) Next(f schedulers.Frame, s *restlessState, ev schedulers.Even
 			f.Window(slot, rng.IntN(4))
 		case 1, 2, 3:
 			n := rng.IntN(5)
-			f.Spawn(slot, spawned[slot], spawned[slot]+n)
-			spawned[slot] += n
+			f.Spawn(slot, n)
 		case 4, 5:
 			if n := f.Counts(slot).Spawned; n > 0 {
 				f.Cancel(slot, rng.IntN(n))

@@ -19,8 +19,11 @@ func (r *round) tell(ev schedulers.Event) error {
 	if err != nil {
 		return r.broken(Encoded, "the state has no encoded form: %v", err)
 	}
-	if err := r.cancelled(before); err != nil {
-		return err
+	if ev.Kind == schedulers.Done && b.outlived(Child{ev.Slot, ev.Index}, ev.Outcome) {
+		return nil
+	}
+	if ev.Kind == schedulers.Cancelled {
+		r.tally.Cancelled++
 	}
 	b.happen(ev)
 	if ev.Kind == schedulers.Done {
@@ -149,28 +152,6 @@ func (r *round) again(ev schedulers.Event, before, after []byte, did string) err
 	return nil
 }
 
-// cancelled tells a copy, now and then, that the frame is cancelled.
-func (r *round) cancelled(before []byte) error {
-	if r.rng.IntN(6) > 0 {
-		return nil
-	}
-	state, err := r.decode(before)
-	if err != nil {
-		return err
-	}
-	r.tally.Cancelled++
-	_, fault := r.b.ask(state, schedulers.Event{Kind: schedulers.Cancelled})
-	if panicked(fault) {
-		return r.broken(Legal, "told of a cancel: %v", fault)
-	}
-	after, err := r.b.Subject.machine.Encode(state)
-	if err != nil {
-		return r.broken(Encoded, "the state after a cancel has no encoded form: %v", err)
-	}
-	_, err = r.decode(after)
-	return err
-}
-
 func panicked(err error) bool {
 	var e *lang.Error
 	return errors.As(err, &e) && e.Type == "policy_panic"
@@ -198,7 +179,7 @@ func (r *round) legal(requests []Request, fault error) error {
 
 // joined judges what a failed child did to a frame whose settings have a join.
 func (r *round) joined(ev schedulers.Event, fault error) error {
-	if r.join.Word == "" || ev.Kind != schedulers.Done || ev.Outcome.Verdict != lang.Failed || fault != nil {
+	if r.join.Word == "" || r.b.cancelled || ev.Kind != schedulers.Done || ev.Outcome.Verdict != lang.Failed || fault != nil {
 		return nil
 	}
 	switch ended := r.b.ended; r.join.Word {

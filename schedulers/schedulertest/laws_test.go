@@ -29,6 +29,11 @@ type odd struct {
 	cached *lang.Value
 }
 
+// Cleanup is for the faults of a frame that is cancelled.
+func (p *odd) Cleanup(slot int) bool {
+	return slot == 1 && strings.HasSuffix(p.Fault, "when cancelled")
+}
+
 type oddState struct {
 	Last  lang.Value
 	Binds int
@@ -44,8 +49,16 @@ func (p *odd) Next(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
 	case schedulers.Fired:
 		f.After("again", time.Second)
 	case schedulers.Cancelled:
-		if p.Fault == "panics when cancelled" {
+		switch p.Fault {
+		case "panics when cancelled":
 			panic("no")
+		case "spawns anything when cancelled":
+			f.Spawn(0, 1)
+		case "never ends when cancelled":
+			f.After("again", time.Second)
+		case "tidies up when cancelled":
+			f.Window(1, p.Window)
+			f.Spawn(1, 1)
 		}
 	case schedulers.Done:
 		s.Last = ev.Outcome.Collected()
@@ -57,7 +70,7 @@ func (p *odd) Next(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
 func (p *odd) start(f schedulers.Frame) error {
 	switch p.Fault {
 	case "unknown slot":
-		f.Spawn(2, 0, 1)
+		f.Spawn(2, 1)
 	case "window below zero":
 		f.Window(0, -1)
 	case "no class":
@@ -66,7 +79,7 @@ func (p *odd) start(f schedulers.Frame) error {
 		return &lang.Error{Type: "x"}
 	case "cancels what it spawns":
 		f.Window(0, p.Window)
-		f.Spawn(0, 0, p.N+1)
+		f.Spawn(0, p.N+1)
 		f.Cancel(0, p.N)
 		return nil
 	case "keeps the first input":
@@ -76,15 +89,12 @@ func (p *odd) start(f schedulers.Frame) error {
 		}
 		f.Succeed(*p.cached)
 		return nil
-	case "gap":
-		f.Spawn(0, 1, p.N)
-	case "twice":
-		f.Spawn(0, 0, 2)
-		f.Spawn(0, 0, p.N)
+	case "fewer than none":
+		f.Spawn(0, -1)
 	case "cancels what is not there":
 		f.Cancel(0, 0)
 	case "discards too late":
-		f.Spawn(0, 0, p.N)
+		f.Spawn(0, p.N)
 		f.Discard(0)
 		return nil
 	case "no error":
@@ -100,7 +110,7 @@ func (p *odd) start(f schedulers.Frame) error {
 	case "errs":
 		return errors.New("it cannot")
 	case "window too late":
-		f.Spawn(0, 0, p.N)
+		f.Spawn(0, p.N)
 		f.Window(0, p.Window)
 		return nil
 	case "changes its settings":
@@ -109,7 +119,7 @@ func (p *odd) start(f schedulers.Frame) error {
 	if p.Fault != "no window" {
 		f.Window(0, p.Window)
 	}
-	f.Spawn(0, 0, p.N)
+	f.Spawn(0, p.N)
 	return nil
 }
 
@@ -194,44 +204,46 @@ func oddRegistry() *plugin.Registry {
 func TestLawsAreLaws(t *testing.T) {
 	t.Parallel()
 	for fault, want := range map[string]Law{
-		"":                          "",
-		"errs":                      "",
-		"hidden settings":           Same,
-		"cancels what it spawns":    "",
-		"window below zero":         Legal,
-		"no class":                  Legal,
-		"errs without a class":      Legal,
-		"keeps the first input":     Alone,
-		"collects at each event":    Flat,
-		"keeps everything":          Flat,
-		"abandons":                  Kept,
-		"rearms for ever":           Ends,
-		"waits for nothing":         Ends,
-		"stops short":               Ends,
-		"last wins":                 Commutes,
-		"no window":                 Bounded,
-		"window too late":           Bounded,
-		"unknown slot":              Legal,
-		"gap":                       Legal,
-		"twice":                     Legal,
-		"cancels what is not there": Legal,
-		"discards too late":         Legal,
-		"no error":                  Legal,
-		"panics":                    Legal,
-		"panics when cancelled":     Legal,
-		"binding panics":            Legal,
-		"waits for all":             Joined,
-		"another error":             Joined,
-		"fails when settled":        Joined,
-		"forgets errors":            Joined,
-		"out of order":              Joined,
-		"binding counts":            Pure,
-		"binding moves on":          Pure,
-		"undeclared name":           Declared,
-		"missing name":              Declared,
-		"undeclared sibling":        Declared,
-		"sibling at work":           Declared,
-		"not many":                  Declared,
+		"":                               "",
+		"errs":                           "",
+		"hidden settings":                Same,
+		"cancels what it spawns":         "",
+		"window below zero":              Legal,
+		"no class":                       Legal,
+		"errs without a class":           Legal,
+		"keeps the first input":          Alone,
+		"collects at each event":         Flat,
+		"keeps everything":               Flat,
+		"abandons":                       Kept,
+		"rearms for ever":                Ends,
+		"waits for nothing":              Ends,
+		"stops short":                    Ends,
+		"last wins":                      Commutes,
+		"no window":                      Bounded,
+		"window too late":                Bounded,
+		"unknown slot":                   Legal,
+		"fewer than none":                Legal,
+		"cancels what is not there":      Legal,
+		"discards too late":              Legal,
+		"no error":                       Legal,
+		"panics":                         Legal,
+		"panics when cancelled":          Legal,
+		"spawns anything when cancelled": Legal,
+		"never ends when cancelled":      Ends,
+		"tidies up when cancelled":       "",
+		"binding panics":                 Legal,
+		"waits for all":                  Joined,
+		"another error":                  Joined,
+		"fails when settled":             Joined,
+		"forgets errors":                 Joined,
+		"out of order":                   Joined,
+		"binding counts":                 Pure,
+		"binding moves on":               Pure,
+		"undeclared name":                Declared,
+		"missing name":                   Declared,
+		"undeclared sibling":             Declared,
+		"sibling at work":                Declared,
+		"not many":                       Declared,
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
@@ -276,7 +288,7 @@ type loose struct {
 func (p *loose) Next(f schedulers.Frame, _ *struct{}, ev schedulers.Event) error {
 	switch {
 	case ev.Kind == schedulers.Started:
-		f.Spawn(0, 0, 1)
+		f.Spawn(0, 1)
 	case ev.Outcome.Verdict == lang.Failed && p.Fault == "":
 		f.Fail(ev.Outcome.Err)
 	case ev.Kind == schedulers.Done:

@@ -57,6 +57,11 @@ func (g *game) play() error {
 	if _, err := g.round(s, eager).run(); err != nil {
 		return err
 	}
+	if s.cleans() {
+		if _, err := g.round(s, cut).run(); err != nil {
+			return err
+		}
+	}
 	if err := g.orders(s, p); err != nil {
 		return err
 	}
@@ -108,6 +113,7 @@ const (
 	forward
 	backward
 	eager // the child that opened last is done at once: many end as they open
+	cut   // anything that can, and at some time the frame is cancelled
 )
 
 // A round is one play of a game.
@@ -215,7 +221,10 @@ func (r *round) next() schedulers.Event {
 	signal := func(name string) schedulers.Event {
 		return schedulers.Event{Kind: schedulers.Signalled, Name: name, Outcome: lang.Success(drawValue(rand.New(rand.NewPCG(r.seed, 3))))}
 	}
-	if r.order == mixed {
+	if r.order == cut && !b.cancelled && r.rng.IntN(4) == 0 {
+		return schedulers.Event{Kind: schedulers.Cancelled}
+	}
+	if r.order == mixed || r.order == cut {
 		switch n := r.rng.IntN(len(b.open) + len(b.timers) + len(b.awaits)); {
 		case n < len(b.open):
 			return done(b.open[n])

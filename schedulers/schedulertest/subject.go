@@ -88,3 +88,17 @@ func (s *Subject) Declare(slot int) schedulers.Declaration {
 	}
 	return schedulers.Declaration{}
 }
+
+func (s *Subject) cleansUp(slot int) bool {
+	c, ok := s.Settings.(schedulers.Cleaner)
+	return ok && c.Cleanup(slot)
+}
+
+func (s *Subject) cleans() bool {
+	for slot := range s.Children {
+		if s.cleansUp(slot) {
+			return true
+		}
+	}
+	return false
+}

@@ -44,7 +44,7 @@ func (p *Sequence) open(f schedulers.Frame, s *State, slot int) error {
 		f.Succeed(s.Previous)
 		return nil
 	}
-	f.Spawn(slot, 0, 1)
+	f.Spawn(slot, 1)
 	return nil
 }
 

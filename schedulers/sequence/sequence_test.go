@@ -53,7 +53,7 @@ var laws = schedulertest.Options{
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	tally := schedulertest.Run(t, registry(), "sequence", laws)
-	if tally.Wanted != tally.Plays || tally.Succeeded < 50 || tally.Failed < 50 || tally.Cancelled < 100 {
+	if tally.Wanted != tally.Plays || tally.Succeeded < 50 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }

@@ -34,7 +34,7 @@ var laws = schedulertest.Options{
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	tally := schedulertest.Run(t, registry(), "signal", laws)
-	if tally.Succeeded < 50 || tally.Failed < 50 || tally.Cancelled < 50 {
+	if tally.Succeeded < 50 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }

@@ -39,7 +39,7 @@ var laws = schedulertest.Options{
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	tally := schedulertest.Run(t, registry(), "wait", laws)
-	if tally.Wanted < 100 || tally.Succeeded < 100 || tally.Failed < 50 || tally.Cancelled < 50 {
+	if tally.Wanted < 100 || tally.Succeeded < 100 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }

@@ -29,7 +29,7 @@ func (p *First) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 	switch ev.Kind {
 	case schedulers.Started:
 		for slot := range p.Of.List {
-			f.Spawn(slot, 0, 1)
+			f.Spawn(slot, 1)
 		}
 	case schedulers.Done:
 		if ev.Outcome.Verdict == lang.Succeeded {
