@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -159,16 +160,7 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 			unique[slot] = uniqueLabel(labels, escape(own[slot]))
 		}
 	}
-	if cleaner, ok := info.settings.(schedulers.Cleaner); ok {
-		for slot := range info.children {
-			if cleaner.Cleanup(slot) {
-				if info.cleans == nil {
-					info.cleans = make([]bool, len(info.children))
-				}
-				info.cleans[slot] = true
-			}
-		}
-	}
+	info.cleans = cleanupOf(info)
 	info.looks = looks(step, info)
 	for slot, child := range info.children {
 		if child == nil {
@@ -188,6 +180,22 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 		}
 	}
 	return nil
+}
+
+// cleanupOf says which children clean up; nil when none does.
+func cleanupOf(info *stepInfo) []bool {
+	cleaner, ok := info.settings.(schedulers.Cleaner)
+	if !ok {
+		return nil
+	}
+	cleans := make([]bool, len(info.children))
+	for slot := range cleans {
+		cleans[slot] = cleaner.Cleanup(slot)
+	}
+	if !slices.Contains(cleans, true) {
+		return nil
+	}
+	return cleans
 }
 
 // ownLabels are the labels that children have by themselves: their names, else what their policy calls them, else the keys that they stand under.
