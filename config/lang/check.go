@@ -111,7 +111,7 @@ func (c *compiled) check() (kind string, faults []Finding) {
 		return kind, faults
 	}
 	for _, e := range issues.Errors() {
-		if f := faultOf(e.Message); f.What != "" {
+		if f := faultOf(e.Message); f.What != "" && !(optional.MatchString(c.source) && selected.MatchString(e.Message)) {
 			faults = append(faults, f)
 		}
 	}
@@ -148,6 +148,8 @@ var checkers struct {
 
 var (
 	noOverload = regexp.MustCompile(`^found no matching overload for '(.+)' applied to '(.*)'$`)
+	optional   = regexp.MustCompile(`optional\.|\.\?|\[\?`)
+	selected   = regexp.MustCompile(`^type '(int|uint|double|bool|string|bytes|null_type)' does not support field selection$`) // An optional one has none of it.
 	undeclared = regexp.MustCompile(`^undeclared reference to '(.+?)'`)
 )
 
@@ -201,7 +203,7 @@ func lenient(name string, args []string) bool {
 	case operators.Modulo:
 		return n == 2 && number(0) && number(1) && args[0] != "double" && args[1] != "double"
 	case operators.Index, operators.OptIndex:
-		return n == 2 && begins(0, "list(") && number(1)
+		return n == 2 && (begins(0, "list(") && number(1) || begins(0, "optional_type(") && !begins(0, "optional_type(list("))
 	case "or", "orValue":
 		return n == 2 && begins(0, "optional_type(")
 	case "hasOnly", "hasAny", "hasAll", "hasExactly", "sets.contains", "sets.equivalent", "sets.intersects":
