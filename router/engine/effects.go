@@ -96,8 +96,9 @@ type Invocation struct {
 	// counts are of a destination with several rules of retry; it is never changed.
 	counts *counts
 
-	// Accepted is when it was accepted, on the fold's clock; zero before. It is set on the copy that Outstanding gives.
-	Accepted time.Time
+	// Accepted is when it was accepted, Tried when it was sent first and not answered, on the fold's clock; zero before. They are set on the copy that
+	// Outstanding gives; of what was accepted Tried is not known any more.
+	Accepted, Tried time.Time
 }
 
 // ID is the id of the event that is sent: RUN~path.N (DESIGN 7). The end of a run is one event, under one id wherever it goes: RUN~end.

@@ -137,9 +137,7 @@ func (l *live) status() *InvocationStatus {
 	st := &InvocationStatus{
 		ID: l.inv.ID(), N: l.inv.N, Function: l.inv.to(), Attempt: l.inv.Attempt, Created: l.inv.Created, Expires: l.inv.Expires,
 	}
-	if l.accepted != 0 {
-		st.Accepted = time.Unix(0, l.accepted).UTC()
-	}
+	st.Accepted = timeOf(max(l.accepted, 0))
 	return st
 }
 

@@ -30,7 +30,7 @@ type CompletionFact struct {
 	Cause string
 }
 
-// NumbersFact names invocations: Accepted, TimedOut.
+// NumbersFact names invocations: Accepted, Tried, TimedOut.
 type NumbersFact struct{ Numbers []uint32 }
 
 // GaveUpFact says that an invocation could not be delivered.

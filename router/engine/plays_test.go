@@ -136,7 +136,7 @@ func TestPlays(t *testing.T) {
 func (s *stage) do(t *testing.T, d *datadriven.TestData) string {
 	s.trace.Reset()
 	verbs := map[string]func(*datadriven.TestData){
-		"define": s.define, "claim": s.claim, "start": s.start, "complete": s.complete, "accepted": s.numbers(journal.Accepted),
+		"define": s.define, "claim": s.claim, "start": s.start, "complete": s.complete, "accepted": s.numbers(journal.Accepted), "tried": s.numbers(journal.Tried),
 		"timed-out": s.numbers(journal.TimedOut), "gave-up": s.gaveUp, "fired": s.fired, "due": s.due, "signal": s.signal, "cancel": s.cancel,
 		"matched": s.matched, "skip": s.skip, "release": s.release, "restart": s.restart, "outstanding": s.outstanding, "raw": s.raw, "wait": s.wait, "owing": s.owing, "more": s.more,
 		"stats": s.stats, "tries": s.tries,
@@ -283,6 +283,9 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 	}
 	if !inv.Accepted.IsZero() {
 		line += " accepted"
+	}
+	if !inv.Tried.IsZero() {
+		line += fmt.Sprintf(" tried=%s", inv.Tried.Sub(s.begin))
 	}
 	s.say("%s", line)
 }

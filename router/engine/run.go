@@ -50,10 +50,14 @@ type run struct {
 
 // A live is an invocation without an outcome, with the step that waits for it; task is nil for the deliveries of the run's end.
 type live struct {
-	inv      *Invocation
-	task     *task
+	inv  *Invocation
+	task *task
+	// accepted is when; below zero it is when it was tried first, in vain, and nobody has accepted it since.
 	accepted int64
 }
+
+// tried is when it was tried first, as far as that counts: 0 is never, or it was accepted since.
+func (l *live) tried() int64 { return max(-l.accepted, 0) }
 
 const supersededKept = 1024
 
@@ -258,13 +262,28 @@ func (s *State) foldAccepted(r *run, payload []byte) Reason {
 			s.deliveryEnded(r, l.inv, nil)
 			reason = Applied
 			continue
-		case l.accepted != 0:
+		case l.accepted > 0:
 			continue
 		default:
 			l.accepted = s.now
 		}
 		s.note(r, Change{Kind: Delivered, N: n, Path: l.inv.Path})
 		reason = Applied
+	}
+	return reason
+}
+
+// foldTried keeps when an invocation was tried first, for the owners that are to come: its age counts from then.
+func (r *run) foldTried(payload []byte, now int64) Reason {
+	f, err := DecodeNumbers(payload)
+	if err != nil {
+		return Malformed
+	}
+	reason := Duplicate
+	for _, n := range f.Numbers {
+		if l := r.live.get(n); l != nil && l.accepted == 0 {
+			l.accepted, reason = -now, Applied
+		}
 	}
 	return reason
 }

@@ -182,6 +182,8 @@ func (s *State) dispatch(rec *journal.Record) (Reason, error) {
 		return s.foldMatched(r, rec.Payload), nil
 	case journal.More:
 		return s.foldMore(r, rec.Payload), nil
+	case journal.Tried:
+		return r.foldTried(rec.Payload, s.now), nil
 	}
 	return 0, fmt.Errorf("record kind %d: %w", rec.Kind, journal.ErrNewer)
 }
@@ -312,14 +314,22 @@ func (s *State) Outstanding(yield func(*Invocation)) {
 		for _, n := range r.live.numbers() {
 			l := r.live.get(n)
 			inv := l.inv
-			if l.accepted != 0 {
+			if l.accepted != 0 || l.tried() != 0 {
 				copied := *inv
-				copied.Accepted = time.Unix(0, l.accepted).UTC()
+				copied.Accepted, copied.Tried = timeOf(max(l.accepted, 0)), timeOf(l.tried())
 				inv = &copied
 			}
 			yield(inv)
 		}
 	}
+}
+
+// timeOf is a fold time; zero is none.
+func timeOf(at int64) time.Time {
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, at).UTC()
 }
 
 // Needed lists the definitions that starts wait for, sorted.

@@ -27,6 +27,7 @@ const (
 	Skip                       // a record on which the fold died is passed over
 	Release                    // an owner leaves in good order
 	More                       // a run may do the next part of what it owes
+	Tried                      // an invocation or event was sent, and there was no answer
 	kindEnd
 )
 
@@ -65,6 +66,7 @@ var Table = []Row{
 	{Skip, "skip", ByOwner, true, false, "partition, offset"},
 	{Release, "release", ByOwner, true, false, "epoch"},
 	{More, "more", ByOwner, true, false, "run, part"},
+	{Tried, "tried", ByOwner, false, false, "run, invocation number"},
 }
 
 // Of returns the table's row of k; false for a kind of a newer version.

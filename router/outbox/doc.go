@@ -20,8 +20,8 @@
 //
 // A function with a rate has a bucket of tokens beside its room: every sending takes one, of whatever kind; what finds none waits in its turn.
 //
-// Age counts from the first sending: what waits in our own queue is nobody's fault. Sends under one id use up no attempt. Nothing of this is journaled:
-// a successor sends again what was not accepted, and counts anew.
+// Age counts from the first sending: what waits in our own queue is nobody's fault. Sends under one id use up no attempt. Of this only the
+// first try without an answer is journaled (tried): a successor sends again what was not accepted, and counts its age on.
 //
 // The ends of runs that meet the filters or name a trigger never leave: they go to the Intake, which starts what follows.
 //

@@ -567,3 +567,55 @@ func TestExplainSaysWhatIsNext(t *testing.T) {
 		}
 	})
 }
+
+// TestAgeIsNotOfATenure: the first try without an answer is written down, once; who has the invocation later counts its age from there, and tries himself
+// before he gives up.
+func TestAgeIsNotOfATenure(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ago, queued time.Duration // it was tried first, and waits for room
+		lasts       time.Duration
+	}{
+		"young": {2 * time.Hour, 0, 4 * time.Hour}, "old": {7 * time.Hour, 0, successorTries}, "old, behind others": {5 * time.Hour, 3 * time.Hour, 3*time.Hour + successorTries},
+		"the clock is behind": {-time.Hour, 0, 6 * time.Hour}, "never": {0, 0, 6 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, leave := newBench(t, config.Function{Concurrency: 1, MaxAge: 6 * time.Hour}, func(b *bench, n int, d *sinks.Delivery) {
+					if c.queued > 0 && n == 1 {
+						time.AfterFunc(c.queued, func() { ok(d) })
+						return
+					}
+					d.Done(sinks.Again(0, away))
+				})
+				defer leave()
+				if c.queued > 0 {
+					b.put(nil)
+				}
+				inv := b.put(func(inv *engine.Invocation) {
+					if c.ago != 0 {
+						inv.Tried = b.Now().Add(-c.ago)
+					}
+				})
+				b.pump()
+				time.Sleep(c.lasts - time.Second)
+				synctest.Wait()
+				if early := b.kinds(); slices.Contains(early, journal.GaveUp) {
+					t.Errorf("given up early: %v", early)
+				}
+				if _, _, end := b.Explain(inv.Run, inv.N); end.Sub(b.begun).Round(time.Second) != c.lasts {
+					t.Errorf("it ends after %s", end.Sub(b.begun))
+				}
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if e := reasonOf(t, b.take()); !strings.Contains(e.Error(), "maxAge") {
+					t.Errorf("%v", e)
+				}
+				if want := map[bool]int{true: 1}[c.ago == 0]; len(b.tried) != want || b.count() < 2 {
+					t.Errorf("%d records of tries, %d sends", len(b.tried), b.count())
+				}
+			})
+		})
+	}
+}

@@ -125,10 +125,23 @@ type item struct {
 	age   *time.Timer // gives it up
 }
 
-// end is when an item is given up; zero is never. Its age counts from its first sending: what waits in our own queue is not late.
+// successorTries is how long an owner tries at least, of what a former one has tried for longer than it may: it may be that owner who could not.
+const successorTries = time.Minute
+
+// sentFirst keeps from when an item's age counts: its first sending, by this owner or a former one.
+func (it *item) sentFirst(now time.Time) {
+	if it.first.IsZero() {
+		it.first = now
+	} else if fn := it.lane.fn; fn != nil && fn.MaxAge > 0 && it.first.Add(fn.MaxAge).Before(now.Add(successorTries)) {
+		it.first = now.Add(min(successorTries, fn.MaxAge) - fn.MaxAge)
+	}
+}
+
+// end is when an item is given up; zero is never. Its age counts from its first sending: what waits in our own queue is not late, nor what this owner
+// has not tried yet.
 func (it *item) end() time.Time {
 	end := it.inv.Expires
-	if fn := it.lane.fn; fn != nil && fn.MaxAge > 0 && !it.first.IsZero() {
+	if fn := it.lane.fn; fn != nil && fn.MaxAge > 0 && (it.tries > 0 || it.state == accepted) {
 		if at := it.first.Add(fn.MaxAge); end.IsZero() || at.Before(end) {
 			end = at
 		}
@@ -170,6 +183,9 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 		it.state, it.first = accepted, it.since
 		o.watchAccepted(it)
 		return
+	}
+	if !inv.Tried.IsZero() {
+		it.first = it.since.Add(min(inv.Tried.Sub(s.Now()), 0))
 	}
 	o.enqueue(it)
 }

@@ -38,6 +38,7 @@ type owner struct {
 	off   time.Duration // how far the fold's time is off this machine's
 	mu    sync.Mutex
 	facts []journal.Record
+	tried []journal.Record // apart: they end nothing
 }
 
 func (w *owner) Context() context.Context { return w.ctx }
@@ -51,6 +52,10 @@ func (w *owner) Now() time.Time { return time.Now().Add(w.off) }
 func (w *owner) Write(rec journal.Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if rec.Kind == journal.Tried {
+		w.tried = append(w.tried, rec)
+		return
+	}
 	w.facts = append(w.facts, rec)
 }
 

@@ -66,6 +66,7 @@ func (r *redriver) Now() time.Time { return time.Now() }
 // Write takes what became of it.
 func (r *redriver) Write(rec journal.Record) {
 	switch rec.Kind {
+	case journal.Tried: // It is no end.
 	case journal.Completion:
 		f, err := engine.DecodeCompletion(rec.Payload)
 		if err == nil && f.Outcome.Verdict == lang.Failed {

@@ -10,6 +10,7 @@ import (
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/sinks"
 )
 
@@ -39,7 +40,7 @@ func (o *Outbox) send(it *item) {
 	wait := now.Sub(it.since)
 	it.since = now
 	if it.tries++; it.tries == 1 {
-		it.first = now
+		it.sentFirst(now)
 		o.metrics.queue.Observe(wait.Seconds())
 	} else {
 		o.metrics.resent.Inc()
@@ -309,6 +310,9 @@ func (o *Outbox) later(it *item, pause time.Duration) {
 	})
 	if it.age == nil {
 		o.watchAge(it)
+	}
+	if it.again == 1 && it.inv.Tried.IsZero() && it.lane.fn != nil && it.lane.fn.MaxAge > 0 {
+		it.owner.Write(engine.Record(journal.Tried, it.inv.Run, &engine.NumbersFact{Numbers: []uint32{it.inv.N}}))
 	}
 }
 
