@@ -278,6 +278,16 @@ func DecodeCompletion(p []byte) (f CompletionFact, err error) {
 	return f, r.end("completion")
 }
 
+// CompletionNumber reads the number alone; 0, which no invocation has, when there is none.
+func CompletionNumber(p []byte) uint32 {
+	r := reader{b: p}
+	n := r.number()
+	if r.bad {
+		return 0
+	}
+	return n
+}
+
 // Append appends the fact's payload to b.
 func (f *NumbersFact) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(f.Numbers)))

@@ -18,6 +18,7 @@ import (
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A Shard folds one partition for one tenure, and acts on what follows once it has claimed it.
@@ -44,6 +45,7 @@ type Shard struct {
 	refused []lang.Digest // definitions on which the fold dies: not to be appended again
 	clock   clock
 	busy    progress
+	counts  map[counted]prometheus.Counter
 	// arrived has the times at which answers came, while somebody asks for them.
 	arrived sync.Map
 }
@@ -55,7 +57,7 @@ func (set *Set) fold(tenure context.Context, t journal.Tenure) error {
 	s := &Shard{
 		set: set, ctx: ctx, t: t, log: set.Log.With("partition", t.Partition()), nonce: make([]byte, 16), last: -1,
 		since: spread(set.SnapshotEvery, t.Partition(), set.Layout.Partitions), asks: make(chan func(*engine.State)),
-		clock: newClock(set.Now, set.Elapsed),
+		clock: newClock(set.Now, set.Elapsed), counts: make(map[counted]prometheus.Counter),
 	}
 	s.out = set.Outbox(s)
 	if _, err := rand.Read(s.nonce); err != nil {
@@ -201,7 +203,7 @@ func (s *Shard) batch(b *journal.Batch) error {
 		}
 		s.last = rec.Offset
 		s.since++
-		s.set.metrics.records.WithLabelValues(rec.Kind.String(), reason.String()).Inc()
+		s.count(rec.Kind, reason)
 		if err := s.act(rec, reason); err != nil {
 			return err
 		}
@@ -225,6 +227,23 @@ func (s *Shard) batch(b *journal.Batch) error {
 	}
 	s.pressed = s.pressed || b.Save
 	return nil
+}
+
+// count counts a folded record. Its counter is looked up once.
+func (s *Shard) count(kind journal.Kind, reason engine.Reason) {
+	key := counted{kind, reason}
+	c := s.counts[key]
+	if c == nil {
+		c = s.set.metrics.records.WithLabelValues(kind.String(), reason.String())
+		s.counts[key] = c
+	}
+	c.Inc()
+}
+
+// A counted says what the metrics count of a record.
+type counted struct {
+	kind   journal.Kind
+	reason engine.Reason
 }
 
 // foldOne folds a record. A fold that dies loses only its own memory: the tenure starts again from the snapshot, and passes the record over after the
@@ -443,11 +462,7 @@ func answeredBy(rec *journal.Record) uint32 {
 	if rec.Kind != journal.Completion {
 		return 0
 	}
-	f, err := engine.DecodeCompletion(rec.Payload)
-	if err != nil {
-		return 0
-	}
-	return f.N
+	return engine.CompletionNumber(rec.Payload)
 }
 
 // verify reads a snapshot back as the next tenure would.
@@ -481,18 +496,12 @@ type answerKey struct {
 }
 
 func (s *Shard) hopBegins(rec *journal.Record) {
-	if f, err := engine.DecodeCompletion(rec.Payload); err == nil {
-		s.arrived.Store(answerKey{rec.Run, f.N}, time.Now())
-	}
+	s.arrived.Store(answerKey{rec.Run, engine.CompletionNumber(rec.Payload)}, time.Now())
 }
 
 // hop tells how long an answer took to take effect.
 func (s *Shard) hop(rec *journal.Record) {
-	f, err := engine.DecodeCompletion(rec.Payload)
-	if err != nil {
-		return
-	}
-	if at, ok := s.arrived.LoadAndDelete(answerKey{rec.Run, f.N}); ok {
+	if at, ok := s.arrived.LoadAndDelete(answerKey{rec.Run, engine.CompletionNumber(rec.Payload)}); ok {
 		s.set.Hop(time.Since(at.(time.Time)))
 	}
 }
