@@ -48,6 +48,8 @@ func mediaOf(declared string) (media, error) {
 		return media{name: declared, form: asJSON}, nil
 	case "application/json; charset=utf-8":
 		return media{name: "application/json", charset: "utf-8", form: asJSON}, nil
+	case "text/plain; charset=utf-8": // What net/http says of an answer whose handler says nothing.
+		return media{name: "text/plain", charset: "utf-8", form: asText}, nil
 	}
 	name, parameters, err := mime.ParseMediaType(declared)
 	main, sub, whole := strings.Cut(name, "/")

@@ -192,6 +192,7 @@ func (d *draft) headers(header http.Header) error {
 var spelled = map[string]string{
 	"Specversion": "specversion", "Id": "id", "Source": "source", "Type": "type", "Subject": "subject", "Time": "time", "Dataschema": "dataschema", "Traceparent": "traceparent",
 	"Tracestate": "tracestate", "Causationid": "causationid", "Correlationid": "correlationid", "Partitionkey": "partitionkey",
+	"Idempotencykey": "idempotencykey", "Expirytime": "expirytime", "Onwardfuel": "onwardfuel", "Onwardattempt": "onwardattempt",
 }
 
 // headerName reads what stands after ce- or ce_.

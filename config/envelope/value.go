@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -109,8 +110,13 @@ func extensionsOf(e *event.Event) map[string]any {
 
 // Text returns the canonical text of an extension's value; false where it is of no type that an attribute has.
 func Text(v any) (string, bool) {
-	if s, ok := v.(string); ok {
-		return s, true
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case int32:
+		return strconv.Itoa(int(v)), true
+	case types.Timestamp:
+		return types.FormatTime(v.Time), true
 	}
 	s, err := types.Format(v)
 	return s, err == nil

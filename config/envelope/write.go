@@ -3,6 +3,7 @@ package envelope
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -11,14 +12,33 @@ import (
 
 // WriteHeaders writes an event's attributes as headers (HTTP binding 1.0, section 3.1.3).
 func WriteHeaders(h http.Header, e *event.Event) {
+	values := make([]string, 0, 16)
 	Each(e, func(name, text string) {
-		if name == "datacontenttype" {
-			h["Content-Type"] = []string{text}
-			return
+		key := "Content-Type"
+		if name != "datacontenttype" {
+			key, text = headerKey(name), EncodeHeader(text)
 		}
-		h["Ce-"+strings.ToUpper(name[:1])+name[1:]] = []string{EncodeHeader(text)}
+		values = append(values, text)
+		h[key] = slices.Clip(values[len(values)-1:])
 	})
 }
+
+// headerKey is an attribute's header, as net/http spells it.
+func headerKey(name string) string {
+	if key, ok := headers[name]; ok {
+		return key
+	}
+	return "Ce-" + strings.ToUpper(name[:1]) + name[1:]
+}
+
+// headers are the keys of those that nearly every event has.
+var headers = func() map[string]string {
+	keys := make(map[string]string, len(spelled))
+	for key, name := range spelled {
+		keys[name] = "Ce-" + key
+	}
+	return keys
+}()
 
 // EncodeHeader percent-encodes what may not stand in a header: all but printable ASCII, and space, quote and percent (section 3.1.3.2).
 func EncodeHeader(s string) string {
