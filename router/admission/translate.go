@@ -109,19 +109,12 @@ func signalOf(e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
 
 // eventOf makes the event of an invocation, or of a run's end, under an id.
 func eventOf(i *engine.Invocation, id string) *event.Event {
-	e := event.New()
-	ctx := e.Context.AsV1()
-	ctx.ID, ctx.Type = id, i.Type
-	_ = ctx.SetSource("/onward/" + i.Trigger) // Names of triggers are letters, digits, - and _.
-	_ = ctx.SetDataContentType(event.ApplicationJSON)
-	_ = ctx.SetTime(i.Created)
-	subject := i.Function
+	run, subject, contentType := i.Run.String(), i.Function, event.ApplicationJSON
 	if i.Purpose != engine.Call {
-		subject = i.Run.String()
+		subject = run
 	}
-	_ = ctx.SetSubject(subject)
 	ext := map[string]any{
-		extCorrelation: i.Run.String(), extPartition: id, extIdempotency: i.IdempotencyKey(),
+		extCorrelation: run, extPartition: id, extIdempotency: i.IdempotencyKey(),
 		extFuel: int32(i.Fuel), extAttempt: int32(i.Attempt),
 	}
 	if i.Cause != "" {
@@ -133,10 +126,11 @@ func eventOf(i *engine.Invocation, id string) *event.Event {
 	if i.Traced != "" {
 		ext[extTrace] = i.Traced
 	}
-	ctx.Extensions = ext
-	e.Context = ctx
-	e.DataEncoded = []byte(i.Input.JSON())
-	return &e
+	ctx := &event.EventContextV1{
+		ID: id, Type: i.Type, Source: envelope.Source("/onward/" + i.Trigger), Subject: &subject, DataContentType: &contentType, Extensions: ext,
+		Time: &types.Timestamp{Time: i.Created},
+	}
+	return &event.Event{Context: ctx, DataEncoded: []byte(i.Input.JSON())}
 }
 
 // fullFuel is what an event from outside brings.

@@ -120,6 +120,7 @@ type item struct {
 	tries int       // sends
 	again int       // of them, those that were not answered
 	err   string    // of the last try
+	gone  bool      // forgotten
 	stop  context.CancelFunc
 	timer *time.Timer // of its state
 	age   *time.Timer // gives it up
@@ -316,11 +317,12 @@ func (o *Outbox) giveUp(it *item, still func() bool) {
 	}
 }
 
-func (o *Outbox) isCurrent(it *item) bool { return o.items[itemKey{it.inv.Run, it.inv.N}] == it }
+func (o *Outbox) isCurrent(it *item) bool { return !it.gone }
 
 // forget takes an item out, wherever it is.
 func (o *Outbox) forget(it *item) {
 	delete(o.items, itemKey{it.inv.Run, it.inv.N})
+	it.gone = true
 	if it.state == queued {
 		it.lane.unwanted(o.isCurrent)
 	}
