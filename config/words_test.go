@@ -107,3 +107,28 @@ func TestCatch(t *testing.T) {
 		`{ map: { items: 3, as: x, do: { function: f, catch: [{ as: x, do: { function: f } }] } } }`:                                                                               `the name "x" shadows that of an enclosing step`,
 	})
 }
+
+// TestForkJoinInShort: branches may stand among the keys of a forkjoin; in the definition they do not.
+func TestForkJoinInShort(t *testing.T) {
+	t.Parallel()
+	long := flowOf(t, `{ forkjoin: { join: settled, branches: { b: { wait: 1s }, a: { function: f } } } }`)
+	if got := flowOf(t, `{ forkjoin: { b: { wait: 1s }, join: settled, a: { function: f } } }`); got != long {
+		t.Errorf("in short %s, in full %s", got, long)
+	}
+	if got, want := flowOf(t, `{ forkjoin: { branches: { join: { wait: 1s }, branches: { wait: 2s } } } }`), `{"forkjoin":{"branches":{"join":{"wait":{"for":"1s"}},"branches":{"wait":{"for":"2s"}}},"join":"all"}}`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	finds(t, map[string]string{
+		`{ forkjoin: { a: { function: f } } }`: "",
+		`{ forkjoin: { a: { function: f, input: "${ steps.x }", name: b }, b: { sequence: [{ name: x, function: f }] } } }`: `step "x" is not visible here`,
+		`{ forkjoin: { a: { function: h } } }`:                                   `unknown function "h"`,
+		`{ forkjoin: { a: { function: f }, join: { function: f } } }`:            `flow.forkjoin.join: "join" is a key of its own here, and this is a step; write branches: { join: ... }, with all the others, for one of that name`,
+		`{ forkjoin: { a: { function: f }, join: sometimes } }`:                  "unknown join",
+		`{ forkjoin: { a: { function: f }, branches: { b: { function: f } } } }`: `unknown key "a"; put it below branches:, where the others are`,
+		`{ forkjoin: { branches: { b: { function: f } }, jion: all } }`:          `unknown key "jion"; did you mean "join"?`,
+		`{ forkjoin: { jion: all, a: { function: f } } }`:                        `flow.forkjoin.jion: the text "all" where a step is due`,
+		`{ forkjoin: { join: all } }`:                                            "branches is missing",
+		`{ forkjoin: {} }`:                                                       "branches is missing",
+		`{ forkjoin: { a: { functoin: f } } }`:                                   `flow.forkjoin.a.functoin: unknown key or policy "functoin"; did you mean "function"?`,
+	})
+}

@@ -19,6 +19,7 @@ import (
 //	doc:"name,value"      stands for the whole when the document gives no mapping: `wait: 5s`
 //	doc:"name,list"       a list that may be written as its only item
 //	doc:"name,sole"       the same, which is written so in a definition, and is not empty
+//	doc:"name,rest"       names with things, which may stand among the struct's own keys: what is none of these is one of the names
 //	doc:"name,above0"     a duration or a number that cannot be 0, since 0 would say something else than nothing
 //	doc:"name,condition"  an expression that must be true or false: lint refuses one that never is
 //	default:"..."         set before, as if the document said so
@@ -239,6 +240,7 @@ type field struct {
 	Value    bool
 	List     bool
 	Sole     bool
+	Rest     bool
 	Above0   bool
 	Index    []int
 	Type     reflect.Type
@@ -267,6 +269,7 @@ func fieldsOf(t reflect.Type) []field {
 			Name: name, Help: f.Tag.Get("help"), Default: f.Tag.Get("default"), Index: []int{i}, Type: f.Type,
 			Required: strings.Contains(options, "required"), Value: strings.Contains(options, "value"), Above0: strings.Contains(options, "above0"),
 			List: strings.Contains(options, "list") || strings.Contains(options, "sole"), Sole: strings.Contains(options, "sole"),
+			Rest: strings.Contains(options, "rest"),
 		})
 	}
 	return fields
@@ -293,11 +296,12 @@ func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
 		d.find(n, path, "write "+shape(fields), "%s where a mapping is due", n.describe())
 		return
 	}
+	short := false
 	if embedsStep(v.Type()) {
 		step := v.FieldByName("Step").Addr().Interface().(*Step)
 		d.step(n, step, path, fields)
-	} else {
-		d.unknown(n, path, names(fields))
+	} else if n, short = gathered(n, fields); !short {
+		d.unknown(n, path, fields)
 	}
 	for _, f := range fields {
 		item := n.Get(f.Name)
@@ -313,8 +317,46 @@ func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
 			}
 			continue
 		}
-		d.field(item, v.FieldByIndex(f.Index), f, below(path, f.Name))
+		at, before := below(path, f.Name), len(d.findings)
+		if short && f.Rest {
+			at = path
+		}
+		d.field(item, v.FieldByIndex(f.Index), f, at)
+		if short && len(d.findings) > before && d.standsForAStep(item, f.Type) {
+			d.findings = d.findings[:before]
+			rest := fields[slices.IndexFunc(fields, func(f field) bool { return f.Rest })].Name
+			d.find(item, at, fmt.Sprintf("write %s: { %s: ... }, with all the others, for one of that name", rest, f.Name), "%q is a key of its own here, and this is a step", f.Name)
+		}
 	}
+}
+
+// gathered moves the keys of a mapping that are none of a struct's own to where the names are that may stand among them.
+func gathered(n *Node, fields []field) (*Node, bool) {
+	rest := slices.IndexFunc(fields, func(f field) bool { return f.Rest })
+	if rest < 0 || n.Get(fields[rest].Name) != nil {
+		return n, false
+	}
+	own, named := &Node{Kind: MapNode, Pos: n.Pos}, &Node{Kind: MapNode, Pos: n.Pos}
+	for i, k := range n.Keys {
+		to := named
+		if slices.Contains(names(fields), k.Name) {
+			to = own
+		}
+		to.Keys, to.Items = append(to.Keys, k), append(to.Items, n.Items[i])
+	}
+	if len(named.Keys) == 0 {
+		return n, false
+	}
+	own.Keys, own.Items = append(own.Keys, Key{fields[rest].Name, n.Pos}), append(own.Items, named)
+	return own, true
+}
+
+// standsForAStep reports whether what was written under a key that is for no step looks like one.
+func (d *decoder) standsForAStep(n *Node, t reflect.Type) bool {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t != typeStep && t != typeSteps && n.Kind == MapNode && slices.ContainsFunc(n.Keys, func(k Key) bool { return d.isUse(k.Name) })
 }
 
 // otherWords are keys that people write in place of another, and what they mean themselves.
@@ -387,12 +429,18 @@ func names(fields []field) []string {
 }
 
 // unknown reports the keys that are not known.
-func (d *decoder) unknown(n *Node, path []string, known []string) {
+func (d *decoder) unknown(n *Node, path []string, fields []field) {
+	known := names(fields)
+	rest := slices.IndexFunc(fields, func(f field) bool { return f.Rest })
 	for i, k := range n.Keys {
 		if !slices.Contains(known, k.Name) {
 			at := *n.Items[i]
 			at.Pos = k.Pos
-			d.find(&at, below(path, k.Name), Nearest(k.Name, known), "unknown key %q", k.Name)
+			cure := Nearest(k.Name, known)
+			if rest >= 0 && at.Kind == MapNode {
+				cure = fmt.Sprintf("put it below %s:, where the others are", fields[rest].Name)
+			}
+			d.find(&at, below(path, k.Name), cure, "unknown key %q", k.Name)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package lang
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"reflect"
 	"slices"
@@ -190,12 +191,44 @@ func (s *Schemas) structure(t reflect.Type, schemer plugin.Schemer) plugin.Schem
 	if schemer != nil {
 		add(t, x, schemer.Schema())
 	}
+	forms := []any{x}
 	for _, f := range fields {
+		if f.Rest && !embedsStep(t) {
+			forms = append(forms, s.short(x, f))
+		}
 		if f.Value {
-			return plugin.Schema{"anyOf": []any{without(properties[f.Name].(plugin.Schema), "object"), x}}
+			forms = append([]any{without(properties[f.Name].(plugin.Schema), "object")}, forms...)
 		}
 	}
-	return x
+	if len(forms) == 1 {
+		return x
+	}
+	return plugin.Schema{"anyOf": forms}
+}
+
+// short is the form of a struct, which is x, with the names of a field among its own keys.
+func (s *Schemas) short(x plugin.Schema, rest field) plugin.Schema {
+	properties, own := plugin.Schema{}, []any{}
+	for key, v := range x["properties"].(plugin.Schema) {
+		properties[key] = v
+	}
+	properties[rest.Name] = false
+	for _, key := range slices.Sorted(maps.Keys(properties)) {
+		own = append(own, key)
+	}
+	out := plugin.Schema{}
+	for key, v := range x {
+		out[key] = v
+	}
+	required, _ := x["required"].([]any)
+	out["required"] = slices.DeleteFunc(slices.Clone(required), func(key any) bool { return key == rest.Name })
+	element := typeStep
+	if rest.Type != typeSteps {
+		element = rest.Type.Elem()
+	}
+	out["properties"], out["additionalProperties"] = properties, s.Of(element)
+	out["not"] = plugin.Schema{"propertyNames": plugin.Schema{"enum": own}}
+	return out
 }
 
 // add puts what a Schemer says beside what its tags say.

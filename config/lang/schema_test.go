@@ -54,6 +54,7 @@ type everything struct {
 	Others []everything      `doc:"others,list"`
 	Short  short             `doc:"short"`
 	Wrap   map[string]wrap   `doc:"wrap"`
+	Open   open              `doc:"open"`
 	Plain  struct{ X int }   `doc:"plain"`
 	Out    int               `doc:"-"`
 	Hidden map[string]string // It has no tag: it is no part of the document.
@@ -70,9 +71,16 @@ type wrap struct {
 	More bool     `doc:"more"`
 }
 
+// open has names among its own keys.
+type open struct {
+	Others map[string]bool `doc:"others,rest,required"`
+	Whole  int             `doc:"whole"`
+	Switch bool            `doc:"switch"`
+}
+
 var words = []string{
 	"switch", "text", "whole", "number", "level", "free", "span", "names", "grid", "map", "any", "expr", "secret", "self", "others", "wrap", "plain", "env", "file", "list", "more", "X",
-	"short", "Out", "Hidden",
+	"short", "Out", "Hidden", "open",
 }
 
 // random makes a document: under each word something that may be right, or not.

@@ -9,7 +9,7 @@ import (
 
 // A ForkJoin gives every branch its own input. Over a list of branches it yields a list, over named ones an object.
 type ForkJoin struct {
-	Branches lang.Steps      `doc:"branches,value,required" help:"the branches: a list of steps, or names with steps"`
+	Branches lang.Steps      `doc:"branches,value,rest,required" help:"the branches: a list of steps, or names with steps, which may also stand beside the other keys"`
 	Join     schedulers.Join `doc:"join" help:"all (the first failure fails the step) or settled (each branch as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped})" default:"all"`
 }
 
