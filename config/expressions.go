@@ -65,36 +65,7 @@ func (c *checker) condition(e lang.Expr, sc scope, path string) {
 	}
 }
 
-var typeExpr, typeStep, typeSteps = reflect.TypeFor[lang.Expr](), reflect.TypeFor[lang.Step](), reflect.TypeFor[lang.Steps]()
-
-// expressions gives the expressions of a policy's settings with the tags of their fields, without those of its steps.
-func expressions(v reflect.Value, tag string, each func(e lang.Expr, tag string)) {
-	switch {
-	case v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface:
-		if !v.IsNil() {
-			expressions(v.Elem(), tag, each)
-		}
-	case v.Type() == typeExpr:
-		each(v.Interface().(lang.Expr), tag)
-	case v.Type() == typeStep || v.Type() == typeSteps:
-	case v.Kind() == reflect.Slice:
-		for i := range v.Len() {
-			expressions(v.Index(i), tag, each)
-		}
-	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() {
-				expressions(v.Field(i), f.Tag.Get("doc"), each)
-			}
-		}
-	case v.Kind() == reflect.Map && v.Type().Key().Kind() == reflect.String:
-		keys := v.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
-		for _, key := range keys {
-			expressions(v.MapIndex(key), tag, each)
-		}
-	}
-}
+var typeExpr = reflect.TypeFor[lang.Expr]()
 
 var (
 	ourNames = `(?:` + strings.Join(lang.Reserved, "|") + `)`

@@ -128,7 +128,7 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 		c.condition(handler.When, inner, at+".when")
 		c.expr(handler.When, inner, at+".when")
 		if handler.As != "" {
-			c.declare(&inner, []string{handler.As}, s, at+".as")
+			c.declare(&inner, []string{handler.As}, nil, s, at+".as")
 		}
 		whole = c.step(&handler.Do, inner, at) && whole
 		c.l.words(handler.Errors, s.Pos, at+".errors")
@@ -286,11 +286,16 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 	}
 	c.def.Policies[s.Use] = comp.Version
 	path += "." + s.Use
-	expressions(reflect.ValueOf(s.Policy), "", func(e lang.Expr, tag string) {
-		if strings.Contains(tag, ",condition") {
-			c.condition(e, sc, path)
+	lang.Expressions(s.Policy, func(e lang.Expr, at lang.Place) {
+		inner := sc
+		if own := lang.OwnNames(s.Policy, at.Field); len(own) > 0 {
+			inner = scope{vars: slices.Clone(sc.vars), own: slices.Clone(sc.own), steps: sc.steps}
+			c.declare(&inner, own, ownWords, s, path+"."+at.Field)
 		}
-		c.expr(e, sc, path)
+		if at.Condition {
+			c.condition(e, inner, path)
+		}
+		c.expr(e, inner, path)
 	})
 	whole = true
 	children, keys := lang.Children(s.Policy), lang.ChildKeys(s.Policy)
@@ -302,7 +307,7 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 		inner := scope{vars: slices.Clone(sc.vars), own: slices.Clone(sc.own), steps: slices.Clone(sc.steps)}
 		if declarer != nil {
 			d := declarer.Declare(slot)
-			c.declare(&inner, d.Names, s, path)
+			c.declare(&inner, d.Names, childWords, s, path)
 			for _, sibling := range d.Siblings {
 				if x := children[sibling]; x != nil && x.Name != "" {
 					inner.steps = append(inner.steps, x.Name)
@@ -318,11 +323,16 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 	return whole
 }
 
-// declare adds the names that a policy gives its children. A name that a document chose may stand for one thing only.
-func (c *checker) declare(sc *scope, names []string, s *lang.Step, path string) {
-	builtin := []string{"item", "index", "previous"}
+// The words of the language that a policy may give a meaning: to its children, and to its own expressions. They stand for the innermost.
+var (
+	childWords = []string{"item", "index", "previous"}
+	ownWords   = append([]string{"output", "error", "attempt", "arrived", "signal"}, childWords...)
+)
+
+// declare adds the names that a policy gives its children, or its own expressions. A name that a document chose may stand for one thing only.
+func (c *checker) declare(sc *scope, names, words []string, s *lang.Step, path string) {
 	for _, name := range names {
-		if slices.Contains(builtin, name) {
+		if slices.Contains(words, name) {
 			sc.vars = append(sc.vars, name)
 			continue
 		}

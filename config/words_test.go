@@ -6,6 +6,7 @@ import (
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/schedulers"
 )
 
 // flowOf is the canonical form of a flow, as it stands in the definition.
@@ -131,4 +132,54 @@ func TestForkJoinInShort(t *testing.T) {
 		`{ forkjoin: {} }`:                                                       "branches is missing",
 		`{ forkjoin: { a: { functoin: f } } }`:                                   `flow.forkjoin.a.functoin: unknown key or policy "functoin"; did you mean "function"?`,
 	})
+}
+
+// A polling policy has names of its own: value and output where it asks whether it is enough, a name of the document's choice deeper inside.
+type polling struct {
+	Do    lang.Step          `doc:"do,required" help:"what to ask"`
+	Until lang.Expr          `doc:"until,condition" help:"when to stop"`
+	Then  map[string]counted `doc:"then" help:"what to count"`
+	As    string             `doc:"as" help:"a name of the document's choice"`
+}
+
+type counted struct {
+	Of lang.Expr `doc:"of" help:"what is counted"`
+}
+
+func (*polling) Next(schedulers.Frame, *struct{}, schedulers.Event) error { return nil }
+
+func (p *polling) DeclareOwn(field string) []string {
+	switch field {
+	case "until":
+		return []string{"value", "output"}
+	case "then.of":
+		return []string{p.As}
+	}
+	return nil
+}
+
+// TestOwnNames: lint knows the names that a third party's policy gives its own expressions, where it gives them and nowhere else.
+func TestOwnNames(t *testing.T) {
+	t.Parallel()
+	r := registry()
+	schedulers.Register[polling, struct{}](r, "polling", 1, "Asks again and again.")
+	for flow, want := range map[string]string{
+		`{ polling: { do: { function: f }, until: "${ value.loss < data.x && output == input }", as: x, then: { a: { of: "${ x + 1 }" } } } }`: "",
+		`{ polling: { do: { function: f }, until: "${ valu.loss < 1 }" } }`:                                                                    `flow.polling: unknown name "valu"; did you mean "value"?`,
+		`{ polling: { do: { function: f, input: "${ value }" } } }`:                                                                            `unknown name "value"`,
+		`{ polling: { do: { function: f }, as: x, then: { a: { of: "${ value }" } } } }`:                                                       `unknown name "value"`,
+		`{ polling: { do: { function: f }, as: data, then: { a: { of: "${ data }" } } } }`:                                                     `flow.polling.then.of: the name "data" shadows one of the language`,
+		`{ polling: { do: { function: f }, as: a-b, then: { a: { of: "${ data }" } } } }`:                                                      `"a-b" cannot be named`,
+		`{ polling: { do: { function: f }, until: "${ size(value) }" } }`:                                                                      "a condition that is a number",
+		`{ map: { items: 3, as: x, do: { polling: { do: { wait: 1s }, as: x, then: { a: { of: 1 } } } } } }`:                                   `the name "x" shadows that of an enclosing step`,
+	} {
+		set, findings := config.Parse("t.yaml", []byte(functions+"triggers: { t: { flow: "+flow+" } }\n"), r, nil)
+		var said []string
+		for _, f := range findings {
+			said = append(said, f.String())
+		}
+		if all := strings.Join(said, "\n"); (set != nil) != (want == "") || !strings.Contains(all, want) {
+			t.Errorf("%s:\ngot  %s\nwant %s", flow, all, want)
+		}
+	}
 }

@@ -71,6 +71,9 @@ type Binding struct {
 // A Declarer tells lint which names the children of a slot see, so that an unknown or a shadowed name is found before anything runs.
 type Declarer = lang.Declarer
 
+// An OwnDeclarer tells lint which names the policy's own expressions see: what it gives to Eval.
+type OwnDeclarer = lang.OwnDeclarer
+
 // A Declaration is what the children of one slot see beyond what their parent sees.
 type Declaration = lang.Declaration
 
@@ -93,7 +96,8 @@ type Scope interface {
 	// Now is the fold's time: the record's, never a clock's.
 	Now() time.Time
 	Input() lang.Value
-	// Eval evaluates an expression with the names that the frame's step sees, and vars before them. Without vars, the answer is remembered.
+	// Eval evaluates an expression with the names that the frame's step sees, and vars before them, which an OwnDeclarer has declared. Without vars, the
+	// answer is remembered.
 	Eval(e lang.Expr, vars lang.Vars) (lang.Value, error)
 	// Outcome returns the outcome of a child that is done; the zero Outcome when it is not, or was discarded.
 	Outcome(slot, index int) lang.Outcome

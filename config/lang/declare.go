@@ -5,6 +5,20 @@ type Declarer interface {
 	Declare(slot int) Declaration
 }
 
+// An OwnDeclarer is a policy that tells lint which names an expression of its own settings sees beside those that its step sees: what it gives to Eval when
+// it evaluates that one, all of them and no others. Field is where the expression stands: its keys, joined by dots, without places in lists.
+type OwnDeclarer interface {
+	DeclareOwn(field string) []string
+}
+
+// OwnNames are the names that a policy declares for an expression of its own.
+func OwnNames(settings any, field string) []string {
+	if d, ok := settings.(OwnDeclarer); ok {
+		return d.DeclareOwn(field)
+	}
+	return nil
+}
+
 // A Declaration is what the children of one slot see beyond what their parent sees.
 type Declaration struct {
 	Names    []string // names that Bind gives

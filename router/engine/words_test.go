@@ -19,6 +19,7 @@ type team struct {
 	First *lang.Step           `doc:"first" help:"what to do before the others"`
 	Of    map[string]lang.Step `doc:"of,required" help:"what to do side by side, by name"`
 	Last  *lang.Step           `doc:"last" help:"what to do after the others"`
+	Until lang.Expr            `doc:"until,condition" help:"the others are enough once this is true of the value of one of them"`
 }
 
 type teamState struct{ Done int }
@@ -44,6 +45,11 @@ func (p *team) Next(f schedulers.Frame, s *teamState, ev schedulers.Event) error
 			f.Succeed(p.collect(f))
 			return nil
 		default:
+			enough, err := p.enough(f, ev.Outcome.Value)
+			if err != nil || enough {
+				f.Succeed(p.collect(f)) // Cancels the others.
+				return err
+			}
 			if s.Done++; s.Done < len(p.Of) {
 				return nil
 			}
@@ -70,6 +76,22 @@ func (p *team) collect(f schedulers.Scope) lang.Value {
 		members = append(members, lang.Member{Key: key, Value: f.Outcome(1+i, 0).Value})
 	}
 	return lang.Object(members...)
+}
+
+func (p *team) enough(f schedulers.Scope, value lang.Value) (bool, error) {
+	if p.Until.IsZero() {
+		return false, nil
+	}
+	v, err := f.Eval(p.Until, lang.Vars{{Name: "value", Value: value}})
+	return v.JSON() == "true", err
+}
+
+// DeclareOwn says that until sees the value of who has just ended.
+func (p *team) DeclareOwn(field string) []string {
+	if field == "until" {
+		return []string{"value"}
+	}
+	return nil
 }
 
 func (p *team) Declare(slot int) schedulers.Declaration {
@@ -112,8 +134,11 @@ func TestTeamKeepsTheLaws(t *testing.T) {
 			`{of: {b: {function: f}, a: {function: g}}}`,
 			`{first: {function: f}, of: {b: {function: f}, a: {function: g}, c: {function: f}}}`,
 			`{of: {}, last: {function: f}}`,
+			`{of: {b: {function: f}, a: {function: g}}, until: "${ value == 1.5 || value == data }"}`,
 			`{first: {function: e}, of: {a: {function: g}}, last: {function: f}}`,
 		},
-		Plays: 80,
+		Plays:    80,
+		Commutes: func(p *schedulertest.Play) bool { return p.Settings.(*team).Until.IsZero() && !p.Has(lang.Failed) },
+		Partial:  func(p *schedulertest.Play) bool { return !p.Settings.(*team).Until.IsZero() },
 	})
 }

@@ -242,15 +242,13 @@ func (b *Bench) happen(ev schedulers.Event) {
 func (b *Bench) ask(state any, ev schedulers.Event) ([]Request, error) {
 	d := &desk{Bench: b}
 	err := b.Subject.machine.Next(d, b.Subject.Settings, state, ev)
-	if err == nil && d.misuse != nil {
-		err = d.misuse
-	}
-	return d.requests, err
+	return d.requests, d.fault(err)
 }
 
 func (b *Bench) bind(state any, c Child) bound {
-	binding, err := b.Subject.machine.Bind(&desk{Bench: b}, b.Subject.Settings, state, c.Slot, c.Index)
-	return bound{binding, err}
+	d := &desk{Bench: b}
+	binding, err := b.Subject.machine.Bind(d, b.Subject.Settings, state, c.Slot, c.Index)
+	return bound{binding, d.fault(err)}
 }
 
 // perform does what the policy asked for, in order, and finds a frame that waits for nothing.

@@ -1,6 +1,7 @@
 package schedulertest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -94,6 +95,11 @@ type misuse struct{ what string }
 
 func (m misuse) Error() string { return m.what }
 
+// An undeclared is an expression that sees other names than lint was told.
+type undeclared struct{ what string }
+
+func (u undeclared) Error() string { return u.what }
+
 // tooWide is no misuse: a document may ask for it, and the frame fails.
 var errTooWide = errors.New("more children than the limit")
 
@@ -128,6 +134,7 @@ func (v view) Lookup(name string) (lang.Term, bool) {
 
 // Eval remembers nothing: the answer must not hang on what was evaluated before.
 func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
+	d.judge(e, vars)
 	v, err := e.Eval(view{d.Bench, vars}, d.cache)
 	if err != nil {
 		return lang.Null, &lang.Error{Type: "expression_error", Message: e.Source() + ": " + err.Error(), Class: lang.ClassFunction}
@@ -144,6 +151,29 @@ func (d *desk) Opened(slot, index int) (time.Time, bool) {
 func (d *desk) Chance(name string) uint64 {
 	sum := sha256.Sum256([]byte(name))
 	return binary.BigEndian.Uint64(sum[:])
+}
+
+// fault is what became of a policy that returned err. An expression with other names than declared is the cause of what it errs by.
+func (d *desk) fault(err error) error {
+	if err == nil || errors.As(d.misuse, new(undeclared)) {
+		return cmp.Or(d.misuse, err)
+	}
+	return err
+}
+
+// judge holds the names that an expression of the settings is given against those that lint was told.
+func (d *desk) judge(e lang.Expr, vars lang.Vars) {
+	field, known := d.Subject.fields[e]
+	if !known || d.misuse != nil {
+		return
+	}
+	var given []string
+	for _, v := range vars {
+		given = append(given, v.Name)
+	}
+	if a, b := sorted(given), sorted(lang.OwnNames(d.Subject.Settings, field)); !slices.Equal(a, b) {
+		d.misuse = undeclared{fmt.Sprintf("the expression of %s is given the names %v, and declared for it are %v (DeclareOwn)", field, a, b)}
+	}
 }
 
 func (d *desk) Element(list lang.Value, i int) lang.Value { return d.cache.Element(list, i) }

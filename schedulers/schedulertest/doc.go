@@ -21,7 +21,7 @@ const (
 	Legal    Law = "requests are legal: slots that there are, children in order without gaps, nothing cancelled that was not spawned, no panic"
 	Joined   Law = "a join does what its word says: with all, the first failure ends the frame with the child's own error; with settled, each child stands in place as it ended"
 	Pure     Law = "settings do not change, binding changes nothing and answers the same for as long as the child is open"
-	Declared Law = "lint is told the truth: the names and siblings declared are those bound, and only what is declared runs more than once"
+	Declared Law = "lint is told the truth: the names and siblings declared are those bound and evaluated with, and only what is declared runs more than once"
 	Alone    Law = "frames do not meet: what was played before on the same settings changes nothing"
 	Flat     Law = "an event costs no more in a wide frame: outcomes are collected when the frame ends, and the state does not grow with the children"
 	Kept     Law = "no failure is lost and no child abandoned: a frame succeeds over either only where Options.Partial says so"

@@ -162,6 +162,9 @@ func (r *round) legal(requests []Request, fault error) error {
 	if errors.As(fault, &m) || panicked(fault) {
 		return r.broken(Legal, "%v", fault)
 	}
+	if errors.As(fault, new(undeclared)) {
+		return r.broken(Declared, "%v", fault)
+	}
 	var own *lang.Error
 	if errors.As(fault, &own) && (own == nil || own.Class == 0) {
 		return r.broken(Legal, "an error without a class: %v", fault)
@@ -317,6 +320,9 @@ func (r *round) opened(c Child) error {
 	got := b.bound[c]
 	if panicked(got.err) {
 		return r.broken(Legal, "bind of child %d of slot %d: %v", c.Index, c.Slot, got.err)
+	}
+	if errors.As(got.err, new(undeclared)) {
+		return r.broken(Declared, "bind of child %d of slot %d: %v", c.Index, c.Slot, got.err)
 	}
 	if got.err != nil {
 		return nil

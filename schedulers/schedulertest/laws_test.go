@@ -23,6 +23,7 @@ type odd struct {
 	N      int             `doc:"n" default:"4"`
 	Window int             `doc:"window"`
 	Join   schedulers.Join `doc:"join" default:"all"`
+	Also   lang.Expr       `doc:"also"`
 	Fault  string          `doc:"fault"`
 
 	hidden int
@@ -120,6 +121,26 @@ func (p *odd) start(f schedulers.Frame) error {
 		f.Window(0, p.Window)
 	}
 	f.Spawn(0, p.N)
+	return p.look(f)
+}
+
+// look evaluates an expression of its own, with a name of its own.
+func (p *odd) look(f schedulers.Scope) error {
+	vars := lang.Vars{{Name: "bound", Value: lang.Of(p.N)}}
+	switch p.Fault {
+	case "undeclared name of its own":
+		vars = append(vars, lang.Var{Name: "more", Value: lang.Null})
+	case "missing name of its own":
+		vars = nil
+	}
+	_, err := f.Eval(p.Also, vars)
+	return err
+}
+
+func (p *odd) DeclareOwn(field string) []string {
+	if field == "also" {
+		return []string{"bound"}
+	}
 	return nil
 }
 
@@ -166,6 +187,11 @@ func (p *odd) done(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
 }
 
 func (p *odd) Bind(f schedulers.Scope, s *oddState, slot, index int) (schedulers.Binding, error) {
+	if p.Fault == "binds with undeclared names" {
+		if _, err := f.Eval(p.Also, nil); err != nil {
+			return schedulers.Binding{}, err
+		}
+	}
 	b := schedulers.Binding{Input: lang.Of(index), Vars: lang.Vars{{Name: "index", Value: lang.Of(index)}}}
 	switch p.Fault {
 	case "binding counts":
@@ -244,6 +270,9 @@ func TestLawsAreLaws(t *testing.T) {
 		"undeclared sibling":             Declared,
 		"sibling at work":                Declared,
 		"not many":                       Declared,
+		"undeclared name of its own":     Declared,
+		"missing name of its own":        Declared,
+		"binds with undeclared names":    Declared,
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
@@ -253,7 +282,7 @@ func TestLawsAreLaws(t *testing.T) {
 				n = 400
 			}
 			for _, join := range []string{"all", "settled"} {
-				o.Documents = append(o.Documents, fmt.Sprintf(`{do: {function: f}, then: {function: g}, n: %d, window: 2, join: %s, fault: %q}`, n, join, fault))
+				o.Documents = append(o.Documents, fmt.Sprintf(`{do: {function: f}, then: {function: g}, n: %d, window: 2, join: %s, also: "${ bound > 0 }", fault: %q}`, n, join, fault))
 			}
 			tally, err := check(oddRegistry(), "odd", o)
 			switch {

@@ -17,6 +17,7 @@ type Subject struct {
 	// Children are the steps inside; their positions are the slots. nil is a step that was left out.
 	Children []*lang.Step
 
+	fields    map[lang.Expr]string // where its own expressions stand
 	policy    string
 	version   int
 	machine   schedulers.Machine
@@ -65,8 +66,9 @@ func pinned(r *plugin.Registry, step *lang.Step) (*Subject, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: it does not decode: %w\n%s", errPinned, err, canonical)
 	}
-	s := &Subject{Settings: def.Flow.Policy, policy: step.Use, version: c.Version, machine: machine, canonical: canonical}
+	s := &Subject{Settings: def.Flow.Policy, fields: make(map[lang.Expr]string), policy: step.Use, version: c.Version, machine: machine, canonical: canonical}
 	s.Children = lang.Children(s.Settings)
+	lang.Expressions(s.Settings, func(e lang.Expr, at lang.Place) { s.fields[e] = at.Field })
 	if again := s.now(); again != canonical {
 		return nil, fmt.Errorf("%w: it comes back as another:\n%s\n%s", errPinned, canonical, again)
 	}
