@@ -93,6 +93,24 @@ func (r *Router) Cancel(ctx context.Context, run journal.RunID, reason string) (
 	return r.gate.Cancel(ctx, run, reason)
 }
 
+// Pause keeps a run from calling anything more, and Resume lets it go on; both say what became of it. The same id counts once.
+func (r *Router) Pause(ctx context.Context, run journal.RunID, f engine.PauseFact) (triggers.Fate, error) {
+	return r.turn(ctx, journal.Pause, run, &f)
+}
+
+// Resume lets a run go on that was paused.
+func (r *Router) Resume(ctx context.Context, run journal.RunID, f engine.PauseFact) (triggers.Fate, error) {
+	return r.turn(ctx, journal.Resume, run, &f)
+}
+
+func (r *Router) turn(ctx context.Context, kind journal.Kind, run journal.RunID, f *engine.PauseFact) (triggers.Fate, error) {
+	fates, err := r.gate.Facts(ctx, []journal.Record{engine.Record(kind, run, f)})
+	if err != nil {
+		return 0, err
+	}
+	return fates[0], nil
+}
+
 // runs are what the gate knows of the runs.
 type runs struct{ *Router }
 

@@ -126,6 +126,8 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	guarded("GET /v1/runs/{run}/explain", a.atOwner(a.getExplain))
 	guarded("GET /v1/runs/{run}/watch", a.atOwner(a.getWatch))
 	guarded("POST /v1/runs/{run}/cancel", a.atOwner(a.postCancel))
+	guarded("POST /v1/runs/{run}/pause", a.atOwner(a.postTurn(journal.Pause)))
+	guarded("POST /v1/runs/{run}/resume", a.atOwner(a.postTurn(journal.Resume)))
 	guarded("POST /v1/runs/{run}/signals/{name}", a.atOwner(a.postSignal))
 	guarded("POST /v1/facts", a.postFacts)
 	guarded("GET /v1/peer", func(w http.ResponseWriter, q *http.Request) error {
@@ -302,6 +304,25 @@ func (a *API) postCancel(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	return answer(w, fate, map[string]string{"run": id.String()})
+}
+
+// postTurn pauses a run or lets it go on. The header Idempotency-Key tells repeats.
+func (a *API) postTurn(kind journal.Kind) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, q *http.Request) error {
+		id, err := runOf(q)
+		if err != nil {
+			return err
+		}
+		f := engine.PauseFact{ID: keyOf(q), By: q.URL.Query().Get("by"), Reason: q.URL.Query().Get("reason")}
+		if err := errors.Join(checkText("Idempotency-Key", f.ID), checkText("by", f.By), checkText("reason", f.Reason)); err != nil {
+			return err
+		}
+		fates, err := a.Intake.Facts(q.Context(), []journal.Record{engine.Record(kind, id, &f)})
+		if err != nil {
+			return err
+		}
+		return answer(w, fates[0], map[string]string{"run": id.String()})
+	}
 }
 
 // postFacts takes facts about runs from another router, whose source got them: their records.

@@ -42,7 +42,11 @@ func (a *API) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
 func ExplainStatus(st *engine.Status, now time.Time) []string {
 	switch st.State {
 	case "waiting":
-		return []string{"waiting for the definition that it started with; load the documents that it was started from"}
+		lines := []string{"waiting for the definition that it started with; load the documents that it was started from"}
+		if st.Paused != nil {
+			lines = append(lines, paused(st.Paused))
+		}
+		return lines
 	case "ending":
 		lines := []string{st.Outcome + "; the event of its end is being delivered"}
 		for _, d := range st.Deliveries {
@@ -58,10 +62,25 @@ func ExplainStatus(st *engine.Status, now time.Time) []string {
 		return lines
 	}
 	e := explainer{now: now}
+	if p := st.Paused; p != nil {
+		e.lines = append(e.lines, paused(p)+"; what it calls is not sent, deadlines count; onward runs resume "+st.Run.String()+" lets it go on")
+	}
 	if st.Root != nil {
 		e.step(st.Root)
 	}
 	return e.lines
+}
+
+// paused says since when, by whom and why.
+func paused(p *engine.Pause) string {
+	said := "paused since " + p.Since.UTC().Format(time.RFC3339)
+	if p.By != "" {
+		said += ", by " + p.By
+	}
+	if p.Reason != "" {
+		said += ": " + p.Reason
+	}
+	return said
 }
 
 // An explainer gathers the lines of one answer.

@@ -26,6 +26,8 @@ type RunLine struct {
 	Ended   *time.Time `json:"ended,omitempty"`
 	Calls   int        `json:"calls"`
 	Open    int        `json:"open"`
+
+	Paused *engine.Pause `json:"paused,omitempty"`
 }
 
 func (a *API) getRuns(w http.ResponseWriter, q *http.Request) error {
@@ -58,12 +60,12 @@ func (a *API) getRuns(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	for _, x := range open {
-		keep(RunLine{x.Run.String(), x.Tenant, x.Trigger, x.State, x.Started, nil, x.Calls, x.Open})
+		keep(RunLine{x.Run.String(), x.Tenant, x.Trigger, x.State, x.Started, nil, x.Calls, x.Open, x.Paused})
 	}
 	// What has ended has no place behind an open run.
 	if err := a.Endings.Each(func(f *engine.Ending) bool {
 		if after.IsZero() {
-			keep(RunLine{f.ID, f.Tenant, f.Trigger, f.State, f.Started, &f.Ended, f.Calls, 0})
+			keep(RunLine{f.ID, f.Tenant, f.Trigger, f.State, f.Started, &f.Ended, f.Calls, 0, nil})
 		}
 		return after.IsZero() && len(lines) < limit
 	}); err != nil {

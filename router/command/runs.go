@@ -27,7 +27,7 @@ func (p *program) runs() *cobra.Command {
 		Example: "  onward runs list --state running\n  onward runs explain RUN",
 	}
 	clientFlags(c, k)
-	c.AddCommand(p.runsList(k), p.runsGet(k), p.runsWatch(k), p.runsExplain(k), p.runsCancel(k), p.runsSignal(k))
+	c.AddCommand(p.runsList(k), p.runsGet(k), p.runsWatch(k), p.runsExplain(k), p.runsPause(k), p.runsResume(k), p.runsCancel(k), p.runsSignal(k))
 	for _, sub := range c.Commands() {
 		if strings.Contains(sub.Use, "RUN") {
 			sub.ValidArgsFunction = runsOf(k)
@@ -36,7 +36,7 @@ func (p *program) runs() *cobra.Command {
 	return c
 }
 
-var runStates = []string{"running", "ending", "waiting", "succeeded", "failed", "skipped", "cancelled"}
+var runStates = []string{"running", "paused", "ending", "waiting", "succeeded", "failed", "skipped", "cancelled"}
 
 func (p *program) runsList(k *client) *cobra.Command {
 	var state, trigger string
@@ -53,7 +53,11 @@ func (p *program) runsList(k *client) *cobra.Command {
 		return p.print(lines, func(w io.Writer) {
 			fmt.Fprintln(w, "RUN\tTRIGGER\tSTATE\tSTARTED\tCALLS\tOPEN")
 			for _, l := range lines {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\n", l.Run, l.Trigger, l.State, l.Started.Local().Format(time.DateTime), l.Calls, l.Open)
+				state := l.State
+				if l.Paused != nil {
+					state += " since " + l.Paused.Since.Local().Format(time.DateTime) + ", by " + cmp.Or(l.Paused.By, "somebody")
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\n", l.Run, l.Trigger, state, l.Started.Local().Format(time.DateTime), l.Calls, l.Open)
 			}
 		})
 	}}

@@ -172,6 +172,7 @@ func ParseInvocationID(id string) (run journal.RunID, path string, n uint32, ok 
 type Effects struct {
 	Send  []*Invocation // to be sent, once the record that caused them is durable (it is: it was read)
 	Stop  []*Invocation // no longer wanted: not to be sent, or to be aborted where that can be done
+	Halts []Halt        // to be carried out before the rest, in order
 	Ended []Ended
 	Dead  []Dead
 	// Need lists definitions that a start waits for.
@@ -183,9 +184,10 @@ type Effects struct {
 func (e *Effects) reset() {
 	clear(e.Send)
 	clear(e.Stop)
+	clear(e.Halts)
 	clear(e.Ended)
 	clear(e.Dead)
-	e.Send, e.Stop, e.Ended, e.Dead, e.Need, e.Claimed = e.Send[:0], e.Stop[:0], e.Ended[:0], e.Dead[:0], e.Need[:0], nil
+	e.Send, e.Stop, e.Halts, e.Ended, e.Dead, e.Need, e.Claimed = e.Send[:0], e.Stop[:0], e.Halts[:0], e.Ended[:0], e.Dead[:0], e.Need[:0], nil
 }
 
 // Dead is an invocation, or the event of a run's end, that was given up and is not tried again: its owner keeps it, with its reason, until somebody sends
@@ -245,6 +247,8 @@ const (
 	SignalKept
 	Notified
 	DeadLettered
+	RunPaused
+	RunResumed
 	RunEnded
 	RunLeft // all that its end obliged to is done; it leaves memory
 	Refused
@@ -255,6 +259,7 @@ const (
 var changeKinds = [...]string{
 	RunStarted: "run-started", Invoked: "invoked", Delivered: "accepted", Answered: "answered", StepEnded: "step-ended", Retrying: "retrying", Caught: "caught",
 	TimerSet: "timer-set", SignalAwaited: "signal-awaited", SignalTaken: "signal-taken", SignalKept: "signal-kept", Notified: "notified", DeadLettered: "dead-letter",
+	RunPaused: "run-paused", RunResumed: "run-resumed",
 	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused", Twinned: "twinned", CleaningUp: "cleaning-up",
 }
 

@@ -33,6 +33,7 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 	r.root, r.outcome, r.ended = nil, &o, s.now
 	s.timers.live -= r.timers.len()
 	r.timers, r.debts = few[timer]{}, 0
+	s.resume(r)
 	if x := r.seldom; x != nil {
 		r.seldom = &seldom{superseded: x.superseded}
 	}

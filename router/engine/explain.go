@@ -35,7 +35,7 @@ func (s *State) List(l *Listing, most int) (more bool) {
 			continue
 		}
 		x := Summary{
-			Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Started: time.Unix(0, r.started).UTC(), Open: r.live.len(), Calls: int(r.calls),
+			Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(), Open: r.live.len(), Calls: int(r.calls),
 		}
 		if (l.Want == nil || l.Want(&x)) && !slices.ContainsFunc(l.found, func(y Summary) bool { return y.Run == x.Run }) {
 			l.keep(x)
@@ -78,6 +78,9 @@ func (r *run) phase() string {
 	case r.rare().result != nil:
 		return "cancelling"
 	}
+	if r.rare().halt != nil {
+		return "paused"
+	}
 	return "running"
 }
 
@@ -88,7 +91,7 @@ func (s *State) Status(id journal.RunID, waiting int) (*Status, bool) {
 		return s.statusWaiting(id)
 	}
 	st := &Status{
-		Run: id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Started: time.Unix(0, r.started).UTC(), Calls: int(r.calls), Event: r.event,
+		Run: id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(), Calls: int(r.calls), Event: r.event,
 	}
 	if r.outcome != nil {
 		st.Outcome, st.Result, st.Error = r.outcome.Verdict.String(), r.outcome.Value, r.outcome.Err
@@ -120,7 +123,7 @@ func (s *State) statusWaiting(id journal.RunID) (*Status, bool) {
 	if w == nil {
 		return nil, false
 	}
-	st := &Status{Run: id, Tenant: w.tenant, Trigger: w.fact.Trigger, State: "waiting", Started: s.Now(), Event: w.fact.Event}
+	st := &Status{Run: id, Tenant: w.tenant, Trigger: w.fact.Trigger, State: "waiting", Paused: w.halt().pause(), Started: s.Now(), Event: w.fact.Event}
 	for i := range w.signals {
 		st.Signals = append(st.Signals, w.signals[i].Name)
 	}

@@ -74,6 +74,7 @@ type seldom struct {
 	kept  []keptSignal           // in order
 	taken []takenSignal          // oldest first
 	waits waitList
+	halt  *halt // it is paused
 
 	result *lang.Outcome // of a run that was cancelled and cleans up
 

@@ -97,6 +97,8 @@ func FuzzFold(f *testing.F) {
 		engine.Record(journal.GaveUp, journal.RunID{1}, &engine.GaveUpFact{N: 2, Err: lang.Failf(lang.ClassPlatform, "undelivered", "no")}),
 		engine.Record(journal.Signal, journal.RunID{4}, &engine.SignalFact{Source: "/s", ID: "1", Name: "go", Data: lang.Of(1)}),
 		engine.Record(journal.Cancel, journal.RunID{4}, &engine.CancelFact{Reason: "no more"}),
+		engine.Record(journal.Pause, journal.RunID{4}, &engine.PauseFact{ID: "1", By: "ada", Reason: "wrong input"}),
+		engine.Record(journal.Resume, journal.RunID{4}, &engine.PauseFact{ID: "1", By: "ada"}),
 		engine.Record(journal.Fired, journal.RunID{4}, &engine.FiredFact{Timer: 3}),
 		engine.Record(journal.Matched, journal.RunID{4}, &engine.MatchedFact{N: 4, Starts: []byte("x")}),
 		engine.Record(journal.Skip, journal.RunID{4}, &engine.SkipFact{Offset: 1, Reason: "died"}),

@@ -163,6 +163,9 @@ func (r *tracer) fold(rec *journal.Record) {
 		r.t.Fatalf("record %d, a %s: %v", rec.Offset, rec.Kind, err)
 	}
 	r.say("%d %s %s %s", rec.Offset, rec.Kind, rec.Run, reason)
+	for _, h := range r.out.Halts {
+		r.say("  hold %s %t %d", h.Run, h.Paused, h.Calls)
+	}
 	for _, inv := range r.out.Send {
 		r.invocation("send", inv)
 	}

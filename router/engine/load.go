@@ -315,9 +315,14 @@ func (s *State) loadRun(l *loader) *run {
 		o := l.outcome()
 		r.outcome, r.ended = &o, l.int()
 	}
-	if l.flags(runStopping) != 0 {
+	flags := l.flags(runStopping | runPaused)
+	if flags&runStopping != 0 {
 		o := l.outcome()
 		r.own().result = &o
+	}
+	if flags&runPaused != 0 {
+		r.own().halt = l.halt()
+		s.paused++
 	}
 	if s.loadLives(l, r); l.err != nil {
 		return r

@@ -139,7 +139,7 @@ func (s *stage) do(t *testing.T, d *datadriven.TestData) string {
 		"define": s.define, "claim": s.claim, "start": s.start, "complete": s.complete, "accepted": s.numbers(journal.Accepted), "tried": s.numbers(journal.Tried),
 		"timed-out": s.numbers(journal.TimedOut), "gave-up": s.gaveUp, "fired": s.fired, "due": s.due, "signal": s.signal, "cancel": s.cancel,
 		"matched": s.matched, "skip": s.skip, "release": s.release, "restart": s.restart, "outstanding": s.outstanding, "raw": s.raw, "wait": s.wait, "owing": s.owing, "more": s.more,
-		"stats": s.stats, "tries": s.tries,
+		"stats": s.stats, "tries": s.tries, "pause": s.turn(journal.Pause), "resume": s.turn(journal.Resume),
 	}
 	verb, ok := verbs[d.Cmd]
 	if !ok {
@@ -211,6 +211,9 @@ func (s *stage) fold(d *datadriven.TestData, rec journal.Record) {
 	s.log = append(s.log, rec)
 	if reason != engine.Applied {
 		s.say("  %s", reason)
+	}
+	for _, h := range s.out.Halts {
+		s.say("  hold run %s %t, open calls %d", s.names[h.Run], h.Paused, h.Calls)
 	}
 	for _, inv := range s.out.Send {
 		s.sent("send", inv)
@@ -449,6 +452,12 @@ func (s *stage) cancel(d *datadriven.TestData) {
 	s.fold(d, engine.Record(journal.Cancel, s.run(d), &engine.CancelFact{Reason: s.text(d, "reason", "")}))
 }
 
+func (s *stage) turn(kind journal.Kind) func(*datadriven.TestData) {
+	return func(d *datadriven.TestData) {
+		s.fold(d, engine.Record(kind, s.run(d), &engine.PauseFact{ID: s.text(d, "id", kind.String()), By: s.text(d, "by", ""), Reason: s.text(d, "reason", "")}))
+	}
+}
+
 func (s *stage) matched(d *datadriven.TestData) {
 	s.fold(d, engine.Record(journal.Matched, s.run(d), &engine.MatchedFact{N: uint32(s.number(d, "n", 0)), Count: s.number(d, "count", 1), Starts: []byte(s.text(d, "starts", "x"))}))
 }
@@ -495,6 +504,7 @@ func (s *stage) restart(d *datadriven.TestData) {
 }
 
 func (s *stage) outstanding(*datadriven.TestData) {
+	s.state.Paused(func(h engine.Halt) { s.say("  hold run %s %t", s.names[h.Run], h.Paused) })
 	s.state.Outstanding(func(inv *engine.Invocation) { s.sent("outstanding", inv) })
 	for _, digest := range s.state.Needed() {
 		s.say("  need %s", s.defName(digest))

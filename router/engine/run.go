@@ -85,8 +85,8 @@ func newRun(id journal.RunID, tenant string, def *definition, f *StartFact, now 
 	return &run{id: id, tenant: tenant, def: def, event: f.Event, data: f.Data, started: now}
 }
 
-// begin makes a run and opens its flow. The signals are what came before the run could begin.
-func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact, signals []SignalFact) {
+// begin makes a run and opens its flow. before, which may be nil, has what came before the run could begin.
+func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact, before *waitingRun) {
 	if tenant == def.Tenant {
 		tenant = def.Tenant // One text for all.
 	}
@@ -111,8 +111,14 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 		s.endRun(r, lang.Success(r.data))
 		return
 	}
-	for i := range signals {
-		s.keepSignal(r, keptSignal{signals[i].Name, signals[i].Data, signals[i].key()}, len(r.rare().kept))
+	if before != nil {
+		for i := range before.signals {
+			f := &before.signals[i]
+			s.keepSignal(r, keptSignal{f.Name, f.Data, f.key()}, len(r.rare().kept))
+		}
+		for _, t := range before.turns {
+			s.take(r, t)
+		}
 	}
 	r.root = &task{run: r, step: def.Flow, bound: r.data}
 	s.open(r.root)

@@ -74,10 +74,7 @@ func (s *State) unfitSignal(f *SignalFact) bool {
 // keepSignal gives a signal to the first that waits for it, or keeps it at a place among those that came early.
 func (s *State) keepSignal(r *run, k keptSignal, at int) {
 	x := r.own()
-	if x.seen == nil {
-		x.seen = make(map[signalKey]struct{})
-	}
-	x.seen[k.key] = struct{}{}
+	x.see(k.key)
 	if f := x.waits.take(k.name); f != nil {
 		s.giveSignal(f, k)
 		return
@@ -87,17 +84,29 @@ func (s *State) keepSignal(r *run, k keptSignal, at int) {
 	s.note(r, Change{Kind: SignalKept, Text: k.name})
 }
 
+func (x *seldom) see(k signalKey) {
+	if x.seen == nil {
+		x.seen = make(map[signalKey]struct{})
+	}
+	x.seen[k] = struct{}{}
+}
+
+// remember keeps the key of what was taken for as long as repeats of it are refused.
+func (s *State) remember(x *seldom, k signalKey) {
+	x.taken = append(x.taken, takenSignal{k, s.now})
+	for len(x.taken) > s.limits.Signals || x.taken[0].at < s.now-int64(s.limits.TombstoneAge) {
+		delete(x.seen, x.taken[0].key)
+		x.taken = x.taken[1:]
+	}
+}
+
 // giveSignal gives a signal to a frame that waits for it.
 func (s *State) giveSignal(f *frame, k keptSignal) {
 	f.awaits--
 	f.given++
 	r := f.owner.run
 	x := r.own()
-	x.taken = append(x.taken, takenSignal{k.key, s.now})
-	for len(x.taken) > s.limits.Signals || x.taken[0].at < s.now-int64(s.limits.TombstoneAge) {
-		delete(x.seen, x.taken[0].key)
-		x.taken = x.taken[1:]
-	}
+	s.remember(x, k.key)
 	s.note(r, Change{Kind: SignalTaken, Text: k.name, Path: f.owner.path()})
 	s.queue = append(s.queue, work{frame: f, event: frameEvent{kind: evSignalled, name: k.name, data: k.data, key: k.key}})
 }

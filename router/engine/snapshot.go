@@ -53,6 +53,22 @@ func (w *writer) int(v int64)         { w.b = binary.AppendVarint(w.b, v) }
 func (w *writer) text(s string)       { w.b = appendText(w.b, s) }
 func (w *writer) fault(e *lang.Error) { w.b = appendError(w.b, e) }
 
+// A flag says whether a field follows that few have.
+type flag struct {
+	bit uint64
+	set bool
+}
+
+func (w *writer) flags(flags ...flag) {
+	var word uint64
+	for _, f := range flags {
+		if f.set {
+			word |= f.bit
+		}
+	}
+	w.uint(word)
+}
+
 func (w *writer) time(t time.Time) {
 	if t.IsZero() {
 		w.int(0)
@@ -186,13 +202,13 @@ func saveRun(w *writer, r *run) error {
 		w.outcome(*r.outcome)
 		w.int(r.ended)
 	}
-	var flags uint64
-	if r.rare().result != nil {
-		flags |= runStopping
+	result, h := r.rare().result, r.rare().halt
+	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil})
+	if result != nil {
+		w.outcome(*result)
 	}
-	w.uint(flags)
-	if r.rare().result != nil {
-		w.outcome(*r.rare().result)
+	if h != nil {
+		w.halt(h)
 	}
 	w.uint(uint64(r.live.len()))
 	for _, n := range r.live.numbers() {
@@ -324,6 +340,11 @@ func saveTask(w *writer, t *task) error {
 // The flags of what few have.
 const (
 	runStopping = 1 << iota // its outcome, once what was cancelled has cleaned up
+	runPaused               // since when, by whom and why
+)
+
+const (
+	waitingTurns = 1 << iota // pauses and resumes of a start that waits
 )
 
 const (

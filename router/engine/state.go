@@ -39,12 +39,13 @@ type State struct {
 	timers      timerHeap
 
 	// Scratch of one Fold.
-	folds uint64 // how many there were
-	out   *Effects
-	queue []work
-	cause cause
-	live  int  // invocations without an outcome, over all runs
-	force bool // nothing cleans up
+	folds  uint64 // how many there were
+	out    *Effects
+	queue  []work
+	cause  cause
+	live   int  // invocations without an outcome, over all runs
+	paused int  // runs that are
+	force  bool // nothing cleans up
 
 	budget   int    // children that this record may still open
 	children int    // open ones, over all runs
@@ -176,6 +177,8 @@ func (s *State) dispatch(rec *journal.Record) (Reason, error) {
 		return s.foldSignal(r, rec.Payload), nil
 	case journal.Cancel:
 		return s.foldCancel(r, rec.Payload), nil
+	case journal.Pause, journal.Resume:
+		return s.foldTurn(r, rec), nil
 	case journal.Fired:
 		return s.foldFired(r, rec.Payload), nil
 	case journal.Matched:
@@ -341,7 +344,7 @@ func (s *State) Needed() []lang.Digest {
 func (s *State) Stats() Stats {
 	st := Stats{
 		Runs: len(s.runs), Invocations: s.live, Definitions: len(s.definitions), Tombstones: len(s.tombstones.index),
-		Timers: s.timers.live, Waiting: len(s.waitingRuns), Open: s.children, Bytes: s.bytes,
+		Timers: s.timers.live, Waiting: len(s.waitingRuns), Open: s.children, Bytes: s.bytes, Paused: s.paused,
 	}
 	if at, evicted := s.tombstones.since(); evicted {
 		st.DedupeSince = time.Unix(0, at).UTC()

@@ -13,7 +13,8 @@ type Status struct {
 	Run     journal.RunID `json:"run"`
 	Tenant  string        `json:"tenant"`
 	Trigger string        `json:"trigger"`
-	State   string        `json:"state"` // running, cancelling (what was cancelled cleans up), ending (its end is being delivered), waiting (for its definition)
+	State   string        `json:"state"` // running, paused, cancelling (what was cancelled cleans up), ending (its end is being delivered), waiting (for its definition)
+	Paused  *Pause        `json:"paused,omitempty"`
 	Started time.Time     `json:"started"`
 	Calls   int           `json:"calls"` // invocations made so far
 	Event   lang.Value    `json:"event"`
@@ -117,6 +118,7 @@ type Summary struct {
 	Tenant  string        `json:"tenant"`
 	Trigger string        `json:"trigger"`
 	State   string        `json:"state"`
+	Paused  *Pause        `json:"paused,omitempty"`
 	Started time.Time     `json:"started"`
 	Open    int           `json:"open"` // invocations without an outcome
 	Calls   int           `json:"calls"`
@@ -124,7 +126,7 @@ type Summary struct {
 
 // Stats are a partition's gauges.
 type Stats struct {
-	Runs, Waiting, Invocations, Timers, Definitions, Tombstones int
+	Runs, Paused, Waiting, Invocations, Timers, Definitions, Tombstones int
 	// Open counts the children that are open in all frames, Bytes the values that the runs keep.
 	Open, Bytes int
 	// DedupeSince is the time since when ended runs are remembered; zero while all are.

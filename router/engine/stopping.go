@@ -301,6 +301,7 @@ func (s *State) cancelRun(r *run, o lang.Outcome) {
 	}
 	if r.root != nil && !s.cancel(r.root, false) {
 		r.own().result = &o
+		s.resume(r) // What cleans up calls.
 		return
 	}
 	r.root = nil

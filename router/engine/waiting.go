@@ -13,6 +13,7 @@ type waitingRun struct {
 	tenant  string
 	fact    StartFact
 	signals []SignalFact
+	turns   []turn
 	order   uint64 // among all that have waited
 	saved   uint32 // the last snapshot that it is in
 	// ended is set when the run was cancelled or passed over before it could begin: nothing of it will run. Who is to be told of its end is in the
@@ -47,6 +48,8 @@ func (s *State) foldWaiting(w *waitingRun, rec *journal.Record) Reason {
 	switch rec.Kind {
 	case journal.Signal:
 		return s.signalWaiting(w, rec.Payload)
+	case journal.Pause, journal.Resume:
+		return s.turnWaiting(w, rec)
 	case journal.Cancel:
 		f, err := DecodeCancel(rec.Payload)
 		if err != nil {
@@ -84,7 +87,7 @@ func (s *State) endWaiting(w *waitingRun, o lang.Outcome, cancelled bool) Reason
 	if w.ended != nil {
 		return Finished
 	}
-	w.signals, w.ended = nil, &waitingEnd{o, cancelled, s.now}
+	w.signals, w.turns, w.ended = nil, nil, &waitingEnd{o, cancelled, s.now}
 	s.announce(w.unborn())
 	return Applied
 }
@@ -122,7 +125,7 @@ func (s *State) beginFirst(def *definition, w *waitingRun) {
 	}
 	delete(s.waitingRuns, w.run)
 	if w.ended == nil {
-		s.begin(w.run, w.tenant, def, &w.fact, w.signals)
+		s.begin(w.run, w.tenant, def, &w.fact, w)
 		s.drain() // Each has its own cause.
 		return
 	}
@@ -151,7 +154,10 @@ func (w *waitingRun) save(to *writer) {
 		to.bool(w.ended.cancelled)
 		to.int(w.ended.at)
 	}
-	to.uint(0)
+	to.flags(flag{waitingTurns, len(w.turns) > 0})
+	if len(w.turns) > 0 {
+		to.turns(w.turns)
+	}
 }
 
 func loadWaiting(l *loader) *waitingRun {
@@ -174,6 +180,8 @@ func loadWaiting(l *loader) *waitingRun {
 	if l.bool() {
 		w.ended = &waitingEnd{l.outcome(), l.bool(), l.int()}
 	}
-	l.flags(0)
+	if l.flags(waitingTurns)&waitingTurns != 0 {
+		w.turns = l.turns()
+	}
 	return w
 }

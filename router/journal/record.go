@@ -28,6 +28,8 @@ const (
 	Release                    // an owner leaves in good order
 	More                       // a run may do the next part of what it owes
 	Tried                      // an invocation or event was sent, and there was no answer
+	Pause                      // a run is to call nothing more for a while
+	Resume                     // it goes on
 	kindEnd
 )
 
@@ -67,6 +69,8 @@ var Table = []Row{
 	{Release, "release", ByOwner, true, false, "epoch"},
 	{More, "more", ByOwner, true, false, "run, part"},
 	{Tried, "tried", ByOwner, false, false, "run, invocation number"},
+	{Pause, "pause", ByAnyone, false, false, "run, id"},
+	{Resume, "resume", ByAnyone, false, false, "run, id"},
 }
 
 // Of returns the table's row of k; false for a kind of a newer version.

@@ -22,6 +22,8 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 	switch {
 	case l.fn == nil && it.state == queued:
 		return fmt.Sprintf("function %s is not in the documents; load those that define it", l.name), it.since, it.missed()
+	case it.state == held:
+		why = "the run is paused, and it is not sent"
 	case it.state == queued && l.is != up:
 		why = l.words(now)
 	case it.state == queued && l.flying < l.limit && !l.bucket.rate.IsZero():
@@ -35,7 +37,7 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 	default:
 		why = fmt.Sprintf("function %s gave no answer to %s (%s); sent again in %s", l.name, tries(it.again), it.err, until(it.until, now))
 	}
-	if it.state != sending && !(it.state == accepted && it.inv.Timeout > 0) {
+	if it.state != sending && it.state != held && !(it.state == accepted && it.inv.Timeout > 0) {
 		end = it.end()
 	}
 	return why, it.since, end

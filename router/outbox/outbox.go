@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -57,7 +58,8 @@ type Outbox struct {
 	mu    sync.Mutex
 	lanes map[string]*lane
 	items map[itemKey]*item
-	ready []*item // to be started once the lock is free
+	kept  map[journal.RunID]*kept // runs that are paused
+	ready []*item                 // to be started once the lock is free
 	// pumping says that a goroutine starts them.
 	pumping bool
 	// draining says that nothing more is sent: what is queued is for the next owner.
@@ -68,7 +70,8 @@ type Outbox struct {
 
 // New makes an outbox without functions: Load brings them.
 func New(o Options) *Outbox {
-	return &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item)}
+	return &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item),
+		kept: make(map[journal.RunID]*kept)}
 }
 
 // A Share is what one owner has in the outbox. Its methods may be called concurrently.
@@ -85,6 +88,9 @@ func (s *Share) Add(inv *engine.Invocation) { s.o.add(s.owner, inv) }
 
 // Stop forgets an invocation that is no longer wanted, and aborts it where that can be done. answered says that it is because its outcome has come.
 func (s *Share) Stop(inv *engine.Invocation, answered bool) { s.o.stop(inv, answered) }
+
+// Halt keeps a run's calls back that are not sent yet, or sends those that were kept back.
+func (s *Share) Halt(h engine.Halt) { s.o.hold(s.owner, h) }
 
 // Pump starts what may be sent.
 func (s *Share) Pump() { s.o.pump() }
@@ -105,6 +111,7 @@ const (
 	sending
 	resending
 	accepted
+	held // its run is paused
 )
 
 // An item is one invocation that has no outcome yet.
@@ -259,6 +266,9 @@ func (o *Outbox) laneOf(function string) *lane {
 }
 
 func (o *Outbox) enqueue(it *item) {
+	if o.keeps(it) {
+		return
+	}
 	l := it.lane
 	if now := time.Now(); l.fn != nil && l.queue == 0 && !o.draining && l.open(now) {
 		o.place(l, it, now) // Nobody waits: it need not stand in line.
@@ -323,8 +333,11 @@ func (o *Outbox) isCurrent(it *item) bool { return !it.gone }
 func (o *Outbox) forget(it *item) {
 	delete(o.items, itemKey{it.inv.Run, it.inv.N})
 	it.gone = true
-	if it.state == queued {
+	switch it.state {
+	case queued:
 		it.lane.unwanted(o.isCurrent)
+	case held:
+		delete(o.kept[it.inv.Run].aside, it.inv.N)
 	}
 	for _, t := range []*time.Timer{it.timer, it.age} {
 		if t != nil {
@@ -492,4 +505,5 @@ func (o *Outbox) leave(s Owner) {
 			o.forget(it)
 		}
 	}
+	maps.DeleteFunc(o.kept, func(_ journal.RunID, k *kept) bool { return k.owner == s })
 }

@@ -9,6 +9,7 @@ type metrics struct {
 	parked, deaths                                 prometheus.Counter
 	skipped, tooLarge                              prometheus.Counter
 	runs, invocations, steps, bytes, timers, tombs prometheus.Gauge
+	paused                                         prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -35,6 +36,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "onward_dead_letters_total", Help: "What was given up, by the trigger of the run and by what it was: call (an invocation), notify (an event for a destination) or route.",
 		}, []string{"trigger", "what"}),
 		runs:        gauge("runs", "Open runs."),
+		paused:      gauge("paused_runs", "Open runs that are paused: what they call is not sent."),
 		invocations: gauge("invocations", "Invocations without an outcome."),
 		steps:       gauge("steps", "Steps that are open in the flows of runs."),
 		bytes:       gauge("kept_bytes", "Bytes of the values that open runs keep."),
@@ -43,7 +45,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.fold, m.snapshot, m.records, m.ended, m.parked,
-			m.deaths, m.skipped, m.tooLarge, m.dead, m.runs, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
+			m.deaths, m.skipped, m.tooLarge, m.dead, m.runs, m.paused, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
 	}
 	return m
 }

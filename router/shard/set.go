@@ -22,6 +22,7 @@ import (
 type Outbox interface {
 	Add(inv *engine.Invocation)                 // it is to be sent
 	Stop(inv *engine.Invocation, answered bool) // it is no longer wanted; answered: because its outcome has come
+	Halt(h engine.Halt)                         // a run's calls are to be kept back, or sent again
 	Pump()                                      // all of a batch was added
 	Leave()                                     // the tenure is over
 }
@@ -253,6 +254,7 @@ func (set *Set) count(s *Shard, st engine.Stats) {
 	set.load.children.Add(int64(st.Open - was.Open))
 	set.load.bytes.Add(int64(st.Bytes - was.Bytes))
 	set.metrics.runs.Add(float64(st.Runs - was.Runs))
+	set.metrics.paused.Add(float64(st.Paused - was.Paused))
 	set.metrics.invocations.Add(float64(st.Invocations - was.Invocations))
 	set.metrics.steps.Add(float64(st.Open - was.Open))
 	set.metrics.bytes.Add(float64(st.Bytes - was.Bytes))

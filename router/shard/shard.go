@@ -371,6 +371,9 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 		s.clock.trust(s.state.Now())
 		s.log.Debug("a timer fired early; it is fired later", "run", rec.Run)
 	}
+	for _, h := range s.effects.Halts {
+		s.out.Halt(h)
+	}
 	if len(s.effects.Stop) > 0 {
 		answered := answeredBy(rec)
 		for _, inv := range s.effects.Stop {
@@ -394,6 +397,7 @@ func (s *Shard) claimed(rec *journal.Record, reason engine.Reason) error {
 		s.owned = true
 		s.clock.trust(s.state.Now())
 		s.journalPassed()
+		s.state.Paused(s.out.Halt)
 		s.state.Outstanding(func(inv *engine.Invocation) { s.out.Add(inv) })
 		for _, d := range s.state.Needed() {
 			s.define(d)

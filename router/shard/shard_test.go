@@ -27,6 +27,7 @@ type desk struct {
 	owner *shard.Shard
 	sent  []*engine.Invocation
 	stops []*engine.Invocation
+	halts []engine.Halt
 	left  int
 	ended []*engine.Ending
 }
@@ -41,6 +42,12 @@ func (d *desk) Stop(inv *engine.Invocation, _ bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stops = append(d.stops, inv)
+}
+
+func (d *desk) Halt(h engine.Halt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.halts = append(d.halts, h)
 }
 
 func (d *desk) Pump() {}
@@ -162,6 +169,14 @@ func startOf(t *testing.T, j *memory.Journal, n byte, trigger string) journal.Ru
 	return run
 }
 
+func turn(t *testing.T, j *memory.Journal, kind journal.Kind, run journal.RunID) {
+	t.Helper()
+	if err := j.Append(t.Context(), []journal.Record{engine.Record(kind, run, &engine.PauseFact{ID: "1", By: "ada"})}); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
 func answer(t *testing.T, r *rig, inv *engine.Invocation) {
 	t.Helper()
 	r.owner.Write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Of(8))}))
@@ -187,6 +202,15 @@ func TestTenureGoesOnWhereTheLastOneWas(t *testing.T) {
 		again := r.calls()
 		if len(again) != 1 || again[0].ID() != first[0].ID() {
 			t.Fatalf("%v; before %v", again, first)
+		}
+		turn(t, j, journal.Pause, id)
+		if err := r.stop(); err != nil || len(r.halts) != 1 || !r.halts[0].Paused || !slices.Equal(r.halts[0].Calls, []uint32{again[0].N}) {
+			t.Fatal(r.halts, err)
+		}
+		r = run(t, j, "")
+		turn(t, j, journal.Resume, id)
+		if len(r.halts) != 2 || !r.halts[0].Paused || r.halts[0].Run != id || r.halts[1].Paused || len(r.calls()) != 1 {
+			t.Fatal(r.halts)
 		}
 		answer(t, r, again[0])
 		answer(t, r, again[0]) // A repeat changes nothing.

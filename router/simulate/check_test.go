@@ -8,10 +8,11 @@ import (
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/router/simulate"
 )
 
 // A report is what a check counted.
-type report struct{ invocations, repeated, failed, stale, parts, dead, chained, signals int }
+type report struct{ invocations, repeated, failed, stale, parts, dead, chained, signals, held int }
 
 // A fence is DESIGN 2 once more, by itself: a claim counts when its epoch is the next one, and a negative fact when its epoch is the current one.
 type fence struct{ epoch uint64 }
@@ -46,6 +47,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	var out engine.Effects
 	var f fence
 	ends := newDeliveries()
+	pauses := make(pauses)
 	log := p.w.Log()
 	for i := range log {
 		reason, err := replay.Fold(&log[i], &out)
@@ -64,6 +66,9 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 			t.Errorf("seed %d: record %d, a %s of the current epoch %d, is refused", p.seed, i, log[i].Kind, f.epoch)
 		}
 		ends.see(&log[i], reason, &out)
+		for _, h := range out.Halts {
+			pauses.see(h, int64(i))
+		}
 		for _, inv := range out.Send {
 			k := sendKey{inv.Run, inv.N}
 			if emitted[k] != nil && inv.Starts == nil {
@@ -80,6 +85,9 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	}
 	ends.check(t, p, &r)
 	p.checkSends(t, emitted, offsets, &r)
+	for _, s := range p.w.Sent {
+		pauses.check(t, p, s, offsets[sendKey{s.Inv.Run, s.Inv.N}], &r)
+	}
 	p.checkStates(t, replay)
 	for _, e := range p.w.Ended {
 		if o := outcomes[e.Run]; o.Verdict != e.Outcome.Verdict || o.Value != e.Outcome.Value {
@@ -90,6 +98,30 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 		p.checkRun(t, run, p.story[i], outcomes, &r)
 	}
 	return r
+}
+
+// pauses are when runs were paused, by the log alone: from which record to which.
+type pauses map[journal.RunID][][2]int64
+
+func (ps pauses) see(h engine.Halt, at int64) {
+	if h.Paused {
+		ps[h.Run] = append(ps[h.Run], [2]int64{at, 1 << 62})
+	} else {
+		ps[h.Run][len(ps[h.Run])-1][1] = at
+	}
+}
+
+// check: what a paused run calls is sent by nobody who cannot know that it goes on.
+func (ps pauses) check(t *testing.T, p *play, s simulate.Send, said int64, r *report) {
+	t.Helper()
+	for _, at := range ps[s.Inv.Run] {
+		if s.Inv.Purpose != engine.Call || said <= at[0] || said >= at[1] {
+			continue
+		}
+		if r.held++; s.Durable <= at[1] {
+			t.Errorf("seed %d: tenure %d sent %s, which record %d says, though the run was paused from record %d to %d", p.seed, s.Tenure, s.Inv.ID(), said, at[0], at[1])
+		}
+	}
 }
 
 // checkSends: what an owner sent is what the log says, and was durable before.

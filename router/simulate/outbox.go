@@ -26,6 +26,7 @@ type outbox struct {
 	t     *tenure
 	items map[key]*item
 	lanes map[string]*lane
+	kept  map[journal.RunID][]*item // of runs that are paused: what is not sent
 }
 
 type item struct {
@@ -42,7 +43,7 @@ type lane struct {
 }
 
 func (o *outbox) init(t *tenure) {
-	o.t, o.items, o.lanes = t, make(map[key]*item), make(map[string]*lane)
+	o.t, o.items, o.lanes, o.kept = t, make(map[key]*item), make(map[string]*lane), make(map[journal.RunID][]*item)
 }
 
 func (o *outbox) add(inv *engine.Invocation) {
@@ -102,6 +103,31 @@ func (w *World) start(inv *engine.Invocation, def *lang.Definition, fuel int) {
 	}
 }
 
+// hold keeps what a run calls, from now on, or sends what was kept.
+func (o *outbox) hold(h engine.Halt) {
+	if h.Paused {
+		o.kept[h.Run] = append([]*item{}, o.kept[h.Run]...)
+		return
+	}
+	kept := o.kept[h.Run]
+	delete(o.kept, h.Run)
+	for _, it := range kept {
+		if o.current(it) {
+			o.enqueue(it)
+		}
+	}
+}
+
+// keeps lays a call of a paused run aside.
+func (o *outbox) keeps(it *item) bool {
+	kept, paused := o.kept[it.inv.Run]
+	if !paused || it.inv.Purpose != engine.Call {
+		return false
+	}
+	o.kept[it.inv.Run] = append(kept, it)
+	return true
+}
+
 func (o *outbox) enqueue(it *item) {
 	l := o.lanes[it.inv.Function]
 	if l == nil {
@@ -143,7 +169,7 @@ func (o *outbox) pump() {
 		for len(l.queue) > 0 && (limit == 0 || l.flying < limit) {
 			it := l.queue[0]
 			l.queue = l.queue[1:]
-			if o.current(it) {
+			if o.current(it) && !o.keeps(it) {
 				l.flying++
 				it.flying = true
 				o.send(it)

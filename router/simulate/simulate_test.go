@@ -121,6 +121,13 @@ func (p *play) client(run journal.RunID, data lang.Value, s *story) {
 		send(begin, start)
 		send(begin+time.Second, define)
 	}
+	for n := range p.rng.IntN(4) {
+		// Somebody pauses it, and it goes on a while later; what is sent again does nothing.
+		at := begin + 1 + time.Duration(p.rng.Int64N(int64(3*time.Minute)))
+		f := engine.PauseFact{ID: fmt.Sprint(n), By: "somebody"}
+		send(at, engine.Record(journal.Pause, run, &f))
+		send(at+1+time.Duration(p.rng.Int64N(int64(time.Minute))), engine.Record(journal.Resume, run, &f))
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.signals)) {
 		// Its id is also that of a signal that nobody waits for.
 		for _, sent := range []engine.SignalFact{{Source: "/client", ID: name, Name: name, Data: lang.Of(s.signals[name])}, {Source: "/client", ID: name, Name: "unheard"}} {
@@ -170,7 +177,7 @@ func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()
 	total := make(map[simulate.Fault]int)
-	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals int
+	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held int
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	const workers = 4
@@ -194,6 +201,7 @@ func TestPlays(t *testing.T) {
 				invocations, repeated, failed = invocations+r.invocations, repeated+r.repeated, failed+r.failed
 				stale += r.stale
 				parts += r.parts
+				held += r.held
 				dead, chained, signals = dead+r.dead, chained+r.chained, signals+r.signals
 				mu.Unlock()
 			}
@@ -203,6 +211,9 @@ func TestPlays(t *testing.T) {
 	t.Logf("%d seeds: %d steps, %d records, %d invocations, %d of them sent more than once, %d failed runs, %d stale records; faults: %v", *seeds, steps, records, invocations, repeated, failed, stale, total)
 	if failed == 0 || stale < *seeds/20 || parts < *seeds {
 		t.Errorf("%d failed runs, %d stale records and %d parts that were owed prove nothing", failed, stale, parts)
+	}
+	if held < *seeds/2 {
+		t.Errorf("%d calls that pauses held prove nothing", held)
 	}
 	if dead < 2**seeds || chained < 2**seeds || signals < *seeds {
 		t.Errorf("%d dead letters, %d runs that ends have started and %d signals prove nothing", dead, chained, signals)

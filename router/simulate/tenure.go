@@ -151,6 +151,9 @@ func (t *tenure) fold(rec journal.Record) {
 	if reason == engine.Early {
 		t.arm(100 * time.Millisecond)
 	}
+	for _, h := range t.out.Halts {
+		t.outbox.hold(h)
+	}
 	for _, inv := range t.out.Stop {
 		t.outbox.stop(inv)
 	}
@@ -175,6 +178,7 @@ func (t *tenure) claimed(rec *journal.Record, reason engine.Reason) {
 	switch {
 	case own && reason == engine.Applied:
 		t.owned = true
+		t.state.Paused(t.outbox.hold)
 		t.state.Outstanding(t.outbox.add)
 		t.outbox.pump()
 		t.pay()

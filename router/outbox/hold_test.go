@@ -1,0 +1,100 @@
+package outbox
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/sinks"
+)
+
+var one = journal.RunID{1}
+
+func ofOne(inv *engine.Invocation) { inv.Run = one }
+
+// TestPausedRunIsKept: what stands in the queue, what comes, and what has no answer lies aside, ages not, and is sent in order once the run goes on; other runs
+// go on meanwhile, what is at work ends, what is stopped is forgotten.
+func TestPausedRunIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, leave := newBench(t, config.Function{Concurrency: 2, MaxAge: time.Hour}, func(_ *bench, n int, d *sinks.Delivery) {
+			if n > 4 {
+				ok(d)
+			}
+		})
+		defer leave()
+		var mine []*engine.Invocation
+		var calls []uint32
+		for range 5 {
+			mine = append(mine, b.put(ofOne))
+			calls = append(calls, mine[len(mine)-1].N)
+		}
+		b.pump() // The first two are at work.
+		b.hold(b.owner, engine.Halt{Run: one, Paused: true, Calls: calls})
+		mine = append(mine, b.put(ofOne))
+		end := b.put(func(inv *engine.Invocation) { inv.Run, inv.Purpose = one, engine.Notify })
+		other := b.put(nil)
+		b.stop(mine[3], false)
+		b.stop(mine[3], false)
+		b.sent(0).Done(sinks.Again(0, away)) // The end of the run and the other run take the places.
+		ok(b.sent(1))
+		synctest.Wait()
+		if b.count() != 4 || b.sent(2).Event.ID() != other.ID() || b.sent(3).Event.ID() != end.ID() {
+			t.Fatalf("%d sends", b.count())
+		}
+		ok(b.sent(2))
+		ok(b.sent(3))
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		for _, i := range []int{0, 2, 4, 5} {
+			if why, _, end := b.Explain(one, mine[i].N); why != "the run is paused, and it is not sent" || !end.IsZero() {
+				t.Errorf("%d: %q, %s", i, why, end)
+			}
+		}
+		if st := b.state(); b.count() != 4 || st.Queued != 0 || st.InFlight != 0 {
+			t.Fatalf("%d sends, %+v", b.count(), st)
+		}
+		b.hold(b.owner, engine.Halt{Run: one})
+		b.pump()
+		synctest.Wait()
+		for i, want := range []int{0, 2, 4, 5} {
+			if got := b.sent(4 + i).Event.ID(); got != mine[want].ID() {
+				t.Errorf("%d: %s is sent; want %s", i, got, mine[want].ID())
+			}
+		}
+		if b.count() != 8 || len(b.Outbox.kept) != 0 || len(b.items) != 0 || b.lanes["f"].queue != 0 {
+			t.Errorf("%d sends; %d runs are kept, %d items", b.count(), len(b.Outbox.kept), len(b.items))
+		}
+		for _, f := range b.take() {
+			if f.Kind == journal.GaveUp {
+				t.Error("something was given up for its age")
+			}
+		}
+	})
+}
+
+// TestPauseIsOfATenure: one that is over leaves nothing, and a dead letter of a paused run is sent again all the same.
+func TestPauseIsOfATenure(t *testing.T) {
+	t.Parallel()
+	b, leave := newBench(t, config.Function{}, func(_ *bench, _ int, d *sinks.Delivery) { ok(d) })
+	b.hold(b.owner, engine.Halt{Run: one, Paused: true})
+	inv := b.put(ofOne)
+	letter := engine.LetterOf(&engine.Dead{Invocation: &engine.Invocation{Run: one, N: 77, Purpose: engine.Call, Function: "f", Path: "p"}})
+	if err := b.Redrive(t.Context(), letter); err != nil || b.count() != 1 {
+		t.Errorf("%v; %d sends", err, b.count())
+	}
+	leave()
+	if len(b.Outbox.kept) != 0 || len(b.items) != 0 {
+		t.Errorf("%d runs are kept, %d items", len(b.Outbox.kept), len(b.items))
+	}
+	next, end := enter(t)
+	defer end()
+	b.add(next, inv)
+	b.pump()
+	if b.count() != 2 {
+		t.Errorf("%d sends", b.count())
+	}
+}
