@@ -3,6 +3,7 @@ package router_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/journal/memory"
+	"github.com/onward-router/onward/triggers"
 )
 
 // A house under attack: a router on loopback without a token, with a webhook that takes all and one that takes starts only.
@@ -298,6 +300,36 @@ func TestAFactAtAnyRouter(t *testing.T) {
 				t.Errorf("%s with %q: %s %s", path, proof, status, body)
 			}
 		}
+	}
+}
+
+// TestStartsForAFullRouterAreRefusedAtAny: a router that has few runs, or none, does not admit without bound for another that has enough of them.
+func TestStartsForAFullRouterAreRefusedAtAny(t *testing.T) {
+	t.Parallel()
+	c := openCluster(t, 2, attacked, func(n int, o *router.Options) {
+		if n == 1 {
+			o.MaxRuns = 1
+		}
+	})
+	n := 0
+	start := func(owner int) error {
+		for {
+			n++
+			e := startEvent(fmt.Sprint("full-", n))
+			if run := c.members[0].Router.RunIDOf("ask", e); c.owner[memory.New(memory.Options{Partitions: 4}).Layout().Partition(run.Route())] == owner {
+				_, err := c.members[0].Router.Start(t.Context(), "ask", e)
+				return err
+			}
+		}
+	}
+	eventually(t, func() error {
+		if err := start(1); !errors.Is(err, triggers.ErrBusy) || !strings.Contains(err.Error(), "runs are open, and the limit is 1") {
+			return fmt.Errorf("at another router: %w", err)
+		}
+		return nil
+	})
+	if err := start(0); err != nil {
+		t.Error("at the one that has room:", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/api"
+	"github.com/onward-router/onward/router/cluster"
 	"github.com/onward-router/onward/router/door"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
@@ -135,6 +136,18 @@ func (r runs) Hand(ctx context.Context, facts []journal.Record) []*triggers.Fate
 		}
 	}
 	return fates
+}
+
+func (r runs) Full(id journal.RunID) string { return r.cluster.Full(id) }
+
+// ownLoad is what the other routers are told.
+func (r *Router) ownLoad() any {
+	var l cluster.Load
+	if err := r.gate.Full(); err != nil {
+		l.Full = err.Error()
+		l.Partitions, _ = r.o.Journal.(journal.Shared).Assigned() // Others ask where there are others.
+	}
+	return l
 }
 
 func (r runs) Has(id journal.RunID) bool { return r.shards.Has(id) }

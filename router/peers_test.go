@@ -82,7 +82,7 @@ func (c *cluster) give(partition, n int) {
 	}
 }
 
-func openCluster(t *testing.T, n int, doc string) *cluster {
+func openCluster(t *testing.T, n int, doc string, change ...func(n int, o *router.Options)) *cluster {
 	c := &cluster{t: t, owner: make([]int, 4)}
 	first := memory.New(memory.Options{Partitions: 4})
 	for i := range n {
@@ -95,8 +95,12 @@ func openCluster(t *testing.T, n int, doc string) *cluster {
 		if len(findings) > 0 {
 			t.Fatal(findings)
 		}
+		o := router.Options{Set: set, Registry: reg, Journal: m, Listen: "127.0.0.1:0", Drain: -1}
+		for _, f := range change {
+			f(i, &o)
+		}
 		var err error
-		if m.Router, err = router.Open(router.Options{Set: set, Registry: reg, Journal: m, Listen: "127.0.0.1:0", Drain: -1}); err != nil {
+		if m.Router, err = router.Open(o); err != nil {
 			t.Fatal(err)
 		}
 		m.address = m.Router.Addr()

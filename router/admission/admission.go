@@ -29,6 +29,8 @@ type Appender interface {
 type Runs interface {
 	// Load returns what is open here.
 	Load() Load
+	// Full says why the other router that folds a run takes no starts; empty when it does, as far as is known, or the run is folded here.
+	Full(id journal.RunID) string
 	// Wait returns how a run ended, once it has. The error is the context's.
 	Wait(ctx context.Context, id journal.RunID) (*engine.Ending, error)
 	// Ended reports whether a run is known to have ended.
@@ -234,7 +236,6 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 	attrs := envelope.Attributes(e)
 	if !completed {
 		receipt.Kind = triggers.Matched
-		in.g.metrics.taken[triggers.Matched].Inc()
 	}
 	fuel, outside := in.g.fuelOf(e)
 	for k, t := range matched {
@@ -242,9 +243,18 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 		if outside {
 			share = max(share, 1) // What many triggers take is no chain yet.
 		}
-		if run, ok := in.start(t, e, attrs, data, share, i); ok {
+		run := in.g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())
+		if why := in.g.Runs.Full(run); why != "" && !completed {
+			*receipt = triggers.Receipt{Err: elsewhere(why)} // What others of its triggers start is started: sent again, it is completed.
+			in.g.metrics.refused.Inc()
+			return
+		}
+		if in.start(run, t, e, attrs, data, share, i) {
 			receipt.Runs = append(receipt.Runs, in.g.handle(run, t.Name))
 		}
+	}
+	if !completed {
+		in.g.metrics.taken[triggers.Matched].Inc()
 	}
 }
 
@@ -260,9 +270,13 @@ func check(e *event.Event) error {
 	return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
 }
 
-// start adds the record that starts a run of t with so much of its chain's fuel, and returns the run's id; false when the receipt says why there is none.
-func (in *intake) start(t *config.Trigger, e *event.Event, attrs, data lang.Value, fuel, receipt int) (journal.RunID, bool) {
-	run := in.g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())
+// elsewhere is the refusal of a start because another router has enough.
+func elsewhere(why string) error {
+	return fmt.Errorf("%w at the router that has the run's partition: %s", triggers.ErrBusy, why)
+}
+
+// start adds the record that starts a run of t with so much of its chain's fuel; false when the receipt says why there is none.
+func (in *intake) start(run journal.RunID, t *config.Trigger, e *event.Event, attrs, data lang.Value, fuel, receipt int) bool {
 	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel}
 	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = t.Tenant
@@ -272,7 +286,7 @@ func (in *intake) start(t *config.Trigger, e *event.Event, attrs, data lang.Valu
 		in.records = append(in.records, define)
 		in.whose = append(in.whose, -1)
 	}
-	return run, in.add(rec, receipt)
+	return in.add(rec, receipt)
 }
 
 // append makes the records durable. A full disk refuses the starts; the rest goes in.
@@ -308,6 +322,17 @@ func (in *intake) busy() error {
 
 // busy says why no start is taken now. Of those being admitted the call's own do not count: a batch above the limit is taken once there is room.
 func (g *Gate) busy(own int64) error {
+	if err := g.Full(); err != nil {
+		return err
+	}
+	if n := g.admitting.Load() - own; n > int64(g.MaxAdmitting) {
+		return fmt.Errorf("%w: %d events are being admitted, and the limit is %d", triggers.ErrBusy, n, g.MaxAdmitting)
+	}
+	return nil
+}
+
+// Full says why the runs that are folded here are enough, and no start is taken; nil when it is.
+func (g *Gate) Full() error {
 	switch load := g.Runs.Load(); {
 	case load.Runs >= g.Max.Runs:
 		return fmt.Errorf("%w: %d runs are open, and the limit is %d", triggers.ErrBusy, load.Runs, g.Max.Runs)
@@ -315,9 +340,6 @@ func (g *Gate) busy(own int64) error {
 		return fmt.Errorf("%w: the runs have %d steps open, and the limit is %d", triggers.ErrBusy, load.Children, g.Max.Children)
 	case load.Bytes >= g.Max.Bytes:
 		return fmt.Errorf("%w: the runs keep %d bytes, and the limit is %d", triggers.ErrBusy, load.Bytes, g.Max.Bytes)
-	}
-	if n := g.admitting.Load() - own; n > int64(g.MaxAdmitting) {
-		return fmt.Errorf("%w: %d events are being admitted, and the limit is %d", triggers.ErrBusy, n, g.MaxAdmitting)
 	}
 	return nil
 }
@@ -338,6 +360,9 @@ func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journ
 	if err := g.busy(0); err != nil {
 		return journal.RunID{}, err
 	}
+	if why := g.Runs.Full(g.RunIDOf(trigger, e)); why != "" {
+		return journal.RunID{}, elsewhere(why)
+	}
 	return g.StartInside(ctx, trigger, e)
 }
 
@@ -357,7 +382,8 @@ func (g *Gate) StartInside(ctx context.Context, trigger string, e *event.Event) 
 	}
 	in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
 	fuel, _ := g.fuelOf(e)
-	run, _ := in.start(t, e, envelope.Attributes(e), data, fuel, 0)
+	run := g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())
+	in.start(run, t, e, envelope.Attributes(e), data, fuel, 0)
 	if err := in.append(ctx); err != nil {
 		return run, err
 	}

@@ -31,6 +31,7 @@ type desk struct {
 	ended   bool          // what the histories know
 	other   bool          // another router that folds call's run
 	handed  []journal.Kind
+	others  string // why the router that has the runs takes no starts
 }
 
 func (d *desk) Append(_ context.Context, records []journal.Record) error {
@@ -48,6 +49,8 @@ func (d *desk) Load() Load {
 	}
 	return d.load
 }
+
+func (d *desk) Full(journal.RunID) string { return d.others }
 
 func (d *desk) Ended(journal.RunID) bool { return d.ended }
 

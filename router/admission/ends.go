@@ -78,7 +78,7 @@ func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 			continue
 		}
 		in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
-		in.start(t, e, envelope.Attributes(e), inv.Input, engine.Share(inv.Fuel, len(starts), i), 0)
+		in.start(g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID()), t, e, envelope.Attributes(e), inv.Input, engine.Share(inv.Fuel, len(starts), i), 0)
 		if err := in.receipts[0].Err; err != nil {
 			return &lang.Error{Type: "too_large", Message: err.Error(), Class: lang.ClassPlatform} // It never will be taken.
 		}

@@ -195,6 +195,29 @@ func TestWhatRunsBringAboutIsNeverTooMuch(t *testing.T) {
 	}
 }
 
+// TestAnotherRouterHasEnough: what would start a run there is refused here, completions are not, nor what runs bring about.
+func TestAnotherRouterHasEnough(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, document+`
+  chain: { filters: [{ exact: { type: dev.onward.function.succeeded } }], flow: { function: f } }
+`)
+	d.others = "1000 runs are open"
+	e := eventFor(t, "1", "order", "1")
+	receipts, err := g.Admit(t.Context(), []event.Event{e, eventFor(t, "c", envelope.Succeeded, "1", "causationid", g.Seal(call.ID()))})
+	if err != nil || !errors.Is(receipts[0].Err, triggers.ErrBusy) || !strings.Contains(receipts[0].Err.Error(), d.others) || len(receipts[0].Runs) > 0 || receipts[1].Err != nil {
+		t.Errorf("%+v, %v", receipts, err)
+	}
+	if got := d.kinds(); !slices.Equal(got, []journal.Kind{journal.Completion, journal.Define, journal.Start}) {
+		t.Errorf("journaled: %v", got)
+	}
+	if _, err := g.Start(t.Context(), "orders", &e); !errors.Is(err, triggers.ErrBusy) || !strings.Contains(err.Error(), d.others) {
+		t.Errorf("by name: %v", err)
+	}
+	if _, err := g.StartInside(t.Context(), "orders", &e); err != nil || len(d.kinds()) != 2 {
+		t.Errorf("from inside: %v", err)
+	}
+}
+
 // TestFactsGoToWhoFoldsTheirRuns: the other router makes them durable and says what became of each; what nobody can be asked for this one makes durable,
 // with what else is of the call.
 func TestFactsGoToWhoFoldsTheirRuns(t *testing.T) {

@@ -78,6 +78,7 @@ type Options struct {
 	Seal      func(id string) string                            // gives the id of a call as it is sent; nil: as it is
 	Set       func() *config.Set                                // the documents in force
 	Functions func() any                                        // tells of the functions' queues
+	Load      func() any                                        // tells other routers whether starts are taken
 	Parked    func() []triggers.Parked                          // places in the journal that hold no record
 	Ready     func() error                                      // why nothing is taken in; nil when it is
 	Redrive   func(ctx context.Context, x *engine.Letter) error // sends a dead letter again; nil once it has arrived
@@ -134,6 +135,7 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 		a.Cluster.Prove(w, q)
 		return nil
 	})
+	guarded("GET /v1/load", a.getLoad)
 	guarded("POST /v1/triggers/{trigger}", a.postStart)
 	guarded("GET /v1/triggers", a.getTriggers)
 	guarded("GET /v1/parked", a.getParked)
@@ -353,6 +355,14 @@ func (a *API) postFacts(w http.ResponseWriter, q *http.Request) error {
 		became[i] = fate.String()
 	}
 	return reply(w, http.StatusOK, map[string][]string{"became": became})
+}
+
+// getLoad tells another router whether starts are taken here.
+func (a *API) getLoad(w http.ResponseWriter, q *http.Request) error {
+	if !a.Cluster.IsPeer(q.Context()) {
+		return errUnknownRun
+	}
+	return reply(w, http.StatusOK, a.Load())
 }
 
 // factOf is what a router takes of another one's record.

@@ -126,7 +126,7 @@ func (e ends) Each(yield func(*engine.Ending) bool) error {
 func serve(t *testing.T, h *house, token string) func(method, path, body string, headers ...string) (int, string, http.Header) {
 	t.Helper()
 	o := Options{
-		Intake: h, Shards: h, Endings: ends{h}, Cluster: h, Outbox: h, Set: func() *config.Set { return &config.Set{} }, Functions: func() any { return []string{"f"} },
+		Intake: h, Shards: h, Endings: ends{h}, Cluster: h, Outbox: h, Set: func() *config.Set { return &config.Set{} }, Load: func() any { return map[string]string{"full": "enough"} }, Functions: func() any { return []string{"f"} },
 		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return h.err }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
 	}
 	if token != "" {
@@ -258,6 +258,7 @@ func TestRoutersProveThemselves(t *testing.T) {
 		{"POST", "/v1/facts", facts(journal.Signal), "", "true", 200, `"became":["ended"]`}, {"POST", "/v1/facts", facts(journal.Signal), "Bearer hush", "", 404, ""},
 		{"POST", "/v1/facts", facts(journal.Signal, journal.Signal), "", "true", 200, `"became":["ended","ended"]`},
 		{"POST", "/v1/facts", facts(journal.Signal, journal.Completion), "", "true", 400, "does not decode"}, {"POST", "/v1/facts", facts(journal.Claim), "", "true", 400, "no fact that a source gets"},
+		{"GET", "/v1/load", "", "", "true", 200, `"full":"enough"`}, {"GET", "/v1/load", "", "Bearer hush", "", 404, ""},
 		{"POST", "/v1/facts", "hello", "", "true", 400, "not a record"}, {"POST", "/v1/facts", newer, "", "true", 400, "newer"},
 	} {
 		h.ended, h.asked = &engine.Ending{ID: "mine", State: "succeeded"}, nil

@@ -6,7 +6,7 @@
 //	GET  /v1/runs, /v1/runs/RUN, .../explain, .../watch (server-sent events)    what is done, and why it is not further
 //	POST /v1/runs/RUN/cancel, /v1/runs/RUN/signals/NAME, /v1/triggers/NAME      what is asked for; acknowledged when it is durable, and of facts, what became
 //	GET  /v1/triggers, /v1/functions, /v1/parked, /metrics, /healthz, /readyz   how the router is
-//	GET  /v1/peer, /v1/runs/RUN/ended, POST /v1/facts                           what routers ask one another
+//	GET  /v1/peer, /v1/load, /v1/runs/RUN/ended, POST /v1/facts                           what routers ask one another
 //
 // Every answer is JSON; an error is {"error": TEXT, "cure": TEXT} with a status that says whether to ask again: 404 unknown, 400 not as it should be, 429 and
 // 503 with Retry-After. Who signals or cancels hears what the fold made of it: 200 applied or repeated, 410 ended, 404 unknown, 409 superseded, 429 limited;

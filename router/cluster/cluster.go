@@ -52,6 +52,7 @@ type Cluster struct {
 	Options
 	prover *prover
 	client *http.Client
+	loads  loads
 }
 
 // New makes a cluster; it asks nobody yet.
@@ -89,7 +90,10 @@ func (c *Cluster) Prove(w http.ResponseWriter, q *http.Request) {
 }
 
 // Close gives connections up that nobody uses.
-func (c *Cluster) Close() { c.client.CloseIdleConnections() }
+func (c *Cluster) Close() {
+	c.loads.end()
+	c.client.CloseIdleConnections()
+}
 
 // peer returns the router that owns a run's partition, or an error that says to ask again.
 func (c *Cluster) peer(ctx context.Context, id journal.RunID) (journal.Peer, error) {

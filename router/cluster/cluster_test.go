@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/cluster"
@@ -205,5 +206,64 @@ func TestFactsOfManyRuns(t *testing.T) {
 	}
 	if len(asked) != 2 || len(asked[0]) != 2 || len(asked[1]) != 1 {
 		t.Errorf("%d requests", len(asked))
+	}
+}
+
+// TestLoadOfOthers: what a router says of its starts holds for the runs that it folds, a while; nobody waits for it, and it is asked once a while.
+func TestLoadOfOthers(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	said, asked, now := `{"full":"1000 runs are open","partitions":[1]}`, 0, time.Now()
+	address := listen(t, layout, func(w http.ResponseWriter, q *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		fmt.Fprint(w, said)
+	})
+	p := &peers{list: []journal.Peer{{ID: "a", Self: true, Partitions: []int{0}}, {ID: "b", Address: address, Partitions: []int{1}}}}
+	c := cluster.New(cluster.Options{Journal: p, Layout: layout, Shards: here{}, Now: func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	}})
+	defer c.Close()
+	later := func(d time.Duration, says string) {
+		mu.Lock()
+		defer mu.Unlock()
+		now, said = now.Add(d), says
+	}
+	until := func(want string) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); c.Full(theirs) != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%q", c.Full(theirs))
+			}
+		}
+	}
+	if why := c.Full(theirs); why != "" {
+		t.Errorf("before anybody was asked: %q", why)
+	}
+	until("1000 runs are open")
+	for range 100 {
+		if c.Full(mine) != "" || c.Full(theirs) == "" {
+			t.Error("whose it is")
+		}
+	}
+	mu.Lock()
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	mu.Unlock()
+	later(time.Second, `{}`)
+	until("")
+	later(time.Second, `{"full":"it is full again","partitions":[1]}`)
+	until("it is full again")
+	later(10*time.Second, "")
+	if why := c.Full(theirs); why != "" {
+		t.Errorf("long ago: %q", why)
+	}
+	alone := cluster.New(cluster.Options{Layout: layout, Shards: here{}})
+	if alone.Full(theirs) != "" {
+		t.Error("a router that is alone")
 	}
 }
