@@ -31,3 +31,14 @@ func (Secret) Schema() Schema {
 	}
 	return Schema{"oneOf": []any{named("env"), named("file")}}
 }
+
+// A Guide is what the reference page of a component tells people beside its keys, which are told by their tags.
+type Guide struct {
+	Text     string   // paragraphs
+	Yields   string   // what a step's output is
+	Errors   []string // the error types that are its own, each as "type: when"
+	Examples []string // in YAML, as they stand in a document; between them they use every key
+}
+
+// A Guider is a settings value with a Guide.
+type Guider interface{ Guide() Guide }

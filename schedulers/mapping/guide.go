@@ -1,0 +1,26 @@
+package mapping
+
+import "github.com/onward-router/onward/config/plugin"
+
+// Guide is what the reference page tells beside the keys.
+func (*Map) Guide() plugin.Guide {
+	return plugin.Guide{
+		Text: "The step is run once an item. It sees the item as `item` and its number, from 0, as `index`, and is given the item unless it says its own `input`.\n" +
+			"No item costs anything before it is open, and none but its result after that.",
+		Yields: "By `results`: the list of what the items yielded, in their order; a tally {succeeded, failed, skipped}; or null.",
+		Errors: []string{
+			"bad_items: `items` yields neither a list nor a whole number from 0 (class function)",
+		},
+		Examples: []string{
+			`
+map:
+  items: "${ data.files }"
+  as: file
+  window: 16
+  join: settled
+  results: list
+  do: { function: count, input: "${ {'path': file} }" }
+`,
+		},
+	}
+}

@@ -1,0 +1,21 @@
+package trigger
+
+import "github.com/onward-router/onward/config/plugin"
+
+// Guide is what the reference page tells beside the keys.
+func (*Settings) Guide() plugin.Guide {
+	return plugin.Guide{
+		Text: "Starts a trigger with the input as the data of its event, whatever its filters. The invocation has succeeded once the start is durable.",
+		Errors: []string{
+			"not_started: the start could not be written, and was given up (class platform)",
+		},
+		Examples: []string{
+			`
+trigger: bookkeeping
+`,
+			`
+trigger: { name: bookkeeping }
+`,
+		},
+	}
+}

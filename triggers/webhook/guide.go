@@ -1,0 +1,22 @@
+package webhook
+
+import "github.com/onward-router/onward/config/plugin"
+
+// Guide is what the reference page tells beside the keys.
+func (*Settings) Guide() plugin.Guide {
+	return plugin.Guide{
+		Text: "Takes events over HTTP on the listener of the router: CloudEvents in binary, structured or batched mode, or plain JSON. It answers once what they say is durable.",
+		Examples: []string{
+			`
+webhook:
+  path: /orders
+  auth: { bearer: { env: HOME } }
+  maxEvent: 65536
+  maxBatch: 1048576
+`,
+			`
+webhook: { auth: { bearer: { file: /etc/hostname } } }
+`,
+		},
+	}
+}
