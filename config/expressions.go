@@ -32,7 +32,9 @@ func (c *checker) expr(e lang.Expr, sc scope, path string) {
 		case "attempt":
 			cure = "attempt is known in a catch only: the try that failed"
 		case "item", "index":
-			cure = name + " is known in the do: of a map only"
+			cure = name + " is known in the do: of a map, and in a step with over"
+		case "needed", "outcomes":
+			cure = name + " is known in a step of a dag only: needed where its elements need elements, outcomes where it may run behind a failure"
 		case "previous":
 			cure = "previous is known in a sequence only"
 		}

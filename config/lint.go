@@ -286,11 +286,16 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 	}
 	c.def.Policies[s.Use] = comp.Version
 	path += "." + s.Use
+	children, keys := lang.Children(s.Policy), lang.ChildKeys(s.Policy)
+	beside, _ := s.Policy.(lang.BesideDeclarer)
 	lang.Expressions(s.Policy, func(e lang.Expr, at lang.Place) {
 		inner := sc
 		if own := lang.OwnNames(s.Policy, at.Field); len(own) > 0 {
 			inner = scope{vars: slices.Clone(sc.vars), own: slices.Clone(sc.own), steps: sc.steps}
 			c.declare(&inner, own, ownWords, s, path+"."+at.Field)
+		}
+		if beside != nil && !e.IsZero() {
+			inner.steps = withNames(inner.steps, children, beside.DeclareBeside(e))
 		}
 		if at.Condition {
 			c.condition(e, inner, path)
@@ -298,7 +303,6 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 		c.expr(e, inner, path)
 	})
 	whole = true
-	children, keys := lang.Children(s.Policy), lang.ChildKeys(s.Policy)
 	declarer, _ := s.Policy.(lang.Declarer)
 	for slot, child := range children {
 		if child == nil {
@@ -308,11 +312,7 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 		if declarer != nil {
 			d := declarer.Declare(slot)
 			c.declare(&inner, d.Names, childWords, s, path)
-			for _, sibling := range d.Siblings {
-				if x := children[sibling]; x != nil && x.Name != "" {
-					inner.steps = append(inner.steps, x.Name)
-				}
-			}
+			inner.steps = withNames(inner.steps, children, d.Siblings)
 		}
 		at := fmt.Sprint(slot)
 		if keys[slot] != "" {
@@ -323,9 +323,20 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 	return whole
 }
 
+// withNames are the steps that are seen, and siblings among them.
+func withNames(steps []string, children []*lang.Step, siblings []int) []string {
+	steps = slices.Clip(steps)
+	for _, sibling := range siblings {
+		if x := children[sibling]; x != nil && x.Name != "" {
+			steps = append(steps, x.Name)
+		}
+	}
+	return steps
+}
+
 // The words of the language that a policy may give a meaning: to its children, and to its own expressions. They stand for the innermost.
 var (
-	childWords = []string{"item", "index", "previous"}
+	childWords = []string{"item", "index", "previous", "needed", "outcomes"}
 	ownWords   = append([]string{"output", "error", "attempt", "arrived", "signal"}, childWords...)
 )
 

@@ -91,6 +91,18 @@ type Cleaner interface {
 	Cleanup(slot int) bool
 }
 
+// A Yielder says what steps.NAME shows of a step that runs more than once, to those that see it as a sibling. It is asked once the step is done, and
+// answers the same from then on. Of a policy without one it is what child 0 yielded.
+type Yielder[S any] interface {
+	Yield(f Scope, s *S, slot int) lang.Value
+}
+
+// A Numberer says by which number people and paths know a child of a step that runs more than once, where that is not its index: it opens children in
+// another order than theirs. The number of a child that was spawned does not change, and no other of its slot has it.
+type Numberer[S any] interface {
+	Number(s *S, slot, index int) int
+}
+
 // A Scope is what a policy reads of its frame. All answers stay the same while an event is handled.
 type Scope interface {
 	// Now is the fold's time: the record's, never a clock's.
@@ -99,6 +111,9 @@ type Scope interface {
 	// Eval evaluates an expression with the names that the frame's step sees, and vars before them, which an OwnDeclarer has declared. Without vars, the
 	// answer is remembered.
 	Eval(e lang.Expr, vars lang.Vars) (lang.Value, error)
+	// EvalBeside is Eval for an expression that stands beside a child's step: it sees the outputs of siblings, which are done and in order, as steps.NAME,
+	// as that child does.
+	EvalBeside(e lang.Expr, siblings []int, vars lang.Vars) (lang.Value, error)
 	// Outcome returns the outcome of a child that is done; the zero Outcome when it is not, or was discarded.
 	Outcome(slot, index int) lang.Outcome
 	Counts(slot int) Counts
@@ -188,6 +203,9 @@ type Machine interface {
 	State() any
 	Next(f Frame, settings, state any, ev Event) error
 	Bind(f Scope, settings, state any, slot, index int) (Binding, error)
+	// Yield is false when the policy does not say.
+	Yield(f Scope, settings, state any, slot int) (lang.Value, bool)
+	Number(settings, state any, slot, index int) int
 	Encode(state any) ([]byte, error)
 	Decode(b []byte) (any, error)
 	// Weigh tells about how many bytes Encode would take, or why it could not, or Decode could not read them again. value is asked about each JSON
@@ -221,6 +239,32 @@ func (machine[P, S, PP]) Bind(f Scope, settings, state any, slot, index int) (b 
 		return binder.Bind(f, state.(*S), slot, index)
 	}
 	return Binding{Input: f.Input()}, nil
+}
+
+func (machine[P, S, PP]) Yield(f Scope, settings, state any, slot int) (v lang.Value, said bool) {
+	y, ok := settings.(Yielder[S])
+	if !ok {
+		return lang.Null, false
+	}
+	defer func() {
+		if recover() != nil {
+			v, said = lang.Null, true
+		}
+	}()
+	return y.Yield(f, state.(*S), slot), true
+}
+
+func (machine[P, S, PP]) Number(settings, state any, slot, index int) (n int) {
+	y, ok := settings.(Numberer[S])
+	if !ok {
+		return index
+	}
+	defer func() {
+		if recover() != nil {
+			n = index
+		}
+	}()
+	return y.Number(state.(*S), slot, index)
 }
 
 func (machine[P, S, PP]) Encode(state any) ([]byte, error) {

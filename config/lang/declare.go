@@ -25,3 +25,8 @@ type Declaration struct {
 	Siblings []int    // slots seen as steps.NAME; Bind leaves out those that are not done
 	Many     bool     // the step may run more than once a frame: its name stands for no single output
 }
+
+// A BesideDeclarer is a policy that tells lint which children's outputs an expression of its own sees as steps.NAME: that are given to EvalBeside, if done.
+type BesideDeclarer interface {
+	DeclareBeside(e Expr) []int
+}

@@ -29,8 +29,12 @@ func (s *State) bindable(f *frame, b schedulers.Binding) error {
 			return e
 		}
 	}
+	return siblingsFit(f, b.Siblings)
+}
+
+func siblingsFit(f *frame, siblings []int) error {
 	last := -1
-	for _, slot := range b.Siblings {
+	for _, slot := range siblings {
 		if slot < 0 || slot >= len(f.slots) {
 			return fmt.Errorf("bind: sibling %d of a policy with %d steps", slot, len(f.slots))
 		}

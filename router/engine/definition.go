@@ -282,6 +282,10 @@ func (flowMachine) Bind(f schedulers.Scope, _, _ any, _, _ int) (schedulers.Bind
 	return schedulers.Binding{Input: f.Input()}, nil
 }
 
+func (flowMachine) Yield(schedulers.Scope, any, any, int) (lang.Value, bool) { return lang.Null, false }
+
+func (flowMachine) Number(_, _ any, _, index int) int { return index }
+
 func (flowMachine) Encode(any) ([]byte, error) { return nil, nil }
 func (flowMachine) Decode([]byte) (any, error) { return nil, nil }
 

@@ -27,7 +27,20 @@ func (d *desk) Now() time.Time { return d.s.Now() }
 func (d *desk) Input() lang.Value { return d.f.owner.input }
 
 func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
-	if len(vars) == 0 {
+	return d.eval(e, d.s.scope(d.f.owner, vars...), len(vars) == 0)
+}
+
+func (d *desk) EvalBeside(e lang.Expr, siblings []int, vars lang.Vars) (lang.Value, error) {
+	if err := siblingsFit(d.f, siblings); err != nil {
+		return lang.Null, err
+	}
+	beside := &task{run: d.f.owner.run, frame: d.f, names: &names{vars, siblings}}
+	return d.eval(e, view{s: d.s, t: beside, input: d.f.owner.input}, len(vars) == 0)
+}
+
+// eval remembers the answers of expressions that see no names but those that stay as they are.
+func (d *desk) eval(e lang.Expr, sc lang.Scope, remember bool) (lang.Value, error) {
+	if remember {
 		for i := range d.f.memo {
 			if m := &d.f.memo[i]; m.expr == e && d.s.paid(m) {
 				return m.value, nil
@@ -35,14 +48,14 @@ func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
 		}
 	}
 	before := d.s.cache.Left()
-	v, err := e.Eval(d.f.owner.scope(vars...), d.s.cache)
+	v, err := e.Eval(sc, d.s.cache)
 	if err != nil {
 		return lang.Null, expressionError(d.f.owner.step.Use, err)
 	}
 	if e := d.s.unfit("what an expression yields", v); e != nil {
 		return lang.Null, e
 	}
-	if _, constant := e.Const(); len(vars) == 0 && !constant {
+	if _, constant := e.Const(); remember && !constant {
 		d.f.memo = append(d.f.memo, memo{e, v, before - d.s.cache.Left(), d.s.folds})
 	}
 	return v, nil

@@ -218,7 +218,7 @@ func (s *State) slotStatus(f *frame, at, waiting int) SlotStatus {
 	}
 	open := sl.sorted()
 	for _, t := range open[:min(waiting, len(open))] {
-		st.Indexes = append(st.Indexes, int(t.index))
+		st.Indexes = append(st.Indexes, t.number())
 		st.Waiting = append(st.Waiting, s.stepStatus(t, waiting))
 	}
 	return st

@@ -21,10 +21,11 @@ type frame struct {
 	awaits int // signals that it waits for
 	given  int // signals that it is about to be told of
 	phase  phase
-	limbo  int           // children that were cancelled and still clean up
-	note   string        // JSON of where it says it is; empty is nothing
-	result *lang.Outcome // once it has one and waits for what cleans up
-	memo   []memo        // answers of expressions without further names; not state
+	limbo  int                // children that were cancelled and still clean up
+	note   string             // JSON of where it says it is; empty is nothing
+	result *lang.Outcome      // once it has one and waits for what cleans up
+	memo   []memo             // answers of expressions without further names; not state
+	yields map[int]lang.Value // what steps.NAME shows of slots that run more than once; not state
 }
 
 type namedTimer struct {

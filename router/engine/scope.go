@@ -10,6 +10,7 @@ import (
 
 // A view is a task's scope with names before it: the lexical scope of an expression on a step.
 type view struct {
+	s     *State
 	t     *task
 	input lang.Value
 	vars  lang.Vars
@@ -24,7 +25,7 @@ func (v view) Lookup(name string) (lang.Term, bool) {
 		return term, true
 	}
 	if name == "steps" {
-		return v.t.steps(), true
+		return v.s.steps(v.t), true
 	}
 	for t := v.t; t != nil; t = t.outer() {
 		if term, ok := t.vars().Lookup(name); ok {
@@ -63,7 +64,7 @@ func (t *task) outer() *task {
 }
 
 // steps are the outputs of the named steps that t sees: the siblings that its policy bound, and those of the frames around.
-func (t *task) steps() lang.Members {
+func (s *State) steps(t *task) lang.Members {
 	return lang.Members{Keys: t.stepNames, Get: func(key string) (lang.Value, bool) {
 		for x := t; x != nil; x = x.outer() {
 			if len(x.siblings()) == 0 {
@@ -71,12 +72,29 @@ func (t *task) steps() lang.Members {
 			}
 			if slot, named := x.frame.info.named[key]; named {
 				if _, bound := slices.BinarySearch(x.siblings(), slot); bound {
-					return x.frame.outcome(slot, 0).Collected(), true
+					return s.yielded(x.frame, slot), true
 				}
 			}
 		}
 		return lang.Null, false
 	}}
+}
+
+// yielded is what steps.NAME shows of a child's step. What a policy says of one that runs more than once is remembered: it may be a long list.
+func (s *State) yielded(f *frame, slot int) lang.Value {
+	if f.info.many[slot] {
+		if v, had := f.yields[slot]; had {
+			return v
+		}
+		if v, said := f.info.machine.Yield(&desk{s: s, f: f}, f.info.settings, f.state, slot); said {
+			if f.yields == nil {
+				f.yields = make(map[int]lang.Value)
+			}
+			f.yields[slot] = v
+			return v
+		}
+	}
+	return f.outcome(slot, 0).Collected()
 }
 
 func (t *task) stepNames() []string {
@@ -142,8 +160,13 @@ func (t *task) appendPath(b []byte) []byte {
 	// A policy that did not declare that a step may run more than once still gets paths, and idempotency keys, that differ.
 	if t.frame != nil && t.handles == nil && (t.frame.info.many[t.slot] || t.index > 0) {
 		b = append(b, '[')
-		b = strconv.AppendInt(b, int64(t.index), 10)
+		b = strconv.AppendInt(b, int64(t.number()), 10)
 		b = append(b, ']')
 	}
 	return b
+}
+
+// number is by which number people know t among those of its step.
+func (t *task) number() int {
+	return t.frame.info.machine.Number(t.frame.info.settings, t.frame.state, int(t.slot), int(t.index))
 }

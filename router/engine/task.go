@@ -60,14 +60,16 @@ func (t *task) siblings() []int {
 
 func (t *task) info() *stepInfo { return t.run.def.steps[t.step] }
 
-func (t *task) scope(vars ...lang.Var) view { return view{t: t, input: t.input, vars: vars} }
+func (s *State) scope(t *task, vars ...lang.Var) view {
+	return view{s: s, t: t, input: t.input, vars: vars}
+}
 
 // open begins a step: its condition, its deadline, its input, its first try.
 func (s *State) open(t *task) {
 	t.opened, t.input = s.now, t.bound
 	s.hold(t.run, t.weight())
 	if !t.step.When.IsZero() {
-		ok, err := t.step.When.EvalBool(t.scope(), s.cache)
+		ok, err := t.step.When.EvalBool(s.scope(t), s.cache)
 		if err != nil {
 			s.failed(t, expressionError("when", err))
 			return
@@ -81,7 +83,7 @@ func (s *State) open(t *task) {
 		t.deadlineTimer = s.setTimer(t.run, d, timer{kind: timerDeadline, task: t})
 	}
 	if !t.step.Input.IsZero() {
-		v, err := t.step.Input.Eval(t.scope(), s.cache)
+		v, err := t.step.Input.Eval(s.scope(t), s.cache)
 		if err != nil {
 			s.failed(t, expressionError("input", err))
 			return
@@ -240,7 +242,7 @@ func (s *State) attemptEnded(t *task, o lang.Outcome) {
 		}
 	case lang.Succeeded:
 		if !t.step.Output.IsZero() {
-			v, err := t.step.Output.Eval(t.scope(lang.Var{Name: "output", Value: o.Value}), s.cache)
+			v, err := t.step.Output.Eval(s.scope(t, lang.Var{Name: "output", Value: o.Value}), s.cache)
 			if err != nil {
 				s.failed(t, expressionError("output", err))
 				return
@@ -348,7 +350,7 @@ func (s *State) catch(t *task, e *lang.Error, from int) {
 			seen = lang.Vars{{Name: "error", Value: e.Value()}, {Name: "attempt", Value: lang.Of(t.tries)}}
 		}
 		if !c.When.IsZero() {
-			ok, err := c.When.EvalBool(t.scope(seen...), s.cache)
+			ok, err := c.When.EvalBool(s.scope(t, seen...), s.cache)
 			if err != nil {
 				s.finish(t, lang.Failure(insteadOf(expressionError("when of catch", err), e).At(t.place(), int(t.tries), "")))
 				return

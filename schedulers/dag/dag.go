@@ -3,8 +3,6 @@ package dag
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
@@ -19,9 +17,14 @@ import (
 // lets a step run behind a failure it has a further name that tells all ways to end apart whatever the outputs are: outcomes.NAME is {outcome:
 // succeeded, value}, {outcome: failed, error} or {outcome: skipped}. A step whose rule lets it run before all its needs have ended stays with what it was given then: null, and no steps.NAME, for those that
 // had not.
+//
+// A step with `over` runs once for each item, as soon as what it needs allows, and yields the list of what its elements yielded, null for skipped ones. It
+// fails when one of them did, after all have ended, with the error of the first one in the list's order. No items, or none that was not skipped, is skipped.
+// An element is given its item, and sees item, index and the name of `as`. Where elements need elements they wait for those alone: needed.NAME is what they yielded.
 type DAG struct {
-	Steps []Step `doc:"steps,value,required" help:"named steps with needs"`
-	End   string `doc:"end" help:"steps (any failed step fails the dag) or leaves (only a failed leaf does)" default:"steps"`
+	Steps       []Step    `doc:"steps,value,required" help:"named steps with needs"`
+	End         string    `doc:"end" help:"steps (any failed step fails the dag) or leaves (only a failed leaf does)" default:"steps"`
+	Concurrency lang.Expr `doc:"concurrency" help:"how many steps may be open at a time, each element of a step with over counted: a whole number from 1; what stands first in the document goes first"`
 
 	graph graph
 }
@@ -29,14 +32,14 @@ type DAG struct {
 // A Step is a step with its place in the graph.
 type Step struct {
 	lang.Step
-	Needs []string `doc:"needs,list" help:"names of the steps that it waits for"`
-	Rule  string   `doc:"rule" help:"when to run, given how its needs ended" default:"all_success"`
-}
-
-// graph is what Check derives of the steps.
-type graph struct {
-	needs      [][]int
-	successors [][]int
+	Needs    Needs     `doc:"needs" help:"names of the steps that it waits for, or each name with how it must have ended (succeeded, failed, skipped, done: succeeded or failed, ended) or, of steps with over, with the elements needed: same, -1, [-1, -2]"`
+	Rule     string    `doc:"rule" help:"when to run, given how its needs ended" default:"all_success"`
+	Branch   lang.Expr `doc:"branch" help:"which of the steps behind it go on, once it succeeded: a name, a list of names, or null for none; the others are skipped, but for those that also stand behind a chosen one"`
+	Over     lang.Expr `doc:"over" help:"a list, or a number n for 0 to n-1: the step runs once for each item, when its needs have ended; none is skipped"`
+	As       string    `doc:"as" help:"a further name for the item"`
+	Window   int       `doc:"window" help:"how many elements may be open at a time; 0 is the engine's own limit"`
+	Teardown []string  `doc:"teardown,list" help:"the setups that it takes down: it runs once its needs have ended when one of them succeeded, and does not decide how the dag ends"`
+	Decides  bool      `doc:"decides" help:"a teardown that fails fails the dag"`
 }
 
 // Status of a step.
@@ -54,333 +57,235 @@ type State struct {
 	Status []uint8
 	Tally  []Tally // per step: how its needs ended
 	Ended  int
-	Done   int32   // events of that kind so far
+	Done   int32   // events of that kind so far; one more where a step may end at once
 	Opens  []int32 // per step: Done when it opened
 	Ends   []int32 // per step: Done when it ended; 0 before
 	First  int     // 1 + slot of the first step that failed
+
+	Gates    []int32 `json:",omitempty"` // per step: those of its needs that branch and have not ended
+	Limit    int     `json:",omitempty"` // of concurrency
+	Running  int     `json:",omitempty"` // children, where there is a limit
+	Runnable []int32 `json:",omitempty"` // slots that have children to open: a heap, the first of the document on top
+	Wide     []Wide  `json:",omitempty"` // of the steps with over, in order
+	Cells    []int32 `json:",omitempty"` // of the steps whose elements need elements
+	Causes   []Cause `json:",omitempty"`
+	Faults   []Fault `json:",omitempty"`
 }
 
-// A Tally counts ended needs: succeeded, skipped, failed, upstream failed.
-type Tally struct{ S, K, F, U int32 }
+// A Fault is the error of a step that failed by an expression of the dag's own.
+type Fault struct {
+	Slot          int
+	Type, Message string
+	Class         uint8
+}
+
+// A turn is one event at work.
+type turn struct {
+	*DAG
+	f      schedulers.Frame
+	s      *State
+	queue  []ended
+	chose  int   // the slot that chose a branch; -1 is none
+	chosen []int // by it
+}
+
+// ended is a step that has ended, or an element of one.
+type ended struct {
+	slot, element int // -1 is the step
+}
 
 // Next books an outcome and opens what became runnable: the work is that of the step's successors, not of the graph.
 func (p *DAG) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
+	t := &turn{DAG: p, f: f, s: s, chose: -1}
 	switch ev.Kind {
 	case schedulers.Started:
-		n := len(p.Steps)
-		s.Status, s.Tally, s.Opens, s.Ends = make([]uint8, n), make([]Tally, n), make([]int32, n), make([]int32, n)
-		for slot := range p.Steps {
-			if len(p.graph.needs[slot]) == 0 {
-				s.Status[slot] = running
-				f.Spawn(slot, 1)
-			}
+		if err := t.start(); err != nil {
+			return err
 		}
 	case schedulers.Done:
-		p.done(f, s, ev)
+		t.done(ev)
+	default:
+		return nil
 	}
-	if s.Ended == len(p.Steps) && ev.Kind != schedulers.Cancelled {
+	t.settle()
+	t.drain()
+	if s.Ended == len(p.Steps) {
 		p.end(f, s)
 	}
 	return nil
 }
 
-func (p *DAG) done(f schedulers.Frame, s *State, ev schedulers.Event) {
-	s.Done++
-	status := succeeded
-	switch ev.Outcome.Verdict {
-	case lang.Failed:
-		status = failed
-		if s.First == 0 {
-			s.First = 1 + ev.Slot
+func (t *turn) start() error {
+	n, s := len(t.Steps), t.s
+	s.Status, s.Tally, s.Opens, s.Ends = make([]uint8, n), make([]Tally, n), make([]int32, n), make([]int32, n)
+	if t.graph.wides > 0 {
+		s.Wide, s.Done = make([]Wide, t.graph.wides), 1
+	}
+	if t.graph.gates != nil {
+		s.Gates = append(s.Gates, t.graph.gates...)
+	}
+	if !t.Concurrency.IsZero() {
+		v, err := t.f.Eval(t.Concurrency, nil)
+		if err != nil {
+			return err
 		}
-	case lang.Skipped:
-		status = skipped
-	}
-	type ended struct {
-		slot   int
-		status uint8
-	}
-	for queue := []ended{{ev.Slot, status}}; len(queue) > 0; queue = queue[1:] {
-		e := queue[0]
-		s.Status[e.slot], s.Ends[e.slot] = e.status, s.Done
-		s.Ended++
-		for _, next := range p.graph.successors[e.slot] {
-			s.Tally[next].add(e.status)
-			if s.Status[next] != pending {
-				continue
-			}
-			switch decide(p.Steps[next].Rule, s.Tally[next], int32(len(p.graph.needs[next]))) {
-			case running:
-				s.Status[next], s.Opens[next] = running, s.Done
-				f.Spawn(next, 1)
-			case skipped:
-				s.Status[next] = skipped
-				queue = append(queue, ended{next, skipped})
-			case upstreamFailed:
-				s.Status[next] = upstreamFailed
-				queue = append(queue, ended{next, upstreamFailed})
-			}
+		var ok bool
+		if s.Limit, ok = schedulers.Whole(v); !ok || s.Limit < 1 {
+			return &lang.Error{Type: "bad_concurrency", Class: lang.ClassFunction, Message: fmt.Sprintf("concurrency: %s yields %.80s and not a whole number from 1", t.Concurrency.Source(), v.JSON())}
 		}
 	}
+	for slot := range t.Steps {
+		if len(t.graph.needs[slot]) == 0 || t.Steps[slot].Rule == ruleAlways {
+			t.consider(slot)
+		}
+	}
+	return nil
 }
 
-func (t *Tally) add(status uint8) {
-	switch status {
-	case succeeded:
-		t.S++
-	case skipped:
-		t.K++
-	case failed:
-		t.F++
-	case upstreamFailed:
-		t.U++
+func (t *turn) done(ev schedulers.Event) {
+	t.s.Done++
+	if t.s.Limit > 0 {
+		t.s.Running--
 	}
+	if t.wide(ev.Slot) != nil {
+		t.enqueue(ev.Slot) // Its window has room again.
+		t.queue = append(t.queue, ended{ev.Slot, t.elementOf(t.s, ev.Slot, ev.Index)})
+		return
+	}
+	status := statusOf(ev.Outcome.Verdict)
+	if status == succeeded && !t.Steps[ev.Slot].Branch.IsZero() {
+		status = t.choose(ev.Slot, ev.Outcome.Value)
+	}
+	t.end(ev.Slot, status)
 }
 
-var rules = []string{"all_success", "all_failed", "all_done", "all_skipped", "one_success", "one_failed", "one_done", "none_failed", "none_failed_min_one_success", "none_skipped"}
-
-// tolerant are the rules by which a step may run behind a failure.
-var tolerant = map[string]bool{"all_failed": true, "all_done": true, "one_success": true, "one_failed": true, "one_done": true}
-
-// decide is Airflow's table of trigger rules (trigger_rule_dep.py): given how n needs ended so far, the step is to run, is skipped, cannot run
-// because of a failure upstream, or waits (pending). What it says once, it says whatever the other needs do: the order in which they end decides
-// nothing. So all_success waits for all before it is skipped, since a failure still outweighs the skip.
-func decide(rule string, t Tally, n int32) uint8 {
-	bad, done := t.F+t.U, t.S+t.K+t.F+t.U == n
-	choose := func(run, skip, upstream bool) uint8 {
-		switch {
-		case upstream:
-			return upstreamFailed
-		case skip:
-			return skipped
-		case run:
-			return running
-		}
+func statusOf(v lang.Verdict) uint8 {
+	switch v {
+	case 0:
 		return pending
+	case lang.Failed:
+		return failed
+	case lang.Skipped:
+		return skipped
 	}
-	switch rule {
-	case "all_failed":
-		return choose(bad == n, t.S+t.K > 0, false)
-	case "all_done":
-		return choose(done, false, false)
-	case "all_skipped":
-		return choose(t.K == n, t.S+bad > 0, false)
-	case "one_success":
-		if t.S > 0 {
-			return running
+	return succeeded
+}
+
+// end books that a step has ended; settle tells the others.
+func (t *turn) end(slot int, status uint8) {
+	t.s.Status[slot], t.s.Ends[slot] = status, t.s.Done
+	t.s.Ended++
+	if status == failed && t.s.First == 0 && !t.ignored(slot) {
+		t.s.First = 1 + slot
+	}
+	t.queue = append(t.queue, ended{slot, -1})
+}
+
+// fault ends a step that failed by an expression of the dag's own.
+func (t *turn) fault(slot int, err *lang.Error) {
+	t.s.Faults = append(t.s.Faults, Fault{slot, err.Type, err.Message, uint8(err.Class)})
+}
+
+// settle tells those behind of what has ended, and those behind them.
+func (t *turn) settle() {
+	for len(t.queue) > 0 {
+		e := t.queue[0]
+		if t.queue = t.queue[1:]; e.element >= 0 {
+			t.elementEnded(e.slot, e.element)
+		} else {
+			t.stepEnded(e.slot)
 		}
-		return choose(false, done && t.K == n, done && t.K < n)
-	case "one_failed":
-		return choose(bad > 0, done && bad == 0, false)
-	case "one_done":
-		return choose(t.S+t.F > 0, done && t.S+t.F == 0, false)
-	case "none_failed":
-		return choose(t.S+t.K == n, false, bad > 0)
-	case "none_failed_min_one_success":
-		return choose(done && t.K < n, done && t.K == n, bad > 0)
-	case "none_skipped":
-		return choose(done && t.K == 0, t.K > 0, false)
 	}
-	return choose(t.S == n, done && t.K > 0, bad > 0)
+}
+
+func (t *turn) stepEnded(slot int) {
+	s, branches := t.s, !t.Steps[slot].Branch.IsZero()
+	successors := t.graph.successors[slot]
+	for i := range successors {
+		next := &successors[i]
+		s.Tally[next.slot].add(as(next.word, s.Status[slot]))
+		if branches {
+			s.Gates[next.slot]--
+		}
+		if t.chose == slot && s.Status[next.slot] == pending && !next.among(t.chosen) {
+			t.end(next.slot, skipped)
+		} else {
+			t.consider(next.slot)
+		}
+	}
+	for i := range t.graph.paired[slot] {
+		t.consider(t.graph.paired[slot][i].slot)
+	}
+}
+
+// consider opens a step that may run now, and ends one that will not.
+func (t *turn) consider(slot int) {
+	if t.s.Status[slot] != pending || t.s.Gates != nil && t.s.Gates[slot] > 0 {
+		return
+	}
+	switch verdict := t.verdict(slot); verdict {
+	case skipped, upstreamFailed:
+		t.end(slot, verdict)
+	case running:
+		// Which elements need which is known once all have their items.
+		for i := range t.graph.pairs[slot] {
+			if from := t.graph.pairs[slot][i].slot; from != slot && t.s.Status[from] == pending {
+				return
+			}
+		}
+		t.s.Status[slot], t.s.Opens[slot] = running, t.s.Done
+		if t.wide(slot) != nil {
+			t.expand(slot)
+		} else {
+			t.admit(slot, 1)
+		}
+	}
+}
+
+// verdict is what a step's rule, or the words of its needs, say of how its needs have ended.
+func (t *turn) verdict(slot int) uint8 {
+	n, tally := int32(len(t.graph.needs[slot])), t.s.Tally[slot]
+	rule := t.Steps[slot].Rule
+	switch {
+	case n == 0:
+		return running // Its rule may be for its elements.
+	case len(t.Steps[slot].Teardown) > 0:
+		if tally.ended() < n {
+			return pending
+		}
+		var setups Tally
+		for _, setup := range t.graph.setups[slot] {
+			setups.add(t.s.Status[setup])
+		}
+		return decideTeardown(setups)
+	case t.graph.worded[slot]:
+		rule = ruleDefault
+	}
+	return decide(rule, tally, n)
+}
+
+// ignored reports a step that does not decide how the dag ends.
+func (p *DAG) ignored(slot int) bool {
+	return len(p.Steps[slot].Teardown) > 0 && !p.Steps[slot].Decides
 }
 
 func (p *DAG) end(f schedulers.Frame, s *State) {
 	if p.End != "leaves" && s.First > 0 {
-		f.Fail(f.Outcome(s.First-1, 0).Err)
+		f.Fail(p.outcome(f, s, s.First-1, s.Done).Err)
 		return
 	}
 	var members []lang.Member
 	for slot := range p.Steps {
-		if len(p.graph.successors[slot]) == 0 {
-			if o := p.outcome(f, s, slot, s.Done); o.Verdict == lang.Failed {
+		if p.graph.leaves[slot] {
+			o := p.outcome(f, s, slot, s.Done)
+			if o.Verdict == lang.Failed {
 				f.Fail(o.Err)
 				return
 			}
-			members = append(members, lang.Member{Key: p.Steps[slot].Name, Value: f.Outcome(slot, 0).Value})
+			members = append(members, lang.Member{Key: p.Steps[slot].Name, Value: o.Value})
 		}
 	}
 	f.Succeed(lang.Object(members...))
-}
-
-// outcome is how a step had ended by a time. One that could not run has failed with the error of the first of its needs that had then.
-func (p *DAG) outcome(f schedulers.Scope, s *State, slot int, by int32) lang.Outcome {
-	for s.Status[slot] == upstreamFailed {
-		for _, need := range p.graph.needs[slot] {
-			if s.Ends[need] <= by && (s.Status[need] == failed || s.Status[need] == upstreamFailed) {
-				slot = need
-				break
-			}
-		}
-	}
-	if s.Status[slot] == skipped {
-		return lang.Skip()
-	}
-	return f.Outcome(slot, 0)
-}
-
-// Bind gives a step the outputs of those of its needs that had ended when it opened.
-func (p *DAG) Bind(f schedulers.Scope, s *State, slot, _ int) (schedulers.Binding, error) {
-	needs := p.graph.needs[slot]
-	if len(needs) == 0 {
-		return schedulers.Binding{Input: f.Input()}, nil
-	}
-	members, outcomes := make([]lang.Member, len(needs)), make([]lang.Member, 0, len(needs))
-	siblings := make([]int, 0, len(needs))
-	for i, need := range needs {
-		members[i].Key = p.Steps[need].Name
-		if end := s.Ends[need]; end > 0 && end <= s.Opens[slot] {
-			o := p.outcome(f, s, need, s.Opens[slot])
-			members[i].Value = o.Collected()
-			siblings = append(siblings, need)
-			if tolerant[p.Steps[slot].Rule] {
-				outcomes = append(outcomes, lang.Member{Key: p.Steps[need].Name, Value: o.Settled()})
-			}
-		}
-	}
-	slices.Sort(siblings) // A document may name the needs in any order.
-	b := schedulers.Binding{Input: lang.Object(members...), Siblings: siblings}
-	if tolerant[p.Steps[slot].Rule] {
-		b.Vars = lang.Vars{{Name: "outcomes", Value: lang.Object(outcomes...)}}
-	}
-	return b, nil
-}
-
-// Declare says that a step sees the outputs of its needs.
-func (p *DAG) Declare(slot int) schedulers.Declaration {
-	if slot >= len(p.graph.needs) {
-		return schedulers.Declaration{}
-	}
-	d := schedulers.Declaration{Siblings: p.graph.needs[slot]}
-	if tolerant[p.Steps[slot].Rule] && len(d.Siblings) > 0 {
-		d.Names = []string{"outcomes"}
-	}
-	return d
-}
-
-// Check derives the graph, and reports steps without a name, unknown needs, unknown rules and cycles.
-func (p *DAG) Check() []plugin.Problem {
-	var out []plugin.Problem
-	if len(p.Steps) == 0 {
-		return []plugin.Problem{{What: "a dag without steps", Cure: "add a named step"}}
-	}
-	at := make(map[string]int, len(p.Steps))
-	known := make([]string, 0, len(p.Steps))
-	for slot := range p.Steps {
-		step := &p.Steps[slot]
-		path := []string{"steps", fmt.Sprint(slot)}
-		if step.Name == "" {
-			out = append(out, plugin.Problem{Path: path, What: "a step of a dag has no name", Cure: "add name: ..."})
-			continue
-		}
-		if _, double := at[step.Name]; double {
-			out = append(out, plugin.Problem{Path: path, What: fmt.Sprintf("two steps are named %q", step.Name), Cure: "rename one"})
-		}
-		at[step.Name] = slot
-		known = append(known, step.Name)
-		if contains(rules, step.Rule) && step.Rule != "all_success" && len(step.Needs) == 0 {
-			out = append(out, plugin.Problem{Path: append(path, "rule"), What: fmt.Sprintf("the rule %s of a step without needs: it waits for nothing", step.Rule), Cure: "add needs: [ ... ], or leave the rule out"})
-		}
-		if !contains(rules, step.Rule) {
-			out = append(out, plugin.Problem{Path: append(path, "rule"), What: fmt.Sprintf("unknown rule %q", step.Rule), Cure: lang.Nearest(step.Rule, rules)})
-		}
-	}
-	if p.End != "steps" && p.End != "leaves" {
-		out = append(out, plugin.Problem{Path: []string{"end"}, What: fmt.Sprintf("unknown end %q", p.End), Cure: "write steps or leaves"})
-	}
-	g := graph{needs: make([][]int, len(p.Steps)), successors: make([][]int, len(p.Steps))}
-	user := make([]int, len(p.Steps)) // 1 + the last slot that needs it
-	for slot := range p.Steps {
-		for i, name := range p.Steps[slot].Needs {
-			path := []string{"steps", fmt.Sprint(slot), "needs", fmt.Sprint(i)}
-			need, ok := at[name]
-			if !ok {
-				out = append(out, plugin.Problem{Path: path, What: fmt.Sprintf("unknown step %q", name), Cure: lang.Nearest(name, known)})
-				continue
-			}
-			if user[need] == 1+slot {
-				out = append(out, plugin.Problem{Path: path, What: fmt.Sprintf("step %q is named twice", name), Cure: "name it once"})
-				continue
-			}
-			user[need] = 1 + slot
-			g.needs[slot] = append(g.needs[slot], need)
-			g.successors[need] = append(g.successors[need], slot)
-		}
-	}
-	p.graph = g
-	return append(out, p.cycle()...)
-}
-
-// Schema tells what Check refuses.
-func (*DAG) Schema() plugin.Schema {
-	return plugin.Schema{"properties": plugin.Schema{"steps": plugin.Schema{"minItems": 1}, "end": plugin.Schema{"enum": []any{"steps", "leaves"}}}}
-}
-
-// Schema tells what the Check of the whole refuses.
-func (*Step) Schema() plugin.Schema {
-	words := make([]any, len(rules))
-	for i, rule := range rules {
-		words[i] = rule
-	}
-	return plugin.Schema{
-		"required": []any{"name"}, "properties": plugin.Schema{"name": plugin.Schema{"minLength": 1}, "rule": plugin.Schema{"enum": words}},
-	}
-}
-
-func contains(words []string, w string) bool {
-	for _, x := range words {
-		if x == w {
-			return true
-		}
-	}
-	return false
-}
-
-// cycle names one cycle, if there is any: what is left when steps without open needs are taken away again and again has one.
-func (p *DAG) cycle() []plugin.Problem {
-	left := make([]int, len(p.Steps))
-	var free []int
-	for slot := range p.Steps {
-		if left[slot] = len(p.graph.needs[slot]); left[slot] == 0 {
-			free = append(free, slot)
-		}
-	}
-	taken := 0
-	for ; len(free) > 0; taken++ {
-		slot := free[len(free)-1]
-		free = free[:len(free)-1]
-		for _, next := range p.graph.successors[slot] {
-			if left[next]--; left[next] == 0 {
-				free = append(free, next)
-			}
-		}
-	}
-	if taken == len(p.Steps) {
-		return nil
-	}
-	slot := 0
-	for left[slot] == 0 {
-		slot++
-	}
-	seen := make([]int, len(p.Steps)) // 1 + place in path
-	var path []int
-	for seen[slot] == 0 {
-		path = append(path, slot)
-		seen[slot] = len(path)
-		for _, need := range p.graph.needs[slot] {
-			if left[need] > 0 {
-				slot = need
-				break
-			}
-		}
-	}
-	var names []string
-	for _, s := range append(path[seen[slot]-1:], slot) {
-		names = append(names, p.Steps[s].Name)
-	}
-	return []plugin.Problem{{
-		Path: []string{"steps", fmt.Sprint(slot), "needs"},
-		What: "the steps need one another in a circle: " + strings.Join(names, " needs "), Cure: "leave one of these needs out",
-	}}
 }
 
 // Register enters the policy.

@@ -5,7 +5,6 @@ package mapping
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 
 	"github.com/onward-router/onward/config/lang"
@@ -74,20 +73,7 @@ func (p *Map) count(f schedulers.Scope) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if n, ok := f.Length(items); ok {
-		return n, nil
-	}
-	if n, ok := number(items); ok {
-		return n, nil
-	}
-	return 0, &lang.Error{Type: "bad_items", Class: lang.ClassFunction, Message: fmt.Sprintf("items: %s yields %.80s and not a list or a whole number from 0", p.Items.Source(), items.JSON())}
-}
-
-// number reads a number of items.
-func number(items lang.Value) (int, bool) {
-	// Numbers from outside keep their form: 3, 3.0 and 3e0 are the same.
-	n, err := strconv.ParseFloat(items.JSON(), 64)
-	return int(n), err == nil && n >= 0 && n <= math.MaxInt32 && n == math.Trunc(n)
+	return schedulers.Width(f, "items", p.Items, items)
 }
 
 // Bind gives child i its item.
@@ -96,12 +82,8 @@ func (p *Map) Bind(f schedulers.Scope, _ *State, _, i int) (schedulers.Binding, 
 	if err != nil {
 		return schedulers.Binding{}, err
 	}
-	index := lang.Trusted(strconv.Itoa(i))
-	item := index
-	if items.JSON()[0] == '[' {
-		item = f.Element(items, i)
-	}
-	vars := lang.Vars{{Name: "item", Value: item}, {Name: "index", Value: index}}
+	item := schedulers.Item(f, items, i)
+	vars := lang.Vars{{Name: "item", Value: item}, {Name: "index", Value: lang.Trusted(strconv.Itoa(i))}}
 	if p.As != "" {
 		vars = append(vars, lang.Var{Name: p.As, Value: item})
 	}
@@ -125,30 +107,8 @@ func (p *Map) Check() []plugin.Problem {
 	default:
 		out = append(out, plugin.Problem{Path: []string{"results"}, What: fmt.Sprintf("unknown results %q", p.Results), Cure: lang.Nearest(p.Results, []string{"list", "count", "none"})})
 	}
-	if v, constant := p.Items.Const(); constant && v.JSON()[0] != '[' {
-		n, ok := number(v)
-		if ok && n > lang.MaxWidth {
-			out = append(out, plugin.Problem{Path: []string{"items"}, What: fmt.Sprintf("%d items, and %d are the most", n, lang.MaxWidth), Cure: "put a map into a map"})
-		}
-		if !ok {
-			out = append(out, plugin.Problem{Path: []string{"items"}, What: fmt.Sprintf("items are a list or a whole number from 0, and this is %.80s", v.JSON()), Cure: `write a list, a number, or an expression: "${ ... }"`})
-		}
-	}
-	switch kind := p.Items.Kind(); {
-	case p.Items.IsZero() || kind == lang.KindAny || kind == "list" || kind == "number":
-	default:
-		if _, constant := p.Items.Const(); !constant {
-			out = append(out, plugin.Problem{
-				Path: []string{"items"}, What: fmt.Sprintf("items are a list or a whole number from 0, and %s always yields %s", p.Items.Source(), kind), Cure: `write one expression that yields a list: "${ data.items }"`,
-			})
-		}
-	}
-	if p.Window > lang.MaxWindow {
-		out = append(out, plugin.Problem{Path: []string{"window"}, What: fmt.Sprintf("a window of %d, and %d is the most", p.Window, lang.MaxWindow), Cure: "leave it out for the most"})
-	}
-	if p.Window < 0 {
-		out = append(out, plugin.Problem{Path: []string{"window"}, What: "a window below 0", Cure: "write how many may be open at a time"})
-	}
+	out = append(out, schedulers.CheckItems(p.Items, "items")...)
+	out = append(out, schedulers.CheckWindow(p.Window)...)
 	return out
 }
 

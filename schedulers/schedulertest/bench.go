@@ -240,13 +240,13 @@ func (b *Bench) happen(ev schedulers.Event) {
 
 // ask tells a state of an event and returns what the policy asks for. It changes the state and nothing of the bench.
 func (b *Bench) ask(state any, ev schedulers.Event) ([]Request, error) {
-	d := &desk{Bench: b}
+	d := &desk{Bench: b, asked: state}
 	err := b.Subject.machine.Next(d, b.Subject.Settings, state, ev)
 	return d.requests, d.fault(err)
 }
 
 func (b *Bench) bind(state any, c Child) bound {
-	d := &desk{Bench: b}
+	d := &desk{Bench: b, asked: state}
 	binding, err := b.Subject.machine.Bind(d, b.Subject.Settings, state, c.Slot, c.Index)
 	return bound{binding, d.fault(err)}
 }

@@ -106,6 +106,7 @@ var errTooWide = errors.New("more children than the limit")
 // A desk is the schedulers.Frame that a policy sees while it handles one event: it reads the bench and notes requests.
 type desk struct {
 	*Bench
+	asked    any // the state that is told
 	requests []Request
 	spawned  map[int]int // by requests, by slot
 	misuse   error       // the first
@@ -174,6 +175,50 @@ func (d *desk) judge(e lang.Expr, vars lang.Vars) {
 	if a, b := sorted(given), sorted(lang.OwnNames(d.Subject.Settings, field)); !slices.Equal(a, b) {
 		d.misuse = undeclared{fmt.Sprintf("the expression of %s is given the names %v, and declared for it are %v (DeclareOwn)", field, a, b)}
 	}
+}
+
+func (d *desk) EvalBeside(e lang.Expr, siblings []int, vars lang.Vars) (lang.Value, error) {
+	d.judge(e, vars)
+	if x, ok := d.Subject.Settings.(lang.BesideDeclarer); d.misuse == nil && (!ok || slices.ContainsFunc(siblings, func(slot int) bool { return !slices.Contains(x.DeclareBeside(e), slot) })) {
+		d.misuse = undeclared{fmt.Sprintf("the expression %s is given the siblings %v, and not all are declared for it (DeclareBeside)", e.Source(), siblings)}
+	}
+	steps := lang.Members{Get: func(name string) (lang.Value, bool) {
+		for _, slot := range siblings {
+			if slot >= 0 && slot < len(d.Subject.Children) && d.Subject.Children[slot].Name == name {
+				return d.yielded(slot), true
+			}
+		}
+		return lang.Null, false
+	}}
+	v, err := e.Eval(beside{view{d.Bench, vars}, steps}, d.cache)
+	if err != nil {
+		return lang.Null, &lang.Error{Type: "expression_error", Message: e.Source() + ": " + err.Error(), Class: lang.ClassFunction}
+	}
+	return v, nil
+}
+
+// beside is a view with the outputs of siblings.
+type beside struct {
+	view
+	steps lang.Members
+}
+
+func (b beside) Lookup(name string) (lang.Term, bool) {
+	if name == "steps" {
+		return b.steps, true
+	}
+	return b.view.Lookup(name)
+}
+
+// yielded is what steps.NAME shows of a slot.
+func (d *desk) yielded(slot int) lang.Value {
+	m := d.Subject.machine
+	if d.Subject.Declare(slot).Many {
+		if v, said := m.Yield(d, d.Subject.Settings, d.asked, slot); said {
+			return v
+		}
+	}
+	return d.Bench.Outcome(slot, 0).Collected()
 }
 
 func (d *desk) Element(list lang.Value, i int) lang.Value { return d.cache.Element(list, i) }

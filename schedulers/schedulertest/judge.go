@@ -348,6 +348,9 @@ func (r *round) opened(c Child) error {
 		r.known[c] = append(r.known[c], b.Outcome(sibling, 0))
 	}
 	for _, sibling := range said.Siblings {
+		if said.Many || b.Subject.Declare(sibling).Many {
+			continue // All children of a step see what the first one did; and whether a step that runs many times is done, its policy alone knows.
+		}
 		if n := b.Counts(sibling); n.Spawned > 0 && n.Done() == n.Spawned && !slices.Contains(got.Siblings, sibling) {
 			return r.broken(Declared, "sibling %d is declared for slot %d and done, and child %d does not see it", sibling, c.Slot, c.Index)
 		}

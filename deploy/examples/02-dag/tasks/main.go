@@ -151,8 +151,8 @@ func plan(document, trigger string) (*path, error) {
 		}
 		begin := 0.0
 		for _, need := range steps[name].Needs {
-			if e := end(need); e > begin {
-				begin, before[name] = e, need
+			if e := end(need.Step); e > begin {
+				begin, before[name] = e, need.Step
 			}
 		}
 		ends[name] = begin + seconds[name]
