@@ -1,9 +1,11 @@
 package schedulers_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -155,5 +157,58 @@ func TestJoin(t *testing.T) {
 		if want == "" && j.MarshalNode().JSON() != text {
 			t.Errorf("%s is written as %s", text, j.MarshalNode())
 		}
+	}
+}
+
+// A keeper's state has outcomes wherever they may be.
+type keeper struct{}
+
+type keeperState struct {
+	Last lang.Outcome
+	All  []lang.Outcome
+	By   map[string]lang.Outcome
+	Mine struct{ Of [2]lang.Outcome }
+}
+
+func (*keeper) Next(schedulers.Frame, *keeperState, schedulers.Event) error { return nil }
+
+// TestOutcomesInAState: a state with outcomes is weighed without being encoded, each value in it is looked at, and one that would not come back is found.
+func TestOutcomesInAState(t *testing.T) {
+	t.Parallel()
+	r := new(plugin.Registry)
+	schedulers.Register[keeper, keeperState](r, "keeper", 1, "Keeps outcomes.")
+	c, _ := r.Get(plugin.Policy, "keeper")
+	m := c.Make.(schedulers.Machine)
+	failed := lang.Failf(lang.ClassThrottle, "busy", "come back <later>")
+	failed.Data = lang.Trusted(`{"after":1.50}`)
+	state := &keeperState{
+		Last: lang.Failure(failed), All: []lang.Outcome{lang.Skip(), lang.Success(lang.Trusted(`{"b":1e3,"a":["<&>"]}`))},
+		By: map[string]lang.Outcome{"x": {Verdict: lang.Cancelled, Err: failed}, "y": lang.Success(lang.Of(7))},
+	}
+	var seen []string
+	n, err := m.Weigh(state, func(v lang.Value) error {
+		if !v.IsNull() {
+			seen = append(seen, v.JSON())
+		}
+		return nil
+	})
+	b, err2 := m.Encode(state)
+	if err != nil || err2 != nil || n < len(b)/2 || n > 3*len(b) {
+		t.Errorf("it weighs %d, %v, and takes %d, %v", n, err, len(b), err2)
+	}
+	slices.Sort(seen)
+	if want := []string{`7`, `{"after":1.50}`, `{"after":1.50}`, `{"b":1e3,"a":["<&>"]}`}; !slices.Equal(seen, want) {
+		t.Errorf("looked at %q", seen)
+	}
+	again, err := m.Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b2, err := m.Encode(again); err != nil || !bytes.Equal(b, b2) {
+		t.Errorf("%s\n%s %v", b, b2, err)
+	}
+	state.Mine.Of[1] = lang.Failure(&lang.Error{Type: "x"})
+	if _, err := m.Weigh(state, func(lang.Value) error { return nil }); err == nil || !strings.Contains(err.Error(), "cannot be saved: an error of class(0)") {
+		t.Error(err)
 	}
 }

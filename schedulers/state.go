@@ -10,7 +10,8 @@ import (
 )
 
 // A scale weighs the states of one type: about how many bytes each takes in a snapshot, so that it can be bounded, and whether it can be saved and loaded
-// at all. Of a plain type - numbers that are whole, texts, values, and structs, lists and maps of those - every state can, and weighing does not encode.
+// at all. Of a plain type - numbers that are whole, texts, values, outcomes, and structs, lists and maps of those - every state can, and weighing does not
+// encode.
 type scale struct {
 	plain bool
 	fixed int // bytes, of a type whose states all weigh the same
@@ -19,6 +20,7 @@ type scale struct {
 
 var (
 	typeValue      = reflect.TypeFor[lang.Value]()
+	typeOutcome    = reflect.TypeFor[lang.Outcome]()
 	typeMarshaler  = reflect.TypeFor[json.Marshaler]()
 	typeText       = reflect.TypeFor[encoding.TextMarshaler]()
 	typeUnmarshal  = reflect.TypeFor[json.Unmarshaler]()
@@ -37,6 +39,9 @@ func scaleOf(t reflect.Type, inside ...reflect.Type) scale {
 			x := v.Interface().(lang.Value)
 			return x.Size(), value(x)
 		}}
+	}
+	if t == typeOutcome {
+		return scale{plain: true, weigh: weighOutcome}
 	}
 	for _, own := range []reflect.Type{typeMarshaler, typeText, typeUnmarshal, typeUnmarshalT} {
 		if t.Implements(own) || reflect.PointerTo(t).Implements(own) {
@@ -61,6 +66,21 @@ func scaleOf(t reflect.Type, inside ...reflect.Type) scale {
 		return scaleOfMap(scaleOf(t.Key(), inside...), scaleOf(t.Elem(), inside...))
 	}
 	return scale{}
+}
+
+// weighOutcome weighs an outcome in a state.
+func weighOutcome(v reflect.Value, value func(lang.Value) error) (int, error) {
+	o := v.Interface().(lang.Outcome)
+	n := 24 + o.Value.Size()
+	if err := o.Lasting(); err != nil {
+		return n, fmt.Errorf("its state cannot be saved: %w", err)
+	}
+	if err := value(o.Value); err != nil || o.Err == nil {
+		return n, err
+	}
+	e := o.Err
+	n += 80 + len(e.Type) + len(e.Message) + e.Data.Size() + len(e.Path) + len(e.Invocation)
+	return n, value(e.Data)
 }
 
 func (s scale) of(v reflect.Value, value func(lang.Value) error) (int, error) {

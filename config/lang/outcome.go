@@ -144,14 +144,49 @@ func (v Verdict) String() string {
 	return "none"
 }
 
-// MarshalText writes the verdict's word.
+// MarshalText writes the verdict's word; none is that of the zero Verdict.
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// An Outcome is a verdict with what belongs to it: Value for succeeded (and the state for continue), Err for failed and cancelled.
+// UnmarshalText reads the verdict's word.
+func (v *Verdict) UnmarshalText(text []byte) error {
+	*v = 0
+	for i, word := range verdicts {
+		if i > 0 && word == string(text) {
+			*v = Verdict(i)
+		}
+	}
+	if v.String() != string(text) {
+		return fmt.Errorf("unknown verdict %q; it is one of %v", text, verdicts[1:])
+	}
+	return nil
+}
+
+// An Outcome is a verdict with what belongs to it: Value for succeeded (and the state for continue), Err for failed and cancelled. Its JSON, for what keeps
+// outcomes such as a policy's state, says all of it and reads back as the same; what documents see is Settled.
 type Outcome struct {
-	Verdict Verdict
-	Value   Value
-	Err     *Error
+	Verdict Verdict `json:"verdict"`
+	Value   Value   `json:"value,omitzero"`
+	Err     *Error  `json:"error,omitempty"`
+}
+
+// Lasting says why an outcome's JSON would not read back as the same; nil when it does. It does not look at the values inside.
+func (o Outcome) Lasting() error {
+	if o.Verdict > 0 && o.Verdict.String() == "none" {
+		return fmt.Errorf("an outcome with verdict %d, which there is not", o.Verdict)
+	}
+	e := o.Err
+	if e == nil {
+		return nil
+	}
+	if !e.Class.known() {
+		return fmt.Errorf("an error of %s; it is one of %v", e.Class, ClassNames())
+	}
+	for _, text := range []string{e.Type, e.Message, e.Path, e.Invocation} {
+		if !utf8.ValidString(text) {
+			return fmt.Errorf("an error with a text that is no UTF-8: %q", cut(text, 100))
+		}
+	}
+	return nil
 }
 
 // Success, Failure and Skip build outcomes.

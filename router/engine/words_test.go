@@ -22,7 +22,10 @@ type team struct {
 	Until lang.Expr            `doc:"until,condition" help:"the others are enough once this is true of the value of one of them"`
 }
 
-type teamState struct{ Done int }
+type teamState struct {
+	Done   int
+	Latest lang.Outcome // of the others: last is given it
+}
 
 // The slots of a team: first has 0, whether it is there or not.
 func (p *team) last() int { return 1 + len(p.Of) }
@@ -45,6 +48,7 @@ func (p *team) Next(f schedulers.Frame, s *teamState, ev schedulers.Event) error
 			f.Succeed(p.collect(f))
 			return nil
 		default:
+			s.Latest = ev.Outcome
 			enough, err := p.enough(f, ev.Outcome.Value)
 			if err != nil || enough {
 				f.Succeed(p.collect(f)) // Cancels the others.
@@ -101,8 +105,11 @@ func (p *team) Declare(slot int) schedulers.Declaration {
 	return schedulers.Declaration{Siblings: []int{0}}
 }
 
-func (p *team) Bind(f schedulers.Scope, _ *teamState, slot, _ int) (schedulers.Binding, error) {
+func (p *team) Bind(f schedulers.Scope, s *teamState, slot, _ int) (schedulers.Binding, error) {
 	b := schedulers.Binding{Input: f.Input()}
+	if slot == p.last() {
+		b.Input = s.Latest.Settled()
+	}
 	if slot > 0 && p.First != nil {
 		b.Siblings = []int{0}
 	}
