@@ -35,7 +35,7 @@ func ParseDefinition(b []byte, r *plugin.Registry) (*Definition, error) {
 		return nil, errors.Join(ErrNoDefinition, err)
 	}
 	def := &Definition{text: string(b)}
-	d := &decoder{registry: r}
+	d := &decoder{registry: r, journaled: true}
 	if versions := n.Get("policies"); versions != nil {
 		d.decode(versions, reflect.ValueOf(&def.Policies).Elem(), nil)
 	}

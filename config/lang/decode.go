@@ -36,6 +36,8 @@ type decoder struct {
 	registry *plugin.Registry
 	policies map[string]int // the versions that a definition names
 	findings []Finding
+	// journaled: what is decoded was accepted once, and runs go by it. Rules count for what is written now, and may have become stricter since.
+	journaled bool
 }
 
 // policy is the component that a word stands for: the version that the definition names, else the newest.
@@ -94,7 +96,11 @@ func (d *decoder) decode(n *Node, v reflect.Value, path []string) {
 		d.plain(n, v, path)
 	}
 	if c, ok := v.Addr().Interface().(plugin.Checker); ok && len(d.findings) == before {
-		for _, p := range c.Check() {
+		problems := c.Check() // Also for what it derives.
+		if d.journaled {
+			return
+		}
+		for _, p := range problems {
 			d.problem(n, path, p)
 		}
 	}
@@ -397,11 +403,11 @@ func (d *decoder) field(n *Node, v reflect.Value, f field, path []string) {
 		d.decode(n, v.Index(0), path)
 	default:
 		d.decode(n, v, path)
-		if f.Sole && v.Len() == 0 && len(d.findings) == before {
+		if f.Sole && v.Len() == 0 && len(d.findings) == before && !d.journaled {
 			d.find(n, path, "leave it out, or write at least one", "%s is an empty list", f.Name)
 		}
 	}
-	if f.Above0 && v.IsZero() && len(d.findings) == before {
+	if f.Above0 && v.IsZero() && len(d.findings) == before && !d.journaled {
 		d.find(n, path, "leave it out for the default, or write more than 0", "%s is 0", f.Name)
 	}
 }

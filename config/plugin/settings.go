@@ -85,5 +85,6 @@ type Problem struct {
 	Cure string // what to write instead; may be empty
 }
 
-// A Checker is a settings value with rules across its fields. Decode calls Check once the fields decoded without a finding.
+// A Checker is a settings value with rules across its fields. Decode calls Check once the fields decoded without a finding. Of a definition that was
+// journaled what it reports counts for nothing, since runs go by it that began under the rules of their day: what Check derives it derives all the same.
 type Checker interface{ Check() []Problem }

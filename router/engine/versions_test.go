@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
@@ -84,6 +85,99 @@ func longerTwice(r *plugin.Registry) {
 }
 func otherTwice(r *plugin.Registry) {
 	schedulers.Register[twiceV2, twiceState](r, "twice", 2, "Twice.")
+}
+
+// strictTwice is the first version with rules that it did not have: it refuses what was accepted, and what it derives on the way is needed.
+type strictTwice struct {
+	Do      lang.Step       `doc:"do"`
+	Within  plugin.Duration `doc:"within,above0"`
+	derived string
+}
+
+func (p *strictTwice) Check() []plugin.Problem {
+	p.derived = "both"
+	return []plugin.Problem{{What: "twice is once too often", Cure: "write it once"}}
+}
+
+func (p *strictTwice) Next(f schedulers.Frame, s *twiceState, ev schedulers.Event) error {
+	return twice(f, s, ev, p.derived)
+}
+
+// laxTwice is the same with the rules of its day.
+type laxTwice struct {
+	Do     lang.Step       `doc:"do"`
+	Within plugin.Duration `doc:"within"`
+}
+
+func (p *laxTwice) Next(f schedulers.Frame, s *twiceState, ev schedulers.Event) error {
+	return twice(f, s, ev, "both")
+}
+
+// TestStricterRulesAreForNewDocuments: a run goes on whose definition a later binary would refuse, by record and by snapshot.
+func TestStricterRulesAreForNewDocuments(t *testing.T) {
+	t.Parallel()
+	lax := built(func(r *plugin.Registry) { schedulers.Register[laxTwice, twiceState](r, "twice", 1, "Twice.") })
+	strict := built(func(r *plugin.Registry) { schedulers.Register[strictTwice, twiceState](r, "twice", 1, "Twice.") })
+	const flow = "{ twice: { within: 0s, do: { function: f, retry: { attempts: 2 } } } }"
+	if _, findings := config.Parse("t.yaml", []byte("version: 1\nfunctions: { f: { log: f } }\ntriggers: { t: { flow: "+flow+" } }\n"), strict, nil); len(findings) == 0 {
+		t.Error("a new document is taken")
+	}
+	def := defined(t, lax, flow)
+	l := begun(t, lax)
+	l.must(defineRecord(def))
+	l.must(startRecord(1, def, lang.Null))
+	send := l.out.Send
+	bySnapshot, err := l.under(strict)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bySnapshot.out.Send = send
+	byRecord := begun(t, strict)
+	byRecord.must(defineRecord(def))
+	byRecord.must(startRecord(1, def, lang.Null))
+	for name, l := range map[string]*life{"by snapshot": bySnapshot, "by record": byRecord} {
+		l.answer()
+		if len(l.out.Ended) > 0 {
+			t.Fatalf("%s: it ended after one", name)
+		}
+		l.answer()
+		if len(l.out.Ended) != 1 || l.out.Ended[0].Outcome.Value.JSON() != `{"done":2,"level":2,"version":1}` {
+			t.Errorf("%s: %+v", name, l.out.Ended)
+		}
+	}
+}
+
+// TestBrokenDefinitionsEndTheirRuns: bytes that the rules of no day have accepted end their run in some way; they panic nowhere, and the partition goes on.
+func TestBrokenDefinitionsEndTheirRuns(t *testing.T) {
+	t.Parallel()
+	const dag, choice = "{ dag: { steps: [ { name: a, function: f }, { name: b, function: f, needs: [a] } ] } }", "{ choice: { cases: [ { if: true, function: f } ] } }"
+	for _, c := range []struct{ name, flow, from, to string }{
+		{"a cycle", dag, `"name":"a"`, `"name":"a","needs":["b"]`}, {"an unknown need", dag, `"needs":["a"]`, `"needs":["x"]`}, {"an unknown rule", dag, `"needs":["a"]`, `"needs":["a"],"rule":"never"`},
+		{"two of a name", dag, `"name":"b"`, `"name":"a"`}, {"no name", dag, `"name":"b",`, ``}, {"an unknown end", dag, `"steps":[`, `"end":"never","steps":[`},
+		{"no steps", "{ sequence: [ { function: f } ] }", `[{"function":"f","timeout":"30s"}]`, `[]`}, {"no cases", choice, `[{"function":"f","if":true,"timeout":"30s"}]`, `[]`},
+		{"a wait for nothing", "{ wait: 5s }", `"5s"`, `{}`}, {"a window below nothing", "{ map: { items: \"${ [1, 2] }\", do: { function: f } } }", `"do":`, `"window":-1,"do":`},
+		{"no attempts", "{ function: f, retry: { attempts: 2 } }", `"attempts":2`, `"attempts":-2`},
+	} {
+		whole := string(engine.DefinePayload(defined(t, registry(), c.flow)))
+		text := strings.Replace(whole, c.from, c.to, 1)
+		if text == whole {
+			t.Errorf("%s: %s", c.name, text)
+			continue
+		}
+		l := begun(t, registry())
+		l.must(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: []byte(text)})
+		l.must(engine.Record(journal.Start, journal.RunID{1}, &engine.StartFact{Trigger: "t", Digest: sha256.Sum256([]byte(text)), Data: lang.Null}))
+		for calls := 0; len(l.out.Ended) == 0; calls++ {
+			var open []*engine.Invocation
+			l.state.Outstanding(func(inv *engine.Invocation) { open = append(open, inv) })
+			if len(open) == 0 || calls > 10 {
+				t.Errorf("%s: it does not end: %d calls, %d open", c.name, calls, len(open))
+				break
+			}
+			l.out.Send = open
+			l.answer()
+		}
+	}
 }
 
 // A life is one binary's state of a partition.
