@@ -2,6 +2,7 @@ package simulate_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
@@ -12,7 +13,10 @@ import (
 )
 
 // A report is what a check counted.
-type report struct{ invocations, repeated, failed, stale, parts, dead, chained, signals, held int }
+type report struct {
+	invocations, repeated, failed, stale, parts, dead, chained, signals, held int
+	tidied, cancelled                                                         int // frames that tidied up, cancelled runs
+}
 
 // A fence is DESIGN 2 once more, by itself: a claim counts when its epoch is the next one, and a negative fact when its epoch is the current one.
 type fence struct{ epoch uint64 }
@@ -183,6 +187,20 @@ func (p *play) checkRun(t *testing.T, run journal.RunID, s *story, outcomes map[
 	o, ended := outcomes[run]
 	if !ended {
 		t.Errorf("seed %d: run %s hangs", p.seed, run)
+		return
+	}
+	for path := range p.called[run] {
+		at := strings.LastIndex(path, "/opens")
+		if at < 0 {
+			continue
+		}
+		frame, number := path[:strings.LastIndexByte(path[:at], '/')+1], path[at+len("/opens"):]
+		if r.tidied++; !p.called[run][frame+"closes"+number] {
+			t.Errorf("seed %d: run %s: %s was called, and nothing tidied up\n%s", p.seed, run, path, p.doc)
+		}
+	}
+	if s.cancel && o.Verdict == lang.Failed && o.Err.Class == lang.ClassCancelled {
+		r.cancelled++
 		return
 	}
 	want, ok := p.flow.eval(s.data, s)

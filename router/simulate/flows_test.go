@@ -22,6 +22,7 @@ type story struct {
 	data    any
 	signals map[string]any // by name
 	calls   int            // functions that are called, retries not counted
+	cancel  bool           // somebody asks for the end of the run
 	exact   bool           // false: a failure cancels what ran beside it, so that how many are called is up to chance
 }
 
@@ -43,7 +44,7 @@ func (g *garden) name(kind string) string {
 
 // flow returns a random step, at most depth policies deep.
 func (g *garden) flow(depth int) node {
-	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.choice, g.caught}
+	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.choice, g.caught, g.tidied, g.raced}
 	if depth > 0 && g.rng.IntN(5) > 0 {
 		return kinds[g.rng.IntN(len(kinds))](depth - 1)
 	}
@@ -128,6 +129,31 @@ func (g *garden) caught(depth int) node {
 		inner.eval(in, s)
 		return handler.eval(in, s)
 	}}
+}
+
+// tidied is a step behind which another is called in any case: check holds the two against each other.
+func (g *garden) tidied(depth int) node {
+	inner, name := g.flow(depth), g.name("")
+	do := map[string]any{"name": "do" + name, "sequence": []any{map[string]any{"name": "opens" + name, "function": "f0", "output": "${ input }"}, inner.doc}}
+	after := map[string]any{"name": "closes" + name, "function": "f1"}
+	return node{doc: map[string]any{"tidy": map[string]any{"do": do, "after": after}}, eval: func(in any, s *story) (any, bool) {
+		s.calls += 2
+		return inner.eval(in, s)
+	}}
+}
+
+// raced is a step with a twin after a while, or beside one that fails and is left alone.
+func (g *garden) raced(depth int) node {
+	inner := g.flow(depth)
+	of := []any{inner.doc}
+	settings := map[string]any{"twin": fmt.Sprintf("%ds", 1+g.rng.IntN(30))}
+	if g.rng.IntN(2) == 0 {
+		of = append(of, g.failing(depth).doc)
+		g.story.exact = false
+		settings["let"] = g.rng.IntN(2) == 0
+	}
+	settings["of"] = of
+	return node{doc: map[string]any{"racer": settings}, eval: inner.eval}
 }
 
 func (g *garden) sequence(depth int) node {

@@ -17,6 +17,7 @@ import (
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/simulate"
+	"github.com/onward-router/onward/schedulers"
 	"github.com/onward-router/onward/schedulers/builtin"
 	sinks "github.com/onward-router/onward/sinks/all"
 )
@@ -30,6 +31,8 @@ func registry() *plugin.Registry {
 	r := new(plugin.Registry)
 	builtin.Register(r)
 	sinks.Register(r)
+	schedulers.Register[tidy, struct{}](r, "tidy", 1, "Runs a step, and another one after it in any case.")
+	schedulers.Register[racer, struct{}](r, "racer", 1, "Runs steps side by side, each with a twin, and yields the first success.")
 	return r
 }
 
@@ -128,6 +131,9 @@ func (p *play) client(run journal.RunID, data lang.Value, s *story) {
 		send(at, engine.Record(journal.Pause, run, &f))
 		send(at+1+time.Duration(p.rng.Int64N(int64(time.Minute))), engine.Record(journal.Resume, run, &f))
 	}
+	if s.cancel = p.rng.IntN(8) == 0; s.cancel {
+		send(begin+time.Duration(p.rng.Int64N(int64(5*time.Minute))), engine.Record(journal.Cancel, run, &engine.CancelFact{Reason: "enough"}))
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.signals)) {
 		// Its id is also that of a signal that nobody waits for.
 		for _, sent := range []engine.SignalFact{{Source: "/client", ID: name, Name: name, Data: lang.Of(s.signals[name])}, {Source: "/client", ID: name, Name: "unheard"}} {
@@ -177,7 +183,7 @@ func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()
 	total := make(map[simulate.Fault]int)
-	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held int
+	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, tidied, cancelled int
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	const workers = 4
@@ -202,6 +208,7 @@ func TestPlays(t *testing.T) {
 				stale += r.stale
 				parts += r.parts
 				held += r.held
+				tidied, cancelled = tidied+r.tidied, cancelled+r.cancelled
 				dead, chained, signals = dead+r.dead, chained+r.chained, signals+r.signals
 				mu.Unlock()
 			}
@@ -211,6 +218,9 @@ func TestPlays(t *testing.T) {
 	t.Logf("%d seeds: %d steps, %d records, %d invocations, %d of them sent more than once, %d failed runs, %d stale records; faults: %v", *seeds, steps, records, invocations, repeated, failed, stale, total)
 	if failed == 0 || stale < *seeds/20 || parts < *seeds {
 		t.Errorf("%d failed runs, %d stale records and %d parts that were owed prove nothing", failed, stale, parts)
+	}
+	if tidied < *seeds/4 || cancelled < *seeds/8 {
+		t.Errorf("%d frames that tidied up and %d cancelled runs prove nothing", tidied, cancelled)
 	}
 	if held < *seeds/2 {
 		t.Errorf("%d calls that pauses held prove nothing", held)
