@@ -336,8 +336,8 @@ func withNames(steps []string, children []*lang.Step, siblings []int) []string {
 
 // The words of the language that a policy may give a meaning: to its children, and to its own expressions. They stand for the innermost.
 var (
-	childWords = []string{"item", "index", "previous", "needed", "outcomes"}
-	ownWords   = append([]string{"output", "error", "attempt", "arrived", "signal"}, childWords...)
+	childWords = []string{"item", "index", "previous", "needed", "outcomes", "outcome", "round", "output", "error"}
+	ownWords   = append([]string{"attempt", "arrived", "signal"}, childWords...)
 )
 
 // declare adds the names that a policy gives its children, or its own expressions. A name that a document chose may stand for one thing only.

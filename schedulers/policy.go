@@ -163,7 +163,8 @@ type Frame interface {
 	Collect(slot int) lang.Value
 	// Settled returns that list in the form that tells all of them apart (lang.Outcome.Settled): for a policy that goes on when children failed.
 	Settled(slot int) lang.Value
-	// Succeed and Fail end the frame with an outcome; either one cancels what still runs, or with LetRun leaves it. The first call counts.
+	// Succeed and Fail end the frame with an outcome; either one cancels what still runs, or with LetRun leaves it. With EndRun the whole run ends with it.
+	// The first call counts.
 	Succeed(v lang.Value, how ...End)
 	Fail(e *lang.Error, how ...End)
 }
@@ -174,6 +175,10 @@ type End uint8
 // LetRun leaves the invocations that are under way alone: they are delivered as ever, nothing is cut or cancelled, and their results are counted as late.
 // Nothing new is begun for them: no retry, no further step.
 const LetRun End = 1
+
+// EndRun ends the run, not the frame alone, with the outcome, once what has ended by the same record before has been told. All else of the run is cancelled;
+// it ends when that has cleaned up. A run that is ending already goes on as it was, and only the frame ends.
+const EndRun End = 2
 
 // Counts is the tally of a slot's children.
 type Counts struct {

@@ -81,8 +81,10 @@ func (d *decoder) step(n *Node, s *Step, path []string, extra []field) {
 // synonyms are what other tools call our policies and keys.
 var synonyms = map[string]string{
 	"parallel": "forkjoin", "fork": "forkjoin", "all": "forkjoin", "branches": "forkjoin", "concurrent": "forkjoin", "steps": "sequence", "serial": "sequence", "chain": "sequence", "pipeline": "sequence",
-	"foreach": "map", "for": "map", "loop": "map", "each": "map", "iterate": "map", "switch": "choice", "if": "choice", "case": "choice", "condition": "choice", "sleep": "wait", "delay": "wait", "pause": "wait",
-	"approval": "signal", "await": "signal", "waitFor": "signal", "graph": "dag", "task": "function", "call": "function", "invoke": "function", "action": "function", "subflow": "flow", "workflow": "flow",
+	"foreach": "map", "for": "map", "each": "map", "iterate": "map", "switch": "choice", "if": "choice", "case": "choice", "condition": "choice", "sleep": "wait", "delay": "wait", "pause": "wait",
+	"approval": "signal", "await": "signal", "waitFor": "signal", "graph": "dag", "while": "loop", "until": "loop", "repeat": "loop", "doWhile": "loop", "dowhile": "loop", "poll": "loop",
+	"try": "finally", "always": "finally", "defer": "finally", "ensure": "finally", "throw": "fail", "raise": "fail", "error": "fail", "noop": "pass", "value": "pass", "set": "pass", "return": "end", "exit": "end", "succeed": "end", "stop": "end",
+	"compensate": "saga", "transaction": "saga", "compensation": "saga", "task": "function", "call": "function", "invoke": "function", "action": "function", "subflow": "flow", "workflow": "flow",
 	"onError": "catch", "on_error": "catch", "rescue": "catch", "except": "catch", "retries": "retry", "params": "input", "with": "input", "args": "input", "result": "output", "id": "name",
 }
 

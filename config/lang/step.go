@@ -14,7 +14,7 @@ const (
 )
 
 // Reserved names cannot be used for steps, items or any other name that a document declares (DESIGN 6).
-var Reserved = []string{"event", "data", "input", "output", "steps", "item", "index", "error", "previous", "arrived", "attempt", "run", "signal"}
+var Reserved = []string{"event", "data", "input", "output", "steps", "item", "index", "error", "previous", "arrived", "attempt", "run", "signal", "outcome", "round"}
 
 // A Step is one node of a flow: exactly one key that says what it does, and the common keys, which work on all steps alike.
 //

@@ -268,7 +268,7 @@ func (d *desk) shortName(what, name string) bool {
 }
 
 func (d *desk) Succeed(v lang.Value, how ...schedulers.End) {
-	d.ask(request{op: opEnd, outcome: lang.Success(v), leave: slices.Contains(how, schedulers.LetRun)})
+	d.end(lang.Success(v), how)
 }
 
 func (d *desk) Fail(e *lang.Error, how ...schedulers.End) {
@@ -276,5 +276,9 @@ func (d *desk) Fail(e *lang.Error, how ...schedulers.End) {
 		d.wrong("fail: without an error")
 		return
 	}
-	d.ask(request{op: opEnd, outcome: lang.Failure(e.Bounded()), leave: slices.Contains(how, schedulers.LetRun)})
+	d.end(lang.Failure(e.Bounded()), how)
+}
+
+func (d *desk) end(o lang.Outcome, how []schedulers.End) {
+	d.ask(request{op: opEnd, outcome: o, leave: slices.Contains(how, schedulers.LetRun), whole: slices.Contains(how, schedulers.EndRun)})
 }

@@ -244,6 +244,7 @@ type request struct {
 	d       time.Duration
 	outcome lang.Outcome
 	leave   bool // of end: leave alone what is under way
+	whole   bool // of end: the run ends with the outcome
 }
 
 type op uint8
@@ -298,6 +299,9 @@ func (s *State) perform(f *frame, requests []request) {
 			s.hold(f.owner.run, len(q.name)-len(f.note))
 			f.note = q.name
 		case opEnd:
+			if q.whole {
+				s.queue = append(s.queue, work{run: f.owner.run, outcome: q.outcome}) // Before anybody is told that the frame has ended.
+			}
 			s.endFrame(f, q.outcome, q.leave)
 		}
 	}

@@ -62,8 +62,9 @@ type State struct {
 	given   lang.Value
 }
 
-// work is one thing that a Fold has still to do: a step that has ended, or an event for a frame.
+// work is one thing that a Fold has still to do: a step that has ended, an event for a frame, or a run that one of its steps ends.
 type work struct {
+	run     *run  // to be ended with outcome
 	task    *task // ended with outcome; nil when frame and event are set
 	outcome lang.Outcome
 	frame   *frame
@@ -196,7 +197,9 @@ func (s *State) drain() {
 	for i := 0; i < len(s.queue); i++ {
 		w := s.queue[i]
 		s.queue[i] = work{}
-		if w.task != nil {
+		if w.run != nil {
+			s.endEarly(w.run, w.outcome)
+		} else if w.task != nil {
 			s.settle(w.task, w.outcome)
 		} else if w.frame == nil {
 			continue

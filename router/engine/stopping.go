@@ -299,6 +299,25 @@ func (s *State) cancelRun(r *run, o lang.Outcome) {
 			s.dropLive(r, n)
 		}
 	}
+	s.stopRun(r, o)
+}
+
+// endEarly ends a run with the outcome that one of its steps gave it; what was left alone is delivered yet. One that is ending goes on with that.
+func (s *State) endEarly(r *run, o lang.Outcome) {
+	if r.outcome != nil || r.rare().result != nil {
+		return
+	}
+	if e := s.unfit("the outcome", o.Value); e != nil {
+		o = lang.Failure(e)
+	}
+	if o.Err != nil {
+		o.Err = o.Err.At(r.root.place(), 0, "")
+	}
+	s.stopRun(r, o)
+}
+
+// stopRun cancels what a run is at. It ends with the outcome once that is gone.
+func (s *State) stopRun(r *run, o lang.Outcome) {
 	if r.root != nil && !s.cancel(r.root, false) {
 		r.own().result = &o
 		s.resume(r) // What cleans up calls.

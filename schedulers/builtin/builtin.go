@@ -5,8 +5,12 @@ import (
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/choice"
 	"github.com/onward-router/onward/schedulers/dag"
+	"github.com/onward-router/onward/schedulers/end"
+	"github.com/onward-router/onward/schedulers/fail"
+	"github.com/onward-router/onward/schedulers/finally"
 	"github.com/onward-router/onward/schedulers/forkjoin"
 	"github.com/onward-router/onward/schedulers/mapping"
+	"github.com/onward-router/onward/schedulers/pass"
 	"github.com/onward-router/onward/schedulers/sequence"
 	"github.com/onward-router/onward/schedulers/signal"
 	"github.com/onward-router/onward/schedulers/wait"
@@ -16,8 +20,12 @@ import (
 func Register(r *plugin.Registry) {
 	choice.Register(r)
 	dag.Register(r)
+	end.Register(r)
+	fail.Register(r)
+	finally.Register(r)
 	forkjoin.Register(r)
 	mapping.Register(r)
+	pass.Register(r)
 	sequence.Register(r)
 	signal.Register(r)
 	wait.Register(r)

@@ -46,6 +46,7 @@ type Request struct {
 	Wait       time.Duration
 	Outcome    lang.Outcome
 	LetRun     bool       // of End
+	EndRun     bool       // of End
 	Value      lang.Value // of Note
 }
 
@@ -64,6 +65,9 @@ func (q Request) String() string {
 		return fmt.Sprintf("%s %q", q.Op, q.Name)
 	case Note:
 		return "note " + q.Value.JSON()
+	}
+	if q.EndRun {
+		return "end the run " + show(q.Outcome)
 	}
 	if q.LetRun {
 		return "end and let run " + show(q.Outcome)
@@ -363,7 +367,7 @@ func (d *desk) Note(progress lang.Value) {
 }
 
 func (d *desk) Succeed(v lang.Value, how ...schedulers.End) {
-	d.ask(Request{Op: End, Outcome: lang.Success(v), LetRun: slices.Contains(how, schedulers.LetRun)})
+	d.end(lang.Success(v), how)
 }
 
 func (d *desk) Fail(e *lang.Error, how ...schedulers.End) {
@@ -371,5 +375,9 @@ func (d *desk) Fail(e *lang.Error, how ...schedulers.End) {
 		d.wrong("fail: without an error")
 		return
 	}
-	d.ask(Request{Op: End, Outcome: lang.Failure(e), LetRun: slices.Contains(how, schedulers.LetRun)})
+	d.end(lang.Failure(e), how)
+}
+
+func (d *desk) end(o lang.Outcome, how []schedulers.End) {
+	d.ask(Request{Op: End, Outcome: o, LetRun: slices.Contains(how, schedulers.LetRun), EndRun: slices.Contains(how, schedulers.EndRun)})
 }

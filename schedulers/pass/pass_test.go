@@ -1,0 +1,47 @@
+package pass_test
+
+import (
+	"testing"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers/builtin"
+	"github.com/onward-router/onward/schedulers/schedulertest"
+)
+
+func registry() *plugin.Registry {
+	r := new(plugin.Registry)
+	builtin.Register(r)
+	return r
+}
+
+var laws = schedulertest.Options{
+	Documents: []string{`{}`, `7`, `null`, `"${ data }"`, `"${ data.n + 1 }"`, `{value: {a: "${ data }", b: [1, "${ input }"]}}`, `[1, 2]`},
+}
+
+func TestLaws(t *testing.T) {
+	t.Parallel()
+	if tally := schedulertest.Run(t, registry(), "pass", laws); tally.Succeeded < 50 || tally.Failed < 10 {
+		t.Errorf("too little was played to prove anything: %s", tally)
+	}
+}
+
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "pass", laws) }
+
+// TestYields: what each form yields.
+func TestYields(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]string{
+		`{}`: `"in"`, `{value: null}`: `null`, `null`: `null`, `7`: `7`, `"a ${ data }"`: `"a 3"`, `"${ data }"`: `3`, `{value: {a: "${ data + 1 }"}}`: `{"a":4}`, `[ "${ input }" ]`: `["in"]`,
+	} {
+		s, err := schedulertest.Load(registry(), "pass", doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := schedulertest.NewBench(s, lang.Text("in"), lang.Of(3))
+		b.Start()
+		if o, ended := b.Ended(); !ended || o.Verdict != lang.Succeeded || o.Value.JSON() != want {
+			t.Errorf("%s: %v, want %s", doc, o, want)
+		}
+	}
+}
