@@ -68,3 +68,15 @@ func CheckWindow(n int) []plugin.Problem {
 	}
 	return nil
 }
+
+// ConstantWidth returns how many items a constant stands for.
+func ConstantWidth(e lang.Expr) (int, bool) {
+	v, constant := e.Const()
+	if !constant {
+		return 0, false
+	}
+	if n, err := lang.ParseJSONNode([]byte(v.JSON())); err == nil && n.Kind == lang.ListNode {
+		return len(n.Items), true
+	}
+	return Whole(v)
+}

@@ -123,43 +123,6 @@ func TestMachine(t *testing.T) {
 	}
 }
 
-// TestJoin: the states of a join for every small tally, and the forms that documents may write.
-func TestJoin(t *testing.T) {
-	t.Parallel()
-	all, settled := schedulers.Join{Word: schedulers.JoinAll}, schedulers.Join{Word: schedulers.JoinSettled}
-	for code := range 4 * 4 * 4 * 4 {
-		c := schedulers.Counts{Succeeded: code & 3, Failed: code >> 2 & 3, Skipped: code >> 4 & 3}
-		c.Spawned = c.Done() + code>>6&3
-		wantAll, wantSettled := schedulers.Open, schedulers.Open
-		if c.Done() == c.Spawned {
-			wantAll, wantSettled = schedulers.Enough, schedulers.Enough
-		}
-		if c.Failed > 0 {
-			wantAll = schedulers.Unreachable
-		}
-		if all.Progress(c) != wantAll || settled.Progress(c) != wantSettled {
-			t.Errorf("%+v: all %d, settled %d; want %d, %d", c, all.Progress(c), settled.Progress(c), wantAll, wantSettled)
-		}
-	}
-	for text, want := range map[string]string{
-		`"all"`: "", `"settled"`: "", `"any"`: "a later release", `{"atLeast": 2}`: "a later release", `{"percent": 65}`: "a later release",
-		`{"until": "${ true }"}`: "a later release", `"setled"`: "unknown join setled", `{"all": 1}`: "unknown join", `3`: "unknown join 3",
-	} {
-		n, err := lang.ParseJSONNode([]byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var j schedulers.Join
-		findings := lang.Decode(n, &j, new(plugin.Registry))
-		if (want == "") != (len(findings) == 0) || want != "" && !strings.Contains(findings[0].What, want) {
-			t.Errorf("%s: %v, want %q", text, findings, want)
-		}
-		if want == "" && j.MarshalNode().JSON() != text {
-			t.Errorf("%s is written as %s", text, j.MarshalNode())
-		}
-	}
-}
-
 // A keeper's state has outcomes wherever they may be.
 type keeper struct{}
 

@@ -73,6 +73,9 @@ func sortedKeys(m map[string]int) []string {
 // NodeMarshaler is the other half of NodeUnmarshaler.
 type NodeMarshaler interface{ MarshalNode() Value }
 
+// Document returns the form in which settings stand in a document: keys sorted, what is zero left out.
+func Document(settings any) Value { return document(reflect.ValueOf(settings)) }
+
 // document returns the document form of a value, Null when it is zero.
 func document(v reflect.Value) Value {
 	if !v.IsValid() || v.IsZero() {

@@ -7,40 +7,77 @@ import (
 	"github.com/onward-router/onward/schedulers"
 )
 
-// A ForkJoin gives every branch its own input. Over a list of branches it yields a list, over named ones an object.
+// A ForkJoin gives every branch its own input. Over a list of branches it yields a list, over named ones an object; with join: any, the value of the branch
+// that was first.
 type ForkJoin struct {
 	Branches lang.Steps      `doc:"branches,value,rest,required" help:"the branches: a list of steps, or names with steps, which may also stand beside the other keys"`
-	Join     schedulers.Join `doc:"join" help:"all (the first failure fails the step) or settled (each branch as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped})" default:"all"`
+	Join     schedulers.Join `doc:"join" help:"when branches are enough: all (the first failure fails the step), settled (each branch as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped}), any (the first success is the result), { atLeast: 3 }, { percent: 65 } or { until: ... }; with deadline, onDeadline and losers" default:"all"`
 }
 
-// State counts the branches that are done.
-type State struct{ Done int }
+// State counts the branches that are done. How they ended only matters to some joins.
+type State struct {
+	Done            int
+	Failed, Skipped int `json:",omitempty"`
+}
 
 // Next opens all branches, and ends when the join is decided.
 func (p *ForkJoin) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 	n := len(p.Branches.List)
 	switch ev.Kind {
 	case schedulers.Started:
+		p.Join.Begin(f)
 		for slot := range n {
 			f.Spawn(slot, 1)
 		}
-	case schedulers.Done:
-		if ev.Outcome.Verdict == lang.Failed && !p.Join.Settled() {
-			f.Fail(ev.Outcome.Err)
-			return nil
+		if n == 0 {
+			p.decide(f, s, ev.Outcome)
 		}
-		s.Done++
-	}
-	if s.Done == n && ev.Kind != schedulers.Cancelled {
-		f.Succeed(p.collect(f))
+	case schedulers.Done:
+		s.count(p.Join, ev.Outcome.Verdict)
+		p.decide(f, s, ev.Outcome)
+	case schedulers.Fired:
+		progress, err := p.Join.Late(s.tally(n))
+		p.end(f, progress, err, lang.Null)
 	}
 	return nil
+}
+
+func (s *State) count(j schedulers.Join, v lang.Verdict) {
+	s.Done++
+	switch {
+	case !j.Early():
+	case v == lang.Failed:
+		s.Failed++
+	case v == lang.Skipped:
+		s.Skipped++
+	}
+}
+
+func (s *State) tally(n int) schedulers.Counts {
+	return schedulers.Counts{Spawned: n, Succeeded: s.Done - s.Failed - s.Skipped, Failed: s.Failed, Skipped: s.Skipped}
+}
+
+func (p *ForkJoin) decide(f schedulers.Frame, s *State, o lang.Outcome) {
+	progress, err := p.Join.Judge(f, s.tally(len(p.Branches.List)), o)
+	p.end(f, progress, err, o.Value)
+}
+
+func (p *ForkJoin) end(f schedulers.Frame, progress schedulers.Progress, err *lang.Error, first lang.Value) {
+	switch {
+	case progress == schedulers.Unreachable:
+		f.Fail(err, p.Join.How()...)
+	case progress == schedulers.Open:
+	case p.Join.One():
+		f.Succeed(first, p.Join.How()...)
+	default:
+		f.Succeed(p.collect(f), p.Join.How()...)
+	}
 }
 
 func (p *ForkJoin) collect(f schedulers.Frame) lang.Value {
 	values := make([]lang.Value, len(p.Branches.List))
 	for slot := range values {
-		values[slot] = p.Join.Value(f.Outcome(slot, 0))
+		values[slot] = p.Join.Show(f, slot, 0)
 	}
 	if p.Branches.Names == nil {
 		return lang.List(values...)
@@ -59,6 +96,12 @@ func (p *ForkJoin) Label(slot int) string {
 	}
 	return p.Branches.Names[slot]
 }
+
+// DeclareOwn says what the join's expression sees.
+func (p *ForkJoin) DeclareOwn(field string) []string { return schedulers.DeclareJoin(field) }
+
+// Check reports a join that the branches cannot reach.
+func (p *ForkJoin) Check() []plugin.Problem { return p.Join.CheckWidth(len(p.Branches.List)) }
 
 // Register enters the policy.
 func Register(r *plugin.Registry) {

@@ -1,16 +1,19 @@
 package mapping
 
-import "github.com/onward-router/onward/config/plugin"
+import (
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers"
+)
 
 // Guide is what the reference page tells beside the keys.
 func (*Map) Guide() plugin.Guide {
 	return plugin.Guide{
 		Text: "The step is run once an item. It sees the item as `item` and its number, from 0, as `index`, and is given the item unless it says its own `input`.\n" +
 			"No item costs anything before it is open, and none but its result after that.",
-		Yields: "By `results`: the list of what the items yielded, in their order; a tally {succeeded, failed, skipped}; or null.",
-		Errors: []string{
+		Yields: "By `results`: the list of what the items yielded, in their order; a tally {succeeded, failed, skipped}; or null. " + schedulers.JoinYields,
+		Errors: append([]string{
 			"bad_items: `items` yields neither a list nor a whole number from 0 (class function)",
-		},
+		}, schedulers.JoinErrors...),
 		Examples: []string{
 			`
 map:
@@ -20,6 +23,32 @@ map:
   join: settled
   results: list
   do: { function: count, input: "${ {'path': file} }" }
+`,
+			`
+map:
+  items: "${ data.clients }"
+  join: { percent: 65, deadline: 10m, onDeadline: take, losers: run }
+  do: { function: train }
+`,
+			`
+map:
+  items: 100
+  join: { until: "${ succeeded >= 10 || output == 'found' }" }
+  results: count
+  do: { function: probe }
+`,
+			`
+map:
+  items: "${ data.mirrors }"
+  join: { for: any, deadline: 30s }
+  do: { function: fetch }
+`,
+			`
+map:
+  items: "${ data.copies }"
+  join: { atLeast: 2 }
+  results: none
+  do: { function: store }
 `,
 		},
 	}

@@ -18,7 +18,7 @@ type Map struct {
 	As      string          `doc:"as" help:"a further name for the item"`
 	Do      lang.Step       `doc:"do,required" help:"the step to run for each item"`
 	Window  int             `doc:"window" help:"how many may be open at a time; 0 is the engine's own limit"`
-	Join    schedulers.Join `doc:"join" help:"all (the first failure fails the step) or settled (each item as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped})" default:"all"`
+	Join    schedulers.Join `doc:"join" help:"when items are enough: all (the first failure fails the step), settled (each item as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped}), any (the first success is the result), { atLeast: 3 }, { percent: 65 } or { until: ... }; with deadline, onDeadline and losers" default:"all"`
 	Results string          `doc:"results" help:"list (the outcomes in order), count (a tally) or none" default:"list"`
 }
 
@@ -31,40 +31,55 @@ const slot = 0
 func (p *Map) Next(f schedulers.Frame, _ *State, ev schedulers.Event) error {
 	switch ev.Kind {
 	case schedulers.Started:
-		n, err := p.count(f)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return p.end(f, schedulers.Counts{})
-		}
-		f.Window(slot, p.Window)
-		if p.Results != "list" {
-			f.Discard(slot)
-		}
-		f.Spawn(slot, n)
+		return p.start(f)
 	case schedulers.Done:
 		counts := f.Counts(slot)
-		switch p.Join.Progress(counts) {
-		case schedulers.Unreachable:
-			f.Fail(ev.Outcome.Err)
-		case schedulers.Enough:
-			return p.end(f, counts)
-		}
+		progress, err := p.Join.Judge(f, counts, ev.Outcome)
+		p.end(f, progress, err, counts, ev.Outcome.Value)
+	case schedulers.Fired:
+		counts := f.Counts(slot)
+		progress, err := p.Join.Late(counts)
+		p.end(f, progress, err, counts, lang.Null)
 	}
 	return nil
 }
 
-func (p *Map) end(f schedulers.Frame, c schedulers.Counts) error {
-	switch p.Results {
-	case "count":
-		f.Succeed(lang.Of(map[string]int{"succeeded": c.Succeeded, "failed": c.Failed, "skipped": c.Skipped}))
-	case "none":
-		f.Succeed(lang.Null)
-	default:
-		f.Succeed(p.Join.List(f, slot))
+func (p *Map) start(f schedulers.Frame) error {
+	n, err := p.count(f)
+	if err != nil {
+		return err
 	}
+	if n == 0 {
+		progress, err := p.Join.Judge(f, schedulers.Counts{}, lang.Outcome{})
+		p.end(f, progress, err, schedulers.Counts{}, lang.Null)
+		return nil
+	}
+	if p.Results != "list" || p.Join.One() {
+		f.Discard(slot)
+	} else if e := p.Join.Fits(n); e != nil {
+		return e
+	}
+	p.Join.Begin(f)
+	f.Window(slot, p.Window)
+	f.Spawn(slot, n)
 	return nil
+}
+
+func (p *Map) end(f schedulers.Frame, progress schedulers.Progress, err *lang.Error, c schedulers.Counts, first lang.Value) {
+	how := p.Join.How()
+	switch {
+	case progress == schedulers.Open:
+	case progress == schedulers.Unreachable:
+		f.Fail(err, how...)
+	case p.Results == "count":
+		f.Succeed(lang.Of(map[string]int{"succeeded": c.Succeeded, "failed": c.Failed, "skipped": c.Skipped}), how...)
+	case p.Results == "none":
+		f.Succeed(lang.Null, how...)
+	case p.Join.One():
+		f.Succeed(first, how...)
+	default:
+		f.Succeed(p.Join.List(f, slot), how...)
+	}
 }
 
 // count returns the number of items.
@@ -99,6 +114,9 @@ func (p *Map) Declare(int) schedulers.Declaration {
 	return d
 }
 
+// DeclareOwn says what the join's expression sees.
+func (p *Map) DeclareOwn(field string) []string { return schedulers.DeclareJoin(field) }
+
 // Check reports words and numbers that cannot be.
 func (p *Map) Check() []plugin.Problem {
 	var out []plugin.Problem
@@ -109,6 +127,9 @@ func (p *Map) Check() []plugin.Problem {
 	}
 	out = append(out, schedulers.CheckItems(p.Items, "items")...)
 	out = append(out, schedulers.CheckWindow(p.Window)...)
+	if n, known := schedulers.ConstantWidth(p.Items); known {
+		out = append(out, p.Join.CheckWidth(n)...)
+	}
 	return out
 }
 

@@ -27,10 +27,17 @@ var laws = schedulertest.Options{
 		`{items: 0, do: {function: f}}`,
 		`{items: "${ data }", join: settled, results: count, window: 1, do: {map: {items: 2, do: {function: f}}}}`,
 		`{items: "${ [input, data, {'a': '<'}] }", results: none, do: {function: f}}`,
+		`{items: 5, join: any, window: 2, do: {function: f}}`,
+		`{items: 9, join: {atLeast: 4, losers: run}, window: 6, do: {function: f}}`,
+		`{items: "${ data }", join: {percent: 60, deadline: 1m, onDeadline: take}, results: count, do: {function: f}}`,
+		`{items: 7, join: {until: "${ succeeded >= 3 || skipped > 1 }", deadline: 1h}, do: {function: f}}`,
+		`{items: 4, join: {for: any, deadline: 1m, onDeadline: take}, results: none, do: {function: f}}`,
+		`{items: 4, join: {for: all, deadline: 1m, onDeadline: take}, do: {function: f}}`,
 	},
 	Generate: generate,
 	Commutes: func(p *schedulertest.Play) bool {
-		return p.Settings.(*mapping.Map).Join.Settled() || !p.Has(lang.Failed)
+		j := p.Settings.(*mapping.Map).Join
+		return !j.Early() && (j.Settled() || !p.Has(lang.Failed))
 	},
 	Want: want,
 }
@@ -54,7 +61,7 @@ func generate(r *rand.Rand) string {
 		doc += fmt.Sprintf(`, "window": %d`, r.IntN(8))
 	}
 	if r.IntN(2) == 0 {
-		doc += `, "join": "settled"`
+		doc += `, "join": ` + []string{`"settled"`, `"settled"`, `{"percent": 65}`, `{"until": "${ succeeded * 2 > total }"}`, `{"for": "settled", "deadline": "1m", "onDeadline": "take"}`}[r.IntN(5)]
 	}
 	if r.IntN(3) == 0 {
 		doc += `, "as": "file"`
@@ -68,8 +75,8 @@ func generate(r *rand.Rand) string {
 // want is what a map yields, from the children alone.
 func want(p *schedulertest.Play) (lang.Outcome, bool) {
 	m := p.Settings.(*mapping.Map)
-	if p.Failed {
-		return lang.Outcome{}, false
+	if p.Failed || m.Join.Early() || m.Join.Deadline > 0 {
+		return lang.Outcome{}, false // The law of joins says what it must be.
 	}
 	counts := map[lang.Verdict]int{}
 	for _, c := range p.Told {
@@ -206,20 +213,23 @@ func TestWindow(t *testing.T) {
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	for doc, want := range map[string]string{
-		`{items: 3, window: -1, do: {function: f}}`:            "a window below 0",
-		`{items: 3, results: lists, do: {function: f}}`:        `did you mean "list"?`,
-		`{items: , do: {function: f}}`:                         "and this is null",
-		`{items: 3, window: 3000000000, do: {function: f}}`:    "a window of 3000000000, and 10000 is the most",
-		`{items: 20000000, do: {function: f}}`:                 "20000000 items, and 10000000 are the most",
-		`{items: "${ data.a }${ data.b }", do: {function: f}}`: "always yields text",
-		`{items: "${ {'a': 1} }", do: {function: f}}`:          "always yields object",
-		`{items: three, do: {function: f}}`:                    `and this is "three"`,
-		`{items: -1, do: {function: f}}`:                       "and this is -1",
-		`{items: 1.5, do: {function: f}}`:                      "and this is 1.5",
-		`{items: {a: 1}, do: {function: f}}`:                   "items are a list",
-		`{items: 3}`:                                           "do is missing",
-		`{do: {function: f}}`:                                  "items is missing",
-		`{items: 3, join: any, do: {function: f}}`:             "later release",
+		`{items: 3, window: -1, do: {function: f}}`:              "a window below 0",
+		`{items: 3, results: lists, do: {function: f}}`:          `did you mean "list"?`,
+		`{items: , do: {function: f}}`:                           "and this is null",
+		`{items: 3, window: 3000000000, do: {function: f}}`:      "a window of 3000000000, and 10000 is the most",
+		`{items: 20000000, do: {function: f}}`:                   "20000000 items, and 10000000 are the most",
+		`{items: "${ data.a }${ data.b }", do: {function: f}}`:   "always yields text",
+		`{items: "${ {'a': 1} }", do: {function: f}}`:            "always yields object",
+		`{items: three, do: {function: f}}`:                      `and this is "three"`,
+		`{items: -1, do: {function: f}}`:                         "and this is -1",
+		`{items: 1.5, do: {function: f}}`:                        "and this is 1.5",
+		`{items: {a: 1}, do: {function: f}}`:                     "items are a list",
+		`{items: 3}`:                                             "do is missing",
+		`{do: {function: f}}`:                                    "items is missing",
+		`{items: 0, join: any, do: {function: f}}`:               "a join of any, and there are no children",
+		`{items: 3, join: {atLeast: 4}, do: {function: f}}`:      "a join of at least 4, and there are 3 children",
+		`{items: [1, 2], join: {atLeast: 3}, do: {function: f}}`: "a join of at least 3, and there are 2 children",
+		`{items: 3, join: {percent: 0}, do: {function: f}}`:      "a join of 0 percent",
 	} {
 		if _, err := schedulertest.Load(registry(), "map", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
@@ -227,12 +237,46 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// TestWide: a join of a million that needs nearly all of them is told of its last as of its first, and keeps nothing of what it discards.
+func TestWide(t *testing.T) { // Not parallel: it counts allocations.
+	for join, n := range map[string]int{`{atLeast: %d}`: 1_000_000, `{until: "${ succeeded >= %d }"}`: 100_000} {
+		join = fmt.Sprintf(join, n-1)
+		b := open(t, fmt.Sprintf(`{items: %d, window: 100, results: count, join: %s, do: {function: f}}`, n, join), `null`)
+		allocated := func(from, to int) float64 {
+			at := from
+			return testing.AllocsPerRun(to-from-1, func() {
+				o := lang.Success(lang.Null)
+				if at == 500 {
+					o = lang.Skip()
+				}
+				b.Done(0, at, o)
+				at++
+			})
+		}
+		first := allocated(0, 1000)
+		for i := 1000; i < n-1000; i++ {
+			if b.Done(0, i, lang.Success(lang.Null)); i%100_000 == 0 && len(b.Open()) != 100 {
+				t.Fatalf("%s: %d are open", join, len(b.Open()))
+			}
+		}
+		if last := allocated(n-1000, n); last > first+1 {
+			t.Errorf("%s: the last completions take %v allocations each, the first took %v", join, last, first)
+		}
+		if o, ended := b.Ended(); !ended || o.Value.JSON() != fmt.Sprintf(`{"failed":0,"skipped":1,"succeeded":%d}`, n-1) {
+			t.Errorf("%s: %t %v", join, ended, o)
+		}
+	}
+}
+
 // BenchmarkDone is the cost of one completion: it must not grow with the width.
 func BenchmarkDone(b *testing.B) {
-	for _, results := range []string{"none", "list"} {
+	for _, how := range []string{"results: none", "results: list", "results: none, join: {atLeast: N}", "results: list, join: {atLeast: N}", `results: count, join: {until: "${ succeeded >= N }"}`} {
 		for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
-			b.Run(fmt.Sprintf("%s/%d", results, n), func(b *testing.B) {
-				doc := fmt.Sprintf(`{items: %d, window: 100, results: %s, do: {function: f}}`, n, results)
+			if strings.Contains(how, "list, join") && n == 1_000_000 {
+				n = 600_000 // More are larger as a list than a value may be.
+			}
+			b.Run(fmt.Sprintf("%s/%d", strings.NewReplacer("results: ", "", " ", "").Replace(how), n), func(b *testing.B) {
+				doc := fmt.Sprintf(`{items: %d, window: 100, %s, do: {function: f}}`, n, strings.ReplaceAll(how, "N", fmt.Sprint(n)))
 				bench, next := open(b, doc, `null`), 0
 				b.ReportAllocs()
 				for b.Loop() {

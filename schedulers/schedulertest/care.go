@@ -36,7 +36,10 @@ func (g *game) kept(r *round, p *Play) error {
 	}
 	partial := g.o.Partial
 	if partial == nil {
-		partial = func(p *Play) bool { return p.Left == 0 && joinOf(p.Settings).Settled() }
+		partial = func(p *Play) bool {
+			j := joinOf(p.Settings)
+			return j.Word != "" && j.Early() || j.Settled() && p.Left == 0
+		}
 	}
 	if !partial(p) {
 		return r.broken(Kept, "it succeeded over %d failed children and %d that had not ended", failures(p), p.Left)

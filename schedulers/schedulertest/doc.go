@@ -19,7 +19,7 @@ const (
 	Commutes Law = "order does not matter where the policy commutes: any order of completions gives the same outcome"
 	Bounded  Law = "the window is kept: the policy sets what its settings say, before it spawns"
 	Legal    Law = "requests are legal: slots that there are, children in order without gaps, nothing cancelled that was not spawned, no panic"
-	Joined   Law = "a join does what its word says: with all, the first failure ends the frame with the child's own error; with settled, each child stands in place as it ended"
+	Joined   Law = "a join does what its word says: with all, the first failure ends the frame with the child's own error; with settled, each child stands in place as it ended; with any, atLeast and percent, the frame ends with the success that is enough, or with the end that leaves too few; a deadline ends it as onDeadline says"
 	Pure     Law = "settings do not change, binding changes nothing and answers the same for as long as the child is open"
 	Declared Law = "lint is told the truth: the names and siblings declared are those bound and evaluated with, and only what is declared runs more than once"
 	Alone    Law = "frames do not meet: what was played before on the same settings changes nothing"

@@ -180,22 +180,75 @@ func (r *round) legal(requests []Request, fault error) error {
 	return nil
 }
 
-// joined judges what a failed child did to a frame whose settings have a join.
+// joined judges what the end of a child, or the deadline, did to a frame whose settings have a join.
 func (r *round) joined(ev schedulers.Event, fault error) error {
-	if r.join.Word == "" || r.b.cancelled || ev.Kind != schedulers.Done || ev.Outcome.Verdict != lang.Failed || fault != nil {
+	if r.join.Word == "" || r.b.cancelled || fault != nil {
 		return nil
 	}
-	switch ended := r.b.ended; r.join.Word {
+	ended, outcome := r.b.ended, r.b.outcome
+	if ev.Kind == schedulers.Fired && ev.Name == schedulers.JoinTimer {
+		if want := r.join.OnDeadline == "take"; !ended || want != (outcome.Verdict == lang.Succeeded) {
+			return r.broken(Joined, "the deadline has come; ended %t, %s", ended, show(outcome))
+		}
+		return nil
+	}
+	if ev.Kind != schedulers.Done {
+		return nil
+	}
+	failed := ev.Outcome.Verdict == lang.Failed
+	switch r.join.Word {
 	case schedulers.JoinAll:
-		if !ended || show(r.b.outcome) != show(ev.Outcome) {
-			return r.broken(Joined, "a child failed, and the frame did not fail with its error but: ended %t, %s", ended, show(r.b.outcome))
+		if failed && (!ended || show(outcome) != show(ev.Outcome)) {
+			return r.broken(Joined, "a child failed, and the frame did not fail with its error but: ended %t, %s", ended, show(outcome))
 		}
 	case schedulers.JoinSettled:
-		if ended && r.b.outcome.Verdict == lang.Failed {
-			return r.broken(Joined, "a child failed, and the frame with it: %s", show(r.b.outcome))
+		if failed && ended && outcome.Verdict == lang.Failed {
+			return r.broken(Joined, "a child failed, and the frame with it: %s", show(outcome))
 		}
+	case schedulers.JoinAny, schedulers.JoinAtLeast, schedulers.JoinPercent:
+		return r.counted(ev)
 	}
 	return nil
+}
+
+// counted judges a join that counts successes. It counts for itself.
+func (r *round) counted(ev schedulers.Event) error {
+	total, succeeded, need := 0, 0, 1
+	for i := range r.b.slots {
+		total += r.b.slots[i].spawned
+	}
+	for _, o := range r.of {
+		if o.Verdict == lang.Succeeded {
+			succeeded++
+		}
+	}
+	switch r.join.Word {
+	case schedulers.JoinAtLeast:
+		need = r.join.AtLeast
+	case schedulers.JoinPercent:
+		for need = 0; float64(need)*100+1e-4 < r.join.Percent*float64(total); need++ {
+		}
+	}
+	open := total - len(r.of)
+	ended, outcome := r.b.ended, r.b.outcome
+	switch {
+	case succeeded >= need && (!ended || outcome.Verdict != lang.Succeeded):
+		return r.broken(Joined, "%d have succeeded and %d are needed: ended %t, %s", succeeded, need, ended, show(outcome))
+	case succeeded < need && succeeded+open < need && (!ended || outcome.Verdict != lang.Failed):
+		return r.broken(Joined, "%d have succeeded, %d could still, and %d are needed: ended %t, %s", succeeded, open, need, ended, show(outcome))
+	case succeeded < need && succeeded+open >= need && ended:
+		return r.broken(Joined, "%d have succeeded, %d could still, and %d are needed: it did not wait, %s", succeeded, open, need, show(outcome))
+	case ended && r.join.Word == schedulers.JoinAny && outcome.Verdict == lang.Succeeded && r.whole() && outcome.Value != ev.Outcome.Value:
+		return r.broken(Joined, "the first success is %s, and the frame yields %s", ev.Outcome.Value, outcome.Value)
+	}
+	return nil
+}
+
+// whole reports whether the settings do not say that less than the children's values are wanted.
+func (r *round) whole() bool {
+	v := reflect.ValueOf(r.b.Subject.Settings).Elem()
+	results := v.FieldByName("Results")
+	return !results.IsValid() || results.String() == "list"
 }
 
 // joinOf returns the settings' join, if they have one.
@@ -213,33 +266,39 @@ func joinOf(settings any) schedulers.Join {
 }
 
 // places looks for the children's outcomes in that of a frame with a join: a list of as many items, or an object of as many members, as there are
-// children has them in order.
+// children has them in order. What was not done stands there as cancelled, or as running where it is left to.
 func (r *round) places() error {
-	if r.join.Word == "" || r.b.outcome.Verdict != lang.Succeeded || len(r.told) == 0 {
-		return nil
-	}
-	n, err := lang.ParseJSONNode([]byte(r.b.outcome.Value.JSON()))
-	if err != nil || n.Kind == lang.ScalarNode || len(n.Items) != len(r.told) {
+	if r.join.Word == "" || r.join.One() || r.b.outcome.Verdict != lang.Succeeded || len(r.told) == 0 {
 		return nil
 	}
 	var all []Child
-	for c := range r.of {
-		all = append(all, c)
-	}
-	slices.SortFunc(all, func(a, b Child) int {
-		if a.Slot != b.Slot {
-			return a.Slot - b.Slot
+	for at := range r.b.slots {
+		for i := range r.b.slots[at].spawned {
+			all = append(all, Child{at, i})
 		}
-		return a.Index - b.Index
-	})
+	}
+	n, err := lang.ParseJSONNode([]byte(r.b.outcome.Value.JSON()))
+	if err != nil || n.Kind == lang.ScalarNode || len(n.Items) != len(all) {
+		return nil
+	}
 	if n.Kind == lang.MapNode && slices.ContainsFunc(all, func(c Child) bool { return r.b.Subject.Declare(c.Slot).Many }) {
 		return nil
 	}
 	for i, c := range all {
-		show := r.join.Value(r.of[c])
-		want, err := lang.ParseJSONNode([]byte(show.JSON()))
-		if err != nil || n.Items[i].JSON() != want.JSON() {
-			return r.broken(Joined, "in the place of child %d of slot %d stands %s and not %s", c.Index, c.Slot, n.Items[i].JSON(), show)
+		o, done := r.of[c]
+		want := o.Value
+		if r.join.Tells() {
+			want = o.Settled()
+		}
+		if !done && r.join.Tells() {
+			want = lang.Trusted(`{"outcome":"cancelled"}`)
+			if r.join.Losers == "run" && n.Items[i].JSON().JSON() != want.JSON() {
+				want = lang.Trusted(`{"outcome":"running"}`)
+			}
+		}
+		shown, err := lang.ParseJSONNode([]byte(want.JSON()))
+		if err != nil || n.Items[i].JSON() != shown.JSON() {
+			return r.broken(Joined, "in the place of child %d of slot %d stands %s and not %s", c.Index, c.Slot, n.Items[i].JSON(), want)
 		}
 	}
 	return nil

@@ -174,7 +174,10 @@ func (p *odd) done(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
 			o := f.Outcome(0, i)
 			if p.Fault == "out of order" {
 				o = f.Outcome(0, len(values)-1-i)
-				values[i] = p.Join.Value(o)
+				values[i] = o.Collected()
+				if p.Join.Tells() {
+					values[i] = o.Settled()
+				}
 			} else {
 				values[i] = o.Value
 			}

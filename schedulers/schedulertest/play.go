@@ -82,7 +82,10 @@ func allSucceeded(p *Play) bool { return !p.Has(lang.Failed) && !p.Has(lang.Skip
 func (g *game) orders(s *Subject, p *Play) error {
 	commutes := g.o.Commutes
 	if commutes == nil {
-		commutes = allSucceeded
+		commutes = func(p *Play) bool {
+			j := joinOf(p.Settings)
+			return allSucceeded(p) && (j.Word == "" || !j.Early())
+		}
 	}
 	if p.Failed || len(p.Told) < 2 || !commutes(p) {
 		return nil
@@ -139,7 +142,10 @@ func (g *game) round(s *Subject, o order) *round {
 	rng := rand.New(rand.NewPCG(g.seed, uint64(o)+10))
 	r := &round{
 		game: g, b: NewBench(s, drawValue(rand.New(rand.NewPCG(g.seed, 2))), g.data), rng: rng, order: o, mood: int(g.seed>>2) % len(moods),
-		known: make(map[Child][]lang.Outcome), of: make(map[Child]lang.Outcome), peak: make([]int, len(s.Children)), join: joinOf(s.Settings),
+		known: make(map[Child][]lang.Outcome), of: make(map[Child]lang.Outcome), peak: make([]int, len(s.Children)),
+	}
+	if r.join = joinOf(s.Settings); g.o.Loose != nil && g.o.Loose(s.Settings) {
+		r.join = schedulers.Join{}
 	}
 	r.b.Width = g.width
 	return r

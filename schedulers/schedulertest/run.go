@@ -30,9 +30,12 @@ type Options struct {
 
 	// Window is what the policy must set for a slot, 0 for no window. Default: the int field of the settings whose key is window, for all slots.
 	Window func(settings any, slot int) int
-	// Commutes says of a play whether the order of completions must not matter. Default: when all children succeeded.
+	// Loose says of settings that more than their join decides when children are enough, so that the law Joined does not hold them to its word alone.
+	Loose func(settings any) bool
+	// Commutes says of a play whether the order of completions must not matter. Default: when all children succeeded, unless the join waits for fewer.
 	Commutes func(p *Play) bool
-	// Partial says of a play that it may succeed though a child failed, or had not ended. Default: failures where the settings have a join that is settled.
+	// Partial says of a play that it may succeed though a child failed, or had not ended. Default: failures where the settings have a join that is settled,
+	// and either where they have one that waits for fewer than all.
 	Partial func(p *Play) bool
 	// Answer is how a child ends, by what it was given; false leaves it to chance.
 	Answer func(c Child, given schedulers.Binding, r *rand.Rand) (lang.Outcome, bool)
