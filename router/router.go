@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -70,8 +71,10 @@ type Options struct {
 	// Stuck is how long the fold of one record may take before the router gives up: Run returns an error, and the process is to be started again.
 	// Default one minute.
 	Stuck time.Duration
-	// Now is the clock on the wall by which timers are due. Default time.Now.
-	Now func() time.Time
+	// Now is the clock on the wall by which timers are due, Elapsed one that nobody sets, by which time goes on while Now is behind the log's. Defaults: the
+	// machine's.
+	Now     func() time.Time
+	Elapsed func() time.Duration
 }
 
 // A Router is running from Open to Close.
@@ -87,6 +90,7 @@ type Router struct {
 	api     *api.API
 	door    *door.Door // nil without a listener
 	handler http.Handler
+	ran     atomic.Bool
 	secrets sync.Map // names of variables that hold secrets, by any document that was ever in force
 }
 
@@ -151,7 +155,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	}
 	so := shard.Options{
 		Journal: timed, Layout: r.layout, Registry: o.Registry, Ends: r.endings, Definition: r.gate.Definition,
-		Outbox: func(s *shard.Shard) shard.Outbox { return r.outbox.For(s) }, SnapshotEvery: o.SnapshotEvery, Stuck: o.Stuck, Hop: o.Hop, Dir: o.Dir, Now: o.Now,
+		Outbox: func(s *shard.Shard) shard.Outbox { return r.outbox.For(s) }, SnapshotEvery: o.SnapshotEvery, Stuck: o.Stuck, Hop: o.Hop, Dir: o.Dir, Now: o.Now, Elapsed: o.Elapsed,
 		Log: o.Log, Metrics: o.Metrics,
 	}
 	shared, _ := o.Journal.(journal.Shared)
@@ -283,6 +287,7 @@ func (r *Router) Ready() <-chan struct{} { return r.shards.Ready() }
 
 // Run works until ctx ends; then it stops taking in, lets what is under way end, saves the state, and returns nil. An error is fatal.
 func (r *Router) Run(ctx context.Context) error {
+	r.ran.Store(true)
 	owning, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	failed := make(chan error, 2+len(r.sources))
@@ -298,8 +303,12 @@ func (r *Router) Run(ctx context.Context) error {
 	defer stop()
 	for _, s := range r.sources {
 		feeders.Go(func() {
-			if err := s.Run(feeding, s.Admit); err != nil {
-				failed <- fmt.Errorf("source: %w", err)
+			var err error
+			if panicked := guard.Do("source", func() { err = s.Run(feeding, s.Admit) }); panicked != nil {
+				err = panicked // It may have left anything behind: the router ends in good order, and begins anew.
+			}
+			if err != nil {
+				failed <- fmt.Errorf("source %q: %w", s.Name, err)
 			}
 		})
 	}
@@ -343,6 +352,19 @@ func (r *Router) Run(ctx context.Context) error {
 	r.cluster.Close()
 	err = errors.Join(err, r.outbox.Close())
 	return errors.Join(err, r.closeFolder())
+}
+
+// Close gives a router back that is not run. One that runs, or has run, closes itself; and who closes the journal is who opened it.
+func (r *Router) Close() error {
+	if r.ran.Swap(true) {
+		return nil
+	}
+	var err error
+	if r.door != nil {
+		err = r.door.Close()
+	}
+	r.cluster.Close()
+	return errors.Join(err, r.outbox.Close(), r.closeFolder())
 }
 
 // Reload puts other documents into force, whole or not at all. Runs keep the definitions that they began with. Sources are made at Open only: documents that

@@ -14,7 +14,7 @@ var Panics = func() *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "onward_guarded_panics_total", Help: "Panics that ended what was being done and nothing else, by what it was: each is a fault of the router.",
 	}, []string{"where"})
-	for _, where := range []string{"decode", "admission", "deliver", "answer"} {
+	for _, where := range []string{"decode", "admission", "deliver", "answer", "source"} {
 		c.WithLabelValues(where) // A rate has to have something to begin from.
 	}
 	return c

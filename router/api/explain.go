@@ -38,7 +38,8 @@ func (a *API) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
 	return ExplainStatus(st, time.Now()), nil
 }
 
-// ExplainStatus says in plain words why an open run is not further; now is the time by which waits are counted.
+// ExplainStatus says in plain words why an open run is not further; now is the time by which waits are counted, unless the fold's is ahead of it: by that
+// its steps began, and timers are due.
 func ExplainStatus(st *engine.Status, now time.Time) []string {
 	switch st.State {
 	case "waiting":
@@ -61,7 +62,10 @@ func ExplainStatus(st *engine.Status, now time.Time) []string {
 		}
 		return lines
 	}
-	e := explainer{now: now}
+	e := explainer{now: now, wall: now}
+	if st.Now.After(now) {
+		e.now = st.Now
+	}
 	if p := st.Paused; p != nil {
 		e.lines = append(e.lines, paused(p)+"; what it calls is not sent, deadlines count; onward runs resume "+st.Run.String()+" lets it go on")
 	}
@@ -85,7 +89,8 @@ func paused(p *engine.Pause) string {
 
 // An explainer gathers the lines of one answer.
 type explainer struct {
-	now   time.Time
+	now   time.Time // by the fold
+	wall  time.Time // by this machine, as the outbox's times are
 	lines []string
 }
 
@@ -104,7 +109,8 @@ func givesUp(at time.Time) string {
 	return "; gives up at " + at.UTC().Format(time.RFC3339)
 }
 
-func (e *explainer) since(t time.Time) time.Duration { return e.now.Sub(t).Round(time.Second) }
+// ago is how long it is since then, never less than nothing.
+func ago(now, then time.Time) time.Duration { return max(now.Sub(then), 0).Round(time.Second) }
 
 func (e *explainer) step(s *engine.StepStatus) {
 	if !s.RetryAt.IsZero() {
@@ -115,7 +121,7 @@ func (e *explainer) step(s *engine.StepStatus) {
 		e.say(s, "try %d failed (%v); %s is due in %s", s.Attempt, s.LastError, next, s.RetryAt.Sub(e.now).Round(time.Second))
 	}
 	if inv := s.Invocation; inv != nil && !inv.Since.IsZero() {
-		e.say(s, "%s; since %s%s", inv.Outbox, e.since(inv.Since), givesUp(inv.GivesUp))
+		e.say(s, "%s; since %s%s", inv.Outbox, ago(e.wall, inv.Since), givesUp(inv.GivesUp))
 	} else if inv != nil {
 		e.say(s, "%s", inv.Outbox)
 	}
@@ -123,7 +129,7 @@ func (e *explainer) step(s *engine.StepStatus) {
 		e.say(s, "waiting until %s (%s)", t.Due.Format(time.RFC3339), t.Due.Sub(e.now).Round(time.Second))
 	}
 	for _, name := range s.Awaits {
-		e.say(s, "waiting for the signal %q since %s", name, e.since(s.Since))
+		e.say(s, "waiting for the signal %q since %s", name, ago(e.now, s.Since))
 	}
 	if s.Handler != nil {
 		e.step(s.Handler)
@@ -139,7 +145,7 @@ func (e *explainer) slot(s *engine.StepStatus, sl *engine.SlotStatus) {
 	left := sl.Spawned - sl.Succeeded - sl.Failed - sl.Skipped
 	many := sl.Spawned > 1 && left > 0
 	if many {
-		line := fmt.Sprintf("waiting for %s of %s: %s; since %s", thousands(left), thousands(sl.Spawned), indexes(sl, left), e.since(s.Since))
+		line := fmt.Sprintf("waiting for %s of %s: %s; since %s", thousands(left), thousands(sl.Spawned), indexes(sl, left), ago(e.now, s.Since))
 		whys, count := make([]string, 0, 4), make(map[string]int)
 		for _, child := range sl.Waiting {
 			if isCall(child) {

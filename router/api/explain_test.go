@@ -68,3 +68,20 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainBesideAClockThatIsAhead: what began by the log's time is as old as it is by that; what the outbox knows goes by this machine's clock.
+func TestExplainBesideAClockThatIsAhead(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	log := now.Add(time.Hour)
+	st := &engine.Status{State: "running", Now: log, Root: &engine.StepStatus{Path: "s", Since: log.Add(-2 * time.Minute), Awaits: []string{"go"}, Timers: []engine.TimerStatus{{Due: log.Add(time.Minute)}},
+		Invocation: &engine.InvocationStatus{Outbox: "function f is at work", Since: now.Add(-time.Second)}}}
+	want := []string{"s: function f is at work; since 1s", "s: waiting until 2030-01-01T13:01:00Z (1m0s)", `s: waiting for the signal "go" since 2m0s`}
+	if got := ExplainStatus(st, now); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%q; want %q", got, want)
+	}
+	st.Now = time.Time{}
+	if got := strings.Join(ExplainStatus(st, now), "; "); strings.Contains(got, "since -") {
+		t.Errorf("%q", got)
+	}
+}

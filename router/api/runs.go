@@ -235,8 +235,11 @@ func (a *API) gather(q *http.Request, lines []RunLine, limit int) ([]RunLine, []
 		}
 	}
 	slices.SortStableFunc(lines, func(a, b RunLine) int {
-		if (a.Ended == nil) != (b.Ended == nil) {
+		switch {
+		case (a.Ended == nil) != (b.Ended == nil):
 			return map[bool]int{true: -1, false: 1}[a.Ended == nil]
+		case a.Ended == nil: // As one router has them: who asks goes on after the last one.
+			return strings.Compare(a.Run, b.Run)
 		}
 		return b.Started.Compare(a.Started)
 	})

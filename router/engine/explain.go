@@ -91,7 +91,7 @@ func (s *State) Status(id journal.RunID, waiting int) (*Status, bool) {
 		return s.statusWaiting(id)
 	}
 	st := &Status{
-		Run: id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(), Calls: int(r.calls), Event: r.event,
+		Run: id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(), Calls: int(r.calls), Event: r.event, Now: s.Now(),
 	}
 	if r.outcome != nil {
 		st.Outcome, st.Result, st.Error = r.outcome.Verdict.String(), r.outcome.Value, r.outcome.Err
@@ -123,7 +123,7 @@ func (s *State) statusWaiting(id journal.RunID) (*Status, bool) {
 	if w == nil {
 		return nil, false
 	}
-	st := &Status{Run: id, Tenant: w.tenant, Trigger: w.fact.Trigger, State: "waiting", Paused: w.halt().pause(), Started: s.Now(), Event: w.fact.Event}
+	st := &Status{Run: id, Tenant: w.tenant, Trigger: w.fact.Trigger, State: "waiting", Paused: w.halt().pause(), Started: s.Now(), Event: w.fact.Event, Now: s.Now()}
 	for i := range w.signals {
 		st.Signals = append(st.Signals, w.signals[i].Name)
 	}

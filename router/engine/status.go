@@ -27,6 +27,8 @@ type Status struct {
 	Deliveries []InvocationStatus `json:"deliveries,omitempty"`
 	// Signals are signals that came before anything waited for them.
 	Signals []string `json:"signals,omitempty"`
+	// Now is the fold's time: what is waited for here began by it, and is due by it.
+	Now time.Time `json:"-"`
 }
 
 // A StepStatus is one open step.

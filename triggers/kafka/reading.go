@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/triggers"
 	segmentio "github.com/segmentio/kafka-go"
@@ -35,6 +36,18 @@ type reading struct {
 }
 
 const commitEvery = 500 * time.Millisecond
+
+// guarded is run. What panics ends this reading alone, and what was not committed is read again.
+func (p *reading) guarded(ctx context.Context) (err error) {
+	panicked := guard.Do("source", func() { err = p.run(ctx) })
+	if panicked == nil {
+		return err
+	}
+	if p.stream != nil {
+		p.stream.close()
+	}
+	return panicked
+}
 
 // run reads until ctx ends, and commits then what is durable: the coordinator takes it while the generation is being wound up.
 func (p *reading) run(ctx context.Context) error {
@@ -108,9 +121,16 @@ func (p *reading) seek(ctx context.Context, at int64) {
 	s := &stream{out: make(chan *kafka.Fetched), failed: make(chan error, 1), done: make(chan struct{})}
 	ctx, s.cancel = context.WithCancel(ctx)
 	p.stream = s
+	p.start(ctx, at, s)
+}
+
+// start fetches beside whoever reads.
+func (p *reading) start(ctx context.Context, at int64, s *stream) {
 	go func() {
 		defer close(s.done)
-		p.fetch(ctx, at, s)
+		if err := guard.Do("source", func() { p.fetch(ctx, at, s) }); err != nil {
+			s.failed <- err
+		}
 	}()
 }
 

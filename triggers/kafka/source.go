@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/triggers"
@@ -173,7 +174,11 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 	}
 	var watching, readings sync.WaitGroup
 	member := ""
-	watching.Go(func() { s.watchTopics(ctx, topics, cancel) })
+	watching.Go(func() {
+		if err := guard.Do("source", func() { s.watchTopics(ctx, topics, cancel) }); err != nil {
+			cancel(err)
+		}
+	})
 	for {
 		gen, e := members.Next(ctx)
 		if ctx.Err() != nil {
@@ -202,7 +207,7 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 					defer cancel()
 					context.AfterFunc(over, cancel)
 					p := &reading{s: s, topic: topic, partition: a.ID, gen: gen, admit: admit}
-					if err := p.run(ctx); err != nil && ctx.Err() == nil {
+					if err := p.guarded(ctx); err != nil && ctx.Err() == nil {
 						s.stuck.WithLabelValues(topic, strconv.Itoa(a.ID)).Set(1)
 						slog.Error("source: a partition cannot be read", "source", s.name, "topic", topic, "partition", a.ID, "error", err)
 						select { // Its return would end the generation, and tear the other partitions along, at once and again.
