@@ -43,6 +43,7 @@ type Function struct {
 	Settings    any
 	Concurrency int
 	Contract    string
+	Cancel      bool // it is told when a call that was sent to it is dropped
 	Timeout     time.Duration
 	Retry       lang.Retries
 	Deadline    time.Duration
@@ -163,13 +164,14 @@ type functionDoc struct {
 	Resends     int             `doc:"resends" help:"how often it may be sent again, under the same id, when there is no answer; default: as often as maxAge allows"`
 	Rate        Rate            `doc:"rate" help:"how often each router may send to it: 10/s, 90/m or 5000/h; what is sent again counts too, what is too much waits. Default: as often as concurrency allows"`
 	Burst       *int            `doc:"burst" help:"how many may be sent at once after a pause, where a rate is said; default: as many as a second of the rate, at least one"`
+	Cancel      bool            `doc:"cancel" help:"tell it when a call of it that was sent and has no outcome is dropped - its run was cancelled, nobody waits for it any more, its time was over - by an event dev.onward.function.cancel whose causationid is the call's id"`
 	Contract    string          `doc:"contract" help:"how to ask and how to tell failure: http or lambda" default:"http"`
 }
 
 // into takes over what the document says. A function that is answered later, by an event, has no timeout unless it says one: what waits in its topic is
 // no failure.
 func (f *functionDoc) into(out *Function, n *lang.Node) {
-	out.Concurrency, out.Contract, out.Retry, out.Deadline = f.Concurrency, f.Contract, f.Retry, f.Deadline.D()
+	out.Concurrency, out.Contract, out.Cancel, out.Retry, out.Deadline = f.Concurrency, f.Contract, f.Cancel, f.Retry, f.Deadline.D()
 	out.Timeout, out.MaxAge, out.Resends = f.Timeout.D(), f.MaxAge.D(), f.Resends
 	if out.Rate = f.Rate; f.Burst != nil {
 		out.Burst = *f.Burst
@@ -183,7 +185,7 @@ func (f *functionDoc) into(out *Function, n *lang.Node) {
 
 // functionKeys stand beside the sink of a function; deliveryKeys also beside that of a destination.
 var (
-	functionKeys = append([]string{"deadline", "contract", "retry"}, deliveryKeys...)
+	functionKeys = append([]string{"deadline", "contract", "cancel", "retry"}, deliveryKeys...)
 	deliveryKeys = []string{"concurrency", "timeout", "maxAge", "resends", "rate", "burst"}
 )
 
@@ -387,6 +389,9 @@ func (l *loader) function(name string, pos lang.Pos, n *lang.Node) {
 	}
 	f.Sink, f.Settings = c, settings
 	doc.into(f, rest)
+	if no, is := settings.(plugin.Uncancelled); is && f.Cancel {
+		l.find(rest.Get("cancel").Pos, path+".cancel", "leave it out", "function %q cannot be told of a cancel: %s", name, no.NotCancelled())
+	}
 	l.patience(&doc, rest, path, pos)
 	if ok {
 		l.build(c, path, name, settings, pos)

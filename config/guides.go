@@ -43,6 +43,7 @@ maxAge: 1h
 resends: 20
 rate: 10/s
 burst: 20
+cancel: true
 contract: http
 `},
 	}

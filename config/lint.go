@@ -199,7 +199,7 @@ func (c *checker) uses(f *Function) {
 	if c.def.Functions == nil {
 		c.def.Functions = make(map[string]lang.Function)
 	}
-	c.def.Functions[f.Name] = lang.Function{Contract: f.Contract}
+	c.def.Functions[f.Name] = lang.Function{Contract: f.Contract, Cancel: f.Cancel}
 }
 
 // flow resolves a step that names a flow. The flow's body has a scope of its own: the event, its data, the run and the step's input; so it is checked once a

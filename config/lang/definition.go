@@ -26,9 +26,10 @@ type Definition struct {
 	text string
 }
 
-// A Function is what the fold knows of one: how its completions read.
+// A Function is what the fold knows of one: how its completions read, and what it is told.
 type Function struct {
 	Contract string `doc:"contract"`
+	Cancel   bool   `doc:"cancel"` // it is told when a call of it is dropped
 }
 
 // A Destination is where the event of a run's end goes: exactly one of Function (an inline sink is an anonymous function) and Trigger is set. Name is

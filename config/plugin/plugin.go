@@ -66,6 +66,9 @@ type Prober interface {
 // A Later is the settings of a sink whose far end takes invocations and answers none: their completions come later, as events.
 type Later interface{ AnswersLater() bool }
 
+// An Uncancelled is the settings of a sink whose functions cannot be told that a call is dropped: it says why not.
+type Uncancelled interface{ NotCancelled() string }
+
 // Add enters c. It panics when the door already has a component of that name: a programmer's error, found at start. Policies of one name may differ in
 // version: runs go on with the one that they began with, new ones begin with the newest.
 func (r *Registry) Add(c Component) {

@@ -28,8 +28,13 @@ func (g *Gate) Match(inv *engine.Invocation) *engine.MatchedFact {
 // Event makes the event of an invocation. The id of a call is sealed: who sends it back as the cause of an outcome was sent it.
 func (g *Gate) Event(inv *engine.Invocation) *event.Event {
 	id := inv.ID()
-	if inv.Purpose == engine.Call {
+	switch inv.Purpose {
+	case engine.Call:
 		id = g.tags.Seal(id)
+	case engine.Cancel: // It names the call as it was sent.
+		named := *inv
+		named.Cause = g.tags.Seal(inv.Cause)
+		return eventOf(&named, named.ID())
 	}
 	return eventOf(inv, id)
 }

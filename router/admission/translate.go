@@ -109,12 +109,15 @@ func signalOf(e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
 
 // eventOf makes the event of an invocation, or of a run's end, under an id.
 func eventOf(i *engine.Invocation, id string) *event.Event {
-	run, subject, contentType := i.Run.String(), i.Function, event.ApplicationJSON
-	if i.Purpose != engine.Call {
+	run, subject, key, contentType := i.Run.String(), i.Function, id, event.ApplicationJSON
+	switch i.Purpose {
+	case engine.Notify, engine.Route:
 		subject = run
+	case engine.Cancel:
+		key = i.Cause // Behind the call, where it goes by a topic.
 	}
 	ext := map[string]any{
-		extCorrelation: run, extPartition: id, extIdempotency: i.IdempotencyKey(),
+		extCorrelation: run, extPartition: key, extIdempotency: i.IdempotencyKey(),
 		extFuel: int32(i.Fuel), extAttempt: int32(i.Attempt),
 	}
 	if i.Cause != "" {

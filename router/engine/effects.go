@@ -56,9 +56,10 @@ const (
 	Call   Purpose = iota + 1 // invoke a function; its completion advances the run
 	Notify                    // carry the event of the run's end to a destination; acceptance is all that counts
 	Route                     // put the event of the run's end past all filters; ends by Accepted, after Matched when any let it through
+	Cancel                    // tell a function that a call of it is dropped, which is Cause; whatever becomes of it, nobody waits for it
 )
 
-var purposes = [...]string{Call: "call", Notify: "notify", Route: "route"}
+var purposes = [...]string{Call: "call", Notify: "notify", Route: "route", Cancel: "cancel"}
 
 // String returns the purpose's word.
 func (p Purpose) String() string { return purposes[p] }
@@ -103,8 +104,11 @@ type Invocation struct {
 
 // ID is the id of the event that is sent: RUN~path.N (DESIGN 7). The end of a run is one event, under one id wherever it goes: RUN~end.
 func (i *Invocation) ID() string {
-	if i.Purpose == Notify || i.Purpose == Route {
+	switch i.Purpose {
+	case Notify, Route:
 		return EndID(i.Run)
+	case Cancel:
+		return CancelID(i.Cause)
 	}
 	path := shortened(i.Path)
 	b := make([]byte, 0, 26+1+len(path)+11)
@@ -114,6 +118,9 @@ func (i *Invocation) ID() string {
 	b = append(b, '.')
 	return string(strconv.AppendUint(b, uint64(i.N), 10))
 }
+
+// CancelID is the id of the event that tells a function of the end of a call.
+func CancelID(call string) string { return call + "~cancel" }
 
 // shortened keeps what goes into ids and headers short, wherever a step stands: an attribute has 1 KiB at most, and servers refuse long headers. What of a
 // long path is left out is told apart by a hash of the whole.
@@ -134,6 +141,9 @@ func shortened(path string) string {
 // IdempotencyKey is the run, the path and the continuation: the same for all attempts of one logical call, with one input, and for no other.
 func (i *Invocation) IdempotencyKey() string {
 	key := i.Run.String() + "~" + shortened(i.Path)
+	if i.Purpose == Cancel {
+		return i.ID()
+	}
 	if i.Continued > 0 {
 		key += "+" + strconv.Itoa(i.Continued)
 	}
@@ -142,8 +152,11 @@ func (i *Invocation) IdempotencyKey() string {
 
 // to is whom it goes to, for people.
 func (i *Invocation) to() string {
-	if i.ToTrigger != "" {
+	switch {
+	case i.ToTrigger != "":
 		return "trigger " + i.ToTrigger
+	case i.Purpose == Cancel:
+		return i.Function + " (cancel)"
 	}
 	return i.Function
 }

@@ -10,6 +10,7 @@ import (
 // The types of a run's end event.
 const (
 	TypeInvoke    = "dev.onward.function.invoke"
+	TypeCancel    = "dev.onward.function.cancel"
 	TypeSucceeded = "dev.onward.run.succeeded"
 	TypeFailed    = "dev.onward.run.failed"
 	TypeSkipped   = "dev.onward.run.skipped" // by the condition of the flow itself
@@ -149,6 +150,7 @@ func (s *State) deliveryEnded(r *run, inv *Invocation, e *lang.Error) {
 		s.notify(r, inv, 0)
 	}
 	switch {
+	case inv.Purpose == Cancel: // It was told, or could not be.
 	case e == nil:
 		s.note(r, Change{Kind: Delivered, N: inv.N, Path: inv.Path})
 	case !s.pauseDelivery(r, inv, e):

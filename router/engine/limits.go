@@ -24,6 +24,7 @@ type Limits struct {
 	NameBytes    int           // the name of a timer or a signal
 	Signals      int           // signals that one run remembers, to refuse repeats and to keep early ones
 	Timers       int           // timers of one run at a time
+	Live         int           // invocations of one run under way beyond which no function is told of dropped ones
 	Fuel         int           // runs that one event from outside may lead to, one causing the other
 	Continues    int           // continuations of one step
 	Tombstones   int           // ended runs that a partition remembers at most
@@ -36,7 +37,7 @@ func LimitsOf(level uint8) Limits {
 	return Limits{
 		Depth: lang.MaxDepth, Width: lang.MaxWidth, Window: lang.MaxWindow, Steps: 50_000_000,
 		Openings: 2048, Begins: 128, Open: 10_000, Share: 64, ValueBytes: lang.MaxValueBytes, FrameBytes: 64 << 20, RunBytes: 256 << 20, Definitions: 64, StateBytes: 32 << 20, NameBytes: 1 << 10, Signals: 10_000, Timers: 1_000_000,
-		Fuel: 1024, Continues: 10_000, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
+		Live: 32_768, Fuel: 1024, Continues: 10_000, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
 	}
 }
 

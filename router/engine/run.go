@@ -202,6 +202,7 @@ func (s *State) dropLive(r *run, n uint32) {
 	if x.superseded = append(x.superseded, n); len(x.superseded) > 2*supersededKept { // Not at each one.
 		x.superseded = x.superseded[:copy(x.superseded, x.latest())]
 	}
+	s.revoke(r, l.inv)
 }
 
 // missing says why number n is not live.
@@ -302,7 +303,9 @@ func (s *State) foldTimedOut(r *run, payload []byte) Reason {
 	reason := Duplicate
 	for _, n := range f.Numbers {
 		l := r.live.get(n)
+		s.why = because{reason: "timeout"}
 		if l != nil && l.left() {
+			s.revoke(r, l.inv)
 			s.out.Stop = append(s.out.Stop, l.inv)
 			s.forget(r, l)
 			reason = Applied
@@ -328,8 +331,9 @@ func (s *State) foldGaveUp(r *run, payload []byte) Reason {
 	if l == nil {
 		return r.missing(f.N)
 	}
-	s.cause = cause{inv: l.inv}
+	s.cause, s.why = cause{inv: l.inv}, because{reason: f.Err.Type}
 	if l.left() {
+		s.revoke(r, l.inv)
 		s.giveUp(r, l.inv, f.Err)
 		s.forget(r, l)
 		return Applied
@@ -379,7 +383,7 @@ func (s *State) foldCancel(r *run, payload []byte) Reason {
 	if r.rare().result != nil {
 		return Duplicate
 	}
-	r.cancelled = true
+	r.cancelled, s.why = true, because{"cancelled", f.error().Message}
 	s.cancelRun(r, lang.Failure(f.error()))
 	return Applied
 }

@@ -43,9 +43,10 @@ type State struct {
 	out    *Effects
 	queue  []work
 	cause  cause
-	live   int  // invocations without an outcome, over all runs
-	paused int  // runs that are
-	force  bool // nothing cleans up
+	why    because // what is dropped is, until the further consequences of a record are drawn
+	live   int     // invocations without an outcome, over all runs
+	paused int     // runs that are
+	force  bool    // nothing cleans up
 
 	budget   int    // children that this record may still open
 	children int    // open ones, over all runs
@@ -122,7 +123,7 @@ func (s *State) Fold(rec *journal.Record, out *Effects) (Reason, error) {
 		return 0, fmt.Errorf("record kind %d: %w", rec.Kind, journal.ErrNewer)
 	}
 	s.out = out
-	s.cause = cause{}
+	s.cause, s.why = cause{}, because{}
 	s.tick(rec.Time.UnixNano())
 	s.budget = s.limits.Openings
 	s.folds++
@@ -194,6 +195,7 @@ func (s *State) dispatch(rec *journal.Record) (Reason, error) {
 
 // drain does the queued work until there is none: ended steps are told to their parents, events to their frames, in the order they arose.
 func (s *State) drain() {
+	s.why = because{}
 	for i := 0; i < len(s.queue); i++ {
 		w := s.queue[i]
 		s.queue[i] = work{}

@@ -468,6 +468,7 @@ func (s *State) deadline(t *task) {
 	s.dropTimer(t.run, t.retryTimer)
 	s.dropTimer(t.run, t.tryTimer)
 	t.retryTimer, t.tryTimer = 0, 0
+	s.why = because{reason: "deadline"}
 	e := s.interrupted(t, lang.Failf(lang.ClassTimeout, "deadline", "not done within %s of opening", t.step.Deadline.D()))
 	if t.handler != nil {
 		e.Message += fmt.Sprintf("; it had failed before, and its handler was at work: %s", t.lastErr)
@@ -491,5 +492,6 @@ func (s *State) tryTimedOut(t *task) {
 	if t.ended || t.few().sequel != goesOn {
 		return
 	}
+	s.why = because{reason: "timeout"}
 	s.then(t, tries, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s", t.step.Timeout.D())))
 }

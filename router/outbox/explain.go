@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -30,6 +31,8 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 		why = l.rateWords()
 	case it.state == queued:
 		why = fmt.Sprintf("function %s at its concurrency limit of %d", l.name, l.limit)
+	case it.inv.Purpose == engine.Cancel && it.state == sending:
+		why = fmt.Sprintf("function %s is being told that a call is dropped", l.name)
 	case it.state == sending:
 		why = fmt.Sprintf("function %s is at work", l.name)
 	case it.state == accepted:

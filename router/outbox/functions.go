@@ -39,7 +39,9 @@ func (o *Outbox) Load(set *config.Set) error {
 	for _, name := range slices.Sorted(maps.Keys(set.Functions)) {
 		f := set.Functions[name]
 		host := o.Host
-		host.Concurrency = f.Concurrency
+		if host.Concurrency = f.Concurrency; f.Cancel {
+			host.Concurrency *= 2 // Calls that hang do not keep it from hearing that they are dropped.
+		}
 		sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, host)
 		if err != nil {
 			return errors.Join(fmt.Errorf("function %q: %w", name, err), next.close())
@@ -103,9 +105,9 @@ func (o *Outbox) rebind() {
 	for name := range o.bound.functions.Load().byName {
 		o.metrics.show(name, up)
 	}
-	for name, l := range o.lanes {
-		if l.bind(o.bound.get(name)); l.fn != nil {
-			o.metrics.show(name, l.is)
+	for _, l := range o.lanes {
+		if l.bind(o.bound.get(l.name)); l.fn != nil && !l.cancels {
+			o.metrics.show(l.name, l.is)
 		}
 		l.until = now
 	}

@@ -98,3 +98,41 @@ func TestPauseIsOfATenure(t *testing.T) {
 		t.Errorf("%d sends", b.count())
 	}
 }
+
+// TestCancelHasRoomOfItsOwn: a function whose places are all taken by calls that hang hears of a dropped one at once, as far as its rate goes; one that was never
+// sent it does not hear of.
+func TestCancelHasRoomOfItsOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, leave := newBench(t, config.Function{Concurrency: 1, Rate: config.Rate{N: 1, Per: time.Minute}, Burst: 2, Cancel: true}, func(_ *bench, n int, d *sinks.Delivery) {
+			if n > 1 {
+				d.Done(sinks.Accept())
+			}
+		})
+		defer leave()
+		hangs := b.put(nil)
+		queued := b.put(nil)
+		cancel := func(call *engine.Invocation) {
+			b.put(func(inv *engine.Invocation) { inv.Purpose, inv.Cause = engine.Cancel, call.ID() })
+			b.pump()
+		}
+		b.pump()
+		cancel(&engine.Invocation{Run: journal.RunID{9}, Path: "p", N: 1}) // Another run's, long accepted.
+		if b.count() != 2 {
+			t.Fatalf("%d sends", b.count())
+		}
+		cancel(queued)
+		if got := b.kinds(); b.count() != 2 || len(got) != 2 || got[1] != journal.Accepted {
+			t.Errorf("%d sends; %v", b.count(), got)
+		}
+		cancel(hangs)
+		if b.count() != 2 {
+			t.Errorf("%d sends beyond the rate", b.count())
+		}
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		if b.count() != 3 || b.sent(2).Event.ID() != hangs.ID()+"~cancel" {
+			t.Errorf("%d sends", b.count())
+		}
+	})
+}

@@ -43,8 +43,10 @@ type lane struct {
 	queue   int // items that wait and are still wanted
 	dead    int // items that wait and are not
 
-	bucket bucket
-	refill *time.Timer // there will be a token
+	cancels bool // of a function's two lanes it is the one of what tells it of dropped calls
+	bucket  *bucket
+	refill  *time.Timer // there will be a token
+	dry     time.Time   // since when what waits waits for one; zero: it does not
 
 	is       condition
 	since    time.Time // the condition began
@@ -60,7 +62,7 @@ type lane struct {
 }
 
 func newLane(name string, fn *function) *lane {
-	l := &lane{name: name, is: up, told: up, since: time.Now()}
+	l := &lane{name: name, is: up, told: up, since: time.Now(), bucket: new(bucket)}
 	l.bind(fn)
 	return l
 }

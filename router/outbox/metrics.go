@@ -6,7 +6,7 @@ type metrics struct {
 	queue             prometheus.Histogram
 	deliver, function *prometheus.HistogramVec
 	resent            prometheus.Counter
-	rateWait          *prometheus.CounterVec
+	rateWait, cancels *prometheus.CounterVec
 	state             *prometheus.GaugeVec
 }
 
@@ -30,10 +30,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		rateWait: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onward_rate_wait_seconds_total", Help: "Time that a function had room and something waited for its rate, by function.",
 		}, []string{"function"}),
+		cancels: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "onward_function_cancels_total",
+			Help: "Calls that were dropped of functions that are told of it, by function and by what became of it: told, not needed (the call was never sent) or given up.",
+		}, []string{"function", "outcome"}),
 		resent: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_resent_total", Help: "Deliveries sent again under the same id."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.queue, m.deliver, m.function, m.resent, m.rateWait, m.state)
+		reg.MustRegister(m.queue, m.deliver, m.function, m.resent, m.rateWait, m.cancels, m.state)
 	}
 	return m
 }

@@ -183,9 +183,18 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 	if o.items[key] != nil {
 		return
 	}
+	if inv.Purpose == engine.Cancel && o.neverSent(inv.Cause) {
+		o.metrics.cancels.WithLabelValues(inv.Function, "not needed").Inc()
+		s.Accepted(inv)
+		return
+	}
 	it := &item{inv: inv, owner: s, since: time.Now()}
 	o.items[key] = it
-	it.lane = o.laneOf(inv.Function)
+	if inv.Purpose == engine.Cancel {
+		it.lane = o.laneOfCancels(inv.Function)
+	} else {
+		it.lane = o.laneOf(inv.Function)
+	}
 	if !inv.Accepted.IsZero() {
 		it.since = it.since.Add(min(inv.Accepted.Sub(s.Now()), 0))
 		it.state, it.first = accepted, it.since
@@ -229,11 +238,11 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 			o.Log.Warn("the trigger that a destination names is not in the documents; the event of the run's end waits for it", "trigger", inv.ToTrigger, "run", inv.Run, "atMost", missingAge)
 		}
 		if time.Since(gone) >= missingAge {
-			gaveUp(s, inv, lang.Failf(lang.ClassPlatform, "unknown_trigger", "%s; not delivered: it has been missing for %s; load documents that have it, then: onward dead redrive", err, missingAge))
+			o.gaveUp(s, inv, lang.Failf(lang.ClassPlatform, "unknown_trigger", "%s; not delivered: it has been missing for %s; load documents that have it, then: onward dead redrive", err, missingAge))
 			return
 		}
 	case errors.As(err, &final):
-		gaveUp(s, inv, final)
+		o.gaveUp(s, inv, final)
 		return
 	}
 	time.AfterFunc(time.Second, func() {
@@ -252,7 +261,11 @@ func timedOut(s Owner, inv *engine.Invocation) {
 	s.Write(engine.Record(journal.TimedOut, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
 }
 
-func gaveUp(s Owner, inv *engine.Invocation, e *lang.Error) {
+func (o *Outbox) gaveUp(s Owner, inv *engine.Invocation, e *lang.Error) {
+	if inv.Purpose == engine.Cancel {
+		o.metrics.cancels.WithLabelValues(inv.Function, "given up").Inc()
+		o.Log.Warn("a function could not be told that a call is dropped", "function", inv.Function, "call", inv.Cause, "error", e)
+	}
 	s.Write(engine.Record(journal.GaveUp, inv.Run, &engine.GaveUpFact{N: inv.N, Err: e}))
 }
 
@@ -263,6 +276,26 @@ func (o *Outbox) laneOf(function string) *lane {
 		o.lanes[function] = l
 	}
 	return l
+}
+
+// laneOfCancels is a function's second lane: what tells it of dropped calls has room of its own, since calls that hang may have taken all that there is. Its
+// rate is the function's.
+func (o *Outbox) laneOfCancels(function string) *lane {
+	key := function + "~cancel"
+	l := o.lanes[key]
+	if l == nil {
+		l = newLane(function, o.bound.get(function))
+		l.cancels, l.bucket = true, o.laneOf(function).bucket
+		o.lanes[key] = l
+	}
+	return l
+}
+
+// neverSent reports whether a call that is dropped has not left yet: its function need not hear of it.
+func (o *Outbox) neverSent(call string) bool {
+	run, _, n, ok := engine.ParseInvocationID(call)
+	it := o.items[itemKey{run, n}]
+	return ok && it != nil && (it.state == queued || it.state == held) && it.tries == 0 && it.inv.Tried.IsZero()
 }
 
 func (o *Outbox) enqueue(it *item) {
@@ -323,7 +356,7 @@ func (o *Outbox) giveUp(it *item, still func() bool) {
 	}
 	o.mu.Unlock()
 	if mine {
-		gaveUp(it.owner, it.inv, why)
+		o.gaveUp(it.owner, it.inv, why)
 	}
 }
 
@@ -359,7 +392,7 @@ func (o *Outbox) fill(l *lane) {
 	if l.queue > 0 && !o.draining && l.free(now) {
 		o.awaitToken(l, now)
 	} else {
-		l.bucket.dry = time.Time{}
+		l.dry = time.Time{}
 	}
 	if l.is != up && l.queue > 0 && l.probe == nil && l.until.After(now) {
 		o.wakeAt(l, l.until)
@@ -370,8 +403,10 @@ func (o *Outbox) fill(l *lane) {
 func (o *Outbox) place(l *lane, it *item, now time.Time) {
 	it.state = sending
 	l.flying++
-	if dry := l.bucket.take(now); dry > 0 {
-		o.metrics.rateWait.WithLabelValues(l.name).Add(dry.Seconds())
+	l.bucket.take()
+	if !l.dry.IsZero() {
+		o.metrics.rateWait.WithLabelValues(l.name).Add(now.Sub(l.dry).Seconds())
+		l.dry = time.Time{}
 	}
 	if l.is != up {
 		it.probe, l.probe = true, it
@@ -382,8 +417,8 @@ func (o *Outbox) place(l *lane, it *item, now time.Time) {
 
 // awaitToken looks after a lane that has room, and has used up its rate.
 func (o *Outbox) awaitToken(l *lane, now time.Time) {
-	if l.bucket.dry.IsZero() {
-		l.bucket.dry = now
+	if l.dry.IsZero() {
+		l.dry = now
 	}
 	if l.refill != nil {
 		return

@@ -8,13 +8,12 @@ import (
 )
 
 // A bucket holds sendings to a rate: each takes a token, and tokens come back at the rate, as many as the burst at most. The zero bucket holds nothing
-// back. It is the lane's, so each router has its own: what several routers send together is the sum.
+// back. It is the function's, and each router has its own: what several routers send together is the sum.
 type bucket struct {
 	rate   config.Rate
 	burst  int
 	tokens float64
 	at     time.Time // tokens were counted
-	dry    time.Time // since when what waits waits for a token; zero: it does not
 }
 
 // nearly is how much a token may lack for the arithmetic of fractions.
@@ -50,15 +49,11 @@ func (b *bucket) wait(now time.Time) time.Duration {
 	return time.Duration(lacks*float64(b.rate.Per)/float64(b.rate.N)) + 1
 }
 
-// take takes a token, and returns for how long what waited had waited for one. untake gives it back: nothing was sent.
-func (b *bucket) take(now time.Time) (dry time.Duration) {
+// take takes a token. untake gives it back: nothing was sent.
+func (b *bucket) take() {
 	if !b.rate.IsZero() {
 		b.tokens--
 	}
-	if !b.dry.IsZero() {
-		dry, b.dry = now.Sub(b.dry), time.Time{}
-	}
-	return dry
 }
 
 func (b *bucket) untake() {

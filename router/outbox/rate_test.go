@@ -180,12 +180,12 @@ func TestBucketCountsWhole(t *testing.T) {
 		now := time.Unix(1_000_000, 0)
 		var b bucket
 		b.set(rate, 1, now)
-		b.take(now)
+		b.take()
 		begin, taken := now, 0
 		for taken < 1000 {
 			wait := b.wait(now)
 			if wait == 0 {
-				b.take(now)
+				b.take()
 				taken++
 				continue
 			}

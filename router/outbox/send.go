@@ -20,7 +20,7 @@ func (o *Outbox) send(it *item) {
 	if it.old() {
 		it.lane.bucket.untake()
 		o.mu.Unlock()
-		o.finish(it, func() { gaveUp(it.owner, inv, it.undelivered()) })
+		o.finish(it, func() { o.gaveUp(it.owner, inv, it.undelivered()) })
 		return
 	}
 	if !o.isCurrent(it) {
@@ -161,13 +161,16 @@ func (o *Outbox) done(it *item, r sinks.Result, how over) {
 	case r.Verdict == sinks.Accepted && call:
 		o.accept(it)
 	case r.Verdict == sinks.Accepted, r.Verdict == sinks.Completed && r.Completion.Err == nil:
+		if inv.Purpose == engine.Cancel {
+			o.metrics.cancels.WithLabelValues(inv.Function, "told").Inc()
+		}
 		o.finish(it, func() { s.Accepted(inv) })
 	case how == aborted && !arrived:
 		o.abort(it)
 	case how == tryOver && call:
 		o.finish(it, func() { timedOut(s, inv) })
 	case how == timeOver && !arrived:
-		o.finish(it, func() { gaveUp(it.owner, inv, it.undelivered()) })
+		o.finish(it, func() { o.gaveUp(it.owner, inv, it.undelivered()) })
 	case r.Verdict == sinks.Retry || how == tryOver:
 		o.resend(it, r)
 	case call:
@@ -177,7 +180,7 @@ func (o *Outbox) done(it *item, r sinks.Result, how over) {
 		if r.Verdict == sinks.Completed {
 			refusal = r.Completion.Err
 		}
-		o.finish(it, func() { gaveUp(s, inv, errorFrom(refusal, o.MaxValue)) })
+		o.finish(it, func() { o.gaveUp(s, inv, errorFrom(refusal, o.MaxValue)) })
 	}
 }
 
@@ -193,10 +196,10 @@ func (o *Outbox) judge(it *item, r sinks.Result, arrived bool, how over) {
 	case how != aborted:
 		l.refused(it, r, now)
 	}
-	if l.is != was && l.fn != nil {
+	if l.is != was && l.fn != nil && !l.cancels {
 		o.metrics.show(l.name, l.is)
 	}
-	news := l.is != l.told
+	news := l.is != l.told && !l.cancels
 	o.mu.Unlock()
 	if news {
 		o.tell(l)
@@ -285,7 +288,7 @@ func (o *Outbox) resend(it *item, r sinks.Result) {
 	it.again++
 	if fn := it.lane.fn; it.old() || fn != nil && fn.Resends > 0 && it.again > fn.Resends {
 		o.mu.Unlock()
-		o.finish(it, func() { gaveUp(it.owner, it.inv, it.undelivered()) })
+		o.finish(it, func() { o.gaveUp(it.owner, it.inv, it.undelivered()) })
 		return
 	}
 	o.later(it, growing(resendFrom, resendMax, it.again))

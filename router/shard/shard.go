@@ -374,6 +374,11 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 	for _, h := range s.effects.Halts {
 		s.out.Halt(h)
 	}
+	for _, inv := range s.effects.Send {
+		if inv.Purpose == engine.Cancel {
+			s.out.Add(inv) // While it is known whether the call was sent.
+		}
+	}
 	if len(s.effects.Stop) > 0 {
 		answered := answeredBy(rec)
 		for _, inv := range s.effects.Stop {
@@ -381,7 +386,9 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 		}
 	}
 	for _, inv := range s.effects.Send {
-		s.out.Add(inv)
+		if inv.Purpose != engine.Cancel {
+			s.out.Add(inv)
+		}
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 
 // A report is what a check counted.
 type report struct {
-	invocations, repeated, failed, stale, parts, dead, chained, signals, held int
-	tidied, cancelled                                                         int // frames that tidied up, cancelled runs
+	invocations, repeated, failed, stale, parts, dead, chained, signals, held, told int
+	tidied, cancelled                                                               int // frames that tidied up, cancelled runs
 }
 
 // A fence is DESIGN 2 once more, by itself: a claim counts when its epoch is the next one, and a negative fact when its epoch is the current one.
@@ -44,6 +44,7 @@ type sendKey struct {
 func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	t.Helper()
 	emitted := make(map[sendKey]*engine.Invocation)
+	dropped, told := make(map[sendKey]bool), make(map[string]int)
 	offsets := make(map[sendKey]int64)
 	outcomes := make(map[journal.RunID]lang.Outcome)
 	replay := engine.New(reg, nil)
@@ -69,6 +70,15 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 		} else if reason == engine.Stale {
 			t.Errorf("seed %d: record %d, a %s of the current epoch %d, is refused", p.seed, i, log[i].Kind, f.epoch)
 		}
+		over := sendKey{log[i].Run, outcomeOf(&log[i])}
+		for _, inv := range out.Stop {
+			if k := (sendKey{inv.Run, inv.N}); log[i].Kind != journal.Completion || k != over {
+				dropped[k] = true
+			}
+		}
+		if log[i].Kind == journal.GaveUp && reason == engine.Applied {
+			dropped[over] = true
+		}
 		ends.see(&log[i], reason, &out)
 		for _, h := range out.Halts {
 			pauses.see(h, int64(i))
@@ -79,6 +89,9 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 				t.Errorf("seed %d: number %d of run %s is used twice", p.seed, inv.N, inv.Run)
 			}
 			emitted[k], offsets[k] = inv, int64(i)
+			if inv.Purpose == engine.Cancel {
+				told[inv.Cause]++
+			}
 		}
 		for _, e := range out.Ended {
 			if _, twice := outcomes[e.Run]; twice {
@@ -92,6 +105,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	for _, s := range p.w.Sent {
 		pauses.check(t, p, s, offsets[sendKey{s.Inv.Run, s.Inv.N}], &r)
 	}
+	p.checkCancels(t, emitted, dropped, told, &r)
 	p.checkStates(t, replay)
 	for _, e := range p.w.Ended {
 		if o := outcomes[e.Run]; o.Verdict != e.Outcome.Verdict || o.Value != e.Outcome.Value {
@@ -102,6 +116,37 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 		p.checkRun(t, run, p.story[i], outcomes, &r)
 	}
 	return r
+}
+
+// outcomeOf is the number of the invocation that a record tells the end of; 0 is none.
+func outcomeOf(rec *journal.Record) uint32 {
+	switch rec.Kind {
+	case journal.Completion:
+		f, _ := engine.DecodeCompletion(rec.Payload)
+		return f.N
+	case journal.GaveUp:
+		f, _ := engine.DecodeGaveUp(rec.Payload)
+		return f.N
+	}
+	return 0
+}
+
+// checkCancels: a function that wants to hear of it is told of each of its calls that was dropped without an outcome of its own, once, and of no other.
+func (p *play) checkCancels(t *testing.T, emitted map[sendKey]*engine.Invocation, dropped map[sendKey]bool, told map[string]int, r *report) {
+	t.Helper()
+	for k, inv := range emitted {
+		if inv.Purpose != engine.Call {
+			continue
+		}
+		want := 0
+		if p.def.Functions[inv.Function].Cancel && inv.Trigger == "t" && dropped[k] {
+			want = 1
+		}
+		if told[inv.ID()] != want {
+			t.Errorf("seed %d: %s is told of the end of %s %d times; want %d", p.seed, inv.Function, inv.ID(), told[inv.ID()], want)
+		}
+		r.told += want
+	}
 }
 
 // pauses are when runs were paused, by the log alone: from which record to which.

@@ -338,6 +338,9 @@ func document(t testing.TB, flow map[string]any) string {
 		if f == "boom" {
 			retry = ""
 		}
+		if f == "f0" || f == "f2" || f == "more" {
+			retry += ", cancel: true"
+		}
 		fmt.Fprintf(&b, "  %s: { http: { url: \"http://127.0.0.1:1/\" }, timeout: 20s%s }\n", f, retry)
 	}
 	b.WriteString("triggers:\n  next: { onSuccess: { name: told, log: next } }\n")

@@ -183,7 +183,7 @@ func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()
 	total := make(map[simulate.Fault]int)
-	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, tidied, cancelled int
+	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, told, tidied, cancelled int
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	const workers = 4
@@ -207,7 +207,7 @@ func TestPlays(t *testing.T) {
 				invocations, repeated, failed = invocations+r.invocations, repeated+r.repeated, failed+r.failed
 				stale += r.stale
 				parts += r.parts
-				held += r.held
+				held, told = held+r.held, told+r.told
 				tidied, cancelled = tidied+r.tidied, cancelled+r.cancelled
 				dead, chained, signals = dead+r.dead, chained+r.chained, signals+r.signals
 				mu.Unlock()
@@ -222,8 +222,8 @@ func TestPlays(t *testing.T) {
 	if tidied < *seeds/4 || cancelled < *seeds/8 {
 		t.Errorf("%d frames that tidied up and %d cancelled runs prove nothing", tidied, cancelled)
 	}
-	if held < *seeds/2 {
-		t.Errorf("%d calls that pauses held prove nothing", held)
+	if held < *seeds/2 || told < *seeds/2 {
+		t.Errorf("%d calls that pauses held and %d that functions were told of prove nothing", held, told)
 	}
 	if dead < 2**seeds || chained < 2**seeds || signals < *seeds {
 		t.Errorf("%d dead letters, %d runs that ends have started and %d signals prove nothing", dead, chained, signals)

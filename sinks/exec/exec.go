@@ -28,6 +28,9 @@ type Settings struct {
 	Grace   plugin.Duration          `doc:"grace" help:"time between SIGTERM and SIGKILL when its time is over" default:"2s"`
 }
 
+// NotCancelled says that a program hears of it otherwise.
+func (*Settings) NotCancelled() string { return "the program is ended when its call is dropped" }
+
 // Check reports an empty command, and variables that no program can get.
 func (s *Settings) Check() []plugin.Problem {
 	var out []plugin.Problem

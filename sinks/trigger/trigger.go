@@ -13,6 +13,9 @@ type Settings struct {
 	Name string `doc:"name,value,required" help:"the trigger to start"`
 }
 
+// NotCancelled says that there is nobody to be told.
+func (*Settings) NotCancelled() string { return "the run that it starts goes on by itself" }
+
 type sink struct {
 	s *Settings
 	h sinks.Host
