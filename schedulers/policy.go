@@ -39,6 +39,7 @@ type Event struct {
 	Index   int // of the child within its slot, for Done
 	Name    string
 	Outcome lang.Outcome
+	Input   lang.Value // of the child, for Done: what its step's own input made of what it was bound
 }
 
 // A Policy decides what one frame does next. The settings struct is the policy: P holds what the document said and is read-only; s is the

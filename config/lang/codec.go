@@ -112,7 +112,7 @@ func document(v reflect.Value) Value {
 		members := make([]Member, 0, v.Len())
 		for _, k := range v.MapKeys() {
 			m := Member{k.String(), document(v.MapIndex(k))}
-			if m.Value.IsNull() {
+			if m.Value.IsNull() && !saidNull(v.MapIndex(k)) {
 				m.Value = emptyOf(v.Type().Elem())
 			}
 			members = append(members, m)

@@ -144,7 +144,7 @@ func (s *State) step(f *frame, ev frameEvent) {
 	case evStarted:
 		event.Kind = schedulers.Started
 	case evDone:
-		event.Kind, event.Slot, event.Index, event.Outcome = schedulers.Done, int(ev.child.slot), int(ev.child.index), ev.out
+		event.Kind, event.Slot, event.Index, event.Outcome, event.Input = schedulers.Done, int(ev.child.slot), int(ev.child.index), ev.out, ev.child.input
 	case evFired:
 		event.Kind, event.Name = schedulers.Fired, ev.name
 	case evSignalled:

@@ -80,6 +80,7 @@ func TestOneRecordIsBoundedWork(t *testing.T) {
 		"calls":            {"{ map: { items: 50000, results: count, do: { function: f } } }", `{"failed":0,"skipped":0,"succeeded":50000}`},
 		"waits of no time": {"{ map: { items: 100000, results: count, do: { wait: 0s } } }", `{"failed":0,"skipped":0,"succeeded":100000}`},
 		"skipped":          {"{ map: { items: 100000, results: count, do: { function: f, when: \"${ item < 0 }\" } } }", `{"failed":0,"skipped":100000,"succeeded":0}`},
+		"rounds":           {"{ loop: { times: 10000, do: { pass: \"${ round }\" } } }", `9999`},
 		"nested":           {"{ map: { items: 300, results: count, do: { map: { items: 300, results: count, do: { function: f } } } } }", `{"failed":0,"skipped":0,"succeeded":300}`},
 		"nested, nothing":  {"{ map: { items: 300, results: count, do: { map: { items: 300, results: none, do: { sequence: [ { wait: 0s }, { wait: 0s } ] } } } } }", `{"failed":0,"skipped":0,"succeeded":300}`},
 		"branches":         {"{ forkjoin: [" + strings.Repeat("{ map: { items: 3000, results: none, do: { function: f } } },", 20) + "] }", "[" + strings.TrimSuffix(strings.Repeat("null,", 20), ",") + "]"},

@@ -9,6 +9,7 @@ import (
 	"github.com/onward-router/onward/schedulers/fail"
 	"github.com/onward-router/onward/schedulers/finally"
 	"github.com/onward-router/onward/schedulers/forkjoin"
+	"github.com/onward-router/onward/schedulers/loop"
 	"github.com/onward-router/onward/schedulers/mapping"
 	"github.com/onward-router/onward/schedulers/pass"
 	"github.com/onward-router/onward/schedulers/sequence"
@@ -24,6 +25,7 @@ func Register(r *plugin.Registry) {
 	fail.Register(r)
 	finally.Register(r)
 	forkjoin.Register(r)
+	loop.Register(r)
 	mapping.Register(r)
 	pass.Register(r)
 	sequence.Register(r)

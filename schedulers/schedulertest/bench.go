@@ -178,7 +178,7 @@ func (b *Bench) gone() lang.Outcome {
 // Done ends an open child; of one that has a twin, the first failure only ends one of the two. It panics when the child is not open.
 func (b *Bench) Done(slot, index int, o lang.Outcome) {
 	if !b.outlived(Child{slot, index}, o) {
-		b.tell(schedulers.Event{Kind: schedulers.Done, Slot: slot, Index: index, Outcome: o})
+		b.tell(schedulers.Event{Kind: schedulers.Done, Slot: slot, Index: index, Outcome: o, Input: b.bound[Child{slot, index}].Input})
 	}
 }
 

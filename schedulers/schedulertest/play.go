@@ -222,7 +222,7 @@ func (r *round) run() (*Play, error) {
 func (r *round) next() schedulers.Event {
 	b := r.b
 	done := func(c Child) schedulers.Event {
-		return schedulers.Event{Kind: schedulers.Done, Slot: c.Slot, Index: c.Index, Outcome: r.outcome(c)}
+		return schedulers.Event{Kind: schedulers.Done, Slot: c.Slot, Index: c.Index, Outcome: r.outcome(c), Input: b.bound[c].Input}
 	}
 	signal := func(name string) schedulers.Event {
 		return schedulers.Event{Kind: schedulers.Signalled, Name: name, Outcome: lang.Success(drawValue(rand.New(rand.NewPCG(r.seed, 3))))}

@@ -59,7 +59,7 @@ func (p *Wait) duration(f schedulers.Scope) (time.Duration, error) {
 		return 0, err
 	}
 	d := at.Sub(f.Now())
-	if d > century {
+	if d > schedulers.LongestSpan {
 		return 0, bad("until: %.80s is more than 100 years away", v.JSON())
 	}
 	return d, nil
@@ -69,23 +69,15 @@ func bad(format string, a ...any) error {
 	return &lang.Error{Type: "bad_wait", Class: lang.ClassFunction, Message: fmt.Sprintf(format, a...)}
 }
 
-// century bounds a wait; a longer one is a mistake, and durations overflow at 292 years.
-const century = 100 * 365 * 24 * time.Hour
-
 func parseFor(v lang.Value) (time.Duration, error) {
-	var text string
-	if v.Decode(&text) == nil && !v.IsNull() {
-		d, err := time.ParseDuration(text)
-		if err != nil || d < 0 || d > century {
-			return 0, bad("for: %q is not a duration up to 100 years; write 30s, 5m or 24h", text)
-		}
-		return d, nil
+	d, ok := schedulers.Span(v)
+	if !ok && v.JSON()[0] == '"' {
+		return 0, bad("for: %.80s is not a duration up to 100 years; write 30s, 5m or 24h", v.JSON())
 	}
-	seconds, err := strconv.ParseFloat(v.JSON(), 64)
-	if err != nil || !(seconds >= 0 && seconds <= century.Seconds()) {
+	if !ok {
 		return 0, bad("for: %.80s is neither a duration nor a number of seconds", v.JSON())
 	}
-	return time.Duration(seconds * float64(time.Second)), nil
+	return d, nil
 }
 
 func parseUntil(v lang.Value) (time.Time, error) {
