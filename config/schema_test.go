@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -126,6 +127,30 @@ func TestSchemaRefusesBadForm(t *testing.T) {
 		failed := slices.ContainsFunc(documents, func(d any) bool { return schema.Validate(d) != nil })
 		if want := slices.Contains(form, name); failed != want || len(documents) == 0 != slices.Contains(notYAML, name) {
 			t.Errorf("%s: %d documents, refused: %t", name, len(documents), failed)
+		}
+	}
+}
+
+// TestSchemaRefusesZeros where lint does: a bound of no time would bound nothing, or all.
+func TestSchemaRefusesZeros(t *testing.T) {
+	t.Parallel()
+	schema := compile(t, registry(), "")
+	for _, at := range []string{
+		`"timeout": %s`, `"deadline": %s`,
+		`"catch": [{ "do": { "signal": { "name": "go", "within": %s } } }]`, `"catch": [{ "do": { "forkjoin": { "join": { "until": "${ true }", "deadline": %s }, "branches": [{ "wait": "1s" }] } } }]`,
+	} {
+		for value, want := range map[string]bool{`"0s"`: false, `"0"`: false, `0`: false, `"0m0s"`: false, `"+0.0h.0ms"`: false, `"10s"`: true, `"0.5s"`: true, `"1m0s"`: true, `"0h1m"`: true} {
+			text := fmt.Sprintf(`{ "version": 1, "functions": { "f": { "log": "f" } }, "triggers": { "t": { "flow": { "function": "f", %s } } } }`, fmt.Sprintf(at, value))
+			_, findings := config.Parse("t.yaml", []byte(text), registry(), nil)
+			var doc any
+			dec := json.NewDecoder(strings.NewReader(text))
+			dec.UseNumber()
+			if err := dec.Decode(&doc); err != nil {
+				t.Fatal(err)
+			}
+			if err := schema.Validate(doc); (len(findings) == 0) != want || (err == nil) != want {
+				t.Errorf("%s: lint finds %v, the schema %v", fmt.Sprintf(at, value), findings, err)
+			}
 		}
 	}
 }

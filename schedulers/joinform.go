@@ -133,7 +133,7 @@ func (Join) Schema() plugin.Schema {
 		"atLeast":    plugin.Schema{"type": "integer", "minimum": 1, "maximum": lang.MaxWidth, "description": "how many have to succeed"},
 		"percent":    plugin.Schema{"type": "number", "minimum": 1e-6, "maximum": 100, "description": "which part of all children has to succeed; rounded up to whole children"},
 		"until":      plugin.Schema{"$ref": "#/$defs/expression"},
-		"deadline":   plugin.Schema{"$ref": "#/$defs/duration"},
+		"deadline":   plugin.Schema{"$ref": "#/$defs/duration", "not": plugin.Zero()},
 		"onDeadline": plugin.Schema{"enum": []any{"fail", "take"}, "description": "fail, or take: go on with what there is"},
 		"losers":     plugin.Schema{"enum": []any{"cancel", "run"}, "description": "what becomes of children that are not done when the join is decided: run leaves them, and counts their results as late"},
 	}

@@ -265,6 +265,9 @@ func (s *Schemas) field(f field) plugin.Schema {
 	if f.Sole {
 		x["minItems"] = 1
 	}
+	if f.Above0 {
+		x["not"] = plugin.Zero()
+	}
 	if f.List {
 		x = plugin.Schema{"anyOf": []any{x, without(s.Of(f.Type.Elem()), "array")}}
 	}
