@@ -1,7 +1,7 @@
 // Package http is the sink that carries events out by HTTP, in the binary or structured mode of the CloudEvents HTTP binding 1.0.
 //
-// The response to an invocation is its completion. A response that proves nothing - no answer, or one of 408, 425, 429, 502, 503, 504 - is tried
-// again under the same id.
+// The response to an invocation is its completion. A response that proves nothing - no answer, or a code that proves nothing under the function's contract
+// (codes.go) - is tried again under the same id.
 package http
 
 import (
@@ -206,7 +206,7 @@ func judge(d *sinks.Delivery, resp *http.Response, body []byte) sinks.Result {
 		}
 	}
 	switch {
-	case code == 408, code == 425, code == 429, code == 502, code == 503, code == 504:
+	case provesNothing(d.Contract, code):
 		class := "platform"
 		if code == 429 {
 			class = "throttle"

@@ -1,0 +1,93 @@
+package http
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/onward-router/onward/sinks"
+)
+
+// TestEveryCode: what each status says under each contract, an answer of nothing else; the table in codes.go in other words.
+func TestEveryCode(t *testing.T) {
+	t.Parallel()
+	for _, contract := range []string{"http", "lambda"} {
+		for code := 200; code < 600; code++ {
+			want := sinks.Completed
+			class := map[bool]string{true: "function"}[code >= 400]
+			switch code {
+			case 202:
+				want = sinks.Accepted
+			case 408, 425, 502, 503, 504:
+				want, class = sinks.Retry, "platform"
+			case 429:
+				want, class = sinks.Retry, "throttle"
+			}
+			if code >= 300 && code < 400 {
+				want, class = sinks.Failed, "platform"
+			}
+			if contract == "lambda" && (code == 404 || code == 500 || code > 504) {
+				class = "platform"
+			}
+			r := judge(&sinks.Delivery{Invoke: true, Contract: contract}, &http.Response{StatusCode: code, Header: http.Header{}}, nil)
+			got := ""
+			switch {
+			case r.Err != nil:
+				got = r.Err.Class
+			case r.Completion.Err != nil:
+				got = r.Completion.Err.Class
+			}
+			if r.Verdict != want || got != class {
+				t.Errorf("%s, %d: %v %q; want %v %q", contract, code, r.Verdict, got, want, class)
+			}
+		}
+	}
+}
+
+// TestCodesOfRuntimes: what runtimes were seen to answer (reference/runtimes.md), and what is made of it under the contract that they are asked by.
+func TestCodesOfRuntimes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		contract string
+		code     int
+		header   string
+		body     string
+		want     sinks.Verdict
+		class    string
+	}{
+		"functions-framework, a failure":       {"http", 500, "Content-Type: text/html", "<h1>Internal Server Error</h1>", sinks.Completed, "function"},
+		"of-watchdog, exec_timeout":            {"http", 504, "X-Openfaas-Internal: of-watchdog", "", sinks.Retry, "platform"},
+		"of-watchdog, at its limit":            {"http", 429, "", "", sinks.Retry, "throttle"},
+		"classic-watchdog, exec_timeout":       {"http", 408, "", "", sinks.Retry, "platform"},
+		"classic-watchdog, a failure":          {"http", 500, "", "exit status 1", sinks.Completed, "function"},
+		"OpenWhisk, a developer's error":       {"http", 502, "", `{"error":"boom"}`, sinks.Retry, "platform"},
+		"OpenWhisk, initialized twice":         {"http", 403, "", "", sinks.Completed, "function"},
+		"Knative, done":                        {"http", 202, "", "", sinks.Accepted, ""},
+		"Lambda, a function's failure":         {"lambda", 200, "X-Amz-Function-Error: Unhandled", `{"errorType":"E","errorMessage":"m"}`, sinks.Completed, "function"},
+		"Lambda, a result like a failure":      {"lambda", 200, "X-Amzn-Requestid: 1", `{"errorType":"E","errorMessage":"m"}`, sinks.Completed, ""},
+		"Lambda, throttled":                    {"lambda", 429, "X-Amzn-Requestid: 1", "{}", sinks.Retry, "throttle"},
+		"Lambda, unavailable":                  {"lambda", 400, "Error-Type: Runtime.Unavailable", "", sinks.Retry, "throttle"},
+		"Lambda, no such function":             {"lambda", 404, "X-Amzn-Errortype: ResourceNotFoundException:", "{}", sinks.Completed, "platform"},
+		"Lambda, its service":                  {"lambda", 500, "X-Amzn-Errortype: ServiceException", "{}", sinks.Completed, "platform"},
+		"the emulator, a time-out":             {"lambda", 200, "", "Task timed out after 3.00 seconds", sinks.Completed, "timeout"},
+		"the emulator, a runtime that died":    {"lambda", 502, "", `{"errorType":"Runtime.ExitError","errorMessage":"exit status 1"}`, sinks.Completed, "function"},
+		"a proxy before Lambda that is broken": {"lambda", 502, "", "<html/>", sinks.Retry, "platform"},
+		"Lambda, asynchronous":                 {"lambda", 202, "X-Amzn-Requestid: 1", "", sinks.Accepted, ""},
+	} {
+		h := http.Header{}
+		if key, value, ok := strings.Cut(c.header, ": "); ok {
+			h.Set(key, value)
+		}
+		r := judge(&sinks.Delivery{Invoke: true, Contract: c.contract}, &http.Response{StatusCode: c.code, Header: h}, []byte(c.body))
+		got := ""
+		switch {
+		case r.Err != nil:
+			got = r.Err.Class
+		case r.Completion.Err != nil:
+			got = r.Completion.Err.Class
+		}
+		if r.Verdict != c.want || got != c.class {
+			t.Errorf("%s: %v %q; want %v %q", name, r.Verdict, got, c.want, c.class)
+		}
+	}
+}
