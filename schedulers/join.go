@@ -185,7 +185,16 @@ func DeclareJoin(field string) []string {
 }
 
 func (j Join) unreachable(c Counts, o lang.Outcome) *lang.Error {
-	e := lang.Failf(lang.ClassFunction, "join_unreachable", "%s cannot be reached: %s", j.said(c.Spawned), tally(c))
+	return withLast(lang.Failf(lang.ClassFunction, "join_unreachable", "%s cannot be reached: %s", j.said(c.Spawned), tally(c)), c, o)
+}
+
+// TooManyFailed is the error of a step that tolerates some failures, and not so many.
+func TooManyFailed(c Counts, o lang.Outcome) *lang.Error {
+	return withLast(lang.Failf(lang.ClassFunction, "too_many_failed", "more have failed than are tolerated: %s", tally(c)), c, o)
+}
+
+// withLast adds the tally and the last error.
+func withLast(e *lang.Error, c Counts, o lang.Outcome) *lang.Error {
 	if o.Err != nil {
 		e.Message += "; the last error: " + o.Err.Error()
 		if o.Err.Path != "" {

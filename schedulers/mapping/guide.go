@@ -10,9 +10,12 @@ func (*Map) Guide() plugin.Guide {
 	return plugin.Guide{
 		Text: "The step is run once an item. It sees the item as `item` and its number, from 0, as `index`, and is given the item unless it says its own `input`.\n" +
 			"No item costs anything before it is open, and none but its result after that.",
-		Yields: "By `results`: the list of what the items yielded, in their order; a tally {succeeded, failed, skipped}; or null. " + schedulers.JoinYields,
+		Yields: "By `results`: the list of what the items yielded, in their order; a tally {succeeded, failed, skipped}; or null. With tolerate as with join: settled; with groupBy what the groups yielded, in the order in which their keys appear first. " + schedulers.JoinYields,
 		Errors: append([]string{
-			"bad_items: `items` yields neither a list nor a whole number from 0 (class function)",
+			"bad_items: `items` yields neither a list nor a whole number from 0, or too many for `groupBy` (class function)",
+			"bad_batch: `batch.with` yields no object, or numbers are to come in batches that are too large (class function)",
+			"bad_window: `window` yields no whole number, or more than 10,000 (class function)",
+			"too_many_failed: more have failed than `tolerate` says; data is the tally (class function)",
 		}, schedulers.JoinErrors...),
 		Examples: []string{
 			`
@@ -36,6 +39,21 @@ map:
   join: { until: "${ succeeded >= 10 || output == 'found' }" }
   results: count
   do: { function: probe }
+`,
+			`
+map:
+  items: "${ data.rows }"
+  batch: { size: 500, bytes: 262144, with: { table: "${ data.table }" } }
+  tolerate: { count: 10, percent: 5 }
+  do: { function: load }
+`,
+			`
+map:
+  items: "${ data.chunks }"
+  as: chunk
+  groupBy: "${ chunk.object }"
+  do: { function: count }
+  reduce: { function: merge, input: "${ {'object': key, 'parts': input} }" }
 `,
 			`
 map:

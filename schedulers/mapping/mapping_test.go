@@ -8,6 +8,7 @@ import (
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/mapping"
 	"github.com/onward-router/onward/schedulers/schedulertest"
@@ -33,13 +34,49 @@ var laws = schedulertest.Options{
 		`{items: 7, join: {until: "${ succeeded >= 3 || skipped > 1 }", deadline: 1h}, do: {function: f}}`,
 		`{items: 4, join: {for: any, deadline: 1m, onDeadline: take}, results: none, do: {function: f}}`,
 		`{items: 4, join: {for: all, deadline: 1m, onDeadline: take}, do: {function: f}}`,
+		`{items: 23, batch: {size: 5, with: {"k": [1, "${ data }"], "a": "<"}}, window: 2, do: {function: f}}`,
+		`{items: ["a", "bb", {"c": 1}, [1, 2, 3], "a long one that is larger than the bound", 7], as: lot, batch: {bytes: 12}, join: settled, do: {function: f}}`,
+		`{items: "${ [1, 2, 3, 4, 5, 6, 7] }", batch: {bytes: 1000, size: 3}, join: {atLeast: 1}, do: {function: f}}`,
+		`{items: 12, tolerate: {count: 2}, window: 3, do: {function: f}}`,
+		`{items: 12, tolerate: {percent: 25}, results: count, do: {function: f}}`,
+		`{items: 12, tolerate: {count: 9, percent: 50}, batch: {size: 1}, join: {deadline: 1h}, do: {function: f}}`,
+		`{items: "${ [1, 2, 3, 1, 2, 1].map(x, {'key': x}) }", groupBy: "${ item.key }", do: {function: f}, reduce: {function: g, input: "${ [key, index, input] }"}}`,
+		`{items: 40, as: n, window: 3, groupBy: "${ n % 7 }", join: settled, do: {function: f}, reduce: {function: g}}`,
+		`{items: 20, groupBy: "${ index / 6 }", tolerate: {count: 3}, results: count, do: {function: f}, reduce: {function: g}}`,
+		`{items: 0, groupBy: "${ item }", do: {function: f}, reduce: {function: g}}`,
 	},
 	Generate: generate,
 	Commutes: func(p *schedulertest.Play) bool {
-		j := p.Settings.(*mapping.Map).Join
+		m := p.Settings.(*mapping.Map)
+		j := m.Join
+		if m.Tolerate != nil || m.Reduce != nil {
+			return !p.Has(lang.Failed) && !p.Has(lang.Skipped)
+		}
 		return !j.Early() && (j.Settled() || !p.Has(lang.Failed))
 	},
 	Want: want,
+	Window: func(settings any, _ int) int {
+		n := 0
+		if v, constant := settings.(*mapping.Map).Window.Const(); constant {
+			_ = v.Decode(&n)
+		}
+		return n
+	},
+	Answer: func(c schedulertest.Child, given schedulers.Binding, _ *rand.Rand) (lang.Outcome, bool) {
+		key, reduces := given.Vars.Lookup("key") // Which group a reducer has hangs on the order, and not what a group yields.
+		if !reduces {
+			return lang.Outcome{}, false
+		}
+		return lang.Success(lang.List(key.(lang.Value), given.Input)), true
+	},
+	Loose: func(settings any) bool {
+		m := settings.(*mapping.Map)
+		return m.Tolerate != nil || m.Reduce != nil
+	},
+	Partial: func(p *schedulertest.Play) bool {
+		m := p.Settings.(*mapping.Map)
+		return m.Join.Early() || p.Left == 0 && (m.Join.Settled() || m.Tolerate != nil)
+	},
 }
 
 // generate makes a map of 0 to 50 items.
@@ -66,6 +103,9 @@ func generate(r *rand.Rand) string {
 	if r.IntN(3) == 0 {
 		doc += `, "as": "file"`
 	}
+	if r.IntN(4) == 0 {
+		doc += fmt.Sprintf(`, "batch": {"size": %d}`, 1+r.IntN(9))
+	}
 	if r.IntN(2) == 0 {
 		doc += `, "results": "` + []string{"list", "count", "none"}[r.IntN(3)] + `"`
 	}
@@ -75,7 +115,10 @@ func generate(r *rand.Rand) string {
 // want is what a map yields, from the children alone.
 func want(p *schedulertest.Play) (lang.Outcome, bool) {
 	m := p.Settings.(*mapping.Map)
-	if p.Failed || m.Join.Early() || m.Join.Deadline > 0 {
+	if m.Tolerate != nil && m.Join.Deadline == 0 && m.Reduce == nil {
+		return wantTolerant(p, m)
+	}
+	if p.Failed || m.Join.Early() || m.Join.Deadline > 0 || m.Reduce != nil {
 		return lang.Outcome{}, false // The law of joins says what it must be.
 	}
 	counts := map[lang.Verdict]int{}
@@ -104,6 +147,23 @@ func want(p *schedulertest.Play) (lang.Outcome, bool) {
 		return lang.Success(lang.Trusted(fmt.Sprintf(`{"failed":%d,"skipped":%d,"succeeded":%d}`, counts[lang.Failed], counts[lang.Skipped], counts[lang.Succeeded]))), true
 	}
 	return lang.Success(lang.List(values...)), true
+}
+
+// wantTolerant is a tally, or the error that the first failure too many is.
+func wantTolerant(p *schedulertest.Play, m *mapping.Map) (lang.Outcome, bool) {
+	failed := 0
+	for i, c := range p.Told {
+		if c.Verdict == lang.Failed {
+			failed++
+		}
+		if c.Verdict == lang.Failed && (m.Tolerate.Count != nil && failed > *m.Tolerate.Count || m.Tolerate.Percent != nil && float64(failed) > *m.Tolerate.Percent*12/100) {
+			if i != len(p.Told)-1 || p.Outcome.Err == nil || p.Outcome.Err.Type != "too_many_failed" {
+				return lang.Success(lang.Text("it fails with the first failure that is too many")), true
+			}
+			return p.Outcome, true
+		}
+	}
+	return p.Outcome, p.Outcome.Verdict == lang.Succeeded
 }
 
 func TestLaws(t *testing.T) {
@@ -184,6 +244,90 @@ func TestItems(t *testing.T) {
 	}
 }
 
+// TestBatches: which items stand together, and what they are given.
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ document, data, want string }{
+		{`items: 5, batch: {size: 2}`, `null`, `{"items":[0,1]} {"items":[2,3]} {"items":[4]}`},
+		{`items: "${ data }", batch: {size: 2, with: {a: 1, b: "${ data.size() }"}}`, `["x",{"y":1},null]`, `{"items":["x",{"y":1}],"a":1,"b":3} {"items":[null],"a":1,"b":3}`},
+		{`items: "${ data }", batch: {bytes: 8}`, `["a","b","ccccccccccc","d"]`, `{"items":["a","b"]} {"items":["ccccccccccc"]} {"items":["d"]}`},
+		{`items: "${ data }", batch: {bytes: 100, size: 3}`, `[1,2,3,4]`, `{"items":[1,2,3]} {"items":[4]}`},
+		{`items: "${ data }", batch: {bytes: 1}`, `[1,22]`, `{"items":[1]} {"items":[22]}`},
+		{`items: "${ data }", batch: {bytes: 1}`, `[]`, `[]`},
+		{`items: 0, batch: {size: 3}`, `[]`, `[]`},
+		{`items: "${ data }", batch: {size: 1001}`, `2000`, `bad_batch`},
+		{`items: "${ data }", batch: {bytes: 10}`, `2000`, `bad_batch`},
+		{`items: "${ data }", window: "${ data.size() - 1 }"`, `[1,2,3]`, `1 2`},
+		{`items: "${ data }", window: "${ -1 }"`, `[1,2,3]`, `bad_window`},
+		{`items: "${ data }", window: "${ 1.5 }"`, `[1,2,3]`, `bad_window`},
+	} {
+		b := open(t, `{`+test.document+`, do: {function: f}}`, test.data)
+		var got []string
+		for _, c := range b.Open() {
+			x, err := b.Binding(c.Slot, c.Index)
+			if item, _ := x.Vars.Lookup("item"); err != nil || strings.Contains(test.document, "batch") && !strings.Contains(x.Input.JSON(), item.(lang.Value).JSON()) {
+				t.Errorf("%s: item %v, input %s, %v", test.document, item, x.Input, err)
+			}
+			got = append(got, x.Input.JSON())
+		}
+		if o, ended := b.Ended(); ended && o.Err != nil {
+			got = append(got, o.Err.Type)
+		} else if ended {
+			got = append(got, o.Value.JSON())
+		}
+		if all := strings.Join(got, " "); all != test.want {
+			t.Errorf("%s: %s, want %s", test.document, all, test.want)
+		}
+	}
+	b := open(t, `{items: 2, batch: {size: 2, with: "${ data }"}, do: {function: f}}`, `[1]`)
+	if _, err := b.Binding(0, 0); err == nil || !strings.Contains(err.Error(), "bad_batch") {
+		t.Error(err)
+	}
+}
+
+// TestGroups: one reducer a key, as soon as its items are done, with all their results and no others; the results in the order of the keys.
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	b := open(t, `{items: "${ data }", groupBy: "${ item.k }", join: settled, do: {function: f}, reduce: {function: g}}`, `[{"k":"b"},{"k":1},{"k":"b"},{"k":null},{"k":1},{"k":"b"}]`)
+	reducer := func(i int) string {
+		x, err := b.Binding(1, i)
+		key, _ := x.Vars.Lookup("key")
+		index, _ := x.Vars.Lookup("index")
+		return fmt.Sprint(key, " ", index, " ", x.Input, " ", err)
+	}
+	b.Done(0, 4, lang.Success(lang.Of(4)))
+	b.Done(0, 1, lang.Skip())
+	if got, want := reducer(0), `1 1 [{"outcome":"skipped"},{"outcome":"succeeded","value":4}] <nil>`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	b.Done(0, 3, lang.Success(lang.Of(3)))
+	for _, i := range []int{5, 0, 2} {
+		b.Done(0, i, lang.Success(lang.Of(i)))
+	}
+	if got, want := reducer(2), `"b" 0 [{"outcome":"succeeded","value":0},{"outcome":"succeeded","value":2},{"outcome":"succeeded","value":5}] <nil>`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	b.Done(1, 0, lang.Success(lang.Text("ones")))
+	b.Done(1, 2, lang.Success(lang.Text("bs")))
+	b.Done(1, 1, lang.Skip())
+	const want = `[{"outcome":"succeeded","value":"bs"},{"outcome":"succeeded","value":"ones"},{"outcome":"skipped"}]`
+	if o, ended := b.Ended(); !ended || o.Value.JSON() != want {
+		t.Errorf("%t %v, want %s", ended, o, want)
+	}
+	for _, test := range []struct{ items, key, want string }{{`10001`, `item`, `bad_items`}, {`3`, `item.none`, `expression_error`}} {
+		b := open(t, `{items: "${ `+test.items+` }", groupBy: "${ `+test.key+` }", do: {function: f}, reduce: {function: g}}`, `null`)
+		if o, ended := b.Ended(); !ended || o.Err == nil || o.Err.Type != test.want {
+			t.Errorf("%s by %s: %t %v", test.items, test.key, ended, o)
+		}
+	}
+	b = open(t, `{items: 2, groupBy: "${ item }", do: {function: f}, reduce: {function: g}}`, `null`)
+	b.Done(0, 1, lang.Success(lang.Null))
+	b.Done(1, 0, lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke")))
+	if o, ended := b.Ended(); !ended || o.Err == nil || o.Err.Type != "boom" {
+		t.Errorf("%t %v", ended, o)
+	}
+}
+
 // TestEmptyResults: a map over nothing yields what its results say.
 func TestEmptyResults(t *testing.T) {
 	t.Parallel()
@@ -213,23 +357,40 @@ func TestWindow(t *testing.T) {
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	for doc, want := range map[string]string{
-		`{items: 3, window: -1, do: {function: f}}`:              "a window below 0",
-		`{items: 3, results: lists, do: {function: f}}`:          `did you mean "list"?`,
-		`{items: , do: {function: f}}`:                           "and this is null",
-		`{items: 3, window: 3000000000, do: {function: f}}`:      "a window of 3000000000, and 10000 is the most",
-		`{items: 20000000, do: {function: f}}`:                   "20000000 items, and 10000000 are the most",
-		`{items: "${ data.a }${ data.b }", do: {function: f}}`:   "always yields text",
-		`{items: "${ {'a': 1} }", do: {function: f}}`:            "always yields object",
-		`{items: three, do: {function: f}}`:                      `and this is "three"`,
-		`{items: -1, do: {function: f}}`:                         "and this is -1",
-		`{items: 1.5, do: {function: f}}`:                        "and this is 1.5",
-		`{items: {a: 1}, do: {function: f}}`:                     "items are a list",
-		`{items: 3}`:                                             "do is missing",
-		`{do: {function: f}}`:                                    "items is missing",
-		`{items: 0, join: any, do: {function: f}}`:               "a join of any, and there are no children",
-		`{items: 3, join: {atLeast: 4}, do: {function: f}}`:      "a join of at least 4, and there are 3 children",
-		`{items: [1, 2], join: {atLeast: 3}, do: {function: f}}`: "a join of at least 3, and there are 2 children",
-		`{items: 3, join: {percent: 0}, do: {function: f}}`:      "a join of 0 percent",
+		`{items: 3, window: -1, do: {function: f}}`:                                                    "a window of -1, and it is a whole number from 0 to 10000",
+		`{items: 3, results: lists, do: {function: f}}`:                                                `did you mean "list"?`,
+		`{items: , do: {function: f}}`:                                                                 "and this is null",
+		`{items: 3, window: 3000000000, do: {function: f}}`:                                            "a window of 3000000000, and it is",
+		`{items: 20000000, do: {function: f}}`:                                                         "20000000 items, and 10000000 are the most",
+		`{items: "${ data.a }${ data.b }", do: {function: f}}`:                                         "always yields text",
+		`{items: "${ {'a': 1} }", do: {function: f}}`:                                                  "always yields object",
+		`{items: three, do: {function: f}}`:                                                            `and this is "three"`,
+		`{items: -1, do: {function: f}}`:                                                               "and this is -1",
+		`{items: 1.5, do: {function: f}}`:                                                              "and this is 1.5",
+		`{items: {a: 1}, do: {function: f}}`:                                                           "items are a list",
+		`{items: 3}`:                                                                                   "do is missing",
+		`{do: {function: f}}`:                                                                          "items is missing",
+		`{items: 0, join: any, do: {function: f}}`:                                                     "a join of any, and there are no children",
+		`{items: 3, join: {atLeast: 4}, do: {function: f}}`:                                            "a join of at least 4, and there are 3 children",
+		`{items: [1, 2], join: {atLeast: 3}, do: {function: f}}`:                                       "a join of at least 3, and there are 2 children",
+		`{items: 3, window: "${ 3 }x", do: {function: f}, batch: {}}`:                                  "a batch without a bound",
+		`{items: 3, batch: {size: 0}, do: {function: f}}`:                                              "size is 0",
+		`{items: 3, batch: {size: -1}, do: {function: f}}`:                                             "a batch of -1 items",
+		`{items: 3, batch: {size: 20000}, do: {function: f}}`:                                          "write a size from 1 to 10000",
+		`{items: 3, batch: {bytes: 1000000000}, do: {function: f}}`:                                    "a batch of 1000000000 bytes",
+		`{items: 3, batch: {size: 2, with: 3}, do: {function: f}}`:                                     "is an object without items, and this is 3",
+		`{items: 3, batch: {size: 2, with: {items: 3}}, do: {function: f}}`:                            "an object without items",
+		`{items: 3, tolerate: {}, do: {function: f}}`:                                                  "it is not said how many failures are tolerated",
+		`{items: 3, tolerate: {count: -1}, do: {function: f}}`:                                         "a tolerance of -1 failures",
+		`{items: 3, tolerate: {percent: 101}, do: {function: f}}`:                                      "a tolerance of 101 percent",
+		`{items: 3, tolerate: {count: 1}, join: settled, do: {function: f}}`:                           "settled tolerates all",
+		`{items: 3, groupBy: "${ item }", do: {function: f}}`:                                          "groups without a step that reduces them",
+		`{items: 3, reduce: {function: f}, do: {function: f}}`:                                         "a step that reduces groups, and no groups",
+		`{items: 3, groupBy: 3, reduce: {function: f}, do: {function: f}}`:                             "a key that is the same for all items",
+		`{items: 3, groupBy: "${ item }", batch: {size: 2}, reduce: {function: f}, do: {function: f}}`: "groups of batches",
+		`{items: 3, groupBy: "${ item }", join: any, reduce: {function: f}, do: {function: f}}`:        `the join "any" does not wait for them`,
+		`{items: 30000, groupBy: "${ item }", reduce: {function: f}, do: {function: f}}`:               "with groupBy 10000 are the most",
+		`{items: 3, join: {percent: 0}, do: {function: f}}`:                                            "a join of 0 percent",
 	} {
 		if _, err := schedulertest.Load(registry(), "map", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
