@@ -202,13 +202,20 @@ func saveRun(w *writer, r *run) error {
 		w.outcome(*r.outcome)
 		w.int(r.ended)
 	}
-	result, h := r.rare().result, r.rare().halt
-	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil})
+	result, h, p := r.rare().result, r.rare().halt, r.rare().place
+	dropped := r.outcome != nil && r.outcome.Verdict == lang.Skipped && !r.outcome.Value.IsNull()
+	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped})
 	if result != nil {
 		w.outcome(*result)
 	}
 	if h != nil {
 		w.halt(h)
+	}
+	if p != nil {
+		w.place(p)
+	}
+	if dropped {
+		w.value(r.outcome.Value)
 	}
 	w.uint(uint64(r.live.len()))
 	for _, n := range r.live.numbers() {
@@ -341,6 +348,8 @@ func saveTask(w *writer, t *task) error {
 const (
 	runStopping = 1 << iota // its outcome, once what was cancelled has cleaned up
 	runPaused               // since when, by whom and why
+	runKeyed                // its place among those of its key
+	runDropped              // why its key left no place for it
 )
 
 const (
