@@ -16,7 +16,8 @@ import (
 func destinationRetry() lang.Retries {
 	jitter := lang.DefaultJitter
 	return lang.Retries{{
-		Attempts: 3, Backoff: plugin.Duration(lang.DefaultBackoff), Factor: lang.DefaultFactor, Max: plugin.Duration(lang.DefaultMax), Jitter: &jitter,
+		Attempts: 3, Backoff: lang.Span{Const: plugin.Duration(lang.DefaultBackoff)}, Factor: lang.DefaultFactor, Max: lang.Span{Const: plugin.Duration(lang.DefaultMax)},
+		Jitter: &jitter,
 	}}
 }
 

@@ -25,9 +25,6 @@ func (l *loader) compile(t *triggerDoc) {
 	if why := filter.Contradiction(t.Filters); why != "" {
 		l.find(t.pos, "triggers."+t.name+".filters", "all filters must match; write alternatives under any:", "filters that no event passes: %s", why)
 	}
-	if t.Concurrency != nil {
-		c.concurrency(t)
-	}
 	l.chains(t, slices.Sorted(maps.Keys(l.triggers)))
 	for i, word := range []string{"onSuccess", "onFailure"} {
 		for k := range t.destinations[i] {
@@ -44,11 +41,7 @@ func (l *loader) compile(t *triggerDoc) {
 		l.find(t.pos, "triggers."+t.name, "add flow: or onSuccess:", "a trigger without a flow and without a destination does nothing")
 	}
 	if len(l.findings) == 0 {
-		trigger := &Trigger{Name: t.name, Tenant: t.Tenant, Filters: t.Filters, Definition: def, Digest: def.Digest(), Pos: t.pos}
-		if t.Concurrency != nil {
-			trigger.Key = t.Concurrency.Key
-		}
-		l.set.Triggers[t.name] = trigger
+		l.set.Triggers[t.name] = &Trigger{Name: t.name, Tenant: t.Tenant, Filters: t.Filters, Definition: def, Digest: def.Digest(), Pos: t.pos}
 	}
 }
 
@@ -111,7 +104,7 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 	output := sc
 	output.vars = append(slices.Clone(sc.vars), "output")
 	c.expr(s.Output, output, path+".output")
-	c.patience(s, path)
+	c.patience(s, sc, path)
 	whole = true
 	switch s.Use {
 	case lang.UseFunction:
@@ -144,11 +137,36 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 }
 
 // patience checks what a step says of its tries.
-func (c *checker) patience(s *lang.Step, path string) {
-	if s.Deadline > 0 && s.Deadline < s.Timeout {
+func (c *checker) patience(s *lang.Step, sc scope, path string) {
+	c.expr(s.Timeout.Expr, sc, path+".timeout")
+	c.expr(s.Deadline.Expr, sc, path+".deadline")
+	c.pauses(s, sc, path+".retry")
+	if s.Deadline.D() > 0 && s.Deadline.D() < s.Timeout.D() {
 		c.find(s.Pos, path+".deadline", "write a deadline for all tries, above the timeout of one", "the deadline of %s ends the step before the timeout of %s ends its first try", s.Deadline.D(), s.Timeout.D())
 	}
 	c.l.retries(s.Retry, s.Pos, path+".retry")
+}
+
+// pauses checks the expressions of a step's rules: its own, or those of its function.
+func (c *checker) pauses(s *lang.Step, sc scope, path string) {
+	rules := s.Retry
+	if f := c.l.set.Functions[s.Target]; rules == nil && s.Use == lang.UseFunction && f != nil {
+		rules = f.Retry
+	}
+	sc.vars = append(slices.Clone(sc.vars), "error", "attempt")
+	for i := range rules {
+		c.expr(rules[i].Backoff.Expr, sc, path)
+		c.expr(rules[i].Max.Expr, sc, path)
+	}
+}
+
+// constants refuses expressions in the rules of a destination: what they would see has ended.
+func (c *checker) constants(rules lang.Retries, pos lang.Pos, path string) {
+	for i := range rules {
+		if !rules[i].Backoff.Expr.IsZero() || !rules[i].Max.Expr.IsZero() {
+			c.find(pos, path, "write retry: with a duration, such as 30s", "the pauses of a destination are constants")
+		}
+	}
 }
 
 // retries looks at the words of rules.
@@ -191,11 +209,11 @@ func (c *checker) function(s *lang.Step, path string) {
 		return
 	}
 	c.uses(f)
-	if s.Timeout == 0 {
-		s.Timeout = plugin.Duration(f.Timeout)
+	if s.Timeout.IsZero() {
+		s.Timeout.Const = plugin.Duration(f.Timeout)
 	}
-	if s.Deadline == 0 {
-		s.Deadline = plugin.Duration(f.Deadline)
+	if s.Deadline.IsZero() {
+		s.Deadline.Const = plugin.Duration(f.Deadline)
 	}
 	if s.Retry == nil {
 		s.Retry = f.Retry
@@ -405,6 +423,7 @@ func (c *checker) destination(d *destination, word string, i int) {
 			d.Retry = f.Retry
 		}
 	}
+	c.constants(d.Retry, d.pos, path+".retry")
 	if inline := strings.Contains(d.Function, "."); d.Retry == nil && (inline || d.Trigger != "") {
 		d.Retry = destinationRetry()
 	}

@@ -150,15 +150,18 @@ func TestWhatWasSaid(t *testing.T) {
 		if v, constant := step.Output.Const(); step.Output.IsZero() || !constant || !v.IsNull() {
 			t.Errorf("%s: output: null is not said", name)
 		}
-		if pause := step.Retry[0].Pause(2, 0.5); pause != 0 {
+		if pause := step.Retry[0].Pause(step.Retry[0].Backoff.D(), step.Retry[0].Max.D(), 2, 0.5); pause != 0 {
 			t.Errorf("%s: a pause of %s, and 0 was said", name, pause)
 		}
 	}
-	if pause := (&lang.Retry{Backoff: 1e9, Factor: 2}).Pause(1, 0); pause != 0 {
+	if pause := (&lang.Retry{Factor: 2}).Pause(1e9, 0, 1, 0); pause != 0 {
 		t.Errorf("a longest pause of 0 makes %s", pause)
 	}
 	set, said = parse(t, functions+"triggers: { t: { flow: { function: f, retry: { attempts: 3 } } } }\n")
-	if set == nil || set.Triggers["t"].Definition.Flow.Retry[0].Pause(2, 0) != 2*time.Second {
+	if set == nil {
+		t.Fatal(said)
+	}
+	if r := set.Triggers["t"].Definition.Flow.Retry[0]; r.Pause(r.Backoff.D(), r.Max.D(), 2, 0) != 2*time.Second {
 		t.Errorf("the default pause: %s", said)
 	}
 }

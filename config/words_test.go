@@ -183,3 +183,35 @@ func TestOwnNames(t *testing.T) {
 		}
 	}
 }
+
+// TestSpans: durations that may be expressions are written as they always were where they are constants, and lint knows what is in the others.
+func TestSpans(t *testing.T) {
+	t.Parallel()
+	for flow, want := range map[string]string{
+		`{ wait: 1s, timeout: 90s, deadline: 2m }`:                               `{"deadline":"2m0s","timeout":"1m30s","wait":{"for":"1s"}}`,
+		`{ wait: 1s, timeout: "${ data.x }", deadline: "${ data.y }m" }`:         `{"deadline":"${ data.y }m","timeout":"${ data.x }","wait":{"for":"1s"}}`,
+		`{ signal: { name: a, within: 1h } }`:                                    `{"signal":{"name":"a","within":"1h0m0s"}}`,
+		`{ signal: { name: a, within: "${ data }" } }`:                           `{"signal":{"name":"a","within":"${ data }"}}`,
+		`{ wait: 1s, retry: { attempts: 2, backoff: 0s, max: "${ attempt }" } }`: `{"retry":{"attempts":2,"backoff":"0s","factor":2,"jitter":0.2,"max":"${ attempt }"},"wait":{"for":"1s"}}`,
+	} {
+		if got := flowOf(t, flow); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", flow, got, want)
+		}
+	}
+	finds(t, map[string]string{
+		`{ map: { items: 3, as: x, do: { function: f, timeout: "${ x }", deadline: "${ index + 1 }", retry: { attempts: 2, backoff: "${ error.data.after }" } } } }`: "",
+		`{ function: f, timeout: 5 }`:                                        `"5" is not a duration`,
+		`{ function: f, timeout: 0s }`:                                       "timeout is 0",
+		`{ function: f, deadline: "${ data.x > 1 }" }`:                       "flow.deadline: a duration is due here, and ${ data.x > 1 } never yields one; write one such as 30s",
+		`{ function: f, deadline: "${ x }" }`:                                `flow.deadline: unknown name "x"`,
+		`{ function: f, timeout: "${ error.data }" }`:                        `flow.timeout: unknown name "error"`,
+		`{ function: f, timeout: "$${ x }" }`:                                "a duration is due here",
+		`{ function: f, retry: { attempts: 2, backoff: "${ eror.data }" } }`: `flow.retry: unknown name "eror"; did you mean "error"?`,
+		`{ signal: { name: a, within: "${ b }" } }`:                          `flow.signal: unknown name "b"`,
+	})
+	_, said := parse(t, "version: 1\nfunctions: { f: { http: { url: \"http://127.0.0.1:1/\" }, retry: { attempts: 2, backoff: \"${ error.data.after + lost }\" } } }\n"+
+		"triggers: { t: { flow: { function: f }, onSuccess: { function: f } } }\n")
+	if !strings.Contains(said, `t.yaml:2:88: triggers.t.flow.retry: unknown name "lost"`) || !strings.Contains(said, "triggers.t.onSuccess[0].retry: the pauses of a destination are constants") {
+		t.Error(said)
+	}
+}

@@ -118,7 +118,7 @@ type Scope interface {
 	// Outcome returns the outcome of a child that is done; the zero Outcome when it is not, or was discarded.
 	Outcome(slot, index int) lang.Outcome
 	Counts(slot int) Counts
-	// Opened tells when a child opened that is open, or whose end is the event; false of any other. Children of a slot open in index order.
+	// Opened tells when a child opened that is open; false when it is not. Children of a slot open in index order.
 	Opened(slot, index int) (time.Time, bool)
 	// Element returns item i of a list value, decoding the list once; null outside of it.
 	Element(list lang.Value, i int) lang.Value
@@ -189,6 +189,11 @@ type Counts struct {
 
 // Done is the number of children with a final outcome.
 func (c Counts) Done() int { return c.Succeeded + c.Failed + c.Skipped }
+
+// SpanOf is what a duration of a policy's settings is for a frame; 0 is none. Key is what the document calls it.
+func SpanOf(f Scope, key string, s lang.Span) (time.Duration, error) {
+	return s.Value(key, func(e lang.Expr) (lang.Value, error) { return f.Eval(e, nil) })
+}
 
 // Register enters policy P under name. version is of its semantics: raise it when the same records would be decided differently, or when a state or a
 // document of the former version no longer decodes, and keep the former one registered until no run is left that began with it. A new field of the

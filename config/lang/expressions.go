@@ -53,7 +53,7 @@ func (p Place) below(f reflect.StructField) Place {
 	name, options, _ := strings.Cut(f.Tag.Get("doc"), ",")
 	next := Place{p.Field, strings.Contains(options, "condition")}
 	switch {
-	case name == "" && f.Anonymous:
+	case name == "" && f.Anonymous, name == "-":
 		return next
 	case name == "":
 		name = string(unicode.ToLower(rune(f.Name[0]))) + f.Name[1:]

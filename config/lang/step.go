@@ -3,8 +3,6 @@ package lang
 import (
 	"slices"
 	"time"
-
-	"github.com/onward-router/onward/config/plugin"
 )
 
 // The words of a step that are not a policy's name.
@@ -21,14 +19,14 @@ var Reserved = []string{"event", "data", "input", "output", "steps", "item", "in
 // A policy's settings struct holds its children as Step, *Step (both may be left out, unless the tag says required), []Step, Steps, map[string]Step, or as
 // structs that embed Step and add keys of their own (dag: needs; choice: if), to be found by Children. What stands in a map is a copy, to be read only.
 type Step struct {
-	Name     string          `doc:"name" help:"name of the step, unique within its trigger; steps.NAME is its output"`
-	When     Expr            `doc:"when" help:"the step is skipped unless this is true"`
-	Input    Expr            `doc:"input" help:"what the step is given; default: what its policy passes on"`
-	Output   Expr            `doc:"output" help:"what the step yields; the name output is what the work yielded"`
-	Timeout  plugin.Duration `doc:"timeout,above0" help:"bound on one try, from sending"`
-	Deadline plugin.Duration `doc:"deadline,above0" help:"bound on the whole step, from its opening: all its tries, and the handler of their failure"`
-	Retry    Retries         `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart"`
-	Catch    []Catch         `doc:"catch" help:"what to do instead when the step failed; the first that matches and is not skipped by its own when is run, and its outcome is the step's"`
+	Name     string  `doc:"name" help:"name of the step, unique within its trigger; steps.NAME is its output"`
+	When     Expr    `doc:"when" help:"the step is skipped unless this is true"`
+	Input    Expr    `doc:"input" help:"what the step is given; default: what its policy passes on"`
+	Output   Expr    `doc:"output" help:"what the step yields; the name output is what the work yielded"`
+	Timeout  Span    `doc:"timeout,above0" help:"bound on one try, from sending; an expression is evaluated at each try"`
+	Deadline Span    `doc:"deadline,above0" help:"bound on the whole step, from its opening: all its tries, and the handler of their failure; an expression is evaluated then, and its input is that which the step was given"`
+	Retry    Retries `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart"`
+	Catch    []Catch `doc:"catch" help:"what to do instead when the step failed; the first that matches and is not skipped by its own when is run, and its outcome is the step's"`
 
 	// Use is UseFunction, UseFlow or a policy's name.
 	Use string
@@ -47,13 +45,13 @@ type Step struct {
 
 // A Retry is a rule that says when and how often to try again. What a document leaves out is set to its default when it is decoded: here, zero is zero.
 type Retry struct {
-	Attempts int             `doc:"attempts" help:"tries in all, the first included; of a list of rules each counts only what failed by an error of its own" default:"1"`
-	Backoff  plugin.Duration `doc:"backoff" help:"pause before the second try" default:"1s"`
-	Factor   float64         `doc:"factor" help:"each pause is this much longer than the one before" default:"2"`
-	Max      plugin.Duration `doc:"max" help:"longest pause" default:"5m"`
-	Jitter   *float64        `doc:"jitter" help:"share of the pause, 0 to 1, that is spread by a hash of the invocation's id" default:"0.2"`
-	On       []string        `doc:"on" help:"error classes or types to try again; default: all but cancelled"`
-	Never    []string        `doc:"never" help:"error classes or types that the rule is not for, whatever on says; the next rule is asked"`
+	Attempts int      `doc:"attempts" help:"tries in all, the first included; of a list of rules each counts only what failed by an error of its own" default:"1"`
+	Backoff  Span     `doc:"backoff" help:"pause before the second try; an expression sees error and attempt too" default:"1s"`
+	Factor   float64  `doc:"factor" help:"each pause is this much longer than the one before" default:"2"`
+	Max      Span     `doc:"max" help:"longest pause; an expression sees error and attempt too" default:"5m"`
+	Jitter   *float64 `doc:"jitter" help:"share of the pause, 0 to 1, that is spread by a hash of the invocation's id" default:"0.2"`
+	On       []string `doc:"on" help:"error classes or types to try again; default: all but cancelled"`
+	Never    []string `doc:"never" help:"error classes or types that the rule is not for, whatever on says; the next rule is asked"`
 }
 
 // Retries are rules with counters apart: the first that is for an error counts it, in a counter of its own, and says whether to try again. An error that
@@ -88,14 +86,14 @@ func (r *Retry) Matches(e *Error) bool {
 	return matches(r.On, e)
 }
 
-// Pause returns the wait after the given number of tries that r has counted (from 1): backoff x factor^(tries-1), at most max, less up to the jitter share of it;
-// spread in [0,1) chooses where. The same arguments give the same pause, to the nanosecond.
-func (r *Retry) Pause(tries int, spread float64) time.Duration {
-	limit, jitter := float64(r.Max), DefaultJitter
+// Pause returns the wait after the given number of tries that r has counted (from 1): backoff x factor^(tries-1), at most max, less up to the jitter share of
+// it; spread in [0,1) chooses where. Backoff and max are those of r, evaluated. The same arguments give the same pause, to the nanosecond.
+func (r *Retry) Pause(backoff, most time.Duration, tries int, spread float64) time.Duration {
+	limit, jitter := float64(most), DefaultJitter
 	if r.Jitter != nil {
 		jitter = *r.Jitter
 	}
-	pause := float64(r.Backoff)
+	pause := float64(backoff)
 	for range min(tries-1, 1000) {
 		if pause *= r.Factor; pause >= limit {
 			break

@@ -35,7 +35,7 @@ type stepInfo struct {
 	named    map[string]int // children by their names
 	many     []bool         // per child: it may run more than once
 	cleans   []bool         // per child: it cleans up; nil when none does
-	// reopens says that a retry, a catch or an output needs the step's names again after it was opened.
+	// reopens says that a try, a retry, a catch or an output needs the step's names again after it was opened.
 	reopens bool
 	// looks says that there is an expression on the step or below it: without one nothing asks for the names that it sees.
 	looks bool
@@ -121,7 +121,7 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 	if d.steps[step] != nil {
 		return nil // A flow that is named twice is one tree.
 	}
-	info := &stepInfo{label: label, reopens: !step.Output.IsZero() || len(step.Catch) > 0}
+	info := &stepInfo{label: label, reopens: !step.Output.IsZero() || len(step.Catch) > 0 || lang.Looks(step.Timeout) || lang.Looks(step.Retry)}
 	d.steps[step] = info
 	switch step.Use {
 	case lang.UseFunction:
@@ -218,7 +218,8 @@ func ownLabels(step *lang.Step, children []*lang.Step) []string {
 
 // looks reports whether the step itself has an expression that looks at something.
 func looks(step *lang.Step, info *stepInfo) bool {
-	return len(step.Catch) > 0 || lang.Looks(step.When) || lang.Looks(step.Input) || lang.Looks(step.Output) || lang.Looks(info.settings)
+	return len(step.Catch) > 0 || lang.Looks(step.When) || lang.Looks(step.Input) || lang.Looks(step.Output) || lang.Looks(step.Timeout) || lang.Looks(step.Deadline) ||
+		lang.Looks(step.Retry) || lang.Looks(info.settings)
 }
 
 // escape writes what has a meaning in paths and ids, and what no header takes, as % with two digits: names of branches are any text.

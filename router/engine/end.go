@@ -31,7 +31,6 @@ type pause struct {
 
 // endRun ends r. Its end is one event: it goes past all filters again, and to the trigger's destinations.
 func (s *State) endRun(r *run, o lang.Outcome) {
-	s.leave(r)
 	r.root, r.outcome, r.ended = nil, &o, s.now
 	s.timers.live -= r.timers.len()
 	r.timers, r.debts = few[timer]{}, 0
@@ -69,7 +68,7 @@ func (s *State) end(r *run) (kind string, data lang.Value, destinations []lang.D
 	case lang.Succeeded:
 		return TypeSucceeded, o.Value, r.def.OnSuccess
 	case lang.Skipped:
-		return TypeSkipped, o.Value, nil // What filters itself out, or was dropped, is no success: nobody is told but who asks for it.
+		return TypeSkipped, lang.Null, nil // What filters itself out is no success: nobody is told but who asks for it.
 	default:
 		kind = TypeFailed
 		if r.cancelled {
@@ -176,7 +175,7 @@ func (s *State) pauseDelivery(r *run, inv *Invocation, e *lang.Error) bool {
 	if counted >= rules[at].Attempts {
 		return false
 	}
-	wait := rules[at].Pause(counted, spread(r.id, inv.Path, inv.Attempt))
+	wait := rules[at].Pause(rules[at].Backoff.D(), rules[at].Max.D(), counted, spread(r.id, inv.Path, inv.Attempt))
 	x := r.own()
 	if x.pauses == nil {
 		x.pauses = make(map[uint32]pause)

@@ -74,8 +74,7 @@ type seldom struct {
 	kept  []keptSignal           // in order
 	taken []takenSignal          // oldest first
 	waits waitList
-	halt  *halt  // it is paused
-	place *place // of a run that has a key, until it has ended
+	halt  *halt // it is paused
 
 	result *lang.Outcome // of a run that was cancelled and cleans up
 

@@ -120,15 +120,7 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 			s.take(r, t)
 		}
 	}
-	if f.Key != "" && def.Concurrency != nil {
-		s.admit(r, f.Key)
-		return
-	}
-	s.openFlow(r)
-}
-
-func (s *State) openFlow(r *run) {
-	r.root = &task{run: r, step: r.def.Flow, bound: r.data}
+	r.root = &task{run: r, step: def.Flow, bound: r.data}
 	s.open(r.root)
 }
 
@@ -352,9 +344,10 @@ func (s *State) foldGaveUp(r *run, payload []byte) Reason {
 	}
 	if x := l.task.overdue(s.now); x != nil {
 		// Its owner and the timer of the deadline race: it is the deadline either way.
+		due := r.timers.get(x.deadlineTimer).due
 		s.dropTimer(r, x.deadlineTimer)
 		x.deadlineTimer = 0
-		s.deadline(x)
+		s.deadline(x, due)
 		return Applied
 	}
 	s.dropLive(r, f.N)

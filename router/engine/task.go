@@ -79,7 +79,10 @@ func (s *State) open(t *task) {
 			return
 		}
 	}
-	if d := t.step.Deadline.D(); d > 0 {
+	if d, err := s.span(t, "deadline", t.step.Deadline); err != nil {
+		s.failed(t, policyError(err))
+		return
+	} else if d > 0 {
 		t.deadlineTimer = s.setTimer(t.run, d, timer{kind: timerDeadline, task: t})
 	}
 	if !t.step.Input.IsZero() {
@@ -119,7 +122,10 @@ func (s *State) attempt(t *task) {
 		s.failed(t, lang.Failf(lang.ClassPlatform, "depth_limit", "more than %d policies inside one another", s.limits.Depth))
 		return
 	}
-	if d := t.step.Timeout.D(); d > 0 {
+	if d, err := s.span(t, "timeout", t.step.Timeout); err != nil {
+		s.failed(t, policyError(err))
+		return
+	} else if d > 0 {
 		t.tryTimer = s.setTimer(t.run, d, timer{kind: timerTry, task: t})
 	}
 	info := t.info()
@@ -145,6 +151,11 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 		s.failed(t, lang.Failf(lang.ClassPlatform, "step_limit", "more than %d invocations in one run", s.limits.Steps))
 		return
 	}
+	timeout, err := s.span(t, "timeout", t.step.Timeout)
+	if err != nil {
+		s.failed(t, policyError(err))
+		return
+	}
 	r.calls++
 	var expires time.Time
 	if due, bounded := t.due(); bounded {
@@ -152,7 +163,7 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 	}
 	inv := &Invocation{
 		Purpose: Call, Path: t.path(), Function: t.step.Target, Contract: r.def.Functions[t.step.Target].Contract, Attempt: int(t.tries),
-		Input: input, Timeout: t.step.Timeout.D(), Expires: expires, Type: TypeInvoke, Continued: continued,
+		Input: input, Timeout: timeout, Expires: expires, Type: TypeInvoke, Continued: continued,
 	}
 	s.addLive(r, inv, t)
 	t.inv = inv.N
@@ -295,7 +306,13 @@ func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
 	if counted >= rules[at].Attempts {
 		return false, e
 	}
-	pause := rules[at].Pause(counted, spread(t.run.id, t.path(), int(t.tries)))
+	backoff, most, err := s.pauses(t, &rules[at], e)
+	if err != nil {
+		wrong := policyError(err)
+		wrong.Message += fmt.Sprintf("; the step was to be tried again after: %s", e)
+		return false, wrong.At(t.place(), int(t.tries), "")
+	}
+	pause := rules[at].Pause(backoff, most, counted, spread(t.run.id, t.path(), int(t.tries)))
 	if due, bounded := t.due(); bounded && s.now+int64(pause) >= due {
 		forbidden := *e
 		forbidden.Message += fmt.Sprintf(" (not tried again: the next try would come in %s, the deadline in %s)", pause.Round(time.Millisecond), time.Duration(due-s.now).Round(time.Millisecond))
@@ -305,6 +322,40 @@ func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
 	t.retryTimer = s.setTimer(t.run, pause, timer{kind: timerRetry, task: t})
 	s.note(t.run, Change{Kind: Retrying, Path: t.path(), Attempt: int(t.tries), Outcome: lang.Failure(e), Wait: pause})
 	return true, e
+}
+
+// pauses are the backoff and the longest pause of a rule, for an error that it is for.
+func (s *State) pauses(t *task, rule *lang.Retry, e *lang.Error) (backoff, most time.Duration, err error) {
+	if rule.Backoff.Expr.IsZero() && rule.Max.Expr.IsZero() {
+		return rule.Backoff.D(), rule.Max.D(), nil
+	}
+	vars := t.seen(e)
+	if backoff, err = s.span(t, "backoff", rule.Backoff, vars...); backoff == 0 && !rule.Backoff.Expr.IsZero() {
+		backoff = lang.DefaultBackoff
+	}
+	if err == nil {
+		most, err = s.span(t, "max", rule.Max, vars...)
+	}
+	if most == 0 && !rule.Max.Expr.IsZero() {
+		most = lang.DefaultMax
+	}
+	return backoff, most, err
+}
+
+// seen are the names that what is done about an error sees.
+func (t *task) seen(e *lang.Error) lang.Vars {
+	return lang.Vars{{Name: "error", Value: e.Value()}, {Name: "attempt", Value: lang.Of(t.tries)}}
+}
+
+// span is what a duration of a step's is now.
+func (s *State) span(t *task, key string, d lang.Span, vars ...lang.Var) (time.Duration, error) {
+	return d.Value(key, func(e lang.Expr) (lang.Value, error) {
+		v, err := e.Eval(s.scope(t, vars...), s.cache)
+		if err != nil {
+			return lang.Null, expressionError(key, err)
+		}
+		return v, nil
+	})
 }
 
 // spread is a number in [0,1) that is the same for the same try of the same step of the same run.
@@ -347,7 +398,7 @@ func (s *State) catch(t *task, e *lang.Error, from int) {
 			continue
 		}
 		if seen == nil {
-			seen = lang.Vars{{Name: "error", Value: e.Value()}, {Name: "attempt", Value: lang.Of(t.tries)}}
+			seen = t.seen(e)
 		}
 		if !c.When.IsZero() {
 			ok, err := c.When.EvalBool(s.scope(t, seen...), s.cache)
@@ -461,7 +512,7 @@ func (t *task) gone() bool {
 
 // deadline ends a step whose time is over, whatever it is at. When a handler is at it, the step has failed and its time is that of both: no other
 // handler takes over.
-func (s *State) deadline(t *task) {
+func (s *State) deadline(t *task, due int64) {
 	if t.ended {
 		return
 	}
@@ -469,7 +520,7 @@ func (s *State) deadline(t *task) {
 	s.dropTimer(t.run, t.tryTimer)
 	t.retryTimer, t.tryTimer = 0, 0
 	s.why = because{reason: "deadline"}
-	e := s.interrupted(t, lang.Failf(lang.ClassTimeout, "deadline", "not done within %s of opening", t.step.Deadline.D()))
+	e := s.interrupted(t, lang.Failf(lang.ClassTimeout, "deadline", "not done within %s of opening", time.Duration(due-t.opened)))
 	if t.handler != nil {
 		e.Message += fmt.Sprintf("; it had failed before, and its handler was at work: %s", t.lastErr)
 		s.then(t, ends, lang.Failure(e))
@@ -493,5 +544,5 @@ func (s *State) tryTimedOut(t *task) {
 		return
 	}
 	s.why = because{reason: "timeout"}
-	s.then(t, tries, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s", t.step.Timeout.D())))
+	s.then(t, tries, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s", t.step.Timeout)))
 }

@@ -216,7 +216,7 @@ func (s *State) foldFired(r *run, payload []byte) Reason {
 		s.attempt(t.task)
 	case timerDeadline:
 		t.task.deadlineTimer = 0
-		s.deadline(t.task)
+		s.deadline(t.task, t.due)
 	case timerTry:
 		t.task.tryTimer = 0
 		s.tryTimedOut(t.task)

@@ -11,6 +11,7 @@ func (*Signal) Guide() plugin.Guide {
 		Errors: []string{
 			"signal_deadline: it has not come within `within` (class timeout)",
 			"bad_signal: `name` yields no name (class function)",
+			"bad_duration: `within` yields no duration (class function)",
 		},
 		Examples: []string{
 			`

@@ -12,8 +12,8 @@ import (
 // A Signal yields the signal's data. A signal that came early was kept; several waits for one name are served first come first. The common key
 // deadline bounds the wait of any step; within does so with an error type of its own, signal_deadline.
 type Signal struct {
-	Name   lang.Expr       `doc:"name,value,required" help:"the signal's name"`
-	Within plugin.Duration `doc:"within,above0" help:"fail with signal_deadline when it has not come by then"`
+	Name   lang.Expr `doc:"name,value,required" help:"the signal's name"`
+	Within lang.Span `doc:"within,above0" help:"fail with signal_deadline when it has not come by then"`
 }
 
 // State is empty.
@@ -27,8 +27,12 @@ func (p *Signal) Next(f schedulers.Frame, _ *State, ev schedulers.Event) error {
 		if err != nil {
 			return err
 		}
-		if p.Within > 0 {
-			f.After("within", p.Within.D())
+		within, err := schedulers.SpanOf(f, "within", p.Within)
+		if err != nil {
+			return err
+		}
+		if within > 0 {
+			f.After("within", within)
 		}
 		f.Await(name)
 	case schedulers.Signalled:
@@ -38,7 +42,11 @@ func (p *Signal) Next(f schedulers.Frame, _ *State, ev schedulers.Event) error {
 		if err != nil {
 			return err
 		}
-		f.Fail(lang.Failf(lang.ClassTimeout, "signal_deadline", "signal %q has not come within %s", name, p.Within.D()))
+		within, err := schedulers.SpanOf(f, "within", p.Within)
+		if err != nil {
+			return err
+		}
+		f.Fail(lang.Failf(lang.ClassTimeout, "signal_deadline", "signal %q has not come within %s", name, within))
 	}
 	return nil
 }

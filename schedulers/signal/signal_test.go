@@ -20,7 +20,7 @@ func registry() *plugin.Registry {
 }
 
 var laws = schedulertest.Options{
-	Documents: []string{`approved`, `{name: "${ data }", within: 24h}`, `{name: "paid-${ data }"}`, `{name: x, within: 1ms}`},
+	Documents: []string{`approved`, `{name: "${ data }", within: 24h}`, `{name: "paid-${ data }"}`, `{name: x, within: 1ms}`, `{name: x, within: "${ data.n }"}`},
 	Data:      []string{`"x"`, `"<approved>"`, `""`, `3`, `null`, `{"a":1}`},
 	Generate: func(r *rand.Rand) string {
 		doc := `{"name": ` + []string{`"a b"`, `"${ data }"`, `"${ data + 'x' }"`, `"order-${ data }"`, `"<é>"`}[r.IntN(5)]
