@@ -172,6 +172,7 @@ func TestCutOff(t *testing.T) {
 		var formed []chan []int
 		for range 2 {
 			o := b.options()
+			o.Session, o.Rebalance = 15*time.Second, 15*time.Second // A busy machine is no reason to be put out of the group.
 			heard := make(chan []int, 100)
 			o.Observer.Generation = func(mine []int, _ int) { heard <- mine }
 			wires, formed = append(wires, b.wired(t, &o)), append(formed, heard)
