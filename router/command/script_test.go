@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -29,6 +30,11 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			examples, err := filepath.Abs("../../deploy/examples")
+			if err != nil {
+				return err
+			}
+			env.Setenv("EXAMPLES", examples)
 			env.Setenv("LISTEN", l.Addr().String())
 			env.Setenv("ONWARD_ADDR", "http://"+l.Addr().String())
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // Else every command takes a second to end under the race detector.

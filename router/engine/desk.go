@@ -166,6 +166,8 @@ func (d *desk) Spawn(slot, n int) {
 		d.wrong("spawn: %d children of slot %d", n, slot)
 	case n > d.s.limits.Width-spawned:
 		d.wrong("spawn: %d children; the limit is %d", n+spawned, d.s.limits.Width)
+	case (d.f.phase == stopping || d.f.phase == due) && !d.f.cleansUp(slot):
+		// It has not been told yet that it is cancelled: what cleaned up already has ended, and something would have followed.
 	case d.f.phase != working && !d.f.cleansUp(slot):
 		d.wrong("spawn: slot %d of a frame that is cancelled; only cleanup slots are left to it", slot)
 	case n > 0:

@@ -106,11 +106,13 @@ func (p *DAG) outcome(f schedulers.Scope, s *State, slot int, by int32) lang.Out
 			return lang.Failure(&lang.Error{Type: x.Type, Message: x.Message, Class: lang.Class(x.Class)})
 		}
 	}
-	if !p.opened(s, slot) {
-		return f.Outcome(slot, 0)
-	}
-	if s.Status[slot] == succeeded {
+	switch {
+	case s.Status[slot] == succeeded && p.opened(s, slot):
 		return lang.Success(p.list(f, s, slot))
+	case s.Stopped && !p.Cleanup(slot) && (p.opened(s, slot) || f.Outcome(slot, 0).Verdict == 0):
+		return lang.Failure(lang.Failf(lang.ClassCancelled, "cancelled", "the dag was cancelled before it had ended"))
+	case !p.opened(s, slot):
+		return f.Outcome(slot, 0)
 	}
 	for i := range int(p.wideOf(s, slot).N) {
 		// What did fail is told before what could not run because of others.

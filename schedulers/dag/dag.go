@@ -3,6 +3,7 @@ package dag
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
@@ -21,6 +22,9 @@ import (
 // A step with `over` runs once for each item, as soon as what it needs allows, and yields the list of what its elements yielded, null for skipped ones. It
 // fails when one of them did, after all have ended, with the error of the first one in the list's order. No items, or none that was not skipped, is skipped.
 // An element is given its item, and sees item, index and the name of `as`. Where elements need elements they wait for those alone: needed.NAME is what they yielded.
+//
+// A teardown runs once what it needs has ended, however that went, when one of its setups succeeded; also when the dag is cancelled, after all else is gone.
+// What a setup did that was itself cut off is not taken down.
 type DAG struct {
 	Steps       []Step    `doc:"steps,value,required" help:"named steps with needs"`
 	End         string    `doc:"end" help:"steps (any failed step fails the dag) or leaves (only a failed leaf does)" default:"steps"`
@@ -70,6 +74,7 @@ type State struct {
 	Cells    []int32 `json:",omitempty"` // of the steps whose elements need elements
 	Causes   []Cause `json:",omitempty"`
 	Faults   []Fault `json:",omitempty"`
+	Stopped  bool    `json:",omitempty"` // it was cancelled: only teardowns run
 }
 
 // A Fault is the error of a step that failed by an expression of the dag's own.
@@ -104,6 +109,8 @@ func (p *DAG) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 		}
 	case schedulers.Done:
 		t.done(ev)
+	case schedulers.Cancelled:
+		t.cancelled()
 	default:
 		return nil
 	}
@@ -269,7 +276,32 @@ func (p *DAG) ignored(slot int) bool {
 	return len(p.Steps[slot].Teardown) > 0 && !p.Steps[slot].Decides
 }
 
+// Cleanup reports a teardown: it runs although the dag is cancelled, when a setup of its had succeeded.
+func (p *DAG) Cleanup(slot int) bool { return slot < len(p.Steps) && len(p.Steps[slot].Teardown) > 0 }
+
+// cancelled ends all that was at work and all that would have come, so that the teardowns need not wait for it.
+func (t *turn) cancelled() {
+	s := t.s
+	s.Stopped, s.Running = true, 0
+	s.Done++
+	for slot := range t.Steps {
+		switch open := s.Status[slot] == pending || s.Status[slot] == running; {
+		case t.Cleanup(slot):
+			counts := t.f.Counts(slot)
+			s.Running += counts.Spawned - counts.Done()
+		case open:
+			t.end(slot, failed)
+		}
+	}
+	s.Runnable = slices.DeleteFunc(s.Runnable, func(slot int32) bool { return !t.Cleanup(int(slot)) })
+	slices.Sort(s.Runnable) // As a heap may be.
+}
+
 func (p *DAG) end(f schedulers.Frame, s *State) {
+	if s.Stopped {
+		f.Fail(lang.Failf(lang.ClassCancelled, "cancelled", "the dag was cancelled"))
+		return
+	}
 	if p.End != "leaves" && s.First > 0 {
 		f.Fail(p.outcome(f, s, s.First-1, s.Done).Err)
 		return

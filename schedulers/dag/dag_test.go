@@ -364,7 +364,7 @@ func BenchmarkDone(b *testing.B) {
 				}
 				steps[i] += "}"
 			}
-			s, err := schedulertest.Load(registry(), "dag", `[`+strings.Join(steps, ",")+`]`)
+			s, err := schedulertest.Load(registry(), "dag", `[`+strings.Join(steps, ",\n")+`]`)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -385,5 +385,41 @@ func BenchmarkDone(b *testing.B) {
 				next++
 			}
 		})
+	}
+}
+
+// BenchmarkElement is the cost of one completion of an element in a dag of 10,000 other steps: it must not grow with the number of elements.
+func BenchmarkElement(b *testing.B) {
+	var others strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&others, `{"function":"f","name":"o%d","needs":"begin"},`+"\n", i)
+	}
+	for name, step := range map[string]string{
+		"alone":     `{"name":"x","function":"f","over":%d}`,
+		"pairwise":  `{"name":"x","function":"f","over":%[1]d},{"name":"y","function":"f","over":%[1]d,"needs":{"x":"same"}}`,
+		"wavefront": `{"name":"x","function":"f","over":%d,"needs":{"x":[-1,-2]}}`,
+		"limited":   `{"name":"x","function":"f","over":%d,"window":100}`,
+	} {
+		for _, n := range []int{1_000, 10_000, 100_000} {
+			b.Run(fmt.Sprint(name, "/", n), func(b *testing.B) {
+				s, err := schedulertest.Load(registry(), "dag", `[{"name":"begin","function":"f"},`+others.String()+fmt.Sprintf(step, n)+`]`)
+				if err != nil {
+					b.Fatal(err)
+				}
+				var bench *schedulertest.Bench
+				next := n
+				b.ReportAllocs()
+				for b.Loop() {
+					if next == n {
+						b.StopTimer()
+						bench, next = schedulertest.NewBench(s, lang.Null, lang.Null), 0
+						bench.Start()
+						b.StartTimer()
+					}
+					bench.Done(10_001, next, lang.Success(lang.Null))
+					next++
+				}
+			})
+		}
 	}
 }

@@ -412,3 +412,44 @@ func TestAlways(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestTeardownCancelled: of a dag that is cancelled the teardowns run whose setup had succeeded, those behind one another in order, within the limit.
+func TestTeardownCancelled(t *testing.T) {
+	t.Parallel()
+	const doc = `{concurrency: 1, steps: [{name: net, function: f}, {name: host, function: f, needs: net}, {name: disk, function: f, needs: net},
+		{name: work, function: f, over: 3, needs: [host, disk]}, {name: behind, function: f, needs: hostDown, rule: all_done},
+		{name: hostDown, function: f, teardown: host, needs: work}, {name: diskDown, function: f, teardown: disk, needs: work}, {name: netDown, function: f, teardown: net, needs: [hostDown, diskDown]}]}`
+	p := begin(t, doc)
+	p.done("net", ok("N"))
+	p.done("host", ok("H"))
+	p.isOpen("disk")
+	p.b.Cancel() // The disk's setup is cut off: nothing is known to have been made.
+	p.isOpen("hostDown")
+	if got := p.given("hostDown", 0); !strings.Contains(got, `"host":{"outcome":"succeeded","value":"H"}`) || !strings.Contains(got, `"work":{"outcome":"failed","error":{"type":"cancelled"`) {
+		t.Errorf("it is told %s", got)
+	}
+	p.done("hostDown", boom)
+	p.isOpen("netDown")
+	p.done("netDown", ok(1))
+	if o, ended := p.b.Ended(); !ended || o.Verdict != lang.Cancelled {
+		t.Errorf("ended %t: %v", ended, o)
+	}
+
+	p = begin(t, doc) // Nothing was set up.
+	p.b.Cancel()
+	if _, ended := p.b.Ended(); !ended {
+		t.Errorf("open are %s", p.open())
+	}
+
+	p = begin(t, doc) // One is at it already.
+	for _, name := range []string{"net", "host", "disk", "work.0", "work.1", "work.2"} {
+		p.done(name, ok(1))
+	}
+	p.isOpen("hostDown")
+	p.b.Cancel()
+	p.isOpen("hostDown")
+	p.done("hostDown", ok(1))
+	p.isOpen("diskDown")
+	p.done("diskDown", ok(1))
+	p.isOpen("netDown")
+}
