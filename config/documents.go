@@ -68,6 +68,7 @@ type Trigger struct {
 	Name       string
 	Tenant     string
 	Filters    []filter.Filter
+	Key        lang.Expr // which of its runs belong together; zero for a trigger without concurrency
 	Definition *lang.Definition
 	Digest     lang.Digest
 	Pos        lang.Pos
@@ -214,11 +215,12 @@ func (f *functionDoc) Check() []plugin.Problem {
 }
 
 type triggerDoc struct {
-	Tenant    string          `doc:"tenant" help:"who the trigger and its runs belong to" default:"default"`
-	Filters   []filter.Filter `doc:"filters" help:"all of them must let an event through; without any, every event is let through but those of runs' ends and functions' completions (dev.onward.run.*, dev.onward.function.*)"`
-	Flow      *lang.Step      `doc:"flow" help:"what to run; without it the event goes straight to the destinations"`
-	OnSuccess lang.Value      `doc:"onSuccess" help:"where the event of the run's success goes: a destination or a list"`
-	OnFailure lang.Value      `doc:"onFailure" help:"where the event of the run's failure goes: a destination or a list"`
+	Tenant      string          `doc:"tenant" help:"who the trigger and its runs belong to" default:"default"`
+	Filters     []filter.Filter `doc:"filters" help:"all of them must let an event through; without any, every event is let through but those of runs' ends and functions' completions (dev.onward.run.*, dev.onward.function.*)"`
+	Concurrency *concurrencyDoc `doc:"concurrency" help:"how many runs of one key may be at work at a time, and what becomes of those beyond it"`
+	Flow        *lang.Step      `doc:"flow" help:"what to run; without it the event goes straight to the destinations"`
+	OnSuccess   lang.Value      `doc:"onSuccess" help:"where the event of the run's success goes: a destination or a list"`
+	OnFailure   lang.Value      `doc:"onFailure" help:"where the event of the run's failure goes: a destination or a list"`
 
 	name         string
 	pos          lang.Pos

@@ -57,6 +57,7 @@ filters:
   - suffix: { subject: .eu }
   - any: [{ exact: { source: /shops/1 } }, { exact: { source: /shops/2 } }]
   - not: { all: [{ exact: { source: /shops/2 } }, { prefix: { subject: test } }] }
+concurrency: { key: "${ data.orderId }", limit: 1, when: queue }
 flow: { function: charge }
 onSuccess: { log: charged }
 onFailure: [{ function: remind }]

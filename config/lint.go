@@ -25,6 +25,9 @@ func (l *loader) compile(t *triggerDoc) {
 	if why := filter.Contradiction(t.Filters); why != "" {
 		l.find(t.pos, "triggers."+t.name+".filters", "all filters must match; write alternatives under any:", "filters that no event passes: %s", why)
 	}
+	if t.Concurrency != nil {
+		c.concurrency(t)
+	}
 	l.chains(t, slices.Sorted(maps.Keys(l.triggers)))
 	for i, word := range []string{"onSuccess", "onFailure"} {
 		for k := range t.destinations[i] {
@@ -41,7 +44,11 @@ func (l *loader) compile(t *triggerDoc) {
 		l.find(t.pos, "triggers."+t.name, "add flow: or onSuccess:", "a trigger without a flow and without a destination does nothing")
 	}
 	if len(l.findings) == 0 {
-		l.set.Triggers[t.name] = &Trigger{Name: t.name, Tenant: t.Tenant, Filters: t.Filters, Definition: def, Digest: def.Digest(), Pos: t.pos}
+		trigger := &Trigger{Name: t.name, Tenant: t.Tenant, Filters: t.Filters, Definition: def, Digest: def.Digest(), Pos: t.pos}
+		if t.Concurrency != nil {
+			trigger.Key = t.Concurrency.Key
+		}
+		l.set.Triggers[t.name] = trigger
 	}
 }
 

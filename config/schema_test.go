@@ -119,7 +119,7 @@ func TestSchemaRefusesBadForm(t *testing.T) {
 	t.Parallel()
 	schema := compile(t, registry(), "")
 	files, _ := filepath.Glob("testdata/bad/*.yaml")
-	form := []string{"bad-cancel", "bad-duration", "bad-rate", "delivery-of-a-destination", "destination-names-nothing", "source-accepts", "unknown-keys", "unknown-policy"}
+	form := []string{"bad-cancel", "bad-duration", "bad-rate", "concurrency", "delivery-of-a-destination", "destination-names-nothing", "source-accepts", "unknown-keys", "unknown-policy"}
 	notYAML := []string{"unquoted-expression"}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
@@ -316,7 +316,7 @@ var (
 var form = regexp.MustCompile(`^unknown key|is missing$| is due|is not a duration|is negative$|^a step does one thing|^a step that does nothing|` +
 	`^unknown (join|results|rule|end|mode|body|contract) |names more than one|says not where it is|says not what it is|^a destination names one target|names nothing$|` +
 	`^a filter has one dialect|^an empty list of filters|names no attribute|is no attribute's name|with an empty text|^a secret names|^retry attempts|^a factor|^jitter|` +
-	`^a concurrency|^a window|^a join (of|waits|without)|^a batch|^what stands beside|^it is not said|^a tolerance|^groups without|^a step that reduces|^unknown (onDeadline|losers) |^a wait says|^no program|without (steps|cases)$|has no name$|cannot be served|^the document is|^a document is|is not a name$|^version |` +
+	`^a concurrency|^a window|^a join (of|waits|without)|^a batch|is neither a time that can pass|^a child may get|^what stands beside|^it is not said|^a tolerance|^groups without|^a step that reduces|^unknown (onDeadline|losers) |^a wait says|^no program|without (steps|cases)$|has no name$|cannot be served|^the document is|^a document is|is not a name$|^version |` +
 	`is not an http|does nothing$|^for: |^until: `)
 
 // unknownKey is a finding that the schema must have too.

@@ -118,7 +118,7 @@ type Scope interface {
 	// Outcome returns the outcome of a child that is done; the zero Outcome when it is not, or was discarded.
 	Outcome(slot, index int) lang.Outcome
 	Counts(slot int) Counts
-	// Opened tells when a child opened that is open; false when it is not. Children of a slot open in index order.
+	// Opened tells when a child opened that is open, or whose end is the event; false of any other. Children of a slot open in index order.
 	Opened(slot, index int) (time.Time, bool)
 	// Element returns item i of a list value, decoding the list once; null outside of it.
 	Element(list lang.Value, i int) lang.Value

@@ -3,6 +3,9 @@ package lang
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
+
+	"github.com/onward-router/onward/config/plugin"
 )
 
 // A Digest names a definition by the bytes that stand in the journal.
@@ -12,15 +15,16 @@ type Digest [sha256.Size]byte
 // destinations and its limits. A run is pinned to the digest it started with; a changed document gives a new digest and leaves old runs alone.
 // Addresses, headers, credentials and concurrency are not in it: the outbox looks them up by function name when it sends.
 type Definition struct {
-	Version   int                 `doc:"version"` // of the document form
-	Tenant    string              `doc:"tenant"`
-	Trigger   string              `doc:"trigger"`
-	Flow      *Step               `doc:"flow"`  // nil: the event goes straight to the destinations
-	Flows     map[string]*Step    `doc:"flows"` // the bodies of the flows that it names, itself or through one another: each once, however often it is named
-	Functions map[string]Function `doc:"functions"`
-	OnSuccess []Destination       `doc:"onSuccess"`
-	OnFailure []Destination       `doc:"onFailure"`
-	Policies  map[string]int      `doc:"policies"` // versions of the policies used: a run goes on with those that it began with
+	Version     int                 `doc:"version"` // of the document form
+	Tenant      string              `doc:"tenant"`
+	Trigger     string              `doc:"trigger"`
+	Flow        *Step               `doc:"flow"`  // nil: the event goes straight to the destinations
+	Flows       map[string]*Step    `doc:"flows"` // the bodies of the flows that it names, itself or through one another: each once, however often it is named
+	Functions   map[string]Function `doc:"functions"`
+	OnSuccess   []Destination       `doc:"onSuccess"`
+	OnFailure   []Destination       `doc:"onFailure"`
+	Concurrency *Concurrency        `doc:"concurrency"`
+	Policies    map[string]int      `doc:"policies"` // versions of the policies used: a run goes on with those that it began with
 
 	// text is what it was parsed from. What this binary would write of it may differ: its policies' settings may have got further fields since.
 	text string
@@ -30,6 +34,44 @@ type Definition struct {
 type Function struct {
 	Contract string `doc:"contract"`
 	Cancel   bool   `doc:"cancel"` // it is told when a call of it is dropped
+}
+
+// A Concurrency bounds the runs of one key that are at work at a time. The key itself is in their starts.
+type Concurrency struct {
+	Limit int    `doc:"limit" help:"how many runs of one key may be at work at a time" default:"1"`
+	When  string `doc:"when" help:"what a run does that comes at the limit: queue (it waits, first come first served), drop (it ends as skipped, with the reason), cancelRunning (it cancels the oldest, and begins once they have cleaned up) or replace (it waits, in place of those that wait)" default:"queue"`
+}
+
+// The words of Concurrency.When.
+const (
+	WhenQueue         = "queue"
+	WhenDrop          = "drop"
+	WhenCancelRunning = "cancelRunning"
+	WhenReplace       = "replace"
+)
+
+// MaxConcurrency is the largest limit of a Concurrency: one start may have to cancel so many.
+const MaxConcurrency = 1000
+
+var whenWords = []string{WhenQueue, WhenDrop, WhenCancelRunning, WhenReplace}
+
+// Check reports a limit and a word that cannot be.
+func (c *Concurrency) Check() []plugin.Problem {
+	var out []plugin.Problem
+	if c.Limit < 1 || c.Limit > MaxConcurrency {
+		out = append(out, plugin.Problem{Path: []string{"limit"}, What: fmt.Sprintf("a limit of %d", c.Limit), Cure: fmt.Sprintf("write 1 to %d", MaxConcurrency)})
+	}
+	if !slices.Contains(whenWords, c.When) {
+		out = append(out, plugin.Problem{Path: []string{"when"}, What: fmt.Sprintf("unknown word %q", c.When), Cure: Nearest(c.When, whenWords)})
+	}
+	return out
+}
+
+// Schema tells what Check refuses.
+func (*Concurrency) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{
+		"limit": plugin.Schema{"minimum": 1, "maximum": MaxConcurrency}, "when": plugin.Schema{"enum": []any{WhenQueue, WhenDrop, WhenCancelRunning, WhenReplace}},
+	}}
 }
 
 // A Destination is where the event of a run's end goes: exactly one of Function (an inline sink is an anonymous function) and Trigger is set. Name is

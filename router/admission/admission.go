@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -238,19 +239,24 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 		receipt.Kind = triggers.Matched
 	}
 	fuel, outside := in.g.fuelOf(e)
-	for k, t := range matched {
-		share := engine.Share(fuel, len(matched), k)
+	begins, without := in.g.beginnings(matched, e, attrs, data)
+	if receipt.Note = cmp.Or(receipt.Note, without); len(begins) == 0 && !completed {
+		receipt.Kind = triggers.Unmatched
+		in.g.metrics.unmatched(e.Type())
+		return
+	}
+	for k, b := range begins {
+		share := engine.Share(fuel, len(begins), k)
 		if outside {
 			share = max(share, 1) // What many triggers take is no chain yet.
 		}
-		run := in.g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())
-		if why := in.g.Runs.Full(run); why != "" && !completed {
+		if why := in.g.Runs.Full(b.run); why != "" && !completed {
 			*receipt = triggers.Receipt{Err: elsewhere(why)} // What others of its triggers start is started: sent again, it is completed.
 			in.g.metrics.refused.Inc()
 			return
 		}
-		if in.start(run, t, e, attrs, data, share, i) {
-			receipt.Runs = append(receipt.Runs, in.g.handle(run, t.Name))
+		if in.start(&b, attrs, data, share, i) {
+			receipt.Runs = append(receipt.Runs, in.g.handle(b.run, b.trigger.Name))
 		}
 	}
 	if !completed {
@@ -275,12 +281,46 @@ func elsewhere(why string) error {
 	return fmt.Errorf("%w at the router that has the run's partition: %s", triggers.ErrBusy, why)
 }
 
-// start adds the record that starts a run of t with so much of its chain's fuel; false when the receipt says why there is none.
-func (in *intake) start(run journal.RunID, t *config.Trigger, e *event.Event, attrs, data lang.Value, fuel, receipt int) bool {
-	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel}
-	rec := engine.Record(journal.Start, run, &f)
+// A beginning is a run that is to be started.
+type beginning struct {
+	trigger *config.Trigger
+	run     journal.RunID
+	key     string
+}
+
+// beginning says which run of a trigger an event starts. The error says why it has no key.
+func (g *Gate) beginning(t *config.Trigger, e *event.Event, attrs, data lang.Value) (beginning, error) {
+	key, err := t.KeyOf(attrs, data)
+	switch {
+	case err != nil:
+		return beginning{}, err
+	case key == "":
+		return beginning{t, g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID()), ""}, nil
+	}
+	return beginning{t, g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key}, nil
+}
+
+// beginnings are the runs that an event starts; without says of which triggers it starts none, for want of a key.
+func (g *Gate) beginnings(matched []*config.Trigger, e *event.Event, attrs, data lang.Value) (begins []beginning, without string) {
+	begins = make([]beginning, 0, len(matched))
+	for _, t := range matched {
+		b, err := g.beginning(t, e, attrs, data)
+		if err == nil {
+			begins = append(begins, b)
+		} else if without == "" {
+			without = clip(fmt.Sprintf("trigger %s starts nothing: %v", t.Name, err))
+		}
+	}
+	return begins, without
+}
+
+// start adds the record that starts a run with so much of its chain's fuel; false when the receipt says why there is none.
+func (in *intake) start(b *beginning, attrs, data lang.Value, fuel, receipt int) bool {
+	t := b.trigger
+	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel, Key: b.key}
+	rec := engine.Record(journal.Start, b.run, &f)
 	rec.Tenant = t.Tenant
-	p := in.g.Layout.Partition(run.Route())
+	p := in.g.Layout.Partition(b.run.Route())
 	if in.g.definitions.first(p, t.Digest) {
 		define := journal.Record{Kind: journal.Define, Level: journal.Level, Partition: p, Payload: engine.DefinePayload(t.Definition)}
 		in.records = append(in.records, define)
@@ -382,19 +422,27 @@ func (g *Gate) StartInside(ctx context.Context, trigger string, e *event.Event) 
 	}
 	in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
 	fuel, _ := g.fuelOf(e)
-	run := g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())
-	in.start(run, t, e, envelope.Attributes(e), data, fuel, 0)
-	if err := in.append(ctx); err != nil {
-		return run, err
+	attrs := envelope.Attributes(e)
+	b, err := g.beginning(t, e, attrs, data)
+	if err != nil {
+		return journal.RunID{}, fmt.Errorf("%w: trigger %q: %w", triggers.ErrInvalid, trigger, err)
 	}
-	return run, in.receipts[0].Err
+	in.start(&b, attrs, data, fuel, 0)
+	if err := in.append(ctx); err != nil {
+		return b.run, err
+	}
+	return b.run, in.receipts[0].Err
 }
 
 // RunIDOf returns the id of the run that Start makes of an event.
 func (g *Gate) RunIDOf(trigger string, e *event.Event) journal.RunID {
-	tenant := config.DefaultTenant
-	if t := g.rules.Load().set.Triggers[trigger]; t != nil {
-		tenant = t.Tenant
+	t := g.rules.Load().set.Triggers[trigger]
+	if t == nil {
+		return g.Layout.RunID(config.DefaultTenant, trigger, e.Source(), e.ID())
 	}
-	return g.Layout.RunID(tenant, trigger, e.Source(), e.ID())
+	var b beginning
+	if data, err := dataOf(e); t.Key.IsZero() || err == nil {
+		b, _ = g.beginning(t, e, envelope.Attributes(e), data) // Start says what is wrong with it.
+	}
+	return b.run
 }

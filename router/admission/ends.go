@@ -68,6 +68,9 @@ func routed(inv *engine.Invocation) filter.Attributes {
 func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 	if inv.ToTrigger != "" {
 		_, err := g.StartInside(ctx, inv.ToTrigger, g.Event(inv))
+		if errors.Is(err, triggers.ErrInvalid) {
+			return &lang.Error{Type: "bad_event", Message: err.Error(), Class: lang.ClassFunction} // It never will be taken.
+		}
 		return err
 	}
 	starts, err := decodeStarts(inv.Starts)
@@ -83,7 +86,13 @@ func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 			continue
 		}
 		in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
-		in.start(g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID()), t, e, envelope.Attributes(e), inv.Input, engine.Share(inv.Fuel, len(starts), i), 0)
+		attrs := envelope.Attributes(e)
+		b, err := g.beginning(t, e, attrs, inv.Input)
+		if err != nil {
+			g.Log.Warn("a trigger that was matched has no key for this event; its start is left out", "trigger", m.Trigger, "run", inv.Run, "error", err)
+			continue
+		}
+		in.start(&b, attrs, inv.Input, engine.Share(inv.Fuel, len(starts), i), 0)
 		if err := in.receipts[0].Err; err != nil {
 			return &lang.Error{Type: "too_large", Message: err.Error(), Class: lang.ClassPlatform} // It never will be taken.
 		}

@@ -66,6 +66,9 @@ func ExplainStatus(st *engine.Status, now time.Time) []string {
 	if st.Now.After(now) {
 		e.now = st.Now
 	}
+	if q := st.Queue; q != nil {
+		e.lines = append(e.lines, queued(q))
+	}
 	if p := st.Paused; p != nil {
 		e.lines = append(e.lines, paused(p)+"; what it calls is not sent, deadlines count; onward runs resume "+st.Run.String()+" lets it go on")
 	}
@@ -73,6 +76,19 @@ func ExplainStatus(st *engine.Status, now time.Time) []string {
 		e.step(st.Root)
 	}
 	return e.lines
+}
+
+// queued says for whom a run waits.
+func queued(q *engine.Queue) string {
+	who := make([]string, len(q.Work))
+	for i, id := range q.Work {
+		who[i] = id.String()
+	}
+	said := fmt.Sprintf("waits for run %s of key %q (concurrency: limit %d)", strings.Join(who, ", "), q.Key, q.Limit)
+	if q.Before > 0 {
+		said += fmt.Sprintf("; %d wait that came before it", q.Before)
+	}
+	return said
 }
 
 // paused says since when, by whom and why.

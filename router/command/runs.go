@@ -36,7 +36,7 @@ func (p *program) runs() *cobra.Command {
 	return c
 }
 
-var runStates = []string{"running", "paused", "ending", "waiting", "succeeded", "failed", "skipped", "cancelled"}
+var runStates = []string{"running", "queued", "paused", "ending", "waiting", "succeeded", "failed", "skipped", "cancelled"}
 
 func (p *program) runsList(k *client) *cobra.Command {
 	var state, trigger string

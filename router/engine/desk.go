@@ -15,6 +15,7 @@ import (
 type desk struct {
 	s        *State
 	f        *frame
+	told     *task // whose end the policy is being told
 	requests []request
 	spawns   map[int]int // by slot: how many it has once the requests are granted
 	misuse   error       // the first request that no frame can grant
@@ -88,7 +89,9 @@ func (d *desk) Opened(slot, index int) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	t := d.f.slots[slot].tasks[int32(index)]
-	if t == nil || t.ended {
+	if told := d.told; told != nil && int(told.slot) == slot && int(told.index) == index {
+		t = told
+	} else if t == nil || t.ended {
 		return time.Time{}, false
 	}
 	return time.Unix(0, t.opened).UTC(), true

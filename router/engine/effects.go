@@ -260,6 +260,8 @@ const (
 	SignalKept
 	Notified
 	DeadLettered
+	RunQueued // it waits for others of its key
+	RunBegun  // its turn among those of its key has come
 	RunPaused
 	RunResumed
 	RunEnded
@@ -272,7 +274,7 @@ const (
 var changeKinds = [...]string{
 	RunStarted: "run-started", Invoked: "invoked", Delivered: "accepted", Answered: "answered", StepEnded: "step-ended", Retrying: "retrying", Caught: "caught",
 	TimerSet: "timer-set", SignalAwaited: "signal-awaited", SignalTaken: "signal-taken", SignalKept: "signal-kept", Notified: "notified", DeadLettered: "dead-letter",
-	RunPaused: "run-paused", RunResumed: "run-resumed",
+	RunQueued: "run-queued", RunBegun: "run-begun", RunPaused: "run-paused", RunResumed: "run-resumed",
 	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused", Twinned: "twinned", CleaningUp: "cleaning-up",
 }
 

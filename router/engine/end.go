@@ -31,6 +31,7 @@ type pause struct {
 
 // endRun ends r. Its end is one event: it goes past all filters again, and to the trigger's destinations.
 func (s *State) endRun(r *run, o lang.Outcome) {
+	s.leave(r)
 	r.root, r.outcome, r.ended = nil, &o, s.now
 	s.timers.live -= r.timers.len()
 	r.timers, r.debts = few[timer]{}, 0
@@ -68,7 +69,7 @@ func (s *State) end(r *run) (kind string, data lang.Value, destinations []lang.D
 	case lang.Succeeded:
 		return TypeSucceeded, o.Value, r.def.OnSuccess
 	case lang.Skipped:
-		return TypeSkipped, lang.Null, nil // What filters itself out is no success: nobody is told but who asks for it.
+		return TypeSkipped, o.Value, nil // What filters itself out, or was dropped, is no success: nobody is told but who asks for it.
 	default:
 		kind = TypeFailed
 		if r.cancelled {

@@ -75,6 +75,8 @@ func (r *run) phase() string {
 	switch {
 	case r.outcome != nil:
 		return "ending"
+	case r.queued():
+		return "queued"
 	case r.rare().result != nil:
 		return "cancelling"
 	}
@@ -112,6 +114,7 @@ func (s *State) Status(id journal.RunID, waiting int) (*Status, bool) {
 	for _, k := range r.rare().kept {
 		st.Signals = append(st.Signals, k.name)
 	}
+	st.Queue = s.queueOf(r)
 	if r.root != nil {
 		st.Root = s.stepStatus(r.root, waiting)
 	}

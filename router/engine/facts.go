@@ -19,7 +19,8 @@ type StartFact struct {
 	Digest  lang.Digest
 	Event   lang.Value // the event's attributes, extensions included, as one object
 	Data    lang.Value
-	Spent   int // what its chain has used up of its fuel; 0 for an event from outside
+	Spent   int    // what its chain has used up of its fuel; 0 for an event from outside
+	Key     string // by which its trigger counts runs that are at work; empty is none
 }
 
 // CompletionFact is the outcome of an invocation.
@@ -249,13 +250,21 @@ func (f *StartFact) Append(b []byte) []byte {
 	b = appendDigest(b, f.Digest)
 	b = appendValue(b, f.Event)
 	b = appendValue(b, f.Data)
-	return binary.AppendUvarint(b, uint64(f.Spent))
+	if b = binary.AppendUvarint(b, uint64(f.Spent)); f.Key == "" {
+		return b
+	}
+	return appendText(b, f.Key)
 }
 
-// DecodeStart reads StartFact.Append's form.
+// DecodeStart reads StartFact.Append's form, also that of binaries that knew no keys.
 func DecodeStart(p []byte) (f StartFact, err error) {
 	r := reader{b: p}
 	f = StartFact{Trigger: r.text(), Digest: r.digest(), Event: r.value(), Data: r.value(), Spent: int(r.number())}
+	if len(r.b) > 0 {
+		if f.Key = r.text(); f.Key == "" {
+			r.fail()
+		}
+	}
 	return f, r.end("start")
 }
 

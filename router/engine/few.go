@@ -74,7 +74,8 @@ type seldom struct {
 	kept  []keptSignal           // in order
 	taken []takenSignal          // oldest first
 	waits waitList
-	halt  *halt // it is paused
+	halt  *halt  // it is paused
+	place *place // of a run that has a key, until it has ended
 
 	result *lang.Outcome // of a run that was cancelled and cleans up
 

@@ -154,7 +154,7 @@ func (s *State) step(f *frame, ev frameEvent) {
 	if ev.kind == evCancelled {
 		f.phase = cleaning
 	}
-	c := &desk{s: s, f: f}
+	c := &desk{s: s, f: f, told: ev.child}
 	err := f.info.machine.Next(c, f.info.settings, f.state, event)
 	if err == nil {
 		err = c.misuse

@@ -276,6 +276,7 @@ func (s *State) loadParts(l *loader, add func(*run), verify bool) {
 			for _, d := range s.waitingDigests() {
 				slices.SortFunc(s.waiting[d], func(a, b *waitingRun) int { return cmp.Compare(a.order, b.order) })
 			}
+			s.loadKeys()
 			return
 		default:
 			l.fail(errSnapshot)
@@ -315,15 +316,7 @@ func (s *State) loadRun(l *loader) *run {
 		o := l.outcome()
 		r.outcome, r.ended = &o, l.int()
 	}
-	flags := l.flags(runStopping | runPaused)
-	if flags&runStopping != 0 {
-		o := l.outcome()
-		r.own().result = &o
-	}
-	if flags&runPaused != 0 {
-		r.own().halt = l.halt()
-		s.paused++
-	}
+	s.loadSeldom(l, r)
 	if s.loadLives(l, r); l.err != nil {
 		return r
 	}
@@ -347,7 +340,7 @@ func (s *State) loadRun(l *loader) *run {
 	debts := loadDebts(l)
 	l.frames = make(map[uint32]*frame)
 	if l.bool() {
-		if r.def.Flow == nil || r.outcome != nil {
+		if r.def.Flow == nil || r.outcome != nil || r.queued() {
 			l.fail(errSnapshot)
 			return r
 		}
@@ -367,6 +360,28 @@ func (s *State) loadRun(l *loader) *run {
 		s.hold(r, k.weight())
 	}
 	return r
+}
+
+// loadSeldom reads what few runs have.
+func (s *State) loadSeldom(l *loader, r *run) {
+	flags := l.flags(runStopping | runPaused | runKeyed | runDropped)
+	if flags&runStopping != 0 {
+		o := l.outcome()
+		r.own().result = &o
+	}
+	if flags&runPaused != 0 {
+		r.own().halt = l.halt()
+		s.paused++
+	}
+	if flags&runKeyed != 0 {
+		r.own().place = l.place()
+	}
+	if flags&runDropped != 0 && r.outcome != nil {
+		r.outcome.Value = l.value()
+	}
+	if p := r.rare().place; p != nil && (r.outcome != nil || r.def.Concurrency == nil) {
+		l.fail(errSnapshot)
+	}
 }
 
 // loadLives reads what is under way, and the destinations that pause.

@@ -85,6 +85,10 @@ func (s *State) foldMore(r *run, payload []byte) Reason {
 	}
 	r.part++
 	s.cause = cause{event: r.event}
+	if r.queued() {
+		s.readyKey(s.roomOf(r))
+		return Applied
+	}
 	begin := s.budget
 	x := r.own()
 	for range len(x.owed) {
@@ -122,6 +126,7 @@ func (s *State) Owing(limit int) []Owed {
 		s.owingStarts[0] = nil
 		s.owingStarts = s.owingStarts[1:]
 	}
+	out = s.owedKeys(out, limit)
 	waiting := s.owing[:0]
 	for _, r := range s.owing {
 		switch {
@@ -147,6 +152,7 @@ func (s *State) roomAgain(r *run) bool {
 func (s *State) askAgain() {
 	clear(s.owing)
 	s.owing, s.owingStarts = s.owing[:0], nil
+	s.askKeysAgain()
 	for _, d := range s.waitingDigests() {
 		if s.definitions[d] != nil {
 			s.owingStarts = append(s.owingStarts, s.waiting[d]...)

@@ -139,7 +139,7 @@ func (s *stage) do(t *testing.T, d *datadriven.TestData) string {
 		"define": s.define, "claim": s.claim, "start": s.start, "complete": s.complete, "accepted": s.numbers(journal.Accepted), "tried": s.numbers(journal.Tried),
 		"timed-out": s.numbers(journal.TimedOut), "gave-up": s.gaveUp, "fired": s.fired, "due": s.due, "signal": s.signal, "cancel": s.cancel,
 		"matched": s.matched, "skip": s.skip, "release": s.release, "restart": s.restart, "outstanding": s.outstanding, "raw": s.raw, "wait": s.wait, "owing": s.owing, "more": s.more,
-		"stats": s.stats, "tries": s.tries, "pause": s.turn(journal.Pause), "resume": s.turn(journal.Resume),
+		"stats": s.stats, "status": s.status, "tries": s.tries, "pause": s.turn(journal.Pause), "resume": s.turn(journal.Resume),
 	}
 	verb, ok := verbs[d.Cmd]
 	if !ok {
@@ -359,11 +359,26 @@ func (s *stage) start(d *datadriven.TestData) {
 	run := s.run(d)
 	f := engine.StartFact{
 		Trigger: name, Digest: def.Digest(), Event: lang.Of(map[string]string{"id": "event-" + s.names[run], "source": "/play", "type": "play"}), Data: s.value(d),
-		Spent: s.number(d, "spent", 0),
+		Spent: s.number(d, "spent", 0), Key: s.text(d, "key", ""),
 	}
 	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = "default"
 	s.fold(d, rec)
+}
+
+// status tells where a run stands that may wait for others of its key.
+func (s *stage) status(d *datadriven.TestData) {
+	st, ok := s.state.Status(s.run(d), 1)
+	if !ok {
+		s.say("not in memory")
+		return
+	}
+	s.say("%s", st.State)
+	if q := st.Queue; q != nil {
+		for _, id := range q.Work {
+			s.say("  waits for run %s of key %s, limit %d, %d before it", s.names[id], q.Key, q.Limit, q.Before)
+		}
+	}
 }
 
 // complete brings an outcome: the input is its value, the state with continue, or the data of error=TYPE.

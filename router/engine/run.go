@@ -120,7 +120,15 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 			s.take(r, t)
 		}
 	}
-	r.root = &task{run: r, step: def.Flow, bound: r.data}
+	if f.Key != "" && def.Concurrency != nil {
+		s.admit(r, f.Key)
+		return
+	}
+	s.openFlow(r)
+}
+
+func (s *State) openFlow(r *run) {
+	r.root = &task{run: r, step: r.def.Flow, bound: r.data}
 	s.open(r.root)
 }
 

@@ -202,14 +202,7 @@ func saveRun(w *writer, r *run) error {
 		w.outcome(*r.outcome)
 		w.int(r.ended)
 	}
-	result, h := r.rare().result, r.rare().halt
-	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil})
-	if result != nil {
-		w.outcome(*result)
-	}
-	if h != nil {
-		w.halt(h)
-	}
+	saveSeldom(w, r)
 	w.uint(uint64(r.live.len()))
 	for _, n := range r.live.numbers() {
 		saveLive(w, r.live.get(n))
@@ -246,6 +239,25 @@ func saveRun(w *writer, r *run) error {
 		return saveTask(w, r.root)
 	}
 	return w.err
+}
+
+// saveSeldom writes what few runs have.
+func saveSeldom(w *writer, r *run) {
+	result, h, p := r.rare().result, r.rare().halt, r.rare().place
+	dropped := r.outcome != nil && r.outcome.Verdict == lang.Skipped && !r.outcome.Value.IsNull()
+	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped})
+	if result != nil {
+		w.outcome(*result)
+	}
+	if h != nil {
+		w.halt(h)
+	}
+	if p != nil {
+		w.place(p)
+	}
+	if dropped {
+		w.value(r.outcome.Value)
+	}
 }
 
 func saveSignals(w *writer, r *run) {
@@ -341,6 +353,8 @@ func saveTask(w *writer, t *task) error {
 const (
 	runStopping = 1 << iota // its outcome, once what was cancelled has cleaned up
 	runPaused               // since when, by whom and why
+	runKeyed                // its place among those of its key
+	runDropped              // why its key left no place for it
 )
 
 const (

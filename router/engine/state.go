@@ -55,7 +55,10 @@ type State struct {
 	owing    []*run // runs that owe, in the order in which they are to be asked to pay
 
 	owingStarts []*waitingRun // whose definition has come
-	idle        int           // definitions that no run needs
+	keys        map[keyName]*keyRoom
+	ready       []*keyRoom // of which the next run may begin, by this record
+	owingKeys   []*keyRoom // the same, by a record of its own
+	idle        int        // definitions that no run needs
 
 	// Scratch of weigh.
 	isValue func(lang.Value) error
@@ -82,6 +85,7 @@ func New(registry *plugin.Registry, observe func(Change)) *State {
 		runs:        make(map[journal.RunID]*run),
 		waiting:     make(map[lang.Digest][]*waitingRun),
 		waitingRuns: make(map[journal.RunID]*waitingRun),
+		keys:        make(map[keyName]*keyRoom),
 	}
 	s.isValue = s.checkValue
 	return s
@@ -136,6 +140,7 @@ func (s *State) Fold(rec *journal.Record, out *Effects) (Reason, error) {
 		return 0, err
 	}
 	s.drain()
+	s.beginReady()
 	if reason != Applied {
 		s.refuse(rec, reason)
 	}

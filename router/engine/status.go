@@ -13,8 +13,9 @@ type Status struct {
 	Run     journal.RunID `json:"run"`
 	Tenant  string        `json:"tenant"`
 	Trigger string        `json:"trigger"`
-	State   string        `json:"state"` // running, paused, cancelling (what was cancelled cleans up), ending (its end is being delivered), waiting (for its definition)
+	State   string        `json:"state"` // running, queued (behind others of its key), paused, cancelling (what was cancelled cleans up), ending (its end is being delivered), waiting (for its definition)
 	Paused  *Pause        `json:"paused,omitempty"`
+	Queue   *Queue        `json:"queue,omitempty"`
 	Started time.Time     `json:"started"`
 	Calls   int           `json:"calls"` // invocations made so far
 	Event   lang.Value    `json:"event"`

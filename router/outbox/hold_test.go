@@ -37,8 +37,8 @@ func TestPausedRunIsKept(t *testing.T) {
 		mine = append(mine, b.put(ofOne))
 		end := b.put(func(inv *engine.Invocation) { inv.Run, inv.Purpose = one, engine.Notify })
 		other := b.put(nil)
-		b.stop(mine[3], false)
-		b.stop(mine[3], false)
+		b.end(mine[3])
+		b.end(mine[3])
 		b.sent(0).Done(sinks.Again(0, away)) // The end of the run and the other run take the places.
 		ok(b.sent(1))
 		synctest.Wait()

@@ -260,7 +260,7 @@ func TestProbeThatSaysNothing(t *testing.T) {
 			t.Fatalf("%d sends", b.count())
 		}
 		stopped := slices.IndexFunc(all, func(inv *engine.Invocation) bool { return inv.ID() == b.sent(5).Event.ID() })
-		b.stop(all[stopped], false)
+		b.end(all[stopped])
 		b.sent(5).Done(sinks.Ended(b.sent(5).Context, "stopped"))
 		synctest.Wait()
 		if b.count() != 7 {
@@ -394,7 +394,7 @@ func TestWhatIsStoppedInTheQueueIsForgotten(t *testing.T) {
 		all = append(all, b.put(nil))
 	}
 	for _, inv := range all[1:9000] {
-		b.stop(inv, false)
+		b.end(inv)
 	}
 	l := b.lanes["f"]
 	if l.queue != 1000 || l.dead > 1000 {
@@ -618,4 +618,34 @@ func TestAgeIsNotOfATenure(t *testing.T) {
 			})
 		})
 	}
+}
+
+// end stops one invocation.
+func (b *bench) end(inv *engine.Invocation) { b.stop([]*engine.Invocation{inv}, inv.Run, 0) }
+
+// TestWhatIsStoppedTogetherMakesNoRoomForItself: what is aborted gives its room to what is still wanted, never to what is stopped with it.
+func TestWhatIsStoppedTogetherMakesNoRoomForItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, leave := newBench(t, config.Function{Concurrency: 2}, func(_ *bench, _ int, d *sinks.Delivery) {
+			context.AfterFunc(d.Context, func() { d.Done(sinks.Ended(d.Context, "no answer")) })
+		})
+		defer leave()
+		var all []*engine.Invocation
+		for range 50 {
+			all = append(all, b.put(nil))
+		}
+		wanted := b.put(nil)
+		b.pump()
+		synctest.Wait()
+		if b.count() != 2 {
+			t.Fatalf("%d sends", b.count())
+		}
+		b.stop(all, all[0].Run, 0)
+		b.pump()
+		synctest.Wait()
+		if b.count() != 3 || b.sent(2).Event.ID() != wanted.ID() {
+			t.Errorf("%d sends after all but one were stopped", b.count())
+		}
+	})
 }

@@ -86,8 +86,10 @@ func (o *Outbox) For(owner Owner) *Share { return &Share{o, owner} }
 // Add takes an invocation over. It is sent with the next Pump.
 func (s *Share) Add(inv *engine.Invocation) { s.o.add(s.owner, inv) }
 
-// Stop forgets an invocation that is no longer wanted, and aborts it where that can be done. answered says that it is because its outcome has come.
-func (s *Share) Stop(inv *engine.Invocation, answered bool) { s.o.stop(inv, answered) }
+// Stop forgets invocations that are no longer wanted, and aborts them where that can be done; that of this run and number, because its outcome has come.
+func (s *Share) Stop(list []*engine.Invocation, run journal.RunID, answered uint32) {
+	s.o.stop(list, run, answered)
+}
 
 // Halt keeps a run's calls back that are not sent yet, or sends those that were kept back.
 func (s *Share) Halt(h engine.Halt) { s.o.hold(s.owner, h) }
@@ -512,22 +514,26 @@ func (o *Outbox) Drain(ctx context.Context, atMost time.Duration) {
 	}
 }
 
-// stop forgets an invocation that is no longer wanted, and aborts it where that can be done. answered says that it is because its outcome has come.
-func (o *Outbox) stop(inv *engine.Invocation, answered bool) {
+// stop forgets invocations that are no longer wanted, and aborts them where that can be done: first all are forgotten, so that the room of one that was
+// aborted does not go to another one of them. The one of this run and number is stopped because its outcome has come.
+func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered uint32) {
+	var room [8]*item
+	stopped := room[:0]
 	o.mu.Lock()
-	it := o.items[itemKey{inv.Run, inv.N}]
-	if it == nil {
-		o.mu.Unlock()
-		return
+	for _, inv := range list {
+		if it := o.items[itemKey{inv.Run, inv.N}]; it != nil {
+			o.forget(it)
+			stopped = append(stopped, it)
+		}
 	}
-	o.forget(it)
-	cancel := it.stop
 	o.mu.Unlock()
-	if answered {
-		o.timed(it)
-	}
-	if cancel != nil {
-		cancel()
+	for _, it := range stopped {
+		if answered != 0 && it.inv.N == answered && it.inv.Run == run {
+			o.timed(it)
+		}
+		if it.stop != nil {
+			it.stop()
+		}
 	}
 }
 

@@ -126,7 +126,7 @@ func TestRateHoldsNobodyElse(t *testing.T) {
 			t.Errorf("%d sends", b.count())
 		}
 		for _, inv := range waiting[1:9] {
-			b.stop(inv, false)
+			b.end(inv)
 		}
 		time.Sleep(time.Hour + time.Second)
 		synctest.Wait()

@@ -20,11 +20,12 @@ import (
 
 // An Outbox takes the invocations of one tenure. Its methods return at once.
 type Outbox interface {
-	Add(inv *engine.Invocation)                 // it is to be sent
-	Stop(inv *engine.Invocation, answered bool) // it is no longer wanted; answered: because its outcome has come
-	Halt(h engine.Halt)                         // a run's calls are to be kept back, or sent again
-	Pump()                                      // all of a batch was added
-	Leave()                                     // the tenure is over
+	Add(inv *engine.Invocation) // it is to be sent
+	// Stop is for those that are no longer wanted, all of a record together; that of the run and the number, if there is one, because its outcome has come.
+	Stop(list []*engine.Invocation, run journal.RunID, answered uint32)
+	Halt(h engine.Halt) // a run's calls are to be kept back, or sent again
+	Pump()              // all of a batch was added
+	Leave()             // the tenure is over
 }
 
 // Ends take the runs that have ended.

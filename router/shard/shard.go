@@ -380,10 +380,7 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 		}
 	}
 	if len(s.effects.Stop) > 0 {
-		answered := answeredBy(rec)
-		for _, inv := range s.effects.Stop {
-			s.out.Stop(inv, answered != 0 && inv.N == answered && inv.Run == rec.Run)
-		}
+		s.out.Stop(s.effects.Stop, rec.Run, answeredBy(rec))
 	}
 	for _, inv := range s.effects.Send {
 		if inv.Purpose != engine.Cancel {

@@ -38,10 +38,10 @@ func (d *desk) Add(inv *engine.Invocation) {
 	d.sent = append(d.sent, inv)
 }
 
-func (d *desk) Stop(inv *engine.Invocation, _ bool) {
+func (d *desk) Stop(list []*engine.Invocation, _ journal.RunID, _ uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.stops = append(d.stops, inv)
+	d.stops = append(d.stops, list...)
 }
 
 func (d *desk) Halt(h engine.Halt) {

@@ -12,6 +12,7 @@ import (
 	"github.com/onward-router/onward/schedulers/loop"
 	"github.com/onward-router/onward/schedulers/mapping"
 	"github.com/onward-router/onward/schedulers/pass"
+	"github.com/onward-router/onward/schedulers/saga"
 	"github.com/onward-router/onward/schedulers/sequence"
 	"github.com/onward-router/onward/schedulers/signal"
 	"github.com/onward-router/onward/schedulers/wait"
@@ -28,6 +29,7 @@ func Register(r *plugin.Registry) {
 	loop.Register(r)
 	mapping.Register(r)
 	pass.Register(r)
+	saga.Register(r)
 	sequence.Register(r)
 	signal.Register(r)
 	wait.Register(r)

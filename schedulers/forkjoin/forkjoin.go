@@ -10,14 +10,16 @@ import (
 // A ForkJoin gives every branch its own input. Over a list of branches it yields a list, over named ones an object; with join: any, the value of the branch
 // that was first.
 type ForkJoin struct {
-	Branches lang.Steps      `doc:"branches,value,rest,required" help:"the branches: a list of steps, or names with steps, which may also stand beside the other keys"`
-	Join     schedulers.Join `doc:"join" help:"when branches are enough: all (the first failure fails the step), settled (each branch as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped}), any (the first success is the result), { atLeast: 3 }, { percent: 65 } or { until: ... }; with deadline, onDeadline and losers" default:"all"`
+	Branches  lang.Steps            `doc:"branches,value,rest,required" help:"the branches: a list of steps, or names with steps, which may also stand beside the other keys"`
+	Speculate *schedulers.Speculate `doc:"speculate" help:"a second try beside a branch that takes long: the first to succeed counts, the other is cancelled"`
+	Join      schedulers.Join       `doc:"join" help:"when branches are enough: all (the first failure fails the step), settled (each branch as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped}), any (the first success is the result), { atLeast: 3 }, { percent: 65 } or { until: ... }; with deadline, onDeadline and losers" default:"all"`
 }
 
 // State counts the branches that are done. How they ended only matters to some joins.
 type State struct {
 	Done            int
-	Failed, Skipped int `json:",omitempty"`
+	Failed, Skipped int                     `json:",omitempty"`
+	Late            []schedulers.Stragglers `json:",omitempty"` // one, with speculate
 }
 
 // Next opens all branches, and ends when the join is decided.
@@ -26,6 +28,10 @@ func (p *ForkJoin) Next(f schedulers.Frame, s *State, ev schedulers.Event) error
 	switch ev.Kind {
 	case schedulers.Started:
 		p.Join.Begin(f)
+		if p.Speculate != nil {
+			s.Late = make([]schedulers.Stragglers, 1)
+			p.Speculate.Begin(f)
+		}
 		for slot := range n {
 			f.Spawn(slot, 1)
 		}
@@ -33,9 +39,16 @@ func (p *ForkJoin) Next(f schedulers.Frame, s *State, ev schedulers.Event) error
 			p.decide(f, s, ev.Outcome)
 		}
 	case schedulers.Done:
+		if p.Speculate != nil {
+			p.Speculate.Done(f, &s.Late[0], schedulers.Children{N: n}, ev)
+		}
 		s.count(p.Join, ev.Outcome.Verdict)
 		p.decide(f, s, ev.Outcome)
 	case schedulers.Fired:
+		if ev.Name == schedulers.StragglerTimer {
+			p.Speculate.Fired(f, &s.Late[0], schedulers.Children{N: n})
+			return nil
+		}
 		progress, err := p.Join.Late(s.tally(n))
 		p.end(f, progress, err, lang.Null)
 	}
@@ -100,8 +113,11 @@ func (p *ForkJoin) Label(slot int) string {
 // DeclareOwn says what the join's expression sees.
 func (p *ForkJoin) DeclareOwn(field string) []string { return schedulers.DeclareJoin(field) }
 
-// Check reports a join that the branches cannot reach.
-func (p *ForkJoin) Check() []plugin.Problem { return p.Join.CheckWidth(len(p.Branches.List)) }
+// Check reports a join that the branches cannot reach, and a percentile of too few.
+func (p *ForkJoin) Check() []plugin.Problem {
+	n := len(p.Branches.List)
+	return append(p.Join.CheckWidth(n), p.Speculate.CheckWidth(n)...)
+}
 
 // Register enters the policy.
 func Register(r *plugin.Registry) {

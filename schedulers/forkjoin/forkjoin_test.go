@@ -32,6 +32,8 @@ var laws = schedulertest.Options{
 		`{branches: [{function: a}, {function: b}, {function: c}, {function: d}], join: {percent: 51, deadline: 1m, onDeadline: take}}`,
 		`{branches: [{function: a}, {function: b}], join: {until: "${ succeeded + failed + skipped == total || output == 0 }"}}`,
 		`{branches: [], join: {percent: 1}}`,
+		`{branches: [{function: a}, {function: b}, {wait: 1s}], speculate: 1m}`,
+		`{branches: {a: {function: a}, b: {function: b}}, join: settled, speculate: {after: 100ms, max: 3}}`,
 		`{branches: [], join: {until: "${ total > 0 }"}}`,
 	},
 	Generate: func(r *rand.Rand) string {

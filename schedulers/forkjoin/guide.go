@@ -33,6 +33,7 @@ forkjoin:
 			`
 forkjoin:
   branches: [{ function: store }, { function: store }, { function: store }]
+  speculate: { after: 10s, max: 2 }
   join: { atLeast: 2, deadline: 1m, onDeadline: fail, losers: run }
 `,
 			`

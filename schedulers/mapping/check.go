@@ -26,7 +26,7 @@ func (p *Map) Check() []plugin.Problem {
 		}
 	}
 	if n, known := schedulers.ConstantWidth(p.Items); known && p.Batch == nil {
-		out = append(out, p.Join.CheckWidth(n)...)
+		out = append(append(out, p.Join.CheckWidth(n)...), p.Speculate.CheckWidth(n)...)
 	}
 	if p.Batch != nil {
 		p.Batch.check(find)

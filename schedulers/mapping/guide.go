@@ -23,6 +23,7 @@ map:
   items: "${ data.files }"
   as: file
   window: 16
+  speculate: { after: "p95 x 2", max: 1 }
   join: settled
   results: list
   do: { function: count, input: "${ {'path': file} }" }

@@ -16,16 +16,17 @@ import (
 //
 // Each child goes on by itself: a sequence of steps is done item by item (depth first), since a new item opens only in the place of one that is done.
 type Map struct {
-	Items    lang.Expr       `doc:"items,required" help:"a list, or a number n for the items 0 to n-1"`
-	As       string          `doc:"as" help:"a further name for the item"`
-	Do       lang.Step       `doc:"do,required" help:"the step to run for each item"`
-	Window   lang.Expr       `doc:"window" help:"how many may be open at a time, a number or an expression; 0 is the engine's own limit; onward runs window changes it while it runs"`
-	Batch    *Batch          `doc:"batch" help:"items go to the step in batches: its input is { items: [...] } with what with says, its item the list of items, its index the batch's; results, joins and counts are of batches"`
-	Join     schedulers.Join `doc:"join" help:"when items are enough: all (the first failure fails the step), settled (each item as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped}), any (the first success is the result), { atLeast: 3 }, { percent: 65 } or { until: ... }; with deadline, onDeadline and losers" default:"all"`
-	Tolerate *Tolerate       `doc:"tolerate" help:"how many items may fail: until then it goes on, and the results are as with join: settled"`
-	GroupBy  lang.Expr       `doc:"groupBy" help:"the key of an item, such as \"${ item.bucket }\": the results of items with one key go to one reduce"`
-	Reduce   *lang.Step      `doc:"reduce" help:"the step to run for each key, once all its items are done: its input is the list of their results; it sees key and index; its results are the map's, by the keys' first appearance"`
-	Results  string          `doc:"results" help:"list (the outcomes in order), count (a tally) or none" default:"list"`
+	Items     lang.Expr             `doc:"items,required" help:"a list, or a number n for the items 0 to n-1"`
+	As        string                `doc:"as" help:"a further name for the item"`
+	Do        lang.Step             `doc:"do,required" help:"the step to run for each item"`
+	Window    lang.Expr             `doc:"window" help:"how many may be open at a time, a number or an expression; 0 is the engine's own limit; onward runs window changes it while it runs"`
+	Batch     *Batch                `doc:"batch" help:"items go to the step in batches: its input is { items: [...] } with what with says, its item the list of items, its index the batch's; results, joins and counts are of batches"`
+	Speculate *schedulers.Speculate `doc:"speculate" help:"a second try beside an item that takes long: the first to succeed counts, the other is cancelled"`
+	Join      schedulers.Join       `doc:"join" help:"when items are enough: all (the first failure fails the step), settled (each item as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped}), any (the first success is the result), { atLeast: 3 }, { percent: 65 } or { until: ... }; with deadline, onDeadline and losers" default:"all"`
+	Tolerate  *Tolerate             `doc:"tolerate" help:"how many items may fail: until then it goes on, and the results are as with join: settled"`
+	GroupBy   lang.Expr             `doc:"groupBy" help:"the key of an item, such as \"${ item.bucket }\": the results of items with one key go to one reduce"`
+	Reduce    *lang.Step            `doc:"reduce" help:"the step to run for each key, once all its items are done: its input is the list of their results; it sees key and index; its results are the map's, by the keys' first appearance"`
+	Results   string                `doc:"results" help:"list (the outcomes in order), count (a tally) or none" default:"list"`
 }
 
 // A Tolerate bounds failures. What it does not say is no bound.
@@ -36,8 +37,9 @@ type Tolerate struct {
 
 // State is what the frame's tally does not say.
 type State struct {
-	Cuts    []int32 `json:",omitempty"` // of batches by bytes: the item that each begins with
-	Grouped []Group `json:",omitempty"` // one, where there are groups
+	Cuts    []int32                 `json:",omitempty"` // of batches by bytes: the item that each begins with
+	Grouped []Group                 `json:",omitempty"` // one, where there are groups
+	Late    []schedulers.Stragglers `json:",omitempty"` // one, with speculate
 }
 
 // The slots.
@@ -51,6 +53,8 @@ func (p *Map) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 	switch {
 	case ev.Kind == schedulers.Started:
 		return p.start(f, s)
+	case ev.Kind == schedulers.Fired && ev.Name == schedulers.StragglerTimer:
+		p.Speculate.Fired(f, &s.Late[0], p.children(f))
 	case ev.Kind == schedulers.Fired:
 		counts := f.Counts(work)
 		progress, err := p.join().Late(counts)
@@ -58,6 +62,9 @@ func (p *Map) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 	case ev.Kind == schedulers.Done && ev.Slot == reduction:
 		p.reduced(f, s, ev.Outcome)
 	case ev.Kind == schedulers.Done:
+		if p.Speculate != nil {
+			p.Speculate.Done(f, &s.Late[0], p.children(f), ev)
+		}
 		progress, err := p.judge(f, f.Counts(work), ev.Outcome)
 		if progress != schedulers.Unreachable && len(s.Grouped) > 0 {
 			s.Grouped[0].done(f, ev.Index)
@@ -66,6 +73,10 @@ func (p *Map) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 		p.end(f, s, progress, err, ev.Outcome.Value)
 	}
 	return nil
+}
+
+func (p *Map) children(f schedulers.Scope) schedulers.Children {
+	return schedulers.Children{N: f.Counts(work).Spawned, Slot: work, Many: true}
 }
 
 // join is what decides when items are enough, but for how many may fail.
@@ -112,6 +123,10 @@ func (p *Map) start(f schedulers.Frame, s *State) error {
 		return e
 	}
 	p.join().Begin(f)
+	if p.Speculate != nil {
+		s.Late = make([]schedulers.Stragglers, 1)
+		p.Speculate.Begin(f)
+	}
 	f.Window(work, window)
 	if len(s.Grouped) > 0 {
 		f.Window(reduction, window)

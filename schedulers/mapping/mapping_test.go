@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
@@ -44,6 +45,9 @@ var laws = schedulertest.Options{
 		`{items: "${ [1, 2, 3, 1, 2, 1].map(x, {'key': x}) }", groupBy: "${ item.key }", do: {function: f}, reduce: {function: g, input: "${ [key, index, input] }"}}`,
 		`{items: 40, as: n, window: 3, groupBy: "${ n % 7 }", join: settled, do: {function: f}, reduce: {function: g}}`,
 		`{items: 20, groupBy: "${ index / 6 }", tolerate: {count: 3}, results: count, do: {function: f}, reduce: {function: g}}`,
+		`{items: 30, window: 7, speculate: 30s, do: {function: f}}`,
+		`{items: 40, speculate: {after: "p50 x 1.5", max: 2}, join: {atLeast: 30}, do: {function: f}}`,
+		`{items: 300, window: 9, speculate: {after: p90, max: 3}, results: none, join: settled, do: {function: f}}`,
 		`{items: 0, groupBy: "${ item }", do: {function: f}, reduce: {function: g}}`,
 	},
 	Generate: generate,
@@ -329,6 +333,85 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// TestSpeculate: who is open for too long gets a twin, once for each that it may get; who is not open, or not for so long, gets none.
+func TestSpeculate(t *testing.T) {
+	t.Parallel()
+	b := open(t, `{items: 4, window: 3, join: settled, speculate: {after: 10s, max: 2}, do: {function: f}}`, `null`)
+	twins := func() (of []int) {
+		for i := range 4 {
+			if b.Twinned(0, i) {
+				of = append(of, i)
+			}
+		}
+		return of
+	}
+	b.Done(0, 1, lang.Success(lang.Null)) // 3 opens, at the same time as all.
+	b.Fire(schedulers.StragglerTimer)
+	if got := fmt.Sprint(twins(), b.Now().Sub(schedulertest.Epoch), b.Note()); got != `[0 2 3] 10s {"twins":3}` {
+		t.Fatal(got)
+	}
+	b.Done(0, 0, lang.Failure(lang.Failf(lang.ClassFunction, "boom", "the first try broke")))
+	if _, err := b.Binding(0, 0); err != nil || len(twins()) != 2 {
+		t.Fatalf("a failure of one of two: %v, %v", err, twins())
+	}
+	b.Fire(schedulers.StragglerTimer)
+	if got := fmt.Sprint(twins(), b.Now().Sub(schedulertest.Epoch), len(b.Timers())); got != `[0 2 3] 20s 0` {
+		t.Fatal(got)
+	}
+	for _, i := range []int{0, 2, 3} {
+		b.Done(0, i, lang.Success(lang.Null))
+	}
+	if o, ended := b.Ended(); !ended || o.Verdict != lang.Succeeded {
+		t.Error(ended, o)
+	}
+}
+
+// TestPercentile: once enough have succeeded it is known how long is long.
+func TestPercentile(t *testing.T) {
+	t.Parallel()
+	b := open(t, `{items: 20, speculate: "p90 x 2", join: {deadline: 4s}, do: {function: f}}`, `null`)
+	for i := range 10 {
+		if len(b.Timers()) != 1 {
+			t.Fatalf("after %d: timers %v", i, b.Timers())
+		}
+		b.Done(0, 19-i, lang.Success(lang.Null))
+	}
+	b.Fire(schedulers.StragglerTimer) // All took no time: what is open is late from 2 ms on.
+	if b.Twinned(0, 0) || len(b.Timers()) != 2 {
+		t.Fatal(b.Timers())
+	}
+	b.Fire(schedulers.StragglerTimer)
+	for i := range 10 {
+		if !b.Twinned(0, i) {
+			t.Errorf("%d has no twin at %s", i, b.Now().Sub(schedulertest.Epoch))
+		}
+	}
+}
+
+// TestManyStragglers: an event asks for so many twins, and the next one follows at once; each child is looked at once.
+func TestManyStragglers(t *testing.T) {
+	t.Parallel()
+	const n = 1000
+	b := open(t, fmt.Sprintf(`{items: %d, speculate: 1s, join: settled, results: none, do: {function: f}}`, n), `null`)
+	fires, before := 0, 0
+	for len(b.Timers()) > 0 {
+		b.Fire(schedulers.StragglerTimer)
+		twins := 0
+		for i := range n {
+			if b.Twinned(0, i) {
+				twins++
+			}
+		}
+		if fires++; twins-before > 256 || b.Now() != schedulertest.Epoch.Add(time.Second) {
+			t.Fatalf("%d twins by one event, at %s", twins-before, b.Now())
+		}
+		before = twins
+	}
+	if fires != 4 || before != n {
+		t.Errorf("%d twins by %d events", before, fires)
+	}
+}
+
 // TestEmptyResults: a map over nothing yields what its results say.
 func TestEmptyResults(t *testing.T) {
 	t.Parallel()
@@ -391,6 +474,10 @@ func TestDocuments(t *testing.T) {
 		`{items: 3, groupBy: "${ item }", batch: {size: 2}, reduce: {function: f}, do: {function: f}}`: "groups of batches",
 		`{items: 3, groupBy: "${ item }", join: any, reduce: {function: f}, do: {function: f}}`:        `the join "any" does not wait for them`,
 		`{items: 30000, groupBy: "${ item }", reduce: {function: f}, do: {function: f}}`:               "with groupBy 10000 are the most",
+		`{items: 3, speculate: p95, do: {function: f}}`:                                                "a percentile is of 10 times at least, and there are 3 children",
+		`{items: 3, speculate: 0s, do: {function: f}}`:                                                 "neither a time that can pass nor a percentile",
+		`{items: 3, speculate: {max: 1}, do: {function: f}}`:                                           "after is missing",
+		`{items: 3, speculate: {after: 1s, max: 4}, do: {function: f}}`:                                "a child may get 1 to 3 twins",
 		`{items: 3, join: {percent: 0}, do: {function: f}}`:                                            "a join of 0 percent",
 	} {
 		if _, err := schedulertest.Load(registry(), "map", doc); err == nil || !strings.Contains(err.Error(), want) {

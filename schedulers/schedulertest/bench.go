@@ -39,6 +39,8 @@ type Bench struct {
 	bound   map[Child]bound
 	since   map[Child]time.Time // that are open
 	twins   map[Child]bool      // open ones that have a twin
+	told    Child               // whose end is the event
+	toldAt  time.Time           // when that opened; zero when the event is another
 	timers  []Timer
 	awaits  []string
 	note    lang.Value
@@ -210,11 +212,13 @@ func (b *Bench) happen(ev schedulers.Event) {
 	if b.ended {
 		panic("schedulertest: the frame has ended")
 	}
+	b.toldAt = time.Time{}
 	switch ev.Kind {
 	case schedulers.Cancelled:
 		b.stop()
 	case schedulers.Done:
 		c := Child{ev.Slot, ev.Index}
+		b.told, b.toldAt = c, b.since[c]
 		if _, open := b.at[c]; !open {
 			panic(fmt.Sprintf("schedulertest: child %d of slot %d is not open", c.Index, c.Slot))
 		}

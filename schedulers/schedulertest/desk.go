@@ -148,6 +148,9 @@ func (d *desk) Eval(e lang.Expr, vars lang.Vars) (lang.Value, error) {
 }
 
 func (d *desk) Opened(slot, index int) (time.Time, bool) {
+	if d.told == (Child{slot, index}) && !d.toldAt.IsZero() {
+		return d.toldAt, true
+	}
 	_, open := d.at[Child{slot, index}]
 	return d.since[Child{slot, index}], open
 }

@@ -1,0 +1,61 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/onward-router/onward/config/lang"
+)
+
+type concurrencyDoc struct {
+	Key lang.Expr `doc:"key,required" help:"a text, a number, true or false by which runs belong together, of event and data; an event that has none starts nothing"`
+	lang.Concurrency
+}
+
+// MaxKey is how many bytes the key of a run may have.
+const MaxKey = 1 << 10
+
+// KeyOf returns the key of the run that an event starts; empty for a trigger that has none. The error says why an event has no key.
+func (t *Trigger) KeyOf(event, data lang.Value) (string, error) {
+	if t.Key.IsZero() {
+		return "", nil
+	}
+	v, err := t.Key.Eval(lang.Vars{{Name: "event", Value: event}, {Name: "data", Value: data}}, lang.NewCache(1<<20))
+	if err != nil {
+		return "", fmt.Errorf("it has no key for concurrency: %w", err)
+	}
+	return keyText(t.Key, v)
+}
+
+// keyText is a key as a text.
+func keyText(e lang.Expr, v lang.Value) (string, error) {
+	key := v.JSON()
+	switch {
+	case v.IsNull(), key[0] == '{', key[0] == '[', key == `""`:
+		return "", fmt.Errorf("it has no key for concurrency: %s yields %.80s and not a text, a number, true or false", e.Source(), key)
+	case key[0] == '"':
+		if err := v.Decode(&key); err != nil {
+			return "", err
+		}
+	}
+	if len(key) > MaxKey {
+		return "", fmt.Errorf("its key for concurrency has %d bytes, and the limit is %d", len(key), MaxKey)
+	}
+	return key, nil
+}
+
+// concurrency checks the concurrency of a trigger.
+func (c *checker) concurrency(t *triggerDoc) {
+	path := "triggers." + t.name + ".concurrency"
+	c.expr(t.Concurrency.Key, scope{vars: []string{"event", "data"}}, path+".key")
+	if v, constant := t.Concurrency.Key.Const(); constant {
+		if _, err := keyText(t.Concurrency.Key, v); err != nil {
+			c.find(t.Concurrency.Key.Pos(), path+".key", `write a text for all runs, or an expression: "${ data.orderId }"`, "%.80s is no key", v.JSON())
+		}
+	} else if kind := t.Concurrency.Key.Kind(); kind == "list" || kind == "map" {
+		c.find(t.Concurrency.Key.Pos(), path+".key", `write an expression that yields a text or a number: "${ data.orderId }"`, "a key is a text, a number, true or false, and %s always yields a %s", t.Concurrency.Key.Source(), kind)
+	}
+	if t.Flow == nil {
+		c.find(t.pos, path, "add flow:, or leave concurrency out", "a trigger without a flow ends its runs at once: there is nothing to bound")
+	}
+	c.def.Concurrency = &t.Concurrency.Concurrency
+}
