@@ -187,12 +187,62 @@ func BenchmarkLinear(b *testing.B) {
 					}
 				})
 		},
+		"results of what was replaced": func(b *testing.B, n int) {
+			run(b, fmt.Sprintf("{ sequence: [ { map: { items: %d, window: %d, do: { function: f } }, catch: [ { do: { signal: go } } ] } ] }", n, n),
+				func(fold func(journal.Record) *engine.Effects, out *engine.Effects) {
+					open := slices.Clone(out.Send)
+					for i, inv := range open {
+						f := engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Null)}
+						if i == 0 {
+							f.Outcome = lang.Failure(lang.Failf(lang.ClassFunction, "x", "no")) // The others are not wanted any more.
+						}
+						fold(engine.Record(journal.Completion, inv.Run, &f))
+					}
+				})
+		},
+		"starts that wait":              func(b *testing.B, n int) { wait(b, reg, n, 0) },
+		"signals to a start that waits": func(b *testing.B, n int) { wait(b, reg, 1, n) },
 	} {
 		for _, n := range []int{300, 3000} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				f(b, n)
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/each")
 			})
+		}
+	}
+}
+
+// wait has so many starts wait for their definition, the first of them told so many signals; then the definition comes.
+func wait(b *testing.B, reg *plugin.Registry, starts, signals int) {
+	def := defined(b, reg, "{ signal: go }")
+	for b.Loop() {
+		state, out := engine.New(reg, nil), new(engine.Effects)
+		fold := func(rec journal.Record) {
+			rec.Time = time.Unix(1e9, 0)
+			if _, err := state.Fold(&rec, out); err != nil {
+				b.Fatal(err)
+			}
+		}
+		run := func(i int) (id journal.RunID) {
+			binary.BigEndian.PutUint32(id[:], uint32(i+1))
+			return id
+		}
+		for i := range starts {
+			rec := startRecord(0, def, lang.Null)
+			rec.Run = run(i)
+			fold(rec)
+		}
+		for i := range signals {
+			fold(engine.Record(journal.Signal, run(0), &engine.SignalFact{Source: "s", ID: strconv.Itoa(i), Name: "other"}))
+		}
+		fold(defineRecord(def))
+		for owed := state.Owing(64); len(owed) > 0; owed = state.Owing(64) {
+			for _, o := range owed {
+				fold(engine.Record(journal.More, o.Run, &engine.MoreFact{Part: o.Part}))
+			}
+		}
+		if got := state.Stats(); got.Runs != starts || got.Waiting != 0 {
+			b.Fatalf("%+v", got)
 		}
 	}
 }

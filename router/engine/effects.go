@@ -72,7 +72,6 @@ type Invocation struct {
 	Purpose Purpose
 	Tenant  string
 	Trigger string // of the run
-	Digest  lang.Digest
 
 	Path     string // of the step, without N
 	Function string // to invoke or to notify; empty when ToTrigger is set and for Route
@@ -97,9 +96,20 @@ type Invocation struct {
 	// counts are of a destination with several rules of retry; it is never changed.
 	counts *counts
 
-	// Accepted is when it was accepted, Tried when it was sent first and not answered, on the fold's clock; zero before. They are set on the copy that
-	// Outstanding gives; of what was accepted Tried is not known any more.
-	Accepted, Tried time.Time
+	// Before is what an owner has done about it, on the copy that Outstanding gives; nil is nothing.
+	Before *Before
+}
+
+// Before is when an invocation was accepted, and when it was sent first and not answered, on the fold's clock; zero before. Of what was accepted Tried is
+// not known any more.
+type Before struct{ Accepted, Tried time.Time }
+
+// Past is what an owner has done about an invocation.
+func (i *Invocation) Past() Before {
+	if i.Before == nil {
+		return Before{}
+	}
+	return *i.Before
 }
 
 // ID is the id of the event that is sent: RUN~path.N (DESIGN 7). The end of a run is one event, under one id wherever it goes: RUN~end.

@@ -12,15 +12,15 @@ type frame struct {
 	owner  *task
 	info   *stepInfo
 	n      uint32 // run-wide
+	phase  phase
 	state  any
 	slots  []slot
 	left   int // children that were spawned and are not done
 	bytes  int // of the outcomes that it keeps
 	weight int // of its state
 	timers timerNames
-	awaits int // signals that it waits for
-	given  int // signals that it is about to be told of
-	phase  phase
+	awaits int                // signals that it waits for
+	given  int                // signals that it is about to be told of
 	limbo  int                // children that were cancelled and still clean up
 	note   string             // JSON of where it says it is; empty is nothing
 	result *lang.Outcome      // once it has one and waits for what cleans up

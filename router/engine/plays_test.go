@@ -284,11 +284,11 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 	if usual := engine.LimitsOf(journal.Level).Fuel*7/8 - 1; inv.Purpose != engine.Call && inv.Fuel != usual {
 		line += fmt.Sprintf(" fuel=%d", inv.Fuel)
 	}
-	if !inv.Accepted.IsZero() {
+	if past := inv.Past(); !past.Accepted.IsZero() {
 		line += " accepted"
 	}
-	if !inv.Tried.IsZero() {
-		line += fmt.Sprintf(" tried=%s", inv.Tried.Sub(s.begin))
+	if past := inv.Past(); !past.Tried.IsZero() {
+		line += fmt.Sprintf(" tried=%s", past.Tried.Sub(s.begin))
 	}
 	s.say("%s", line)
 }

@@ -34,6 +34,9 @@ func (v *Snapshot) Next(about int) (more bool, err error) {
 	if v.s.saving != v {
 		return false, errAbandoned
 	}
+	if v.w.b == nil {
+		v.w.b = make([]byte, 0, about+about/4)
+	}
 	for begin := len(v.w.b); v.err == nil && len(v.w.b)-begin < about; {
 		switch {
 		case len(v.waiting) > 0:

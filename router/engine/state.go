@@ -329,7 +329,7 @@ func (s *State) Outstanding(yield func(*Invocation)) {
 			inv := l.inv
 			if l.accepted != 0 || l.tried() != 0 {
 				copied := *inv
-				copied.Accepted, copied.Tried = timeOf(max(l.accepted, 0)), timeOf(l.tried())
+				copied.Before = &Before{Accepted: timeOf(max(l.accepted, 0)), Tried: timeOf(l.tried())}
 				inv = &copied
 			}
 			yield(inv)

@@ -13,6 +13,7 @@ type waitingRun struct {
 	tenant  string
 	fact    StartFact
 	signals []SignalFact
+	said    map[signalKey]struct{} // of signals; made once there is one
 	turns   []turn
 	order   uint64 // among all that have waited
 	saved   uint32 // the last snapshot that it is in
@@ -74,9 +75,17 @@ func (s *State) signalWaiting(w *waitingRun, payload []byte) Reason {
 		return Finished
 	case s.unfitSignal(&f) || len(w.signals) >= s.limits.Signals:
 		return Limited
-	case slices.ContainsFunc(w.signals, func(x SignalFact) bool { return x.Source == f.Source && x.ID == f.ID && x.Name == f.Name }):
+	}
+	if w.said == nil {
+		w.said = make(map[signalKey]struct{}, len(w.signals)+1)
+		for i := range w.signals { // It was loaded.
+			w.said[w.signals[i].key()] = struct{}{}
+		}
+	}
+	if _, repeated := w.said[f.key()]; repeated {
 		return Duplicate
 	}
+	w.said[f.key()] = struct{}{}
 	w.signals = append(w.signals, f)
 	return Applied
 }
@@ -87,7 +96,7 @@ func (s *State) endWaiting(w *waitingRun, o lang.Outcome, cancelled bool) Reason
 	if w.ended != nil {
 		return Finished
 	}
-	w.signals, w.turns, w.ended = nil, nil, &waitingEnd{o, cancelled, s.now}
+	w.signals, w.said, w.turns, w.ended = nil, nil, nil, &waitingEnd{o, cancelled, s.now}
 	s.announce(w.unborn())
 	return Applied
 }

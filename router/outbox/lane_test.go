@@ -595,7 +595,7 @@ func TestAgeIsNotOfATenure(t *testing.T) {
 				}
 				inv := b.put(func(inv *engine.Invocation) {
 					if c.ago != 0 {
-						inv.Tried = b.Now().Add(-c.ago)
+						inv.Before = &engine.Before{Tried: b.Now().Add(-c.ago)}
 					}
 				})
 				b.pump()

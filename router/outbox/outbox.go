@@ -197,14 +197,15 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 	} else {
 		it.lane = o.laneOf(inv.Function)
 	}
-	if !inv.Accepted.IsZero() {
-		it.since = it.since.Add(min(inv.Accepted.Sub(s.Now()), 0))
+	past := inv.Past()
+	if !past.Accepted.IsZero() {
+		it.since = it.since.Add(min(past.Accepted.Sub(s.Now()), 0))
 		it.state, it.first = accepted, it.since
 		o.watchAccepted(it)
 		return
 	}
-	if !inv.Tried.IsZero() {
-		it.first = it.since.Add(min(inv.Tried.Sub(s.Now()), 0))
+	if !past.Tried.IsZero() {
+		it.first = it.since.Add(min(past.Tried.Sub(s.Now()), 0))
 	}
 	o.enqueue(it)
 }
@@ -297,7 +298,7 @@ func (o *Outbox) laneOfCancels(function string) *lane {
 func (o *Outbox) neverSent(call string) bool {
 	run, _, n, ok := engine.ParseInvocationID(call)
 	it := o.items[itemKey{run, n}]
-	return ok && it != nil && (it.state == queued || it.state == held) && it.tries == 0 && it.inv.Tried.IsZero()
+	return ok && it != nil && (it.state == queued || it.state == held) && it.tries == 0 && it.inv.Past().Tried.IsZero()
 }
 
 func (o *Outbox) enqueue(it *item) {

@@ -165,7 +165,7 @@ func TestStaleClockTakesNobodyElsesPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o, former, leave := inside(t, func(*sinks.Delivery) {})
-		inv := &engine.Invocation{Run: journal.RunID{1}, N: 1, Purpose: engine.Call, Function: "f", Path: "p", Timeout: time.Minute, Accepted: time.Now()}
+		inv := &engine.Invocation{Run: journal.RunID{1}, N: 1, Purpose: engine.Call, Function: "f", Path: "p", Timeout: time.Minute, Before: &engine.Before{Accepted: time.Now()}}
 		o.add(former, inv)
 		item := func() *item {
 			o.mu.Lock()
@@ -249,7 +249,7 @@ func TestAcceptedByAnotherClock(t *testing.T) {
 		o, s, leave := inside(t, func(*sinks.Delivery) {})
 		s.off = off
 		accepted := func(n uint32, ago time.Duration) {
-			o.add(s, &engine.Invocation{Run: journal.RunID{1}, N: n, Purpose: engine.Call, Function: "f", Path: "p", Timeout: time.Minute, Accepted: s.Now().Add(-ago)})
+			o.add(s, &engine.Invocation{Run: journal.RunID{1}, N: n, Purpose: engine.Call, Function: "f", Path: "p", Timeout: time.Minute, Before: &engine.Before{Accepted: s.Now().Add(-ago)}})
 		}
 		accepted(1, 2*time.Minute)
 		accepted(2, time.Second)

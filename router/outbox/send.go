@@ -245,7 +245,7 @@ func (o *Outbox) abort(it *item) {
 func (o *Outbox) accept(it *item) {
 	o.mu.Lock()
 	if o.isCurrent(it) {
-		it.state = accepted
+		it.state, it.stop = accepted, nil // The try is over, and its context need not be kept.
 		o.watchAccepted(it)
 		it.owner.Accepted(it.inv)
 	}
@@ -286,6 +286,7 @@ func (o *Outbox) resend(it *item, r sinks.Result) {
 		it.err = short(r.Err.Message)
 	}
 	it.again++
+	it.stop = nil
 	if fn := it.lane.fn; it.old() || fn != nil && fn.Resends > 0 && it.again > fn.Resends {
 		o.mu.Unlock()
 		o.finish(it, func() { o.gaveUp(it.owner, it.inv, it.undelivered()) })
@@ -314,7 +315,7 @@ func (o *Outbox) later(it *item, pause time.Duration) {
 	if it.age == nil {
 		o.watchAge(it)
 	}
-	if it.again == 1 && it.inv.Tried.IsZero() && it.lane.fn != nil && it.lane.fn.MaxAge > 0 {
+	if it.again == 1 && it.inv.Past().Tried.IsZero() && it.lane.fn != nil && it.lane.fn.MaxAge > 0 {
 		it.owner.Write(engine.Record(journal.Tried, it.inv.Run, &engine.NumbersFact{Numbers: []uint32{it.inv.N}}))
 	}
 }

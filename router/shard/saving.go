@@ -19,7 +19,7 @@ const (
 )
 
 // pipeMost bounds what is encoded and not yet written, beside the runs that had to be encoded since a record changed them.
-const pipeMost = 8 << 20
+const pipeMost = 2 << 20
 
 // A saving is a snapshot on its way: encoded here, a slice at a time between batches, and written beside the fold.
 type saving struct {

@@ -57,9 +57,9 @@ func (o *outbox) add(inv *engine.Invocation) {
 	}
 	it := &item{inv: inv}
 	o.items[k] = it
-	if !inv.Accepted.IsZero() {
+	if at := inv.Past().Accepted; !at.IsZero() {
 		if inv.Timeout > 0 {
-			o.timeOut(it, inv.Accepted.Add(inv.Timeout).Sub(o.t.clock()))
+			o.timeOut(it, at.Add(inv.Timeout).Sub(o.t.clock()))
 		}
 		return
 	}
