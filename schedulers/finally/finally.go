@@ -13,7 +13,7 @@ import (
 // for that. When Always fails, a success of Do becomes that failure; a failure of Do stays what it is, and its message tells of the other.
 type Finally struct {
 	Do     lang.Step `doc:"do,required" help:"the step whose outcome counts"`
-	Always lang.Step `doc:"always,required" help:"the step that is run after it in any case, with the same input; outcome is how it ended: {outcome: succeeded, value}, {outcome: failed, error}, {outcome: skipped} or {outcome: cancelled}"`
+	Always lang.Step `doc:"always,required" help:"the step that is run after it in any case, with the same input; outcome is how it ended, {outcome: succeeded, value}, {outcome: failed, error}, {outcome: skipped} or {outcome: cancelled}"`
 }
 
 // State is empty: the frame's outcomes say it all.
