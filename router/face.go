@@ -104,8 +104,17 @@ func (r *Router) Resume(ctx context.Context, run journal.RunID, f engine.PauseFa
 	return r.turn(ctx, journal.Resume, run, &f)
 }
 
+// Resize changes how many children a step of a run may have open at a time, and says what became of it. The same id counts once.
+func (r *Router) Resize(ctx context.Context, run journal.RunID, f engine.WindowFact) (triggers.Fate, error) {
+	return r.fact(ctx, engine.Record(journal.Resize, run, &f))
+}
+
 func (r *Router) turn(ctx context.Context, kind journal.Kind, run journal.RunID, f *engine.PauseFact) (triggers.Fate, error) {
-	fates, err := r.gate.Facts(ctx, []journal.Record{engine.Record(kind, run, f)})
+	return r.fact(ctx, engine.Record(kind, run, f))
+}
+
+func (r *Router) fact(ctx context.Context, rec journal.Record) (triggers.Fate, error) {
+	fates, err := r.gate.Facts(ctx, []journal.Record{rec})
 	if err != nil {
 		return 0, err
 	}

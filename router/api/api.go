@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -129,6 +130,7 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	guarded("POST /v1/runs/{run}/cancel", a.atOwner(a.postCancel))
 	guarded("POST /v1/runs/{run}/pause", a.atOwner(a.postTurn(journal.Pause)))
 	guarded("POST /v1/runs/{run}/resume", a.atOwner(a.postTurn(journal.Resume)))
+	guarded("POST /v1/runs/{run}/window", a.atOwner(a.postWindow))
 	guarded("POST /v1/runs/{run}/signals/{name}", a.atOwner(a.postSignal))
 	guarded("POST /v1/facts", a.postFacts)
 	guarded("GET /v1/peer", func(w http.ResponseWriter, q *http.Request) error {
@@ -325,6 +327,31 @@ func (a *API) postTurn(kind journal.Kind) func(http.ResponseWriter, *http.Reques
 		}
 		return answer(w, fates[0], map[string]string{"run": id.String()})
 	}
+}
+
+// postWindow changes how many children a step of a run may have open. The header Idempotency-Key tells repeats.
+func (a *API) postWindow(w http.ResponseWriter, q *http.Request) error {
+	id, err := runOf(q)
+	if err != nil {
+		return err
+	}
+	f := engine.WindowFact{ID: keyOf(q), Path: q.URL.Query().Get("path")}
+	n, err := strconv.Atoi(q.URL.Query().Get("n"))
+	if err != nil || n < 0 || n > lang.MaxWindow {
+		return fmt.Errorf("%w: n is %q, and a window is a number from 0 (the most) to %d", triggers.ErrInvalid, q.URL.Query().Get("n"), lang.MaxWindow)
+	}
+	f.Window = n
+	if err := errors.Join(checkText("Idempotency-Key", f.ID), checkText("path", f.Path)); err != nil {
+		return err
+	}
+	fates, err := a.Intake.Facts(q.Context(), []journal.Record{engine.Record(journal.Resize, id, &f)})
+	switch {
+	case err != nil:
+		return err
+	case fates[0] == triggers.Unknown:
+		return reply(w, fates[0].Status(), apiError{fmt.Sprintf("there is no such run, or in it no step %q at work that has a window", f.Path), "see onward runs explain " + id.String()})
+	}
+	return answer(w, fates[0], map[string]string{"run": id.String(), "path": f.Path, "window": strconv.Itoa(n)})
 }
 
 // postFacts takes facts about runs from another router, whose source got them: their records.

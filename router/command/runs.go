@@ -27,7 +27,7 @@ func (p *program) runs() *cobra.Command {
 		Example: "  onward runs list --state running\n  onward runs explain RUN",
 	}
 	clientFlags(c, k)
-	c.AddCommand(p.runsList(k), p.runsGet(k), p.runsWatch(k), p.runsExplain(k), p.runsPause(k), p.runsResume(k), p.runsCancel(k), p.runsSignal(k))
+	c.AddCommand(p.runsList(k), p.runsGet(k), p.runsWatch(k), p.runsExplain(k), p.runsPause(k), p.runsResume(k), p.runsWindow(k), p.runsCancel(k), p.runsSignal(k))
 	for _, sub := range c.Commands() {
 		if strings.Contains(sub.Use, "RUN") {
 			sub.ValidArgsFunction = runsOf(k)

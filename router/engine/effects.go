@@ -279,13 +279,14 @@ const (
 	Refused
 	Twinned    // a second try began beside the first
 	CleaningUp // a step that was cancelled cleans up first
+	Resized    // a step may have N children open at a time
 )
 
 var changeKinds = [...]string{
 	RunStarted: "run-started", Invoked: "invoked", Delivered: "accepted", Answered: "answered", StepEnded: "step-ended", Retrying: "retrying", Caught: "caught",
 	TimerSet: "timer-set", SignalAwaited: "signal-awaited", SignalTaken: "signal-taken", SignalKept: "signal-kept", Notified: "notified", DeadLettered: "dead-letter",
 	RunQueued: "run-queued", RunBegun: "run-begun", RunPaused: "run-paused", RunResumed: "run-resumed",
-	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused", Twinned: "twinned", CleaningUp: "cleaning-up",
+	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused", Twinned: "twinned", CleaningUp: "cleaning-up", Resized: "resized",
 }
 
 // String returns the kind's word.

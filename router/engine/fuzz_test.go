@@ -99,6 +99,7 @@ func FuzzFold(f *testing.F) {
 		engine.Record(journal.Cancel, journal.RunID{4}, &engine.CancelFact{Reason: "no more"}),
 		engine.Record(journal.Pause, journal.RunID{4}, &engine.PauseFact{ID: "1", By: "ada", Reason: "wrong input"}),
 		engine.Record(journal.Resume, journal.RunID{4}, &engine.PauseFact{ID: "1", By: "ada"}),
+		engine.Record(journal.Resize, journal.RunID{4}, &engine.WindowFact{ID: "1", Path: "map", Window: 3}),
 		engine.Record(journal.Fired, journal.RunID{4}, &engine.FiredFact{Timer: 3}),
 		engine.Record(journal.Matched, journal.RunID{4}, &engine.MatchedFact{N: 4, Starts: []byte("x")}),
 		engine.Record(journal.Skip, journal.RunID{4}, &engine.SkipFact{Offset: 1, Reason: "died"}),

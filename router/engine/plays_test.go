@@ -139,7 +139,7 @@ func (s *stage) do(t *testing.T, d *datadriven.TestData) string {
 		"define": s.define, "claim": s.claim, "start": s.start, "complete": s.complete, "accepted": s.numbers(journal.Accepted), "tried": s.numbers(journal.Tried),
 		"timed-out": s.numbers(journal.TimedOut), "gave-up": s.gaveUp, "fired": s.fired, "due": s.due, "signal": s.signal, "cancel": s.cancel,
 		"matched": s.matched, "skip": s.skip, "release": s.release, "restart": s.restart, "outstanding": s.outstanding, "raw": s.raw, "wait": s.wait, "owing": s.owing, "more": s.more,
-		"stats": s.stats, "status": s.status, "tries": s.tries, "pause": s.turn(journal.Pause), "resume": s.turn(journal.Resume),
+		"stats": s.stats, "status": s.status, "tries": s.tries, "pause": s.turn(journal.Pause), "resume": s.turn(journal.Resume), "window": s.window,
 	}
 	verb, ok := verbs[d.Cmd]
 	if !ok {
@@ -471,6 +471,11 @@ func (s *stage) turn(kind journal.Kind) func(*datadriven.TestData) {
 	return func(d *datadriven.TestData) {
 		s.fold(d, engine.Record(kind, s.run(d), &engine.PauseFact{ID: s.text(d, "id", kind.String()), By: s.text(d, "by", ""), Reason: s.text(d, "reason", "")}))
 	}
+}
+
+func (s *stage) window(d *datadriven.TestData) {
+	f := engine.WindowFact{ID: s.text(d, "id", "1"), Path: s.text(d, "path", ""), Window: s.number(d, "n", 0)}
+	s.fold(d, engine.Record(journal.Resize, s.run(d), &f))
 }
 
 func (s *stage) matched(d *datadriven.TestData) {

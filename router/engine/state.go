@@ -186,6 +186,8 @@ func (s *State) dispatch(rec *journal.Record) (Reason, error) {
 		return s.foldCancel(r, rec.Payload), nil
 	case journal.Pause, journal.Resume:
 		return s.foldTurn(r, rec), nil
+	case journal.Resize:
+		return s.foldWindow(r, rec.Payload), nil
 	case journal.Fired:
 		return s.foldFired(r, rec.Payload), nil
 	case journal.Matched:

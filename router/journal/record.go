@@ -30,6 +30,7 @@ const (
 	Tried                      // an invocation or event was sent, and there was no answer
 	Pause                      // a run is to call nothing more for a while
 	Resume                     // it goes on
+	Resize                     // a step of a run may have more, or fewer, children open
 	kindEnd
 )
 
@@ -71,6 +72,7 @@ var Table = []Row{
 	{Tried, "tried", ByOwner, false, false, "run, invocation number"},
 	{Pause, "pause", ByAnyone, false, false, "run, id"},
 	{Resume, "resume", ByAnyone, false, false, "run, id"},
+	{Resize, "resize", ByAnyone, false, false, "run, id"},
 }
 
 // Of returns the table's row of k; false for a kind of a newer version.
