@@ -16,6 +16,7 @@ import (
 type Answers struct {
 	Functions map[string][]Answer
 	Signals   []SentSignal
+	Cancel    *AskedCancel // nil: nobody cancels the run
 }
 
 // An Answer is what a function does with a call: exactly one of Result, Continue, Error and Lost. The first of a function's answers whose When holds
@@ -28,6 +29,7 @@ type Answer struct {
 	Continue lang.Expr       `doc:"continue" help:"the state with which it asks to be invoked again"`
 	Error    *AnswerError    `doc:"error" help:"how it fails"`
 	Lost     bool            `doc:"lost" help:"it never answers"`
+	Twice    bool            `doc:"twice" help:"it answers by an event, and that event comes twice"`
 
 	resultSaid bool
 }
@@ -45,6 +47,12 @@ type SentSignal struct {
 	Name  string          `doc:"name,required" help:"the signal's name"`
 	After plugin.Duration `doc:"after" help:"when, from the run's start"`
 	Data  lang.Value      `doc:"data" help:"what comes with it"`
+}
+
+// An AskedCancel is somebody who cancels the run.
+type AskedCancel struct {
+	After  plugin.Duration `doc:"after,value" help:"when, from the run's start"`
+	Reason string          `doc:"reason" help:"why, for people"`
 }
 
 // answers is one or a list.
@@ -74,6 +82,9 @@ func (a answers) Check() []plugin.Problem {
 				said++
 			}
 		}
+		if a[i].Lost && a[i].Twice {
+			out = append(out, plugin.Problem{Path: []string{fmt.Sprint(i)}, What: "an answer that never comes cannot come twice", Cure: "leave lost or twice out"})
+		}
 		if said != 1 {
 			out = append(out, plugin.Problem{Path: []string{fmt.Sprint(i)}, What: fmt.Sprintf("an answer says one of result, continue, error and lost, and this one %d", said), Cure: "write { result: ... }"})
 		}
@@ -87,6 +98,7 @@ func (a answers) Check() []plugin.Problem {
 type answersDoc struct {
 	Functions map[string]answers `doc:"functions" help:"what each function answers: one answer or a list"`
 	Signals   []SentSignal       `doc:"signals" help:"signals that come to the run"`
+	Cancel    *AskedCancel       `doc:"cancel" help:"when somebody cancels the run"`
 }
 
 var answerNames = []string{"attempt", "call", "input", "path"}
@@ -103,7 +115,7 @@ func ParseAnswers(file string, text []byte, r *plugin.Registry, set *Set, trigge
 	}
 	var doc answersDoc
 	findings = lang.Decode(nodes[0], &doc, r)
-	out := &Answers{Functions: make(map[string][]Answer), Signals: doc.Signals}
+	out := &Answers{Functions: make(map[string][]Answer), Signals: doc.Signals, Cancel: doc.Cancel}
 	known := slices.DeleteFunc(slices.Sorted(maps.Keys(set.Functions)), func(name string) bool { return strings.Contains(name, "[") })
 	for _, name := range slices.Sorted(maps.Keys(doc.Functions)) {
 		out.Functions[name] = doc.Functions[name]

@@ -74,6 +74,9 @@ func (m *mock) start(trigger string, input lang.Value) {
 		f := engine.SignalFact{Source: "/mock", ID: fmt.Sprint(i), Name: s.Name, Data: s.Data}
 		m.world.After(s.After.D(), func() { m.world.Append(engine.Record(journal.Signal, runID, &f)) })
 	}
+	if c := m.answers.Cancel; c != nil {
+		m.world.After(c.After.D(), func() { m.world.Append(engine.Record(journal.Cancel, runID, &engine.CancelFact{Reason: c.Reason})) })
+	}
 }
 
 // function gives the first answer that is for the call.
@@ -106,7 +109,7 @@ func (m *mock) function(inv *engine.Invocation, _ int) simulate.Answer {
 }
 
 func (m *mock) give(inv *engine.Invocation, a *config.Answer, vars lang.Vars) simulate.Answer {
-	out := simulate.Answer{After: a.After.D(), Never: a.Lost}
+	out := simulate.Answer{After: a.After.D(), Never: a.Lost, Twice: a.Twice}
 	switch {
 	case a.Error != nil:
 		out.Outcome = lang.Failure(&lang.Error{Type: a.Error.Type, Message: a.Error.Message, Class: a.Error.Class, Data: a.Error.Data})
@@ -138,7 +141,7 @@ func (m *mock) wrong(inv *engine.Invocation, where string, err error) simulate.A
 
 // observe prints what happens, at virtual times.
 func (m *mock) observe(at time.Duration, c engine.Change) {
-	if m.quiet || c.Kind == engine.RunLeft || c.Kind == engine.Delivered || c.Kind == engine.Refused {
+	if m.quiet || c.Kind == engine.RunLeft || c.Kind == engine.Delivered || c.Kind == engine.Refused && c.Reason == engine.Applied {
 		return
 	}
 	if m.lines++; m.lines > traceLines {
@@ -161,6 +164,8 @@ func (m *mock) observe(at time.Duration, c engine.Change) {
 		line += ", in " + c.Wait.Round(time.Millisecond).String()
 	}
 	switch {
+	case c.Kind == engine.Refused:
+		line += ": " + c.Reason.String()
 	case c.Outcome.Err != nil:
 		line += ": " + c.Outcome.Err.Error()
 	case c.Outcome.Verdict == lang.Succeeded:

@@ -17,6 +17,8 @@ type Answer struct {
 	After   time.Duration
 	// Later says that it accepts first, and tells its outcome by an event.
 	Later bool
+	// Twice says that it does so, and that the event comes twice.
+	Twice bool
 	// Never says that no answer comes at all.
 	Never bool
 }
@@ -219,9 +221,9 @@ func (o *outbox) arrive(it *item) {
 	a := w.o.Function(inv, w.calls[k])
 	switch {
 	case a.Never:
-	case a.Later:
+	case a.Later || a.Twice:
 		w.After(w.transit(), func() { o.answered(it, journal.Accepted, lang.Outcome{}) })
-		w.After(a.After, func() { w.complete(inv, a.Outcome) })
+		w.After(a.After, func() { w.complete(inv, a.Outcome, a.Twice) })
 	case w.chance(LostAnswer):
 		w.After(200*time.Millisecond, func() { o.again(it) })
 	default:
@@ -278,10 +280,10 @@ func (o *outbox) answered(it *item, kind journal.Kind, outcome lang.Outcome) {
 }
 
 // complete brings an outcome in as an event: by admission, which any router does.
-func (w *World) complete(inv *engine.Invocation, o lang.Outcome) {
+func (w *World) complete(inv *engine.Invocation, o lang.Outcome, twice bool) {
 	rec := engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: o, Cause: "completion of " + inv.ID()})
 	w.After(w.transit(), func() { w.Append(rec) })
-	if w.chance(Duplicate) {
+	if w.chance(Duplicate) || twice {
 		w.After(w.transit()+w.rand(5*time.Second), func() { w.Append(rec) })
 	}
 }
