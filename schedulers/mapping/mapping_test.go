@@ -25,7 +25,6 @@ var laws = schedulertest.Options{
 	Documents: []string{
 		`{items: 3, do: {function: f}}`,
 		`{items: "${ data.items }", as: file, window: 2, do: {function: f, input: "${ file }"}}`,
-		`{items: 7, window: "${ data.n }", do: {function: f}}`,
 		`{items: [1, "<two>", [3], {"a": 4}, null], join: settled, do: {wait: 1s}}`,
 		`{items: 0, do: {function: f}}`,
 		`{items: "${ data }", join: settled, results: count, window: 1, do: {map: {items: 2, do: {function: f}}}}`,
