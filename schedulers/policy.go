@@ -158,6 +158,9 @@ type Frame interface {
 	// takes one such wait back; a signal that it was to get goes to the next.
 	Await(signal string)
 	Unawait(signal string)
+	// GiveBack, while the policy is told of a signal, has it come again when a step around the frame is tried again, or the frame's own: it is then as one
+	// that came early. A step that ends hands its signals on to the steps around it that may be tried again.
+	GiveBack()
 	// Note says in a few words, or a small value, where the frame is: people see it beside the step. The last one counts.
 	Note(progress lang.Value)
 	// Collect returns the list of a slot's outcomes in index order: values, null for skipped and cancelled ones, {"error": ...} for failed ones.

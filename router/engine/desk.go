@@ -18,6 +18,7 @@ type desk struct {
 	told     *task // whose end the policy is being told
 	requests []request
 	spawns   map[int]int // by slot: how many it has once the requests are granted
+	signal   *keptSignal // that the policy is told of
 	misuse   error       // the first request that no frame can grant
 }
 
@@ -262,6 +263,14 @@ func (d *desk) Await(signal string) {
 	if d.shortName("signal", signal) {
 		d.ask(request{op: opAwait, name: signal})
 	}
+}
+
+func (d *desk) GiveBack() {
+	if d.signal == nil {
+		d.wrong("give back: the policy was not told of a signal")
+		return
+	}
+	d.ask(request{op: opGiveBack, signal: d.signal})
 }
 
 func (d *desk) shortName(what, name string) bool {

@@ -73,6 +73,10 @@ type seldom struct {
 	seen  map[signalKey]struct{} // of the signals kept and taken
 	kept  []keptSignal           // in order
 	taken []takenSignal          // oldest first
+
+	lent    map[*task][]keptSignal // taken ones, by the step that gives them back when it is tried again; never ranged over
+	lending int                    // how many
+
 	waits waitList
 	halt  *halt  // it is paused
 	place *place // of a run that has a key, until it has ended

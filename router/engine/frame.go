@@ -155,6 +155,9 @@ func (s *State) step(f *frame, ev frameEvent) {
 		f.phase = cleaning
 	}
 	c := &desk{s: s, f: f, told: ev.child}
+	if ev.kind == evSignalled {
+		c.signal = &keptSignal{ev.name, ev.data, ev.key}
+	}
 	err := f.info.machine.Next(c, f.info.settings, f.state, event)
 	if err == nil {
 		err = c.misuse
@@ -241,6 +244,7 @@ type request struct {
 	op      op
 	slot, a int // a: how many, a window, or an index
 	name    string
+	signal  *keptSignal
 	d       time.Duration
 	outcome lang.Outcome
 	leave   bool // of end: leave alone what is under way
@@ -260,6 +264,7 @@ const (
 	opStop
 	opAwait
 	opUnawait
+	opGiveBack
 	opNote
 	opEnd
 )
@@ -295,6 +300,8 @@ func (s *State) perform(f *frame, requests []request) {
 			s.await(f, q.name)
 		case opUnawait:
 			s.unawait(f, q.name)
+		case opGiveBack:
+			s.lend(f.owner, *q.signal)
 		case opNote:
 			s.hold(f.owner.run, len(q.name)-len(f.note))
 			f.note = q.name

@@ -631,9 +631,12 @@ func (s *State) loadSlot(l *loader, f *frame, at int) {
 }
 
 func (s *State) loadRest(l *loader, t *task) {
-	flags := l.flags(hasCounts | taskSequel | taskTwin | taskHeld)
+	flags := l.flags(hasCounts | taskSequel | taskTwin | taskHeld | taskLent)
 	t.counts = l.counts(flags, t.step.Retry)
-	if flags&^hasCounts == 0 || l.err != nil {
+	if flags&taskLent != 0 {
+		s.loadLent(l, t)
+	}
+	if flags&^(hasCounts|taskLent) == 0 || l.err != nil {
 		return
 	}
 	x := t.own()

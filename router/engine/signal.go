@@ -62,7 +62,7 @@ func (s *State) foldSignal(r *run, payload []byte) Reason {
 		return Limited
 	}
 	s.cause = cause{id: f.ID}
-	s.keepSignal(r, keptSignal{f.Name, f.Data, key}, len(r.rare().kept))
+	s.keepSignals(r, len(r.rare().kept), keptSignal{f.Name, f.Data, key})
 	return Applied
 }
 
@@ -71,17 +71,21 @@ func (s *State) unfitSignal(f *SignalFact) bool {
 	return s.unfit("the signal", f.Data) != nil || len(f.Source)+len(f.ID)+len(f.Name) > s.limits.ValueBytes
 }
 
-// keepSignal gives a signal to the first that waits for it, or keeps it at a place among those that came early.
-func (s *State) keepSignal(r *run, k keptSignal, at int) {
+// keepSignals gives signals to the first that wait for them, or keeps them at a place among those that came early.
+func (s *State) keepSignals(r *run, at int, signals ...keptSignal) {
 	x := r.own()
-	x.see(k.key)
-	if f := x.waits.take(k.name); f != nil {
-		s.giveSignal(f, k)
-		return
+	var early []keptSignal
+	for _, k := range signals {
+		x.see(k.key)
+		if f := x.waits.take(k.name); f != nil {
+			s.giveSignal(f, k)
+			continue
+		}
+		early = append(early, k)
+		s.hold(r, k.weight())
+		s.note(r, Change{Kind: SignalKept, Text: k.name})
 	}
-	x.kept = slices.Insert(x.kept, at, k)
-	s.hold(r, k.weight())
-	s.note(r, Change{Kind: SignalKept, Text: k.name})
+	x.kept = slices.Insert(x.kept, at, early...)
 }
 
 func (x *seldom) see(k signalKey) {
@@ -117,7 +121,7 @@ func (s *State) returnSignal(r *run, ev frameEvent) {
 		return
 	}
 	r.own().taken = slices.DeleteFunc(r.own().taken, func(t takenSignal) bool { return t.key == ev.key })
-	s.keepSignal(r, keptSignal{ev.name, ev.data, ev.key}, 0)
+	s.keepSignals(r, 0, keptSignal{ev.name, ev.data, ev.key})
 }
 
 func (s *State) await(f *frame, name string) {

@@ -112,3 +112,45 @@ func TestSignalsThatWereTaken(t *testing.T) {
 		t.Errorf("a day later it is %s", got)
 	}
 }
+
+// TestSignalsThatAreGivenBack: a step that is tried again gets back as many as a run remembers, and nothing of them stays behind when it has ended.
+func TestSignalsThatAreGivenBack(t *testing.T) {
+	t.Parallel()
+	limit := engine.LimitsOf(journal.Level).Signals
+	d := newSignalDesk(t, fmt.Sprintf("version: 1\nfunctions: { f: { http: { url: \"http://127.0.0.1:1/f\" }, retry: { attempts: 1 } } }\n"+
+		"triggers: { t: { flow: { retry: { attempts: 2, backoff: 1s }, sequence: [{ map: { items: %d, results: none, do: { signal: go } } }, { function: f }, { signal: end }] } } }", limit+3))
+	for owed := d.state.Owing(1); len(owed) > 0; owed = d.state.Owing(1) {
+		d.fold(engine.Record(journal.More, owed[0].Run, &engine.MoreFact{Part: owed[0].Part}))
+	}
+	for i := range limit + 3 {
+		if got := d.signal(fmt.Sprint(i), "go"); got != engine.Applied {
+			t.Fatalf("signal %d is %s", i, got)
+		}
+	}
+	answer := func(o lang.Outcome) {
+		t.Helper()
+		if got := d.fold(engine.Record(journal.Completion, journal.RunID{1}, &engine.CompletionFact{N: d.out.Send[0].N, Outcome: o})); got != engine.Applied {
+			t.Fatal(got)
+		}
+	}
+	answer(lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke")))
+	if got := d.signal("more", "other"); got != engine.Limited {
+		t.Errorf("with all that can be kept given back, another is %s", got)
+	}
+	at, _ := d.state.NextDue()
+	d.at = at
+	d.fold(engine.Record(journal.Fired, journal.RunID{1}, &engine.FiredFact{Timer: d.state.Due(at, 1)[0].Timer}))
+	for owed := d.state.Owing(1); len(owed) > 0; owed = d.state.Owing(1) {
+		d.fold(engine.Record(journal.More, owed[0].Run, &engine.MoreFact{Part: owed[0].Part}))
+	}
+	for i := range 3 {
+		if len(d.out.Send) > 0 {
+			t.Fatalf("%d of those that were too many came again", 3-i)
+		}
+		d.signal(fmt.Sprint("again ", i), "go")
+	}
+	answer(lang.Success(lang.Null))
+	if d.signal("end", "end"); len(d.out.Ended) != 1 || d.state.Stats().Bytes != 0 {
+		t.Errorf("%d runs have ended, and %d bytes are kept", len(d.out.Ended), d.state.Stats().Bytes)
+	}
+}

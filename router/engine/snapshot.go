@@ -366,6 +366,7 @@ const (
 	taskSequel             // what is to become of it, and the outcome
 	taskTwin               // its twin
 	taskHeld               // it has failed and its twin is at work
+	taskLent               // signals that it gives back when it is tried again
 )
 
 const (
@@ -389,8 +390,15 @@ func saveRest(w *writer, t *task) error {
 	if x.held {
 		flags |= taskHeld
 	}
+	lent := t.run.rare().lent[t]
+	if len(lent) > 0 {
+		flags |= taskLent
+	}
 	w.uint(flags)
 	w.counts(t.counts)
+	if len(lent) > 0 {
+		saveLent(w, lent)
+	}
 	if x.sequel != goesOn {
 		w.uint(uint64(x.sequel))
 		w.outcome(x.outcome)

@@ -191,6 +191,7 @@ func (s *State) cancel(t *task, leave bool) bool {
 	}
 	t.deadlineTimer, t.retryTimer, t.tryTimer = 0, 0, 0
 	if s.stopWork(t, leave) {
+		s.handOn(t)
 		return true
 	}
 	x := t.own()
@@ -256,6 +257,7 @@ func (s *State) stopped(t *task) {
 
 // gone tells who cancelled a step that cleaned up that it is gone.
 func (s *State) gone(t *task) {
+	s.handOn(t)
 	switch {
 	case t.few().of != nil:
 		of := t.rest.of

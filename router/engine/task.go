@@ -321,6 +321,7 @@ func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
 	t.lastErr = e
 	t.retryTimer = s.setTimer(t.run, pause, timer{kind: timerRetry, task: t})
 	s.note(t.run, Change{Kind: Retrying, Path: t.path(), Attempt: int(t.tries), Outcome: lang.Failure(e), Wait: pause})
+	s.giveBack(t)
 	return true, e
 }
 
@@ -462,6 +463,7 @@ func (s *State) finish(t *task, o lang.Outcome) {
 	s.dropTimer(t.run, t.deadlineTimer)
 	s.dropTimer(t.run, t.retryTimer)
 	t.deadlineTimer, t.retryTimer = 0, 0
+	s.handOn(t)
 	s.queue = append(s.queue, work{task: t, outcome: o})
 }
 

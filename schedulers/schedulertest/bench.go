@@ -244,7 +244,7 @@ func (b *Bench) happen(ev schedulers.Event) {
 
 // ask tells a state of an event and returns what the policy asks for. It changes the state and nothing of the bench.
 func (b *Bench) ask(state any, ev schedulers.Event) ([]Request, error) {
-	d := &desk{Bench: b, asked: state}
+	d := &desk{Bench: b, asked: state, kind: ev.Kind}
 	err := b.Subject.machine.Next(d, b.Subject.Settings, state, ev)
 	return d.requests, d.fault(err)
 }

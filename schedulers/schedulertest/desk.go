@@ -29,11 +29,12 @@ const (
 	Stop
 	Await
 	Unawait
+	GiveBack
 	Note
 	End
 )
 
-var ops = [...]string{Spawn: "spawn", Window: "window", Discard: "discard", Drop: "drop", Cancel: "cancel", Twin: "twin", After: "after", Stop: "stop", Await: "await", Unawait: "unawait", Note: "note", End: "end"}
+var ops = [...]string{Spawn: "spawn", Window: "window", Discard: "discard", Drop: "drop", Cancel: "cancel", Twin: "twin", After: "after", Stop: "stop", Await: "await", Unawait: "unawait", GiveBack: "give back", Note: "note", End: "end"}
 
 // String returns the request's word.
 func (o Op) String() string { return ops[o] }
@@ -57,6 +58,8 @@ func (q Request) String() string {
 		return fmt.Sprintf("spawn %d %d-%d", q.Slot, q.A, q.B)
 	case Window, Cancel, Drop, Twin:
 		return fmt.Sprintf("%s %d %d", q.Op, q.Slot, q.A)
+	case GiveBack:
+		return "give back"
 	case Discard:
 		return fmt.Sprintf("discard %d", q.Slot)
 	case After:
@@ -112,8 +115,9 @@ type desk struct {
 	*Bench
 	asked    any // the state that is told
 	requests []Request
-	spawned  map[int]int // by requests, by slot
-	misuse   error       // the first
+	spawned  map[int]int     // by requests, by slot
+	misuse   error           // the first
+	kind     schedulers.Kind // of the event
 }
 
 var _ schedulers.Frame = (*desk)(nil)
@@ -349,6 +353,15 @@ func (d *desk) Stop(name string) { d.ask(Request{Op: Stop, Name: name}) }
 func (d *desk) Await(signal string) { d.ask(Request{Op: Await, Name: signal}) }
 
 func (d *desk) Unawait(signal string) { d.ask(Request{Op: Unawait, Name: signal}) }
+
+// GiveBack changes nothing on a bench, around which nothing is tried again.
+func (d *desk) GiveBack() {
+	if d.kind != schedulers.Signalled {
+		d.wrong("give back: the policy was not told of a signal")
+		return
+	}
+	d.ask(Request{Op: GiveBack})
+}
 
 func (d *desk) Twin(slot, index int) {
 	if !d.hasSlot(Twin, slot) {

@@ -20,8 +20,8 @@ func registry() *plugin.Registry {
 }
 
 var laws = schedulertest.Options{
-	Documents: []string{`approved`, `{name: "${ data }", within: 24h}`, `{name: "paid-${ data }"}`, `{name: x, within: 1ms}`, `{name: x, within: "${ data.n }"}`},
-	Data:      []string{`"x"`, `"<approved>"`, `""`, `3`, `null`, `{"a":1}`},
+	Documents: []string{`approved`, `{name: "${ data }", within: 24h}`, `{name: "paid-${ data }"}`, `{name: x, within: 1ms}`, `{name: x, within: "${ data.n }"}`, `{any: [a, "${ data }"], fails: "no", within: 1h, onTimeout: take}`, `{any: "${ data }", fails: [b]}`, `{name: a, within: 1s, onTimeout: take}`},
+	Data:      []string{`"x"`, `"<approved>"`, `""`, `3`, `null`, `{"a":1}`, `["c","d"]`, `["b"]`, `["c","c"]`},
 	Generate: func(r *rand.Rand) string {
 		doc := `{"name": ` + []string{`"a b"`, `"${ data }"`, `"${ data + 'x' }"`, `"order-${ data }"`, `"<é>"`}[r.IntN(5)]
 		if r.IntN(2) == 0 {
@@ -106,16 +106,60 @@ func TestWithin(t *testing.T) {
 	}
 }
 
+// TestAny: which signals are waited for, what each yields, and what comes when none does.
+func TestAny(t *testing.T) {
+	t.Parallel()
+	b := open(t, `{any: ["${ data }", b], fails: [no, never], within: 1h, onTimeout: take}`, `"a"`)
+	if got := strings.Join(b.Awaits(), " "); got != "no never a b" {
+		t.Errorf("it waits for %s", got)
+	}
+	b.Signal("b", lang.Of(7))
+	if o, _ := b.Ended(); o != lang.Success(lang.Trusted(`{"data":7,"name":"b"}`)) {
+		t.Error(o)
+	}
+	b = open(t, `{any: ["${ data }", b], fails: [no, never], within: 1h, onTimeout: take}`, `"a"`)
+	b.Signal("never", lang.Of(7))
+	if o, _ := b.Ended(); o.Err == nil || o.Err.Type != "never" || o.Err.Data != lang.Of(7) || o.Err.Class != lang.ClassFunction {
+		t.Error(o)
+	}
+	for document, want := range map[string]string{
+		`{any: "${ data }", within: 1h, onTimeout: take}`: `{"data":null,"name":null}`,
+		`{name: x, within: 1h, onTimeout: take}`:          `null`,
+		`{any: "${ data }", within: 1h}`:                  `signal "a" or "b" has not come within 1h0m0s`,
+	} {
+		b = open(t, document, `["a","b"]`)
+		b.Fire("within")
+		o, _ := b.Ended()
+		if o.Err != nil && o.Err.Message != want || o.Err == nil && o.Value.JSON() != want {
+			t.Errorf("%s: %v", document, o)
+		}
+	}
+	for _, data := range []string{`[]`, `7`, `["a","a"]`, `["a",""]`, `[1]`} {
+		if o, _ := open(t, `{any: "${ data }"}`, data).Ended(); o.Err == nil || o.Err.Type != "bad_signal" {
+			t.Errorf("%s: %v", data, o)
+		}
+	}
+}
+
 // TestDocuments: what lint says of a signal that cannot be.
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	for doc, want := range map[string]string{
-		`{within: 1s}`:           "name is missing",
-		``:                       "null is not the name",
-		`""`:                     `"" is not the name`,
-		`{name: [a]}`:            "is not the name",
-		`{name: a, within: -1s}`: "negative",
-		`{name: a, whithin: 1s}`: `did you mean "within"?`,
+		`{within: 1s}`:                          "either name or any",
+		`{name: a, any: [b]}`:                   "either name or any",
+		`{any: []}`:                             "is not a list of 1 to 100 names",
+		`{any: [a, ""]}`:                        "is not a list of 1 to 100 names",
+		`{any: {a: b}}`:                         "is not a list of 1 to 100 names",
+		`{any: [a, a]}`:                         `signal "a" is named twice`,
+		`{name: a, fails: a}`:                   `signal "a" is named twice`,
+		`{name: a, fails: 7}`:                   "is not a list of 1 to 100 names",
+		`{name: a, onTimeout: take}`:            "onTimeout without within",
+		`{name: a, within: 1s, onTimeout: tke}`: `did you mean "take"?`,
+		``:                                      "null is not the name",
+		`""`:                                    `"" is not the name`,
+		`{name: [a]}`:                           "is not the name",
+		`{name: a, within: -1s}`:                "negative",
+		`{name: a, whithin: 1s}`:                `did you mean "within"?`,
 	} {
 		if _, err := schedulertest.Load(registry(), "signal", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
