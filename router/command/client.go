@@ -116,6 +116,17 @@ func (k *client) refused(resp *http.Response) error {
 	return fmt.Errorf("%s (%s)%s", said.Error, resp.Status, said.Cure)
 }
 
+// shows prints, as JSON, what the router says of the one thing that is named.
+func (p *program) shows(k *client, path string) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		var said json.RawMessage
+		if err := k.get(c.Context(), path+url.PathEscape(args[0]), &said); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.json(said)
+	}
+}
+
 func (k *client) get(ctx context.Context, path string, into any) error {
 	return k.call(ctx, "GET", path, nil, nil, into)
 }

@@ -95,13 +95,7 @@ func (p *program) deadShow(k *client) *cobra.Command {
 		Use: "show LETTER", Short: "Print a dead letter, its data included, as JSON.", Args: cobra.ExactArgs(1),
 		Long:    "Show prints, as JSON, what was given up: the event's data, where it was to go, why it did not arrive, and how often it was sent again since.\n\n" + letterHelp,
 		Example: "  onward dead show LETTER",
-		RunE: func(c *cobra.Command, args []string) error {
-			var said json.RawMessage
-			if err := k.get(c.Context(), "/v1/dead/"+url.PathEscape(args[0]), &said); err != nil {
-				return exitError{exitRun, err}
-			}
-			return p.json(said)
-		},
+		RunE:    p.shows(k, "/v1/dead/"),
 	}
 }
 

@@ -32,15 +32,11 @@ func (p *program) journalCheck() *cobra.Command {
 			"many bytes, and exits with 1 when there are such places.\n\n" + precedence,
 		Example: "  onward journal check --data /var/lib/onward",
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, _, err := config.LoadSettings(c.Flags(), from)
+			dir, r, err := inspect(c, from)
 			if err != nil {
 				return err
 			}
-			r, err := inspect(s.Data)
-			if err != nil {
-				return err
-			}
-			if err := p.print(r, func(w io.Writer) { tell(w, s.Data, &r) }); err != nil {
+			if err := p.print(r, func(w io.Writer) { tell(w, dir, &r) }); err != nil {
 				return err
 			}
 			if len(r.Damage) > 0 {
@@ -54,12 +50,17 @@ func (p *program) journalCheck() *cobra.Command {
 	return c
 }
 
-func inspect(dir string) (file.Report, error) {
-	r, err := file.Inspect(file.Options{Dir: dir})
-	if errors.Is(err, fs.ErrNotExist) {
-		return r, fmt.Errorf("there is no journal in %s; name its folder by --data", dir)
+// inspect looks through the journal in the folder that the settings name.
+func inspect(c *cobra.Command, from string) (dir string, r file.Report, err error) {
+	s, _, err := config.LoadSettings(c.Flags(), from)
+	if err != nil {
+		return "", r, err
 	}
-	return r, err
+	r, err = file.Inspect(file.Options{Dir: s.Data})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("there is no journal in %s; name its folder by --data", s.Data)
+	}
+	return s.Data, r, err
 }
 
 func tell(w io.Writer, dir string, r *file.Report) {
@@ -90,24 +91,20 @@ func (p *program) journalRepair() *cobra.Command {
 			"Bring the file back from a copy of the folder instead, if you have one. No router may have the folder open.\n\n" + precedence,
 		Example: "  onward journal repair --data /var/lib/onward         # says what it would do\n  onward journal repair --data /var/lib/onward --yes",
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, _, err := config.LoadSettings(c.Flags(), from)
-			if err != nil {
-				return err
-			}
-			r, err := inspect(s.Data)
+			dir, r, err := inspect(c, from)
 			if err != nil {
 				return err
 			}
 			if r.Running {
-				return fmt.Errorf("a router has %s open; stop it first", s.Data)
+				return fmt.Errorf("a router has %s open; stop it first", dir)
 			}
 			if yes && len(r.Damage) > 0 {
-				if r.Damage, err = file.Repair(file.Options{Dir: s.Data}); err != nil {
+				if r.Damage, err = file.Repair(file.Options{Dir: dir}); err != nil {
 					return exitError{exitRun, err}
 				}
 			}
 			if err := p.print(r, func(w io.Writer) {
-				tell(w, s.Data, &r)
+				tell(w, dir, &r)
 				if yes && len(r.Damage) > 0 {
 					fmt.Fprintln(w, "repaired: a router that starts on it goes on without them")
 				}

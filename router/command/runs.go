@@ -75,13 +75,7 @@ func (p *program) runsGet(k *client) *cobra.Command {
 		Use: "get RUN", Short: "Print what a run is doing, or how it ended, as JSON.", Args: cobra.ExactArgs(1),
 		Long:    "Get prints, as JSON, what a run is doing - its open steps, what they wait for - or how it ended and what it yielded.\n\n" + runHelp,
 		Example: "  onward runs get RUN",
-		RunE: func(c *cobra.Command, args []string) error {
-			var said json.RawMessage
-			if err := k.get(c.Context(), "/v1/runs/"+url.PathEscape(args[0]), &said); err != nil {
-				return exitError{exitRun, err}
-			}
-			return p.json(said)
-		},
+		RunE:    p.shows(k, "/v1/runs/"),
 	}
 }
 
