@@ -81,6 +81,9 @@ func seed(f *testing.F, mode envelopetest.Mode, add func(c *envelopetest.Case)) 
 // FuzzStructured: whatever is let in holds, and says the same as the SDK where that takes it too.
 func FuzzStructured(f *testing.F) {
 	seed(f, envelopetest.Structured, func(c *envelopetest.Case) { f.Add([]byte(c.Body)) })
+	for _, rest := range []string{`"data":NaN}`, `"data":{"a":`, `"data_base64":"%"}`, `"data":1,"data":2}`} {
+		f.Add([]byte(`{"specversion":"1.0","id":"1","source":"/f","type":"dev.onward.function.succeeded","causationid":"x",` + rest))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		c := &envelopetest.Case{Headers: []envelopetest.Header{{Name: "Content-Type", Value: envelope.Structured}}, Body: string(body)}
 		ours, err := read(c, envelopetest.HTTP)
@@ -175,6 +178,9 @@ func lines(c *envelopetest.Case) string {
 // FuzzBinary: headers and a body, by HTTP and in a Kafka record.
 func FuzzBinary(f *testing.F) {
 	seed(f, envelopetest.Binary, func(c *envelopetest.Case) { f.Add(lines(c), []byte(c.Body)) })
+	for _, content := range []string{"application/json", "text/plain", ";;", "application/json\nContent-Encoding: gzip", "application/json\nContent-Encoding: br"} {
+		f.Add("Ce-Specversion: 1.0\nCe-Id: 1\nCe-Source: /f\nCe-Type: dev.onward.function.failed\nCe-Causationid: x\nContent-Type: "+content+"\n", []byte("{\xff"))
+	}
 	f.Fuzz(func(t *testing.T, headers string, body []byte) {
 		h := headersOf(headers)
 		if head, err := envelope.FromHTTP(h); err == nil {
