@@ -45,6 +45,8 @@ type Function struct {
 	Contract    string
 	Cancel      bool // it is told when a call that was sent to it is dropped
 	Timeout     time.Duration
+	Heartbeat   time.Duration // a try may go so long without a heartbeat; 0 is for ever
+	bounded     bool          // its document says a timeout
 	Retry       lang.Retries
 	Deadline    time.Duration
 	MaxAge      time.Duration // from its first sending an invocation may go so long without an answer
@@ -159,6 +161,7 @@ type loader struct {
 type functionDoc struct {
 	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time" default:"64"`
 	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own. 30s unless said, and 0s is none; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
+	Heartbeat   plugin.Duration `doc:"heartbeat,above0" help:"how long a try may go without a heartbeat (an event dev.onward.function.heartbeat whose causationid is the call's id) or an outcome, from sending; without a timeout that is said, it is the only bound. A step may say its own"`
 	Deadline    plugin.Duration `doc:"deadline,above0" help:"bound on a step that calls it, all told; a step may say its own"`
 	Retry       lang.Retries    `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart; a step may say its own"`
 	MaxAge      plugin.Duration `doc:"maxAge" help:"how long an invocation or event may go without an answer, from its first sending; then it is given up" default:"6h"`
@@ -179,14 +182,15 @@ func (f *functionDoc) into(out *Function, n *lang.Node) {
 	} else if !f.Rate.IsZero() {
 		out.Burst = max(int(f.Rate.In(time.Second)), 1)
 	}
-	if later, ok := out.Settings.(plugin.Later); ok && later.AnswersLater() && n.Get("timeout") == nil {
+	out.Heartbeat, out.bounded = f.Heartbeat.D(), n.Get("timeout") != nil
+	if later, ok := out.Settings.(plugin.Later); !out.bounded && (ok && later.AnswersLater() || out.Heartbeat > 0) {
 		out.Timeout = 0
 	}
 }
 
 // functionKeys stand beside the sink of a function; deliveryKeys also beside that of a destination.
 var (
-	functionKeys = append([]string{"deadline", "contract", "cancel", "retry"}, deliveryKeys...)
+	functionKeys = append([]string{"heartbeat", "deadline", "contract", "cancel", "retry"}, deliveryKeys...)
 	deliveryKeys = []string{"concurrency", "timeout", "maxAge", "resends", "rate", "burst"}
 )
 
@@ -403,8 +407,18 @@ func (l *loader) function(name string, pos lang.Pos, n *lang.Node) {
 // patience checks what a function says of its tries.
 func (l *loader) patience(doc *functionDoc, n *lang.Node, path string, pos lang.Pos) {
 	l.retries(doc.Retry, pos, path+".retry")
+	if n.Get("timeout") != nil {
+		l.beats(doc.Heartbeat, doc.Timeout, pos, path)
+	}
 	if both := n.Get("timeout") != nil && n.Get("deadline") != nil; both && doc.Deadline > 0 && doc.Deadline < doc.Timeout {
 		l.find(pos, path+".deadline", "write a deadline for all tries, above the timeout of one", "the deadline of %s ends a step before the timeout of %s ends its first try", doc.Deadline.D(), doc.Timeout.D())
+	}
+}
+
+// beats finds heartbeats that come too late to matter.
+func (l *loader) beats(heartbeat, timeout plugin.Duration, pos lang.Pos, path string) {
+	if timeout > 0 && heartbeat >= timeout {
+		l.find(pos, path+".heartbeat", "write a timeout for the whole try, above the heartbeat", "the timeout of %s ends a try before %s have gone without a heartbeat", timeout.D(), heartbeat.D())
 	}
 }
 

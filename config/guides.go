@@ -22,6 +22,7 @@ when: "${ data.amount > 0 }"
 input: "${ {'amount': data.amount} }"
 output: "${ output.receipt }"
 timeout: 10s
+heartbeat: 5s
 deadline: 5m
 retry:
   - { on: [throttle, platform], attempts: 20, backoff: 1s, factor: 1.5, max: 1m, jitter: 0.5 }
@@ -32,11 +33,12 @@ catch:
 	}
 	functionGuide = plugin.Guide{
 		Text:   "A function is a name for a sink and its address. Its `timeout`, `deadline` and `retry` hold for every step that calls it and does not say its own.",
-		Errors: []string{"undelivered: it could not be delivered for as long as `maxAge` or `resends` allow (class platform)", "unanswered: it was accepted, and no completion came for as long as `maxAge` allows (class timeout)"},
+		Errors: []string{"undelivered: it could not be delivered for as long as `maxAge` or `resends` allow (class platform)", "heartbeat_timeout: neither a heartbeat nor an outcome came for as long as `heartbeat` says (class timeout)", "unanswered: it was accepted, and no completion came for as long as `maxAge` allows (class timeout)"},
 		Examples: []string{`
 http: { url: "http://127.0.0.1:7001/count" }
 concurrency: 16
 timeout: 30s
+heartbeat: 10s
 deadline: 10m
 retry: { attempts: 3, backoff: 200ms }
 maxAge: 1h

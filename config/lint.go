@@ -151,6 +151,9 @@ func (c *checker) patience(s *lang.Step, sc scope, path string) {
 	if s.Deadline.D() > 0 && s.Deadline.D() < s.Timeout.D() {
 		c.find(s.Pos, path+".deadline", "write a deadline for all tries, above the timeout of one", "the deadline of %s ends the step before the timeout of %s ends its first try", s.Deadline.D(), s.Timeout.D())
 	}
+	if s.Heartbeat > 0 && s.Use != lang.UseFunction {
+		c.find(s.Pos, path+".heartbeat", "write it at the step that calls the function", "only a function has a heartbeat")
+	}
 	c.l.retries(s.Retry, s.Pos, path+".retry")
 }
 
@@ -216,9 +219,14 @@ func (c *checker) function(s *lang.Step, path string) {
 		return
 	}
 	c.uses(f)
-	if s.Timeout.IsZero() {
+	said := s.Heartbeat
+	if s.Heartbeat == 0 {
+		s.Heartbeat = plugin.Duration(f.Heartbeat)
+	}
+	if s.Timeout.IsZero() && (s.Heartbeat == 0 || f.bounded) {
 		s.Timeout.Const = plugin.Duration(f.Timeout)
 	}
+	c.l.beats(said, s.Timeout.Const, s.Pos, path)
 	if s.Deadline.IsZero() {
 		s.Deadline.Const = plugin.Duration(f.Deadline)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/cluster"
@@ -121,6 +122,11 @@ func (r *Router) fact(ctx context.Context, rec journal.Record) (triggers.Fate, e
 	return fates[0], nil
 }
 
+// Heartbeat says that a function is at work on a call, by the id under which that was sent; data is for people to look at.
+func (r *Router) Heartbeat(ctx context.Context, id string, data lang.Value) (triggers.Fate, error) {
+	return r.gate.Beat(ctx, id, data)
+}
+
 // runs are what the gate knows of the runs.
 type runs struct{ *Router }
 
@@ -157,6 +163,41 @@ func (r *Router) ownLoad() any {
 		l.Partitions, _ = r.o.Journal.(journal.Shared).Assigned() // Others ask where there are others.
 	}
 	return l
+}
+
+// Beat hands heartbeats on: those of invocations of ours to the outbox, the others to their routers.
+func (r runs) Beat(ctx context.Context, beats []engine.Beat) []triggers.Fate {
+	fates := make([]triggers.Fate, len(beats))
+	var away []engine.Beat
+	var whose []int
+	for i := range beats {
+		if r.shards.Has(beats[i].Run) {
+			fates[i] = r.beat(ctx, &beats[i])
+		} else {
+			away, whose = append(away, beats[i]), append(whose, i)
+		}
+	}
+	if len(away) == 0 {
+		return fates
+	}
+	became, err := r.cluster.Beat(ctx, away)
+	if err != nil {
+		r.o.Log.Debug("heartbeats of other routers' invocations are lost", "error", err)
+	}
+	for k, word := range became {
+		fates[whose[k]], _ = triggers.FateOf(word)
+	}
+	return fates
+}
+
+// beat takes a heartbeat of an invocation of ours. One that the outbox has not sent may be with a function all the same: a former owner has sent it.
+func (r *Router) beat(ctx context.Context, b *engine.Beat) triggers.Fate {
+	if r.outbox.Beat(b) {
+		return triggers.Applied
+	}
+	fate := triggers.Accepted
+	_ = r.shards.Ask(ctx, b.Run, func(s *engine.State) { fate = r.gate.FateOf(b.Run, s.Awaits(b.Run, b.N)) }) // Without an answer it is not known.
+	return fate
 }
 
 func (r runs) Has(id journal.RunID) bool { return r.shards.Has(id) }

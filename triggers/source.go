@@ -63,7 +63,7 @@ type Receipt struct {
 	Runs []Run // started by it, or already running or done because of an earlier copy of it, or advanced by it
 	Kind Kind  // what it was taken for
 	Err  error // it was not admitted; one of the errors below or one that wraps it
-	// Fate tells what became of a completion or a signal, once the router has folded it; the first call waits for that a while, within the context that
+	// Fate tells what became of a completion, a heartbeat or a signal, once the router has folded it; the first call waits for that a while, within the context that
 	// the events were admitted with. It is nil for other events, and where the source does not ask.
 	Fate func(ctx context.Context) Fate
 	Note string // for a person, e.g. that nothing matched, and why
@@ -77,10 +77,11 @@ const (
 	Matched    Kind = iota + 1 // it started runs, or it had before
 	Completion                 // the outcome of an invocation
 	Signal                     // a signal to a run
+	Heartbeat                  // a function is at work on an invocation
 	Unmatched                  // no trigger's filters let it through
 )
 
-var kinds = [...]string{Matched: "matched", Completion: "completion", Signal: "signal", Unmatched: "unmatched"}
+var kinds = [...]string{Matched: "matched", Completion: "completion", Signal: "signal", Heartbeat: "heartbeat", Unmatched: "unmatched"}
 
 // String returns the kind's word.
 func (k Kind) String() string { return kinds[k] }

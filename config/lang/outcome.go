@@ -220,7 +220,7 @@ func (o Outcome) Settled() Value {
 
 // ErrorTypes are the types of errors that are ours; functions have types of their own beside them.
 var ErrorTypes = []string{
-	"bad_batch", "bad_branch", "bad_concurrency", "bad_duration", "bad_fail", "bad_items", "bad_loop", "bad_request", "bad_response", "bad_signal", "bad_wait", "bad_window", "cancelled", "compensation_failed", "continue_limit", "cost_limit", "deadline", "depth_limit", "expression_error", "join_deadline", "join_unreachable", "loop_limit", "no_choice_matched",
+	"bad_batch", "bad_branch", "bad_concurrency", "bad_duration", "bad_fail", "bad_items", "bad_loop", "bad_request", "bad_response", "bad_signal", "bad_wait", "bad_window", "cancelled", "compensation_failed", "continue_limit", "cost_limit", "deadline", "depth_limit", "expression_error", "heartbeat_timeout", "join_deadline", "join_unreachable", "loop_limit", "no_choice_matched",
 	"policy_error", "policy_panic", "policy_state", "signal_deadline", "step_limit", "timeout", "timer_limit", "too_deep", "too_large", "too_many_failed", "undelivered",
 }
 

@@ -40,6 +40,8 @@ type Runs interface {
 	// for what nobody has.
 	Has(id journal.RunID) bool
 	Hand(ctx context.Context, facts []journal.Record) []*triggers.Fate
+	// Beat gives heartbeats to the owners of their invocations, here and elsewhere, and says of each what the owner knows of its invocation.
+	Beat(ctx context.Context, beats []engine.Beat) []triggers.Fate
 	// Await tells, once, what the fold made of a record that is about to be appended; nil when another router folds its run. stop ends the waiting.
 	Await(rec *journal.Record) (said <-chan engine.Reason, stop func())
 }
@@ -106,6 +108,8 @@ type intake struct {
 	runs     []triggers.Run // that facts are about; of receipts
 	whose    []int          // per record: the receipt that it is for; -1 for definitions
 	refused  error          // why no more starts are taken
+	beats    []engine.Beat
+	beaters  []int // per beat: its receipt
 }
 
 // Admit takes events of any kind in, for those who do not ask what becomes of facts.
@@ -137,6 +141,7 @@ func (g *Gate) admit(ctx context.Context, accepts config.Accepts, asks bool, eve
 		in.guarded(i, &events[i])
 	}
 	in.hand()
+	in.passBeats()
 	err := in.append(ctx)
 	in.until, in.records = time.Now().Add(patience), nil
 	g.metrics.admit.Observe(time.Since(begin).Seconds())
@@ -184,7 +189,7 @@ func (in *intake) take(i int, e *event.Event) {
 		return
 	}
 	foreign := in.takeFact(i, e)
-	if receipt.Err != nil || receipt.Kind == triggers.Signal {
+	if receipt.Err != nil || receipt.Kind == triggers.Signal || receipt.Kind == triggers.Heartbeat {
 		return
 	}
 	completed := receipt.Kind == triggers.Completion

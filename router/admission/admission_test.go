@@ -32,6 +32,7 @@ type desk struct {
 	other   bool          // another router that folds call's run
 	handed  []journal.Kind
 	others  string // why the router that has the runs takes no starts
+	beats   []engine.Beat
 }
 
 func (d *desk) Append(_ context.Context, records []journal.Record) error {
@@ -65,6 +66,16 @@ func (d *desk) Hand(_ context.Context, facts []journal.Record) []*triggers.Fate 
 			*fates[i] = triggers.Superseded
 			d.handed = append(d.handed, facts[i].Kind)
 		}
+	}
+	return fates
+}
+
+// Beat tells what the test says of every heartbeat.
+func (d *desk) Beat(_ context.Context, beats []engine.Beat) []triggers.Fate {
+	d.beats = append(d.beats, beats...)
+	fates := make([]triggers.Fate, len(beats))
+	for i := range fates {
+		fates[i] = triggers.Superseded
 	}
 	return fates
 }

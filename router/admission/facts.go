@@ -32,6 +32,19 @@ func (in *intake) takeFact(i int, e *event.Event) (foreign bool) {
 		}
 		return false
 	}
+	if beat, is, ours, err := in.g.beatOf(e); is {
+		switch {
+		case !ours:
+			return true
+		case !in.accepts.Completions:
+			receipt.Err = in.notAccepted("the heartbeat of an invocation")
+		case err != nil:
+			receipt.Err = err
+		default:
+			in.addBeat(i, beat)
+		}
+		return false
+	}
 	run, f, is, ours := in.g.completionOf(e)
 	switch {
 	case !is || !ours:

@@ -314,3 +314,53 @@ func TestSpoiledCompletions(t *testing.T) {
 		t.Errorf("at a source that takes no completions: %+v, %v", receipts, err)
 	}
 }
+
+// TestHeartbeatsAreNotJournaled: they go to their owners with the call that brought them, all together, and who asks hears what is known of the invocation. One
+// of an invocation that nobody was sent is refused.
+func TestHeartbeatsAreNotJournaled(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, document)
+	sent := g.Event(call).ID()
+	beat := func(id, data, cause string) event.Event {
+		return eventFor(t, id, "dev.onward.function.heartbeat", data, "causationid", cause)
+	}
+	receipts, err := g.For(config.AcceptsAll, true)(t.Context(), []event.Event{
+		beat("1", `{"at":1}`, sent), beat("2", "2", sent[:len(sent)-1]), eventFor(t, "3", envelope.Succeeded, "1", "causationid", sent), beat("4", "null", sent),
+	})
+	if err != nil || len(d.beats) != 2 || d.beats[0].Run != call.Run || d.beats[0].N != call.N || d.beats[0].Data.JSON() != `{"at":1}` || !slices.Equal(d.kinds(), []journal.Kind{journal.Completion}) {
+		t.Fatalf("%+v, %v; %+v", receipts, err, d.beats)
+	}
+	if r := receipts[0]; r.Kind != triggers.Heartbeat || r.Err != nil || r.Fate(t.Context()) != triggers.Superseded || r.Runs[0].ID != call.Run.String() {
+		t.Errorf("%+v", r)
+	}
+	if !errors.Is(receipts[1].Err, triggers.ErrRefused) || receipts[2].Kind != triggers.Completion || receipts[3].Kind != triggers.Heartbeat {
+		t.Errorf("%+v", receipts)
+	}
+	for _, accepts := range []config.Accepts{{Starts: true}, {Signals: true}} {
+		receipts, err := g.For(accepts, false)(t.Context(), []event.Event{beat("5", "1", sent)})
+		if err != nil || !errors.Is(receipts[0].Err, triggers.ErrRefused) || len(d.beats) != 2 {
+			t.Errorf("%+v: %+v, %v", accepts, receipts, err)
+		}
+	}
+	if fate, err := g.Beat(t.Context(), sent, lang.Of(3)); err != nil || fate != triggers.Superseded || len(d.beats) != 3 {
+		t.Error(fate, err)
+	}
+	if _, err := g.Beat(t.Context(), "order-7", lang.Null); !errors.Is(err, triggers.ErrRefused) {
+		t.Error(err)
+	}
+}
+
+// FuzzBeats reads what a router may be sent by one that is none of ours.
+func FuzzBeats(f *testing.F) {
+	f.Add(engine.AppendBeats(nil, []engine.Beat{{Run: call.Run, N: 7, Data: lang.Of(1)}, {Run: call.Run, N: 8}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		beats, err := engine.DecodeBeats(b)
+		if err != nil {
+			return
+		}
+		again, err := engine.DecodeBeats(engine.AppendBeats(nil, beats))
+		if err != nil || !slices.Equal(again, beats) {
+			t.Fatalf("%+v, and again %+v, %v", beats, again, err)
+		}
+	})
+}

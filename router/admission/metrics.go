@@ -10,7 +10,7 @@ import (
 
 type metrics struct {
 	admit          prometheus.Histogram
-	taken          [triggers.Signal + 1]prometheus.Counter // events, by what they were taken for
+	taken          [triggers.Heartbeat + 1]prometheus.Counter // events, by what they were taken for
 	refused        prometheus.Counter
 	unmatchedTypes *prometheus.CounterVec
 
@@ -28,7 +28,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		unmatchedTypes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_unmatched_events_total", Help: "Events that no trigger took, by type (the first 100 types)."}, []string{"type"}),
 		types:          make(map[string]bool),
 	}
-	for _, kind := range []triggers.Kind{triggers.Matched, triggers.Completion, triggers.Signal} {
+	for _, kind := range []triggers.Kind{triggers.Matched, triggers.Completion, triggers.Signal, triggers.Heartbeat} {
 		m.taken[kind] = events.WithLabelValues(kind.String())
 	}
 	if reg != nil {

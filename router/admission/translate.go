@@ -17,7 +17,8 @@ import (
 
 // The type of signals (DESIGN 7), and the extensions that carry a run's context.
 const (
-	typeSignal = "dev.onward.signal"
+	typeSignal    = "dev.onward.signal"
+	typeHeartbeat = "dev.onward.function.heartbeat"
 
 	extCausation   = "causationid"
 	extCorrelation = "correlationid"
@@ -79,6 +80,25 @@ func (g *Gate) completionOf(e *event.Event) (run journal.RunID, f *engine.Comple
 		f.Outcome = lang.Failure(errorOf(data))
 	}
 	return run, f, true, true
+}
+
+// beatOf reads a heartbeat: an event of that type whose cause is an invocation, with data for people to look at.
+func (g *Gate) beatOf(e *event.Event) (b engine.Beat, is, ours bool, err error) {
+	if e.Type() != typeHeartbeat {
+		return b, false, false, nil
+	}
+	b, ours = g.beat(envelope.Extension(e, extCausation))
+	if ours {
+		b.Data, err = dataOf(e)
+	}
+	return b, true, ours, err
+}
+
+// beat is the heartbeat of an invocation by the id under which it was sent.
+func (g *Gate) beat(sent string) (b engine.Beat, ours bool) {
+	id, sealed := g.tags.Open(sent)
+	run, _, n, ok := engine.ParseInvocationID(id)
+	return engine.Beat{Run: run, N: n}, sealed && ok
 }
 
 // errorOf reads the data of a failed completion.

@@ -32,6 +32,7 @@ type Intake interface {
 	Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) (triggers.Fate, error)
 	Cancel(ctx context.Context, run journal.RunID, reason string) (triggers.Fate, error)
 	Facts(ctx context.Context, facts []journal.Record) ([]triggers.Fate, error)
+	Beat(ctx context.Context, sent string, data lang.Value) (triggers.Fate, error)
 }
 
 // Shards know the open runs that are here.
@@ -64,6 +65,8 @@ type Cluster interface {
 // An Outbox knows where an invocation is, in words, since when, and when it will be given up.
 type Outbox interface {
 	Explain(run journal.RunID, n uint32) (why string, since, end time.Time)
+	// Progress is an invocation's last heartbeat, with its data.
+	Progress(run journal.RunID, n uint32) (last time.Time, data lang.Value)
 }
 
 // Options are what the API is made of.
@@ -75,14 +78,15 @@ type Options struct {
 	Outbox  Outbox
 	Letters Letters
 
-	Sources   []Source                                          // those that are paths are served; what they park is listed
-	Seal      func(id string) string                            // gives the id of a call as it is sent; nil: as it is
-	Set       func() *config.Set                                // the documents in force
-	Functions func() any                                        // tells of the functions' queues
-	Load      func() any                                        // tells other routers whether starts are taken
-	Parked    func() []triggers.Parked                          // places in the journal that hold no record
-	Ready     func() error                                      // why nothing is taken in; nil when it is
-	Redrive   func(ctx context.Context, x *engine.Letter) error // sends a dead letter again; nil once it has arrived
+	Sources   []Source                                                // those that are paths are served; what they park is listed
+	Seal      func(id string) string                                  // gives the id of a call as it is sent; nil: as it is
+	Set       func() *config.Set                                      // the documents in force
+	Functions func() any                                              // tells of the functions' queues
+	Load      func() any                                              // tells other routers whether starts are taken
+	Parked    func() []triggers.Parked                                // places in the journal that hold no record
+	Ready     func() error                                            // why nothing is taken in; nil when it is
+	Redrive   func(ctx context.Context, x *engine.Letter) error       // sends a dead letter again; nil once it has arrived
+	Beat      func(ctx context.Context, b *engine.Beat) triggers.Fate // takes a heartbeat of an invocation that is here
 	Metrics   prometheus.Gatherer
 	Token     plugin.Secret // guards what is under /v1, where it is set
 	MaxBody   int64
@@ -132,7 +136,9 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	guarded("POST /v1/runs/{run}/resume", a.atOwner(a.postTurn(journal.Resume)))
 	guarded("POST /v1/runs/{run}/window", a.atOwner(a.postWindow))
 	guarded("POST /v1/runs/{run}/signals/{name}", a.atOwner(a.postSignal))
+	guarded("POST /v1/invocations/{id}/heartbeat", a.postHeartbeat)
 	guarded("POST /v1/facts", a.postFacts)
+	guarded("POST /v1/beats", a.postBeats)
 	guarded("GET /v1/peer", func(w http.ResponseWriter, q *http.Request) error {
 		a.Cluster.Prove(w, q)
 		return nil
@@ -203,6 +209,8 @@ func fail(w http.ResponseWriter, err error) {
 		code = http.StatusNotFound
 	case errors.Is(err, journal.ErrMoving):
 		w.Header().Set("Retry-After", "1")
+	case errors.Is(err, triggers.ErrRefused):
+		code = http.StatusForbidden
 	case errors.Is(err, triggers.ErrInvalid):
 		code = http.StatusBadRequest
 	case errors.Is(err, triggers.ErrTooLarge):
@@ -390,6 +398,40 @@ func (a *API) getLoad(w http.ResponseWriter, q *http.Request) error {
 		return errUnknownRun
 	}
 	return reply(w, http.StatusOK, a.Load())
+}
+
+// postHeartbeat takes a heartbeat with the body as its data.
+func (a *API) postHeartbeat(w http.ResponseWriter, q *http.Request) error {
+	data, err := a.body(w, q)
+	if err != nil {
+		return err
+	}
+	fate, err := a.Intake.Beat(q.Context(), q.PathValue("id"), data)
+	if err != nil {
+		return err
+	}
+	run, _, _ := strings.Cut(q.PathValue("id"), "~")
+	return answer(w, fate, map[string]string{"run": run})
+}
+
+// postBeats takes heartbeats from another router, whose sources got them.
+func (a *API) postBeats(w http.ResponseWriter, q *http.Request) error {
+	if !a.Cluster.IsPeer(q.Context()) {
+		return errUnknownRun
+	}
+	b, err := io.ReadAll(q.Body) // It was bounded when it was proved.
+	if err != nil {
+		return err
+	}
+	beats, err := engine.DecodeBeats(b)
+	if err != nil {
+		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+	}
+	became := make([]string, len(beats))
+	for i := range beats {
+		became[i] = a.Beat(q.Context(), &beats[i]).String()
+	}
+	return reply(w, http.StatusOK, map[string][]string{"became": became})
 }
 
 // factOf is what a router takes of another one's record.

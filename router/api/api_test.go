@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
@@ -83,6 +84,14 @@ func (h *house) List(context.Context, journal.RunID, int, func(*engine.Summary) 
 }
 
 func (h *house) Watch(context.Context, journal.RunID) <-chan engine.Change { return nil }
+
+func (h *house) Beat(context.Context, string, lang.Value) (triggers.Fate, error) {
+	return triggers.Applied, h.err
+}
+
+func (h *house) Progress(journal.RunID, uint32) (time.Time, lang.Value) {
+	return time.Time{}, lang.Null
+}
 
 func (h *house) Explain(journal.RunID, uint32) (string, time.Time, time.Time) {
 	return "", time.Time{}, time.Time{}

@@ -125,6 +125,20 @@ func givesUp(at time.Time) string {
 	return "; gives up at " + at.UTC().Format(time.RFC3339)
 }
 
+// pulse tells of the last heartbeat.
+func (e *explainer) pulse(inv *engine.InvocationStatus) string {
+	if inv.Heartbeat.IsZero() {
+		return ""
+	}
+	said := fmt.Sprintf("; its last heartbeat came %s ago", ago(e.wall, inv.Heartbeat))
+	if text := inv.Progress.JSON(); len(text) > 200 {
+		said += ": " + strings.ToValidUTF8(text[:200], "") + "..."
+	} else if !inv.Progress.IsNull() {
+		said += ": " + text
+	}
+	return said
+}
+
 // ago is how long it is since then, never less than nothing.
 func ago(now, then time.Time) time.Duration { return max(now.Sub(then), 0).Round(time.Second) }
 
@@ -137,7 +151,7 @@ func (e *explainer) step(s *engine.StepStatus) {
 		e.say(s, "try %d failed (%v); %s is due in %s", s.Attempt, s.LastError, next, s.RetryAt.Sub(e.now).Round(time.Second))
 	}
 	if inv := s.Invocation; inv != nil && !inv.Since.IsZero() {
-		e.say(s, "%s; since %s%s", inv.Outbox, ago(e.wall, inv.Since), givesUp(inv.GivesUp))
+		e.say(s, "%s; since %s%s%s", inv.Outbox, ago(e.wall, inv.Since), e.pulse(inv), givesUp(inv.GivesUp))
 	} else if inv != nil {
 		e.say(s, "%s", inv.Outbox)
 	}

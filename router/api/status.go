@@ -72,6 +72,7 @@ func (a *API) fillIn(s *engine.StepStatus) {
 	if inv := s.Invocation; inv != nil {
 		if run, _, n, ok := engine.ParseInvocationID(inv.ID); ok {
 			inv.Outbox, inv.Since, inv.GivesUp = a.Outbox.Explain(run, n)
+			inv.Heartbeat, inv.Progress = a.Outbox.Progress(run, n)
 			if a.Seal != nil {
 				inv.ID = a.Seal(inv.ID)
 			}

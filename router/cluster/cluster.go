@@ -202,18 +202,48 @@ const handful = maxPeerBody - 1<<20
 // error says why not.
 func (c *Cluster) Hand(ctx context.Context, facts []journal.Record) (became []string, err error) {
 	became = make([]string, len(facts))
+	err = c.toOwners(ctx, len(facts), func(i int) journal.RunID { return facts[i].Run }, func(peer journal.Peer, list []int) error {
+		return c.handTo(ctx, peer, facts, list, became)
+	})
+	return became, err
+}
+
+// Beat gives heartbeats to the routers that have sent their invocations, which say what they know of those; empty where nobody was reached.
+func (c *Cluster) Beat(ctx context.Context, beats []engine.Beat) (became []string, err error) {
+	became = make([]string, len(beats))
+	err = c.toOwners(ctx, len(beats), func(i int) journal.RunID { return beats[i].Run }, func(peer journal.Peer, list []int) error {
+		for len(list) > 0 {
+			n, size := 0, 0
+			var some []engine.Beat
+			for n < len(list) && (n == 0 || size+beats[list[n]].Data.Size() <= handful) {
+				some = append(some, beats[list[n]])
+				size += beats[list[n]].Data.Size() + 64
+				n++
+			}
+			if err := c.putAll(ctx, peer, "/v1/beats", engine.AppendBeats(nil, some), list[:n], became); err != nil {
+				return err
+			}
+			list = list[n:]
+		}
+		return nil
+	})
+	return became, err
+}
+
+// toOwners does something for each router that owns some of n runs, all at a time.
+func (c *Cluster) toOwners(ctx context.Context, n int, runOf func(int) journal.RunID, do func(peer journal.Peer, list []int) error) error {
 	if c.Journal == nil {
-		return became, journal.ErrMoving
+		return journal.ErrMoving
 	}
 	peers, err := c.Journal.Peers(ctx)
 	if err != nil {
-		return became, fmt.Errorf("%w: %w", journal.ErrMoving, err)
+		return fmt.Errorf("%w: %w", journal.ErrMoving, err)
 	}
 	whose := make(map[string][]int) // of the routers by name
 	byName := make(map[string]journal.Peer)
 	var reasons []error
-	for i := range facts {
-		peer, err := c.owner(peers, facts[i].Run)
+	for i := range n {
+		peer, err := c.owner(peers, runOf(i))
 		if err != nil {
 			reasons = append(reasons, err)
 			continue
@@ -224,7 +254,7 @@ func (c *Cluster) Hand(ctx context.Context, facts []journal.Record) (became []st
 	var wait sync.WaitGroup
 	for name, list := range whose {
 		wait.Go(func() {
-			if err := c.handTo(ctx, byName[name], facts, list, became); err != nil {
+			if err := do(byName[name], list); err != nil {
 				mu.Lock()
 				reasons = append(reasons, err)
 				mu.Unlock()
@@ -232,7 +262,25 @@ func (c *Cluster) Hand(ctx context.Context, facts []journal.Record) (became []st
 		})
 	}
 	wait.Wait()
-	return became, errors.Join(reasons...)
+	return errors.Join(reasons...)
+}
+
+// putAll puts a part of a list to a router, which says of each what became of it.
+func (c *Cluster) putAll(ctx context.Context, peer journal.Peer, path string, body []byte, list []int, became []string) error {
+	var said struct {
+		Became []string `json:"became"`
+	}
+	found, err := c.put(ctx, peer, http.MethodPost, path, body, &said)
+	switch {
+	case err != nil:
+		return err
+	case !found || len(said.Became) != len(list):
+		return fmt.Errorf("router %s: %w", peer.ID, journal.ErrMoving)
+	}
+	for k, i := range list {
+		became[i] = said.Became[k]
+	}
+	return nil
 }
 
 // handTo gives one router its facts, in their order; after one request that it does not answer it is not asked again.
@@ -245,18 +293,8 @@ func (c *Cluster) handTo(ctx context.Context, peer journal.Peer, facts []journal
 			size += len(facts[list[n]].Payload) + 256 // What is around it.
 			n++
 		}
-		var said struct {
-			Became []string `json:"became"`
-		}
-		found, err := c.put(ctx, peer, http.MethodPost, "/v1/facts", journal.AppendRecords(nil, some), &said)
-		switch {
-		case err != nil:
+		if err := c.putAll(ctx, peer, "/v1/facts", journal.AppendRecords(nil, some), list[:n], became); err != nil {
 			return err
-		case !found || len(said.Became) != n:
-			return fmt.Errorf("router %s: %w", peer.ID, journal.ErrMoving)
-		}
-		for k, i := range list[:n] {
-			became[i] = said.Became[k]
 		}
 		list = list[n:]
 	}

@@ -81,6 +81,7 @@ type Invocation struct {
 	Attempt   int           // from 1
 	Input     lang.Value    // data of the event
 	Timeout   time.Duration // of the try, from sending; 0 is none
+	Heartbeat time.Duration // the try may go so long without one, from sending; 0 is for ever
 	Expires   time.Time     // its step's deadline: after this nobody waits for it; zero without one
 	Created   time.Time     // fold time
 	Cause     string        // id of the event that led to it

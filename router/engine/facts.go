@@ -31,7 +31,14 @@ type CompletionFact struct {
 	Cause string
 }
 
-// NumbersFact names invocations: Accepted, Tried, TimedOut.
+// TimedOutFact names invocations whose tries took too long, or, Silent, had no heartbeat for too long. Definitions that say a heartbeat are as new as that
+// word, so that no binary meets it that does not know it.
+type TimedOutFact struct {
+	Numbers []uint32
+	Silent  bool
+}
+
+// NumbersFact names invocations: Accepted, Tried.
 type NumbersFact struct{ Numbers []uint32 }
 
 // GaveUpFact says that an invocation could not be delivered.
@@ -314,6 +321,30 @@ func DecodeNumbers(p []byte) (f NumbersFact, err error) {
 		f.Numbers[i] = r.number()
 	}
 	return f, r.end("numbers")
+}
+
+// Append appends the fact's payload to b.
+func (f *TimedOutFact) Append(b []byte) []byte {
+	b = (&NumbersFact{f.Numbers}).Append(b)
+	if f.Silent {
+		b = append(b, 1)
+	}
+	return b
+}
+
+// DecodeTimedOut reads TimedOutFact.Append's form.
+func DecodeTimedOut(p []byte) (f TimedOutFact, err error) {
+	r := reader{b: p}
+	f.Numbers = make([]uint32, r.count())
+	for i := range f.Numbers {
+		f.Numbers[i] = r.number()
+	}
+	if len(r.b) > 0 {
+		if f.Silent = r.byte() == 1; !f.Silent {
+			r.fail()
+		}
+	}
+	return f, r.end("timed-out")
 }
 
 // Append appends the fact's payload to b.

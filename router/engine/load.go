@@ -482,7 +482,11 @@ func loadLive(l *loader, r *run) *live {
 		inv.Starts = []byte(starts)
 	}
 	inv.Fuel, inv.Continued = l.whole(), l.whole()
-	inv.counts = l.counts(l.flags(hasCounts), r.retryOf(inv.Path))
+	flags := l.flags(hasCounts | callBeats)
+	inv.counts = l.counts(flags, r.retryOf(inv.Path))
+	if flags&callBeats != 0 {
+		inv.Heartbeat = time.Duration(l.int())
+	}
 	return entry
 }
 

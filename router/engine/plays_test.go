@@ -137,7 +137,7 @@ func (s *stage) do(t *testing.T, d *datadriven.TestData) string {
 	s.trace.Reset()
 	verbs := map[string]func(*datadriven.TestData){
 		"define": s.define, "claim": s.claim, "start": s.start, "complete": s.complete, "accepted": s.numbers(journal.Accepted), "tried": s.numbers(journal.Tried),
-		"timed-out": s.numbers(journal.TimedOut), "gave-up": s.gaveUp, "fired": s.fired, "due": s.due, "signal": s.signal, "cancel": s.cancel,
+		"timed-out": s.timedOut, "gave-up": s.gaveUp, "fired": s.fired, "due": s.due, "signal": s.signal, "cancel": s.cancel,
 		"matched": s.matched, "skip": s.skip, "release": s.release, "restart": s.restart, "outstanding": s.outstanding, "raw": s.raw, "wait": s.wait, "owing": s.owing, "more": s.more,
 		"stats": s.stats, "status": s.status, "tries": s.tries, "pause": s.turn(journal.Pause), "resume": s.turn(journal.Resume), "window": s.window,
 	}
@@ -274,6 +274,9 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 	}
 	if inv.Timeout > 0 {
 		line += " timeout=" + inv.Timeout.String()
+	}
+	if inv.Heartbeat > 0 {
+		line += " heartbeat=" + inv.Heartbeat.String()
 	}
 	if limit := inv.Expires.Sub(s.now); !inv.Expires.IsZero() && limit < time.Hour {
 		line += " expires in " + limit.String()
@@ -465,6 +468,10 @@ func (s *stage) signal(d *datadriven.TestData) {
 
 func (s *stage) cancel(d *datadriven.TestData) {
 	s.fold(d, engine.Record(journal.Cancel, s.run(d), &engine.CancelFact{Reason: s.text(d, "reason", "")}))
+}
+
+func (s *stage) timedOut(d *datadriven.TestData) {
+	s.fold(d, engine.Record(journal.TimedOut, s.run(d), &engine.TimedOutFact{Numbers: []uint32{uint32(s.number(d, "n", 0))}, Silent: d.HasArg("silent")}))
 }
 
 func (s *stage) turn(kind journal.Kind) func(*datadriven.TestData) {

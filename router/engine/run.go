@@ -304,7 +304,7 @@ func (r *run) foldTried(payload []byte, now int64) Reason {
 }
 
 func (s *State) foldTimedOut(r *run, payload []byte) Reason {
-	f, err := DecodeNumbers(payload)
+	f, err := DecodeTimedOut(payload)
 	if err != nil {
 		return Malformed
 	}
@@ -325,7 +325,11 @@ func (s *State) foldTimedOut(r *run, payload []byte) Reason {
 		reason = Applied
 		s.cause = cause{inv: l.inv}
 		s.dropLive(r, n)
-		s.callEnded(l, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s of sending", l.inv.Timeout)))
+		late := lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s of sending", l.inv.Timeout)
+		if f.Silent {
+			late = lang.Failf(lang.ClassTimeout, HeartbeatTimeout, "neither an outcome nor a heartbeat within %s", l.inv.Heartbeat)
+		}
+		s.callEnded(l, lang.Failure(late))
 	}
 	return reason
 }

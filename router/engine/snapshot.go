@@ -303,8 +303,14 @@ func saveLive(w *writer, l *live) {
 	if inv.counts != nil {
 		flags |= hasCounts
 	}
+	if inv.Heartbeat > 0 {
+		flags |= callBeats
+	}
 	w.uint(flags)
 	w.counts(inv.counts)
+	if inv.Heartbeat > 0 {
+		w.int(int64(inv.Heartbeat))
+	}
 	w.flush(64 << 10)
 }
 
@@ -350,6 +356,11 @@ func saveTask(w *writer, t *task) error {
 }
 
 // The flags of what few have.
+const (
+	_         = 1 << iota // hasCounts
+	callBeats             // its heartbeat
+)
+
 const (
 	runStopping = 1 << iota // its outcome, once what was cancelled has cleaned up
 	runPaused               // since when, by whom and why

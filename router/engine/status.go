@@ -111,8 +111,11 @@ type InvocationStatus struct {
 	RetryAt   time.Time   `json:"retryAt,omitzero"`
 	LastError *lang.Error `json:"lastError,omitempty"`
 	// Outbox and Since are filled in by the owner: where it is and why, and since when.
-	Outbox string    `json:"outbox,omitempty"`
-	Since  time.Time `json:"since,omitzero"`
+	Outbox string `json:"outbox,omitempty"`
+	// Heartbeat is when the last one came, Progress its data; filled in by the owner as well.
+	Heartbeat time.Time  `json:"heartbeat,omitzero"`
+	Progress  lang.Value `json:"progress,omitzero"`
+	Since     time.Time  `json:"since,omitzero"`
 }
 
 // A Summary is one line of `runs list`.

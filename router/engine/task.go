@@ -163,7 +163,7 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 	}
 	inv := &Invocation{
 		Purpose: Call, Path: t.path(), Function: t.step.Target, Contract: r.def.Functions[t.step.Target].Contract, Attempt: int(t.tries),
-		Input: input, Timeout: timeout, Expires: expires, Type: TypeInvoke, Continued: continued,
+		Input: input, Timeout: timeout, Heartbeat: t.step.Heartbeat.D(), Expires: expires, Type: TypeInvoke, Continued: continued,
 	}
 	s.addLive(r, inv, t)
 	t.inv = inv.N

@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	queue             prometheus.Histogram
 	deliver, function *prometheus.HistogramVec
-	resent            prometheus.Counter
+	resent, beats     prometheus.Counter
 	rateWait, cancels *prometheus.CounterVec
 	state             *prometheus.GaugeVec
 }
@@ -34,10 +34,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "onward_function_cancels_total",
 			Help: "Calls that were dropped of functions that are told of it, by function and by what became of it: told, not needed (the call was never sent) or given up.",
 		}, []string{"function", "outcome"}),
+		beats:  prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_heartbeats_total", Help: "Heartbeats of calls that are under way here."}),
 		resent: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_resent_total", Help: "Deliveries sent again under the same id."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.queue, m.deliver, m.function, m.resent, m.rateWait, m.cancels, m.state)
+		reg.MustRegister(m.queue, m.deliver, m.function, m.resent, m.rateWait, m.cancels, m.beats, m.state)
 	}
 	return m
 }

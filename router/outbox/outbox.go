@@ -133,6 +133,7 @@ type item struct {
 	stop  context.CancelFunc
 	timer *time.Timer // of its state
 	age   *time.Timer // gives it up
+	pulse pulse
 }
 
 // successorTries is how long an owner tries at least, of what a former one has tried for longer than it may: it may be that owner who could not.
@@ -151,6 +152,9 @@ func (it *item) sentFirst(now time.Time) {
 // has not tried yet.
 func (it *item) end() time.Time {
 	end := it.inv.Expires
+	if it.state == accepted && it.inv.Heartbeat > 0 {
+		return end // It is not without an answer: it has a heartbeat, or is timed out.
+	}
 	if fn := it.lane.fn; fn != nil && fn.MaxAge > 0 && (it.tries > 0 || it.state == accepted) {
 		if at := it.first.Add(fn.MaxAge); end.IsZero() || at.Before(end) {
 			end = at
@@ -202,6 +206,7 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 		it.since = it.since.Add(min(past.Accepted.Sub(s.Now()), 0))
 		it.state, it.first = accepted, it.since
 		o.watchAccepted(it)
+		o.listen(it)
 		return
 	}
 	if !past.Tried.IsZero() {
@@ -261,7 +266,7 @@ func completed(s Owner, inv *engine.Invocation, outcome lang.Outcome) {
 }
 
 func timedOut(s Owner, inv *engine.Invocation) {
-	s.Write(engine.Record(journal.TimedOut, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+	s.Write(engine.Record(journal.TimedOut, inv.Run, &engine.TimedOutFact{Numbers: []uint32{inv.N}}))
 }
 
 func (o *Outbox) gaveUp(s Owner, inv *engine.Invocation, e *lang.Error) {
@@ -375,7 +380,7 @@ func (o *Outbox) forget(it *item) {
 	case held:
 		delete(o.kept[it.inv.Run].aside, it.inv.N)
 	}
-	for _, t := range []*time.Timer{it.timer, it.age} {
+	for _, t := range []*time.Timer{it.timer, it.age, it.pulse.timer} {
 		if t != nil {
 			t.Stop()
 		}

@@ -45,6 +45,7 @@ func (o *Outbox) send(it *item) {
 	} else {
 		o.metrics.resent.Inc()
 	}
+	o.listen(it)
 	ctx, cancel, timed := it.bound(fn.Timeout, now)
 	it.stop = cancel
 	o.under.Add(1)
@@ -79,6 +80,7 @@ func (it *item) bound(timeout time.Duration, now time.Time) (ctx context.Context
 	}
 	at := it.inv.Expires
 	switch {
+	case timeout <= 0 && it.inv.Heartbeat > 0: // Its age does not cut it, either, while its heart beats.
 	case timeout <= 0:
 		at = it.end()
 	case at.IsZero() || now.Add(timeout).Before(at):

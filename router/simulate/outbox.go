@@ -220,6 +220,14 @@ func (o *outbox) arrive(it *item) {
 	w.calls[k]++
 	a := w.o.Function(inv, w.calls[k])
 	switch {
+	case a.Never && inv.Heartbeat > 0: // No heartbeat, either.
+		w.After(inv.Heartbeat, func() {
+			if o.current(it) {
+				delete(o.items, k)
+				o.land(it)
+				o.t.write(engine.Record(journal.TimedOut, inv.Run, &engine.TimedOutFact{Numbers: []uint32{inv.N}, Silent: true}))
+			}
+		})
 	case a.Never:
 	case a.Later || a.Twice:
 		w.After(w.transit(), func() { o.answered(it, journal.Accepted, lang.Outcome{}) })
