@@ -21,7 +21,7 @@ var AcceptsAll = Accepts{Starts: true, Completions: true, Signals: true}
 var acceptable = []string{"starts", "completions", "signals"}
 
 type sourceDoc struct {
-	Accepts []string `doc:"accepts,list" help:"what may come in here: starts (events that triggers' filters let through), completions (outcomes of functions), signals (to runs); default: all three. The rest is refused: 403 by a webhook, parked by a topic"`
+	Accepts []string `doc:"accepts,list" help:"what may come in here: starts (events that triggers' filters let through), completions (outcomes and heartbeats of functions), signals (to runs); default: all three. The rest is refused: 403 by a webhook, parked by a topic"`
 }
 
 // Check reports words that are none, and a source that lets nothing in.
