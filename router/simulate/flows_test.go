@@ -44,7 +44,7 @@ func (g *garden) name(kind string) string {
 
 // flow returns a random step, at most depth policies deep.
 func (g *garden) flow(depth int) node {
-	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.choice, g.caught, g.tidied, g.raced}
+	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone}
 	if depth > 0 && g.rng.IntN(5) > 0 {
 		return kinds[g.rng.IntN(len(kinds))](depth - 1)
 	}
@@ -139,6 +139,48 @@ func (g *garden) tidied(depth int) node {
 	return node{doc: map[string]any{"tidy": map[string]any{"do": do, "after": after}}, eval: func(in any, s *story) (any, bool) {
 		s.calls += 2
 		return inner.eval(in, s)
+	}}
+}
+
+// looped is a step in rounds, with pauses or without.
+func (g *garden) looped(depth int) node {
+	g.inside++
+	inner, n := g.flow(depth), 1+g.rng.IntN(4)
+	g.inside--
+	settings := map[string]any{"do": inner.doc, "times": n}
+	if g.rng.IntN(2) == 0 {
+		did := g.name("did")
+		settings = map[string]any{
+			"do": inner.doc, "until": fmt.Sprintf("${ %s == %d }", did, n), "max": n + 1, "state": map[string]any{did: 0}, "next": map[string]any{did: "${ " + did + " + 1 }"},
+		}
+	}
+	if g.rng.IntN(2) == 0 {
+		settings["pause"] = fmt.Sprintf("%ds", 1+g.rng.IntN(60))
+	}
+	return node{doc: map[string]any{"loop": settings}, eval: func(in any, s *story) (any, bool) {
+		out, ok := in, true
+		for i := 0; i < n && ok; i++ {
+			out, ok = inner.eval(out, s)
+		}
+		return out, ok
+	}}
+}
+
+// undone is a saga whose last step fails: all before it are called, and so are their undos.
+func (g *garden) undone(depth int) node {
+	g.inside++ // A twin of what has taken a signal and failed would wait for another.
+	inner := g.failing(depth)
+	g.inside--
+	handler := g.flow(depth)
+	steps := make([]any, 1+g.rng.IntN(3))
+	for i := range steps {
+		steps[i] = map[string]any{"function": "f0", "output": "${ input }", "undo": map[string]any{"function": "flaky"}}
+	}
+	doc := map[string]any{"saga": append(steps, inner.doc), "catch": []any{map[string]any{"do": handler.doc}}}
+	return node{doc: doc, eval: func(in any, s *story) (any, bool) {
+		s.calls += 2 * len(steps)
+		inner.eval(in, s)
+		return handler.eval(in, s)
 	}}
 }
 
