@@ -34,10 +34,13 @@ func spareMemory(ctx context.Context) {
 const smallHeap = 208 << 20
 
 // percentFor is what may be unused, in percent of what is live: as much again, as long as both fit in a small heap; beyond, a third, and of what half a
-// million runs keep a quarter.
+// million runs keep a fifth.
 func percentFor(live uint64) int {
 	spare := 35
-	if live >= 384<<20 {
+	switch {
+	case live >= 512<<20:
+		spare = 20
+	case live >= 384<<20:
 		spare = 25
 	}
 	return min(max(int(smallHeap*100/max(live, 1))-100, spare), 100)

@@ -22,6 +22,7 @@ type loader struct {
 	r      *bufio.Reader
 	err    error
 	format uint64
+	room   []byte // for bytes
 	// Of the run that is being read.
 	frames map[uint32]*frame
 	texts  []lang.Value
@@ -96,10 +97,10 @@ func (l *loader) count() int {
 // whole reads a number that is no length: whatever was folded is read again.
 func (l *loader) whole() int { return int(l.uint()) }
 
-// bytes reads n bytes, and takes no more memory at once than what has been there before.
+// bytes reads n bytes, which are the caller's until the next are read, and takes no more memory at once than what has been there before.
 func (l *loader) bytes(n int) []byte {
 	const part = 1 << 20
-	var b []byte
+	b := l.room[:0]
 	for l.err == nil && len(b) < n {
 		from := len(b)
 		b = append(b, make([]byte, min(n-from, max(part, from)))...)
@@ -107,6 +108,9 @@ func (l *loader) bytes(n int) []byte {
 			l.fail(err)
 			return nil
 		}
+	}
+	if cap(b) <= part {
+		l.room = b
 	}
 	return b
 }

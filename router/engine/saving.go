@@ -58,10 +58,10 @@ func (v *Snapshot) Next(about int) (more bool, err error) {
 	return true, v.err
 }
 
-// Take returns what was written since it was last asked. The bytes are the caller's.
-func (v *Snapshot) Take() []byte {
+// Take returns what was written since it was last asked. The bytes are the caller's, who gives room for the next ones, or nil.
+func (v *Snapshot) Take(room []byte) []byte {
 	b := v.w.b
-	v.w.b = nil
+	v.w.b = room[:0]
 	return b
 }
 

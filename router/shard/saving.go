@@ -101,7 +101,7 @@ func (s *Shard) saveOn() {
 	var err error
 	for more && err == nil && time.Since(begin) < sliceTime {
 		more, err = v.snapshot.Next(sliceBytes)
-		v.pipe.put(v.snapshot.Take())
+		v.pipe.put(v.snapshot.Take(v.pipe.spare()))
 		if v.pipe.full() {
 			break
 		}
@@ -159,8 +159,9 @@ type pipe struct {
 	mu    sync.Mutex
 	parts [][]byte
 	size  int
-	ended bool // nothing more will be put in
-	dead  bool // nothing more is taken out
+	free  [][]byte // room of what was written
+	ended bool     // nothing more will be put in
+	dead  bool     // nothing more is taken out
 	err   error
 	some  chan struct{} // there is something to write, or it has ended
 	room  chan struct{} // something was written
@@ -187,6 +188,16 @@ func (p *pipe) put(b []byte) {
 	p.parts = append(p.parts, b)
 	p.size += len(b)
 	poke(p.some)
+}
+
+// spare is room that is free again; nil is none.
+func (p *pipe) spare() (room []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.free) - 1; last >= 0 {
+		room, p.free = p.free[last], p.free[:last]
+	}
+	return room
 }
 
 func (p *pipe) full() bool {
@@ -218,6 +229,9 @@ func (p *pipe) drain(w io.Writer) error {
 			if _, err := w.Write(b); err != nil {
 				return err
 			}
+			p.mu.Lock()
+			p.free = append(p.free, b)
+			p.mu.Unlock()
 		}
 		if ended {
 			return nil

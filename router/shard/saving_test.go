@@ -28,6 +28,13 @@ func TestPipe(t *testing.T) {
 	if err := <-done; err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
 		t.Errorf("%d of %d bytes came out: %v", got.Len(), want.Len(), err)
 	}
+	rooms := 0
+	for p.spare() != nil {
+		rooms++
+	}
+	if rooms != 999 { // Nothing was put in of the first.
+		t.Errorf("%d rooms are free again", rooms)
+	}
 	broken := errors.New("broken")
 	p = newPipe()
 	p.put([]byte("x"))

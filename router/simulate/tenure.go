@@ -277,7 +277,7 @@ func (t *tenure) saveOn() {
 		return
 	}
 	more, err := v.snapshot.Next(1 + t.w.rng.IntN(300))
-	v.written.Write(v.snapshot.Take())
+	v.written.Write(v.snapshot.Take(nil))
 	if err != nil {
 		t.w.fail("tenure %d: saving: %w", t.id, err)
 	}
