@@ -30,7 +30,8 @@ func spareMemory(ctx context.Context) {
 	}
 }
 
-// smallHeap is what a heap may come to without more than leastSpare: with what a process has beside it, 300 MiB hold a router whose partitions are full.
+// smallHeap is what a heap may come to before less than as much again is left unused: with what a process has beside it, 300 MiB hold a router whose
+// partitions are full.
 const smallHeap = 208 << 20
 
 // percentFor is what may be unused, in percent of what is live: as much again, as long as both fit in a small heap; beyond, a third, and of what half a
