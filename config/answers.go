@@ -134,7 +134,7 @@ func ParseAnswers(file string, text []byte, r *plugin.Registry, set *Set, trigge
 			}
 		}
 	}
-	for _, name := range called(set.Triggers[trigger].Definition.Flow) {
+	for _, name := range called(set, set.Triggers[trigger].Definition.Flow) {
 		if out.Functions[name] == nil {
 			findings = append(findings, lang.Finding{Pos: top, Path: "functions", What: fmt.Sprintf("function %q has no answer", name), Cure: "add " + name + ": { result: ... }"})
 		}
@@ -151,8 +151,8 @@ func LoadAnswers(file string, r *plugin.Registry, set *Set, trigger string) (*An
 	return ParseAnswers(file, text, r, set, trigger)
 }
 
-// called lists the functions that a step calls, sorted.
-func called(step *lang.Step) []string {
+// called lists the functions that a step calls, itself or by the runs that it starts, sorted.
+func called(set *Set, step *lang.Step) []string {
 	names, seen := make(map[string]bool), make(map[*lang.Step]bool)
 	var walk func(s *lang.Step)
 	walk = func(s *lang.Step) {
@@ -165,6 +165,13 @@ func called(step *lang.Step) []string {
 		if s.Body != nil && !seen[s.Body] {
 			seen[s.Body] = true
 			walk(s.Body)
+		}
+		if x, ok := s.Policy.(lang.Starter); ok {
+			trigger, _ := x.Starts()
+			if flow := set.Triggers[trigger].Definition.Flow; !seen[flow] {
+				seen[flow] = true
+				walk(flow)
+			}
 		}
 		for _, child := range lang.Children(s.Policy) {
 			walk(child) // nil is none.

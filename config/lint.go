@@ -121,6 +121,11 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 	case "":
 	default:
 		whole = c.policy(s, sc, path)
+		if x, ok := s.Policy.(lang.Starter); ok {
+			if name, _ := x.Starts(); c.l.triggers[name] == nil {
+				c.find(s.Pos, path+"."+s.Use, lang.Nearest(name, slices.Sorted(maps.Keys(c.l.triggers))), "unknown trigger %q", name)
+			}
+		}
 	}
 	for i := range s.Catch {
 		handler := &s.Catch[i]

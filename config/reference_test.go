@@ -113,7 +113,7 @@ func document(t *testing.T, p config.Page, example string) string {
 	for _, name := range named["function"] {
 		functions += fmt.Sprintf("  %s: { exec: cat }\n", name)
 	}
-	for _, name := range named["trigger"] {
+	for _, name := range append(named["trigger"], named["subrun"]...) {
 		triggers += fmt.Sprintf("  %s: { filters: [{ exact: { type: %[1]s } }], onSuccess: { log: x } }\n", name)
 	}
 	switch {

@@ -137,3 +137,8 @@ type Pos struct {
 	File      string
 	Line, Col int // from 1
 }
+
+// A Starter is the settings of a policy that starts a run of a trigger, in place of children. The engine does that by itself, as it calls functions.
+type Starter interface {
+	Starts() (trigger string, waits bool)
+}

@@ -291,6 +291,7 @@ type beginning struct {
 	trigger *config.Trigger
 	run     journal.RunID
 	key     string
+	parent  string // the invocation that waits for its end
 }
 
 // beginning says which run of a trigger an event starts. The error says why it has no key.
@@ -300,9 +301,9 @@ func (g *Gate) beginning(t *config.Trigger, e *event.Event, attrs, data lang.Val
 	case err != nil:
 		return beginning{}, err
 	case key == "":
-		return beginning{t, g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID()), ""}, nil
+		return beginning{trigger: t, run: g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())}, nil
 	}
-	return beginning{t, g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key}, nil
+	return beginning{trigger: t, run: g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key}, nil
 }
 
 // beginnings are the runs that an event starts; without says of which triggers it starts none, for want of a key.
@@ -322,7 +323,7 @@ func (g *Gate) beginnings(matched []*config.Trigger, e *event.Event, attrs, data
 // start adds the record that starts a run with so much of its chain's fuel; false when the receipt says why there is none.
 func (in *intake) start(b *beginning, attrs, data lang.Value, fuel, receipt int) bool {
 	t := b.trigger
-	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel, Key: b.key}
+	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel, Key: b.key, Parent: b.parent}
 	rec := engine.Record(journal.Start, b.run, &f)
 	rec.Tenant = t.Tenant
 	p := in.g.Layout.Partition(b.run.Route())

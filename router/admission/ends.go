@@ -66,6 +66,9 @@ func routed(inv *engine.Invocation) filter.Attributes {
 // StartFor starts what was matched of a run's end, or the trigger that a destination names: repeated, under the same run ids. A *lang.Error is final;
 // triggers.ErrNoTrigger is not, since documents change. What runs bring about is never refused for there being too many runs.
 func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
+	if inv.Purpose == engine.Return || inv.Purpose == engine.Cancel || inv.ToTrigger != "" && inv.Purpose == engine.Call {
+		return g.between(ctx, inv)
+	}
 	if inv.ToTrigger != "" {
 		_, err := g.StartInside(ctx, inv.ToTrigger, g.Event(inv))
 		if errors.Is(err, triggers.ErrInvalid) {

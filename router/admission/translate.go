@@ -133,6 +133,10 @@ func eventOf(i *engine.Invocation, id string) *event.Event {
 	switch i.Purpose {
 	case engine.Notify, engine.Route:
 		subject = run
+	case engine.Call:
+		if i.ToTrigger != "" {
+			subject = run
+		}
 	case engine.Cancel:
 		key = i.Cause // Behind the call, where it goes by a topic.
 	}

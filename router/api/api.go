@@ -79,6 +79,7 @@ type Options struct {
 	Letters Letters
 
 	Sources   []Source                                                // those that are paths are served; what they park is listed
+	Child     func(inv *engine.Invocation) (journal.RunID, bool)      // gives the run that a call of a trigger starts; nil: nobody knows
 	Seal      func(id string) string                                  // gives the id of a call as it is sent; nil: as it is
 	Set       func() *config.Set                                      // the documents in force
 	Functions func() any                                              // tells of the functions' queues

@@ -28,6 +28,7 @@ type RunLine struct {
 	Open    int        `json:"open"`
 
 	Paused *engine.Pause `json:"paused,omitempty"`
+	Parent string        `json:"parent,omitempty"` // the run that started it, by a step
 }
 
 func (a *API) getRuns(w http.ResponseWriter, q *http.Request) error {
@@ -39,10 +40,13 @@ func (a *API) getRuns(w http.ResponseWriter, q *http.Request) error {
 		}
 		limit = min(n, 10_000)
 	}
-	state, trigger := q.URL.Query().Get("state"), q.URL.Query().Get("trigger")
+	state, trigger, parent := q.URL.Query().Get("state"), q.URL.Query().Get("trigger"), strings.ToLower(q.URL.Query().Get("parent"))
+	want := func(ofState, ofTrigger, ofParent string) bool {
+		return (state == "" || ofState == state) && (trigger == "" || ofTrigger == trigger) && (parent == "" || ofParent == parent)
+	}
 	lines := []RunLine{}
 	keep := func(l RunLine) {
-		if (state == "" || l.State == state) && (trigger == "" || l.Trigger == trigger) && len(lines) < limit {
+		if want(l.State, l.Trigger, l.Parent) && len(lines) < limit {
 			lines = append(lines, l)
 		}
 	}
@@ -54,18 +58,18 @@ func (a *API) getRuns(w http.ResponseWriter, q *http.Request) error {
 		}
 	}
 	open, err := a.Shards.List(q.Context(), after, limit, func(x *engine.Summary) bool {
-		return (state == "" || x.State == state) && (trigger == "" || x.Trigger == trigger)
+		return want(x.State, x.Trigger, x.Parent)
 	})
 	if err != nil {
 		return err
 	}
 	for _, x := range open {
-		keep(RunLine{x.Run.String(), x.Tenant, x.Trigger, x.State, x.Started, nil, x.Calls, x.Open, x.Paused})
+		keep(RunLine{x.Run.String(), x.Tenant, x.Trigger, x.State, x.Started, nil, x.Calls, x.Open, x.Paused, x.Parent})
 	}
 	// What has ended has no place behind an open run.
 	if err := a.Endings.Each(func(f *engine.Ending) bool {
 		if after.IsZero() {
-			keep(RunLine{f.ID, f.Tenant, f.Trigger, f.State, f.Started, &f.Ended, f.Calls, 0, nil})
+			keep(RunLine{f.ID, f.Tenant, f.Trigger, f.State, f.Started, &f.Ended, f.Calls, 0, nil, engine.ParentOf(f.Event)})
 		}
 		return after.IsZero() && len(lines) < limit
 	}); err != nil {

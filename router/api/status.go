@@ -68,11 +68,26 @@ func (a *API) Status(ctx context.Context, id journal.RunID, waiting int) (*engin
 	return nil, nil, fmt.Errorf("%w: no run %s", errUnknownRun, id)
 }
 
+// tellChild says which run a call of a trigger waits for.
+func (a *API) tellChild(inv *engine.InvocationStatus) {
+	inv.Outbox = inv.Function + ": the start of its run is being journaled"
+	if a.Child == nil || inv.Accepted.IsZero() {
+		return
+	}
+	if child, ok := a.Child(inv.Starts); ok {
+		inv.Child = child.String()
+		inv.Outbox = fmt.Sprintf("waits for run %s of %s", inv.Child, inv.Function)
+	}
+}
+
 func (a *API) fillIn(s *engine.StepStatus) {
 	if inv := s.Invocation; inv != nil {
 		if run, _, n, ok := engine.ParseInvocationID(inv.ID); ok {
 			inv.Outbox, inv.Since, inv.GivesUp = a.Outbox.Explain(run, n)
 			inv.Heartbeat, inv.Progress = a.Outbox.Progress(run, n)
+			if inv.Starts != nil {
+				a.tellChild(inv)
+			}
 			if a.Seal != nil {
 				inv.ID = a.Seal(inv.ID)
 			}

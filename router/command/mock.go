@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 	m := &mock{p: p, set: set, answers: answers, cache: lang.NewCache(engine.DefaultCacheBytes), used: make(map[string][]int), calls: make(map[string]int), quiet: quiet}
 	m.world = simulate.New(simulate.Options{
 		Registry: p.registry, Function: m.function, Observe: m.observe,
-		Concurrency: func(function string) int { return set.Functions[function].Concurrency },
+		Concurrency: func(function string) int { return set.Functions[function].Concurrency }, Starts: m.starts,
 	})
 	begin := time.Now()
 	m.start(trigger, input)
@@ -52,24 +53,36 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 	if m.fault != nil {
 		return exitError{exitUsage, m.fault}
 	}
-	if len(m.world.Ended) == 0 {
+	ended := slices.IndexFunc(m.world.Ended, func(e simulate.End) bool { return e.Run == runID })
+	if ended < 0 {
 		return exitError{exitRun, m.stuck()}
 	}
 	if !quiet {
 		fmt.Fprintf(p.errs, "mocked in %s\n", time.Since(begin).Round(time.Millisecond))
 	}
-	return p.result(engine.EndingOf(&m.world.Ended[0].Ended), &hops{}, quiet)
+	return p.result(engine.EndingOf(&m.world.Ended[ended].Ended), &hops{}, quiet)
 }
 
-// runID is the one run of a mocked world.
+// runID is the run of a mocked world; others are those that its steps start.
 var runID = journal.RunID{1}
+
+// starts are the subruns: what the ends of runs lead to is not played.
+func (m *mock) starts(inv *engine.Invocation) []*lang.Definition {
+	if inv.Purpose != engine.Call {
+		return nil
+	}
+	return []*lang.Definition{m.set.Triggers[inv.ToTrigger].Definition}
+}
 
 func (m *mock) start(trigger string, input lang.Value) {
 	def := m.set.Triggers[trigger].Definition
 	event := lang.Of(map[string]string{"specversion": "1.0", "id": "mock", "source": "/onward/run", "type": "dev.onward.start"})
 	start := engine.Record(journal.Start, runID, &engine.StartFact{Trigger: trigger, Digest: def.Digest(), Event: event, Data: input})
 	start.Tenant = m.set.Triggers[trigger].Tenant
-	m.world.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(def)}, start)
+	for _, name := range m.set.TriggerNames() {
+		m.world.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(m.set.Triggers[name].Definition)})
+	}
+	m.world.Append(start)
 	for i, s := range m.answers.Signals {
 		f := engine.SignalFact{Source: "/mock", ID: fmt.Sprint(i), Name: s.Name, Data: s.Data}
 		m.world.After(s.After.D(), func() { m.world.Append(engine.Record(journal.Signal, runID, &f)) })

@@ -39,14 +39,14 @@ func (p *program) runs() *cobra.Command {
 var runStates = []string{"running", "queued", "paused", "ending", "waiting", "succeeded", "failed", "skipped", "cancelled"}
 
 func (p *program) runsList(k *client) *cobra.Command {
-	var state, trigger string
+	var state, trigger, parent string
 	var limit int
 	c := &cobra.Command{Use: "list", Short: "List runs, open ones first.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
 		if limit < 1 {
 			return fmt.Errorf("--limit %d; write 1 or more", limit)
 		}
 		var lines []router.RunLine
-		q := url.Values{"state": {state}, "trigger": {trigger}, "limit": {fmt.Sprint(limit)}}
+		q := url.Values{"state": {state}, "trigger": {trigger}, "parent": {parent}, "limit": {fmt.Sprint(limit)}}
 		if err := k.get(c.Context(), "/v1/runs?"+q.Encode(), &lines); err != nil {
 			return exitError{exitRun, err}
 		}
@@ -66,6 +66,7 @@ func (p *program) runsList(k *client) *cobra.Command {
 	c.Flags().StringVar(&state, "state", "", "only runs in this state: "+strings.Join(runStates, ", "))
 	completeFlag(c, "state", fixed(runStates...))
 	c.Flags().StringVar(&trigger, "trigger", "", "only runs of this trigger")
+	c.Flags().StringVar(&parent, "parent", "", "only runs that a step of this run has started")
 	c.Flags().IntVar(&limit, "limit", 50, "at most so many")
 	return c
 }

@@ -35,6 +35,8 @@ type stepInfo struct {
 	named    map[string]int // children by their names
 	many     []bool         // per child: it may run more than once
 	cleans   []bool         // per child: it cleans up; nil when none does
+	starts   string         // the trigger of which it starts a run
+	waits    bool           // for that
 	// reopens says that a try, a retry, a catch or an output needs the step's names again after it was opened.
 	reopens bool
 	// looks says that there is an expression on the step or below it: without one nothing asks for the names that it sees.
@@ -136,6 +138,9 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 			return fmt.Errorf("trigger %q: it does not name the version of its policy %q", d.Trigger, step.Use)
 		}
 		info.machine, info.version, info.settings, info.children = c.Make.(schedulers.Machine), c.Version, step.Policy, lang.Children(step.Policy)
+	}
+	if x, ok := info.settings.(lang.Starter); ok {
+		info.starts, info.waits = x.Starts()
 	}
 	info.many = make([]bool, len(info.children))
 	labels := make(map[string]int, len(info.children))

@@ -57,9 +57,10 @@ const (
 	Notify                    // carry the event of the run's end to a destination; acceptance is all that counts
 	Route                     // put the event of the run's end past all filters; ends by Accepted, after Matched when any let it through
 	Cancel                    // tell a function that a call of it is dropped, which is Cause; whatever becomes of it, nobody waits for it
+	Return                    // tell the run that started this one how it ended: Cause is its invocation, Starts the payload of the completion
 )
 
-var purposes = [...]string{Call: "call", Notify: "notify", Route: "route", Cancel: "cancel"}
+var purposes = [...]string{Call: "call", Notify: "notify", Route: "route", Cancel: "cancel", Return: "return"}
 
 // String returns the purpose's word.
 func (p Purpose) String() string { return purposes[p] }
@@ -116,7 +117,7 @@ func (i *Invocation) Past() Before {
 // ID is the id of the event that is sent: RUN~path.N (DESIGN 7). The end of a run is one event, under one id wherever it goes: RUN~end.
 func (i *Invocation) ID() string {
 	switch i.Purpose {
-	case Notify, Route:
+	case Notify, Route, Return:
 		return EndID(i.Run)
 	case Cancel:
 		return CancelID(i.Cause)
@@ -166,6 +167,8 @@ func (i *Invocation) to() string {
 	switch {
 	case i.ToTrigger != "":
 		return "trigger " + i.ToTrigger
+	case i.Purpose == Return:
+		return "the run that started it"
 	case i.Purpose == Cancel:
 		return i.Function + " (cancel)"
 	}

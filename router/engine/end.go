@@ -37,7 +37,7 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 	r.timers, r.debts = few[timer]{}, 0
 	s.resume(r)
 	if x := r.seldom; x != nil {
-		r.seldom = &seldom{superseded: x.superseded}
+		r.seldom = &seldom{superseded: x.superseded, parent: x.parent}
 	}
 	s.occupy(r, -int(r.open))
 	s.hold(r, size(r.event)+size(r.data)-r.bytes)
@@ -93,6 +93,7 @@ func (s *State) tell(r *run) {
 			Created: time.Unix(0, r.ended).UTC(), Cause: s.cause.String(),
 		}, nil)
 	}
+	s.tellParent(r)
 	s.leaveIfDone(r)
 }
 

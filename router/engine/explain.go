@@ -35,7 +35,7 @@ func (s *State) List(l *Listing, most int) (more bool) {
 			continue
 		}
 		x := Summary{
-			Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(), Open: r.live.len(), Calls: int(r.calls),
+			Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(), Parent: ParentOf(r.event), Open: r.live.len(), Calls: int(r.calls),
 		}
 		if (l.Want == nil || l.Want(&x)) && !slices.ContainsFunc(l.found, func(y Summary) bool { return y.Run == x.Run }) {
 			l.keep(x)
@@ -144,6 +144,9 @@ func (l *live) status() *InvocationStatus {
 		ID: l.inv.ID(), N: l.inv.N, Function: l.inv.to(), Attempt: l.inv.Attempt, Created: l.inv.Created, Expires: l.inv.Expires,
 	}
 	st.Accepted = timeOf(max(l.accepted, 0))
+	if l.inv.Purpose == Call && l.inv.ToTrigger != "" {
+		st.Starts = l.inv
+	}
 	return st
 }
 

@@ -20,6 +20,7 @@ type StartFact struct {
 	Event   lang.Value // the event's attributes, extensions included, as one object
 	Data    lang.Value
 	Spent   int    // what its chain has used up of its fuel; 0 for an event from outside
+	Parent  string // the invocation of another run that waits for its end; empty is none
 	Key     string // by which its trigger counts runs that are at work; empty is none
 }
 
@@ -54,7 +55,10 @@ type SignalFact struct {
 }
 
 // CancelFact cancels a run.
-type CancelFact struct{ Reason string }
+type CancelFact struct {
+	Reason string
+	Ahead  bool // the run's start may come behind it, and is then to begin nothing
+}
 
 // error is that of a run which was cancelled so.
 func (f *CancelFact) error() *lang.Error {
@@ -257,10 +261,13 @@ func (f *StartFact) Append(b []byte) []byte {
 	b = appendDigest(b, f.Digest)
 	b = appendValue(b, f.Event)
 	b = appendValue(b, f.Data)
-	if b = binary.AppendUvarint(b, uint64(f.Spent)); f.Key == "" {
+	if b = binary.AppendUvarint(b, uint64(f.Spent)); f.Key == "" && f.Parent == "" {
 		return b
 	}
-	return appendText(b, f.Key)
+	if b = appendText(b, f.Key); f.Parent == "" {
+		return b
+	}
+	return appendText(b, f.Parent)
 }
 
 // DecodeStart reads StartFact.Append's form, also that of binaries that knew no keys.
@@ -268,7 +275,12 @@ func DecodeStart(p []byte) (f StartFact, err error) {
 	r := reader{b: p}
 	f = StartFact{Trigger: r.text(), Digest: r.digest(), Event: r.value(), Data: r.value(), Spent: int(r.number())}
 	if len(r.b) > 0 {
-		if f.Key = r.text(); f.Key == "" {
+		f.Key = r.text()
+		more := len(r.b) > 0
+		if more {
+			f.Parent = r.text()
+		}
+		if _, _, _, ok := ParseInvocationID(f.Parent); more && !ok || !more && f.Key == "" {
 			r.fail()
 		}
 	}
@@ -375,12 +387,23 @@ func DecodeSignal(p []byte) (f SignalFact, err error) {
 }
 
 // Append appends the fact's payload to b.
-func (f *CancelFact) Append(b []byte) []byte { return appendText(b, f.Reason) }
+func (f *CancelFact) Append(b []byte) []byte {
+	if b = appendText(b, f.Reason); f.Ahead {
+		return append(b, 1)
+	}
+	return b
+}
 
 // DecodeCancel reads CancelFact.Append's form.
 func DecodeCancel(p []byte) (f CancelFact, err error) {
 	r := reader{b: p}
 	f = CancelFact{Reason: r.text()}
+	if len(r.b) > 0 {
+		f.Ahead = true
+		if r.byte() != 1 {
+			r.fail()
+		}
+	}
 	return f, r.end("cancel")
 }
 

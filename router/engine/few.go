@@ -77,9 +77,10 @@ type seldom struct {
 	lent    map[*task][]keptSignal // taken ones, by the step that gives them back when it is tried again; never ranged over
 	lending int                    // how many
 
-	waits waitList
-	halt  *halt  // it is paused
-	place *place // of a run that has a key, until it has ended
+	waits  waitList
+	halt   *halt  // it is paused
+	place  *place // of a run that has a key, until it has ended
+	parent string // the invocation that waits for its end
 
 	result *lang.Outcome // of a run that was cancelled and cleans up
 

@@ -368,7 +368,7 @@ func (s *State) loadRun(l *loader) *run {
 
 // loadSeldom reads what few runs have.
 func (s *State) loadSeldom(l *loader, r *run) {
-	flags := l.flags(runStopping | runPaused | runKeyed | runDropped)
+	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild)
 	if flags&runStopping != 0 {
 		o := l.outcome()
 		r.own().result = &o
@@ -382,6 +382,9 @@ func (s *State) loadSeldom(l *loader, r *run) {
 	}
 	if flags&runDropped != 0 && r.outcome != nil {
 		r.outcome.Value = l.value()
+	}
+	if flags&runChild != 0 {
+		r.own().parent = l.text()
 	}
 	if p := r.rare().place; p != nil && (r.outcome != nil || r.def.Concurrency == nil) {
 		l.fail(errSnapshot)

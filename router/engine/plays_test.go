@@ -281,7 +281,10 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 	if limit := inv.Expires.Sub(s.now); !inv.Expires.IsZero() && limit < time.Hour {
 		line += " expires in " + limit.String()
 	}
-	if inv.Starts != nil {
+	if rec, ok := inv.Answer(); ok {
+		f, err := engine.DecodeCompletion(rec.Payload)
+		line += fmt.Sprintf(" answers %s n=%d %s %v %v", s.names[rec.Run], f.N, f.Outcome.Verdict, f.Outcome.Value, err)
+	} else if inv.Starts != nil {
 		line += " starts=" + string(inv.Starts)
 	}
 	if usual := engine.LimitsOf(journal.Level).Fuel*7/8 - 1; inv.Purpose != engine.Call && inv.Fuel != usual {
@@ -363,6 +366,9 @@ func (s *stage) start(d *datadriven.TestData) {
 	f := engine.StartFact{
 		Trigger: name, Digest: def.Digest(), Event: lang.Of(map[string]string{"id": "event-" + s.names[run], "source": "/play", "type": "play"}), Data: s.value(d),
 		Spent: s.number(d, "spent", 0), Key: s.text(d, "key", ""),
+	}
+	if parent, rest, ok := strings.Cut(s.text(d, "parent", ""), "~"); ok {
+		f.Parent = s.runs[parent].String() + "~" + rest
 	}
 	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = "default"
@@ -467,7 +473,7 @@ func (s *stage) signal(d *datadriven.TestData) {
 }
 
 func (s *stage) cancel(d *datadriven.TestData) {
-	s.fold(d, engine.Record(journal.Cancel, s.run(d), &engine.CancelFact{Reason: s.text(d, "reason", "")}))
+	s.fold(d, engine.Record(journal.Cancel, s.run(d), &engine.CancelFact{Reason: s.text(d, "reason", ""), Ahead: d.HasArg("ahead")}))
 }
 
 func (s *stage) timedOut(d *datadriven.TestData) {

@@ -23,6 +23,10 @@ func (b because) value() lang.Value {
 // revoke tells a function that a call of it was dropped, where it wants to hear of that. It is state until the function has it or its owner gives up, so
 // that no crash loses it; a run that has ended stays for so long. Whether the call was sent at all, only its owner knows.
 func (s *State) revoke(r *run, call *Invocation) {
+	if call.Purpose == Call && call.Type == TypeSub {
+		s.cancelSub(r, call)
+		return
+	}
 	if call.Purpose != Call || !r.def.Functions[call.Function].Cancel || r.live.len() >= s.limits.Live {
 		return
 	}

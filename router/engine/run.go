@@ -92,6 +92,7 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	}
 	r := newRun(id, tenant, def, f, s.now)
 	s.add(r)
+	r.child(f)
 	s.fuel(r, f)
 	s.note(r, Change{Kind: RunStarted, Text: def.Trigger})
 	s.cause = cause{event: f.Event}

@@ -245,7 +245,7 @@ func saveRun(w *writer, r *run) error {
 func saveSeldom(w *writer, r *run) {
 	result, h, p := r.rare().result, r.rare().halt, r.rare().place
 	dropped := r.outcome != nil && r.outcome.Verdict == lang.Skipped && !r.outcome.Value.IsNull()
-	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped})
+	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped}, flag{runChild, r.rare().parent != ""})
 	if result != nil {
 		w.outcome(*result)
 	}
@@ -257,6 +257,9 @@ func saveSeldom(w *writer, r *run) {
 	}
 	if dropped {
 		w.value(r.outcome.Value)
+	}
+	if r.rare().parent != "" {
+		w.text(r.rare().parent)
 	}
 }
 
@@ -366,6 +369,7 @@ const (
 	runPaused               // since when, by whom and why
 	runKeyed                // its place among those of its key
 	runDropped              // why its key left no place for it
+	runChild                // the invocation of another run that waits for its end
 )
 
 const (

@@ -169,7 +169,7 @@ func (s *State) dispatch(rec *journal.Record) (Reason, error) {
 		if s.tombstones.has(rec.Run) {
 			return Finished, nil
 		}
-		return Unknown, nil
+		return s.foldAhead(rec), nil
 	}
 	switch rec.Kind {
 	case journal.Completion:

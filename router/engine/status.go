@@ -110,6 +110,9 @@ type InvocationStatus struct {
 	// RetryAt and LastError are set while a delivery pauses before another try.
 	RetryAt   time.Time   `json:"retryAt,omitzero"`
 	LastError *lang.Error `json:"lastError,omitempty"`
+	// Starts is the call itself, of one that starts a run; Child is that run, which the owner fills in.
+	Starts *Invocation `json:"-"`
+	Child  string      `json:"child,omitempty"`
 	// Outbox and Since are filled in by the owner: where it is and why, and since when.
 	Outbox string `json:"outbox,omitempty"`
 	// Heartbeat is when the last one came, Progress its data; filled in by the owner as well.
@@ -126,7 +129,8 @@ type Summary struct {
 	State   string        `json:"state"`
 	Paused  *Pause        `json:"paused,omitempty"`
 	Started time.Time     `json:"started"`
-	Open    int           `json:"open"` // invocations without an outcome
+	Parent  string        `json:"parent,omitempty"` // the run that started it, by a step
+	Open    int           `json:"open"`             // invocations without an outcome
 	Calls   int           `json:"calls"`
 }
 

@@ -114,7 +114,7 @@ func (s *State) open(t *task) {
 // attempt begins a try.
 func (s *State) attempt(t *task) {
 	t.tries++
-	if t.step.Use == lang.UseFunction {
+	if t.step.Use == lang.UseFunction || t.info().starts != "" {
 		s.invoke(t, t.input, 0)
 		return
 	}
@@ -165,9 +165,12 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 		Purpose: Call, Path: t.path(), Function: t.step.Target, Contract: r.def.Functions[t.step.Target].Contract, Attempt: int(t.tries),
 		Input: input, Timeout: timeout, Heartbeat: t.step.Heartbeat.D(), Expires: expires, Type: TypeInvoke, Continued: continued,
 	}
+	if t.info().starts != "" {
+		s.asSubrun(t, inv)
+	}
 	s.addLive(r, inv, t)
 	t.inv = inv.N
-	s.note(r, Change{Kind: Invoked, N: inv.N, Path: inv.Path, Attempt: inv.Attempt, Text: inv.Function})
+	s.note(r, Change{Kind: Invoked, N: inv.N, Path: inv.Path, Attempt: inv.Attempt, Text: inv.to()})
 }
 
 // cleansUp reports whether t stands in a cleanup slot, or below one: that has to work when the run is at its limit.

@@ -142,6 +142,7 @@ func (s *State) beginFirst(def *definition, w *waitingRun) {
 	r.def = def
 	s.fuel(r, &w.fact)
 	s.add(r)
+	r.child(&w.fact)
 	s.cause = cause{event: r.event}
 	s.tell(r)
 }

@@ -37,6 +37,8 @@ type Intake interface {
 	// StartFor starts what was matched, or the trigger that a destination names, durably; repeated it starts nothing twice. A *lang.Error is final,
 	// after any other error it is to be tried again.
 	StartFor(ctx context.Context, inv *engine.Invocation) error
+	// Child returns the id of the run that a call of a trigger starts; false when it cannot be told.
+	Child(inv *engine.Invocation) (journal.RunID, bool)
 }
 
 // Options are what an outbox is made of.
@@ -179,7 +181,7 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 	case inv.Purpose == engine.Route:
 		o.route(s, inv)
 		return
-	case inv.ToTrigger != "":
+	case inv.ToTrigger != "" || inv.Purpose == engine.Return:
 		go o.start(s, inv, time.Time{})
 		return
 	}
@@ -235,6 +237,10 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 	err := o.Intake.StartFor(s.Context(), inv)
 	var final *lang.Error
 	switch {
+	case err == nil && inv.Type == engine.TypeLoose:
+		id, _ := o.Intake.Child(inv)
+		completed(s, inv, lang.Success(lang.Of(map[string]string{"run": id.String()})))
+		return
 	case err == nil:
 		s.Accepted(inv)
 		return

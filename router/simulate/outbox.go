@@ -50,7 +50,11 @@ func (o *outbox) init(t *tenure) {
 
 func (o *outbox) add(inv *engine.Invocation) {
 	k := key{inv.Run, inv.N}
-	if inv.Purpose == engine.Route || inv.ToTrigger != "" {
+	if inv.Purpose == engine.Return || inv.Purpose == engine.Cancel && inv.ToTrigger != "" || inv.Purpose == engine.Call && inv.ToTrigger != "" && o.t.w.o.Starts != nil {
+		o.between(inv)
+		return
+	}
+	if inv.Purpose == engine.Route || inv.ToTrigger != "" && inv.Purpose != engine.Call {
 		o.end(inv)
 		return
 	}
@@ -90,14 +94,49 @@ func (o *outbox) end(inv *engine.Invocation) {
 	})
 }
 
+// childID is the id of the run that an event starts.
+func childID(trigger, event string) journal.RunID {
+	hash := sha256.Sum256([]byte(trigger + " " + event))
+	return journal.RunID(hash[:16])
+}
+
+// between carries what passes between a run and one that it starts; each arrives once it arrives, in any order.
+func (o *outbox) between(inv *engine.Invocation) {
+	w := o.t.w
+	w.After(w.transit(), func() {
+		if o.t.over {
+			return
+		}
+		done := engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}})
+		switch inv.Purpose {
+		case engine.Return:
+			rec, _ := inv.Answer()
+			w.Append(rec)
+		case engine.Cancel:
+			w.Append(engine.Record(journal.Cancel, childID(inv.ToTrigger, inv.Cause), &engine.CancelFact{Ahead: true}))
+		default:
+			for _, def := range w.o.Starts(inv) {
+				w.start(inv, def, inv.Fuel)
+			}
+			if inv.Type == engine.TypeLoose {
+				done = engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Text(childID(inv.ToTrigger, inv.ID()).String()))})
+			}
+		}
+		o.t.write(done)
+	})
+}
+
 // start starts a run of a definition by the event of a run's end.
 func (w *World) start(inv *engine.Invocation, def *lang.Definition, fuel int) {
-	hash := sha256.Sum256([]byte(def.Trigger + " " + inv.ID()))
+	run := childID(def.Trigger, inv.ID())
 	f := engine.StartFact{
 		Trigger: def.Trigger, Digest: def.Digest(), Data: inv.Input, Spent: engine.LimitsOf(journal.Level).Fuel - fuel,
 		Event: lang.Of(map[string]string{"id": inv.ID(), "source": "/onward/" + inv.Trigger, "type": inv.Type}),
 	}
-	rec := engine.Record(journal.Start, journal.RunID(hash[:16]), &f)
+	if inv.Type == engine.TypeSub {
+		f.Parent = inv.ID()
+	}
+	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = def.Tenant
 	w.Append(rec)
 	if w.chance(Duplicate) {

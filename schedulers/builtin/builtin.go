@@ -15,6 +15,7 @@ import (
 	"github.com/onward-router/onward/schedulers/saga"
 	"github.com/onward-router/onward/schedulers/sequence"
 	"github.com/onward-router/onward/schedulers/signal"
+	"github.com/onward-router/onward/schedulers/subrun"
 	"github.com/onward-router/onward/schedulers/wait"
 )
 
@@ -32,5 +33,6 @@ func Register(r *plugin.Registry) {
 	saga.Register(r)
 	sequence.Register(r)
 	signal.Register(r)
+	subrun.Register(r)
 	wait.Register(r)
 }

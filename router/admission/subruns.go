@@ -1,0 +1,73 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
+)
+
+// What passes between a run and one that it starts: the start, the cancel and the answer, each a record in the other's partition.
+
+// startedBy returns the run that an invocation starts, or that the call has which it cancels, with the event that starts it.
+func (g *Gate) startedBy(inv *engine.Invocation) (beginning, *event.Event, error) {
+	id := inv.ID()
+	if inv.Purpose == engine.Cancel {
+		id = inv.Cause
+	}
+	e := eventOf(inv, id) // Not sealed: who sees the child's event is not who may answer the call.
+	set := g.Set()
+	t := set.Triggers[inv.ToTrigger]
+	if t == nil {
+		return beginning{}, nil, fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, inv.ToTrigger, lang.Nearest(inv.ToTrigger, set.TriggerNames()))
+	}
+	b, err := g.beginning(t, e, envelope.Attributes(e), inv.Input)
+	if err != nil {
+		err = &lang.Error{Type: "bad_event", Message: fmt.Sprintf("trigger %s: %v", inv.ToTrigger, err), Class: lang.ClassFunction} // It never will be taken.
+	}
+	return b, e, err
+}
+
+// Child returns the id of the run that a call starts; false when nobody can tell.
+func (g *Gate) Child(inv *engine.Invocation) (journal.RunID, bool) {
+	b, _, err := g.startedBy(inv)
+	return b.run, err == nil
+}
+
+// between makes the record of a start, a cancel or an answer durable.
+func (g *Gate) between(ctx context.Context, inv *engine.Invocation) error {
+	in := &intake{g: g, rules: g.rules.Load(), receipts: make([]triggers.Receipt, 1)}
+	if inv.Purpose == engine.Return {
+		rec, _ := inv.Answer()
+		if small, smaller := engine.Smaller(&rec); smaller && g.MaxRecord > 0 && len(rec.Payload) > g.MaxRecord {
+			rec = small
+		}
+		in.add(rec, 0)
+		return errors.Join(in.append(ctx), in.receipts[0].Err)
+	}
+	b, e, err := g.startedBy(inv)
+	switch {
+	case err != nil:
+		return err
+	case inv.Purpose == engine.Cancel:
+		rec := engine.Record(journal.Cancel, b.run, &engine.CancelFact{Reason: fmt.Sprintf("run %s, which started it, no longer waits for it", inv.Run), Ahead: true})
+		rec.Tenant = b.trigger.Tenant
+		in.add(rec, 0)
+	default:
+		if inv.Type == engine.TypeSub {
+			b.parent = inv.ID()
+		}
+		fuel, _ := g.fuelOf(e)
+		in.start(&b, envelope.Attributes(e), inv.Input, fuel, 0)
+	}
+	if err := in.receipts[0].Err; err != nil {
+		return &lang.Error{Type: "too_large", Message: err.Error(), Class: lang.ClassPlatform} // It never will be taken.
+	}
+	return errors.Join(in.append(ctx), in.receipts[0].Err)
+}

@@ -1,0 +1,67 @@
+package admission
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
+)
+
+// TestSubruns: a call starts one run, however often it is carried out; its cancel goes to that run, and the answer to the call.
+func TestSubruns(t *testing.T) {
+	t.Parallel()
+	for _, trigger := range []string{"one", "free"} {
+		g, d := open(t, keyedDocument+"  free: { filters: [{ exact: { type: x } }], flow: { function: f } }\n")
+		call := &engine.Invocation{Run: journal.RunID{7}, N: 3, Path: "sub", Purpose: engine.Call, Trigger: "x", ToTrigger: trigger, Type: engine.TypeSub, Input: lang.Of(map[string]string{"orderId": "o"}), Fuel: 128}
+		cancel := &engine.Invocation{Run: call.Run, N: 9, Path: "sub", Purpose: engine.Cancel, Trigger: "x", ToTrigger: trigger, Type: engine.TypeSub, Input: call.Input, Cause: call.ID()}
+		for _, inv := range []*engine.Invocation{call, call, cancel} {
+			if err := g.StartFor(t.Context(), inv); err != nil {
+				t.Fatal(err)
+			}
+		}
+		child, ok := g.Child(call)
+		if len(d.records) != 4 || !ok {
+			t.Fatalf("%s: %d records", trigger, len(d.records))
+		}
+		for i, kind := range []journal.Kind{journal.Define, journal.Start, journal.Start, journal.Cancel} {
+			if rec := d.records[i]; rec.Kind != kind || i > 0 && (rec.Run != child || rec.Partition != g.Layout.Partition(child.Route())) {
+				t.Errorf("%s: record %d: %s of %s", trigger, i, rec.Kind, rec.Run)
+			}
+		}
+		f, err := engine.DecodeStart(d.records[1].Payload)
+		if err != nil || f.Parent != call.ID() || f.Spent != fullFuel-128 || engine.ParentOf(f.Event) != call.Run.String() {
+			t.Errorf("%s: %+v, %v", trigger, f, err)
+		}
+		if c, err := engine.DecodeCancel(d.records[3].Payload); err != nil || !c.Ahead {
+			t.Errorf("%s: %+v, %v", trigger, c, err)
+		}
+		d.records = nil
+		answer := (&engine.CompletionFact{N: 3, Outcome: lang.Success(lang.Of(5))}).Append(nil)
+		if err := g.StartFor(t.Context(), &engine.Invocation{Run: child, N: 4, Purpose: engine.Return, Cause: call.ID(), Starts: answer}); err != nil || len(d.records) != 1 {
+			t.Fatalf("%s: %d records, %v", trigger, len(d.records), err)
+		}
+		if rec := d.records[0]; rec.Kind != journal.Completion || rec.Run != call.Run || string(rec.Payload) != string(answer) {
+			t.Errorf("%s: %+v", trigger, rec)
+		}
+		loose := *call
+		loose.Type, d.records = engine.TypeLoose, nil
+		if err := g.StartFor(t.Context(), &loose); err != nil || len(d.records) != 1 {
+			t.Fatalf("%s: %d records, %v", trigger, len(d.records), err)
+		}
+		if f, err := engine.DecodeStart(d.records[0].Payload); err != nil || f.Parent != "" {
+			t.Errorf("%s: %+v, %v", trigger, f, err)
+		}
+	}
+	g, _ := open(t, keyedDocument)
+	call := &engine.Invocation{Run: journal.RunID{7}, N: 3, Path: "sub", Purpose: engine.Call, Trigger: "x", ToTrigger: "one", Type: engine.TypeSub, Input: lang.Of(1)}
+	if final, ok := g.StartFor(t.Context(), call).(*lang.Error); !ok || final.Type != "bad_event" {
+		t.Errorf("without a key: %v", final)
+	}
+	call.ToTrigger = "gone"
+	if err := g.StartFor(t.Context(), call); !errors.Is(err, triggers.ErrNoTrigger) {
+		t.Errorf("a trigger that is gone: %v", err)
+	}
+}

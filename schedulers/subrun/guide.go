@@ -1,0 +1,20 @@
+package subrun
+
+import "github.com/onward-router/onward/config/plugin"
+
+// Guide is what the reference page tells beside the keys.
+func (*Subrun) Guide() plugin.Guide {
+	return plugin.Guide{
+		Text: "The run is one of its own: with an id, a partition, an explanation and limits of its own, and with the concurrency of its trigger. Its event has the type\n" +
+			"dev.onward.subrun and the step's input as data. Each try of the step is another run. When nobody waits for it any more - the step's `timeout` or `deadline`, a\n" +
+			"cancel of the run that started it - it is cancelled, with its cleanups; who cancelled it does not wait for those. A run that is let go is nobody's.\n\n" +
+			"What runs start has an eighth of the fuel of their own chain: four, one inside the other.",
+		Yields: "What the run yields; null where that was skipped. Without `wait`, {run: ID}.",
+		Errors: []string{
+			"unknown_trigger: the documents have had no such trigger for ten minutes (class platform)",
+			"bad_event: the trigger has a `concurrency` key, and the input yields none (class function)",
+			"chain_limit: too many runs one inside the other (class platform)",
+		},
+		Examples: []string{"subrun: { trigger: bookkeeping, wait: false }\ninput: \"${ data.order }\"", "subrun: bookkeeping\ndeadline: 1h"},
+	}
+}
