@@ -12,7 +12,7 @@ func (*Saga) Guide() plugin.Guide {
 		Yields: "What its last step yields. A skipped step passes on what it was given.",
 		Errors: []string{
 			"that of the step that failed, once all is undone",
-			"compensation_failed: undos failed (class function); its data is `{error, failed: [{step, error}]}`, and `error` is why the saga was undone",
+			"compensation_failed: undos failed (class function); its data has `error`, why the saga was undone, and `failed`, a list with the step and the error of each",
 			"cancelled: what `error` is in the undos of a saga that was cancelled",
 		},
 		Examples: []string{`

@@ -9,7 +9,7 @@ func (*Subrun) Guide() plugin.Guide {
 			"dev.onward.subrun and the step's input as data. Each try of the step is another run. When nobody waits for it any more - the step's `timeout` or `deadline`, a\n" +
 			"cancel of the run that started it - it is cancelled, with its cleanups; who cancelled it does not wait for those. A run that is let go is nobody's.\n\n" +
 			"What runs start has an eighth of the fuel of their own chain: four, one inside the other.",
-		Yields: "What the run yields; null where that was skipped. Without `wait`, {run: ID}.",
+		Yields: "What the run yields; null where that was skipped. Without `wait` an object whose `run` is its id.",
 		Errors: []string{
 			"unknown_trigger: the documents have had no such trigger for ten minutes (class platform)",
 			"bad_event: the trigger has a `concurrency` key, and the input yields none (class function)",
