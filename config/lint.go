@@ -212,6 +212,9 @@ func takesAll(c *lang.Catch) bool {
 
 func (c *checker) function(s *lang.Step, path string) {
 	f := c.l.set.Functions[s.Target]
+	if strings.Contains(s.Target, "${") {
+		return // It was found.
+	}
 	if f == nil {
 		var known []string
 		for name := range c.l.set.Functions {
@@ -251,6 +254,9 @@ func (c *checker) uses(f *Function) {
 // trigger, however often it is named.
 func (c *checker) flow(s *lang.Step, path string) bool {
 	body := c.l.flows[s.Target]
+	if strings.Contains(s.Target, "${") {
+		return false // It was found.
+	}
 	if body == nil {
 		c.find(s.Pos, path, lang.Nearest(s.Target, slices.Sorted(maps.Keys(c.l.flows))), "unknown flow %q", s.Target)
 		return false

@@ -215,3 +215,32 @@ func TestSpans(t *testing.T) {
 		t.Error(said)
 	}
 }
+
+// TestAmong: a function or a flow by expression is one of several steps, each with what the step says of its tries; lint checks each of them.
+func TestAmong(t *testing.T) {
+	t.Parallel()
+	for flow, want := range map[string]string{
+		`{ function: "${ data }", among: [g, f], name: n, when: "${ data != null }", timeout: 5s, deadline: 1m, catch: [{ do: { wait: 1s } }] }`: `{"among":{"of":{"f":{"deadline":"1m0s","function":"f","timeout":"5s"},"g":{"deadline":"1m0s","function":"g","timeout":"5s"}},"pick":"${ data }"},"catch":[{"do":{"wait":{"for":"1s"}}}],"deadline":"1m0s","name":"n","when":"${ data != null }"}`,
+		`{ function: "${ data }", among: [f] }`:                                              `{"among":{"of":{"f":{"function":"f","timeout":"30s"}},"pick":"${ data }"}}`,
+		`{ among: { pick: "${ data }", x: { wait: 1s }, y: { function: f, timeout: 1s } } }`: `{"among":{"of":{"x":{"wait":{"for":"1s"}},"y":{"function":"f","timeout":"1s"}},"pick":"${ data }"}}`,
+	} {
+		if got := flowOf(t, flow); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", flow, got, want)
+		}
+	}
+	finds(t, map[string]string{
+		`{ function: "${ data }", among: [f, g], input: 3, retry: { attempts: 2 } }`: "",
+		`{ function: "${ data }", among: [f, h] }`:                                   `flow.among.h: unknown function "h"`,
+		`{ flow: "${ data }", among: [f] }`:                                          `flow.among.f: unknown flow "f"`,
+		`{ function: "${ data }" }`:                                                  `flow.function: an expression for a function, which could be any; add the names that it may yield: among: [a, b]`,
+		`{ function: f, among: [f, g] }`:                                             `"f" is no expression: it always names the same`,
+		`{ function: "${ data }", among: [f, f] }`:                                   `flow.among: the text "f" comes twice`,
+		`{ function: "${ data }", among: f }`:                                        `flow.among: the text "f" where names are due`,
+		`{ function: "${ data }", among: [] }`:                                       "where names are due",
+		`{ function: "${ data }", among: [[f]] }`:                                    "a list where a text is due",
+		`{ function: "${ dat }", among: [f, g] }`:                                    `unknown name "dat"; did you mean "data"?`,
+		`{ function: "${ data }", flow: x, among: [f, g] }`:                          "a step does one thing",
+		`{ wait: 1s, among: [f, g] }`:                                                "a step does one thing",
+		`{ among: [f, g] }`:                                                          "a list where a mapping is due",
+	})
+}

@@ -48,6 +48,7 @@ func (d *decoder) step(n *Node, s *Step, path []string, extra []field) {
 		d.find(n, path, "write { function: NAME }, or a policy", "%s where a step is due", n.describe())
 		return
 	}
+	n = d.spelledOut(n, path)
 	common := append(names(stepFields), names(extra)...)
 	var uses []int
 	for i, k := range n.Keys {
@@ -128,7 +129,9 @@ func (d *decoder) use(n *Node, i int, s *Step, path []string) {
 	s.Use = n.Keys[i].Name
 	item := n.Items[i]
 	if s.Use == UseFunction || s.Use == UseFlow {
-		d.decode(item, reflect.ValueOf(&s.Target).Elem(), below(path, s.Use))
+		if d.decode(item, reflect.ValueOf(&s.Target).Elem(), below(path, s.Use)); strings.Contains(s.Target, "${") {
+			d.find(item, below(path, s.Use), "add the names that it may yield: "+useAmong+": [a, b]", "an expression for a %s, which could be any", s.Use)
+		}
 		return
 	}
 	c, _ := d.policy(s.Use)

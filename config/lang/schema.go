@@ -155,8 +155,25 @@ func (s *Schemas) step(extra []field) plugin.Schema {
 		use(c.Name, s.Component(c))
 	}
 	x := ExactlyOne(uses...)
+	if c, ok := properties[useAmong].(plugin.Schema); ok && slices.Contains(uses, useAmong) {
+		properties[useAmong] = plugin.Schema{"anyOf": []any{c, plugin.Schema{"type": "array", "minItems": 1, "uniqueItems": true, "items": plugin.Schema{"type": "string"}}}}
+		x["oneOf"] = orAmong(x["oneOf"].([]any))
+	}
 	x["type"], x["additionalProperties"], x["properties"] = "object", false, properties
 	return x
+}
+
+// orAmong adds, to the ways of a step to say what it does, an expression for its function or its flow with a list of names.
+func orAmong(ways []any) []any {
+	list := plugin.Schema{"properties": plugin.Schema{useAmong: plugin.Schema{"type": "array"}}, "required": []any{useAmong}}
+	for i := range ways {
+		ways[i] = plugin.Schema{"allOf": []any{ways[i], plugin.Schema{"not": list}}}
+	}
+	for _, use := range []string{UseFunction, UseFlow} {
+		pick := plugin.Schema{"properties": plugin.Schema{use: plugin.Schema{"pattern": `\$\{`}}, "required": []any{use}}
+		ways = append(ways, plugin.Schema{"allOf": []any{list, pick}})
+	}
+	return ways
 }
 
 // ExactlyOne says that an object has one of the keys and no other of them.

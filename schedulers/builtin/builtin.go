@@ -3,6 +3,7 @@ package builtin
 
 import (
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers/among"
 	"github.com/onward-router/onward/schedulers/choice"
 	"github.com/onward-router/onward/schedulers/dag"
 	"github.com/onward-router/onward/schedulers/end"
@@ -21,6 +22,7 @@ import (
 
 // Register enters them all.
 func Register(r *plugin.Registry) {
+	among.Register(r)
 	choice.Register(r)
 	dag.Register(r)
 	end.Register(r)
