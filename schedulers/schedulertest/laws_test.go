@@ -94,6 +94,8 @@ func (p *odd) start(f schedulers.Frame) error {
 		f.Spawn(0, -1)
 	case "cancels what is not there":
 		f.Cancel(0, 0)
+	case "gives back what did not come":
+		f.GiveBack()
 	case "discards too late":
 		f.Spawn(0, p.N)
 		f.Discard(0)
@@ -253,6 +255,7 @@ func TestLawsAreLaws(t *testing.T) {
 		"unknown slot":                   Legal,
 		"fewer than none":                Legal,
 		"cancels what is not there":      Legal,
+		"gives back what did not come":   Legal,
 		"discards too late":              Legal,
 		"no error":                       Legal,
 		"panics":                         Legal,
