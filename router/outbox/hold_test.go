@@ -112,6 +112,7 @@ func TestCancelHasRoomOfItsOwn(t *testing.T) {
 		defer leave()
 		hangs := b.put(nil)
 		queued := b.put(nil)
+		former := b.put(func(inv *engine.Invocation) { inv.Created = inv.Created.Add(-time.Second) }) // A former owner may have sent it.
 		cancel := func(call *engine.Invocation) {
 			b.put(func(inv *engine.Invocation) { inv.Purpose, inv.Cause = engine.Cancel, call.ID() })
 			b.pump()
@@ -133,6 +134,12 @@ func TestCancelHasRoomOfItsOwn(t *testing.T) {
 		synctest.Wait()
 		if b.count() != 3 || b.sent(2).Event.ID() != hangs.ID()+"~cancel" {
 			t.Errorf("%d sends", b.count())
+		}
+		cancel(former)
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		if b.count() != 4 || b.sent(3).Event.ID() != former.ID()+"~cancel" {
+			t.Errorf("%d sends; what a former owner may have sent is not told of", b.count())
 		}
 	})
 }

@@ -81,7 +81,7 @@ func newBench(t *testing.T, fn config.Function, behave func(b *bench, n int, d *
 // put adds an invocation of a run.
 func (b *bench) put(change func(*engine.Invocation)) *engine.Invocation {
 	b.n++
-	inv := &engine.Invocation{N: b.n, Purpose: engine.Call, Function: "f", Path: "p", Tenant: "default", Trigger: "t"}
+	inv := &engine.Invocation{N: b.n, Purpose: engine.Call, Function: "f", Path: "p", Tenant: "default", Trigger: "t", Created: b.owner.Now()}
 	binary.BigEndian.PutUint32(inv.Run[:], b.n)
 	if change != nil {
 		change(inv)

@@ -120,22 +120,23 @@ const (
 
 // An item is one invocation that has no outcome yet.
 type item struct {
-	inv   *engine.Invocation
-	owner Owner
-	lane  *lane
-	state itemState
-	probe bool // it was sent to find out whether the function is back
-	since time.Time
-	first time.Time // it was sent first; zero before
-	until time.Time // of resending
-	tries int       // sends
-	again int       // of them, those that were not answered
-	err   string    // of the last try
-	gone  bool      // forgotten
-	stop  context.CancelFunc
-	timer *time.Timer // of its state
-	age   *time.Timer // gives it up
-	pulse pulse
+	inv    *engine.Invocation
+	owner  Owner
+	lane   *lane
+	state  itemState
+	probe  bool // it was sent to find out whether the function is back
+	since  time.Time
+	first  time.Time // it was sent first; zero before
+	until  time.Time // of resending
+	tries  int       // sends
+	again  int       // of them, those that were not answered
+	err    string    // of the last try
+	gone   bool      // forgotten
+	former bool      // it is older than the tenure: a former owner may have sent it
+	stop   context.CancelFunc
+	timer  *time.Timer // of its state
+	age    *time.Timer // gives it up
+	pulse  pulse
 }
 
 // successorTries is how long an owner tries at least, of what a former one has tried for longer than it may: it may be that owner who could not.
@@ -196,7 +197,7 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 		s.Accepted(inv)
 		return
 	}
-	it := &item{inv: inv, owner: s, since: time.Now()}
+	it := &item{inv: inv, owner: s, since: time.Now(), former: inv.Created.Before(s.Now())}
 	o.items[key] = it
 	if inv.Purpose == engine.Cancel {
 		it.lane = o.laneOfCancels(inv.Function)
@@ -309,7 +310,7 @@ func (o *Outbox) laneOfCancels(function string) *lane {
 func (o *Outbox) neverSent(call string) bool {
 	run, _, n, ok := engine.ParseInvocationID(call)
 	it := o.items[itemKey{run, n}]
-	return ok && it != nil && (it.state == queued || it.state == held) && it.tries == 0 && it.inv.Past().Tried.IsZero()
+	return ok && it != nil && (it.state == queued || it.state == held) && it.tries == 0 && !it.former
 }
 
 func (o *Outbox) enqueue(it *item) {
