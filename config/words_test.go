@@ -221,8 +221,9 @@ func TestAmong(t *testing.T) {
 	t.Parallel()
 	for flow, want := range map[string]string{
 		`{ function: "${ data }", among: [g, f], name: n, when: "${ data != null }", timeout: 5s, deadline: 1m, catch: [{ do: { wait: 1s } }] }`: `{"among":{"of":{"f":{"deadline":"1m0s","function":"f","timeout":"5s"},"g":{"deadline":"1m0s","function":"g","timeout":"5s"}},"pick":"${ data }"},"catch":[{"do":{"wait":{"for":"1s"}}}],"deadline":"1m0s","name":"n","when":"${ data != null }"}`,
-		`{ function: "${ data }", among: [f] }`:                                              `{"among":{"of":{"f":{"function":"f","timeout":"30s"}},"pick":"${ data }"}}`,
-		`{ among: { pick: "${ data }", x: { wait: 1s }, y: { function: f, timeout: 1s } } }`: `{"among":{"of":{"x":{"wait":{"for":"1s"}},"y":{"function":"f","timeout":"1s"}},"pick":"${ data }"}}`,
+		`{ function: "${ data }", among: [g], heartbeat: 5s, timeout: 30s }`:                                                                     `{"among":{"of":{"g":{"function":"g","heartbeat":"5s","timeout":"30s"}},"pick":"${ data }"}}`,
+		`{ function: "${ data }", among: [f] }`:                                                                                                  `{"among":{"of":{"f":{"function":"f","timeout":"30s"}},"pick":"${ data }"}}`,
+		`{ among: { pick: "${ data }", x: { wait: 1s }, y: { function: f, timeout: 1s } } }`:                                                     `{"among":{"of":{"x":{"wait":{"for":"1s"}},"y":{"function":"f","timeout":"1s"}},"pick":"${ data }"}}`,
 	} {
 		if got := flowOf(t, flow); got != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", flow, got, want)
