@@ -165,6 +165,8 @@ type walker struct {
 	file     string
 	lines    []string
 	findings []lang.Finding
+	line     int // of which runes has the text
+	runes    []rune
 	count    int
 	inside   map[*yaml.Node]bool // what is being read, for anchors that contain themselves
 }
@@ -268,13 +270,19 @@ func (w *walker) tag(n *yaml.Node) string {
 	if n.Line < 1 || n.Line > len(w.lines) {
 		return ""
 	}
-	rest := []rune(w.lines[n.Line-1])
-	for rest = rest[min(n.Column-1, len(rest)):]; len(rest) > 0 && rest[0] == '&'; {
-		end := slices.IndexFunc(rest, func(r rune) bool { return r == ' ' || r == '\t' })
+	if w.line != n.Line { // A document may be one long line: it is not taken apart for each of its scalars.
+		w.line, w.runes = n.Line, []rune(w.lines[n.Line-1])
+	}
+	blank := func(r rune) bool { return r == ' ' || r == '\t' }
+	rest := w.runes[min(n.Column-1, len(w.runes)):]
+	for len(rest) > 0 && rest[0] == '&' {
+		end := slices.IndexFunc(rest, blank)
 		if end < 0 {
 			return ""
 		}
-		rest = []rune(strings.TrimLeft(string(rest[end:]), " \t"))
+		for rest = rest[end:]; len(rest) > 0 && blank(rest[0]); {
+			rest = rest[1:]
+		}
 	}
 	if len(rest) > 0 && rest[0] == '!' {
 		return "!!str"

@@ -240,3 +240,18 @@ func decodes(s string, to *any) (ok bool) {
 	}()
 	return yaml.Unmarshal([]byte(s), to) == nil
 }
+
+// TestLongLine: reading a document of one long line takes time in proportion to its length, and finds what is tagged in it.
+func TestLongLine(t *testing.T) {
+	t.Parallel()
+	item := `{a: 1, b: &x y, c: !!str 2}, `
+	text := "[" + strings.Repeat(item, 200_000) + "{a: !!str 1}]"
+	nodes, findings := yamldoc.Parse("long.yaml", []byte(text))
+	if len(findings) == 0 && (len(nodes) != 1 || len(nodes[0].Items) == 0) {
+		t.Fatalf("%d nodes of %d bytes", len(nodes), len(text))
+	}
+	short, none := yamldoc.Parse("short.yaml", []byte("[{a: 1, b: &x y, c: !!str 2}]"))
+	if len(none) > 0 || short[0].Items[0].JSON().JSON() != `{"a":1,"b":"y","c":"2"}` {
+		t.Errorf("%v, %v", short, none)
+	}
+}
