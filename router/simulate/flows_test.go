@@ -44,7 +44,7 @@ func (g *garden) name(kind string) string {
 
 // flow returns a random step, at most depth policies deep.
 func (g *garden) flow(depth int) node {
-	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone}
+	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.weave, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone}
 	if depth > 0 && g.rng.IntN(5) > 0 {
 		return kinds[g.rng.IntN(len(kinds))](depth - 1)
 	}
