@@ -186,7 +186,9 @@ func (g *garden) undone(depth int) node {
 
 // raced is a step with a twin after a while, or beside one that fails and is left alone.
 func (g *garden) raced(depth int) node {
+	g.inside++ // Of two twins one would take a signal, and the other wait for it.
 	inner := g.flow(depth)
+	g.inside--
 	of := []any{inner.doc}
 	settings := map[string]any{"twin": fmt.Sprintf("%ds", 1+g.rng.IntN(30))}
 	if g.rng.IntN(2) == 0 {
