@@ -116,7 +116,8 @@ func (p *ForkJoin) DeclareOwn(field string) []string { return schedulers.Declare
 // Check reports a join that the branches cannot reach, and a percentile of too few.
 func (p *ForkJoin) Check() []plugin.Problem {
 	n := len(p.Branches.List)
-	return append(p.Join.CheckWidth(n), p.Speculate.CheckWidth(n)...)
+	out := append(p.Join.CheckWidth(n), p.Speculate.CheckWidth(n)...)
+	return append(out, p.Speculate.CheckSteps(lang.Children(p)...)...)
 }
 
 // Register enters the policy.
