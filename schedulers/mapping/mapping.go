@@ -195,7 +195,7 @@ func (p *Map) Bind(f schedulers.Scope, s *State, slot, i int) (schedulers.Bindin
 	if err != nil {
 		return schedulers.Binding{}, err
 	}
-	item, input := lang.Null, lang.Null
+	var item, input lang.Value
 	if p.Batch == nil {
 		item = schedulers.Item(f, items, i)
 		input = item
