@@ -110,7 +110,7 @@ func TestCancelOutlivesItsOwner(t *testing.T) {
 			t.Fatalf("%d cancels", len(cancels))
 		}
 		b.stop()
-		f.behave = nil
+		f.change(nil)
 		b = enter(t, dir, cancelsDocument, f)
 		settle()
 		_, again := cancelsOf(b)
@@ -119,13 +119,13 @@ func TestCancelOutlivesItsOwner(t *testing.T) {
 			t.Errorf("%d cancels and then %d: %s\n%s", len(cancels), len(again), last.bytes, cancels[0].bytes)
 		}
 		last.end(sinks.Again(0, &sinks.Error{Type: "http_503", Message: "status 503", Class: "platform"}))
-		f.behave = func(s *sent) {
+		f.change(func(s *sent) {
 			if s.Event.Type() == "dev.onward.function.cancel" {
 				s.end(sinks.Again(0, &sinks.Error{Type: "http_503", Message: "status 503", Class: "platform"}))
 				return
 			}
 			s.succeed()
-		}
+		})
 		time.Sleep(2 * time.Second) // The second try comes once the pause is over.
 		settle()
 		for _, s := range b.far.open("work") {

@@ -66,15 +66,23 @@ func (f *far) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 		f.sends = append(f.sends, s)
 		f.flying++
 		f.most = max(f.most, f.flying)
+		behave := f.behave
 		f.mu.Unlock()
 		go func() { // As a sink must: when the context ends, the delivery does.
 			<-d.Context.Done()
 			s.end(sinks.Ended(d.Context, "given up"))
 		}()
-		if f.behave != nil {
-			f.behave(s)
+		if behave != nil {
+			behave(s)
 		}
 	}
+}
+
+// change has the far end do something else from now on.
+func (f *far) change(behave func(*sent)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.behave = behave
 }
 
 func (f *far) Close() error {
