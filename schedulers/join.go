@@ -237,7 +237,24 @@ func (j Join) Show(f Scope, slot, index int) lang.Value {
 	case o.Verdict != 0:
 		return o.Settled()
 	}
-	if _, open := f.Opened(slot, index); open && j.Losers == "run" {
+	_, open := f.Opened(slot, index)
+	return j.Undone(open)
+}
+
+// Value is what stands in a result for a child that is done.
+func (j Join) Value(o lang.Outcome) lang.Value {
+	if j.Tells() {
+		return o.Settled()
+	}
+	return o.Value
+}
+
+// Undone is what stands in a result for a child that was not done, and was open or not, when the join was decided.
+func (j Join) Undone(open bool) lang.Value {
+	switch {
+	case !j.Tells():
+		return lang.Null
+	case open && j.Losers == "run":
 		return running
 	}
 	return gone

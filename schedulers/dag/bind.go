@@ -202,12 +202,12 @@ func (p *DAG) Declare(slot int) schedulers.Declaration {
 	return d
 }
 
-// DeclareOwn says that a branch sees what the step yielded.
+// DeclareOwn says that a branch sees what the step yielded, and what the join sees.
 func (*DAG) DeclareOwn(field string) []string {
 	if field == "steps.branch" {
 		return []string{"output"}
 	}
-	return nil
+	return schedulers.DeclareJoin(field)
 }
 
 // DeclareBeside says that the expressions on a step see its needs' outputs, as the step does.

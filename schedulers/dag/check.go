@@ -59,7 +59,23 @@ func (p *DAG) Check() []plugin.Problem {
 		return append(c.problems, p.cycle(left))
 	}
 	p.derive(order)
+	if p.Join != nil {
+		c.join()
+	}
 	return c.problems
+}
+
+// join holds the join against the leaves, and against what it cannot stand beside.
+func (c *check) join() {
+	c.problems = append(c.problems, c.Join.CheckWidth(c.graph.tips)...)
+	if c.End == "leaves" {
+		c.find([]string{"end"}, "leave end out", "end and join both say how the dag ends")
+	}
+	for slot := range c.Steps {
+		if len(c.Steps[slot].Teardown) > 0 {
+			c.find(at(slot, "teardown"), "put the dag into a finally, and what the step does into its always", "a teardown in a dag with a join, which may end before it")
+		}
+	}
 }
 
 func (c *check) name(slot int) {

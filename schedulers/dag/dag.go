@@ -19,6 +19,8 @@ import (
 // succeeded, value}, {outcome: failed, error} or {outcome: skipped}. A step whose rule lets it run before all its needs have ended stays with what it was given then: null, and no steps.NAME, for those that
 // had not.
 //
+// With `join` it ends when its leaves are enough, as the branches of a forkjoin are, whatever failed before them; a leaf that could not run has failed.
+//
 // A step with `over` runs once for each item, as soon as what it needs allows, and yields the list of what its elements yielded, null for skipped ones. It
 // fails when one of them did, after all have ended, with the error of the first one in the list's order. No items, or none that was not skipped, is skipped.
 // An element is given its item, and sees item, index and the name of `as`. Where elements need elements they wait for those alone: needed.NAME is what they yielded.
@@ -26,9 +28,10 @@ import (
 // A teardown runs once what it needs has ended, however that went, when one of its setups succeeded; also when the dag is cancelled, after all else is gone.
 // What a setup did that was itself cut off is not taken down.
 type DAG struct {
-	Steps       []Step    `doc:"steps,value,required" help:"named steps with needs"`
-	End         string    `doc:"end" help:"steps (any failed step fails the dag) or leaves (only a failed leaf does)" default:"steps"`
-	Concurrency lang.Expr `doc:"concurrency" help:"how many steps may be open at a time, each element of a step with over counted: a whole number from 1; what stands first in the document goes first"`
+	Steps       []Step           `doc:"steps,value,required" help:"named steps with needs"`
+	End         string           `doc:"end" help:"steps (any failed step fails the dag) or leaves (only a failed leaf does)" default:"steps"`
+	Join        *schedulers.Join `doc:"join" help:"when the leaves are enough, in place of end: all, settled, any, { atLeast: 3 }, { percent: 65 } or { until: ... }; with deadline, onDeadline and losers"`
+	Concurrency lang.Expr        `doc:"concurrency" help:"how many steps may be open at a time, each element of a step with over counted: a whole number from 1; what stands first in the document goes first"`
 
 	graph graph
 }
@@ -66,6 +69,8 @@ type State struct {
 	Ends   []int32 // per step: Done when it ended; 0 before
 	First  int     // 1 + slot of the first step that failed
 
+	Succeeded, Failed, Skipped int `json:",omitempty"` // leaves, for the join
+
 	Gates    []int32 `json:",omitempty"` // per step: those of its needs that branch and have not ended
 	Limit    int     `json:",omitempty"` // of concurrency
 	Running  int     `json:",omitempty"` // children, where there is a limit
@@ -92,6 +97,7 @@ type turn struct {
 	queue  []ended
 	chose  int   // the slot that chose a branch; -1 is none
 	chosen []int // by it
+	tips   []int // leaves that have ended, where there is a join
 }
 
 // ended is a step that has ended, or an element of one.
@@ -107,16 +113,25 @@ func (p *DAG) Next(f schedulers.Frame, s *State, ev schedulers.Event) error {
 		if err := t.start(); err != nil {
 			return err
 		}
+		if p.Join != nil {
+			p.Join.Begin(f)
+		}
 	case schedulers.Done:
 		t.done(ev)
 	case schedulers.Cancelled:
 		t.cancelled()
+	case schedulers.Fired:
+		progress, err := p.Join.Late(p.tally(s)) // There is no other timer.
+		t.joined(progress, err, lang.Null)
+		return nil
 	default:
 		return nil
 	}
 	t.settle()
 	t.drain()
-	if s.Ended == len(p.Steps) {
+	switch {
+	case p.Join != nil && !s.Stopped && t.judge():
+	case s.Ended == len(p.Steps):
 		p.end(f, s)
 	}
 	return nil
@@ -182,6 +197,9 @@ func statusOf(v lang.Verdict) uint8 {
 func (t *turn) end(slot int, status uint8) {
 	t.s.Status[slot], t.s.Ends[slot] = status, t.s.Done
 	t.s.Ended++
+	if t.Join != nil && t.graph.leaves[slot] {
+		t.tips = append(t.tips, slot)
+	}
 	if status == failed && t.s.First == 0 && !t.ignored(slot) {
 		t.s.First = 1 + slot
 	}

@@ -18,6 +18,7 @@ type graph struct {
 	paired     [][]pair // steps whose elements need its elements
 	setups     [][]int
 	leaves     []bool
+	tips       int    // how many leaves there are
 	told       []bool // it is told by outcomes how its needs ended
 
 	own   map[lang.Expr]int // the slots on which the expressions of the dag's own stand
@@ -144,6 +145,9 @@ func (p *DAG) derive(order []int) {
 	for slot := range p.Steps {
 		g.leaves[slot], g.told[slot] = !p.ignored(slot), p.told(slot)
 		g.behind(slot, func(next int) { g.leaves[slot] = g.leaves[slot] && p.ignored(next) })
+		if g.leaves[slot] {
+			g.tips++
+		}
 		if p.Steps[slot].Branch.IsZero() {
 			continue
 		}

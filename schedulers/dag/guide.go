@@ -27,21 +27,50 @@ const guide = "A step runs as soon as its rule over the steps that it needs allo
 	"`decides`, it does not count for how the dag ends: give it a timeout.\n" +
 	"\n" +
 	"The dag fails when a step failed and nothing caught it, once all that can still run has ended; with `end: leaves`, when a leaf failed or could not run, whatever\n" +
-	"failed before it. The order in which steps end does not decide that."
+	"failed before it. The order in which steps end does not decide that.\n" +
+	"\n" +
+	"With `join` the leaves decide, as branches of a forkjoin do: the dag ends once they are enough or cannot be any more, and what is at work is cancelled or left\n" +
+	"to run. A leaf that could not run has failed. A dag with a join has no teardowns: put it into a finally."
 
 // Guide is what the reference page tells beside the keys.
 func (*DAG) Guide() plugin.Guide {
 	return plugin.Guide{
 		Text:   guide,
-		Yields: "An object of what the leaves - the steps that no other needs, teardowns left out - yielded, by name; null for skipped ones.",
+		Yields: "An object of what the leaves - the steps that no other needs, teardowns left out - yielded, by name; null for skipped ones. With a join that tells how each ended, that in their place; with join: any, what the first leaf to succeed yielded.",
 		Errors: []string{
 			"bad_items: `over` yields neither a list nor a whole number from 0, or another number of items than a step whose elements are needed by index (class function)",
 			"bad_branch: `branch` yields no name of a step that needs this one, no list of such, and not null (class function)",
 			"bad_concurrency: `concurrency` yields no whole number from 1 (class function)",
 			"cancelled: what a teardown is told of the steps that were cut off when the dag was cancelled (class cancelled)",
+			"join_unreachable: the leaves cannot be enough any more (class function)",
+			"join_deadline: they were not by the join's deadline (class timeout)",
 			"expression_error: `over` or `branch` cannot be evaluated (class function)",
 		},
 		Examples: []string{
+			`
+dag:
+  join: { for: settled, deadline: 1h, onDeadline: take, losers: run }
+  steps: [ { name: a, function: probe }, { name: b, function: probe } ]
+`,
+			`
+dag:
+  join: { percent: 60 }
+  steps: [ { name: a, function: probe }, { name: b, function: probe }, { name: c, function: probe, needs: a } ]
+`,
+			`
+dag:
+  join: { until: "${ succeeded > failed + 1 }" }
+  steps: [ { name: a, function: probe }, { name: b, function: probe }, { name: c, function: probe } ]
+`,
+			`
+dag:
+  join: { atLeast: 2, deadline: 10m }
+  steps:
+    - { name: fetch, function: fetch }
+    - { name: east, function: store, needs: fetch }
+    - { name: west, function: store, needs: fetch }
+    - { name: north, function: store, needs: fetch }
+`,
 			`
 dag:
   end: leaves
