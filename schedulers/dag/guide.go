@@ -52,16 +52,8 @@ dag:
   join: { for: settled, deadline: 1h, onDeadline: take, losers: run }
   steps: [ { name: a, function: probe }, { name: b, function: probe } ]
 `,
-			`
-dag:
-  join: { percent: 60 }
-  steps: [ { name: a, function: probe }, { name: b, function: probe }, { name: c, function: probe, needs: a } ]
-`,
-			`
-dag:
-  join: { until: "${ succeeded > failed + 1 }" }
-  steps: [ { name: a, function: probe }, { name: b, function: probe }, { name: c, function: probe } ]
-`,
+			`dag: { join: { percent: 60 }, steps: [ { name: a, function: probe }, { name: b, function: probe } ] }`,
+			`dag: { join: { until: "${ succeeded > failed }" }, steps: [ { name: a, function: probe }, { name: b, function: probe } ] }`,
 			`
 dag:
   join: { atLeast: 2, deadline: 10m }
