@@ -1,13 +1,34 @@
 package command
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
-// What is unused does not grow when the heap does not, and a large heap leaves little.
+// What is unused does not grow when the heap does not, a large heap leaves little, and a small process less.
 func TestPercentFor(t *testing.T) {
 	t.Parallel()
-	for live, want := range map[uint64]int{0: 100, 1: 100, 104 << 20: 100, 130 << 20: 60, 160 << 20: 35, 384<<20 - 1: 35, 384 << 20: 25, 512 << 20: 20, 1 << 40: 20} {
-		if got := percentFor(live); got != want {
-			t.Errorf("%d: %d", live, got)
+	for _, c := range []struct {
+		live uint64
+		most int64
+		want int
+	}{
+		{0, math.MaxInt64, 100},
+		{1, math.MaxInt64, 100},
+		{192 << 20, math.MaxInt64, 100},
+		{240 << 20, math.MaxInt64, 60},
+		{300 << 20, math.MaxInt64, 35},
+		{384<<20 - 1, math.MaxInt64, 35},
+		{384 << 20, math.MaxInt64, 25},
+		{512 << 20, math.MaxInt64, 20},
+		{1 << 40, math.MaxInt64, 20},
+		{100 << 20, 270 << 20, 100},
+		{130 << 20, 270 << 20, 55},
+		{160 << 20, 270 << 20, 35},
+		{160 << 20, 0, 35},
+	} {
+		if got := percentFor(c.live, c.most); got != c.want {
+			t.Errorf("%d of %d: %d, want %d", c.live, c.most, got, c.want)
 		}
 	}
 }
