@@ -18,6 +18,7 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/config/quiet"
 	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/cluster"
@@ -102,6 +103,7 @@ func Open(o Options) (*Router, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Log = quiet.Of(o.Log)
 	if o.Metrics == nil {
 		o.Metrics = prometheus.NewRegistry()
 	}
@@ -169,7 +171,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	r.api = api.New(api.Options{
 		Intake: r.gate, Shards: r.shards, Endings: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Redrive: r.outbox.Redrive, Beat: r.beat,
 		Sources: r.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Load: r.ownLoad, Parked: r.shards.Parked,
-		Ready: r.unready, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
+		Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
 	})
 	return nil
 }
@@ -240,7 +242,7 @@ func (r *Router) makeSources() error {
 			}
 		}
 		asking, ok := source.(triggers.Asking)
-		r.sources = append(r.sources, api.Source{Name: name, Source: source, Admit: r.gate.For(s.Accepts, ok && asking.Asks())})
+		r.sources = append(r.sources, api.Source{Name: name, Source: source, Admit: r.gate.For(name, s.Accepts, ok && asking.Asks())})
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ var allowed = []struct {
 }{
 	{"config/plugin", nil},
 	{"config/guard", nil},
+	{"config/quiet", nil},
 	{"config/envelope", []string{"config/envelope", "config/lang", "config/plugin"}},
 	{"config/lang/yamldoc", []string{"config/lang"}},
 	{"config/lang", []string{"config/plugin"}},

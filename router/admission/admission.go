@@ -114,16 +114,17 @@ type intake struct {
 
 // Admit takes events of any kind in, for those who do not ask what becomes of facts.
 func (g *Gate) Admit(ctx context.Context, events []event.Event) ([]triggers.Receipt, error) {
-	return g.For(config.AcceptsAll, false)(ctx, events)
+	return g.For("", config.AcceptsAll, false)(ctx, events)
 }
 
 // For is how a source's events are taken in: completions, signals, and what triggers' filters let through, as far as the source accepts it. It returns
-// when all of it is durable. asks: the receipts of completions and signals tell their fate.
-func (g *Gate) For(accepts config.Accepts, asks bool) triggers.Admit {
+// when all of it is durable. asks: the receipts of completions and signals tell their fate. source names it to people.
+func (g *Gate) For(source string, accepts config.Accepts, asks bool) triggers.Admit {
 	return func(ctx context.Context, events []event.Event) (receipts []triggers.Receipt, err error) {
 		if panicked := guard.Do("admission", func() { receipts, err = g.admit(ctx, accepts, asks, events) }); panicked != nil {
 			return nil, panicked
 		}
+		g.say(source, events, receipts)
 		return receipts, err
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -88,6 +89,7 @@ type Options struct {
 	Ready     func() error                                            // why nothing is taken in; nil when it is
 	Redrive   func(ctx context.Context, x *engine.Letter) error       // sends a dead letter again; nil once it has arrived
 	Beat      func(ctx context.Context, b *engine.Beat) triggers.Fate // takes a heartbeat of an invocation that is here
+	Log       *slog.Logger
 	Metrics   prometheus.Gatherer
 	Token     plugin.Secret // guards what is under /v1, where it is set
 	MaxBody   int64
@@ -268,6 +270,7 @@ func (a *API) hasToken(w http.ResponseWriter, q *http.Request) bool {
 	if err == nil && ok && subtle.ConstantTimeCompare(x[:], y[:]) == 1 {
 		return true
 	}
+	a.Log.Warn("a request without a valid token is refused", "status", http.StatusUnauthorized, "path", q.URL.Path, "from", q.RemoteAddr)
 	w.Header().Set("WWW-Authenticate", `Bearer realm="onward"`)
 	_ = reply(w, http.StatusUnauthorized, apiError{"no valid token; send Authorization: Bearer TOKEN", ""})
 	return false

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
+	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/router/bench"
 	"github.com/spf13/cobra"
 )
@@ -111,7 +111,7 @@ func (p *program) measure(ctx context.Context, o *bench.Options, measure func(ct
 	}
 	o.Registry = p.registry
 	o.Say = func(format string, args ...any) { fmt.Fprintf(p.errs, format+"\n", args...) }
-	o.Log = slog.New(slog.NewTextHandler(p.errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	o.Log = logger(config.Settings{LogLevel: "info"}, p.errs) // As serve's: what it costs is measured, too.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go spareMemory(ctx)

@@ -20,6 +20,7 @@ import (
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/config/quiet"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
@@ -274,7 +275,7 @@ func logger(s config.Settings, w io.Writer) *slog.Logger {
 	_ = level.UnmarshalText([]byte(s.LogLevel)) // It was checked.
 	o := &slog.HandlerOptions{Level: level}
 	if s.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		return slog.New(quiet.New(slog.NewJSONHandler(w, o)))
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.New(quiet.New(slog.NewTextHandler(w, o)))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/quiet"
 	"github.com/onward-router/onward/router"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -100,6 +101,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	if err := r.Run(ctx); err != nil {
 		return exitError{exitRun, err}
 	}
+	quiet.Flush(log)
 	log.Info("stopped")
 	return nil
 }
@@ -124,12 +126,13 @@ func (p *program) reloads(ctx context.Context, r *router.Router, documents []str
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangups:
 		}
+		log := log.With("reload", n) // Each is something new.
 		set, findings := config.Load(documents, p.registry, check)
 		for _, f := range findings {
 			log.Error("the documents are not reloaded", "finding", f.String())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -282,7 +283,7 @@ func (s *Shard) died(d *engine.Dead) {
 	s.set.Ends.Dead(x)
 	if s.owned {
 		s.set.metrics.dead.WithLabelValues(x.Trigger, x.What).Inc()
-		s.log.Warn("given up, and kept as a dead letter; see onward dead show", "letter", x.ID, "trigger", x.Trigger, "function", x.To+x.Starts, "path", x.Path, "error", x.Error)
+		s.set.Log.Warn("given up, and kept as a dead letter; see onward dead show", "letter", x.ID, "trigger", x.Trigger, "function", x.To+x.Starts, "path", x.Path, "error", x.Error)
 	}
 }
 
@@ -303,7 +304,34 @@ func (s *Shard) ended(e *engine.Ended) {
 	state := ending.State
 	if e.Outcome.Err != nil && e.Outcome.Err.Type == engine.ChainLimit {
 		state = engine.ChainLimit
-		s.log.Warn("a chain of runs has used up its fuel; this one ends without a step, and nothing goes on from it", "run", e.Run, "trigger", e.Trigger, "error", e.Outcome.Err)
+		s.set.Log.Warn("a chain of runs has used up its fuel; this one ends without a step, and nothing goes on from it", "run", e.Run, "trigger", e.Trigger, "error", e.Outcome.Err)
 	}
 	s.set.metrics.ended.WithLabelValues(state).Inc()
+	s.set.logEnd(ending)
+}
+
+// logEnd says that a run has ended, and of one that went wrong which step and why.
+func (set *Set) logEnd(f *engine.Ending) {
+	ctx := context.Background()
+	if !set.Log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs, slog.String("trigger", f.Trigger), slog.String("state", f.State), slog.String("run", f.ID), slog.Duration("duration", f.Ended.Sub(f.Started)), slog.Int("calls", f.Calls))
+	if e := f.Error; e != nil {
+		attrs = append(attrs, slog.String("step", e.Path), slog.String("errorType", e.Type), slog.String("error", clip(e.Message)))
+		if e.Attempt > 1 {
+			attrs = append(attrs, slog.Int("attempt", e.Attempt))
+		}
+	}
+	set.Log.LogAttrs(ctx, slog.LevelInfo, "a run has ended", attrs...)
+}
+
+// clip cuts a text from outside to what fits into a line of the log.
+func clip(text string) string {
+	const most = 300
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }

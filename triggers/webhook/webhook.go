@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -133,6 +134,7 @@ type refusal struct {
 }
 
 func refuse(rw http.ResponseWriter, code int, what, cure string, retryAfter int) {
+	slog.Warn("source: a request is refused", "status", code, "error", what)
 	if retryAfter > 0 {
 		rw.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
