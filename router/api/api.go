@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -89,7 +90,7 @@ type Options struct {
 	Ready     func() error                                            // why nothing is taken in; nil when it is
 	Redrive   func(ctx context.Context, x *engine.Letter) error       // sends a dead letter again; nil once it has arrived
 	Beat      func(ctx context.Context, b *engine.Beat) triggers.Fate // takes a heartbeat of an invocation that is here
-	Log       *slog.Logger
+	Log       *slog.Logger                                            // may be nil
 	Metrics   prometheus.Gatherer
 	Token     plugin.Secret // guards what is under /v1, where it is set
 	MaxBody   int64
@@ -106,7 +107,10 @@ type Source struct {
 type API struct{ Options }
 
 // New makes an API.
-func New(o Options) *API { return &API{o} }
+func New(o Options) *API {
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	return &API{o}
+}
 
 // unansweredHeader names what a list lacks.
 const unansweredHeader = "Onward-Unanswered"
