@@ -202,6 +202,8 @@ type Effects struct {
 	Halts []Halt        // to be carried out before the rest, in order
 	Ended []Ended
 	Dead  []Dead
+	// Traces are what became of invocations and steps, for people who ask later.
+	Traces []Trace
 	// Need lists definitions that a start waits for.
 	Need []lang.Digest
 	// Claimed is set when a claim was folded: its nonce tells the owner whether it is its own.
@@ -214,7 +216,9 @@ func (e *Effects) reset() {
 	clear(e.Halts)
 	clear(e.Ended)
 	clear(e.Dead)
+	clear(e.Traces)
 	e.Send, e.Stop, e.Halts, e.Ended, e.Dead, e.Need, e.Claimed = e.Send[:0], e.Stop[:0], e.Halts[:0], e.Ended[:0], e.Dead[:0], e.Need[:0], nil
+	e.Traces = e.Traces[:0]
 }
 
 // Dead is an invocation, or the event of a run's end, that was given up and is not tried again: its owner keeps it, with its reason, until somebody sends

@@ -154,9 +154,14 @@ func (s *State) deliveryEnded(r *run, inv *Invocation, e *lang.Error) {
 	switch {
 	case inv.Purpose == Cancel: // It was told, or could not be.
 	case e == nil:
+		s.traceDelivery(inv, nil, false)
 		s.note(r, Change{Kind: Delivered, N: inv.N, Path: inv.Path})
-	case !s.pauseDelivery(r, inv, e):
-		s.giveUp(r, inv, e)
+	default:
+		again := s.pauseDelivery(r, inv, e)
+		s.traceDelivery(inv, e, again)
+		if !again {
+			s.giveUp(r, inv, e)
+		}
 	}
 	s.leaveIfDone(r)
 }

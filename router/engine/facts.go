@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/journal"
@@ -30,6 +31,8 @@ type CompletionFact struct {
 	Outcome lang.Outcome
 	// Cause is the id of the completion event; empty for the answer to a request.
 	Cause string
+	// Sent is when its last try went to the function, by the clock of who sent it; zero is not known. People are told, nothing is decided by it.
+	Sent time.Time
 }
 
 // TimedOutFact names invocations whose tries took too long, or, Silent, had no heartbeat for too long. Definitions that say a heartbeat are as new as that
@@ -296,13 +299,23 @@ func (f *CompletionFact) Append(b []byte) []byte {
 	if o.Err != nil {
 		o.Err = o.Err.Bounded() // Whoever writes it: one long message must not make a record that no journal takes.
 	}
-	return appendOutcome(b, o)
+	if b = appendOutcome(b, o); f.Sent.IsZero() {
+		return b
+	}
+	return binary.AppendUvarint(b, uint64(sentAt(f.Sent)))
 }
 
-// DecodeCompletion reads CompletionFact.Append's form.
+// DecodeCompletion reads CompletionFact.Append's form, also that of binaries that did not know Sent.
 func DecodeCompletion(p []byte) (f CompletionFact, err error) {
 	r := reader{b: p}
 	f = CompletionFact{N: r.number(), Cause: r.text(), Outcome: r.outcome()}
+	if len(r.b) > 0 {
+		at := int64(r.uint())
+		if at <= 0 {
+			r.fail()
+		}
+		f.Sent = time.Unix(0, at).UTC()
+	}
 	return f, r.end("completion")
 }
 
@@ -477,7 +490,7 @@ func Smaller(rec *journal.Record) (journal.Record, bool) {
 	switch rec.Kind {
 	case journal.Completion:
 		f, err := DecodeCompletion(rec.Payload)
-		small.Payload = (&CompletionFact{N: f.N, Outcome: lang.Failure(e)}).Append(nil)
+		small.Payload = (&CompletionFact{N: f.N, Outcome: lang.Failure(e), Sent: f.Sent}).Append(nil)
 		return small, err == nil
 	case journal.GaveUp:
 		f, err := DecodeGaveUp(rec.Payload)

@@ -240,6 +240,7 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 		if f.Cause != "" {
 			s.out.Stop = append(s.out.Stop, l.inv)
 		}
+		s.trace(l, f.Outcome, sentAt(f.Sent))
 		s.forget(r, l)
 		return Superseded
 	}
@@ -255,7 +256,7 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 		s.out.Stop = append(s.out.Stop, l.inv)
 	}
 	s.note(r, Change{Kind: Answered, N: f.N, Path: l.inv.Path, Outcome: f.Outcome, Attempt: l.inv.Attempt})
-	s.callEnded(l, f.Outcome)
+	s.traceCall(l, f.Outcome, sentAt(f.Sent))
 	return Applied
 }
 
@@ -330,7 +331,7 @@ func (s *State) foldTimedOut(r *run, payload []byte) Reason {
 		if f.Silent {
 			late = lang.Failf(lang.ClassTimeout, HeartbeatTimeout, "neither an outcome nor a heartbeat within %s", l.inv.Heartbeat)
 		}
-		s.callEnded(l, lang.Failure(late))
+		s.traceCall(l, lang.Failure(late), 0)
 	}
 	return reason
 }
@@ -364,7 +365,7 @@ func (s *State) foldGaveUp(r *run, payload []byte) Reason {
 		return Applied
 	}
 	s.dropLive(r, f.N)
-	if s.callEnded(l, lang.Failure(f.Err)); l.task.retryTimer == 0 {
+	if s.traceCall(l, lang.Failure(f.Err), 0); l.task.retryTimer == 0 {
 		s.giveUp(r, l.inv, f.Err)
 	}
 	return Applied

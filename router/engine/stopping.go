@@ -205,6 +205,7 @@ func (s *State) stopWork(t *task, leave bool) bool {
 		if leave {
 			t.run.live.get(t.inv).task = nil
 		} else {
+			s.traceDropped(t.run.live.get(t.inv))
 			s.dropLive(t.run, t.inv)
 		}
 		t.inv = 0
@@ -298,6 +299,7 @@ func (s *State) childGone(f *frame, t *task) {
 func (s *State) cancelRun(r *run, o lang.Outcome) {
 	for _, n := range r.live.numbers() {
 		if l := r.live.get(n); l.left() {
+			s.traceDropped(l)
 			s.dropLive(r, n)
 		}
 	}

@@ -475,6 +475,9 @@ func (s *State) settle(t *task, o lang.Outcome) {
 	if t.gone() {
 		return
 	}
+	if t.few().of == nil {
+		s.traceStep(t, o)
+	}
 	if s.observe != nil && t.few().of == nil {
 		s.note(t.run, Change{Kind: StepEnded, Path: t.path(), Outcome: o, Attempt: int(t.tries)})
 	}

@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
@@ -20,31 +19,26 @@ const (
 	recentBytes = 64 << 20
 )
 
-// Endings of runs are written to the history in batches, this many or this often; when it fails, this many wait for it to work again.
-const (
-	historyBatch  = 1000
-	historyPause  = 200 * time.Millisecond
-	historyBehind = 100_000
-)
+// historyPause is how long what is new waits in memory before it is written.
+const historyPause = 200 * time.Millisecond
 
-// Endings are the ended runs: the latest in memory, all that the history keeps on disk where there is one. The folds fill them.
+// Endings are the ended runs, with what became of their steps: the latest runs in memory, all that the history keeps on disk where there is one. The folds
+// fill them.
 type Endings struct {
 	log     *slog.Logger
-	store   *Store // nil: memory only
+	store   *Store
 	letters *Letters
-	lost    prometheus.Counter // endings that the store could not take
+	lost    prometheus.Counter // what the store could not take
+	lag     prometheus.Gauge
 
 	mu      sync.Mutex
 	bytes   int
 	order   []journal.RunID
 	runs    map[journal.RunID]*engine.Ending
 	waiters map[journal.RunID][]chan *engine.Ending
-	pending []journal.RunID // not on disk yet
-	behind  map[journal.RunID]*engine.Ending
 
-	writing sync.Mutex // held by the one who writes to the store
-	wake    chan struct{}
-	failing bool
+	failing bool   // to write
+	scratch []byte // of Take, under the store's lock
 }
 
 // Options say what is kept, and where.
@@ -60,24 +54,18 @@ type Options struct {
 func Keep(o Options) (*Endings, error) {
 	h := &Endings{
 		log: o.Log, runs: make(map[journal.RunID]*engine.Ending), waiters: make(map[journal.RunID][]chan *engine.Ending),
-		behind: make(map[journal.RunID]*engine.Ending), wake: make(chan struct{}, 1),
-		lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_history_lost_total", Help: "Ended runs that the history could not take; no run is lost by it."}),
-	}
-	if o.Dir != "" {
-		var err, damaged error
-		if h.store, damaged, err = Open(o.Dir, o.Limits); err != nil {
-			return nil, err
-		}
-		if damaged != nil {
-			h.log.Error("the history begins anew", "error", damaged)
-		}
+		lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_history_lost_total", Help: "Ended runs, steps and events that the history could not take; no run is lost by it."}),
+		lag:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_history_waiting_bytes", Help: "What the history has in memory and not on disk yet."}),
 	}
 	var err error
+	if h.store, err = openStore(o.Dir, o.Limits, func(e error) { h.log.Error("the history begins anew", "error", e) }); err != nil {
+		return nil, err
+	}
 	if h.letters, err = keepLetters(o.Dir, o.Dead, o.Log, o.Metrics); err != nil {
-		return nil, errors.Join(err, h.closeStore())
+		return nil, errors.Join(err, h.store.close())
 	}
 	if o.Metrics != nil {
-		o.Metrics.MustRegister(h.lost)
+		o.Metrics.MustRegister(h.lost, h.lag)
 	}
 	return h, nil
 }
@@ -89,17 +77,45 @@ func (h *Endings) Letters() *Letters { return h.letters }
 func (h *Endings) Dead(x *engine.Letter) { h.letters.Add(x) }
 
 // Close releases the files.
-func (h *Endings) Close() error { return errors.Join(h.letters.Close(), h.closeStore()) }
+func (h *Endings) Close() error { return errors.Join(h.letters.Close(), h.store.close()) }
 
-func (h *Endings) closeStore() error {
-	if h.store == nil {
-		return nil
+// Take takes over what a record of a partition did. A restart folds the same records again: they change nothing.
+func (h *Endings) Take(partition int, rec *journal.Record, traces []engine.Trace, ended []engine.Ended, endings []*engine.Ending) {
+	s, now := h.store, rec.Time.UnixNano()
+	s.mu.Lock()
+	if s.begin(partition, rec.Offset, now) {
+		for i := range traces {
+			t := &traces[i]
+			h.scratch = appendStep(h.scratch[:0], t, s.limits.Value)
+			h.put(streamSteps, t.Run, now)
+			if t.Outcome.Verdict == lang.Failed && !t.Again {
+				h.put(streamFailed, t.Run, now)
+			}
+		}
+		for i := range ended {
+			h.scratch = appendEnding(h.scratch[:0], endings[i])
+			h.put(streamEnds, ended[i].Run, now)
+		}
 	}
-	return h.store.Close()
+	s.mu.Unlock()
+	for i := range ended {
+		h.add(ended[i].Run, endings[i])
+	}
 }
 
-// Add takes over an ended run. A restart folds the same ends again: they change nothing.
-func (h *Endings) Add(id journal.RunID, f *engine.Ending) {
+// put adds what scratch has; first, once there is room again, how much was let go of. The store's lock is held.
+func (h *Endings) put(stream byte, id journal.RunID, now int64) {
+	s := h.store
+	if g := s.gap; g.entries > 0 && s.waiting < waitingMost/2 {
+		h.lost.Add(float64(g.entries))
+		s.gap = gap{}
+		s.add(streamSteps, journal.RunID{}, appendGap(nil, &g), now)
+	}
+	s.add(stream, id, h.scratch, now)
+}
+
+// add keeps an ended run in memory, and tells those who wait for it.
+func (h *Endings) add(id journal.RunID, f *engine.Ending) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.runs[id] == nil {
@@ -116,19 +132,6 @@ func (h *Endings) Add(id journal.RunID, f *engine.Ending) {
 		delete(h.runs, h.order[0])
 		h.order = h.order[1:]
 	}
-	if h.store == nil {
-		return
-	}
-	if h.behind[id] == nil {
-		h.pending = append(h.pending, id)
-	}
-	h.behind[id] = f
-	if len(h.pending) >= historyBatch {
-		select {
-		case h.wake <- struct{}{}:
-		default:
-		}
-	}
 }
 
 func size(f *engine.Ending) int { return f.Data.Size() + f.Event.Size() + 256 }
@@ -137,22 +140,15 @@ func size(f *engine.Ending) int { return f.Data.Size() + f.Event.Size() + 256 }
 func (h *Endings) Find(id journal.RunID) *engine.Ending {
 	h.mu.Lock()
 	f := h.runs[id]
-	if f == nil {
-		f = h.behind[id]
-	}
 	h.mu.Unlock()
-	if f != nil || h.store == nil {
+	if f != nil {
 		return f
 	}
-	var k engine.Kept
-	found, err := h.store.Get(ID(id), &k)
+	f, err := h.store.ending(id)
 	if err != nil {
 		h.log.Error("the history cannot be read", "error", err)
 	}
-	if !found || err != nil {
-		return nil
-	}
-	return k.Whole()
+	return f
 }
 
 // Get returns an ended run, or a channel that gives it once it has ended, with a function to stop waiting.
@@ -185,102 +181,54 @@ func (h *Endings) Get(id journal.RunID) (*engine.Ending, <-chan *engine.Ending, 
 
 // Each gives the ended runs, the latest first, until yield returns false.
 func (h *Endings) Each(yield func(*engine.Ending) bool) error {
-	if h.store == nil {
-		h.mu.Lock()
-		list := make([]*engine.Ending, 0, len(h.order))
-		for i := len(h.order) - 1; i >= 0; i-- {
-			list = append(list, h.runs[h.order[i]])
-		}
-		h.mu.Unlock()
-		for _, f := range list {
-			if !yield(f) {
-				break
-			}
-		}
-		return nil
-	}
-	h.flush()
-	var bad error
-	err := h.store.Each(func(_ ID, text []byte) bool {
-		var k engine.Kept
-		if bad = json.Unmarshal(text, &k); bad != nil {
-			return false
-		}
-		return yield(k.Whole())
+	return h.store.endings(func(id journal.RunID, text []byte) (bool, error) {
+		f, err := decodeEnding(id, text)
+		return err == nil && yield(f), err
 	})
-	if err == nil {
-		err = bad
-	}
-	return err
 }
 
-// Write brings endings to disk until ctx ends, and the rest then.
+// Write brings what is new to disk until ctx ends, and the rest then.
 func (h *Endings) Write(ctx context.Context) {
 	tick := time.NewTicker(historyPause)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-		case <-h.wake:
 		case <-ctx.Done():
 			_ = h.Flush() // What is left is tried again when it is closed, and said then.
 			return
 		}
-		_ = h.Flush() // It is said, and tried again.
+		h.flush()
+		_ = h.letters.flush() // It is said, and tried again.
 	}
 }
 
-// Flush brings to disk all that was added before. A snapshot waits for it: the folds of a restart begin there and will not bring these ends again.
-// When the disk does not take them they are tried again with the next flush; a router that ends before loses them for people, and no run. The error is
-// for dead letters, which nothing is to forget before they are kept.
+// Flush brings to disk all that was added before, so that it is there after a power cut. A snapshot waits for it: the folds of a restart begin there and
+// will not bring this again. When the disk does not take it, it is tried again with the next flush; a router that ends before loses it for people, and no
+// run. The error is for dead letters, which nothing is to forget before they are kept.
 func (h *Endings) Flush() error {
 	h.flush()
+	if d := h.store.disk; d != nil {
+		if err := d.sync(); err != nil {
+			h.log.Error("the history may be lost by a power cut", "error", err)
+		}
+	}
 	return h.letters.flush()
 }
 
+// flush writes what is new, and says when that fails, and when it works again.
 func (h *Endings) flush() {
-	if h.store == nil {
-		return
-	}
-	h.writing.Lock()
-	defer h.writing.Unlock()
-	for {
-		h.mu.Lock()
-		ids := h.pending[:min(len(h.pending), historyBatch)]
-		batch := make([]Entry, 0, len(ids))
-		for _, id := range ids {
-			f := h.behind[id]
-			batch = append(batch, Entry{ID: ID(id), JSON: []byte(lang.Of(f.Keep()).JSON())})
-		}
-		h.mu.Unlock()
-		if len(batch) == 0 {
-			return
-		}
-		err := h.store.Put(batch)
-		h.mu.Lock()
-		h.settle(len(batch), err)
-		h.mu.Unlock()
-		if err != nil {
-			return
-		}
-	}
-}
-
-// settle books what became of a batch; the lock is held.
-func (h *Endings) settle(n int, err error) {
-	drop := n
-	if err != nil {
-		if !h.failing {
-			h.log.Error("ended runs cannot be written to the history; they are tried again", "error", err)
-		}
-		drop = max(len(h.pending)-historyBehind, 0)
-		h.lost.Add(float64(drop))
-	} else if h.failing {
+	err := h.store.flush()
+	h.store.mu.RLock()
+	h.lag.Set(float64(h.store.waiting))
+	h.store.mu.RUnlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err != nil && !h.failing:
+		h.log.Error("the history cannot be written; what is new waits in memory and is tried again", "error", err)
+	case err == nil && h.failing:
 		h.log.Info("the history is written again")
 	}
 	h.failing = err != nil
-	for _, id := range h.pending[:drop] {
-		delete(h.behind, id)
-	}
-	h.pending = append(h.pending[:0:0], h.pending[drop:]...)
 }

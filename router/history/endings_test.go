@@ -1,9 +1,11 @@
 package history_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
@@ -28,6 +30,19 @@ func ending(n int) (journal.RunID, *engine.Ending) {
 	}
 }
 
+// start is when the first record came.
+var start = time.Now().Add(-time.Minute)
+
+// add has a record of a partition end a run.
+func add(h *history.Endings, offset int, e *engine.Ending) {
+	addAt(h, offset, e, start.Add(time.Duration(offset)))
+}
+
+func addAt(h *history.Endings, offset int, e *engine.Ending, at time.Time) {
+	id, _ := journal.ParseRunID(e.ID)
+	h.Take(3, &journal.Record{Offset: int64(offset), Time: at}, nil, []engine.Ended{{Run: id}}, []*engine.Ending{e})
+}
+
 // TestWhoWaitsIsTold of an end that comes, of one that has come, and not of one that he no longer waits for.
 func TestWhoWaitsIsTold(t *testing.T) {
 	t.Parallel()
@@ -37,8 +52,8 @@ func TestWhoWaitsIsTold(t *testing.T) {
 	defer stop()
 	_, second, gone := h.Get(id)
 	gone()
-	h.Add(id, e)
-	h.Add(id, e) // As a restart folds it again.
+	add(h, 1, e)
+	add(h, 1, e) // As a restart folds it again.
 	if got := <-first; got != e {
 		t.Errorf("%+v", got)
 	}
@@ -59,12 +74,13 @@ func TestEndIsWholeAfterARestart(t *testing.T) {
 	h := keep(t, dir)
 	const n = 2500
 	for i := range n {
-		h.Add(ending(i))
+		_, e := ending(i)
+		add(h, i+1, e)
 	}
 	id, failed := ending(n)
 	failed.State, failed.EventType, failed.Result = "failed", "dev.onward.run.failed", lang.Value{}
 	failed.Error, failed.Data = lang.Failf(lang.ClassFunction, "boom", "it broke"), lang.Of(map[string]int{"attempts": 3})
-	h.Add(id, failed)
+	add(h, n+1, failed)
 	if err := h.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,17 +114,43 @@ func TestEndIsWholeAfterARestart(t *testing.T) {
 	}
 }
 
-// TestMemoryIsBounded: without a folder the oldest ends are forgotten.
-func TestMemoryIsBounded(t *testing.T) {
+// TestLatestStayOldestGo: what is kept of ended runs is bounded by number, size and age, on disk and in memory; the latest stay.
+func TestLatestStayOldestGo(t *testing.T) {
 	t.Parallel()
-	h := keep(t, "")
-	const most = 10_000
-	for i := range most + 2 {
-		h.Add(ending(i))
-	}
-	oldest, _ := ending(1)
-	next, _ := ending(2)
-	if h.Find(oldest) != nil || h.Find(next) == nil {
-		t.Error("it is not the oldest that was forgotten")
+	for name, l := range map[string]history.Limits{"number": {Runs: 1000}, "size": {Bytes: 200_000}, "age": {Age: time.Hour}} {
+		for _, dir := range []string{"", t.TempDir()} {
+			h, err := history.Keep(history.Options{Dir: dir, Limits: l, Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			const n = 20_000 // More than are kept in memory for those who wait.
+			for i := range n {
+				_, e := ending(i)
+				e.Data = lang.Of(fmt.Sprintf("%x", sha256.Sum256([]byte(e.ID))))
+				e.Result = e.Data
+				at := time.Now().Add(-2 * time.Hour)
+				if i > n-100 {
+					at = time.Now()
+				}
+				addAt(h, i+1, e, at)
+				if i%100 == 0 || i == n-1 {
+					if err := h.Flush(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			kept := 0
+			if err := h.Each(func(*engine.Ending) bool { kept++; return true }); err != nil {
+				t.Fatal(err)
+			}
+			oldest, _ := ending(0)
+			latest, _ := ending(n - 1)
+			if kept < 100 || kept > 10_000 || h.Find(oldest) != nil || h.Find(latest) == nil {
+				t.Errorf("%s in %q: %d are kept", name, dir, kept)
+			}
+			if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }

@@ -1,206 +1,443 @@
 package history
 
 import (
-	"encoding/binary"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/onward-router/onward/router/folder"
-	"go.etcd.io/bbolt"
-	bbolterrors "go.etcd.io/bbolt/errors"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
 )
 
-// Limits bound a Store; the zero value of a field is its default.
+// Limits bound the history; the zero value of a field is its default.
 type Limits struct {
-	Runs  int   // ended runs. Default 100,000
-	Bytes int64 // of what is kept of them. Default 1 GiB
+	Runs  int           // ended runs. Default 100,000
+	Bytes int64         // on disk, or in memory without one. Default 1 GiB, in memory 64 MiB
+	Age   time.Duration // of what is kept. Default 30 days
+	Value int           // bytes of an input or an output of a step that are kept. Default 16 KiB
 }
 
-// An ID is a run's.
-type ID [16]byte
+// What waits for the disk is bounded: beyond it, steps are let go of and counted; ends are twice that.
+const waitingMost = 64 << 20
 
-// An Entry is one ended run: its id, and what is known of it as JSON.
-type Entry struct {
-	ID   ID
-	JSON []byte
+// dropsMost is how many pages are taken away at a time.
+const dropsMost = 64
+
+// A cursor says up to which record of a partition the history has what they did. The time tells another journal, whose offsets begin again.
+type cursor struct{ offset, time int64 }
+
+// A save is a page as it is to be written.
+type save struct {
+	page     *page
+	length   int // of raw
+	entries  int
+	runs     int
+	from, to int64
+	ids      []byte
+	body     []byte
 }
 
-// A Store is a file of ended runs. Its methods may be called concurrently.
+// A Store is streams of entries in pages, in memory until they are on disk, the oldest of which go as the limits say.
 type Store struct {
-	db     *bbolt.DB
-	limits Limits
+	limits  Limits
+	disk    *disk // nil: memory only
+	damaged func(error)
+	now     func() time.Time
+	broken  atomic.Bool // a page could not be read: the file is to be set aside
+
+	mu      sync.RWMutex
+	streams [streamEnd][]*page // oldest first
+	dirty   []*page
+	next    int64
+	cursors map[int]cursor
+	moved   bool // a cursor has, since the last flush
+	bytes   int64
+	runs    int
+	waiting int // bytes that are not on disk
+	gap     gap
+
+	flushing sync.Mutex
 }
 
-// The buckets: entries in the order in which they came, by a number; numbers by id; the totals.
-var (
-	bucketRuns = []byte("runs") // number -> id, JSON
-	bucketIDs  = []byte("ids")  // id -> number
-	bucketMeta = []byte("meta")
-	keyBytes   = []byte("bytes")
-	keyCount   = []byte("count")
-)
+// A gap is what was let go of.
+type gap struct {
+	entries  int
+	from, to int64
+}
 
-// FileName is the store's file in its folder.
-const FileName = "history.db"
-
-// Open opens the store in a folder, or makes one. A file that cannot be read is set aside under another name, and said in the error's place by
-// damaged: history is for people, and its loss is no reason not to route.
-func Open(dir string, l Limits) (s *Store, damaged error, err error) {
-	if l.Runs == 0 {
-		l.Runs = 100_000
+// openStore opens the store in a folder, or makes one. damaged is told of a file that had to be set aside: history is for people, and its loss is no
+// reason not to route.
+func openStore(dir string, l Limits, damaged func(error)) (*Store, error) {
+	l.Runs = cmp.Or(l.Runs, 100_000)
+	l.Bytes = cmp.Or(l.Bytes, map[bool]int64{true: 64 << 20, false: 1 << 30}[dir == ""])
+	l.Age = cmp.Or(l.Age, 30*24*time.Hour)
+	l.Value = cmp.Or(l.Value, 16<<10)
+	s := &Store{limits: l, damaged: damaged, cursors: make(map[int]cursor), now: time.Now, next: 1}
+	if dir == "" {
+		return s, nil
 	}
-	if l.Bytes == 0 {
-		l.Bytes = 1 << 30
-	}
-	if err := folder.Make(dir); err != nil {
-		return nil, nil, err
-	}
-	db, damaged, err := openFile(filepath.Join(dir, FileName), bucketRuns, bucketIDs, bucketMeta)
+	d, bad, err := openDisk(dir, s.enter, func(p int, c cursor) { s.cursors[p] = c })
 	if err != nil {
-		return nil, damaged, err
+		return nil, fmt.Errorf("history: %w", err)
 	}
-	return &Store{db: db, limits: l}, damaged, nil
+	if bad != nil {
+		damaged(bad)
+	}
+	s.disk = d
+	return s, nil
 }
 
-// openFile opens a file with buckets, or makes one. A file that cannot be read is set aside under another name, as damaged says.
-func openFile(name string, buckets ...[]byte) (db *bbolt.DB, damaged error, err error) {
-	if db, err = openBuckets(name, buckets); err == nil || errors.Is(err, bbolterrors.ErrTimeout) {
-		return db, nil, err
-	}
-	aside := fmt.Sprintf("%s.damaged-%d", name, time.Now().Unix())
-	if e := os.Rename(name, aside); e != nil {
-		return nil, nil, errors.Join(err, e)
-	}
-	damaged = fmt.Errorf("history: %s cannot be read and was set aside as %s: %w", name, aside, err)
-	db, err = openBuckets(name, buckets)
-	return db, damaged, err
+// enter takes over a page that is on disk.
+func (s *Store) enter(p *page) {
+	p.sorted = len(p.ids)
+	s.streams[p.stream] = append(s.streams[p.stream], p)
+	s.bytes += int64(p.size)
+	s.runs += p.runs
+	s.next = max(s.next, p.n+1)
 }
 
-func openBuckets(name string, buckets [][]byte) (db *bbolt.DB, err error) {
-	defer func() {
-		if p := recover(); p != nil { // The library's, on pages that make no sense.
-			err = fmt.Errorf("history: %s: %v", name, p)
-		}
-	}()
-	db, err = bbolt.Open(name, folder.FileMode, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
-	if err != nil {
-		return nil, fmt.Errorf("history: %s: %w", name, err)
+// close writes what is left, and releases the file.
+func (s *Store) close() error {
+	err := s.flush()
+	if s.disk != nil {
+		s.disk.close()
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range buckets {
-			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return db, nil
+	return err
 }
 
-// Close releases the file.
-func (s *Store) Close() error { return s.db.Close() }
-
-func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
-
-func read(b []byte) uint64 {
-	if len(b) != 8 {
-		return 0
+// begin reports whether a record is new to the history, and takes the cursor on. The lock is held.
+func (s *Store) begin(partition int, offset, at int64) bool {
+	c, had := s.cursors[partition]
+	if had && offset <= c.offset && at <= c.time {
+		return false
 	}
-	return binary.BigEndian.Uint64(b)
+	s.cursors[partition], s.moved = cursor{offset, at}, true
+	return true
 }
 
-// Put adds entries, durably, and forgets the oldest beyond the limits. An entry whose id is there already replaces it, in its old place.
-func (s *Store) Put(entries []Entry) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		runs, ids, meta := tx.Bucket(bucketRuns), tx.Bucket(bucketIDs), tx.Bucket(bucketMeta)
-		runs.FillPercent = 0.9 // Numbers only grow.
-		size, count := int64(read(meta.Get(keyBytes))), int(read(meta.Get(keyCount)))
-		for _, e := range entries {
-			at := ids.Get(e.ID[:])
-			if at == nil {
-				n, err := runs.NextSequence()
-				if err != nil {
-					return err
-				}
-				at = number(n)
-				count++
-				if err := ids.Put(e.ID[:], at); err != nil {
-					return err
-				}
-			} else {
-				size -= int64(len(runs.Get(at)))
-			}
-			value := append(append(make([]byte, 0, len(e.ID)+len(e.JSON)), e.ID[:]...), e.JSON...)
-			size += int64(len(value))
-			if err := runs.Put(at, value); err != nil {
-				return err
-			}
+// add appends an entry to a stream. The lock is held.
+func (s *Store) add(stream byte, id journal.RunID, text []byte, at int64) {
+	if stream != streamEnds && s.waiting > waitingMost || s.waiting > 2*waitingMost {
+		if s.gap.entries == 0 {
+			s.gap.from = at
 		}
-		c := runs.Cursor()
-		for k, v := c.First(); k != nil && (count > s.limits.Runs || size > s.limits.Bytes && count > 1); k, v = c.First() {
-			size -= int64(len(v))
-			count--
-			if err := ids.Delete(v[:len(ID{})]); err != nil {
-				return err
-			}
-			if err := c.Delete(); err != nil {
-				return err
-			}
-		}
-		if err := meta.Put(keyBytes, number(uint64(size))); err != nil {
+		s.gap.entries, s.gap.to = s.gap.entries+1, at
+		return
+	}
+	p := s.last(stream)
+	if p == nil || p.sealed {
+		p = &page{n: s.next, stream: stream}
+		s.next++
+		s.streams[stream] = append(s.streams[stream], p)
+	}
+	if !p.dirty {
+		s.dirty = append(s.dirty, p)
+	}
+	before := len(p.raw)
+	p.add(id, text, at)
+	if s.waiting += len(p.raw) - before; stream == streamEnds {
+		p.runs++
+		s.runs++
+	}
+	p.sealed = len(p.raw) >= pageBytes || stream == streamEnds && p.entries >= max(1, s.limits.Runs/16)
+}
+
+func (s *Store) last(stream byte) *page {
+	if all := s.streams[stream]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return nil
+}
+
+// flush writes what was added before, and lets go of what is beyond the limits.
+func (s *Store) flush() error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	if s.broken.Load() {
+		if err := s.renew(errSpoiled); err != nil {
 			return err
 		}
-		return meta.Put(keyCount, number(uint64(count)))
-	})
+	}
+	err := s.write()
+	if err == nil || !isDamage(err) {
+		return err
+	}
+	if err := s.renew(err); err != nil {
+		return err
+	}
+	return s.write()
 }
 
-// Get decodes what is kept of a run into v, and reports whether there is something.
-func (s *Store) Get(id ID, v any) (bool, error) {
-	found := false
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		at := tx.Bucket(bucketIDs).Get(id[:])
-		if at == nil {
-			return nil
+// renew sets a damaged file aside and begins anew, with what is in memory.
+func (s *Store) renew(why error) error {
+	damaged, err := s.disk.setAside(why)
+	if err == nil {
+		err = s.disk.open(func(*page) {}, func(int, cursor) {})
+	}
+	if err != nil {
+		return err
+	}
+	s.damaged(damaged)
+	s.broken.Store(false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bytes, s.runs, s.dirty, s.moved = 0, 0, nil, true
+	for i, all := range s.streams {
+		s.streams[i] = slices.DeleteFunc(all, func(p *page) bool { return p.raw == nil })
+		for _, p := range s.streams[i] {
+			p.dirty, p.size = true, 0
+			s.runs += p.runs
+			s.dirty = append(s.dirty, p)
 		}
-		value := tx.Bucket(bucketRuns).Get(at)
-		if len(value) < len(id) {
-			return fmt.Errorf("history: run %x has no entry", id)
-		}
-		found = true
-		return json.Unmarshal(value[len(id):], v)
-	})
-	return found, err
+	}
+	return nil
 }
 
-// Each gives the entries, the latest first, until yield returns false. The JSON is valid during yield only.
-func (s *Store) Each(yield func(id ID, text []byte) bool) error {
-	return s.db.View(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketRuns).Cursor()
-		for k, v := c.Last(); k != nil; k, v = c.Prev() {
-			if len(v) < len(ID{}) {
-				return fmt.Errorf("history: entry %x has no id", k)
-			}
-			if !yield(ID(v[:len(ID{})]), v[len(ID{}):]) {
-				return nil
-			}
+// write is one transaction.
+func (s *Store) write() error {
+	s.mu.Lock()
+	saves := make([]save, 0, len(s.dirty))
+	for _, p := range s.dirty {
+		p.sort()
+		saves = append(saves, save{page: p, length: len(p.raw), entries: p.entries, runs: p.runs, from: p.from, to: p.to, ids: encodeIDs(p.ids), body: p.raw[:len(p.raw):len(p.raw)]})
+	}
+	var cursors map[int]cursor
+	if s.moved {
+		cursors = make(map[int]cursor, len(s.cursors))
+		for p, c := range s.cursors {
+			cursors[p] = c
 		}
+	}
+	drop := s.excess()
+	s.moved = false
+	s.mu.Unlock()
+	if len(saves)+len(drop)+len(cursors) == 0 {
 		return nil
-	})
+	}
+	for i := range saves {
+		saves[i].body = pack(saves[i].body)
+	}
+	if s.disk != nil {
+		if err := s.disk.write(saves, numbers(drop), cursors); err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.moved = true
+			return err
+		}
+	}
+	s.settle(saves, drop)
+	return nil
 }
 
-// Len returns the number of entries and the bytes that they take.
-func (s *Store) Len() (runs int, bytes int64, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		runs, bytes = int(read(meta.Get(keyCount))), int64(read(meta.Get(keyBytes)))
-		return nil
-	})
-	return runs, bytes, err
+func numbers(pages []*page) (all []int64) {
+	for _, p := range pages {
+		all = append(all, p.n)
+	}
+	return all
+}
+
+// excess are the oldest pages that the limits push out, some at a time. The last of a stream stays: somebody may wait for what is in it. The lock is held.
+func (s *Store) excess() (drop []*page) {
+	bytes, runs, old := s.bytes, s.runs, s.now().Add(-s.limits.Age).UnixNano()
+	var at [streamEnd]int
+	for len(drop) < dropsMost {
+		var first *page
+		for i, all := range s.streams {
+			if at[i]+1 < len(all) && (first == nil || all[at[i]].n < first.n) && !all[at[i]].dirty {
+				first = all[at[i]]
+			}
+		}
+		if first == nil || bytes <= s.limits.Bytes && runs <= s.limits.Runs && first.to >= old {
+			break
+		}
+		bytes, runs = bytes-int64(first.size), runs-first.runs
+		at[first.stream]++
+		drop = append(drop, first)
+	}
+	return drop
+}
+
+// settle books what was written.
+func (s *Store) settle(saves []save, drop []*page) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range saves {
+		x := &saves[i]
+		p := x.page
+		size := len(x.body) + len(x.ids)
+		s.bytes += int64(size - p.size)
+		p.size = size
+		if p.dirty = len(p.raw) > x.length; p.dirty || !p.sealed {
+			continue
+		}
+		p.raw = nil
+		p.ids = slices.Clone(p.ids) // Without the room that it grew by.
+		if s.disk == nil {
+			p.packed = x.body
+		}
+	}
+	s.dirty = slices.DeleteFunc(s.dirty, func(p *page) bool { return !p.dirty })
+	s.waiting = 0
+	for _, p := range s.dirty {
+		s.waiting += len(p.raw)
+	}
+	for _, p := range drop {
+		s.bytes -= int64(p.size)
+		s.runs -= p.runs
+		s.streams[p.stream] = s.streams[p.stream][1:]
+	}
+}
+
+// read returns the entries of a page; nil when it was let go of meanwhile.
+func (s *Store) read(p *page) ([]byte, error) {
+	s.mu.RLock()
+	raw, packed := p.raw[:len(p.raw):len(p.raw)], p.packed
+	s.mu.RUnlock()
+	if raw != nil {
+		return raw, nil
+	}
+	var err error
+	if packed == nil {
+		if s.disk == nil {
+			return nil, nil
+		}
+		if packed, err = s.disk.body(p.n); err != nil || packed == nil {
+			s.broken.CompareAndSwap(false, isDamage(err))
+			return nil, err
+		}
+	}
+	if raw, err = unpack(packed); err != nil {
+		s.broken.Store(true)
+		return nil, errSpoiled
+	}
+	return raw, nil
+}
+
+// A place is that of an entry: its page and its number there. Its text goes out as a cursor.
+type place struct {
+	page  int64
+	entry int
+}
+
+// String is how a place is written.
+func (p place) String() string { return fmt.Sprintf("%d.%d", p.page, p.entry) }
+
+// ErrCursor says that a cursor is not one.
+var ErrCursor = errors.New("no cursor; take it from the answer before, as it stands there")
+
+func parsePlace(text string) (p place, err error) {
+	if text == "" {
+		return place{-1, 0}, nil
+	}
+	page, entry, ok := strings.Cut(text, ".")
+	n, err := strconv.ParseInt(page, 10, 64)
+	i, err2 := strconv.Atoi(entry)
+	if !ok || err != nil || err2 != nil || n < 0 || i < 0 {
+		return p, fmt.Errorf("%q: %w", text, ErrCursor)
+	}
+	return place{n, i}, nil
+}
+
+// pages returns those of a stream that may have a run, from a number on, the oldest first.
+func (s *Store) pages(stream byte, id journal.RunID, from int64) (found []*page) {
+	x := short(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := s.streams[stream]
+	i, _ := slices.BinarySearchFunc(all, from, func(p *page, n int64) int { return cmp.Compare(p.n, n) })
+	for _, p := range all[i:] {
+		if p.has(x) {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// all returns the pages of a stream, the oldest first.
+func (s *Store) all(stream byte) []*page {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.streams[stream])
+}
+
+// walk gives the entries of a run behind a place, until yield returns false.
+func (s *Store) walk(stream byte, run journal.RunID, after place, yield func(at place, text []byte) bool) error {
+	for _, p := range s.pages(stream, run, after.page) {
+		raw, err := s.read(p)
+		if err != nil {
+			return err
+		}
+		more := true
+		err = each(raw, func(i int, id journal.RunID, text []byte) bool {
+			if id == run && (p.n != after.page || i > after.entry) {
+				more = yield(place{p.n, i}, text)
+			}
+			return more
+		})
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// endings gives the ended runs, the latest first, each run's last end, until yield returns false.
+func (s *Store) endings(yield func(id journal.RunID, text []byte) (bool, error)) error {
+	seen := make(map[journal.RunID]bool)
+	for _, p := range slices.Backward(s.all(streamEnds)) {
+		raw, err := s.read(p)
+		if err != nil {
+			return err
+		}
+		type entry struct {
+			id   journal.RunID
+			text []byte
+		}
+		var entries []entry
+		if err := each(raw, func(_ int, id journal.RunID, text []byte) bool {
+			entries = append(entries, entry{id, text})
+			return true
+		}); err != nil {
+			return err
+		}
+		for _, e := range slices.Backward(entries) {
+			if seen[e.id] {
+				continue
+			}
+			seen[e.id] = true
+			if more, err := yield(e.id, e.text); err != nil || !more {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ending returns how a run has ended, last; nil when it is not known.
+func (s *Store) ending(run journal.RunID) (f *engine.Ending, err error) {
+	for _, p := range slices.Backward(s.pages(streamEnds, run, 0)) {
+		raw, err := s.read(p)
+		if err != nil {
+			return nil, err
+		}
+		var last []byte
+		if err := each(raw, func(_ int, id journal.RunID, text []byte) bool {
+			if id == run {
+				last = text
+			}
+			return true
+		}); err != nil {
+			return nil, err
+		}
+		if last != nil {
+			return decodeEnding(run, last)
+		}
+	}
+	return nil, nil
 }

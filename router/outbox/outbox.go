@@ -240,7 +240,7 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 	switch {
 	case err == nil && inv.Type == engine.TypeLoose:
 		id, _ := o.Intake.Child(inv)
-		completed(s, inv, lang.Success(lang.Of(map[string]string{"run": id.String()})))
+		completed(s, inv, lang.Success(lang.Of(map[string]string{"run": id.String()})), time.Time{})
 		return
 	case err == nil:
 		s.Accepted(inv)
@@ -268,8 +268,8 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 }
 
 // completed, timedOut and gaveUp write down how an invocation ended.
-func completed(s Owner, inv *engine.Invocation, outcome lang.Outcome) {
-	s.Write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: outcome}))
+func completed(s Owner, inv *engine.Invocation, outcome lang.Outcome, sent time.Time) {
+	s.Write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: outcome, Sent: sent}))
 }
 
 func timedOut(s Owner, inv *engine.Invocation) {

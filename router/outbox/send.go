@@ -159,7 +159,7 @@ func (o *Outbox) done(it *item, r sinks.Result, how over) {
 	o.judge(it, r, arrived, how)
 	switch {
 	case r.Verdict == sinks.Completed && call:
-		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue)) })
+		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue), it.since) })
 	case r.Verdict == sinks.Accepted && call:
 		o.accept(it)
 	case r.Verdict == sinks.Accepted, r.Verdict == sinks.Completed && r.Completion.Err == nil:
@@ -176,7 +176,7 @@ func (o *Outbox) done(it *item, r sinks.Result, how over) {
 	case r.Verdict == sinks.Retry || how == tryOver:
 		o.resend(it, r)
 	case call:
-		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue)) })
+		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue), it.since) })
 	default: // The fold decides whether it is tried again.
 		refusal := r.Err
 		if r.Verdict == sinks.Completed {

@@ -29,9 +29,10 @@ type Outbox interface {
 	Leave()             // the tenure is over
 }
 
-// Ends take the runs that have ended.
+// Ends take what is over.
 type Ends interface {
-	Add(id journal.RunID, e *engine.Ending)
+	// Take takes over what a record of a partition did: the invocations and steps that are over, and the runs that have ended. A restart brings it again.
+	Take(partition int, rec *journal.Record, traces []engine.Trace, ended []engine.Ended, endings []*engine.Ending)
 	// Dead takes what was given up.
 	Dead(x *engine.Letter)
 	// Flush returns once what was added is kept: after that a snapshot may forget it.
@@ -294,12 +295,11 @@ func (set *Set) shardOf(id journal.RunID) *Shard {
 	return set.shards[set.Layout.Partition(id.Route())]
 }
 
-// ended hands on that a run has ended. What its chain had no fuel left for is said: somebody is to look at what starts what.
-func (s *Shard) ended(e *engine.Ended) {
+// ended counts that a run has ended. What its chain had no fuel left for is said: somebody is to look at what starts what.
+func (s *Shard) ended(e *engine.Ended) *engine.Ending {
 	ending := engine.EndingOf(e)
-	s.set.Ends.Add(e.Run, ending)
 	if !s.owned {
-		return
+		return ending
 	}
 	state := ending.State
 	if e.Outcome.Err != nil && e.Outcome.Err.Type == engine.ChainLimit {
@@ -308,6 +308,7 @@ func (s *Shard) ended(e *engine.Ended) {
 	}
 	s.set.metrics.ended.WithLabelValues(state).Inc()
 	s.set.logEnd(ending)
+	return ending
 }
 
 // logEnd says that a run has ended, and of one that went wrong which step and why.

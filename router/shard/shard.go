@@ -348,9 +348,7 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 			return err
 		}
 	}
-	for i := range s.effects.Ended {
-		s.ended(&s.effects.Ended[i])
-	}
+	s.record(rec)
 	for i := range s.effects.Dead {
 		s.died(&s.effects.Dead[i])
 	}
@@ -388,6 +386,19 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 		}
 	}
 	return nil
+}
+
+// record hands on what is over.
+func (s *Shard) record(rec *journal.Record) {
+	ended := s.effects.Ended
+	if len(ended)+len(s.effects.Traces) == 0 {
+		return
+	}
+	var endings []*engine.Ending
+	for i := range ended {
+		endings = append(endings, s.ended(&ended[i]))
+	}
+	s.set.Ends.Take(s.t.Partition(), rec, s.effects.Traces, ended, endings)
 }
 
 func (s *Shard) claimed(rec *journal.Record, reason engine.Reason) error {

@@ -75,10 +75,10 @@ func (d *desk) calls() (out []*engine.Invocation) {
 
 type ends struct{ *desk }
 
-func (e ends) Add(_ journal.RunID, x *engine.Ending) {
+func (e ends) Take(_ int, _ *journal.Record, _ []engine.Trace, _ []engine.Ended, all []*engine.Ending) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.ended = append(e.ended, x)
+	e.ended = append(e.ended, all...)
 }
 
 func (e ends) Dead(*engine.Letter) {}

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A Trace is what became of an invocation, or of a step that is more than one: people ask for it later. Nothing decides by it.
+type Trace struct {
+	Run     journal.RunID
+	Inv     *Invocation // nil: a step
+	Path    string
+	Attempt int
+	Input   lang.Value
+	Outcome lang.Outcome
+	// Queued, Sent and Ended are in nanoseconds: when it was to be sent, or the step opened; when its last try went to the function, by the clock of who
+	// sent it, 0 where that is not known; and the fold's time of its end.
+	Queued, Sent, Ended int64
+	Again               bool // it failed, and is tried again
+}
+
+// trace notes what became of an invocation. sent is 0 where its record does not say: then it is when a function accepted it, or when it was tried first.
+func (s *State) trace(l *live, o lang.Outcome, sent int64) {
+	if sent == 0 {
+		sent = max(l.accepted, -l.accepted)
+	}
+	i := l.inv
+	s.out.Traces = append(s.out.Traces, Trace{
+		Run: i.Run, Inv: i, Path: i.Path, Attempt: i.Attempt, Input: i.Input, Outcome: o, Queued: i.Created.UnixNano(), Sent: sent, Ended: s.now,
+	})
+}
+
+// traceCall is trace for a call that its step waited for, whose outcome is given to it now.
+func (s *State) traceCall(l *live, o lang.Outcome, sent int64) {
+	at := len(s.out.Traces)
+	s.trace(l, o, sent)
+	s.callEnded(l, o)
+	s.out.Traces[at].Again = o.Verdict == lang.Failed && !l.task.ended && l.task.retryTimer != 0
+}
+
+// traceDropped is trace for an invocation that nobody waits for any more.
+func (s *State) traceDropped(l *live) {
+	e := lang.Error{Class: lang.ClassCancelled, Type: "cancelled", Message: "nobody waits for it any more"}
+	s.trace(l, lang.Outcome{Verdict: lang.Cancelled, Err: &e}, 0)
+}
+
+// traceDelivery is trace for the event of a run's end at a destination.
+func (s *State) traceDelivery(inv *Invocation, e *lang.Error, again bool) {
+	if inv.Purpose != Notify {
+		return
+	}
+	o := lang.Success(lang.Null)
+	if e != nil {
+		o = lang.Failure(e)
+	}
+	s.trace(&live{inv: inv}, o, 0)
+	s.out.Traces[len(s.out.Traces)-1].Again = again
+}
+
+// traceStep notes the end of a step, unless the trace of its last invocation says the same.
+func (s *State) traceStep(t *task, o lang.Outcome) {
+	calls := t.step.Use == lang.UseFunction || t.info().starts != ""
+	if calls && t.tries > 0 && o.Verdict != lang.Failed {
+		return
+	}
+	path := t.place()
+	if calls && t.tries > 0 && s.traced(path) {
+		return
+	}
+	s.out.Traces = append(s.out.Traces, Trace{
+		Run: t.run.id, Path: path, Attempt: int(t.tries), Input: t.input, Outcome: o, Queued: t.opened, Ended: s.now,
+	})
+}
+
+// traced reports whether this fold has noted the failure of an invocation of a path, as one of its latest.
+func (s *State) traced(path string) bool {
+	for i := len(s.out.Traces) - 1; i >= max(0, len(s.out.Traces)-8); i-- {
+		if x := &s.out.Traces[i]; x.Inv != nil && x.Path == path && x.Outcome.Verdict == lang.Failed {
+			return true
+		}
+	}
+	return false
+}
+
+// sentAt is a time in a payload; 0 is not known.
+func sentAt(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(t.UnixNano(), 0)
+}

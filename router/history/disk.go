@@ -1,0 +1,212 @@
+package history
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/onward-router/onward/router/folder"
+	"modernc.org/sqlite"
+)
+
+// FileName is the history's file in its folder.
+const FileName = "history.sqlite"
+
+// migrations make the schema, each from the version before it: the file says how many it has had.
+var migrations = []string{
+	`CREATE TABLE page (n INTEGER PRIMARY KEY, stream INTEGER, entries INTEGER, runs INTEGER, first INTEGER, last INTEGER, ids BLOB, body BLOB);
+	 CREATE TABLE cursor (partition INTEGER PRIMARY KEY, offset INTEGER, time INTEGER);`,
+}
+
+// A disk is the file. It holds pages, and up to where the records of each partition are in them: a transaction writes both.
+type disk struct {
+	name string
+	db   *sql.DB
+}
+
+// openDisk opens the file, or makes one. A file that cannot be read, or is a newer version's, is set aside under another name, as damaged says.
+func openDisk(dir string, begin func(*page), at func(partition int, c cursor)) (d *disk, damaged, err error) {
+	if err := folder.Make(dir); err != nil {
+		return nil, nil, err
+	}
+	d = &disk{name: filepath.Join(dir, FileName)}
+	first := d.open(begin, at)
+	if first == nil {
+		return d, nil, nil
+	}
+	damaged, err = d.setAside(first)
+	if err == nil {
+		err = d.open(func(*page) {}, at)
+	}
+	return d, damaged, err
+}
+
+// setAside gives the file another name.
+func (d *disk) setAside(why error) (damaged, err error) {
+	d.close()
+	aside := fmt.Sprintf("%s.damaged-%d", d.name, time.Now().UnixNano())
+	if err := os.Rename(d.name, aside); err != nil {
+		return nil, errors.Join(why, err)
+	}
+	for _, rest := range []string{"-wal", "-shm"} {
+		if err := os.Rename(d.name+rest, aside+rest); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, errors.Join(why, err)
+		}
+	}
+	return fmt.Errorf("history: %s cannot be read and was set aside as %s: %w", d.name, aside, why), nil
+}
+
+func (d *disk) open(begin func(*page), at func(int, cursor)) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", d.name, err)
+		}
+	}()
+	f, err := os.OpenFile(d.name, os.O_CREATE|os.O_RDWR, folder.FileMode) // With our rights, which those of the files beside it follow.
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {"page_size(16384)", "journal_mode(wal)", "synchronous(normal)", "busy_timeout(5000)", "journal_size_limit(67108864)"}}
+	if d.db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: d.name}).EscapedPath()+"?"+pragmas.Encode()); err != nil {
+		return err
+	}
+	d.db.SetMaxOpenConns(4)
+	if err := d.migrate(); err != nil {
+		return err
+	}
+	return d.list(begin, at)
+}
+
+// migrate brings the schema to this version.
+func (d *disk) migrate() error {
+	var had int
+	if err := d.db.QueryRow("PRAGMA user_version").Scan(&had); err != nil {
+		return err
+	}
+	if had > len(migrations) {
+		return fmt.Errorf("schema %d, and this binary knows those up to %d", had, len(migrations))
+	}
+	for n, text := range migrations[had:] {
+		if _, err := d.db.Exec(fmt.Sprintf("BEGIN; %s PRAGMA user_version = %d; COMMIT;", text, had+n+1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list gives what is there: pages without their bodies, and cursors.
+func (d *disk) list(begin func(*page), at func(int, cursor)) error {
+	rows, err := d.db.Query("SELECT n, stream, entries, runs, first, last, ids, length(body) FROM page ORDER BY n")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var pages []*page
+	for rows.Next() {
+		p := new(page)
+		var ids []byte
+		if err := rows.Scan(&p.n, &p.stream, &p.entries, &p.runs, &p.from, &p.to, &ids, &p.size); err != nil {
+			return err
+		}
+		if p.stream >= streamEnd || len(ids)%4 != 0 {
+			return fmt.Errorf("page %d makes no sense", p.n)
+		}
+		p.ids, p.size, p.sealed = decodeIDs(ids), p.size+len(ids), true
+		pages = append(pages, p)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	cursors, err := d.db.Query("SELECT partition, offset, time FROM cursor")
+	if err != nil {
+		return err
+	}
+	defer cursors.Close()
+	for cursors.Next() {
+		var p int
+		var c cursor
+		if err := cursors.Scan(&p, &c.offset, &c.time); err != nil {
+			return err
+		}
+		at(p, c)
+	}
+	if err := cursors.Err(); err != nil {
+		return err
+	}
+	for _, p := range pages {
+		begin(p)
+	}
+	return nil
+}
+
+// write replaces pages, takes some away and sets the cursors, all of it or nothing.
+func (d *disk) write(saves []save, drop []int64, cursors map[int]cursor) (err error) {
+	tx, err := d.db.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = tx.Rollback() // The first error says it.
+		}
+	}()
+	for i := range saves {
+		s := &saves[i]
+		_, err := tx.Exec("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)", s.page.n, s.page.stream, s.entries, s.runs, s.from, s.to, s.ids, s.body)
+		if err != nil {
+			return err
+		}
+	}
+	for _, n := range drop {
+		if _, err := tx.Exec("DELETE FROM page WHERE n = ?", n); err != nil {
+			return err
+		}
+	}
+	for p, c := range cursors {
+		if _, err := tx.Exec("INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)", p, c.offset, c.time); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// sync makes what was written survive a power cut.
+func (d *disk) sync() error {
+	f, err := os.Open(d.name + "-wal")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// body reads a page; nil when it is not there any more.
+func (d *disk) body(n int64) (b []byte, err error) {
+	err = d.db.QueryRow("SELECT body FROM page WHERE n = ?", n).Scan(&b)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return b, err
+}
+
+func (d *disk) close() {
+	if d.db != nil {
+		_ = d.db.Close() // What counts was committed.
+	}
+}
+
+// isDamage reports whether an error says that the file is no history any more.
+func isDamage(err error) bool {
+	const corrupt, noDatabase = 11, 26
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code()&0xff == corrupt || e.Code()&0xff == noDatabase) || errors.Is(err, errSpoiled)
+}

@@ -1,0 +1,191 @@
+package history
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A Timeline is a part of what became of a run's steps, in the order in which that was known.
+type Timeline struct {
+	Steps []*Step `json:"steps"`
+	Next  string  `json:"next,omitempty"` // cursor of the next part; empty: there is no more
+	// Missing counts what the history could not take while the run was at work, of all runs together.
+	Missing int `json:"missing,omitempty"`
+}
+
+// Timeline gives up to limit steps of a run behind a cursor; failed asks only for those that failed for good.
+func (h *Endings) Timeline(run journal.RunID, after string, limit int, failed bool) (*Timeline, error) {
+	from, err := parsePlace(after)
+	if err != nil {
+		return nil, err
+	}
+	stream := byte(streamSteps)
+	if failed {
+		stream = streamFailed
+	}
+	t := &Timeline{Steps: []*Step{}}
+	var last place
+	var bad error
+	err = h.store.walk(stream, run, from, func(at place, text []byte) bool {
+		if len(t.Steps) == limit {
+			t.Next = last.String()
+			return false
+		}
+		var s *Step
+		if s, bad = decodeStep(run, text); bad != nil {
+			return false
+		}
+		t.Steps, last = append(t.Steps, s), at
+		return true
+	})
+	if err == nil {
+		err = bad
+	}
+	if err == nil && len(t.Steps) > 0 {
+		t.Missing, err = h.missing(t.Steps[0].Queued.UnixNano(), t.Steps[len(t.Steps)-1].Ended.UnixNano())
+	}
+	return t, err
+}
+
+// missing counts what was let go of in a time.
+func (h *Endings) missing(from, to int64) (n int, err error) {
+	err = h.store.walk(streamSteps, journal.RunID{}, place{page: -1}, func(_ place, text []byte) bool {
+		r := reader{b: text}
+		if count, first, last := r.uint(), r.int(), r.int(); first <= to && last >= from {
+			n += int(count)
+		}
+		return true
+	})
+	return n, err
+}
+
+func appendGap(b []byte, g *gap) []byte {
+	return binary.AppendVarint(binary.AppendVarint(binary.AppendUvarint(b, uint64(g.entries)), g.from), g.to)
+}
+
+// Outcomes gives what the successful invocations of a run gave, by path and number, until yield returns false. One of which only a part is kept is not
+// among them.
+func (h *Endings) Outcomes(run journal.RunID, yield func(path string, n uint32, output lang.Value) bool) error {
+	var bad error
+	err := h.store.walk(streamSteps, run, place{page: -1}, func(_ place, text []byte) bool {
+		r := reader{b: text}
+		if x := r.head(); x.verdict != lang.Succeeded || x.marks&markCall == 0 || x.marks&(markDelivery|markOutputCut) != 0 {
+			return true
+		}
+		s, err := decodeStep(run, text)
+		if bad = err; err != nil {
+			return false
+		}
+		return yield(s.Path, s.N, s.Output)
+	})
+	if err == nil {
+		err = bad
+	}
+	return err
+}
+
+// A StepSummary is what became of all invocations or steps of a path, whatever their indexes: of those that were tried again the last counts.
+type StepSummary struct {
+	Path      string        `json:"path"` // with [*] for indexes
+	Calls     int           `json:"calls,omitempty"`
+	Succeeded int           `json:"succeeded"`
+	Failed    int           `json:"failed"`
+	Skipped   int           `json:"skipped"`
+	Cancelled int           `json:"cancelled"`
+	Again     int           `json:"again,omitempty"` // tries after which there was another
+	First     time.Time     `json:"first"`
+	Last      time.Time     `json:"last"`
+	Min       time.Duration `json:"min"`
+	P50       time.Duration `json:"p50"`
+	P95       time.Duration `json:"p95"`
+	Max       time.Duration `json:"max"`
+
+	took []int64
+}
+
+// Summary sums a run's steps up by their paths, in the order in which they began.
+func (h *Endings) Summary(run journal.RunID) ([]*StepSummary, error) {
+	by := make(map[string]*StepSummary)
+	var all []*StepSummary
+	var key []byte
+	var bad bool
+	err := h.store.walk(streamSteps, run, place{page: -1}, func(_ place, text []byte) bool {
+		r := reader{b: text}
+		x := r.head()
+		if bad = r.bad; bad {
+			return false
+		}
+		key = appendPattern(key[:0], x.path)
+		s := by[string(key)]
+		if s == nil {
+			s = &StepSummary{Path: string(key), First: at(x.queued)}
+			by[s.Path], all = s, append(all, s)
+		}
+		s.count(&x)
+		return true
+	})
+	if err == nil && bad {
+		err = errSpoiled
+	}
+	for _, s := range all {
+		slices.Sort(s.took)
+		if n := len(s.took); n > 0 {
+			s.Min, s.P50, s.P95, s.Max = time.Duration(s.took[0]), time.Duration(s.took[(n-1)/2]), time.Duration(s.took[(n-1)*95/100]), time.Duration(s.took[n-1])
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *StepSummary) int {
+		if c := a.First.Compare(b.First); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Path, b.Path)
+	})
+	return all, err
+}
+
+func (s *StepSummary) count(x *head) {
+	if q := at(x.queued); q.Before(s.First) {
+		s.First = q
+	}
+	if e := at(x.ended); e.After(s.Last) {
+		s.Last = e
+	}
+	if x.marks&markCall != 0 {
+		s.Calls++
+	}
+	s.took = append(s.took, x.ended-x.queued)
+	switch {
+	case x.marks&markAgain != 0:
+		s.Again++
+	case x.verdict == lang.Succeeded || x.verdict == lang.Continue:
+		s.Succeeded++
+	case x.verdict == lang.Failed:
+		s.Failed++
+	case x.verdict == lang.Skipped:
+		s.Skipped++
+	default:
+		s.Cancelled++
+	}
+}
+
+// appendPattern appends a path with [*] in place of its indexes.
+func appendPattern(b, path []byte) []byte {
+	for i := 0; i < len(path); i++ {
+		b = append(b, path[i])
+		if path[i] != '[' {
+			continue
+		}
+		j := i + 1
+		for j < len(path) && '0' <= path[j] && path[j] <= '9' {
+			j++
+		}
+		if j > i+1 && j < len(path) && path[j] == ']' {
+			b, i = append(b, '*'), j-1
+		}
+	}
+	return b
+}
