@@ -35,6 +35,8 @@ type Settings struct {
 	MaxBytes   int
 	History    int
 	HistoryMax int64
+	HistoryAge time.Duration
+	HistoryVal int
 	DeadMax    int64
 	DeadAge    time.Duration
 	Stuck      time.Duration
@@ -144,7 +146,9 @@ var settings = []setting{
 	{"limits.connections", 8192, "open connections to the listener; the one that has been idle for longest makes room", whole(func(s *Settings) *int { return &s.MaxConns })},
 	{"limits.requests", 4096, "requests at work beyond which callers get 503", whole(func(s *Settings) *int { return &s.MaxAsked })},
 	{"history.runs", 100_000, "ended runs that are kept for people and for repeated requests", whole(func(s *Settings) *int { return &s.History })},
-	{"history.bytes", 1 << 30, "bytes of ended runs that are kept", whole(func(s *Settings) *int64 { return &s.HistoryMax })},
+	{"history.bytes", 1 << 30, "bytes of ended runs, steps and events that are kept, as they are on disk; beyond, the oldest go", whole(func(s *Settings) *int64 { return &s.HistoryMax })},
+	{"history.age", "720h", "how long ended runs, steps and events are kept", span(func(s *Settings) *time.Duration { return &s.HistoryAge })},
+	{"history.value", 16 << 10, "bytes of an input or an output of a step that are kept", whole(func(s *Settings) *int { return &s.HistoryVal })},
 	{"dead.bytes", 256 << 20, "bytes of dead letters that are kept; beyond, the oldest go", whole(func(s *Settings) *int64 { return &s.DeadMax })},
 	{"dead.age", "720h", "how long dead letters are kept", span(func(s *Settings) *time.Duration { return &s.DeadAge })},
 	{"watchdog", "1m", "how long the fold of one record may take before the router gives up", span(func(s *Settings) *time.Duration { return &s.Stuck })},

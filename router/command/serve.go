@@ -77,7 +77,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	r, err := router.Open(router.Options{
 		Set: set, Registry: p.registry, Journal: j, Log: log, Metrics: metrics, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure, Drain: s.Drain,
 		TLS: listenerTLS(s), Advertise: s.Advertise, Hosts: append(s.Hosts, s.Advertise), Limits: router.Limits{Connections: s.MaxConns, Requests: s.MaxAsked}, Secrets: s.Secrets(),
-		MaxRuns: s.MaxRuns, MaxSteps: s.MaxSteps, MaxBytes: s.MaxBytes, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, Now: p.now, History: router.HistoryLimits{Runs: s.History, Bytes: s.HistoryMax},
+		MaxRuns: s.MaxRuns, MaxSteps: s.MaxSteps, MaxBytes: s.MaxBytes, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, Now: p.now, History: router.HistoryLimits{Runs: s.History, Bytes: s.HistoryMax, Age: s.HistoryAge, Value: s.HistoryVal},
 		Dead: router.DeadLimits{Bytes: s.DeadMax, Age: s.DeadAge},
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {

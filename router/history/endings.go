@@ -61,6 +61,11 @@ func Keep(o Options) (*Endings, error) {
 	if h.store, err = openStore(o.Dir, o.Limits, func(e error) { h.log.Error("the history begins anew", "error", e) }); err != nil {
 		return nil, err
 	}
+	if o.Dir != "" {
+		if err := h.takeFormer(o.Dir); err != nil {
+			h.log.Error("the ended runs of a former version are not taken over", "error", err)
+		}
+	}
 	if h.letters, err = keepLetters(o.Dir, o.Dead, o.Log, o.Metrics); err != nil {
 		return nil, errors.Join(err, h.store.close())
 	}
