@@ -44,9 +44,12 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 	m.world = simulate.New(simulate.Options{
 		Registry: p.registry, Function: m.function, Observe: m.observe,
 		Concurrency: func(function string) int { return set.Functions[function].Concurrency }, Starts: m.starts,
+		Key: func(def *lang.Definition, event, data lang.Value) (string, error) { return set.Triggers[def.Trigger].KeyOf(event, data) },
 	})
 	begin := time.Now()
-	m.start(trigger, input)
+	if err := m.start(trigger, input); err != nil {
+		return exitError{exitUsage, err}
+	}
 	if err := m.world.Run(mockSteps); err != nil {
 		return exitError{exitRun, err}
 	}
@@ -74,10 +77,14 @@ func (m *mock) starts(inv *engine.Invocation) []*lang.Definition {
 	return []*lang.Definition{m.set.Triggers[inv.ToTrigger].Definition}
 }
 
-func (m *mock) start(trigger string, input lang.Value) {
+func (m *mock) start(trigger string, input lang.Value) error {
 	def := m.set.Triggers[trigger].Definition
 	event := lang.Of(map[string]string{"specversion": "1.0", "id": "mock", "source": "/onward/run", "type": "dev.onward.start"})
-	start := engine.Record(journal.Start, runID, &engine.StartFact{Trigger: trigger, Digest: def.Digest(), Event: event, Data: input})
+	key, err := m.set.Triggers[trigger].KeyOf(event, input)
+	if err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	start := engine.Record(journal.Start, runID, &engine.StartFact{Trigger: trigger, Digest: def.Digest(), Event: event, Data: input, Key: key})
 	start.Tenant = m.set.Triggers[trigger].Tenant
 	for _, name := range m.set.TriggerNames() {
 		m.world.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(m.set.Triggers[name].Definition)})
@@ -90,6 +97,7 @@ func (m *mock) start(trigger string, input lang.Value) {
 	if c := m.answers.Cancel; c != nil {
 		m.world.After(c.After.D(), func() { m.world.Append(engine.Record(journal.Cancel, runID, &engine.CancelFact{Reason: c.Reason})) })
 	}
+	return nil
 }
 
 // function gives the first answer that is for the call.

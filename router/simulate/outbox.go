@@ -88,7 +88,7 @@ func (o *outbox) end(inv *engine.Invocation) {
 			return
 		}
 		for i, def := range starts {
-			w.start(inv, def, engine.Share(inv.Fuel, len(starts), i))
+			_ = w.start(inv, def, engine.Share(inv.Fuel, len(starts), i)) // What has no key starts nothing.
 		}
 		o.t.write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
 	})
@@ -115,19 +115,23 @@ func (o *outbox) between(inv *engine.Invocation) {
 		case engine.Cancel:
 			w.Append(engine.Record(journal.Cancel, childID(inv.ToTrigger, inv.Cause), &engine.CancelFact{Ahead: true}))
 		default:
+			var err error
 			for _, def := range w.o.Starts(inv) {
-				w.start(inv, def, inv.Fuel)
+				err = w.start(inv, def, inv.Fuel)
 			}
-			if inv.Type == engine.TypeLoose {
-				done = engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Text(childID(inv.ToTrigger, inv.ID()).String()))})
+			switch {
+			case err != nil:
+				done = engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Failure(lang.Failf(lang.ClassFunction, "bad_event", "%v", err))})
+			case inv.Type == engine.TypeLoose:
+				done = engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Of(map[string]string{"run": childID(inv.ToTrigger, inv.ID()).String()}))})
 			}
 		}
 		o.t.write(done)
 	})
 }
 
-// start starts a run of a definition by the event of a run's end.
-func (w *World) start(inv *engine.Invocation, def *lang.Definition, fuel int) {
+// start starts a run of a definition by the event of a run's end, or of a step that calls it.
+func (w *World) start(inv *engine.Invocation, def *lang.Definition, fuel int) error {
 	run := childID(def.Trigger, inv.ID())
 	f := engine.StartFact{
 		Trigger: def.Trigger, Digest: def.Digest(), Data: inv.Input, Spent: engine.LimitsOf(journal.Level).Fuel - fuel,
@@ -136,12 +140,20 @@ func (w *World) start(inv *engine.Invocation, def *lang.Definition, fuel int) {
 	if inv.Type == engine.TypeSub {
 		f.Parent = inv.ID()
 	}
+	if w.o.Key != nil {
+		key, err := w.o.Key(def, f.Event, f.Data)
+		if err != nil {
+			return err
+		}
+		f.Key = key
+	}
 	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = def.Tenant
 	w.Append(rec)
 	if w.chance(Duplicate) {
 		w.After(w.transit()+w.rand(5*time.Second), func() { w.Append(rec) })
 	}
+	return nil
 }
 
 // hold keeps what a run calls, from now on, or sends what was kept.

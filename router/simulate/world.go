@@ -28,6 +28,8 @@ type Options struct {
 	Deliver func(inv *engine.Invocation) *lang.Error
 	// Starts gives the definitions whose runs an end starts: those that the filters let it start, or that a destination names. It may be nil.
 	Starts func(inv *engine.Invocation) []*lang.Definition
+	// Key is the key by which the trigger of a definition counts its runs, of the event that starts one; an error says that the event has none. Nil is no key.
+	Key func(def *lang.Definition, event, data lang.Value) (string, error)
 	// Concurrency bounds how many invocations of a function are in flight; nil or 0 is no bound.
 	Concurrency func(function string) int
 	// Observe is told of the decisions of every owner's fold, in virtual time. It may be nil.
