@@ -60,7 +60,7 @@ func TestFindings(t *testing.T) {
 // TestDefinitionsRoundTrip reads the canonical bytes of definitions back to the same bytes.
 func TestDefinitionsRoundTrip(t *testing.T) {
 	t.Parallel()
-	for _, dir := range []string{"../deploy/examples/01-word-count", "../deploy/examples/02-dag", "../deploy/examples/03-approval", "../deploy/examples/06-dag-rules", "../deploy/examples/07-wavefront", "../deploy/examples/08-federated-learning", "../deploy/examples/09-loop", "../deploy/examples/10-saga", "testdata/good"} {
+	for _, dir := range append(examples(t), "testdata/good") {
 		set, findings := config.Load([]string{dir}, registry(), nil)
 		for _, f := range findings {
 			t.Error(f)

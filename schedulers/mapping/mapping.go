@@ -23,7 +23,7 @@ type Map struct {
 	Batch     *Batch                `doc:"batch" help:"items go to the step in batches: its input is { items: [...] } with what with says, its item the list of items, its index the batch's; results, joins and counts are of batches"`
 	Speculate *schedulers.Speculate `doc:"speculate" help:"a second try beside an item that takes long: the first to succeed counts, the other is cancelled"`
 	Join      schedulers.Join       `doc:"join" help:"when items are enough: all (the first failure fails the step), settled (each item as {outcome: succeeded, value}, {outcome: failed, error} or {outcome: skipped}), any (the first success is the result), { atLeast: 3 }, { percent: 65 } or { until: ... }; with deadline, onDeadline and losers" default:"all"`
-	Tolerate  *Tolerate             `doc:"tolerate" help:"how many items may fail: until then it goes on, and the results are as with join: settled"`
+	Tolerate  *Tolerate             `doc:"tolerate" help:"how many items may fail, by count, percent or both, of which the one that is passed first ends it; the results are as with join: settled"`
 	GroupBy   lang.Expr             `doc:"groupBy" help:"the key of an item, such as \"${ item.bucket }\": the results of items with one key go to one reduce"`
 	Reduce    *lang.Step            `doc:"reduce" help:"the step to run for each key, once all its items are done: its input is the list of their results; it sees key and index; its results are the map's, by the keys' first appearance"`
 	Results   string                `doc:"results" help:"list (the outcomes in order), count (a tally) or none" default:"list"`
