@@ -44,7 +44,9 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 	m.world = simulate.New(simulate.Options{
 		Registry: p.registry, Function: m.function, Observe: m.observe,
 		Concurrency: func(function string) int { return set.Functions[function].Concurrency }, Starts: m.starts,
-		Key: func(def *lang.Definition, event, data lang.Value) (string, error) { return set.Triggers[def.Trigger].KeyOf(event, data) },
+		Key: func(def *lang.Definition, event, data lang.Value) (string, error) {
+			return set.Triggers[def.Trigger].KeyOf(event, data)
+		},
 	})
 	begin := time.Now()
 	if err := m.start(trigger, input); err != nil {
