@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -83,7 +84,9 @@ type family struct {
 	histogram bool
 }
 
-var described = regexp.MustCompile(`fqName: "([^"]+)".*variableLabels: \{([^}]*)\}`)
+var described = regexp.MustCompile(`fqName: "([^"]+)".*constLabels: \{([^}]*)\}, variableLabels: \{([^}]*)\}`)
+
+var constants = regexp.MustCompile(`([a-z_]+)="`)
 
 func families(t *testing.T, r *prometheus.Registry) map[string]family {
 	t.Helper()
@@ -99,13 +102,21 @@ func families(t *testing.T, r *prometheus.Registry) map[string]family {
 			t.Fatalf("%s", d)
 		}
 		var labels []string
-		if m[2] != "" {
-			labels = strings.Split(m[2], ",")
+		if m[3] != "" {
+			labels = strings.Split(m[3], ",")
+		}
+		for _, constant := range constants.FindAllStringSubmatch(m[2], -1) {
+			labels = append(labels, constant[1])
 		}
 		out[m[1]] = family{labels, strings.HasSuffix(m[1], "_seconds")}
 	}
 	if len(out) < 15 {
 		t.Fatalf("%d metrics", len(out))
+	}
+	for name := range out { // In OpenMetrics a counter's family has its name without _total.
+		if whole, is := strings.CutSuffix(name, "_total"); is && !reflect.DeepEqual(out[whole], family{}) {
+			t.Errorf("%s and %s are one family", name, whole)
+		}
 	}
 	return out
 }

@@ -130,6 +130,9 @@ func Open(o Options) (*Router, error) {
 	if err := o.Metrics.Register(guard.Panics); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 		return nil, err
 	}
+	if err := registerOwn(o.Metrics, o.Dir); err != nil {
+		return nil, err
+	}
 	r.gate = admission.New(admission.Options{
 		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, MaxRecord: maxRecord, Log: o.Log, Metrics: o.Metrics,
 	}, o.Set)

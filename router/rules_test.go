@@ -23,6 +23,7 @@ var allowed = []struct {
 	{"config/plugin", nil},
 	{"config/guard", nil},
 	{"config/quiet", nil},
+	{"config/meter", nil},
 	{"config/envelope", []string{"config/envelope", "config/lang", "config/plugin"}},
 	{"config/lang/yamldoc", []string{"config/lang"}},
 	{"config/lang", []string{"config/plugin"}},
@@ -41,7 +42,7 @@ var allowed = []struct {
 	{"router/journal", []string{"router/journal"}},
 	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
 	{"router/admission", []string{"config", "router/engine", "router/journal", "triggers"}},
-	{"router/shard", []string{"config/lang", "config/plugin", "router/engine", "router/folder", "router/journal", "triggers"}},
+	{"router/shard", []string{"config/lang", "config/meter", "config/plugin", "router/engine", "router/folder", "router/journal", "triggers"}},
 	{"router/api", []string{"config", "router/engine", "router/journal", "triggers"}},
 	{"router/cluster", []string{"config/plugin", "router/engine", "router/journal"}},
 	{"router/outbox", []string{"config", "router/engine", "router/journal", "sinks", "triggers"}},
@@ -53,7 +54,7 @@ var allowed = []struct {
 	{"router/command", []string{"config", "=router", "router/bench", "router/engine", "router/folder", "router/journal", "router/simulate", "router/soak", "sinks", "triggers"}},
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
 	{"deploy/examples", []string{"config", "router/command", "schedulers", "sinks", "triggers"}},
-	{"=router", []string{"config", "router/admission", "router/api", "router/cluster", "router/door", "router/engine", "router/history", "router/journal", "router/outbox", "router/shard", "sinks", "triggers"}},
+	{"=router", []string{"config", "router/admission", "router/api", "router/cluster", "router/door", "router/engine", "router/folder", "router/history", "router/journal", "router/outbox", "router/shard", "sinks", "triggers"}},
 }
 
 // pure are the folders whose code decides: no clock, randomness, I/O, goroutines. Packages of laws below them, named *test, decide nothing.

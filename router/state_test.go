@@ -106,7 +106,7 @@ func TestBacklogBehindATopicIsNoFailure(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		settle()
-		b.counted(1, "onward_dead_letters")
+		b.counted(1, "onward_dead_letters_kept")
 		b.counted(1, "onward_dead_letters_total", "trigger=queue", "what=call")
 	})
 }
@@ -126,7 +126,7 @@ func TestRefusedDestinationIsTriedAgainThenKept(t *testing.T) {
 			t.Fatalf("%d sends", len(sends))
 		}
 		b.counted(0, "onward_runs")
-		b.counted(1, "onward_dead_letters")
+		b.counted(1, "onward_dead_letters_kept")
 		b.counted(1, "onward_dead_letters_total", "trigger=straight", "what=notify")
 	})
 }

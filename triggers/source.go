@@ -45,6 +45,9 @@ type Parking interface {
 	Parked() []Parked
 }
 
+// ParkedHelp is what onward_parked_total says of itself, which each source that parks registers with its name as the constant label source.
+const ParkedHelp = "What came in and was no event, by source; of the journal, places that held no record."
+
 // A Parked is something that came and is no event. Nothing waits for it.
 type Parked struct {
 	Source string    `json:"source"`

@@ -159,7 +159,7 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	guarded("DELETE /v1/dead/{id}", a.deleteLetter)
 	guarded("POST /v1/dead/{id}/redrive", a.postRedrive)
 	guarded("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, 200, a.Functions()) })
-	mux.Handle("GET /metrics", open(promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", open(promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true})))
 	mux.Handle("GET /healthz", open(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })))
 	mux.Handle("GET /readyz", open(http.HandlerFunc(a.getReady)))
 	paths := make(map[string]bool)

@@ -329,6 +329,26 @@ func CompletionNumber(p []byte) uint32 {
 	return n
 }
 
+// An Answer says which invocation has its outcome, and of what kind that is; its N is 0 where there is none.
+type Answer struct {
+	N       uint32
+	Verdict lang.Verdict
+}
+
+// AnswerOf reads which answer a record is, and no more of it.
+func AnswerOf(rec *journal.Record) Answer {
+	if rec.Kind != journal.Completion {
+		return Answer{}
+	}
+	r := reader{b: rec.Payload}
+	a := Answer{N: r.number()}
+	r.text()
+	if a.Verdict = lang.Verdict(r.byte()); r.bad {
+		return Answer{}
+	}
+	return a
+}
+
 // Append appends the fact's payload to b.
 func (f *NumbersFact) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(f.Numbers)))

@@ -58,7 +58,7 @@ func keepLetters(dir string, limits LetterLimits, log *slog.Logger, metrics prom
 	}
 	l := &Letters{
 		log: log, shelf: &board{limits: limits, by: make(map[string]*engine.Letter), gone: make(map[string]bool)},
-		kept: prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_dead_letters", Help: "Dead letters that are kept here: given up, and neither sent again nor removed."}),
+		kept: prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_dead_letters_kept", Help: "Dead letters that are kept here: given up, and neither sent again nor removed."}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "onward_dead_letters_dropped_total", Help: "Dead letters that were let go of because they were too many, too large or too old.",
 		}),

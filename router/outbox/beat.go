@@ -72,7 +72,7 @@ func (o *Outbox) silent(it *item) {
 	o.forget(it)
 	stop := it.stop
 	o.mu.Unlock()
-	o.timed(it)
+	o.timed(it, wasTimedOut)
 	it.owner.Write(engine.Record(journal.TimedOut, it.inv.Run, &engine.TimedOutFact{Numbers: []uint32{it.inv.N}, Silent: true}))
 	if stop != nil {
 		stop()

@@ -128,7 +128,7 @@ func TestHeartbeatWithAClockThatStands(t *testing.T) {
 		if facts := b.take(); len(facts) != 2 || b.items[itemKey{patient.Run, patient.N}].pulse.timer != timer {
 			t.Errorf("%d facts", len(facts))
 		}
-		b.stop([]*engine.Invocation{inv}, inv.Run, 0)
+		b.stop([]*engine.Invocation{inv}, inv.Run, engine.Answer{})
 		// A timer that goes off early - its clock is not the one that is asked - finds that nothing has passed, and waits on.
 		b.silent(b.items[itemKey{patient.Run, patient.N}])
 		b.silent(b.items[itemKey{patient.Run, patient.N}])

@@ -52,6 +52,7 @@ func (o *Outbox) setAside(it *item) {
 			t.Stop()
 		}
 	}
+	it.lane.held++
 	it.state, it.timer, it.age, it.since, it.gone = held, nil, nil, time.Now(), false
 	o.kept[it.inv.Run].aside[it.inv.N] = it
 }
@@ -69,6 +70,7 @@ func (o *Outbox) free(run journal.RunID) {
 			it.first = it.first.Add(now.Sub(it.since))
 		}
 		it.since = now
+		it.lane.held--
 		if o.enqueue(it); it.state == queued && it.tries > 0 {
 			o.watchAge(it)
 		}

@@ -42,6 +42,7 @@ type lane struct {
 	waiting turns
 	queue   int // items that wait and are still wanted
 	dead    int // items that wait and are not
+	held    int // items whose runs are paused
 
 	cancels bool // of a function's two lanes it is the one of what tells it of dropped calls
 	bucket  *bucket

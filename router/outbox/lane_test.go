@@ -621,7 +621,9 @@ func TestAgeIsNotOfATenure(t *testing.T) {
 }
 
 // end stops one invocation.
-func (b *bench) end(inv *engine.Invocation) { b.stop([]*engine.Invocation{inv}, inv.Run, 0) }
+func (b *bench) end(inv *engine.Invocation) {
+	b.stop([]*engine.Invocation{inv}, inv.Run, engine.Answer{})
+}
 
 // TestWhatIsStoppedTogetherMakesNoRoomForItself: what is aborted gives its room to what is still wanted, never to what is stopped with it.
 func TestWhatIsStoppedTogetherMakesNoRoomForItself(t *testing.T) {
@@ -641,7 +643,7 @@ func TestWhatIsStoppedTogetherMakesNoRoomForItself(t *testing.T) {
 		if b.count() != 2 {
 			t.Fatalf("%d sends", b.count())
 		}
-		b.stop(all, all[0].Run, 0)
+		b.stop(all, all[0].Run, engine.Answer{})
 		b.pump()
 		synctest.Wait()
 		if b.count() != 3 || b.sent(2).Event.ID() != wanted.ID() {

@@ -72,8 +72,11 @@ type Outbox struct {
 
 // New makes an outbox without functions: Load brings them.
 func New(o Options) *Outbox {
-	return &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item),
-		kept: make(map[journal.RunID]*kept)}
+	out := &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item), kept: make(map[journal.RunID]*kept)}
+	if o.Metrics != nil {
+		o.Metrics.MustRegister(out)
+	}
+	return out
 }
 
 // A Share is what one owner has in the outbox. Its methods may be called concurrently.
@@ -89,7 +92,7 @@ func (o *Outbox) For(owner Owner) *Share { return &Share{o, owner} }
 func (s *Share) Add(inv *engine.Invocation) { s.o.add(s.owner, inv) }
 
 // Stop forgets invocations that are no longer wanted, and aborts them where that can be done; that of this run and number, because its outcome has come.
-func (s *Share) Stop(list []*engine.Invocation, run journal.RunID, answered uint32) {
+func (s *Share) Stop(list []*engine.Invocation, run journal.RunID, answered engine.Answer) {
 	s.o.stop(list, run, answered)
 }
 
@@ -371,6 +374,7 @@ func (o *Outbox) giveUp(it *item, still func() bool) {
 	}
 	o.mu.Unlock()
 	if mine {
+		o.timed(it, wasGivenUp)
 		o.gaveUp(it.owner, it.inv, why)
 	}
 }
@@ -385,6 +389,7 @@ func (o *Outbox) forget(it *item) {
 	case queued:
 		it.lane.unwanted(o.isCurrent)
 	case held:
+		it.lane.held--
 		delete(o.kept[it.inv.Run].aside, it.inv.N)
 	}
 	for _, t := range []*time.Timer{it.timer, it.age, it.pulse.timer} {
@@ -529,7 +534,7 @@ func (o *Outbox) Drain(ctx context.Context, atMost time.Duration) {
 
 // stop forgets invocations that are no longer wanted, and aborts them where that can be done: first all are forgotten, so that the room of one that was
 // aborted does not go to another one of them. The one of this run and number is stopped because its outcome has come.
-func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered uint32) {
+func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered engine.Answer) {
 	var room [8]*item
 	stopped := room[:0]
 	o.mu.Lock()
@@ -541,8 +546,8 @@ func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered uin
 	}
 	o.mu.Unlock()
 	for _, it := range stopped {
-		if answered != 0 && it.inv.N == answered && it.inv.Run == run {
-			o.timed(it)
+		if answered.N != 0 && it.inv.N == answered.N && it.inv.Run == run {
+			o.timed(it, outcomeWord(answered.Verdict))
 		}
 		if it.stop != nil {
 			it.stop()

@@ -44,7 +44,7 @@ func (o *Outbox) Redrive(ctx context.Context, l *engine.Letter) error {
 		}
 		err = fmt.Errorf("no answer in time: %s", why)
 	}
-	o.stop([]*engine.Invocation{inv}, inv.Run, 0)
+	o.stop([]*engine.Invocation{inv}, inv.Run, engine.Answer{})
 	return err
 }
 

@@ -20,7 +20,7 @@ func (o *Outbox) send(it *item) {
 	if it.old() {
 		it.lane.bucket.untake()
 		o.mu.Unlock()
-		o.finish(it, func() { o.gaveUp(it.owner, inv, it.undelivered()) })
+		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, inv, it.undelivered()) })
 		return
 	}
 	if !o.isCurrent(it) {
@@ -41,7 +41,7 @@ func (o *Outbox) send(it *item) {
 	it.since = now
 	if it.tries++; it.tries == 1 {
 		it.sentFirst(now)
-		o.metrics.queue.Observe(wait.Seconds())
+		o.metrics.queue.Observe(wait.Seconds(), now, inv.Run.String)
 	} else {
 		o.metrics.resent.Inc()
 	}
@@ -63,7 +63,8 @@ func (o *Outbox) send(it *item) {
 		defer o.unuse(fn)
 		how := overOf(ctx, timed)
 		cancel()
-		o.metrics.deliver.WithLabelValues(fn.Sink.Name).Observe(time.Since(now).Seconds())
+		end := time.Now()
+		o.metrics.deliver.Of(fn.Sink.Name).Observe(end.Sub(now).Seconds(), end, inv.Run.String)
 		o.done(it, r, how)
 	}
 	defer o.unuse(fn)
@@ -131,7 +132,7 @@ func (o *Outbox) release(it *item) {
 }
 
 // finish removes an item that was being sent, writes down how it ended, and lets the next go. An item that was stopped meanwhile says nothing.
-func (o *Outbox) finish(it *item, write func()) {
+func (o *Outbox) finish(it *item, outcome string, write func()) {
 	o.mu.Lock()
 	current := o.isCurrent(it)
 	if current {
@@ -139,17 +140,20 @@ func (o *Outbox) finish(it *item, write func()) {
 	}
 	o.mu.Unlock()
 	if current {
-		o.timed(it)
+		o.timed(it, outcome)
 		write()
 	}
 	o.release(it)
 }
 
-// timed tells how long an invocation took that has its outcome.
-func (o *Outbox) timed(it *item) {
-	if it.inv.Purpose == engine.Call && !it.first.IsZero() {
-		o.metrics.function.WithLabelValues(it.inv.Function).Observe(time.Since(it.first).Seconds())
+// timed tells which outcome an invocation has, and how long it took. What never was sent has none of its function's.
+func (o *Outbox) timed(it *item, outcome string) {
+	if it.inv.Purpose != engine.Call || it.first.IsZero() {
+		return
 	}
+	now := time.Now()
+	o.metrics.function.Of(it.inv.Function).Observe(now.Sub(it.first).Seconds(), now, it.inv.Run.String)
+	o.metrics.calls.WithLabelValues(o.metrics.names.Of(it.inv.Function), outcome).Inc()
 }
 
 // done takes the result of a delivery. What was aborted and has no answer says nothing: it is not wanted, or the partition's next owner sends it.
@@ -159,30 +163,31 @@ func (o *Outbox) done(it *item, r sinks.Result, how over) {
 	o.judge(it, r, arrived, how)
 	switch {
 	case r.Verdict == sinks.Completed && call:
-		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue), it.since) })
+		outcome := outcomeOf(r, o.MaxValue)
+		o.finish(it, outcomeWord(outcome.Verdict), func() { completed(s, inv, outcome, it.since) })
 	case r.Verdict == sinks.Accepted && call:
 		o.accept(it)
 	case r.Verdict == sinks.Accepted, r.Verdict == sinks.Completed && r.Completion.Err == nil:
 		if inv.Purpose == engine.Cancel {
 			o.metrics.cancels.WithLabelValues(inv.Function, "told").Inc()
 		}
-		o.finish(it, func() { s.Accepted(inv) })
+		o.finish(it, "", func() { s.Accepted(inv) })
 	case how == aborted && !arrived:
 		o.abort(it)
 	case how == tryOver && call:
-		o.finish(it, func() { timedOut(s, inv) })
+		o.finish(it, wasTimedOut, func() { timedOut(s, inv) })
 	case how == timeOver && !arrived:
-		o.finish(it, func() { o.gaveUp(it.owner, inv, it.undelivered()) })
+		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, inv, it.undelivered()) })
 	case r.Verdict == sinks.Retry || how == tryOver:
 		o.resend(it, r)
 	case call:
-		o.finish(it, func() { completed(s, inv, outcomeOf(r, o.MaxValue), it.since) })
+		o.finish(it, lang.Failed.String(), func() { completed(s, inv, outcomeOf(r, o.MaxValue), it.since) })
 	default: // The fold decides whether it is tried again.
 		refusal := r.Err
 		if r.Verdict == sinks.Completed {
 			refusal = r.Completion.Err
 		}
-		o.finish(it, func() { o.gaveUp(s, inv, errorFrom(refusal, o.MaxValue)) })
+		o.finish(it, wasGivenUp, func() { o.gaveUp(s, inv, errorFrom(refusal, o.MaxValue)) })
 	}
 }
 
@@ -269,7 +274,7 @@ func (o *Outbox) watchAccepted(it *item) {
 		}
 		o.mu.Unlock()
 		if current {
-			o.timed(it)
+			o.timed(it, wasTimedOut)
 			timedOut(it.owner, it.inv)
 		}
 	})
@@ -291,7 +296,7 @@ func (o *Outbox) resend(it *item, r sinks.Result) {
 	it.stop = nil
 	if fn := it.lane.fn; it.old() || fn != nil && fn.Resends > 0 && it.again > fn.Resends {
 		o.mu.Unlock()
-		o.finish(it, func() { o.gaveUp(it.owner, it.inv, it.undelivered()) })
+		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, it.inv, it.undelivered()) })
 		return
 	}
 	o.later(it, growing(resendFrom, resendMax, it.again))

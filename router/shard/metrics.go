@@ -1,11 +1,20 @@
 package shard
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/onward-router/onward/config/meter"
+	doors "github.com/onward-router/onward/triggers"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// triggersMost is how many triggers have labels of their own.
+const triggersMost = 1000
 
 type metrics struct {
 	fold, snapshot                                 prometheus.Histogram
 	records, ended                                 *prometheus.CounterVec
 	dead                                           *prometheus.CounterVec
+	took                                           *meter.Histograms
+	triggers                                       *meter.Labels
 	parked, deaths                                 prometheus.Counter
 	skipped, tooLarge                              prometheus.Counter
 	runs, invocations, steps, bytes, timers, tombs prometheus.Gauge
@@ -23,12 +32,19 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_" + name, Help: help})
 	}
+	triggers := meter.NewLabels(triggersMost)
 	m := &metrics{
+		triggers: triggers,
+		took: meter.NewHistograms(prometheus.HistogramOpts{
+			Name: "onward_run_seconds", Help: "Time of a run from its start to its end, by trigger.", Buckets: prometheus.ExponentialBuckets(1e-3, 4, 14),
+		}, "trigger", triggers),
 		fold:     histogram("fold", "Time to fold one record."),
 		snapshot: histogram("snapshot", "Time that the fold stood still for a snapshot."),
 		records:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_records_total", Help: "Records folded, by kind and by what they did."}, []string{"kind", "reason"}),
-		ended:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_runs_ended_total", Help: "Runs that have ended, by how; chain_limit are those that their chain had no fuel left for."}, []string{"state"}),
-		parked:   counter("parked", "Places in the journal that held no record."),
+		ended:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_runs_ended_total", Help: "Runs that have ended, by trigger and by how; chain_limit are those that their chain had no fuel left for."}, []string{"trigger", "state"}),
+		parked: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "onward_parked_total", Help: doors.ParkedHelp, ConstLabels: prometheus.Labels{"source": "the journal"},
+		}),
 		deaths:   counter("fold_deaths", "Records on which the fold died."),
 		skipped:  counter("skipped_records", "Records on which the fold died twice and that were passed over."),
 		tooLarge: counter("too_large_records", "Records that the journal did not take: a failure stands in for each, or it was left out."),
@@ -44,7 +60,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		tombs:       gauge("tombstones", "Ended runs that are remembered, to refuse repeats."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.fold, m.snapshot, m.records, m.ended, m.parked,
+		reg.MustRegister(m.fold, m.snapshot, m.records, m.ended, m.took, m.parked,
 			m.deaths, m.skipped, m.tooLarge, m.dead, m.runs, m.paused, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
 	}
 	return m

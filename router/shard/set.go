@@ -23,7 +23,7 @@ import (
 type Outbox interface {
 	Add(inv *engine.Invocation) // it is to be sent
 	// Stop is for those that are no longer wanted, all of a record together; that of the run and the number, if there is one, because its outcome has come.
-	Stop(list []*engine.Invocation, run journal.RunID, answered uint32)
+	Stop(list []*engine.Invocation, run journal.RunID, answered engine.Answer)
 	Halt(h engine.Halt) // a run's calls are to be kept back, or sent again
 	Pump()              // all of a batch was added
 	Leave()             // the tenure is over
@@ -283,7 +283,7 @@ func (s *Shard) died(d *engine.Dead) {
 	x := engine.LetterOf(d)
 	s.set.Ends.Dead(x)
 	if s.owned {
-		s.set.metrics.dead.WithLabelValues(x.Trigger, x.What).Inc()
+		s.set.metrics.dead.WithLabelValues(s.set.metrics.triggers.Of(x.Trigger), x.What).Inc()
 		s.set.Log.Warn("given up, and kept as a dead letter; see onward dead show", "letter", x.ID, "trigger", x.Trigger, "function", x.To+x.Starts, "path", x.Path, "error", x.Error)
 	}
 }
@@ -306,7 +306,9 @@ func (s *Shard) ended(e *engine.Ended) *engine.Ending {
 		state = engine.ChainLimit
 		s.set.Log.Warn("a chain of runs has used up its fuel; this one ends without a step, and nothing goes on from it", "run", e.Run, "trigger", e.Trigger, "error", e.Outcome.Err)
 	}
-	s.set.metrics.ended.WithLabelValues(state).Inc()
+	m := s.set.metrics
+	m.ended.WithLabelValues(m.triggers.Of(ending.Trigger), state).Inc()
+	m.took.Of(ending.Trigger).Observe(ending.Ended.Sub(ending.Started).Seconds(), time.Now(), func() string { return ending.ID })
 	s.set.logEnd(ending)
 	return ending
 }

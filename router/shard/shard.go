@@ -189,7 +189,7 @@ func (s *Shard) batch(b *journal.Batch) error {
 			continue
 		}
 		s.set.metrics.parked.Inc()
-		s.log.Error("a place in the journal holds no record; it is passed over", "offset", p.Offset, "reason", p.Reason)
+		s.log.Error("a place in the journal holds no record; it is passed over", "offset", p.Offset, "error", p.Reason)
 	}
 	for i := range b.Records {
 		rec := &b.Records[i]
@@ -378,7 +378,7 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 		}
 	}
 	if len(s.effects.Stop) > 0 {
-		s.out.Stop(s.effects.Stop, rec.Run, answeredBy(rec))
+		s.out.Stop(s.effects.Stop, rec.Run, engine.AnswerOf(rec))
 	}
 	for _, inv := range s.effects.Send {
 		if inv.Purpose != engine.Cancel {
@@ -474,14 +474,6 @@ func (s *Shard) pay() {
 		rec.Tenant = o.Tenant
 		s.Write(rec)
 	}
-}
-
-// answeredBy returns the number of the invocation that a record is the outcome of; 0 for records that are no completion.
-func answeredBy(rec *journal.Record) uint32 {
-	if rec.Kind != journal.Completion {
-		return 0
-	}
-	return engine.CompletionNumber(rec.Payload)
 }
 
 // verify reads a snapshot back as the next tenure would.

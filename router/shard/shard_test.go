@@ -38,7 +38,7 @@ func (d *desk) Add(inv *engine.Invocation) {
 	d.sent = append(d.sent, inv)
 }
 
-func (d *desk) Stop(list []*engine.Invocation, _ journal.RunID, _ uint32) {
+func (d *desk) Stop(list []*engine.Invocation, _ journal.RunID, _ engine.Answer) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stops = append(d.stops, list...)

@@ -36,6 +36,7 @@ type Source struct {
 	invalid  *prometheus.CounterVec
 	setAside *prometheus.GaugeVec
 	stuck    *prometheus.GaugeVec
+	parkings prometheus.Counter
 }
 
 // New makes the source. It connects when it runs.
@@ -56,6 +57,7 @@ func New(name string, s *Settings) (triggers.Source, error) {
 		lag: gauge("lag", "Records of a partition that were not read."), setAside: gauge("set_aside", "Events of a partition that were refused for now and wait."),
 		stuck: gauge("stuck", "1 while a partition cannot go on: it cannot be read, or the router takes nothing of it."),
 		taken: counter("taken", "Events that were taken, by what they were taken for.", "kind"), invalid: counter("invalid", "Records that are no event, by what became of them.", "fate"),
+		parkings: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_parked_total", Help: triggers.ParkedHelp, ConstLabels: prometheus.Labels{"source": name}}),
 	}, nil
 }
 
@@ -89,7 +91,7 @@ func (s *Source) Probe(ctx context.Context) (string, error) {
 
 // Collectors are the source's metrics.
 func (s *Source) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{s.lag, s.taken, s.invalid, s.setAside, s.stuck}
+	return []prometheus.Collector{s.lag, s.taken, s.invalid, s.setAside, s.stuck, s.parkings}
 }
 
 // looking is how often patterns are held against the cluster's topics.
@@ -335,7 +337,8 @@ func (s *Source) unfit(ctx context.Context, topic string, partition int, r *kafk
 		}
 		slog.Error("source: a record cannot go to the dead letters, and is parked", "source", s.name, "deadletter", s.s.OnInvalid.Topic, "error", err)
 	}
-	slog.Warn("source: a record is no event and is parked", "source", s.name, "topic", topic, "partition", partition, "offset", r.Offset, "reason", why)
+	slog.Warn("source: a record is no event and is parked", "source", s.name, "topic", topic, "partition", partition, "offset", r.Offset, "error", why)
+	s.parkings.Inc()
 	s.parked.add(triggers.Parked{
 		Source: s.name, Place: fmt.Sprintf("%s/%d/%d", topic, partition, r.Offset), Reason: why.Error(), Time: r.Time, Bytes: slices.Clone(r.Value[:min(len(r.Value), parkedEach)]),
 	})

@@ -67,7 +67,7 @@ func (d dirFS) SyncDir() error {
 	return f.Sync()
 }
 
-func (d dirFS) Free() (int64, error) { return freeBytes(d.root.Name()) }
+func (d dirFS) Free() (int64, error) { return folder.Free(d.root.Name()) }
 
 type osFile struct{ *os.File }
 

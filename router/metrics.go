@@ -1,0 +1,80 @@
+package router
+
+import (
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/onward-router/onward/router/folder"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Build says of which version and commit this binary is; what is not known is "unknown".
+func Build() (version, commit string) {
+	version, commit = "unknown", "unknown"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return version, commit
+	}
+	if info.Main.Version != "" {
+		version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			commit = s.Value
+		}
+	}
+	return version, commit
+}
+
+// registerOwn registers what there is to see of the process: its build, and the disk of its folder, if it has one.
+func registerOwn(reg prometheus.Registerer, dir string) error {
+	version, commit := Build()
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "onward_build_info", Help: "1, with the version, the commit and the Go release of this binary.",
+		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": runtime.Version()},
+	})
+	build.Set(1)
+	if err := reg.Register(build); err != nil || dir == "" {
+		return err
+	}
+	return reg.Register(&disk{dir: dir})
+}
+
+var diskDesc = prometheus.NewDesc("onward_disk_bytes", "Bytes of the data folder: used (by what is in it) and free (what its disk has left).", []string{"what"}, nil)
+
+// diskEvery is for how long a folder's bytes are believed.
+const diskEvery = 10 * time.Second
+
+// A disk is a collector that looks when it is asked.
+type disk struct {
+	dir  string
+	mu   sync.Mutex
+	at   time.Time
+	used int64
+}
+
+// Describe is a prometheus.Collector's.
+func (d *disk) Describe(to chan<- *prometheus.Desc) { to <- diskDesc }
+
+// Collect is a prometheus.Collector's.
+func (d *disk) Collect(to chan<- prometheus.Metric) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := time.Now(); d.at.IsZero() || now.Sub(d.at) >= diskEvery {
+		used, err := folder.Used(d.dir)
+		if err != nil {
+			to <- prometheus.NewInvalidMetric(diskDesc, err)
+			return
+		}
+		d.at, d.used = now, used
+	}
+	free, err := folder.Free(d.dir)
+	if err != nil {
+		to <- prometheus.NewInvalidMetric(diskDesc, err)
+		return
+	}
+	to <- prometheus.MustNewConstMetric(diskDesc, prometheus.GaugeValue, float64(d.used), "used")
+	to <- prometheus.MustNewConstMetric(diskDesc, prometheus.GaugeValue, float64(free), "free")
+}
