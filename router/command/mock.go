@@ -202,7 +202,7 @@ func (m *mock) observe(at time.Duration, c engine.Change) {
 // stuck says what a run that does not end waits for.
 func (m *mock) stuck() error {
 	var lines []string
-	m.world.States(func(_ int, s *engine.State) {
+	m.world.States(func(_, _ int, s *engine.State) {
 		if st, ok := s.Status(runID, 3); ok {
 			lines = router.ExplainStatus(st, s.Now())
 		}

@@ -16,6 +16,8 @@ import (
 type report struct {
 	invocations, repeated, failed, stale, parts, dead, chained, signals, held, told int
 	tidied, cancelled                                                               int // frames that tidied up, cancelled runs
+	tried, silent                                                                   int // records of calls that were not answered, or fell silent
+	children, across                                                                int // runs that steps have started, those in another partition
 }
 
 // A fence is DESIGN 2 once more, by itself: a claim counts when its epoch is the next one, and a negative fact when its epoch is the current one.
@@ -47,57 +49,59 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	dropped, told := make(map[sendKey]bool), make(map[string]int)
 	offsets := make(map[sendKey]int64)
 	outcomes := make(map[journal.RunID]lang.Outcome)
-	replay := engine.New(reg, nil)
-	replay.Bound(p.limits)
-	var out engine.Effects
-	var f fence
-	ends := newDeliveries()
+	ends, kin := newDeliveries(), newKin()
 	pauses := make(pauses)
-	log := p.w.Log()
-	for i := range log {
-		reason, err := replay.Fold(&log[i], &out)
-		if err != nil {
-			t.Fatalf("seed %d: replay: %v", p.seed, err)
-		}
-		if log[i].Kind == journal.More && reason == engine.Applied {
-			r.parts++
-		}
-		if !f.allows(&log[i]) {
-			r.stale++
-			if reason != engine.Stale || len(out.Send)+len(out.Ended) > 0 {
-				t.Errorf("seed %d: record %d, a %s of epoch %d in epoch %d, is %s", p.seed, i, log[i].Kind, log[i].Epoch, f.epoch, reason)
+	var replays []*engine.State
+	for _, log := range p.w.Logs() {
+		replay := engine.New(reg, nil)
+		replay.Bound(p.limits)
+		replays = append(replays, replay)
+		var out engine.Effects
+		var f fence
+		for i := range log {
+			reason, err := replay.Fold(&log[i], &out)
+			if err != nil {
+				t.Fatalf("seed %d: replay: %v", p.seed, err)
 			}
-		} else if reason == engine.Stale {
-			t.Errorf("seed %d: record %d, a %s of the current epoch %d, is refused", p.seed, i, log[i].Kind, f.epoch)
-		}
-		over := sendKey{log[i].Run, outcomeOf(&log[i])}
-		for _, inv := range out.Stop {
-			if k := (sendKey{inv.Run, inv.N}); log[i].Kind != journal.Completion || k != over {
-				dropped[k] = true
+			r.count(&log[i], reason)
+			if !f.allows(&log[i]) {
+				r.stale++
+				if reason != engine.Stale || len(out.Send)+len(out.Ended) > 0 {
+					t.Errorf("seed %d: record %d, a %s of epoch %d in epoch %d, is %s", p.seed, i, log[i].Kind, log[i].Epoch, f.epoch, reason)
+				}
+			} else if reason == engine.Stale {
+				t.Errorf("seed %d: record %d, a %s of the current epoch %d, is refused", p.seed, i, log[i].Kind, f.epoch)
 			}
-		}
-		if log[i].Kind == journal.GaveUp && reason == engine.Applied {
-			dropped[over] = true
-		}
-		ends.see(&log[i], reason, &out)
-		for _, h := range out.Halts {
-			pauses.see(h, int64(i))
-		}
-		for _, inv := range out.Send {
-			k := sendKey{inv.Run, inv.N}
-			if emitted[k] != nil && inv.Starts == nil {
-				t.Errorf("seed %d: number %d of run %s is used twice", p.seed, inv.N, inv.Run)
+			over := sendKey{log[i].Run, outcomeOf(&log[i])}
+			for _, inv := range out.Stop {
+				if k := (sendKey{inv.Run, inv.N}); log[i].Kind != journal.Completion || k != over {
+					dropped[k] = true
+				}
 			}
-			emitted[k], offsets[k] = inv, int64(i)
-			if inv.Purpose == engine.Cancel {
-				told[inv.Cause]++
+			if log[i].Kind == journal.GaveUp && reason == engine.Applied {
+				dropped[over] = true
 			}
-		}
-		for _, e := range out.Ended {
-			if _, twice := outcomes[e.Run]; twice {
-				t.Errorf("seed %d: run %s ends twice", p.seed, e.Run)
+			ends.see(&log[i], reason, &out)
+			kin.see(&log[i], reason, &out)
+			for _, h := range out.Halts {
+				pauses.see(h, int64(i))
 			}
-			outcomes[e.Run] = e.Outcome
+			for _, inv := range out.Send {
+				k := sendKey{inv.Run, inv.N}
+				if emitted[k] != nil && inv.Starts == nil {
+					t.Errorf("seed %d: number %d of run %s is used twice", p.seed, inv.N, inv.Run)
+				}
+				emitted[k], offsets[k] = inv, int64(i)
+				if inv.Purpose == engine.Cancel && inv.ToTrigger == "" {
+					told[inv.Cause]++
+				}
+			}
+			for _, e := range out.Ended {
+				if _, twice := outcomes[e.Run]; twice {
+					t.Errorf("seed %d: run %s ends twice", p.seed, e.Run)
+				}
+				outcomes[e.Run] = e.Outcome
+			}
 		}
 	}
 	ends.check(t, p, &r)
@@ -106,7 +110,11 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 		pauses.check(t, p, s, offsets[sendKey{s.Inv.Run, s.Inv.N}], &r)
 	}
 	p.checkCancels(t, emitted, dropped, told, &r)
-	p.checkStates(t, replay)
+	p.checkStates(t, replays)
+	for _, wrong := range kin.faults(len(replays)) {
+		t.Errorf("seed %d: %s", p.seed, wrong)
+	}
+	r.children, r.across = kin.children, kin.across
 	for _, e := range p.w.Ended {
 		if o := outcomes[e.Run]; o.Verdict != e.Outcome.Verdict || o.Value != e.Outcome.Value {
 			t.Errorf("seed %d: tenure %d saw run %s end as %v, and the log says %v", p.seed, e.Tenure, e.Run, e.Outcome, o)
@@ -116,6 +124,23 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 		p.checkRun(t, run, p.story[i], outcomes, &r)
 	}
 	return r
+}
+
+// count counts what a play is to have, to prove anything.
+func (r *report) count(rec *journal.Record, reason engine.Reason) {
+	if reason != engine.Applied {
+		return
+	}
+	switch rec.Kind {
+	case journal.More:
+		r.parts++
+	case journal.Tried:
+		r.tried++
+	case journal.TimedOut:
+		if f, _ := engine.DecodeTimedOut(rec.Payload); f.Silent {
+			r.silent++
+		}
+	}
 }
 
 // outcomeOf is the number of the invocation that a record tells the end of; 0 is none.
@@ -135,11 +160,11 @@ func outcomeOf(rec *journal.Record) uint32 {
 func (p *play) checkCancels(t *testing.T, emitted map[sendKey]*engine.Invocation, dropped map[sendKey]bool, told map[string]int, r *report) {
 	t.Helper()
 	for k, inv := range emitted {
-		if inv.Purpose != engine.Call {
+		if inv.Purpose != engine.Call || inv.ToTrigger != "" {
 			continue
 		}
 		want := 0
-		if p.def.Functions[inv.Function].Cancel && inv.Trigger == "t" && dropped[k] {
+		if p.defs[inv.Trigger].Functions[inv.Function].Cancel && dropped[k] {
 			want = 1
 		}
 		if told[inv.ID()] != want {
@@ -198,22 +223,23 @@ func (p *play) checkSends(t *testing.T, emitted map[sendKey]*engine.Invocation, 
 	}
 }
 
-// checkStates: whoever has folded the whole log saves the bytes of a replay, and nothing is left behind.
-func (p *play) checkStates(t *testing.T, replay *engine.State) {
+// checkStates: whoever has folded a whole log saves the bytes of a replay, and nothing is left behind.
+func (p *play) checkStates(t *testing.T, replays []*engine.State) {
 	t.Helper()
-	want := saved(t, replay)
-	owners := 0
-	p.w.States(func(tenure int, s *engine.State) {
-		owners++
-		if !bytes.Equal(saved(t, s), want) {
+	owners := make([]int, len(replays))
+	p.w.States(func(partition, tenure int, s *engine.State) {
+		owners[partition]++
+		if !bytes.Equal(saved(t, s), saved(t, replays[partition])) {
 			t.Errorf("seed %d: the state of tenure %d differs from a replay", p.seed, tenure)
 		}
 	})
-	if owners == 0 {
-		t.Errorf("seed %d: nobody owns the partition at the end", p.seed)
-	}
-	if st := replay.Stats(); st.Runs+st.Invocations+st.Timers+st.Waiting > 0 {
-		t.Errorf("seed %d: left behind: %+v\n%s", p.seed, st, p.doc)
+	for n, replay := range replays {
+		if owners[n] == 0 {
+			t.Errorf("seed %d: nobody owns partition %d at the end", p.seed, n)
+		}
+		if st := replay.Stats(); st.Runs+st.Invocations+st.Timers+st.Waiting > 0 {
+			t.Errorf("seed %d: partition %d is left with %+v\n%s", p.seed, n, st, p.doc)
+		}
 	}
 }
 

@@ -17,12 +17,13 @@ const (
 	LostAnswer                  // a function was called, and its answer does not arrive
 	Skew                        // an owner's clock is off
 	OldSave                     // the newest snapshot cannot be read: the one before counts
+	Outage                      // an owner dies, and for minutes nobody has its partition; the others go on
 	faultEnd
 )
 
 var faults = [...]string{
 	Crash: "crash", Restart: "restart", TakeOver: "take-over", Duplicate: "duplicate", Reorder: "reorder", Delay: "delay", LostAck: "lost-ack",
-	LostAnswer: "lost-answer", Skew: "skew", OldSave: "old-save",
+	LostAnswer: "lost-answer", Skew: "skew", OldSave: "old-save", Outage: "outage",
 }
 
 // String returns the fault's word.
@@ -37,10 +38,10 @@ func AllFaults() []Fault {
 	return all
 }
 
-// Faults say how likely each kind is, from 0 to 1: of an event for crashes, restarts and take-overs, else of a message, an append or a tenure.
+// Faults say how likely each kind is, from 0 to 1: of an event for crashes, restarts, take-overs and outages, else of a message, an append or a tenure.
 type Faults struct {
 	Rate map[Fault]float64
-	// Most bounds the crashes, restarts and take-overs of one play, so that it ends. Default 12.
+	// Most bounds the crashes, restarts, take-overs and outages of one play, so that it ends. Default 12.
 	Most int
 }
 
@@ -54,36 +55,57 @@ func (w *World) chance(f Fault) bool {
 	return true
 }
 
-// mischief strikes owners between two events.
+// mischief strikes an owner between two events.
 func (w *World) mischief() {
 	most := w.o.Faults.Most
 	if most == 0 {
 		most = 12
 	}
-	if w.owner == nil || w.counts[Crash]+w.counts[Restart]+w.counts[TakeOver] >= most {
+	if len(w.o.Faults.Rate) == 0 || w.counts[Crash]+w.counts[Restart]+w.counts[TakeOver]+w.counts[Outage] >= most {
 		return
 	}
-	switch t := w.owner; {
-	case w.chance(Crash):
+	p := w.partitions[w.rng.IntN(len(w.partitions))]
+	for _, f := range []Fault{Crash, Restart, TakeOver, Outage} {
+		if p.owner != nil && w.chance(f) {
+			p.strike(f)
+			return
+		}
+	}
+}
+
+// Strike does a Crash, Restart, TakeOver or Outage to whoever owns a partition now, if there is one.
+func (w *World) Strike(partition int, f Fault) {
+	if p := w.partitions[partition]; p.owner != nil {
+		w.counts[f]++
+		p.strike(f)
+	}
+}
+
+func (p *partition) strike(f Fault) {
+	t := p.owner
+	switch f {
+	case Crash, Outage:
 		t.end()
-		w.owner = nil
-		w.After(w.rand(time.Second), w.begin)
-	case w.chance(Restart):
+		within := time.Second
+		if f == Outage {
+			within = 10 * time.Minute
+		}
+		p.leave(within)
+	case Restart:
 		t.save()
 		for t.saving.snapshot != nil {
 			t.saveOn()
 		}
 		t.end()
-		w.owner = nil
-		w.After(w.rand(time.Second), w.begin)
-	case w.chance(TakeOver):
+		p.leave(time.Second)
+	case TakeOver:
 		t.stalled = true
-		w.owner = nil
-		w.After(w.rand(10*time.Second), func() {
+		p.owner = nil
+		p.w.After(p.w.rand(10*time.Second), func() {
 			t.stalled = false
 			t.poke()
 		})
-		w.begin()
+		p.begin()
 	}
 }
 

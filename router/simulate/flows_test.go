@@ -34,7 +34,9 @@ type garden struct {
 	rng    *rand.Rand
 	names  int
 	story  *story
-	inside int // of maps, whose children would all wait for one signal
+	inside int              // of maps, whose children would all wait for one signal
+	subs   []map[string]any // flows of triggers that steps start runs of
+	below  int              // how many runs the flow that grows is away from the first
 }
 
 func (g *garden) name(kind string) string {
@@ -44,13 +46,13 @@ func (g *garden) name(kind string) string {
 
 // flow returns a random step, at most depth policies deep.
 func (g *garden) flow(depth int) node {
-	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.weave, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone}
+	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.weave, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone, g.started}
 	if depth > 0 && g.rng.IntN(5) > 0 {
 		return kinds[g.rng.IntN(len(kinds))](depth - 1)
 	}
-	leaves := []func() node{g.function, g.function, g.function, g.flaky, g.more, g.wait, g.signal}
+	leaves := []func() node{g.function, g.function, g.function, g.flaky, g.slow, g.more, g.wait, g.signal}
 	if g.inside > 0 {
-		leaves = leaves[:6]
+		leaves = leaves[:len(leaves)-1]
 	}
 	return leaves[g.rng.IntN(len(leaves))]()
 }
@@ -78,6 +80,32 @@ func (g *garden) flaky() node {
 	return node{doc: map[string]any{"function": "flaky"}, eval: func(in any, s *story) (any, bool) {
 		s.calls++
 		return in, true
+	}}
+}
+
+// slow takes long, and says all the while that it is at work.
+func (g *garden) slow() node {
+	return node{doc: map[string]any{"function": "slow"}, eval: func(in any, s *story) (any, bool) {
+		s.calls++
+		return in, true
+	}}
+}
+
+// started is a run of another trigger, with the same data. What it calls is its own.
+func (g *garden) started(depth int) node {
+	if g.below == 2 || len(g.subs) == 4 {
+		return g.function()
+	}
+	g.inside++ // It has signals of its own, which nobody sends.
+	g.below++
+	flow := g.flow(depth)
+	g.inside--
+	g.below--
+	trigger := fmt.Sprint("sub", len(g.subs))
+	g.subs = append(g.subs, flow.doc)
+	return node{doc: map[string]any{"subrun": trigger, "input": "${ data }"}, eval: func(_ any, s *story) (any, bool) {
+		own := *s
+		return flow.eval(s.data, &own)
 	}}
 }
 
@@ -369,7 +397,7 @@ func (g *garden) choice(depth int) node {
 }
 
 // document puts a flow into a document whose functions are the garden's.
-func document(t testing.TB, flow map[string]any) string {
+func document(t testing.TB, flow map[string]any, subs []map[string]any) string {
 	t.Helper()
 	text, err := json.Marshal(flow)
 	if err != nil {
@@ -377,7 +405,7 @@ func document(t testing.TB, flow map[string]any) string {
 	}
 	var b strings.Builder
 	b.WriteString("version: 1\nfunctions:\n")
-	for _, f := range []string{"f0", "f1", "f2", "flaky", "more", "boom"} {
+	for _, f := range []string{"f0", "f1", "f2", "flaky", "more", "slow", "boom"} {
 		retry := ", retry: { attempts: 50, backoff: 1s, max: 10s }"
 		if f == "boom" {
 			retry = ""
@@ -385,9 +413,20 @@ func document(t testing.TB, flow map[string]any) string {
 		if f == "f0" || f == "f2" || f == "more" {
 			retry += ", cancel: true"
 		}
-		fmt.Fprintf(&b, "  %s: { http: { url: \"http://127.0.0.1:1/\" }, timeout: 20s%s }\n", f, retry)
+		bound := "timeout: 20s"
+		if f == "slow" {
+			bound = "heartbeat: 4s"
+		}
+		fmt.Fprintf(&b, "  %s: { http: { url: \"http://127.0.0.1:1/\" }, %s%s }\n", f, bound, retry)
 	}
 	b.WriteString("triggers:\n  next: { onSuccess: { name: told, log: next } }\n")
+	for i, sub := range subs {
+		text, err := json.Marshal(sub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "  sub%d: { filters: [{ exact: { type: nothing } }], flow: %s }\n", i, text)
+	}
 	const destinations = "[{ name: flaky, log: done, retry: { attempts: 4, backoff: 1s } }, { name: hopeless, log: never, retry: { attempts: 2, backoff: 1s } }, { trigger: next }]"
 	fmt.Fprintf(&b, "  t:\n    onSuccess: %s\n    onFailure: %s\n    flow: %s\n", destinations, destinations, text)
 	return b.String()
@@ -398,7 +437,7 @@ func answer(inv *engine.Invocation) lang.Outcome {
 	switch {
 	case inv.Function == "boom", inv.Function == "flaky" && inv.Attempt <= 2:
 		return lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke"))
-	case inv.Function == "flaky":
+	case inv.Function == "flaky", inv.Function == "slow":
 		return lang.Success(inv.Input)
 	case inv.Function == "more":
 		if state, goesOn := strings.CutPrefix(inv.Input.JSON(), `{"state":`); goesOn {

@@ -101,7 +101,7 @@ func TestKeysUnderFaults(t *testing.T) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		judge(t, seed, w, c, limits, ends)
-		for _, rec := range w.Log() {
+		for _, rec := range w.Logs()[0] {
 			if rec.Kind == journal.More {
 				parts++
 			}
@@ -128,7 +128,7 @@ func judge(t *testing.T, seed uint64, w *simulate.World, c *count, limits func(u
 	state.Bound(limits)
 	var out engine.Effects
 	ended := map[journal.RunID]bool{}
-	for _, rec := range w.Log() {
+	for _, rec := range w.Logs()[0] {
 		if _, err := state.Fold(&rec, &out); err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,8 @@ type Answer struct {
 	Twice bool
 	// Never says that no answer comes at all.
 	Never bool
+	// Beats is how many heartbeats it sends, each when half of the time has passed that the try may go without one. Then it is silent.
+	Beats int
 }
 
 // An outbox sends what a tenure's fold obliges to, again under the same id until it has an answer.
@@ -35,6 +37,7 @@ type item struct {
 	inv    *engine.Invocation
 	flying bool
 	sent   time.Duration
+	beat   time.Duration // when its last heartbeat came, or listening began
 	tries  int
 }
 
@@ -67,6 +70,9 @@ func (o *outbox) add(inv *engine.Invocation) {
 		if inv.Timeout > 0 {
 			o.timeOut(it, at.Add(inv.Timeout).Sub(o.t.clock()))
 		}
+		if o.t.w.beating[k] {
+			o.listen(it)
+		}
 		return
 	}
 	o.enqueue(it)
@@ -94,8 +100,8 @@ func (o *outbox) end(inv *engine.Invocation) {
 	})
 }
 
-// childID is the id of the run that an event starts.
-func childID(trigger, event string) journal.RunID {
+// ChildID is the id of the run of a trigger that an event starts: for a subrun, the event is the call.
+func ChildID(trigger, event string) journal.RunID {
 	hash := sha256.Sum256([]byte(trigger + " " + event))
 	return journal.RunID(hash[:16])
 }
@@ -111,9 +117,9 @@ func (o *outbox) between(inv *engine.Invocation) {
 		switch inv.Purpose {
 		case engine.Return:
 			rec, _ := inv.Answer()
-			w.Append(rec)
+			w.come(rec)
 		case engine.Cancel:
-			w.Append(engine.Record(journal.Cancel, childID(inv.ToTrigger, inv.Cause), &engine.CancelFact{Ahead: true}))
+			w.come(engine.Record(journal.Cancel, ChildID(inv.ToTrigger, inv.Cause), &engine.CancelFact{Ahead: true}))
 		default:
 			var err error
 			for _, def := range w.o.Starts(inv) {
@@ -123,7 +129,7 @@ func (o *outbox) between(inv *engine.Invocation) {
 			case err != nil:
 				done = engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Failure(lang.Failf(lang.ClassFunction, "bad_event", "%v", err))})
 			case inv.Type == engine.TypeLoose:
-				done = engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Of(map[string]string{"run": childID(inv.ToTrigger, inv.ID()).String()}))})
+				done = engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Of(map[string]string{"run": ChildID(inv.ToTrigger, inv.ID()).String()}))})
 			}
 		}
 		o.t.write(done)
@@ -132,7 +138,7 @@ func (o *outbox) between(inv *engine.Invocation) {
 
 // start starts a run of a definition by the event of a run's end, or of a step that calls it.
 func (w *World) start(inv *engine.Invocation, def *lang.Definition, fuel int) error {
-	run := childID(def.Trigger, inv.ID())
+	run := ChildID(def.Trigger, inv.ID())
 	f := engine.StartFact{
 		Trigger: def.Trigger, Digest: def.Digest(), Data: inv.Input, Spent: engine.LimitsOf(journal.Level).Fuel - fuel,
 		Event: lang.Of(map[string]string{"id": inv.ID(), "source": "/onward/" + inv.Trigger, "type": inv.Type}),
@@ -149,11 +155,16 @@ func (w *World) start(inv *engine.Invocation, def *lang.Definition, fuel int) er
 	}
 	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = def.Tenant
+	w.come(rec)
+	return nil
+}
+
+// come makes a record durable that comes from another run; it may come again.
+func (w *World) come(rec journal.Record) {
 	w.Append(rec)
 	if w.chance(Duplicate) {
 		w.After(w.transit()+w.rand(5*time.Second), func() { w.Append(rec) })
 	}
-	return nil
 }
 
 // hold keeps what a run calls, from now on, or sends what was kept.
@@ -241,7 +252,7 @@ func (o *outbox) send(it *item) {
 	}
 	it.tries++
 	it.sent = w.now
-	w.Sent = append(w.Sent, Send{w.now, o.t.id, int64(len(w.log)), inv})
+	w.Sent = append(w.Sent, Send{w.now, o.t.id, int64(len(o.t.p.log)), inv})
 	if inv.Timeout > 0 && inv.Purpose == engine.Call {
 		o.timeOut(it, inv.Timeout)
 	}
@@ -270,24 +281,58 @@ func (o *outbox) arrive(it *item) {
 	k := key{inv.Run, inv.N}
 	w.calls[k]++
 	a := w.o.Function(inv, w.calls[k])
+	if inv.Heartbeat > 0 && (a.Never || a.Beats > 0) {
+		w.beating[k] = true
+		o.listen(it)
+		w.beat(inv, a.Beats)
+	}
 	switch {
-	case a.Never && inv.Heartbeat > 0: // No heartbeat, either.
-		w.After(inv.Heartbeat, func() {
-			if o.current(it) {
-				delete(o.items, k)
-				o.land(it)
-				o.t.write(engine.Record(journal.TimedOut, inv.Run, &engine.TimedOutFact{Numbers: []uint32{inv.N}, Silent: true}))
-			}
-		})
 	case a.Never:
 	case a.Later || a.Twice:
 		w.After(w.transit(), func() { o.answered(it, journal.Accepted, lang.Outcome{}) })
 		w.After(a.After, func() { w.complete(inv, a.Outcome, a.Twice) })
 	case w.chance(LostAnswer):
+		if it.tries == 1 && inv.Past().Tried.IsZero() && o.current(it) {
+			o.t.write(engine.Record(journal.Tried, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+		}
 		w.After(200*time.Millisecond, func() { o.again(it) })
 	default:
 		w.After(a.After+w.transit(), func() { o.answered(it, journal.Completion, a.Outcome) })
 	}
+}
+
+// listen times a call out that is silent for too long, from now on.
+func (o *outbox) listen(it *item) {
+	it.beat = o.t.w.now
+	o.t.w.After(it.inv.Heartbeat, func() { o.silent(it) })
+}
+
+func (o *outbox) silent(it *item) {
+	w := o.t.w
+	if left := it.beat + it.inv.Heartbeat - w.now; left > 0 {
+		w.After(left, func() { o.silent(it) })
+		return
+	}
+	if o.current(it) {
+		delete(o.items, key{it.inv.Run, it.inv.N})
+		o.land(it)
+		o.t.write(engine.Record(journal.TimedOut, it.inv.Run, &engine.TimedOutFact{Numbers: []uint32{it.inv.N}, Silent: true}))
+	}
+}
+
+// beat sends heartbeats to whoever has the call then.
+func (w *World) beat(inv *engine.Invocation, n int) {
+	if n == 0 {
+		return
+	}
+	w.After(inv.Heartbeat/2, func() {
+		for _, t := range w.tenures {
+			if it := t.outbox.items[key{inv.Run, inv.N}]; it != nil && !t.over && !t.stalled {
+				it.beat = w.now
+			}
+		}
+		w.beat(inv, n-1)
+	})
 }
 
 // deliver is a destination's side.

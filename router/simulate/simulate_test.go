@@ -45,6 +45,7 @@ type play struct {
 	doc    string
 	def    *lang.Definition
 	next   *lang.Definition // what the end of each run starts
+	defs   map[string]*lang.Definition
 	runs   []journal.RunID
 	story  []*story
 	called map[journal.RunID]map[string]bool // paths
@@ -52,7 +53,7 @@ type play struct {
 
 var allFaults = map[simulate.Fault]float64{
 	simulate.Crash: 0.004, simulate.Restart: 0.002, simulate.TakeOver: 0.004, simulate.Duplicate: 0.1, simulate.Reorder: 0.2, simulate.Delay: 0.02,
-	simulate.LostAck: 0.02, simulate.LostAnswer: 0.05, simulate.Skew: 0.5, simulate.OldSave: 0.3,
+	simulate.LostAck: 0.02, simulate.LostAnswer: 0.05, simulate.Skew: 0.5, simulate.OldSave: 0.3, simulate.Outage: 0.001,
 }
 
 func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulate.Fault]float64) *play {
@@ -76,18 +77,26 @@ func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulat
 		}
 		return in, true
 	}}
-	p.doc = document(t, p.flow.doc)
+	p.doc = document(t, p.flow.doc, g.subs)
 	set, findings := config.Parse("play.yaml", []byte(p.doc), reg, nil)
 	for _, f := range findings {
 		t.Fatalf("seed %d: %s\n%s", seed, f, p.doc)
 	}
-	p.def, p.next = set.Triggers["t"].Definition, set.Triggers["next"].Definition
+	p.defs = make(map[string]*lang.Definition)
+	for name, trigger := range set.Triggers {
+		p.defs[name] = trigger.Definition
+	}
+	p.def, p.next = p.defs["t"], p.defs["next"]
 	p.w = simulate.New(simulate.Options{
-		Registry: reg, Seed: seed, Function: p.function, Faults: simulate.Faults{Rate: faults}, Limits: p.limits, Deliver: deliver, Starts: p.starts,
+		Registry: reg, Seed: seed, Partitions: 1 + int(seed%3), Function: p.function, Faults: simulate.Faults{Rate: faults}, Limits: p.limits, Deliver: deliver, Starts: p.starts,
 	})
-	p.w.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(p.next)})
+	for _, name := range set.TriggerNames() {
+		if name != "t" {
+			p.w.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(p.defs[name])})
+		}
+	}
 	for i := range 2 + p.rng.IntN(2) {
-		run := journal.RunID{0, 0, 0, byte(i), 7}
+		run := journal.RunID{byte(i * 85), 0, 0, byte(i), 7}
 		p.runs = append(p.runs, run)
 		s := *g.story
 		p.story = append(p.story, &s)
@@ -156,6 +165,9 @@ func deliver(inv *engine.Invocation) *lang.Error {
 
 // starts is what the end of a run starts, by the filters and by a destination that names it.
 func (p *play) starts(inv *engine.Invocation) []*lang.Definition {
+	if inv.Purpose == engine.Call {
+		return []*lang.Definition{p.defs[inv.ToTrigger]}
+	}
 	if inv.Trigger == "t" && (inv.ToTrigger == "next" || inv.Purpose == engine.Route && p.seed%2 == 0) {
 		return []*lang.Definition{p.next}
 	}
@@ -171,7 +183,9 @@ func (p *play) function(inv *engine.Invocation, _ int) simulate.Answer {
 	a := simulate.Answer{Outcome: answer(inv), After: time.Duration(inv.N%7) * 100 * time.Millisecond}
 	switch chance := (uint64(inv.N)*2654435761 + p.seed) % 20; {
 	case chance == 0 && inv.Attempt < 3 && inv.Function != "boom":
-		a.Never = true
+		a.Never, a.Beats = true, int(inv.N%4) // It dies on the way.
+	case inv.Function == "slow":
+		a.Later, a.After, a.Beats = true, 30*time.Second, 20
 	case chance < 5:
 		a.Later = true
 	}
@@ -183,7 +197,7 @@ func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()
 	total := make(map[simulate.Fault]int)
-	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, told, tidied, cancelled int
+	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, told, tidied, cancelled, children, across, tried, silent int
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	const workers = 4
@@ -203,11 +217,12 @@ func TestPlays(t *testing.T) {
 				for f, n := range p.w.Faults() {
 					total[f] += n
 				}
-				steps, records = steps+p.w.Steps(), records+len(p.w.Log())
+				steps, records = steps+p.w.Steps(), records+len(p.w.Logs()[0])
 				invocations, repeated, failed = invocations+r.invocations, repeated+r.repeated, failed+r.failed
 				stale += r.stale
 				parts += r.parts
 				held, told = held+r.held, told+r.told
+				children, across, tried, silent = children+r.children, across+r.across, tried+r.tried, silent+r.silent
 				tidied, cancelled = tidied+r.tidied, cancelled+r.cancelled
 				dead, chained, signals = dead+r.dead, chained+r.chained, signals+r.signals
 				mu.Unlock()
@@ -224,6 +239,9 @@ func TestPlays(t *testing.T) {
 	}
 	if held < *seeds/2 || told < *seeds/2 {
 		t.Errorf("%d calls that pauses held and %d that functions were told of prove nothing", held, told)
+	}
+	if across < *seeds/4 || tried < *seeds/4 || silent < *seeds/4 {
+		t.Errorf("%d children, %d of them in another partition, %d calls that were not answered and %d that fell silent prove nothing", children, across, tried, silent)
 	}
 	if dead < 2**seeds || chained < 2**seeds || signals < *seeds {
 		t.Errorf("%d dead letters, %d runs that ends have started and %d signals prove nothing", dead, chained, signals)
@@ -246,7 +264,7 @@ func TestSameSeedSamePlay(t *testing.T) {
 			if err := p.w.Run(200_000); err != nil {
 				t.Fatal(err)
 			}
-			for _, r := range p.w.Log() {
+			for _, r := range p.w.Logs()[0] {
 				logs[i] = r.Append(logs[i])
 			}
 		}

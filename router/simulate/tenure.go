@@ -12,6 +12,7 @@ import (
 // A tenure is one owner at work, from its begin to its end: what a shard and its outbox are in a router.
 type tenure struct {
 	w     *World
+	p     *partition
 	id    int
 	skew  time.Duration // what its clock is ahead of the log's
 	state *engine.State
@@ -36,8 +37,9 @@ type tenure struct {
 }
 
 // begin gives the partition to a new owner: load, read to the end mark, claim.
-func (w *World) begin() {
-	t := &tenure{w: w, id: len(w.tenures) + 1, state: engine.New(w.o.Registry, nil)}
+func (p *partition) begin() {
+	w := p.w
+	t := &tenure{w: w, p: p, id: len(w.tenures) + 1, state: engine.New(w.o.Registry, nil)}
 	if w.o.Observe != nil {
 		t.state = engine.New(w.o.Registry, func(c engine.Change) { w.o.Observe(w.now, c) })
 	}
@@ -49,11 +51,11 @@ func (w *World) begin() {
 	}
 	t.nonce = binary.BigEndian.AppendUint64(nil, uint64(t.id))
 	t.outbox.init(t)
-	w.tenures, w.owner = append(w.tenures, t), t
-	if n := len(w.snapshots); n > 0 {
-		s := w.snapshots[n-1]
+	w.tenures, p.owner = append(w.tenures, t), t
+	if n := len(p.snapshots); n > 0 {
+		s := p.snapshots[n-1]
 		if n > 1 && w.chance(OldSave) {
-			s = w.snapshots[n-2]
+			s = p.snapshots[n-2]
 		}
 		if err := t.state.Load(bytes.NewReader(s.bytes)); err != nil {
 			w.fail("tenure %d: loading the snapshot at %d: %w", t.id, s.offset, err)
@@ -61,10 +63,10 @@ func (w *World) begin() {
 		}
 		t.at = s.offset + 1
 	}
-	if t.at < w.trimmed {
-		w.fail("tenure %d: it has to read from %d, and the log begins at %d", t.id, t.at, w.trimmed)
+	if t.at < p.trimmed {
+		w.fail("tenure %d: it has to read from %d, and the log begins at %d", t.id, t.at, p.trimmed)
 	}
-	t.mark = int64(len(w.log))
+	t.mark = int64(len(p.log))
 	t.poke()
 }
 
@@ -75,7 +77,7 @@ func (t *tenure) end() {
 }
 
 // clock is the owner's own.
-func (t *tenure) clock() time.Time { return t.w.o.Start.Add(t.w.now + t.skew) }
+func (t *tenure) clock() time.Time { return t.p.clock().Add(t.skew) }
 
 // poke has the tenure read soon.
 func (t *tenure) poke() {
@@ -92,17 +94,17 @@ func (t *tenure) read() {
 	if t.over || t.stalled {
 		return
 	}
-	if t.at < t.w.trimmed {
+	if t.at < t.p.trimmed {
 		// Out of range always stops a shard; only a former owner may meet it.
-		if t.w.owner == t {
-			t.w.fail("tenure %d: it reads at %d, and the log begins at %d", t.id, t.at, t.w.trimmed)
+		if t.p.owner == t {
+			t.w.fail("tenure %d: it reads at %d, and the log begins at %d", t.id, t.at, t.p.trimmed)
 		}
 		t.end()
 		return
 	}
 	for range 1 + t.w.rng.IntN(8) {
-		if t.at < int64(len(t.w.log)) && !t.over {
-			t.fold(t.w.log[t.at])
+		if t.at < int64(len(t.p.log)) && !t.over {
+			t.fold(t.p.log[t.at])
 		}
 	}
 	switch {
@@ -111,7 +113,7 @@ func (t *tenure) read() {
 	case t.at >= t.mark && !t.claiming:
 		t.claim()
 	}
-	if t.at < int64(len(t.w.log)) {
+	if t.at < int64(len(t.p.log)) {
 		t.poke()
 	}
 	if t.owned && len(t.w.o.Faults.Rate) > 0 && t.since > 20+t.w.rng.IntN(60) {
@@ -184,7 +186,7 @@ func (t *tenure) claimed(rec *journal.Record, reason engine.Reason) {
 		t.pay()
 	case t.claiming && rec.Epoch == t.epoch && !own && reason == engine.Applied:
 		// Another claim of the same epoch came first.
-		if t.w.owner != t {
+		if t.p.owner != t {
 			t.end()
 			return
 		}
@@ -233,15 +235,14 @@ func (t *tenure) append() {
 	if t.over || len(records) == 0 {
 		return
 	}
-	t.w.Append(records...)
+	t.p.append(records...)
 	if t.w.chance(LostAck) {
 		// A writer that does not know appends again, or gives the tenure up.
 		if t.w.rng.IntN(2) == 0 {
-			t.w.Append(records...)
-		} else if t.w.owner == t {
+			t.p.append(records...)
+		} else if t.p.owner == t {
 			t.end()
-			t.w.owner = nil
-			t.w.After(t.w.rand(time.Second), t.w.begin)
+			t.p.leave(time.Second)
 		}
 	}
 }
@@ -256,11 +257,11 @@ type saving struct {
 
 // save begins a snapshot. The fold goes on while it is written.
 func (t *tenure) save() {
-	if !t.owned || t.w.owner != t || t.at == 0 {
+	if !t.owned || t.p.owner != t || t.at == 0 {
 		return
 	}
 	t.since = 0
-	if n := len(t.w.snapshots); n > 0 && t.w.snapshots[n-1].offset == t.at-1 {
+	if n := len(t.p.snapshots); n > 0 && t.p.snapshots[n-1].offset == t.at-1 {
 		return
 	}
 	t.saving = saving{offset: t.at - 1}
@@ -288,14 +289,14 @@ func (t *tenure) saveOn() {
 	if v.offset%3 == 0 {
 		t.compare(v)
 	}
-	w := t.w
-	if !t.owned || w.owner != t {
+	p := t.p
+	if !t.owned || p.owner != t {
 		return
 	}
-	w.snapshots = append(w.snapshots, snapshot{v.offset, bytes.Clone(v.written.Bytes())})
-	if n := len(w.snapshots); n > 1 {
-		w.snapshots = w.snapshots[n-2:]
-		w.trimmed = w.snapshots[0].offset + 1
+	p.snapshots = append(p.snapshots, snapshot{v.offset, bytes.Clone(v.written.Bytes())})
+	if n := len(p.snapshots); n > 1 {
+		p.snapshots = p.snapshots[n-2:]
+		p.trimmed = p.snapshots[0].offset + 1
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package simulate plays a partition in virtual time: a log, the routers that own it, the functions that they call, and everything between them.
+// Package simulate plays partitions in virtual time: their logs, the routers that own them, the functions that they call, and everything between them.
 //
 // It runs in one goroutine and takes all chance from one seed: the same seed gives the same play, to the record. Without faults it is how a flow is
 // run with mocked functions; with faults it is how the fold is shown to keep its promises.
@@ -20,7 +20,9 @@ import (
 type Options struct {
 	Registry *plugin.Registry
 	Seed     uint64
-	// Start is the log's clock at the begin. Default 2030-01-01, UTC.
+	// Partitions is how many there are. Default 1.
+	Partitions int
+	// Start is the logs' clock at the begin. Default 2030-01-01, UTC.
 	Start time.Time
 	// Function answers an invocation; call counts how often this invocation has arrived, from 1. It is called in the order of virtual time.
 	Function func(inv *engine.Invocation, call int) Answer
@@ -34,28 +36,27 @@ type Options struct {
 	Concurrency func(function string) int
 	// Observe is told of the decisions of every owner's fold, in virtual time. It may be nil.
 	Observe func(at time.Duration, c engine.Change)
+	// Durable is told of each record that a log has taken, before anybody reads it; it may Strike. It may be nil.
+	Durable func(rec *journal.Record)
 	Faults  Faults
 	// Limits, which may be nil, are the fold's in place of its level's.
 	Limits func(level uint8) engine.Limits
 }
 
-// A World is one partition with all that touches it. It is for one goroutine.
+// A World is all partitions with all that touches them. It is for one goroutine.
 type World struct {
-	o       Options
-	rng     *rand.Rand
-	now     time.Duration
-	events  queue
-	asked   int
-	steps   int
-	counts  map[Fault]int
-	tenures []*tenure
-	owner   *tenure // whom the coordinator knows; nil while there is none
-	calls   map[key]int
-	fate    error
-
-	log       []journal.Record // by offset
-	trimmed   int64            // records below it are gone for readers
-	snapshots []snapshot       // newest last; at most two
+	o          Options
+	rng        *rand.Rand
+	now        time.Duration
+	events     queue
+	asked      int
+	steps      int
+	counts     map[Fault]int
+	tenures    []*tenure
+	partitions []*partition
+	calls      map[key]int
+	beating    map[key]bool // calls that are listened to
+	fate       error
 
 	// Sent and Ended are what the owners did, for checkers.
 	Sent  []Send
@@ -66,7 +67,7 @@ type World struct {
 type Send struct {
 	At      time.Duration
 	Tenure  int
-	Durable int64 // records that were durable then
+	Durable int64 // records of the owner's partition that were durable then
 	Inv     *engine.Invocation
 }
 
@@ -81,26 +82,36 @@ type key struct {
 	n   uint32
 }
 
-type snapshot struct {
-	offset int64
-	bytes  []byte
-}
-
-// New makes a world whose first owner begins at once.
+// New makes a world whose first owners begin at once.
 func New(o Options) *World {
 	if o.Start.IsZero() {
 		o.Start = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	w := &World{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x6f6e7761)), counts: make(map[Fault]int), calls: make(map[key]int)}
-	w.begin()
+	w := &World{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x6f6e7761)), counts: make(map[Fault]int), calls: make(map[key]int), beating: make(map[key]bool)}
+	for n := range max(o.Partitions, 1) {
+		p := &partition{w: w, n: n}
+		if o.Partitions > 1 && w.chance(Skew) {
+			p.skew = w.rand(2 * time.Second)
+		}
+		w.partitions = append(w.partitions, p)
+	}
+	for _, p := range w.partitions {
+		p.begin()
+	}
 	return w
 }
 
 // Now is how much virtual time has passed.
 func (w *World) Now() time.Duration { return w.now }
 
-// Log returns the log's records; it is the world's own.
-func (w *World) Log() []journal.Record { return w.log }
+// Logs returns the records of each partition; they are the world's own.
+func (w *World) Logs() [][]journal.Record {
+	logs := make([][]journal.Record, len(w.partitions))
+	for n, p := range w.partitions {
+		logs[n] = p.log
+	}
+	return logs
+}
 
 // Steps is the number of events that have happened.
 func (w *World) Steps() int { return w.steps }
@@ -109,10 +120,10 @@ func (w *World) Steps() int { return w.steps }
 func (w *World) Faults() map[Fault]int { return w.counts }
 
 // States gives the states of the owners that are at work.
-func (w *World) States(yield func(tenure int, s *engine.State)) {
+func (w *World) States(yield func(partition, tenure int, s *engine.State)) {
 	for _, t := range w.tenures {
 		if !t.over {
-			yield(t.id, t.state)
+			yield(t.p.n, t.id, t.state)
 		}
 	}
 }
@@ -123,15 +134,16 @@ func (w *World) After(d time.Duration, f func()) {
 	heap.Push(&w.events, happening{at: w.now + max(d, 0), seq: w.asked, f: f})
 }
 
-// Append makes records durable, as a client or an admission does, and wakes the owners. The log's own clock times them.
+// Append makes records durable, as a client or an admission does, and wakes the owners: each in the partition of its run, what has no run in all of them.
 func (w *World) Append(records ...journal.Record) {
-	at := w.o.Start.Add(w.now)
-	for _, r := range records {
-		r.Offset, r.Time, r.Partition = int64(len(w.log)), at, 0
-		w.log = append(w.log, r)
-	}
-	for _, t := range w.tenures {
-		t.poke()
+	for _, p := range w.partitions {
+		var own []journal.Record
+		for _, r := range records {
+			if r.Run.IsZero() || w.of(r.Run) == p {
+				own = append(own, r)
+			}
+		}
+		p.append(own...)
 	}
 }
 
