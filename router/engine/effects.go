@@ -73,6 +73,7 @@ type Invocation struct {
 	Purpose Purpose
 	Tenant  string
 	Trigger string // of the run
+	Redrive uint32 // of the run; 0 is its first going
 
 	Path     string // of the step, without N
 	Function string // to invoke or to notify; empty when ToTrigger is set and for Route
@@ -118,7 +119,7 @@ func (i *Invocation) Past() Before {
 func (i *Invocation) ID() string {
 	switch i.Purpose {
 	case Notify, Route, Return:
-		return EndID(i.Run)
+		return EndID(i.Run, i.Redrive)
 	case Cancel:
 		return CancelID(i.Cause)
 	}
@@ -244,6 +245,12 @@ type Ended struct {
 	// EventID, EventType and Data are those of the run's end event, as filters and waiting clients see it.
 	EventID, EventType string
 	Data               lang.Value
+	// What a redrive needs: what its chain had used up of its fuel, the key by which its trigger counts runs, the last number given, and how many redrives
+	// there were.
+	Spent    int
+	Key      string
+	Numbers  uint32
+	Redrives uint32
 }
 
 // A Change is one decision, for those who watch: `runs watch`, the log, and the plays' traces.
@@ -255,6 +262,7 @@ type Change struct {
 	N       uint32
 	Attempt int
 	Outcome lang.Outcome  // of the step or run
+	Input   lang.Value    // of StepEnded
 	Wait    time.Duration // until the retry, or the timer
 	Text    string        // function, signal or timer name
 	Reason  Reason        // of Refused
@@ -285,9 +293,11 @@ const (
 	RunEnded
 	RunLeft // all that its end obliged to is done; it leaves memory
 	Refused
-	Twinned    // a second try began beside the first
-	CleaningUp // a step that was cancelled cleans up first
-	Resized    // a step may have N children open at a time
+	Twinned     // a second try began beside the first
+	CleaningUp  // a step that was cancelled cleans up first
+	Resized     // a step may have N children open at a time
+	RunRedriven // it goes on after its end; N is which redrive
+	Recalled    // a step takes the outcome that it had before its run was redriven
 )
 
 var changeKinds = [...]string{
@@ -295,6 +305,7 @@ var changeKinds = [...]string{
 	TimerSet: "timer-set", SignalAwaited: "signal-awaited", SignalTaken: "signal-taken", SignalKept: "signal-kept", Notified: "notified", DeadLettered: "dead-letter",
 	RunQueued: "run-queued", RunBegun: "run-begun", RunPaused: "run-paused", RunResumed: "run-resumed",
 	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused", Twinned: "twinned", CleaningUp: "cleaning-up", Resized: "resized",
+	RunRedriven: "run-redriven", Recalled: "recalled",
 }
 
 // String returns the kind's word.

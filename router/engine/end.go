@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -20,8 +21,14 @@ const (
 // ChainLimit is the type of the error of a run that its chain has no fuel left for.
 const ChainLimit = "chain_limit"
 
-// EndID is the id of the event of a run's end, wherever it goes.
-func EndID(run journal.RunID) string { return run.String() + "~end" }
+// EndID is the id of the event of a run's end, wherever it goes. A run that was redriven ends again, by another event.
+func EndID(run journal.RunID, redrives uint32) string {
+	id := run.String() + "~end"
+	if redrives > 0 {
+		id += "+" + strconv.FormatUint(uint64(redrives), 10)
+	}
+	return id
+}
 
 // A pause is what a destination has between two tries.
 type pause struct {
@@ -31,13 +38,14 @@ type pause struct {
 
 // endRun ends r. Its end is one event: it goes past all filters again, and to the trigger's destinations.
 func (s *State) endRun(r *run, o lang.Outcome) {
+	key := r.key()
 	s.leave(r)
 	r.root, r.outcome, r.ended = nil, &o, s.now
 	s.timers.live -= r.timers.len()
 	r.timers, r.debts = few[timer]{}, 0
 	s.resume(r)
 	if x := r.seldom; x != nil {
-		r.seldom = &seldom{superseded: x.superseded, parent: x.parent}
+		r.seldom = &seldom{superseded: x.superseded, parent: x.parent, redrives: x.redrives}
 	}
 	s.occupy(r, -int(r.open))
 	s.hold(r, size(r.event)+size(r.data)-r.bytes)
@@ -48,18 +56,18 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 			s.live--
 		}
 	}
-	s.announce(r)
+	s.announce(r, key)
 	s.tell(r)
 }
 
 // announce tells those who watch, wait or ask that r has ended.
-func (s *State) announce(r *run) {
+func (s *State) announce(r *run, key string) {
 	kind, data, _ := s.end(r)
 	s.note(r, Change{Kind: RunEnded, Outcome: *r.outcome})
 	s.out.Ended = append(s.out.Ended, Ended{
 		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Outcome: *r.outcome, Cancelled: r.cancelled,
 		Started: time.Unix(0, r.started).UTC(), Ended: time.Unix(0, r.ended).UTC(), Event: r.event, Calls: int(r.calls), EventType: kind, Data: data,
-		EventID: EndID(r.id),
+		EventID: EndID(r.id, r.rare().redrives), Spent: s.limits.Fuel - r.fuel, Key: key, Numbers: r.next, Redrives: r.rare().redrives,
 	})
 }
 
@@ -226,6 +234,7 @@ func (s *State) leaveIfDone(r *run) {
 		return
 	}
 	s.remove(r)
+	s.tombstones.count(r.id, r.rare().redrives)
 	s.tombstones.add(r.id, s.now, s.limits)
 	s.note(r, Change{Kind: RunLeft})
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/hex"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -18,15 +19,26 @@ type Ending struct {
 	Event     lang.Value  `json:"event"`
 	Result    lang.Value  `json:"result,omitzero"`
 	Error     *lang.Error `json:"error,omitempty"`
+	Redrives  uint32      `json:"redrives,omitempty"`
 	EventType string      `json:"-"`
 	Data      lang.Value  `json:"-"`
+	Again     *Again      `json:"-"` // nil: who told of it knew no redrives
+}
+
+// Again is what a run that has ended needs to go on.
+type Again struct {
+	Definition string `json:"definition"` // its digest, in hex
+	Spent      int    `json:"spent,omitempty"`
+	Key        string `json:"key,omitempty"`
+	Numbers    uint32 `json:"numbers"`
 }
 
 // EndingOf tells of a run's end.
 func EndingOf(e *Ended) *Ending {
 	f := &Ending{
 		ID: e.Run.String(), Tenant: e.Tenant, Trigger: e.Trigger, State: e.Outcome.Verdict.String(), Started: e.Started, Ended: e.Ended, Calls: e.Calls,
-		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data,
+		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data, Redrives: e.Redrives,
+		Again: &Again{hex.EncodeToString(e.Digest[:]), e.Spent, e.Key, e.Numbers},
 	}
 	if e.Cancelled {
 		f.State = "cancelled"
@@ -39,11 +51,12 @@ type Kept struct {
 	*Ending
 	EventType string     `json:"eventType"`
 	Data      lang.Value `json:"data,omitzero"` // where it is not the result
+	Again     *Again     `json:"again,omitempty"`
 }
 
 // Keep returns the form in which f is kept.
 func (f *Ending) Keep() Kept {
-	k := Kept{Ending: f, EventType: f.EventType}
+	k := Kept{Ending: f, EventType: f.EventType, Again: f.Again}
 	if f.Error != nil {
 		k.Data = f.Data
 	}
@@ -53,7 +66,7 @@ func (f *Ending) Keep() Kept {
 // Whole returns what was kept.
 func (k *Kept) Whole() *Ending {
 	f := k.Ending
-	f.EventType, f.Data = k.EventType, k.Data
+	f.EventType, f.Data, f.Again = k.EventType, k.Data, k.Again
 	if f.Error == nil {
 		f.Data = f.Result
 	}

@@ -79,6 +79,8 @@ func (r *run) phase() string {
 		return "queued"
 	case r.rare().result != nil:
 		return "cancelling"
+	case r.rare().recollection.gathers():
+		return "redriving"
 	}
 	if r.rare().halt != nil {
 		return "paused"

@@ -82,6 +82,9 @@ type seldom struct {
 	place  *place // of a run that has a key, until it has ended
 	parent string // the invocation that waits for its end
 
+	redrives     uint32        // how many there were
+	recollection *recollection // of the last one; nil is nothing of it
+
 	result *lang.Outcome // of a run that was cancelled and cleans up
 
 	owed    []debt // slots that owe openings, the oldest first, with some that no longer do

@@ -27,6 +27,7 @@ triggers:
 type base struct {
 	snapshot []byte
 	log      []journal.Record
+	digest   lang.Digest // of one of the definitions
 }
 
 var fuzzBase = sync.OnceValue(func() base {
@@ -36,7 +37,7 @@ var fuzzBase = sync.OnceValue(func() base {
 		panic(findings[0].String())
 	}
 	s := engine.New(reg, nil)
-	b := base{}
+	b := base{digest: set.Triggers[set.TriggerNames()[0]].Digest}
 	var out engine.Effects
 	fold := func(rec journal.Record) {
 		rec.Offset, rec.Time = int64(len(b.log)), time.Unix(1_900_000_000+int64(len(b.log)), 0).UTC()
@@ -100,6 +101,11 @@ func FuzzFold(f *testing.F) {
 		engine.Record(journal.Pause, journal.RunID{4}, &engine.PauseFact{ID: "1", By: "ada", Reason: "wrong input"}),
 		engine.Record(journal.Resume, journal.RunID{4}, &engine.PauseFact{ID: "1", By: "ada"}),
 		engine.Record(journal.Resize, journal.RunID{4}, &engine.WindowFact{ID: "1", Path: "map", Window: 3}),
+		engine.Record(journal.Redrive, journal.RunID{200}, &engine.RedriveFact{
+			Number: 1, ID: [16]byte{1}, Part: 1, Parts: 1, Start: engine.StartFact{Trigger: "t", Digest: fuzzBase().digest}, Next: 9,
+			Memo: []engine.Recall{{Path: "a", Outcome: lang.Of(1)}, {Path: "b", Input: engine.SumOf(lang.Of(1)), Final: true, Outcome: lang.Of(2)}, {Path: "c", Mark: true}},
+		}),
+		engine.Record(journal.Redrive, journal.RunID{200}, &engine.RedriveFact{Number: 1, ID: [16]byte{1}, Part: 1, Parts: 2, Start: engine.StartFact{Trigger: "t", Digest: fuzzBase().digest}}),
 		engine.Record(journal.Fired, journal.RunID{4}, &engine.FiredFact{Timer: 3}),
 		engine.Record(journal.Matched, journal.RunID{4}, &engine.MatchedFact{N: 4, Starts: []byte("x")}),
 		engine.Record(journal.Skip, journal.RunID{4}, &engine.SkipFact{Offset: 1, Reason: "died"}),

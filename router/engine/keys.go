@@ -43,6 +43,17 @@ func (k *keyRoom) head() *run {
 // queued reports whether r waits for others of its key.
 func (r *run) queued() bool { return r.rare().place != nil && r.rare().place.waits }
 
+// key is by which r's trigger counts runs; empty is none.
+func (r *run) key() string {
+	if m := r.rare().recollection; m.gathers() {
+		return m.key
+	}
+	if p := r.rare().place; p != nil {
+		return p.key
+	}
+	return ""
+}
+
 func (s *State) roomOf(r *run) *keyRoom {
 	name := keyName{r.tenant, r.def.Trigger, r.rare().place.key}
 	k := s.keys[name]

@@ -266,6 +266,8 @@ func (s *State) loadParts(l *loader, add func(*run), verify bool) {
 			s.addWaiting(w)
 		case tagEnded:
 			ended -= s.loadTombstones(l, verify)
+		case tagRedriven:
+			s.tombstones.loadRedriven(l)
 		case tagRun:
 			r := s.loadRun(l)
 			if runs--; l.err != nil || s.runs[r.id] != nil {
@@ -300,7 +302,7 @@ func (s *State) loadTombstones(l *loader, verify bool) int {
 		}
 		if !verify {
 			t.ring = append(t.ring, x)
-			t.index[x.id] = struct{}{}
+			t.enter(x.id)
 		}
 	}
 	return n

@@ -69,7 +69,7 @@ func (s *State) loadRun(l *loader) *run {
 
 // loadSeldom reads what few runs have.
 func (s *State) loadSeldom(l *loader, r *run) {
-	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild)
+	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls)
 	if flags&runStopping != 0 {
 		o := l.outcome()
 		r.own().result = &o
@@ -86,6 +86,12 @@ func (s *State) loadSeldom(l *loader, r *run) {
 	}
 	if flags&runChild != 0 {
 		r.own().parent = l.text()
+	}
+	if flags&runRedriven != 0 {
+		r.own().redrives = l.number()
+	}
+	if flags&runRecalls != 0 {
+		r.own().recollection = s.loadRecollection(l, r)
 	}
 	if p := r.rare().place; p != nil && (r.outcome != nil || r.def.Concurrency == nil) {
 		l.fail(errSnapshot)
@@ -181,7 +187,7 @@ type awaited struct {
 }
 
 func loadLive(l *loader, r *run) *live {
-	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Traced: traceparent(r.event)}
+	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Redrive: r.rare().redrives, Traced: traceparent(r.event)}
 	entry := &live{inv: inv, accepted: l.int()}
 	inv.Purpose, inv.Path, inv.Function, inv.ToTrigger, inv.Contract = Purpose(l.uint()), l.text(), l.text(), l.text(), l.text()
 	inv.Attempt, inv.Input, inv.Timeout = l.whole(), l.value(), time.Duration(l.int())

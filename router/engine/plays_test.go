@@ -106,6 +106,11 @@ type stage struct {
 	defs  map[string]*lang.Definition
 	runs  map[string]journal.RunID
 	names map[journal.RunID]string
+
+	calls  map[string]*engine.Invocation
+	past   map[journal.RunID][]engine.Past
+	ends   map[journal.RunID]engine.Ended
+	starts map[journal.RunID]engine.StartFact
 }
 
 // TestPlays plays testdata/*.txt: each file shows a rule. -rewrite takes the traces as they are now.
@@ -121,6 +126,7 @@ func TestPlays(t *testing.T) {
 			s := &stage{
 				t: t, reg: registry(), begin: begin, now: begin, epoch: 1, defs: make(map[string]*lang.Definition),
 				runs: make(map[string]journal.RunID), names: make(map[journal.RunID]string),
+				calls: make(map[string]*engine.Invocation), past: make(map[journal.RunID][]engine.Past), ends: make(map[journal.RunID]engine.Ended), starts: make(map[journal.RunID]engine.StartFact),
 			}
 			s.state = engine.New(s.reg, s.observe)
 			datadriven.RunTest(t, file, s.do)
@@ -140,6 +146,7 @@ func (s *stage) do(t *testing.T, d *datadriven.TestData) string {
 		"timed-out": s.timedOut, "gave-up": s.gaveUp, "fired": s.fired, "due": s.due, "signal": s.signal, "cancel": s.cancel,
 		"matched": s.matched, "skip": s.skip, "release": s.release, "restart": s.restart, "outstanding": s.outstanding, "raw": s.raw, "wait": s.wait, "owing": s.owing, "more": s.more,
 		"stats": s.stats, "status": s.status, "tries": s.tries, "pause": s.turn(journal.Pause), "resume": s.turn(journal.Resume), "window": s.window,
+		"redrive": s.redrive,
 	}
 	verb, ok := verbs[d.Cmd]
 	if !ok {
@@ -217,6 +224,7 @@ func (s *stage) fold(d *datadriven.TestData, rec journal.Record) {
 	}
 	for _, inv := range s.out.Send {
 		s.sent("send", inv)
+		s.calls[fmt.Sprint(inv.Run, inv.N)] = inv
 	}
 	for _, inv := range s.out.Stop {
 		s.say("  stop %s", s.id(inv))
@@ -228,6 +236,7 @@ func (s *stage) fold(d *datadriven.TestData, rec journal.Record) {
 		s.say("  need %s", s.defName(digest))
 	}
 	for _, e := range s.out.Ended {
+		s.ends[e.Run] = e
 		s.say("  ended %s %s %s", s.names[e.Run], e.EventType, e.Data)
 	}
 	if s.out.Claimed != nil {
@@ -300,6 +309,7 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 }
 
 func (s *stage) observe(c engine.Change) {
+	s.remember(c)
 	line := fmt.Sprintf("  %s", c.Kind)
 	if c.Kind == engine.Refused || c.Kind == engine.Invoked || c.Kind == engine.Answered || c.Kind == engine.Delivered || c.Kind == engine.Notified && c.Outcome.Err == nil {
 		return // The trace says it by its reason, by send, by complete, by accepted.
@@ -372,6 +382,7 @@ func (s *stage) start(d *datadriven.TestData) {
 	}
 	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = "default"
+	s.starts[run] = f
 	s.fold(d, rec)
 }
 

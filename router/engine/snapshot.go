@@ -26,6 +26,7 @@ const (
 	tagWaiting // a start that waits for its definition
 	tagEnded   // some tombstones
 	tagRun
+	tagRedriven // how many times some of the ended runs were redriven
 )
 
 // internFrom is the size of texts that a run's part of a snapshot has once: the second time a text is its number. What a run passes on from step to
@@ -168,6 +169,7 @@ func (s *State) saveHead(w *writer) {
 	w.uint(uint64(len(s.waitingRuns)))
 	w.uint(uint64(len(s.tombstones.ring) - s.tombstones.head))
 	w.uint(uint64(len(s.order)))
+	s.tombstones.saveRedriven(w)
 }
 
 // saveTombstones writes the first of some tombstones, and returns the rest. They are in order of their time, and stay so: they are written from the
@@ -245,7 +247,8 @@ func saveRun(w *writer, r *run) error {
 func saveSeldom(w *writer, r *run) {
 	result, h, p := r.rare().result, r.rare().halt, r.rare().place
 	dropped := r.outcome != nil && r.outcome.Verdict == lang.Skipped && !r.outcome.Value.IsNull()
-	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped}, flag{runChild, r.rare().parent != ""})
+	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped}, flag{runChild, r.rare().parent != ""},
+		flag{runRedriven, r.rare().redrives > 0}, flag{runRecalls, r.rare().recollection != nil})
 	if result != nil {
 		w.outcome(*result)
 	}
@@ -260,6 +263,12 @@ func saveSeldom(w *writer, r *run) {
 	}
 	if r.rare().parent != "" {
 		w.text(r.rare().parent)
+	}
+	if r.rare().redrives > 0 {
+		w.uint(uint64(r.rare().redrives))
+	}
+	if m := r.rare().recollection; m != nil {
+		w.recollection(m)
 	}
 }
 
@@ -370,6 +379,8 @@ const (
 	runKeyed                // its place among those of its key
 	runDropped              // why its key left no place for it
 	runChild                // the invocation of another run that waits for its end
+	runRedriven             // how many times
+	runRecalls              // what it has not yet taken of what it had done before
 )
 
 const (

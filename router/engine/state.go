@@ -159,6 +159,8 @@ func (s *State) dispatch(rec *journal.Record) (Reason, error) {
 		return s.foldSkip(rec), nil
 	case journal.Release:
 		return Applied, nil
+	case journal.Redrive:
+		return s.foldRedrive(rec), nil
 	}
 	r := s.runs[rec.Run]
 	s.saving.before(r)

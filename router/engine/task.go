@@ -114,6 +114,9 @@ func (s *State) open(t *task) {
 // attempt begins a try.
 func (s *State) attempt(t *task) {
 	t.tries++
+	if s.recall(t) {
+		return
+	}
 	if t.step.Use == lang.UseFunction || t.info().starts != "" {
 		s.invoke(t, t.input, 0)
 		return
@@ -479,7 +482,7 @@ func (s *State) settle(t *task, o lang.Outcome) {
 		s.traceStep(t, o)
 	}
 	if s.observe != nil && t.few().of == nil {
-		s.note(t.run, Change{Kind: StepEnded, Path: t.path(), Outcome: o, Attempt: int(t.tries)})
+		s.note(t.run, Change{Kind: StepEnded, Path: t.path(), Input: t.input, Outcome: o, Attempt: int(t.tries)})
 	}
 	switch {
 	case t.few().of != nil:

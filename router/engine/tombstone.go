@@ -12,6 +12,9 @@ type tombstones struct {
 	head    int
 	index   map[journal.RunID]struct{}
 	evicted bool
+
+	redriven map[journal.RunID]uint32 // how many times, of those that were
+	again    map[journal.RunID]int    // how many times more than once it is in the ring
 }
 
 type tombstone struct {
@@ -29,13 +32,13 @@ func (t *tombstones) add(id journal.RunID, now int64, l Limits) {
 	if t.index == nil {
 		t.index = make(map[journal.RunID]struct{})
 	}
-	if t.has(id) {
+	if t.has(id) && t.redriven[id] == 0 {
 		return
 	}
-	t.index[id] = struct{}{}
+	t.enter(id)
 	t.ring = append(t.ring, tombstone{id, now})
-	for len(t.index) > l.Tombstones || t.ring[t.head].at < now-int64(l.TombstoneAge) {
-		delete(t.index, t.ring[t.head].id)
+	for len(t.ring)-t.head > l.Tombstones || t.ring[t.head].at < now-int64(l.TombstoneAge) {
+		t.leave(t.ring[t.head].id)
 		t.head++
 		t.evicted = true
 	}
@@ -51,4 +54,67 @@ func (t *tombstones) since() (int64, bool) {
 		return 0, false
 	}
 	return t.ring[t.head].at, true
+}
+
+// enter books that id is in the ring, or once more: a run that was redriven ends again.
+func (t *tombstones) enter(id journal.RunID) {
+	if !t.has(id) {
+		t.index[id] = struct{}{}
+		return
+	}
+	if t.again == nil {
+		t.again = make(map[journal.RunID]int)
+	}
+	t.again[id]++
+}
+
+// leave books that one of the places of id in the ring is gone.
+func (t *tombstones) leave(id journal.RunID) {
+	switch n := t.again[id]; {
+	case n > 1:
+		t.again[id]--
+	case n == 1:
+		delete(t.again, id)
+	default:
+		delete(t.index, id)
+		delete(t.redriven, id)
+	}
+}
+
+// count keeps how many times a run was redriven, for as long as its end is remembered.
+func (t *tombstones) count(id journal.RunID, redrives uint32) {
+	if redrives == 0 {
+		return
+	}
+	if t.redriven == nil {
+		t.redriven = make(map[journal.RunID]uint32)
+	}
+	t.redriven[id] = redrives
+}
+
+func (t *tombstones) saveRedriven(w *writer) {
+	if len(t.redriven) == 0 {
+		return
+	}
+	var all []tombstone
+	for _, x := range t.ring[t.head:] {
+		if t.redriven[x.id] > 0 {
+			all = append(all, x)
+		}
+	}
+	w.uint(tagRedriven)
+	w.uint(uint64(len(all)))
+	for _, x := range all {
+		w.id(x.id)
+		w.uint(uint64(t.redriven[x.id]))
+	}
+}
+
+func (t *tombstones) loadRedriven(l *loader) {
+	for range l.count() {
+		if l.err != nil {
+			return
+		}
+		t.count(l.id(), l.number())
+	}
 }

@@ -97,7 +97,9 @@ func (s *State) endWaiting(w *waitingRun, o lang.Outcome, cancelled bool) Reason
 		return Finished
 	}
 	w.signals, w.said, w.turns, w.ended = nil, nil, nil, &waitingEnd{o, cancelled, s.now}
-	s.announce(w.unborn())
+	r := w.unborn()
+	s.fuel(r, &w.fact)
+	s.announce(r, w.fact.Key)
 	return Applied
 }
 

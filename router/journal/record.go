@@ -31,6 +31,7 @@ const (
 	Pause                      // a run is to call nothing more for a while
 	Resume                     // it goes on
 	Resize                     // a step of a run may have more, or fewer, children open
+	Redrive                    // a run that has ended goes on, with a part of what it had done
 	kindEnd
 )
 
@@ -73,6 +74,7 @@ var Table = []Row{
 	{Pause, "pause", ByAnyone, false, false, "run, id"},
 	{Resume, "resume", ByAnyone, false, false, "run, id"},
 	{Resize, "resize", ByAnyone, false, false, "run, id"},
+	{Redrive, "redrive", ByAnyone, false, false, "run, number, part; counts only when the number is the last redrive + 1 and the part the next"},
 }
 
 // Of returns the table's row of k; false for a kind of a newer version.
