@@ -119,7 +119,7 @@ func (j *Join) Check() []plugin.Problem {
 func (j *Join) CheckWidth(n int) []plugin.Problem {
 	switch {
 	case j.Word == JoinAtLeast && j.AtLeast > n:
-		return []plugin.Problem{{Path: []string{"join", "atLeast"}, What: fmt.Sprintf("a join of at least %d, and there are %d children", j.AtLeast, n), Cure: fmt.Sprintf("write %d at most, or a percent", n)}}
+		return []plugin.Problem{{Path: []string{"join", "atLeast"}, What: fmt.Sprintf("a join of at least %d, and the children here are %d", j.AtLeast, n), Cure: fmt.Sprintf("write %d at most, or a percent", n)}}
 	case j.Word == JoinAny && n == 0:
 		return []plugin.Problem{{Path: []string{"join"}, What: "a join of any, and there are no children", Cure: "leave the step out, or write join: all"}}
 	}

@@ -94,7 +94,7 @@ func (p *Speculate) CheckWidth(n int) []plugin.Problem {
 	if p == nil || p.After.Percentile == 0 || n > leastTimes {
 		return nil
 	}
-	return []plugin.Problem{{Path: []string{"speculate", "after"}, What: fmt.Sprintf("a percentile is of %d times at least, and there are %d children", leastTimes, n), Cure: "write a duration: after: 30s"}}
+	return []plugin.Problem{{Path: []string{"speculate", "after"}, What: fmt.Sprintf("a percentile is of %d times at least, and the children here are %d", leastTimes, n), Cure: "write a duration: after: 30s"}}
 }
 
 const (

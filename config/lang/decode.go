@@ -412,7 +412,7 @@ func (d *decoder) field(n *Node, v reflect.Value, f field, path []string) {
 	}
 }
 
-// shape shows the form of a mapping by the keys that must be there.
+// shape shows the form of a mapping by the keys that must be there, or by its first.
 func shape(fields []field) string {
 	var keys []string
 	for _, f := range fields {
@@ -420,8 +420,11 @@ func shape(fields []field) string {
 			keys = append(keys, f.Name+": ...")
 		}
 	}
-	if len(keys) == 0 {
+	switch {
+	case len(fields) == 0:
 		return "{ key: value }"
+	case len(keys) == 0:
+		return "{ " + fields[0].Name + ": ... }"
 	}
 	return "{ " + strings.Join(keys, ", ") + " }"
 }
@@ -438,12 +441,16 @@ func names(fields []field) []string {
 func (d *decoder) unknown(n *Node, path []string, fields []field) {
 	known := names(fields)
 	rest := slices.IndexFunc(fields, func(f field) bool { return f.Rest })
+	short := slices.IndexFunc(fields, func(f field) bool { return f.Value && (f.Type == typeExpr || f.Type == typeValue) })
 	for i, k := range n.Keys {
 		if !slices.Contains(known, k.Name) {
 			at := *n.Items[i]
 			at.Pos = k.Pos
 			cure := Nearest(k.Name, known)
-			if rest >= 0 && at.Kind == MapNode {
+			switch {
+			case short >= 0 && len(known) == 1:
+				cure = fmt.Sprintf("a mapping stands below %[1]s: write { %[1]s: { ... } }", known[0])
+			case rest >= 0 && at.Kind == MapNode:
 				cure = fmt.Sprintf("put it below %s:, where the others are", fields[rest].Name)
 			}
 			d.find(&at, below(path, k.Name), cure, "unknown key %q", k.Name)

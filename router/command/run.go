@@ -230,6 +230,9 @@ func (p *program) result(f *router.Finished, h *hops, quiet bool) error {
 	}
 	if f.Error != nil {
 		fmt.Fprintln(p.out, f.Error.Value())
+		if f.State == "cancelled" {
+			return exitError{exitRun, fmt.Errorf("the run was cancelled: %s", f.Error.Message)}
+		}
 		return exitError{exitRun, fmt.Errorf("the run %s: %w", f.State, f.Error)}
 	}
 	var text string
