@@ -42,6 +42,10 @@ type (
 	RunLine   = api.RunLine   // a line of the list of runs
 	WatchLine = api.WatchLine // a change of a run that is watched
 	Letter    = engine.Letter // a dead letter
+	RunSteps  = api.RunSteps  // what became of a run's steps
+	PastStep  = engine.PastStep
+	PastEvent = engine.PastEvent // an event that came
+	Events    = api.FoundEvents
 )
 
 // ExplainStatus says in plain words why an open run is not further; now is the time by which waits are counted.

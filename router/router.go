@@ -23,6 +23,7 @@ import (
 	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/cluster"
 	"github.com/onward-router/onward/router/door"
+	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/outbox"
@@ -134,7 +135,7 @@ func Open(o Options) (*Router, error) {
 		return nil, err
 	}
 	r.gate = admission.New(admission.Options{
-		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, MaxRecord: maxRecord, Log: o.Log, Metrics: o.Metrics,
+		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, MaxRecord: maxRecord, Note: r.note, Log: o.Log, Metrics: o.Metrics,
 	}, o.Set)
 	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics})
 	if err := r.load(o.Set); err != nil {
@@ -172,11 +173,25 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	}
 	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Addresses: r.addresses, TLS: r.peerTLS()})
 	r.api = api.New(api.Options{
-		Intake: r.gate, Shards: r.shards, Endings: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Redrive: r.outbox.Redrive, Beat: r.beat,
+		Intake: r.gate, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Redrive: r.outbox.Redrive, Beat: r.beat,
 		Sources: r.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Load: r.ownLoad, Parked: r.shards.Parked,
 		Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
 	})
 	return nil
+}
+
+// note keeps what became of an event that was to start something.
+func (r *Router) note(e *event.Event, source string, got *triggers.Receipt) {
+	past := engine.PastEvent{ID: e.ID(), Source: e.Source(), Type: e.Type(), Came: time.Now().UTC(), By: source, Taken: "refused", Note: got.Note}
+	if got.Err != nil {
+		past.Note = got.Err.Error()
+	} else {
+		past.Taken = got.Kind.String()
+	}
+	for _, run := range got.Runs {
+		past.Runs = append(past.Runs, engine.PastRun{Run: run.ID, Trigger: run.Trigger})
+	}
+	r.endings.Note(&past)
 }
 
 // addresses are those at which the other routers may ask this one.

@@ -57,10 +57,11 @@ type Options struct {
 	Journal      Appender
 	Layout       journal.Layout
 	Runs         Runs
-	Max          Load // refuse starts beyond it
-	MaxAdmitting int  // and events at a time
-	MaxValue     int  // bytes of a value inside a run
-	MaxRecord    int  // bytes that the journal takes of one record's payload; 0 is any
+	Max          Load                                                     // refuse starts beyond it
+	MaxAdmitting int                                                      // and events at a time
+	MaxValue     int                                                      // bytes of a value inside a run
+	Note         func(e *event.Event, source string, r *triggers.Receipt) // nil or told what became of an event that was to start something
+	MaxRecord    int                                                      // bytes that the journal takes of one record's payload; 0 is any
 	Log          *slog.Logger
 	Metrics      prometheus.Registerer // nil registers nothing
 }

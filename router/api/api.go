@@ -52,6 +52,15 @@ type Endings interface {
 	Each(yield func(*engine.Ending) bool) error
 }
 
+// A Past knows what became of the steps of runs, and of events.
+type Past interface {
+	Timeline(run journal.RunID, after string, limit int, failed bool) (*engine.Timeline, error)
+	Summary(run journal.RunID) ([]*engine.StepSummary, error)
+	Event(id string) ([]*engine.PastEvent, error)
+	Events(after string, limit int, taken string) (all []*engine.PastEvent, next string, err error)
+	Runs(q engine.RunQuery) (*engine.FoundRuns, error)
+}
+
 // A Cluster is the other routers.
 type Cluster interface {
 	Forward(w http.ResponseWriter, q *http.Request, id journal.RunID, fail func(http.ResponseWriter, error)) (bool, error)
@@ -76,6 +85,7 @@ type Options struct {
 	Intake  Intake
 	Shards  Shards
 	Endings Endings
+	Past    Past
 	Cluster Cluster
 	Outbox  Outbox
 	Letters Letters
@@ -136,6 +146,9 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	guarded("GET /v1/runs", a.getRuns)
 	guarded("GET /v1/runs/{run}", a.atOwner(a.getRun))
 	guarded("GET /v1/runs/{run}/ended", a.getEnded)
+	guarded("GET /v1/runs/{run}/steps", a.atOwner(a.getSteps))
+	guarded("GET /v1/events", a.getEvents)
+	guarded("GET /v1/events/{id}", a.getEvent)
 	guarded("GET /v1/runs/{run}/explain", a.atOwner(a.getExplain))
 	guarded("GET /v1/runs/{run}/watch", a.atOwner(a.getWatch))
 	guarded("POST /v1/runs/{run}/cancel", a.atOwner(a.postCancel))
@@ -212,7 +225,7 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errUndelivered):
 		code = http.StatusBadGateway
-	case errors.Is(err, errUnknownRun), errors.Is(err, errNoLetter), errors.Is(err, triggers.ErrNoTrigger):
+	case errors.Is(err, errUnknownRun), errors.Is(err, errUnknownEvent), errors.Is(err, errNoLetter), errors.Is(err, triggers.ErrNoTrigger):
 		code = http.StatusNotFound
 	case errors.Is(err, journal.ErrMoving):
 		w.Header().Set("Retry-After", "1")

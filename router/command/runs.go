@@ -27,7 +27,7 @@ func (p *program) runs() *cobra.Command {
 		Example: "  onward runs list --state running\n  onward runs explain RUN",
 	}
 	clientFlags(c, k)
-	c.AddCommand(p.runsList(k), p.runsGet(k), p.runsWatch(k), p.runsExplain(k), p.runsPause(k), p.runsResume(k), p.runsWindow(k), p.runsCancel(k), p.runsSignal(k))
+	c.AddCommand(p.runsList(k), p.runsGet(k), p.runsExport(k), p.runsMock(k), p.runsWatch(k), p.runsExplain(k), p.runsPause(k), p.runsResume(k), p.runsWindow(k), p.runsCancel(k), p.runsSignal(k))
 	for _, sub := range c.Commands() {
 		if strings.Contains(sub.Use, "RUN") {
 			sub.ValidArgsFunction = runsOf(k)
@@ -69,15 +69,6 @@ func (p *program) runsList(k *client) *cobra.Command {
 	c.Flags().StringVar(&parent, "parent", "", "only runs that a step of this run has started")
 	c.Flags().IntVar(&limit, "limit", 50, "at most so many")
 	return c
-}
-
-func (p *program) runsGet(k *client) *cobra.Command {
-	return &cobra.Command{
-		Use: "get RUN", Short: "Print what a run is doing, or how it ended, as JSON.", Args: cobra.ExactArgs(1),
-		Long:    "Get prints, as JSON, what a run is doing - its open steps, what they wait for - or how it ended and what it yielded.\n\n" + runHelp,
-		Example: "  onward runs get RUN",
-		RunE:    p.shows(k, "/v1/runs/"),
-	}
 }
 
 func (p *program) runsWatch(k *client) *cobra.Command {

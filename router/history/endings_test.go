@@ -123,7 +123,7 @@ func TestLatestStayOldestGo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			const n = 20_000 // More than are kept in memory for those who wait.
+			const n = 12_000 // More than are kept in memory for those who wait.
 			for i := range n {
 				_, e := ending(i)
 				e.Data = lang.Of(fmt.Sprintf("%x", sha256.Sum256([]byte(e.ID))))
@@ -133,7 +133,7 @@ func TestLatestStayOldestGo(t *testing.T) {
 					at = time.Now()
 				}
 				addAt(h, i+1, e, at)
-				if i%100 == 0 || i == n-1 {
+				if i%1000 == 0 || i == n-1 {
 					if err := h.Flush(); err != nil {
 						t.Fatal(err)
 					}

@@ -9,29 +9,6 @@ import (
 	"github.com/onward-router/onward/router/journal"
 )
 
-// A Step is what became of an invocation, or of a step that is more than one. Times are zero where they are not known.
-type Step struct {
-	Run      string `json:"-"`
-	Path     string `json:"path"`
-	N        uint32 `json:"n,omitempty"` // of an invocation
-	Function string `json:"function,omitempty"`
-	Trigger  string `json:"starts,omitempty"` // that it started a run of, instead of a function
-	Delivery bool   `json:"delivery,omitempty"`
-	Attempt  int    `json:"attempt,omitempty"`
-	Outcome  string `json:"outcome"`
-	// Again says that it failed, and was tried again.
-	Again  bool      `json:"again,omitempty"`
-	Queued time.Time `json:"queued"` // a step: when it opened
-	Sent   time.Time `json:"sent,omitzero"`
-	Ended  time.Time `json:"ended"`
-	// InputSize and OutputSize are the bytes that a value had of which only the begin is kept, as text.
-	Input      lang.Value  `json:"input,omitzero"`
-	InputSize  int         `json:"inputSize,omitempty"`
-	Output     lang.Value  `json:"output,omitzero"`
-	OutputSize int         `json:"outputSize,omitempty"`
-	Error      *lang.Error `json:"error,omitempty"`
-}
-
 // The marks of a step's entry.
 const (
 	markCall = 1 << iota
@@ -197,10 +174,10 @@ func at(n int64) time.Time {
 }
 
 // decodeStep reads appendStep's form.
-func decodeStep(run journal.RunID, text []byte) (*Step, error) {
+func decodeStep(run journal.RunID, text []byte) (*engine.PastStep, error) {
 	r := reader{b: text}
 	h := r.head()
-	s := &Step{
+	s := &engine.PastStep{
 		Run: run.String(), Path: string(h.path), N: h.n, Attempt: h.attempt, Outcome: h.verdict.String(), Again: h.marks&markAgain != 0,
 		Delivery: h.marks&markDelivery != 0, Queued: at(h.queued), Sent: at(h.sent), Ended: at(h.ended), Function: r.text(), Trigger: r.text(),
 	}

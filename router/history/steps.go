@@ -7,19 +7,12 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
 
-// A Timeline is a part of what became of a run's steps, in the order in which that was known.
-type Timeline struct {
-	Steps []*Step `json:"steps"`
-	Next  string  `json:"next,omitempty"` // cursor of the next part; empty: there is no more
-	// Missing counts what the history could not take while the run was at work, of all runs together.
-	Missing int `json:"missing,omitempty"`
-}
-
 // Timeline gives up to limit steps of a run behind a cursor; failed asks only for those that failed for good.
-func (h *Endings) Timeline(run journal.RunID, after string, limit int, failed bool) (*Timeline, error) {
+func (h *Endings) Timeline(run journal.RunID, after string, limit int, failed bool) (*engine.Timeline, error) {
 	from, err := parsePlace(after)
 	if err != nil {
 		return nil, err
@@ -28,7 +21,7 @@ func (h *Endings) Timeline(run journal.RunID, after string, limit int, failed bo
 	if failed {
 		stream = streamFailed
 	}
-	t := &Timeline{Steps: []*Step{}}
+	t := &engine.Timeline{Steps: []*engine.PastStep{}}
 	var last place
 	var bad error
 	err = h.store.walk(stream, run, from, func(at place, text []byte) bool {
@@ -36,7 +29,7 @@ func (h *Endings) Timeline(run journal.RunID, after string, limit int, failed bo
 			t.Next = last.String()
 			return false
 		}
-		var s *Step
+		var s *engine.PastStep
 		if s, bad = decodeStep(run, text); bad != nil {
 			return false
 		}
@@ -89,29 +82,17 @@ func (h *Endings) Outcomes(run journal.RunID, yield func(path string, n uint32, 
 	return err
 }
 
-// A StepSummary is what became of all invocations or steps of a path, whatever their indexes: of those that were tried again the last counts.
-type StepSummary struct {
-	Path      string        `json:"path"` // with [*] for indexes
-	Calls     int           `json:"calls,omitempty"`
-	Succeeded int           `json:"succeeded"`
-	Failed    int           `json:"failed"`
-	Skipped   int           `json:"skipped"`
-	Cancelled int           `json:"cancelled"`
-	Again     int           `json:"again,omitempty"` // tries after which there was another
-	First     time.Time     `json:"first"`
-	Last      time.Time     `json:"last"`
-	Min       time.Duration `json:"min"`
-	P50       time.Duration `json:"p50"`
-	P95       time.Duration `json:"p95"`
-	Max       time.Duration `json:"max"`
-
+// A summing is a StepSummary on its way.
+type summing struct {
+	engine.StepSummary
 	took []int64
 }
 
 // Summary sums a run's steps up by their paths, in the order in which they began.
-func (h *Endings) Summary(run journal.RunID) ([]*StepSummary, error) {
-	by := make(map[string]*StepSummary)
-	var all []*StepSummary
+func (h *Endings) Summary(run journal.RunID) ([]*engine.StepSummary, error) {
+	by := make(map[string]*summing)
+	var all []*engine.StepSummary
+	var sums []*summing
 	var key []byte
 	var bad bool
 	err := h.store.walk(streamSteps, run, place{page: -1}, func(_ place, text []byte) bool {
@@ -123,8 +104,8 @@ func (h *Endings) Summary(run journal.RunID) ([]*StepSummary, error) {
 		key = appendPattern(key[:0], x.path)
 		s := by[string(key)]
 		if s == nil {
-			s = &StepSummary{Path: string(key), First: at(x.queued)}
-			by[s.Path], all = s, append(all, s)
+			s = &summing{StepSummary: engine.StepSummary{Path: string(key), First: at(x.queued)}}
+			by[s.Path], sums = s, append(sums, s)
 		}
 		s.count(&x)
 		return true
@@ -132,13 +113,14 @@ func (h *Endings) Summary(run journal.RunID) ([]*StepSummary, error) {
 	if err == nil && bad {
 		err = errSpoiled
 	}
-	for _, s := range all {
+	for _, s := range sums {
+		all = append(all, &s.StepSummary)
 		slices.Sort(s.took)
 		if n := len(s.took); n > 0 {
 			s.Min, s.P50, s.P95, s.Max = time.Duration(s.took[0]), time.Duration(s.took[(n-1)/2]), time.Duration(s.took[(n-1)*95/100]), time.Duration(s.took[n-1])
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *StepSummary) int {
+	slices.SortStableFunc(all, func(a, b *engine.StepSummary) int {
 		if c := a.First.Compare(b.First); c != 0 {
 			return c
 		}
@@ -147,7 +129,7 @@ func (h *Endings) Summary(run journal.RunID) ([]*StepSummary, error) {
 	return all, err
 }
 
-func (s *StepSummary) count(x *head) {
+func (s *summing) count(x *head) {
 	if q := at(x.queued); q.Before(s.First) {
 		s.First = q
 	}

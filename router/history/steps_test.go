@@ -243,10 +243,10 @@ func BenchmarkTimeline(b *testing.B) {
 		}
 		middle = part.Next
 	}
-	for name, f := range map[string]func() (*history.Timeline, error){
-		"middle": func() (*history.Timeline, error) { return h.Timeline(run, middle, 100, false) },
-		"failed": func() (*history.Timeline, error) { return h.Timeline(run, "", 100, true) },
-		"summary": func() (*history.Timeline, error) {
+	for name, f := range map[string]func() (*engine.Timeline, error){
+		"middle": func() (*engine.Timeline, error) { return h.Timeline(run, middle, 100, false) },
+		"failed": func() (*engine.Timeline, error) { return h.Timeline(run, "", 100, true) },
+		"summary": func() (*engine.Timeline, error) {
 			_, err := h.Summary(run)
 			return nil, err
 		},

@@ -1,0 +1,223 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
+)
+
+// Lines is the media type of an answer that is a JSON value a line.
+const Lines = "application/x-ndjson"
+
+// The most that one answer has of what is asked for in parts, and what it has when nobody says.
+const (
+	partMost    = 10_000
+	partDefault = 100
+)
+
+// A RunSteps is a part of what became of a run's steps. The last part of a run that is open has what its steps are at.
+type RunSteps struct {
+	Run string `json:"run"`
+	engine.Timeline
+	Open    []*engine.PastStep    `json:"open,omitempty"`
+	Summary []*engine.StepSummary `json:"summary,omitempty"` // where it is asked for
+}
+
+func limitOf(q *http.Request) (int, error) {
+	text := q.URL.Query().Get("limit")
+	if text == "" {
+		return partDefault, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > partMost {
+		return 0, fmt.Errorf("%w: limit %q is not a number from 1 to %d", triggers.ErrInvalid, text, partMost)
+	}
+	return n, nil
+}
+
+// getSteps tells what became of a run's steps, in parts; as lines, all of it.
+func (a *API) getSteps(w http.ResponseWriter, q *http.Request) error {
+	id, err := runOf(q)
+	if err != nil {
+		return err
+	}
+	limit, err := limitOf(q)
+	if err != nil {
+		return err
+	}
+	failed := q.URL.Query().Get("failed") == "true"
+	if strings.Contains(q.Header.Get("Accept"), Lines) {
+		return a.streamSteps(w, id, failed)
+	}
+	said := &RunSteps{Run: id.String()}
+	t, err := a.Past.Timeline(id, q.URL.Query().Get("after"), limit, failed)
+	if err != nil {
+		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+	}
+	said.Timeline = *t
+	if q.URL.Query().Get("summary") == "true" {
+		if said.Summary, err = a.Past.Summary(id); err != nil {
+			return err
+		}
+	}
+	if said.Next == "" && !failed {
+		said.Open, err = a.openSteps(q, id)
+	}
+	if len(said.Steps) > 0 || q.URL.Query().Get("after") != "" {
+		return reply(w, http.StatusOK, said)
+	}
+	// Its partition may have moved here since: another router has what was.
+	a.Cluster.Gather(q, func() (any, func()) {
+		theirs := new(RunSteps)
+		return theirs, func() {
+			if len(theirs.Steps) > len(said.Steps) {
+				theirs.Open, said = said.Open, theirs
+			}
+		}
+	})
+	if len(said.Steps) == 0 && err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, said)
+}
+
+// streamSteps answers with all steps, a line each.
+func (a *API) streamSteps(w http.ResponseWriter, id journal.RunID, failed bool) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for cursor, begun := "", false; cursor != "" || !begun; begun = true {
+		t, err := a.Past.Timeline(id, cursor, 1000, failed)
+		if err != nil {
+			if begun {
+				panic(http.ErrAbortHandler) // Who reads is to see that it is not all.
+			}
+			return err
+		}
+		if !begun {
+			w.Header().Set("Content-Type", Lines)
+		}
+		for _, s := range t.Steps {
+			if enc.Encode(s) != nil {
+				return nil // The client has gone.
+			}
+		}
+		cursor = t.Next
+	}
+	return nil
+}
+
+// openSteps are what a run is at, as steps that have not ended.
+func (a *API) openSteps(q *http.Request, id journal.RunID) ([]*engine.PastStep, error) {
+	const most = 100 // of a step's open children
+	st, _, err := a.Status(q.Context(), id, most)
+	if err != nil || st == nil {
+		return nil, err
+	}
+	var open []*engine.PastStep
+	var visit func(s *engine.StepStatus)
+	visit = func(s *engine.StepStatus) {
+		x := &engine.PastStep{Path: s.Path, Attempt: s.Attempt, Outcome: "open", Queued: s.Since, Error: s.LastError}
+		if inv := s.Invocation; inv != nil {
+			x.N, x.Function, x.Queued, x.Sent = inv.N, inv.Function, inv.Created, inv.Accepted
+		}
+		open = append(open, x)
+		for _, below := range []*engine.StepStatus{s.Handler, s.Twin} {
+			if below != nil {
+				visit(below)
+			}
+		}
+		for i := range s.Slots {
+			for _, child := range s.Slots[i].Waiting {
+				visit(child)
+			}
+		}
+	}
+	if st.Root != nil {
+		visit(st.Root)
+	}
+	for _, d := range st.Deliveries {
+		open = append(open, &engine.PastStep{Path: d.Path, N: d.N, Function: d.Function, Delivery: true, Attempt: d.Attempt, Outcome: "open", Queued: d.Created, Error: d.LastError})
+	}
+	return open, nil
+}
+
+// FoundEvents is a part of the events that came, the latest first.
+type FoundEvents struct {
+	Events []*engine.PastEvent `json:"events"`
+	Next   string              `json:"next,omitempty"`
+}
+
+// getEvents lists the events that came. Each router has those that came to it: with a cursor one goes on at the router that gave it.
+func (a *API) getEvents(w http.ResponseWriter, q *http.Request) error {
+	limit, err := limitOf(q)
+	if err != nil {
+		return err
+	}
+	after, taken := q.URL.Query().Get("after"), q.URL.Query().Get("taken")
+	if !slices.Contains([]string{"", "matched", "unmatched", "refused"}, taken) {
+		return fmt.Errorf("%w: taken %q; write matched, unmatched or refused", triggers.ErrInvalid, taken)
+	}
+	var said FoundEvents
+	if said.Events, said.Next, err = a.Past.Events(after, limit, taken); err != nil {
+		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+	}
+	if after == "" {
+		a.gatherEvents(w, q, &said.Events)
+	}
+	slices.SortStableFunc(said.Events, func(x, y *engine.PastEvent) int { return y.Came.Compare(x.Came) })
+	return reply(w, http.StatusOK, said)
+}
+
+// gatherEvents adds what the other routers say.
+func (a *API) gatherEvents(w http.ResponseWriter, q *http.Request, all *[]*engine.PastEvent) {
+	unanswered := a.Cluster.Gather(q, func() (any, func()) {
+		theirs := new(FoundEvents)
+		return theirs, func() { *all = append(*all, theirs.Events...) }
+	})
+	if len(unanswered) > 0 {
+		w.Header().Set(unansweredHeader, strings.Join(unanswered, ", "))
+	}
+}
+
+var errUnknownEvent = errors.New("unknown event")
+
+// getEvent tells what became of the events of an id: which came here, and which ended runs say that such a one started them.
+func (a *API) getEvent(w http.ResponseWriter, q *http.Request) error {
+	id := q.PathValue("id")
+	events, err := a.Past.Event(id)
+	if err != nil {
+		return err
+	}
+	said := FoundEvents{Events: events}
+	a.gatherEvents(w, q, &said.Events)
+	if len(said.Events) == 0 { // It came before a crash, or by another way than a source.
+		found, err := a.Past.Runs(engine.RunQuery{Event: id, Limit: partDefault})
+		if err != nil {
+			return err
+		}
+		for _, f := range found.Runs {
+			said.Events = append(said.Events, eventOf(f))
+		}
+	}
+	if len(said.Events) == 0 {
+		return fmt.Errorf("%w: no event of id %q came, as far as the history reaches", errUnknownEvent, id)
+	}
+	return reply(w, http.StatusOK, said)
+}
+
+// eventOf is what an ended run tells of the event that started it.
+func eventOf(f *engine.Ending) *engine.PastEvent {
+	var attrs struct {
+		ID, Source, Type string
+	}
+	_ = f.Event.Decode(&attrs) // What it does not tell is left out.
+	return &engine.PastEvent{ID: attrs.ID, Source: attrs.Source, Type: attrs.Type, Came: f.Started, Taken: triggers.Matched.String(), Runs: []engine.PastRun{{Run: f.ID, Trigger: f.Trigger}}}
+}
