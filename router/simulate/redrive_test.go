@@ -112,7 +112,7 @@ func TestRedriveUnderFaults(t *testing.T) {
 		var look func()
 		look = func() {
 			s := newChronicle()
-			s.read(t, w.Log())
+			s.read(t, w.Logs()[0])
 			for i := range 8 {
 				run := journal.RunID{1, byte(i)}
 				st, open := s.state.Status(run, 1)
@@ -152,7 +152,7 @@ func TestRedriveUnderFaults(t *testing.T) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		s := newChronicle()
-		s.read(t, w.Log())
+		s.read(t, w.Logs()[0])
 		for i := range 8 {
 			run := journal.RunID{1, byte(i)}
 			if end := s.ends[run]; end.Outcome.Verdict != lang.Succeeded {
