@@ -167,7 +167,7 @@ func TestRedriveUnderFaults(t *testing.T) {
 		}
 		kept += len(s.kept)
 		var live bytes.Buffer
-		w.States(func(tenure int, state *engine.State) {
+		w.States(func(_, tenure int, state *engine.State) {
 			live.Reset()
 			var replayed bytes.Buffer
 			if err := state.Save(&live); err != nil {
