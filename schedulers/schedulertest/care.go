@@ -56,7 +56,8 @@ func failures(p *Play) (n int) {
 	return n
 }
 
-// alone plays another frame, of another input and other data, on settings that were played and on such that were not.
+// alone plays another frame, of another input and other data, on settings that were played and while a frame of the first is at work on them, event by
+// event in turns; and on such that were not.
 func (g *game) alone(played *Subject) error {
 	fresh, err := Load(g.registry, g.policy, g.document)
 	if err != nil {
@@ -69,12 +70,24 @@ func (g *game) alone(played *Subject) error {
 	if _, err := first.run(); err != nil {
 		return err
 	}
-	second := other.round(played, mixed)
-	if _, err := second.run(); err != nil {
-		return err
+	second, beside := other.round(played, mixed), g.round(played, mixed)
+	for _, r := range []*round{second, beside} {
+		if err := r.tell(schedulers.Event{Kind: schedulers.Started}); err != nil {
+			return err
+		}
+	}
+	for n := 0; !second.b.ended; n++ {
+		for _, r := range []*round{second, beside} {
+			if r.b.ended {
+				continue
+			}
+			if err := r.step(n); err != nil {
+				return err
+			}
+		}
 	}
 	if a, b := first.story(), second.story(); a != b {
-		return second.broken(Alone, "on settings that nothing was played on it was:\n%s", a)
+		return second.broken(Alone, "on settings that no other frame was at work on it was:\n%s", a)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ const (
 	Joined   Law = "a join does what its word says: with all, the first failure ends the frame with the child's own error; with settled, each child stands in place as it ended; with any, atLeast and percent, the frame ends with the success that is enough, or with the end that leaves too few; a deadline ends it as onDeadline says"
 	Pure     Law = "settings do not change, binding changes nothing and answers the same for as long as the child is open"
 	Declared Law = "lint is told the truth: the names and siblings declared are those bound and evaluated with, and only what is declared runs more than once"
-	Alone    Law = "frames do not meet: what was played before on the same settings changes nothing"
+	Alone    Law = "frames do not meet: what was played before on the same settings, or is played beside it, changes nothing"
 	Flat     Law = "an event costs no more in a wide frame: outcomes are collected when the frame ends, and the state does not grow with the children"
 	Kept     Law = "no failure is lost and no child abandoned: a frame succeeds over either only where Options.Partial says so"
 	Source   Law = "the source asks no clock, no chance, no host: what decides is what the frame tells"

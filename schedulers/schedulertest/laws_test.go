@@ -90,6 +90,12 @@ func (p *odd) start(f schedulers.Frame) error {
 		}
 		f.Succeed(*p.cached)
 		return nil
+	case "asks the clock":
+		f.Succeed(lang.Of(time.Now().UnixNano()))
+		return nil
+	case "keeps the last input":
+		in := f.Input()
+		p.cached = &in
 	case "fewer than none":
 		f.Spawn(0, -1)
 	case "cancels what is not there":
@@ -168,6 +174,8 @@ func (p *odd) done(f schedulers.Frame, s *oddState, ev schedulers.Event) error {
 	case p.Fault == "loses failures":
 		f.Succeed(lang.Null)
 	case p.Fault == "stops short":
+	case p.Fault == "keeps the last input":
+		f.Succeed(*p.cached)
 	case p.Fault == "last wins":
 		f.Succeed(s.Last)
 	case p.Fault == "forgets errors", p.Fault == "out of order":
@@ -243,6 +251,9 @@ func TestLawsAreLaws(t *testing.T) {
 		"no class":                       Legal,
 		"errs without a class":           Legal,
 		"keeps the first input":          Alone,
+		"keeps the last input":           Alone,
+		"asks the clock":                 Same,
+		"loses failures":                 Joined,
 		"collects at each event":         Flat,
 		"keeps everything":               Flat,
 		"abandons":                       Kept,
@@ -381,6 +392,33 @@ func TestHiddenState(t *testing.T) {
 		if at := hidden(fine, nil); at != "" {
 			t.Errorf("%s: %q", fine, at)
 		}
+	}
+}
+
+type hider struct {
+	Do lang.Step `doc:"do,required"`
+}
+
+type hiderState struct{ Open, done int }
+
+func (p *hider) Next(f schedulers.Frame, s *hiderState, ev schedulers.Event) error {
+	if ev.Kind == schedulers.Started {
+		f.Spawn(0, 1)
+		return nil
+	}
+	s.done++
+	f.Succeed(lang.Null)
+	return nil
+}
+
+// TestHider: a policy with such a state is refused before anything is played.
+func TestHider(t *testing.T) {
+	t.Parallel()
+	r := new(plugin.Registry)
+	schedulers.Register[hider, hiderState](r, "hider", 1, "Keeps what is not saved.")
+	err := sourceOf(r, "hider")
+	if err == nil || !strings.Contains(err.Error(), string(Encoded)) || !strings.Contains(err.Error(), "hiderState.done is not exported") {
+		t.Error(err)
 	}
 }
 

@@ -192,14 +192,7 @@ func (r *round) run() (*Play, error) {
 		return nil, err
 	}
 	for n := 0; !r.b.ended; n++ {
-		spawned := 0
-		for i := range r.b.slots {
-			spawned += r.b.slots[i].spawned
-		}
-		if n > 2_000+4*spawned {
-			return nil, r.broken(Ends, "%d events, and no end", n)
-		}
-		if err := r.tell(r.next()); err != nil {
+		if err := r.step(n); err != nil {
 			return nil, err
 		}
 	}
@@ -216,6 +209,18 @@ func (r *round) run() (*Play, error) {
 	return &Play{
 		Settings: r.b.Subject.Settings, Input: input.(lang.Value), Data: r.data, Told: r.told, of: r.of, Outcome: r.b.outcome, Failed: r.fault, Left: r.left,
 	}, nil
+}
+
+// step lets the next thing happen, after n others.
+func (r *round) step(n int) error {
+	spawned := 0
+	for i := range r.b.slots {
+		spawned += r.b.slots[i].spawned
+	}
+	if n > 2_000+4*spawned {
+		return r.broken(Ends, "%d events, and no end", n)
+	}
+	return r.tell(r.next())
 }
 
 // next chooses what happens.
