@@ -2,16 +2,19 @@ package command
 
 import (
 	"encoding/json"
+	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 )
+
+var nestedWhole = flag.Bool("nested-whole", false, "TestKillNested makes 100,000 calls, as make soak does")
 
 // A nest is the outside world of maps inside maps: it adds up what it is given, and keeps what all came to.
 type nest struct {
@@ -42,7 +45,7 @@ func (k *nest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Items []int
 		Base  int
 	}
-	if err := json.Unmarshal(b, &in); err != nil || len(in.Items) != 20 {
+	if err := json.Unmarshal(b, &in); err != nil || len(in.Items) == 0 {
 		k.wrong = append(k.wrong, string(b))
 	}
 	sum := 0
@@ -59,53 +62,101 @@ func (k *nest) calls() (int, bool) {
 	return len(k.ids), k.sums != nil
 }
 
-// TestKillNested: a map in a map in a map, 50 x 50 x 40, its items in batches of 20, ends with each in its place though the program is killed again and again.
-func TestKillNested(t *testing.T) {
-	t.Parallel()
-	world := &nest{ids: make(map[string]int), keys: make(map[string]string)}
-	functions := httptest.NewServer(world)
-	defer functions.Close()
-	dir := t.TempDir()
-	doc := filepath.Join(dir, "nested.yaml")
-	text := strings.ReplaceAll(`version: 1
+// A mapOfMaps is a map in a map in a map: what one call has of the innermost is told by per.
+type mapOfMaps struct{ a, b, c, per int }
+
+func (m mapOfMaps) calls() int { return m.a * m.b * m.c / m.per }
+
+func (m mapOfMaps) document(url string) string {
+	inner := fmt.Sprintf(`{ items: %d, as: c, do: { function: work, input: "${ {'items': [c], 'base': a * 2000 + b * 40} }" } }`, m.c)
+	if m.per > 1 {
+		inner = fmt.Sprintf(`{ items: %d, batch: { size: %d, with: { base: "${ a * 2000 + b * 40 }" } }, do: { function: work } }`, m.c, m.per)
+	}
+	return fmt.Sprintf(`version: 1
 functions:
-  work: { http: { url: "URL/work" } }
-  done: { http: { url: "URL/done" } }
+  work: { http: { url: "%s/work" } }
+  done: { http: { url: "%s/done" } }
 sources: { inbox: { webhook: {} } }
 triggers:
   nested:
     filters: [{ exact: { type: nested } }]
     flow:
       sequence:
-        - map:
-            items: 50
-            as: a
-            do: { map: { items: 50, as: b, do: { map: { items: 40, batch: { size: 20, with: { base: "${ a * 2000 + b * 40 }" } }, do: { function: work } } } } }
+        - map: { items: %d, as: a, do: { map: { items: %d, as: b, do: { map: %s } } } }
         - function: done
-`, "URL", functions.URL)
-	if err := os.WriteFile(doc, []byte(text), 0o600); err != nil {
+`, url, url, m.a, m.b, inner)
+}
+
+// check holds what was joined against what each place is to have.
+func (m mapOfMaps) check(t *testing.T, sums [][][]int) {
+	t.Helper()
+	if len(sums) != m.a {
+		t.Fatalf("%d rows, want %d", len(sums), m.a)
+	}
+	for a, row := range sums {
+		if len(row) != m.b {
+			t.Fatalf("at %d: %d, want %d", a, len(row), m.b)
+		}
+		for b, got := range row {
+			if len(got) != m.c/m.per {
+				t.Fatalf("at %d, %d: %v", a, b, got)
+			}
+			for at, sum := range got {
+				if want := m.per*(a*2000+b*40) + at*m.per*m.per + m.per*(m.per-1)/2; sum != want {
+					t.Fatalf("at %d, %d, %d: %d, want %d", a, b, at, sum, want)
+				}
+			}
+		}
+	}
+}
+
+// TestKillNested: a map in a map in a map ends with each item in its place though the program is killed again and again: 50 x 50 x 40 in batches of 20, and
+// smaller with a call for each item. The whole of that, 100,000 calls, is for make soak.
+func TestKillNested(t *testing.T) {
+	t.Parallel()
+	if *nestedWhole {
+		killNested(t, mapOfMaps{50, 50, 40, 1}, 12)
+		return
+	}
+	t.Run("in batches", func(t *testing.T) {
+		t.Parallel()
+		killNested(t, mapOfMaps{50, 50, 40, 20}, 6)
+	})
+	t.Run("one by one", func(t *testing.T) {
+		t.Parallel()
+		killNested(t, mapOfMaps{10, 10, 20, 1}, 4)
+	})
+}
+
+func killNested(t *testing.T, m mapOfMaps, kills int) {
+	world := &nest{ids: make(map[string]int), keys: make(map[string]string)}
+	functions := httptest.NewServer(world)
+	defer functions.Close()
+	dir := t.TempDir()
+	doc := filepath.Join(dir, "nested.yaml")
+	if err := os.WriteFile(doc, []byte(m.document(functions.URL)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	addr := freeAddr(t)
 	child := spawn(t, addr, doc, dir)
 	waitReady(t, addr)
+	begin := time.Now()
 	if code, body := postEvent(t, addr, "nested", "1", ""); code != http.StatusAccepted {
 		t.Fatalf("%d %s", code, body)
 	}
 	until := func(calls int) {
-		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
-			if n, over := world.calls(); over || n >= calls {
+		for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
+			n, over := world.calls()
+			if over || n >= calls {
 				return
 			}
 			if time.Now().After(deadline) {
-				n, _ := world.calls()
-				t.Fatalf("%d calls after two minutes, want %d", n, calls)
+				t.Fatalf("%d calls after five minutes, want %d", n, calls)
 			}
 		}
 	}
-	const kills = 6
 	for i := range kills {
-		until(i * 800)
+		until(i * m.calls() / kills)
 		if err := child.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -117,20 +168,13 @@ triggers:
 	until(1 << 30)
 	world.mu.Lock()
 	defer world.mu.Unlock()
-	for a := range 50 {
-		for b := range 50 {
-			base := 20 * (a*2000 + b*40)
-			if got := world.sums[a][b]; len(got) != 2 || got[0] != base+190 || got[1] != base+590 {
-				t.Fatalf("at %d, %d: %v, want %d and %d", a, b, got, base+190, base+590)
-			}
-		}
-	}
+	m.check(t, world.sums)
 	again := 0
 	for _, n := range world.ids {
 		again += n - 1
 	}
-	t.Logf("%d kills, %d invocations, %d times one was sent again", kills, len(world.ids), again)
-	if len(world.ids) != 50*50*2+1 || len(world.keys) != len(world.ids) || len(world.sums) != 50 || len(world.wrong) > 0 {
-		t.Errorf("%d invocations with %d keys, %d rows; wrong: %v", len(world.ids), len(world.keys), len(world.sums), world.wrong)
+	t.Logf("%d kills, %d invocations, %d times one was sent again, in %s", kills, len(world.ids), again, time.Since(begin).Round(100*time.Millisecond))
+	if len(world.ids) != m.calls()+1 || len(world.keys) != len(world.ids) || len(world.wrong) > 0 {
+		t.Errorf("%d invocations with %d keys; wrong: %v", len(world.ids), len(world.keys), world.wrong[:min(len(world.wrong), 3)])
 	}
 }
