@@ -15,7 +15,7 @@ import (
 // compile checks a trigger and makes its definition.
 func (l *loader) compile(t *triggerDoc) {
 	def := &lang.Definition{Version: DocumentVersion, Tenant: t.Tenant, Trigger: t.name, Flow: t.Flow}
-	c := &checker{l: l, trigger: t.name, def: def, names: make(map[string]lang.Pos), heights: make(map[*lang.Step]int)}
+	c := &checker{l: l, trigger: t.name, def: def, names: make(map[string]lang.Pos), heights: make(map[*lang.Step]int), signals: make(map[*lang.Step]bool), stops: make(map[*lang.Step]bool)}
 	if t.Flow != nil {
 		c.collect(t.Flow)
 		if before := len(l.findings); c.step(t.Flow, scope{vars: flowNames}, "triggers."+t.name+".flow") && len(l.findings) == before {
@@ -59,6 +59,8 @@ type checker struct {
 	def     *lang.Definition
 	names   map[string]lang.Pos // of all its steps
 	inside  []string            // the flows that it is inside of
+	signals map[*lang.Step]bool // of those that were checked: a signal is waited for there or below
+	stops   map[*lang.Step]bool // of those that were checked: they never succeed
 	heights map[*lang.Step]int  // of the bodies of flows that were checked: how many policies stand inside one another there
 }
 
@@ -145,6 +147,7 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 		whole = c.step(&handler.Do, inner, at) && whole
 		c.l.words(handler.Errors, s.Pos, at+".errors")
 	}
+	c.follow(s, path)
 	return whole
 }
 

@@ -230,6 +230,9 @@ func (r *Router) host() sinks.Host {
 	return sinks.Host{
 		Start: func(ctx context.Context, trigger string, e *event.Event) error {
 			_, err := r.gate.StartInside(ctx, trigger, e)
+			if errors.Is(err, triggers.ErrInvalid) {
+				return &sinks.Error{Type: "bad_event", Message: err.Error(), Class: "function"} // It never will be taken.
+			}
 			return err
 		},
 		Secret: func(name string) bool {

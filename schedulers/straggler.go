@@ -74,21 +74,6 @@ func (*Speculate) Schema() plugin.Schema {
 	return plugin.Schema{"properties": plugin.Schema{"max": plugin.Schema{"minimum": 1, "maximum": maxTwins}}}
 }
 
-// CheckSteps reports a step that waits for a signal, itself or below: its twin would wait for one of its own, which need not come. In the flows that it names it does
-// not look. A nil Speculate is right.
-func (p *Speculate) CheckSteps(steps ...*lang.Step) []plugin.Problem {
-	waits := false
-	for _, s := range steps {
-		if p != nil {
-			s.Walk(func(below *lang.Step) { waits = waits || below.Use == "signal" })
-		}
-	}
-	if !waits {
-		return nil
-	}
-	return []plugin.Problem{{Path: []string{"speculate"}, What: "a second try of a step that waits for a signal would wait for a signal of its own", Cure: "put speculate where functions are called, and the signal beside it"}}
-}
-
 // CheckWidth reports a percentile that there never is of so few children. A nil Speculate is right.
 func (p *Speculate) CheckWidth(n int) []plugin.Problem {
 	if p == nil || p.After.Percentile == 0 || n > leastTimes {

@@ -107,7 +107,8 @@ func Each(d []*Delivery, deliver func(*Delivery) Result) {
 
 // A Host is what the router offers to the sinks that it makes.
 type Host struct {
-	// Start starts runs of a trigger by name with the event (the trigger sink), durably, and is idempotent by the event's source and id.
+	// Start starts runs of a trigger by name with the event (the trigger sink), durably, and is idempotent by the event's source and id. A *Error says
+	// that this event never starts one; any other error, that it may yet.
 	Start func(ctx context.Context, trigger string, e *event.Event) error
 	// Log writes one structured line (the log sink).
 	Log func(ctx context.Context, msg string, args ...any)

@@ -138,6 +138,22 @@ type Pos struct {
 	Line, Col int // from 1
 }
 
+// A Twinner is the settings of a policy that may begin a second try of children of a slot (schedulers.Frame.Twin). The engine keeps the signals that one of the
+// two takes for the other, and lint refuses steps there that wait for signals.
+type Twinner interface {
+	Twins(slot int) bool
+}
+
+// A Stopper is the settings of a policy whose step never succeeds, so that nothing in line behind it runs.
+type Stopper interface {
+	Stops()
+}
+
+// An Orderer is the settings of a policy whose children run in order, each once those before it have not failed.
+type Orderer interface {
+	InOrder()
+}
+
 // A Starter is the settings of a policy that starts a run of a trigger, in place of children. The engine does that by itself, as it calls functions.
 type Starter interface {
 	Starts() (trigger string, waits bool)

@@ -35,6 +35,7 @@ type stepInfo struct {
 	named    map[string]int // children by their names
 	many     []bool         // per child: it may run more than once
 	cleans   []bool         // per child: it cleans up; nil when none does
+	twins    []bool         // per child: it may get a second try; nil when none may
 	starts   string         // the trigger of which it starts a run
 	waits    bool           // for that
 	// reopens says that a try, a retry, a catch or an output needs the step's names again after it was opened.
@@ -166,6 +167,7 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 		}
 	}
 	info.cleans = cleanupOf(info)
+	info.twins = twinsOf(info)
 	info.looks = looks(step, info)
 	for slot, child := range info.children {
 		if child == nil {
@@ -201,6 +203,22 @@ func cleanupOf(info *stepInfo) []bool {
 		return nil
 	}
 	return cleans
+}
+
+// twinsOf says which children may get a second try; nil when none may.
+func twinsOf(info *stepInfo) []bool {
+	x, ok := info.settings.(lang.Twinner)
+	if !ok {
+		return nil
+	}
+	twins := make([]bool, len(info.children))
+	for slot := range twins {
+		twins[slot] = x.Twins(slot)
+	}
+	if !slices.Contains(twins, true) {
+		return nil
+	}
+	return twins
 }
 
 // ownLabels are the labels that children have by themselves: their names, else what their policy calls them, else the keys that they stand under.

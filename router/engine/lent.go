@@ -24,20 +24,29 @@ func (s *State) lend(t *task, k keptSignal) {
 	s.hold(r, k.weight())
 }
 
-// triable is the innermost step, from t outwards, that may be tried again as a whole.
+// twins reports whether t has a second try beside it, is one, or may get one.
+func (t *task) twins() bool {
+	return t.few().of != nil || t.few().twin != nil || t.frame != nil && t.handles == nil && t.frame.info.twins != nil && t.frame.info.twins[t.slot]
+}
+
+// triable is the innermost step, from t outwards, that may be tried again as a whole, or has a second try beside it.
 func (t *task) triable() *task {
 	for x := t; x != nil; x = x.parent() {
-		if x.step.Use != lang.UseFunction && len(x.step.Retry) > 0 {
+		if x.twins() || x.step.Use != lang.UseFunction && len(x.step.Retry) > 0 {
 			return x
 		}
 	}
 	return nil
 }
 
-// handOn gives what was lent to a step that has ended to the next one around it that may be tried again.
+// handOn gives what was lent to a step that has ended to the next one around it that may be tried again. What a twin took that has lost is the other's.
 func (s *State) handOn(t *task) {
 	lent := t.run.rare().lent[t]
 	if len(lent) == 0 {
+		return
+	}
+	if t.few().of != nil {
+		s.giveBack(t)
 		return
 	}
 	own := t.run.own()
@@ -49,6 +58,14 @@ func (s *State) handOn(t *task) {
 		}
 	}
 	s.forgetLent(t.run, lent)
+}
+
+// lendWon has t, all other tries of which are stopped, keep what the one took that has won; what the others took comes again.
+func (s *State) lendWon(t *task, won []keptSignal) {
+	s.giveBack(t)
+	if len(won) > 0 {
+		t.run.own().lent[t] = won
+	}
 }
 
 func (s *State) forgetLent(r *run, lent []keptSignal) {

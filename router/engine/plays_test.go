@@ -27,6 +27,7 @@ func registry() *plugin.Registry {
 	schedulers.Register[odd, oddState](r, "odd", 1, "A policy that does what it is told to, right or wrong.")
 	schedulers.Register[team, teamState](r, "team", 1, "Runs one step, then several side by side, then one.")
 	schedulers.Register[tidy, struct{}](r, "tidy", 1, "Runs a step, and another one after it in any case.")
+	schedulers.Register[asker, struct{}](r, "asker", 1, "Waits for a signal.")
 	schedulers.Register[racer, struct{}](r, "racer", 1, "Runs steps side by side and yields the first success.")
 	schedulers.Register[picker, pickerState](r, "picker", 1, "Waits for two of several signals.")
 	return r

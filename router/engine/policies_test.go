@@ -67,6 +67,23 @@ func (p *racer) Next(f schedulers.Frame, _ *struct{}, ev schedulers.Event) error
 	return nil
 }
 
+func (p *racer) Twins(int) bool { return p.Twin > 0 }
+
+// An asker waits for a signal, as the policy signal does; lint does not know that it does.
+type asker struct {
+	Name string `doc:"name,value,required"`
+}
+
+func (p *asker) Next(f schedulers.Frame, _ *struct{}, ev schedulers.Event) error {
+	if ev.Kind == schedulers.Started {
+		f.Await(p.Name)
+		return nil
+	}
+	f.GiveBack()
+	f.Succeed(ev.Outcome.Value)
+	return nil
+}
+
 // A picker waits for one of several signals or for a timer, takes its timer back at the first, and says which it was at the second.
 type picker struct {
 	Names []string `doc:"names,required"`

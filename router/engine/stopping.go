@@ -190,8 +190,9 @@ func (s *State) cancel(t *task, leave bool) bool {
 		s.dropTimer(t.run, id)
 	}
 	t.deadlineTimer, t.retryTimer, t.tryTimer = 0, 0, 0
-	if s.stopWork(t, leave) {
-		s.handOn(t)
+	gone := s.stopWork(t, leave)
+	s.handOn(t)
+	if gone {
 		return true
 	}
 	x := t.own()
@@ -225,7 +226,11 @@ func (s *State) stopWork(t *task, leave bool) bool {
 
 // then stops what is at work for t, and lets what follows come once it is gone.
 func (s *State) then(t *task, next sequel, o lang.Outcome) {
-	gone := s.stopWork(t, false)
+	s.follow(t, next, o, s.stopWork(t, false))
+}
+
+// follow lets what follows come at once, when what was at work for t is gone, or else once it is.
+func (s *State) follow(t *task, next sequel, o lang.Outcome, gone bool) {
 	x := t.own()
 	x.sequel, x.outcome, x.held = next, o, false
 	if gone {

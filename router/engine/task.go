@@ -391,6 +391,7 @@ func (s *State) failed(t *task, e *lang.Error) {
 		s.finish(t, lang.Failure(e)) // What handles it is the first try's.
 	case x.twin != nil:
 		t.rest.held = true
+		s.giveBack(t) // Its twin may be waiting for what it took.
 	default:
 		s.catch(t, e, 0)
 	}
@@ -469,7 +470,9 @@ func (s *State) finish(t *task, o lang.Outcome) {
 	s.dropTimer(t.run, t.deadlineTimer)
 	s.dropTimer(t.run, t.retryTimer)
 	t.deadlineTimer, t.retryTimer = 0, 0
-	s.handOn(t)
+	if t.few().of == nil || o.Verdict == lang.Failed {
+		s.handOn(t) // What a twin took that succeeds stays with it until the other is stopped.
+	}
 	s.queue = append(s.queue, work{task: t, outcome: o})
 }
 

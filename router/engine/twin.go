@@ -35,12 +35,16 @@ func (s *State) loseTwin(t *task) {
 
 // twinEnded hears how the twin of t has ended. Its success is that of the step; its failure leaves the step to the first try, or is one more.
 func (s *State) twinEnded(t *task, o lang.Outcome) {
+	won := t.run.rare().lent[t.rest.twin]
+	delete(t.run.rare().lent, t.rest.twin)
 	s.loseTwin(t)
 	if o.Verdict != lang.Failed {
 		s.dropTimer(t.run, t.retryTimer)
 		s.dropTimer(t.run, t.tryTimer)
 		t.retryTimer, t.tryTimer = 0, 0
-		s.then(t, ends, o)
+		gone := s.stopWork(t, false)
+		s.lendWon(t, won)
+		s.follow(t, ends, o, gone)
 		return
 	}
 	held := t.rest.held

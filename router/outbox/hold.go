@@ -13,6 +13,7 @@ import (
 type kept struct {
 	owner Owner
 	aside map[uint32]*item
+	subs  map[uint32]*engine.Invocation // runs that it was to start
 }
 
 // hold keeps a run's calls back from now on, or sends those that were.
@@ -24,7 +25,7 @@ func (o *Outbox) hold(s Owner, h engine.Halt) {
 		return
 	}
 	if o.kept[h.Run] == nil {
-		o.kept[h.Run] = &kept{s, make(map[uint32]*item)}
+		o.kept[h.Run] = &kept{s, make(map[uint32]*item), make(map[uint32]*engine.Invocation)}
 	}
 	for _, n := range h.Calls {
 		if it := o.items[itemKey{h.Run, n}]; it != nil && it.state == queued && it.owner == s {
@@ -46,6 +47,21 @@ func (o *Outbox) keeps(it *item) bool {
 	return true
 }
 
+// keepsSub reports whether the start of a run is kept back, since the run is paused that wants it.
+func (o *Outbox) keepsSub(s Owner, inv *engine.Invocation) bool {
+	if inv.Purpose != engine.Call {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k := o.kept[inv.Run]
+	if k == nil || k.owner != s {
+		return false
+	}
+	k.subs[inv.N] = inv
+	return true
+}
+
 func (o *Outbox) setAside(it *item) {
 	for _, t := range []*time.Timer{it.timer, it.age} {
 		if t != nil {
@@ -64,6 +80,9 @@ func (o *Outbox) free(run journal.RunID) {
 		return
 	}
 	delete(o.kept, run)
+	for _, n := range slices.Sorted(maps.Keys(k.subs)) {
+		go o.start(k.owner, k.subs[n], time.Time{})
+	}
 	for _, n := range slices.Sorted(maps.Keys(k.aside)) {
 		it, now := k.aside[n], time.Now()
 		if !it.first.IsZero() {

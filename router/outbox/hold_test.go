@@ -143,3 +143,38 @@ func TestCancelHasRoomOfItsOwn(t *testing.T) {
 		}
 	})
 }
+
+// TestPausedRunStartsNothing: a run that a paused one is to start waits until that goes on; one that is dropped meanwhile is not started at all.
+func TestPausedRunStartsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, leave := newBench(t, config.Function{Concurrency: 2}, nil)
+		defer leave()
+		b.Intake.(*intake).start = func(*engine.Invocation) error { return nil }
+		b.hold(b.owner, engine.Halt{Run: one, Paused: true})
+		child := &engine.Invocation{Run: one, N: 7, Purpose: engine.Call, Type: engine.TypeSub, ToTrigger: "t"}
+		dropped := &engine.Invocation{Run: one, N: 8, Purpose: engine.Call, Type: engine.TypeSub, ToTrigger: "t"}
+		end := &engine.Invocation{Run: one, N: 9, Purpose: engine.Notify, ToTrigger: "t"}
+		for _, inv := range []*engine.Invocation{child, dropped, end} {
+			b.add(b.owner, inv)
+		}
+		b.stop([]*engine.Invocation{dropped}, one, 0)
+		synctest.Wait()
+		accepted := func() (ns []uint32) {
+			for _, f := range b.take() {
+				if x, err := engine.DecodeNumbers(f.Payload); err == nil && f.Kind == journal.Accepted {
+					ns = append(ns, x.Numbers...)
+				}
+			}
+			return ns
+		}
+		if got := accepted(); len(got) != 1 || got[0] != 9 {
+			t.Errorf("while it is paused, %v are done", got)
+		}
+		b.hold(b.owner, engine.Halt{Run: one})
+		synctest.Wait()
+		if got := accepted(); len(got) != 1 || got[0] != 7 {
+			t.Errorf("once it goes on, %v are done", got)
+		}
+	})
+}

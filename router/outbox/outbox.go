@@ -186,6 +186,9 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 		o.route(s, inv)
 		return
 	case inv.ToTrigger != "" || inv.Purpose == engine.Return:
+		if o.keepsSub(s, inv) {
+			return
+		}
 		go o.start(s, inv, time.Time{})
 		return
 	}
@@ -238,6 +241,9 @@ func (o *Outbox) route(s Owner, inv *engine.Invocation) {
 // start starts what was matched or the trigger of a destination, then closes the invocation. A crash in between repeats it under the same run ids. What
 // cannot be journaled now is tried again for ever; a trigger that the documents do not have may come back until it has been gone for missingAge.
 func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
+	if o.keepsSub(s, inv) {
+		return
+	}
 	err := o.Intake.StartFor(s.Context(), inv)
 	var final *lang.Error
 	switch {
@@ -539,6 +545,9 @@ func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered eng
 	stopped := room[:0]
 	o.mu.Lock()
 	for _, inv := range list {
+		if k := o.kept[inv.Run]; k != nil {
+			delete(k.subs, inv.N)
+		}
 		if it := o.items[itemKey{inv.Run, inv.N}]; it != nil {
 			o.forget(it)
 			stopped = append(stopped, it)

@@ -30,6 +30,9 @@ func (p *End) Next(f schedulers.Frame, _ *State, _ schedulers.Event) error {
 	return nil
 }
 
+// Stops says that nothing behind it runs.
+func (*End) Stops() {}
+
 // Register enters the policy.
 func Register(r *plugin.Registry) {
 	schedulers.Register[End, State](r, "end", 1, "Ends the whole run with a result, from wherever it stands.")

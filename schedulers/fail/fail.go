@@ -21,6 +21,9 @@ type State struct{}
 
 const defaultType = "failed"
 
+// Stops says that nothing behind it runs.
+func (*Fail) Stops() {}
+
 // Next fails.
 func (p *Fail) Next(f schedulers.Frame, _ *State, _ schedulers.Event) error {
 	kind, err := p.text(f, p.Type, defaultType)

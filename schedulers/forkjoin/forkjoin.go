@@ -116,9 +116,11 @@ func (p *ForkJoin) DeclareOwn(field string) []string { return schedulers.Declare
 // Check reports a join that the branches cannot reach, and a percentile of too few.
 func (p *ForkJoin) Check() []plugin.Problem {
 	n := len(p.Branches.List)
-	out := append(p.Join.CheckWidth(n), p.Speculate.CheckWidth(n)...)
-	return append(out, p.Speculate.CheckSteps(lang.Children(p)...)...)
+	return append(p.Join.CheckWidth(n), p.Speculate.CheckWidth(n)...)
 }
+
+// Twins says that all branches may get a second try.
+func (p *ForkJoin) Twins(int) bool { return p.Speculate != nil }
 
 // Register enters the policy.
 func Register(r *plugin.Registry) {

@@ -28,7 +28,6 @@ func (p *Map) Check() []plugin.Problem {
 	if n, known := schedulers.ConstantWidth(p.Items); known && p.Batch == nil {
 		out = append(append(out, p.Join.CheckWidth(n)...), p.Speculate.CheckWidth(n)...)
 	}
-	out = append(out, p.Speculate.CheckSteps(&p.Do)...)
 	if p.Batch != nil {
 		p.Batch.check(find)
 	}

@@ -224,6 +224,9 @@ func (p *Map) names() []string {
 	return []string{"item", "index"}
 }
 
+// Twins says that items may get a second try, and reducers none.
+func (p *Map) Twins(slot int) bool { return p.Speculate != nil && slot == work }
+
 // DeclareOwn says what the join's expression sees, and that of the groups.
 func (p *Map) DeclareOwn(field string) []string {
 	if field == "groupBy" && !p.GroupBy.IsZero() {

@@ -474,7 +474,6 @@ func TestDocuments(t *testing.T) {
 		`{items: 3, groupBy: "${ item }", join: any, reduce: {function: f}, do: {function: f}}`:        `the join "any" does not wait for them`,
 		`{items: 30000, groupBy: "${ item }", reduce: {function: f}, do: {function: f}}`:               "with groupBy 10000 are the most",
 		`{items: 3, speculate: p95, do: {function: f}}`:                                                "a percentile is of 10 times at least, and the children here are 3",
-		`{items: 3, speculate: 10s, do: {sequence: [{function: f}, {signal: go}]}}`:                    "a second try of a step that waits for a signal",
 		`{items: 3, speculate: 0s, do: {function: f}}`:                                                 "neither a time that can pass nor a percentile",
 		`{items: 3, speculate: {max: 1}, do: {function: f}}`:                                           "after is missing",
 		`{items: 3, speculate: {after: 1s, max: 4}, do: {function: f}}`:                                "a child may get 1 to 3 twins",

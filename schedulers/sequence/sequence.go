@@ -76,6 +76,9 @@ func ascend(n int) []int {
 	return all
 }
 
+// InOrder says that what stands behind a step which never succeeds cannot run.
+func (*Sequence) InOrder() {}
+
 // Check reports a sequence without steps.
 func (p *Sequence) Check() []plugin.Problem {
 	if len(p.Steps) == 0 {

@@ -3,6 +3,7 @@ package trigger
 
 import (
 	"context"
+	"errors"
 
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
@@ -35,7 +36,10 @@ func (k *sink) start(d *sinks.Delivery) sinks.Result {
 	if d.Context.Err() != nil {
 		return sinks.Ended(d.Context, "not started")
 	}
+	var final *sinks.Error
 	switch err := k.h.Start(d.Context, k.s.Name, d.Event); {
+	case errors.As(err, &final):
+		return sinks.Fail(final)
 	case err != nil && d.Context.Err() != nil:
 		return sinks.Ended(d.Context, "not started")
 	case err != nil:

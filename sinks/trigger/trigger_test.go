@@ -45,3 +45,26 @@ func TestLaws(t *testing.T) {
 		},
 	})
 }
+
+// TestNeverStarted: an event of which no run will ever start is given up at once; all else is tried again.
+func TestNeverStarted(t *testing.T) {
+	t.Parallel()
+	e := event.New()
+	for name, want := range map[string]struct {
+		err     error
+		verdict sinks.Verdict
+	}{
+		"never": {&sinks.Error{Type: "bad_event", Message: "no key", Class: "function"}, sinks.Failed},
+		"now":   {errors.New("too many runs"), sinks.Retry},
+	} {
+		s, err := New("f", &Settings{Name: "next"}, sinks.Host{Start: func(context.Context, string, *event.Event) error { return want.err }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan sinks.Result, 1)
+		s.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Event: &e, Invoke: true, Done: func(r sinks.Result) { ended <- r }}})
+		if r := <-ended; r.Verdict != want.verdict || want.verdict == sinks.Failed && r.Err.Type != "bad_event" {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
