@@ -82,8 +82,9 @@ type seldom struct {
 	place  *place // of a run that has a key, until it has ended
 	parent string // the invocation that waits for its end
 
-	redrives     uint32        // how many there were
-	recollection *recollection // of the last one; nil is nothing of it
+	redrives     uint32          // how many there were
+	recollection *recollection   // of the last one; nil is nothing of it
+	windows      []changedWindow // that somebody has given to steps, by path
 
 	result *lang.Outcome // of a run that was cancelled and cleans up
 

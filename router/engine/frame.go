@@ -169,7 +169,11 @@ func (s *State) step(f *frame, ev frameEvent) {
 		s.endFrame(f, lang.Failure(policyError(err)), false)
 		return
 	}
-	s.perform(f, c.requests)
+	started := ev.kind == evStarted
+	if started {
+		f.takeWindows()
+	}
+	s.perform(f, c.requests, started)
 	if ev.kind != evDone {
 		s.checkStuck(f)
 	}
@@ -269,8 +273,8 @@ const (
 	opEnd
 )
 
-// perform does what the policy asked for, in order.
-func (s *State) perform(f *frame, requests []request) {
+// perform does what the policy asked for, in order. The windows that a frame starts with are those that somebody has given to its step, if any.
+func (s *State) perform(f *frame, requests []request, started bool) {
 	for i := range requests {
 		if f.closed() {
 			return
@@ -282,6 +286,9 @@ func (s *State) perform(f *frame, requests []request) {
 			f.slots[q.slot].spawned += q.a
 			s.fill(f, q.slot)
 		case opWindow:
+			if _, changed := f.changedWindow(q.slot); changed && started {
+				continue
+			}
 			f.slots[q.slot].window = q.a
 			s.fill(f, q.slot)
 		case opDiscard:

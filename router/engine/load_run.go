@@ -69,7 +69,7 @@ func (s *State) loadRun(l *loader) *run {
 
 // loadSeldom reads what few runs have.
 func (s *State) loadSeldom(l *loader, r *run) {
-	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls)
+	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls | runWindows)
 	if flags&runStopping != 0 {
 		o := l.outcome()
 		r.own().result = &o
@@ -92,6 +92,9 @@ func (s *State) loadSeldom(l *loader, r *run) {
 	}
 	if flags&runRecalls != 0 {
 		r.own().recollection = s.loadRecollection(l, r)
+	}
+	if flags&runWindows != 0 {
+		r.own().windows = l.windows(s.limits.Window)
 	}
 	if p := r.rare().place; p != nil && (r.outcome != nil || r.def.Concurrency == nil) {
 		l.fail(errSnapshot)

@@ -248,7 +248,7 @@ func saveSeldom(w *writer, r *run) {
 	result, h, p := r.rare().result, r.rare().halt, r.rare().place
 	dropped := r.outcome != nil && r.outcome.Verdict == lang.Skipped && !r.outcome.Value.IsNull()
 	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped}, flag{runChild, r.rare().parent != ""},
-		flag{runRedriven, r.rare().redrives > 0}, flag{runRecalls, r.rare().recollection != nil})
+		flag{runRedriven, r.rare().redrives > 0}, flag{runRecalls, r.rare().recollection != nil}, flag{runWindows, len(r.rare().windows) > 0})
 	if result != nil {
 		w.outcome(*result)
 	}
@@ -269,6 +269,9 @@ func saveSeldom(w *writer, r *run) {
 	}
 	if m := r.rare().recollection; m != nil {
 		w.recollection(m)
+	}
+	if len(r.rare().windows) > 0 {
+		w.windows(r.rare().windows)
 	}
 }
 
@@ -381,6 +384,7 @@ const (
 	runChild                // the invocation of another run that waits for its end
 	runRedriven             // how many times
 	runRecalls              // what it has not yet taken of what it had done before
+	runWindows              // windows that somebody has given to steps
 )
 
 const (

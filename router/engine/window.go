@@ -3,6 +3,7 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"github.com/onward-router/onward/router/journal"
@@ -63,6 +64,9 @@ func (s *State) foldWindow(r *run, payload []byte) Reason {
 		return Unknown
 	}
 	x := r.own()
+	if changed && frames[0].owner.triedAgain() {
+		x.keepWindow(frames[0].owner.path(), f.Window)
+	}
 	x.see(key)
 	s.remember(x, key)
 	if !changed {
@@ -70,6 +74,76 @@ func (s *State) foldWindow(r *run, payload []byte) Reason {
 	}
 	s.note(r, Change{Kind: Resized, Path: f.Path, N: uint32(f.Window)})
 	return Applied
+}
+
+// A changedWindow is one that somebody has given to the step at a path. It stays when the step, or one around it, is tried again.
+type changedWindow struct {
+	path   string
+	window int
+}
+
+// windowsKept is how many steps of a run keep such a window; of more, the oldest goes by its document when it is tried again.
+const windowsKept = 64
+
+// triedAgain reports whether t, or a step around it, may be tried again.
+func (t *task) triedAgain() bool {
+	for x := t; x != nil; x = x.parent() {
+		if len(x.step.Retry) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *seldom) keepWindow(path string, window int) {
+	x.windows = slices.DeleteFunc(x.windows, func(c changedWindow) bool { return c.path == path })
+	x.windows = append(x.windows, changedWindow{path, window})
+	x.windows = x.windows[max(0, len(x.windows)-windowsKept):]
+}
+
+// changedWindow is the window that somebody has given to the step of a frame; false when nobody has.
+func (f *frame) changedWindow(slot int) (int, bool) {
+	windows := f.owner.run.rare().windows
+	if len(windows) == 0 || !f.info.many[slot] {
+		return 0, false
+	}
+	path := f.owner.path()
+	for _, c := range windows {
+		if c.path == path {
+			return c.window, true
+		}
+	}
+	return 0, false
+}
+
+// takeWindows gives a frame that starts the window that somebody has given to its step.
+func (f *frame) takeWindows() {
+	for slot := range f.slots {
+		if n, changed := f.changedWindow(slot); changed {
+			f.slots[slot].window = n
+		}
+	}
+}
+
+func (w *writer) windows(list []changedWindow) {
+	w.uint(uint64(len(list)))
+	for _, c := range list {
+		w.text(c.path)
+		w.uint(uint64(c.window))
+	}
+}
+
+func (l *loader) windows(most int) (list []changedWindow) {
+	for range l.count() {
+		c := changedWindow{l.text(), int(l.uint())}
+		if c.window < 0 || c.window > most {
+			l.fail(errSnapshot)
+		}
+		if list = append(list, c); l.err != nil {
+			return nil
+		}
+	}
+	return list
 }
 
 // resize gives a slot another window, and reports whether it is another. What is open goes on; a wider one opens more at once.

@@ -158,7 +158,7 @@ func TestPausedRunStartsNothing(t *testing.T) {
 		for _, inv := range []*engine.Invocation{child, dropped, end} {
 			b.add(b.owner, inv)
 		}
-		b.stop([]*engine.Invocation{dropped}, one, 0)
+		b.stop([]*engine.Invocation{dropped}, one, engine.Answer{})
 		synctest.Wait()
 		accepted := func() (ns []uint32) {
 			for _, f := range b.take() {
