@@ -10,10 +10,12 @@ import (
 	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/cluster"
+	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/door"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/router/outbox"
 	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -46,6 +48,11 @@ type (
 	PastStep  = engine.PastStep
 	PastEvent = engine.PastEvent // an event that came
 	Events    = api.FoundEvents
+	// What is shown of functions and triggers.
+	FunctionLine = outbox.FunctionStatus
+	TriggerLine  = api.TriggerLine
+	Tried        = api.Tried
+	Control      = control.Control
 )
 
 // ExplainStatus says in plain words why an open run is not further; now is the time by which waits are counted.

@@ -22,6 +22,7 @@ import (
 	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/cluster"
+	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/door"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
@@ -89,6 +90,7 @@ type Router struct {
 	endings *history.Endings
 	sources []api.Source
 	cluster *cluster.Cluster
+	control *control.Controls
 	api     *api.API
 	door    *door.Door // nil without a listener
 	handler http.Handler
@@ -171,9 +173,12 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	if r.shards, err = shard.New(so); err != nil {
 		return errors.Join(err, r.endings.Close())
 	}
+	if err := r.openControls(); err != nil {
+		return errors.Join(err, r.closeFolder())
+	}
 	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Addresses: r.addresses, TLS: r.peerTLS()})
 	r.api = api.New(api.Options{
-		Intake: r.gate, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Redrive: r.outbox.Redrive, Beat: r.beat,
+		Intake: r.gate, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Controls: r.control, Test: r.gate.Test, Redrive: r.outbox.Redrive, Beat: r.beat,
 		Sources: r.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Load: r.ownLoad, Parked: r.shards.Parked,
 		Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
 	})
@@ -193,6 +198,18 @@ func (r *Router) note(e *event.Event, source string, got *triggers.Receipt) {
 	}
 	r.endings.Note(&past)
 }
+
+// openControls reads what is paused, before anything is sent.
+func (r *Router) openControls() (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), controlsPatience)
+	defer cancel()
+	place, _ := r.o.Journal.(control.Place)
+	r.control, err = control.Open(ctx, r.o.Dir, place, r.outbox.Govern, r.o.Log)
+	return err
+}
+
+// controlsPatience is how long Open waits for what is paused, where the brokers have it.
+const controlsPatience = 30 * time.Second
 
 // addresses are those at which the other routers may ask this one.
 func (r *Router) addresses() []string { return []string{r.o.Advertise, r.o.Listen, r.Addr()} }
@@ -319,6 +336,7 @@ func (r *Router) Run(ctx context.Context) error {
 	recording, recorded := context.WithCancel(context.WithoutCancel(ctx))
 	defer recorded()
 	others.Go(func() { r.endings.Write(recording) })
+	others.Go(func() { r.control.Run(recording) })
 	stuck := make(chan error, 1)
 	others.Go(func() { r.shards.Watchdog(owning, stuck) })
 	others.Go(func() { r.shards.BecomeReady(owning) })

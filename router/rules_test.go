@@ -37,15 +37,16 @@ var allowed = []struct {
 	{"config/filter", []string{"config/plugin"}},
 	{"config", []string{"config"}},
 	{"router/folder", nil},
+	{"router/control", []string{"router/folder"}},
 	{"router/journal/kafka", []string{"config/kafka", "router/folder", "router/journal"}},
 	{"router/journal/file", []string{"router/folder", "router/journal"}},
 	{"router/journal", []string{"router/journal"}},
 	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
 	{"router/admission", []string{"config", "router/engine", "router/journal", "triggers"}},
 	{"router/shard", []string{"config/lang", "config/meter", "config/plugin", "router/engine", "router/folder", "router/journal", "triggers"}},
-	{"router/api", []string{"config", "router/engine", "router/journal", "triggers"}},
+	{"router/api", []string{"config", "router/control", "router/engine", "router/journal", "triggers"}},
 	{"router/cluster", []string{"config/plugin", "router/engine", "router/journal"}},
-	{"router/outbox", []string{"config", "router/engine", "router/journal", "sinks", "triggers"}},
+	{"router/outbox", []string{"config", "router/control", "router/engine", "router/journal", "sinks", "triggers"}},
 	{"router/history", []string{"config/lang", "router/engine", "router/folder", "router/journal"}},
 	{"router/soak", nil},
 	{"router/door", []string{"triggers"}},
@@ -54,7 +55,7 @@ var allowed = []struct {
 	{"router/command", []string{"config", "=router", "router/bench", "router/engine", "router/folder", "router/journal", "router/simulate", "router/soak", "sinks", "triggers"}},
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
 	{"deploy/examples", []string{"config", "router/command", "schedulers", "sinks", "triggers"}},
-	{"=router", []string{"config", "router/admission", "router/api", "router/cluster", "router/door", "router/engine", "router/folder", "router/history", "router/journal", "router/outbox", "router/shard", "sinks", "triggers"}},
+	{"=router", []string{"config", "router/admission", "router/api", "router/cluster", "router/control", "router/door", "router/engine", "router/folder", "router/history", "router/journal", "router/outbox", "router/shard", "sinks", "triggers"}},
 }
 
 // pure are the folders whose code decides: no clock, randomness, I/O, goroutines. Packages of laws below them, named *test, decide nothing.

@@ -98,6 +98,14 @@ type Run struct {
 	Wait func(ctx context.Context) (*event.Event, error)
 }
 
+// A Tried says what a trigger would make of an event, without its being taken in.
+type Tried struct {
+	Trigger string `json:"trigger"`
+	Taken   bool   `json:"taken"`
+	Why     string `json:"why,omitempty"` // it is not taken
+	Run     string `json:"run,omitempty"` // that it would start, or has started
+}
+
 // A Guarded source asks those who send for a secret. Without it nobody gets in, so a router does not start.
 type Guarded interface{ Secret() plugin.Secret }
 

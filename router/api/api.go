@@ -82,13 +82,15 @@ type Outbox interface {
 
 // Options are what the API is made of.
 type Options struct {
-	Intake  Intake
-	Shards  Shards
-	Endings Endings
-	Past    Past
-	Cluster Cluster
-	Outbox  Outbox
-	Letters Letters
+	Intake   Intake
+	Shards   Shards
+	Endings  Endings
+	Past     Past
+	Cluster  Cluster
+	Outbox   Outbox
+	Letters  Letters
+	Controls Controls
+	Test     func(e *event.Event) []triggers.Tried // what each trigger would make of an event
 
 	Sources   []Source                                                // those that are paths are served; what they park is listed
 	Child     func(inv *engine.Invocation) (journal.RunID, bool)      // gives the run that a call of a trigger starts; nil: nobody knows
@@ -171,6 +173,7 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	guarded("GET /v1/dead/{id}", a.getLetter)
 	guarded("DELETE /v1/dead/{id}", a.deleteLetter)
 	guarded("POST /v1/dead/{id}/redrive", a.postRedrive)
+	a.steering(guarded)
 	guarded("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, 200, a.Functions()) })
 	mux.Handle("GET /metrics", open(promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true})))
 	mux.Handle("GET /healthz", open(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })))
@@ -225,7 +228,7 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errUndelivered):
 		code = http.StatusBadGateway
-	case errors.Is(err, errUnknownRun), errors.Is(err, errUnknownEvent), errors.Is(err, errNoLetter), errors.Is(err, triggers.ErrNoTrigger):
+	case errors.Is(err, errUnknownRun), errors.Is(err, errUnknownEvent), errors.Is(err, errNoLetter), errors.Is(err, triggers.ErrNoTrigger), errors.Is(err, errUnknownFunction):
 		code = http.StatusNotFound
 	case errors.Is(err, journal.ErrMoving):
 		w.Header().Set("Retry-After", "1")
@@ -570,20 +573,4 @@ func (a *API) getParked(w http.ResponseWriter, _ *http.Request) error {
 		}
 	}
 	return reply(w, 200, parked)
-}
-
-func (a *API) getTriggers(w http.ResponseWriter, _ *http.Request) error {
-	type line struct {
-		Name    string `json:"name"`
-		Tenant  string `json:"tenant"`
-		Filters int    `json:"filters"`
-		Digest  string `json:"digest"`
-	}
-	lines := []line{}
-	set := a.Set()
-	for _, name := range set.TriggerNames() {
-		t := set.Triggers[name]
-		lines = append(lines, line{name, t.Tenant, len(t.Filters), fmt.Sprintf("%x", t.Digest[:8])})
-	}
-	return reply(w, 200, lines)
 }

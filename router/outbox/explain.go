@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
@@ -24,7 +25,7 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 	case l.fn == nil && it.state == queued:
 		return fmt.Sprintf("function %s is not in the documents; load those that define it", l.name), it.since, it.missed()
 	case it.state == held:
-		why = "the run is paused, and it is not sent"
+		why = it.by.why
 	case it.state == queued && l.is != up:
 		why = l.words(now)
 	case it.state == queued && l.flying < l.limit && !l.bucket.rate.IsZero():
@@ -61,11 +62,14 @@ type FunctionStatus struct {
 	Name        string    `json:"name"`
 	Sink        string    `json:"sink"`
 	Concurrency int       `json:"concurrency"`
-	Rate        string    `json:"rate,omitempty"` // this router's
+	Limit       int       `json:"limit,omitempty"` // what people allow of it
+	Rate        string    `json:"rate,omitempty"`  // this router's
 	Burst       int       `json:"burst,omitempty"`
 	InFlight    int       `json:"inFlight"`
 	Queued      int       `json:"queued"`
-	State       string    `json:"state"` // up, throttled or down
+	Held        int       `json:"held,omitempty"`   // because it, or their run or trigger, is paused
+	Paused      string    `json:"paused,omitempty"` // since when, and by whom
+	State       string    `json:"state"`            // up, throttled or down
 	Since       time.Time `json:"since,omitzero"`
 	Error       string    `json:"error,omitempty"` // the last, of one that is not up
 	Next        time.Time `json:"next,omitzero"`   // when one is sent to find out whether it is back
@@ -80,8 +84,14 @@ func (o *Outbox) Functions() []FunctionStatus {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		fn := all[name]
 		st := FunctionStatus{Name: name, Sink: fn.Sink.Name, Concurrency: fn.Concurrency, Rate: fn.Rate.String(), Burst: fn.Burst, State: up.String()}
+		if n := o.limits[name]; n > 0 {
+			st.Limit = min(n, fn.Concurrency)
+		}
+		if k := o.stopped[control.Function+"/"+name]; k != nil {
+			st.Paused = k.why
+		}
 		if l := o.lanes[name]; l != nil {
-			st.InFlight, st.Queued, st.State, st.Since = l.flying, l.queue, l.is.String(), l.since
+			st.InFlight, st.Queued, st.Held, st.State, st.Since = l.flying, l.queue, l.held, l.is.String(), l.since
 			if l.is != up {
 				st.Error, st.Next = l.why, l.until
 			}

@@ -106,7 +106,8 @@ func (o *Outbox) rebind() {
 		o.metrics.show(name, up)
 	}
 	for _, l := range o.lanes {
-		if l.bind(o.bound.get(l.name)); l.fn != nil && !l.cancels {
+		l.bind(o.bound.get(l.name))
+		if o.limit(l); l.fn != nil && !l.cancels {
 			o.metrics.show(l.name, l.is)
 		}
 		l.until = now

@@ -1,19 +1,32 @@
 package outbox
 
 import (
-	"maps"
+	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/engine"
-	"github.com/onward-router/onward/router/journal"
 )
 
-// A kept run is paused: its calls that were not sent lie aside, in no lane. What is at work goes on; without an answer it is kept as well.
+// A kept is what is paused - a run, a function or a trigger - with what was not sent of it, which lies aside, in no lane. What is at work goes on; without an
+// answer it is kept as well.
 type kept struct {
+	owner Owner  // of a run
+	why   string // for people
+	aside map[itemKey]*item
+	subs  map[itemKey]start // of runs that it was to start
+}
+
+// A start is of a run that a call is to start.
+type start struct {
 	owner Owner
-	aside map[uint32]*item
-	subs  map[uint32]*engine.Invocation // runs that it was to start
+	inv   *engine.Invocation
+}
+
+func keeping(why string) *kept {
+	return &kept{why: why, aside: make(map[itemKey]*item), subs: make(map[itemKey]start)}
 }
 
 // hold keeps a run's calls back from now on, or sends those that were.
@@ -21,33 +34,58 @@ func (o *Outbox) hold(s Owner, h engine.Halt) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !h.Paused {
-		o.free(h.Run)
+		k := o.kept[h.Run]
+		delete(o.kept, h.Run)
+		o.free(k)
 		return
 	}
 	if o.kept[h.Run] == nil {
-		o.kept[h.Run] = &kept{s, make(map[uint32]*item), make(map[uint32]*engine.Invocation)}
+		o.kept[h.Run] = keeping("the run is paused, and it is not sent")
+		o.kept[h.Run].owner = s
 	}
 	for _, n := range h.Calls {
 		if it := o.items[itemKey{h.Run, n}]; it != nil && it.state == queued && it.owner == s {
-			again := *it // The one that stands in the lane goes when its turn comes.
-			o.forget(it)
-			o.items[itemKey{h.Run, n}] = &again
-			o.setAside(&again)
+			o.withdraw(it, o.kept[h.Run])
 		}
 	}
 }
 
+// withdraw lays an item aside that stands in its lane.
+func (o *Outbox) withdraw(it *item, k *kept) {
+	again := *it // The one that stands in the lane goes when its turn comes.
+	o.forget(it)
+	o.items[itemKey{it.inv.Run, it.inv.N}] = &again
+	o.setAside(&again, k)
+}
+
+// keeper returns what keeps an item back; nil is nothing. A function hears that a call is dropped whatever is paused.
+func (o *Outbox) keeper(it *item) *kept {
+	if it.inv.Purpose == engine.Cancel {
+		return nil
+	}
+	if k := o.kept[it.inv.Run]; k != nil && k.owner == it.owner && it.inv.Purpose == engine.Call {
+		return k
+	}
+	if len(o.stopped) == 0 {
+		return nil
+	}
+	if k := o.stopped[control.Function+"/"+it.inv.Function]; k != nil {
+		return k
+	}
+	return o.stopped[control.Trigger+"/"+it.inv.Trigger]
+}
+
 // keeps reports whether an item is kept back, and lays it aside. It does not age meanwhile: nobody is asked. The lock is held.
 func (o *Outbox) keeps(it *item) bool {
-	k := o.kept[it.inv.Run]
-	if k == nil || k.owner != it.owner || it.inv.Purpose != engine.Call {
+	k := o.keeper(it)
+	if k == nil {
 		return false
 	}
-	o.setAside(it)
+	o.setAside(it, k)
 	return true
 }
 
-// keepsSub reports whether the start of a run is kept back, since the run is paused that wants it.
+// keepsSub reports whether the start of a run is kept back, since the run is paused that wants it, or its trigger is.
 func (o *Outbox) keepsSub(s Owner, inv *engine.Invocation) bool {
 	if inv.Purpose != engine.Call {
 		return false
@@ -56,42 +94,135 @@ func (o *Outbox) keepsSub(s Owner, inv *engine.Invocation) bool {
 	defer o.mu.Unlock()
 	k := o.kept[inv.Run]
 	if k == nil || k.owner != s {
+		k = o.stopped[control.Trigger+"/"+inv.Trigger]
+	}
+	if k == nil {
 		return false
 	}
-	k.subs[inv.N] = inv
+	k.subs[itemKey{inv.Run, inv.N}] = start{s, inv}
 	return true
 }
 
-func (o *Outbox) setAside(it *item) {
+// dropSub forgets the start of a run that is kept back and not wanted any more. The lock is held.
+func (o *Outbox) dropSub(inv *engine.Invocation) {
+	key := itemKey{inv.Run, inv.N}
+	if k := o.kept[inv.Run]; k != nil {
+		delete(k.subs, key)
+	}
+	if len(o.stopped) == 0 {
+		return
+	}
+	if k := o.stopped[control.Trigger+"/"+inv.Trigger]; k != nil {
+		delete(k.subs, key)
+	}
+}
+
+func (o *Outbox) setAside(it *item, k *kept) {
 	for _, t := range []*time.Timer{it.timer, it.age} {
 		if t != nil {
 			t.Stop()
 		}
 	}
 	it.lane.held++
-	it.state, it.timer, it.age, it.since, it.gone = held, nil, nil, time.Now(), false
-	o.kept[it.inv.Run].aside[it.inv.N] = it
+	it.state, it.timer, it.age, it.since, it.gone, it.by = held, nil, nil, time.Now(), false, k
+	k.aside[itemKey{it.inv.Run, it.inv.N}] = it
 }
 
-// free sends what of a run lies aside. The lock is held.
-func (o *Outbox) free(run journal.RunID) {
-	k := o.kept[run]
+// free sends what lies aside, the oldest first, unless something else keeps it. The lock is held; k may be nil.
+func (o *Outbox) free(k *kept) {
 	if k == nil {
 		return
 	}
-	delete(o.kept, run)
-	for _, n := range slices.Sorted(maps.Keys(k.subs)) {
-		go o.start(k.owner, k.subs[n], time.Time{})
+	subs := k.subs
+	k.subs = make(map[itemKey]start)
+	for _, x := range subs {
+		go o.start(x.owner, x.inv, time.Time{})
 	}
-	for _, n := range slices.Sorted(maps.Keys(k.aside)) {
-		it, now := k.aside[n], time.Now()
+	list := make([]*item, 0, len(k.aside))
+	for _, it := range k.aside {
+		list = append(list, it)
+	}
+	clear(k.aside)
+	slices.SortFunc(list, func(a, b *item) int {
+		return cmp.Or(a.inv.Created.Compare(b.inv.Created), slices.Compare(a.inv.Run[:], b.inv.Run[:]), cmp.Compare(a.inv.N, b.inv.N))
+	})
+	for _, it := range list {
+		now := time.Now()
 		if !it.first.IsZero() {
 			it.first = it.first.Add(now.Sub(it.since))
 		}
-		it.since = now
+		it.since, it.by = now, nil
 		it.lane.held--
 		if o.enqueue(it); it.state == queued && it.tries > 0 {
 			o.watchAge(it)
 		}
+	}
+}
+
+// Govern puts into force what people hold back of functions and triggers: all of it, in place of what was. Of a paused one nothing goes out that has not.
+func (o *Outbox) Govern(list []control.Control) {
+	o.mu.Lock()
+	paused := make(map[string]string)
+	o.limits = make(map[string]int)
+	for _, c := range list {
+		if c.Paused {
+			paused[c.Key()] = wordsOf(&c)
+		}
+		if c.Kind == control.Function && c.Limit > 0 {
+			o.limits[c.Name] = c.Limit
+		}
+	}
+	var freed []*kept
+	for key, k := range o.stopped {
+		if _, still := paused[key]; !still {
+			delete(o.stopped, key)
+			freed = append(freed, k)
+		}
+	}
+	for key, why := range paused {
+		if k := o.stopped[key]; k != nil {
+			k.why = why
+			continue
+		}
+		o.stopped[key] = keeping(why)
+	}
+	for _, k := range freed {
+		o.free(k)
+	}
+	for _, it := range o.items {
+		if it.state != queued {
+			continue
+		}
+		if k := o.keeper(it); k != nil {
+			o.withdraw(it, k)
+		}
+	}
+	for _, l := range o.lanes {
+		o.limit(l)
+		o.fill(l)
+	}
+	o.mu.Unlock()
+	o.pump()
+}
+
+func wordsOf(c *control.Control) string {
+	why := fmt.Sprintf("%s %s is paused since %s", c.Kind, c.Name, c.Since.UTC().Format(time.RFC3339))
+	if c.By != "" {
+		why += ", by " + c.By
+	}
+	if c.Reason != "" {
+		why += " (" + c.Reason + ")"
+	}
+	return fmt.Sprintf("%s; it is sent after onward %ss resume %s", why, c.Kind, c.Name)
+}
+
+// limit sets how many a lane sends at a time: what the documents say, or less, when people say so.
+func (o *Outbox) limit(l *lane) {
+	if l.fn == nil {
+		return
+	}
+	l.limit = l.fn.Concurrency
+	if n := o.limits[l.name]; n > 0 {
+		l.limit = min(n, l.limit)
 	}
 }

@@ -61,7 +61,10 @@ type Outbox struct {
 	lanes map[string]*lane
 	items map[itemKey]*item
 	kept  map[journal.RunID]*kept // runs that are paused
-	ready []*item                 // to be started once the lock is free
+	// stopped are the functions and triggers that people have paused, limits what they allow functions at a time.
+	stopped map[string]*kept
+	limits  map[string]int
+	ready   []*item // to be started once the lock is free
 	// pumping says that a goroutine starts them.
 	pumping bool
 	// draining says that nothing more is sent: what is queued is for the next owner.
@@ -72,7 +75,7 @@ type Outbox struct {
 
 // New makes an outbox without functions: Load brings them.
 func New(o Options) *Outbox {
-	out := &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item), kept: make(map[journal.RunID]*kept)}
+	out := &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item), kept: make(map[journal.RunID]*kept), stopped: make(map[string]*kept)}
 	if o.Metrics != nil {
 		o.Metrics.MustRegister(out)
 	}
@@ -118,7 +121,7 @@ const (
 	sending
 	resending
 	accepted
-	held // its run is paused
+	held // its run, function or trigger is paused
 )
 
 // An item is one invocation that has no outcome yet.
@@ -139,6 +142,7 @@ type item struct {
 	stop   context.CancelFunc
 	timer  *time.Timer // of its state
 	age    *time.Timer // gives it up
+	by     *kept       // that it is kept by
 	pulse  pulse
 }
 
@@ -297,6 +301,7 @@ func (o *Outbox) laneOf(function string) *lane {
 	l := o.lanes[function]
 	if l == nil {
 		l = newLane(function, o.bound.get(function))
+		o.limit(l)
 		o.lanes[function] = l
 	}
 	return l
@@ -309,6 +314,7 @@ func (o *Outbox) laneOfCancels(function string) *lane {
 	l := o.lanes[key]
 	if l == nil {
 		l = newLane(function, o.bound.get(function))
+		o.limit(l)
 		l.cancels, l.bucket = true, o.laneOf(function).bucket
 		o.lanes[key] = l
 	}
@@ -396,7 +402,7 @@ func (o *Outbox) forget(it *item) {
 		it.lane.unwanted(o.isCurrent)
 	case held:
 		it.lane.held--
-		delete(o.kept[it.inv.Run].aside, it.inv.N)
+		delete(it.by.aside, itemKey{it.inv.Run, it.inv.N})
 	}
 	for _, t := range []*time.Timer{it.timer, it.age, it.pulse.timer} {
 		if t != nil {
@@ -545,9 +551,7 @@ func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered eng
 	stopped := room[:0]
 	o.mu.Lock()
 	for _, inv := range list {
-		if k := o.kept[inv.Run]; k != nil {
-			delete(k.subs, inv.N)
-		}
+		o.dropSub(inv)
 		if it := o.items[itemKey{inv.Run, inv.N}]; it != nil {
 			o.forget(it)
 			stopped = append(stopped, it)
@@ -574,4 +578,7 @@ func (o *Outbox) leave(s Owner) {
 		}
 	}
 	maps.DeleteFunc(o.kept, func(_ journal.RunID, k *kept) bool { return k.owner == s })
+	for _, k := range o.stopped {
+		maps.DeleteFunc(k.subs, func(_ itemKey, x start) bool { return x.owner == s })
+	}
 }

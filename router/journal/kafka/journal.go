@@ -80,6 +80,7 @@ type Journal struct {
 	producer *kafka.Producer
 	local    *localSnapshots
 	lock     *folder.Lock // of Dir; nil without one
+	kept     kept
 
 	mu     sync.Mutex
 	group  *group // while Own runs
@@ -107,7 +108,7 @@ const recordRoom = 1 << 10
 // Open opens the journal that Init made. It refuses topics whose settings could lose what was acknowledged.
 func Open(ctx context.Context, o Options) (*Journal, error) {
 	o = o.withDefaults()
-	j := &Journal{o: o, topics: TopicsOf(o.Prefix), tenures: make(map[*tenure]struct{})}
+	j := &Journal{o: o, topics: TopicsOf(o.Prefix), tenures: make(map[*tenure]struct{}), kept: kept{turn: make(chan struct{}, 1)}}
 	problems, err := Check(ctx, o.Client, o.Prefix)
 	if err != nil {
 		return nil, err

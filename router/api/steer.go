@@ -1,0 +1,171 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/control"
+	"github.com/onward-router/onward/triggers"
+)
+
+// Controls keep what people hold back of functions and triggers.
+type Controls interface {
+	Get(kind, name string) control.Control
+	Set(ctx context.Context, kind, name string, change func(*control.Control)) (control.Control, error)
+}
+
+// A Tried says what a trigger would make of an event.
+type Tried struct {
+	triggers.Tried
+	Paused bool `json:"paused,omitempty"` // its run would begin, and call nothing
+}
+
+// A TriggerLine is one line of the list of triggers.
+type TriggerLine struct {
+	Name    string           `json:"name"`
+	Tenant  string           `json:"tenant"`
+	Filters int              `json:"filters"`
+	Digest  string           `json:"digest"`
+	Paused  *control.Control `json:"paused,omitempty"`
+}
+
+var errUnknownFunction = errors.New("unknown function")
+
+// steering adds the operations by which functions and triggers are steered.
+func (a *API) steering(guarded func(pattern string, h func(http.ResponseWriter, *http.Request) error)) {
+	guarded("POST /v1/triggers/{trigger}/pause", a.postHalt(control.Trigger, true))
+	guarded("POST /v1/triggers/{trigger}/resume", a.postHalt(control.Trigger, false))
+	guarded("POST /v1/functions/{function}/pause", a.postHalt(control.Function, true))
+	guarded("POST /v1/functions/{function}/resume", a.postHalt(control.Function, false))
+	guarded("POST /v1/functions/{function}/limit", a.postLimit)
+	guarded("POST /v1/events/test", a.postTest)
+}
+
+// controlled checks that what is to be controlled is in the documents, or was controlled before.
+func (a *API) controlled(kind, name string) error {
+	if was := a.Controls.Get(kind, name); was.Paused || was.Limit > 0 {
+		return nil
+	}
+	set := a.Set()
+	if kind == control.Trigger {
+		if set.Triggers[name] == nil {
+			return fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, name, lang.Nearest(name, set.TriggerNames()))
+		}
+		return nil
+	}
+	if set.Functions[name] == nil {
+		var names []string
+		for n := range set.Functions {
+			names = append(names, n)
+		}
+		slices.Sort(names)
+		return fmt.Errorf("%w %q; %s", errUnknownFunction, name, lang.Nearest(name, names))
+	}
+	return nil
+}
+
+// postHalt pauses a function or a trigger, or lets it go on. Said again, it changes nothing.
+func (a *API) postHalt(kind string, pause bool) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, q *http.Request) error {
+		name, by, reason := q.PathValue(kind), q.URL.Query().Get("by"), q.URL.Query().Get("reason")
+		if err := errors.Join(checkText("by", by), checkText("reason", reason), a.controlled(kind, name)); err != nil {
+			return err
+		}
+		x, err := a.Controls.Set(q.Context(), kind, name, func(c *control.Control) {
+			switch {
+			case pause && !c.Paused:
+				c.Paused, c.Since, c.By, c.Reason = true, time.Now().UTC().Round(0), by, reason
+			case !pause:
+				c.Paused, c.Since, c.By, c.Reason = false, time.Time{}, "", ""
+			}
+		})
+		if err != nil {
+			return err
+		}
+		what := "resumed"
+		if pause {
+			what = "paused"
+		}
+		a.Log.Info("a "+kind+" is "+what, kind, name, "by", by, "why", reason)
+		return reply(w, http.StatusOK, x)
+	}
+}
+
+// postLimit sets how many calls of a function go out at a time, below what the documents say; 0 is that again.
+func (a *API) postLimit(w http.ResponseWriter, q *http.Request) error {
+	name := q.PathValue(control.Function)
+	if err := a.controlled(control.Function, name); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(q.URL.Query().Get("n"))
+	if err != nil || n < 0 {
+		return fmt.Errorf("%w: n is %q, and a limit is a number from 1, or 0 for none", triggers.ErrInvalid, q.URL.Query().Get("n"))
+	}
+	if f := a.Set().Functions[name]; f != nil && n > f.Concurrency {
+		return fmt.Errorf("%w: the documents allow function %q %d at a time, and a limit of %d is more; raise concurrency in the documents and reload them", triggers.ErrInvalid, name, f.Concurrency, n)
+	}
+	x, err := a.Controls.Set(q.Context(), control.Function, name, func(c *control.Control) { c.Limit = n })
+	if err != nil {
+		return err
+	}
+	a.Log.Info("a function is limited", "function", name, "limit", n, "by", q.URL.Query().Get("by"))
+	return reply(w, http.StatusOK, x)
+}
+
+func (a *API) getTriggers(w http.ResponseWriter, _ *http.Request) error {
+	lines := []TriggerLine{}
+	set := a.Set()
+	for _, name := range set.TriggerNames() {
+		t := set.Triggers[name]
+		line := TriggerLine{name, t.Tenant, len(t.Filters), fmt.Sprintf("%x", t.Digest[:8]), nil}
+		if c := a.Controls.Get(control.Trigger, name); c.Paused {
+			line.Paused = &c
+		}
+		lines = append(lines, line)
+	}
+	return reply(w, 200, lines)
+}
+
+// postTest asks every trigger what it would make of the event in the body, in structured or binary mode, and starts nothing.
+func (a *API) postTest(w http.ResponseWriter, q *http.Request) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, q.Body, a.MaxBody))
+	if err != nil {
+		return fmt.Errorf("%w: %w", triggers.ErrTooLarge, err)
+	}
+	e, err := a.readEvent(q.Header, body)
+	if err != nil {
+		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+	}
+	tried := a.Test(e)
+	said := make([]Tried, len(tried))
+	for i, x := range tried {
+		said[i] = Tried{x, a.Controls.Get(control.Trigger, x.Trigger).Paused}
+	}
+	return reply(w, http.StatusOK, said)
+}
+
+func (a *API) readEvent(header http.Header, body []byte) (*event.Event, error) {
+	head, err := envelope.FromHTTP(header)
+	if err != nil {
+		return nil, err
+	}
+	events, bad, err := head.Read(body, envelope.Limits{Event: int(a.MaxBody), Batch: int(a.MaxBody)})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(bad) > 0:
+		return nil, bad[0].Err
+	case len(events) != 1:
+		return nil, fmt.Errorf("%d events; one is asked for at a time", len(events))
+	}
+	return &events[0], nil
+}

@@ -1,0 +1,221 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router"
+	"github.com/spf13/cobra"
+)
+
+const steered = "It outlives restarts, and holds at all routers that share the journal, within two seconds.\n\n"
+
+func (p *program) functions() *cobra.Command {
+	k := &client{}
+	c := &cobra.Command{
+		Use: "functions", Short: "See, pause and limit the functions of a running router.", Long: "See, pause and limit the functions of a running router.\n\n" + clientHelp,
+		Example: "  onward functions list\n  onward functions pause charge --reason \"a bad deploy\"",
+	}
+	clientFlags(c, k)
+	list := &cobra.Command{Use: "list", Short: "List functions, with their states and queues.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		var lines []router.FunctionLine
+		if err := k.get(c.Context(), "/v1/functions", &lines); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(lines, func(w io.Writer) {
+			fmt.Fprintln(w, "FUNCTION\tSTATE\tWORKING\tWAITING\tHELD\tAT MOST\tSINK\tWHY")
+			for _, l := range lines {
+				state, why, most := l.State, l.Error, strconv.Itoa(l.Concurrency)
+				if l.Paused != "" {
+					state, why = "paused", l.Paused
+				}
+				if l.Limit > 0 {
+					most = fmt.Sprintf("%d of %d", l.Limit, l.Concurrency)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", l.Name, state, l.InFlight, l.Queued, l.Held, most, l.Sink, why)
+			}
+		})
+	}}
+	list.Long = "List prints the functions of the router that is asked: up, throttled, down or paused; how many calls are at work, wait in the queue, or are held back by a pause.\n\n" + clientHelp
+	list.Example = "  onward functions list\n  onward functions list -o json"
+	pause := p.halt(k, "function", true, "Send nothing more to a function for a while.",
+		"Pause keeps calls of a function from being sent. What is at work ends, and counts; deadlines of steps count, maxAge does not. Explain says that it is paused.\n")
+	resume := p.halt(k, "function", false, "Send to a paused function again.", "Resume sends what a pause has held back, the oldest first.\n")
+	limit := &cobra.Command{Use: "limit FUNCTION N", Short: "Send a function at most so many calls at a time.", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
+		if n, err := strconv.Atoi(args[1]); err != nil || n < 0 {
+			return fmt.Errorf("a limit of %q; write a number from 1, or 0 for what the documents say", args[1])
+		}
+		var said router.Control
+		if err := k.send(c.Context(), "/v1/functions/"+url.PathEscape(args[0])+"/limit?n="+args[1], nil, nil, &said); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(said, func(w io.Writer) {
+			if said.Limit == 0 {
+				fmt.Fprintf(w, "function %s has the concurrency of the documents\n", said.Name)
+				return
+			}
+			fmt.Fprintf(w, "each router sends function %s at most %d at a time\n", said.Name, said.Limit)
+		})
+	}}
+	limit.Long = "Limit takes the place of concurrency in the documents, below it, at each router; 0 is what the documents say again. " + steered + clientHelp
+	limit.Example = "  onward functions limit charge 4\n  onward functions limit charge 0"
+	c.AddCommand(list, pause, resume, limit)
+	for _, sub := range []*cobra.Command{pause, resume, limit} {
+		sub.ValidArgsFunction = namesOf(k, "/v1/functions")
+	}
+	return c
+}
+
+func (p *program) triggers() *cobra.Command {
+	k := &client{}
+	c := &cobra.Command{
+		Use: "triggers", Short: "See, pause and test the triggers of a running router.", Long: "See, pause and test the triggers of a running router.\n\n" + clientHelp,
+		Example: "  onward triggers list\n  onward triggers test --type com.example.order --data '{\"amount\": 7}'",
+	}
+	clientFlags(c, k)
+	list := &cobra.Command{Use: "list", Short: "List triggers.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		var lines []router.TriggerLine
+		if err := k.get(c.Context(), "/v1/triggers", &lines); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(lines, func(w io.Writer) {
+			fmt.Fprintln(w, "TRIGGER\tTENANT\tSTATE\tFILTERS\tDEFINITION")
+			for _, l := range lines {
+				state := "on"
+				if l.Paused != nil {
+					state = "paused since " + l.Paused.Since.UTC().Format("2006-01-02T15:04:05Z") + " by " + l.Paused.By
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", l.Name, l.Tenant, state, l.Filters, l.Digest)
+			}
+		})
+	}}
+	list.Long = "List prints the triggers in force, and which of them are paused.\n\n" + clientHelp
+	list.Example = "  onward triggers list\n  onward triggers list -o json"
+	pause := p.halt(k, "trigger", true, "Let nothing that a trigger's runs call be sent for a while.",
+		"Pause keeps what runs of a trigger call, and their destinations, from being sent. Its events are taken as ever and wait, as runs that have begun, until limits.runs,\n"+
+			"limits.steps or limits.bytes refuse more. What is at work ends, and counts; deadlines count.\n")
+	resume := p.halt(k, "trigger", false, "Let a paused trigger's runs go on.", "Resume sends what a pause has held back, the oldest first.\n")
+	c.AddCommand(list, pause, resume, p.triggersTest(k))
+	for _, sub := range []*cobra.Command{pause, resume} {
+		sub.ValidArgsFunction = namesOf(k, "/v1/triggers")
+	}
+	return c
+}
+
+// halt is the command that pauses or resumes a function or a trigger.
+func (p *program) halt(k *client, kind string, pause bool, short, long string) *cobra.Command {
+	var by, reason string
+	verb, said := "resume", "goes on"
+	if pause {
+		verb, said = "pause", "is paused"
+	}
+	c := &cobra.Command{Use: verb + " " + strings.ToUpper(kind), Short: short, Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		if by == "" {
+			by = whoami()
+		}
+		q := url.Values{"by": {by}, "reason": {reason}}
+		var x router.Control
+		if err := k.send(c.Context(), "/v1/"+kind+"s/"+url.PathEscape(args[0])+"/"+verb+"?"+q.Encode(), nil, nil, &x); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(x, func(w io.Writer) { fmt.Fprintf(w, "%s %s %s\n", kind, x.Name, said) })
+	}}
+	c.Long = long + steered + clientHelp
+	c.Example = "  onward " + kind + "s " + verb + " " + strings.ToUpper(kind)
+	if pause {
+		c.Flags().StringVar(&reason, "reason", "", "why, shown with it")
+	}
+	byFlag(c, &by)
+	return c
+}
+
+// namesOf offers the names that a list of the router's has, if one answers.
+func namesOf(k *client, path string) completion {
+	return func(c *cobra.Command, args []string, _ string) (found []cobra.Completion, _ cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), completionTime)
+		defer cancel()
+		var lines []struct{ Name string }
+		if len(args) > 0 || k.get(ctx, path, &lines) != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		for _, l := range lines {
+			found = append(found, l.Name)
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func (p *program) triggersTest(k *client) *cobra.Command {
+	var kind, source, id, subject, data string
+	c := &cobra.Command{Use: "test [FILE|-]", Short: "Ask every trigger whether it would take an event, and if not, why.", Args: cobra.MaximumNArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		if (len(args) == 0) == (kind == "") {
+			return errors.New("say which event: a file with one as JSON, - for standard input, or --type and what send takes")
+		}
+		var body []byte
+		var err error
+		switch {
+		case len(args) == 0:
+			var v lang.Value
+			if v, err = dataFlag(data); err != nil {
+				return err
+			}
+			e := map[string]any{"specversion": "1.0", "id": id, "source": source, "type": kind, "datacontenttype": "application/json", "data": v}
+			if subject != "" {
+				e["subject"] = subject
+			}
+			body = []byte(lang.Of(e).JSON())
+		case args[0] == "-":
+			body, err = io.ReadAll(os.Stdin)
+		default:
+			body, err = os.ReadFile(args[0])
+		}
+		if err != nil {
+			return err
+		}
+		var tried []router.Tried
+		if err := k.send(c.Context(), "/v1/events/test", body, map[string]string{"Content-Type": "application/cloudevents+json"}, &tried); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.tested(tried)
+	}}
+	c.Long = "Test asks every trigger what it would make of an event, and starts nothing: taken, with the id of the run, or the filter that says no, and why. It exits with 1\n" +
+		"when none takes it.\n\n" + clientHelp
+	c.Example = "  onward triggers test order.json\n  onward triggers test --type com.example.order --data '{\"amount\": 7}'"
+	c.Flags().StringVar(&kind, "type", "", "the event's type")
+	c.Flags().StringVar(&source, "source", "/onward/send", "the event's source")
+	c.Flags().StringVar(&id, "id", "test", "the event's id")
+	c.Flags().StringVar(&subject, "subject", "", "the event's subject")
+	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
+	return c
+}
+
+func (p *program) tested(tried []router.Tried) error {
+	taken := false
+	for _, x := range tried {
+		taken = taken || x.Taken
+	}
+	err := p.print(tried, func(w io.Writer) {
+		fmt.Fprintln(w, "TRIGGER\tTAKES IT\tWHY")
+		for _, x := range tried {
+			switch {
+			case !x.Taken:
+				fmt.Fprintf(w, "%s\tno\t%s\n", x.Trigger, x.Why)
+			case x.Paused:
+				fmt.Fprintf(w, "%s\tyes\trun %s; the trigger is paused, and it would wait\n", x.Trigger, x.Run)
+			default:
+				fmt.Fprintf(w, "%s\tyes\trun %s\n", x.Trigger, x.Run)
+			}
+		}
+	})
+	if err == nil && !taken {
+		return exitError{exitRun, errSaid}
+	}
+	return err
+}
