@@ -100,12 +100,15 @@ var errSpoiled = errors.New("a page makes no sense")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// pack is the form of entries on disk: what they come to, compressed, behind a checksum.
-func pack(raw []byte) []byte {
-	b := make([]byte, 4, 4+s2.MaxEncodedLen(len(raw)))
-	b = b[:4+len(s2.Encode(b[4:cap(b)], raw))]
+// pack is the form of entries on disk: what they come to, compressed, behind a checksum. It returns room for the next, too.
+func pack(raw, room []byte) (packed, _ []byte) {
+	if most := 4 + s2.MaxEncodedLen(len(raw)); cap(room) < most {
+		room = make([]byte, most)
+	}
+	room = room[:cap(room)]
+	b := room[:4+len(s2.Encode(room[4:], raw))]
 	binary.BigEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
-	return b
+	return slices.Clone(b), room
 }
 
 func unpack(b []byte) ([]byte, error) {

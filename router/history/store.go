@@ -132,7 +132,7 @@ func (s *Store) add(stream byte, id journal.RunID, text []byte, at int64) {
 	}
 	p := s.last(stream)
 	if p == nil || p.sealed {
-		p = &page{n: s.next, stream: stream}
+		p = &page{n: s.next, stream: stream, raw: make([]byte, 0, pageBytes+pageBytes/16)} // At once: growing costs more than all the rest.
 		s.next++
 		s.streams[stream] = append(s.streams[stream], p)
 	}
@@ -220,8 +220,9 @@ func (s *Store) write() error {
 	if len(saves)+len(drop)+len(cursors) == 0 {
 		return nil
 	}
+	var room []byte
 	for i := range saves {
-		saves[i].body = pack(saves[i].body)
+		saves[i].body, room = pack(saves[i].body, room)
 	}
 	if s.disk != nil {
 		if err := s.disk.write(saves, numbers(drop), cursors); err != nil {
