@@ -293,6 +293,7 @@ type beginning struct {
 	trigger *config.Trigger
 	run     journal.RunID
 	key     string
+	tenant  string
 	parent  string // the invocation that waits for its end
 }
 
@@ -303,9 +304,9 @@ func (g *Gate) beginning(t *config.Trigger, e *event.Event, attrs, data lang.Val
 	case err != nil:
 		return beginning{}, err
 	case key == "":
-		return beginning{trigger: t, run: g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())}, nil
+		return beginning{trigger: t, tenant: t.Tenant, run: g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())}, nil
 	}
-	return beginning{trigger: t, run: g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key}, nil
+	return beginning{trigger: t, tenant: t.Tenant, run: g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key}, nil
 }
 
 // beginnings are the runs that an event starts; without says of which triggers it starts none, for want of a key.

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -24,6 +25,17 @@ func (g *Gate) startedBy(inv *engine.Invocation) (beginning, *event.Event, error
 	e := eventOf(inv, id) // Not sealed: who sees the child's event is not who may answer the call.
 	set := g.Set()
 	t := set.Triggers[inv.ToTrigger]
+	if len(inv.Starts) > 0 {
+		var at place
+		err := json.Unmarshal(inv.Starts, &at)
+		run, bad := journal.ParseRunID(at.Run)
+		if err = errors.Join(err, bad); err != nil {
+			return beginning{}, nil, &lang.Error{Type: "bad_matches", Message: err.Error(), Class: lang.ClassPlatform}
+		}
+		if t != nil || inv.Purpose == engine.Cancel {
+			return beginning{trigger: t, run: run, key: at.Key, tenant: at.Tenant}, e, nil
+		}
+	}
 	if t == nil {
 		return beginning{}, nil, fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, inv.ToTrigger, lang.Nearest(inv.ToTrigger, set.TriggerNames()))
 	}
@@ -32,6 +44,26 @@ func (g *Gate) startedBy(inv *engine.Invocation) (beginning, *event.Event, error
 		err = &lang.Error{Type: "bad_event", Message: fmt.Sprintf("trigger %s: %v", inv.ToTrigger, err), Class: lang.ClassFunction} // It never will be taken.
 	}
 	return b, e, err
+}
+
+// A place is where a run goes that a step starts, as it was journaled before it started: another document does not change it.
+type place struct {
+	Run    string `json:"run"`
+	Key    string `json:"key,omitempty"`
+	Tenant string `json:"tenant"`
+}
+
+// Place says which run a call starts, for its own run's journal.
+func (g *Gate) Place(inv *engine.Invocation) (*engine.MatchedFact, error) {
+	b, _, err := g.startedBy(inv)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := json.Marshal(place{b.run.String(), b.key, b.tenant})
+	if err != nil {
+		return nil, &lang.Error{Type: "bad_event", Message: err.Error(), Class: lang.ClassFunction}
+	}
+	return &engine.MatchedFact{N: inv.N, Count: 1, Starts: starts}, nil
 }
 
 // Child returns the id of the run that a call starts; false when nobody can tell.
@@ -57,7 +89,7 @@ func (g *Gate) between(ctx context.Context, inv *engine.Invocation) error {
 		return err
 	case inv.Purpose == engine.Cancel:
 		rec := engine.Record(journal.Cancel, b.run, &engine.CancelFact{Reason: fmt.Sprintf("run %s, which started it, no longer waits for it", inv.Run), Ahead: true})
-		rec.Tenant = b.trigger.Tenant
+		rec.Tenant = b.tenant
 		in.add(rec, 0)
 	default:
 		if inv.Type == engine.TypeSub {

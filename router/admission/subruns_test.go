@@ -65,3 +65,31 @@ func TestSubruns(t *testing.T) {
 		t.Errorf("a trigger that is gone: %v", err)
 	}
 }
+
+// TestPlacedSubrun: once it is journaled which run a call starts, that one is started and cancelled, whatever the documents say by then.
+func TestPlacedSubrun(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, keyedDocument)
+	call := &engine.Invocation{Run: journal.RunID{7}, N: 3, Path: "sub", Purpose: engine.Call, Trigger: "x", ToTrigger: "one", Type: engine.TypeSub, Input: lang.Of(map[string]string{"orderId": "o"}), Fuel: 128}
+	placed, err := g.Place(call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := g.Child(call)
+	call.Starts, call.Input = placed.Starts, lang.Of(map[string]string{"orderId": "another"}) // As if another document made another key of it.
+	gone := &engine.Invocation{Run: call.Run, N: 9, Path: "sub", Purpose: engine.Cancel, Trigger: "x", ToTrigger: "gone", Type: engine.TypeSub, Input: call.Input, Cause: call.ID(), Starts: placed.Starts}
+	for _, inv := range []*engine.Invocation{call, gone} {
+		if err := g.StartFor(t.Context(), inv); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start, cancel := d.records[len(d.records)-2], d.records[len(d.records)-1]
+	f, err := engine.DecodeStart(start.Payload)
+	if err != nil || start.Run != want || f.Key != "o" || cancel.Kind != journal.Cancel || cancel.Run != want || cancel.Tenant != start.Tenant {
+		t.Errorf("start of %s (%+v, %v), cancel of %s; want %s", start.Run, f, err, cancel.Run, want)
+	}
+	call.Starts = []byte("{}")
+	if final, ok := g.StartFor(t.Context(), call).(*lang.Error); !ok || final.Type != "bad_matches" {
+		t.Errorf("no place: %v", final)
+	}
+}

@@ -203,6 +203,7 @@ type Effects struct {
 	Halts []Halt        // to be carried out before the rest, in order
 	Ended []Ended
 	Dead  []Dead
+	Twins Twins
 	// Traces are what became of invocations and steps, for people who ask later.
 	Traces []Trace
 	// Need lists definitions that a start waits for.
@@ -219,8 +220,12 @@ func (e *Effects) reset() {
 	clear(e.Dead)
 	clear(e.Traces)
 	e.Send, e.Stop, e.Halts, e.Ended, e.Dead, e.Need, e.Claimed = e.Send[:0], e.Stop[:0], e.Halts[:0], e.Ended[:0], e.Dead[:0], e.Need[:0], nil
+	e.Twins = Twins{}
 	e.Traces = e.Traces[:0]
 }
+
+// Twins counts second tries beside steps that took long.
+type Twins struct{ Started, Won, Lost int }
 
 // Dead is an invocation, or the event of a run's end, that was given up and is not tried again: its owner keeps it, with its reason, until somebody sends
 // it again or removes it. Run and number name it: a later fold of the same record says it again.

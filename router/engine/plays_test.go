@@ -230,6 +230,9 @@ func (s *stage) fold(d *datadriven.TestData, rec journal.Record) {
 	for _, inv := range s.out.Stop {
 		s.say("  stop %s", s.id(inv))
 	}
+	if w := s.out.Twins; w != (engine.Twins{}) {
+		s.say("  twins %d started %d won %d lost", w.Started, w.Won, w.Lost)
+	}
 	for _, dead := range s.out.Dead {
 		s.say("  dead %s n=%d %s %s: %s", s.id(dead.Invocation), dead.Invocation.N, dead.Invocation.Path, dead.Invocation.Input, s.short(dead.Err.Error()))
 	}

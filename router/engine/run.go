@@ -377,10 +377,16 @@ func (s *State) foldMatched(r *run, payload []byte) Reason {
 		return Malformed
 	}
 	l := r.live.get(f.N)
-	if l == nil || l.inv.Purpose != Route || l.inv.Starts != nil {
+	if l == nil || l.inv.Purpose != Route && !l.inv.sub() || l.inv.Starts != nil {
 		return Duplicate
 	}
 	inv := *l.inv
+	if inv.sub() {
+		inv.Starts = append([]byte{}, f.Starts...)
+		l.inv = &inv
+		s.out.Send = append(s.out.Send, &inv)
+		return Applied
+	}
 	inv.Starts, inv.Fuel = append([]byte{}, f.Starts...), s.notify(r, l.inv, f.Count)
 	l.inv = &inv
 	s.out.Send = append(s.out.Send, &inv)

@@ -218,8 +218,13 @@ func (s *State) stopWork(t *task, leave bool) bool {
 		s.hold(t.run, -t.handler.failure())
 		t.handler = nil
 	}
-	if twin := t.few().twin; twin != nil && s.cancel(twin, leave) {
-		s.loseTwin(t)
+	if twin := t.few().twin; twin != nil {
+		if twin.few().sequel != isGone {
+			s.out.Twins.Lost++ // Once, however long it cleans up.
+		}
+		if s.cancel(twin, leave) {
+			s.loseTwin(t)
+		}
 	}
 	return t.body == nil && t.handler == nil && t.few().twin == nil
 }

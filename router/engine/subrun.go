@@ -29,11 +29,15 @@ func (s *State) asSubrun(t *task, inv *Invocation) {
 	}
 }
 
-// cancelSub cancels the run that a dropped call has started, or is about to. Its id follows from the call's id and input.
+// sub reports whether the invocation starts a run of a step.
+func (i *Invocation) sub() bool { return i.Purpose == Call && i.ToTrigger != "" }
+
+// cancelSub cancels the run that a dropped call has started, or is about to: the one that was journaled before it started (Matched). Of a call that has none
+// its id follows from the call's id and input.
 func (s *State) cancelSub(r *run, call *Invocation) {
 	s.addLive(r, &Invocation{
 		Purpose: Cancel, Path: call.Path, ToTrigger: call.ToTrigger, Attempt: call.Attempt, Input: call.Input, Type: TypeSub, Cause: call.ID(),
-		Created: time.Unix(0, s.now).UTC(), Fuel: FuelBehind(call.N, s.limits.Fuel),
+		Created: time.Unix(0, s.now).UTC(), Fuel: FuelBehind(call.N, s.limits.Fuel), Starts: call.Starts,
 	}, nil)
 }
 

@@ -16,6 +16,7 @@ func (s *State) twin(f *frame, at, index int) {
 	x.opened, x.bound, x.input, x.names = s.now, t.bound, t.input, t.names
 	s.occupy(t.run, 1)
 	s.hold(t.run, x.weight())
+	s.out.Twins.Started++
 	s.note(t.run, Change{Kind: Twinned, Path: t.path()})
 	s.attempt(x)
 }
@@ -38,7 +39,10 @@ func (s *State) twinEnded(t *task, o lang.Outcome) {
 	won := t.run.rare().lent[t.rest.twin]
 	delete(t.run.rare().lent, t.rest.twin)
 	s.loseTwin(t)
-	if o.Verdict != lang.Failed {
+	if o.Verdict == lang.Failed {
+		s.out.Twins.Lost++
+	} else {
+		s.out.Twins.Won++
 		s.dropTimer(t.run, t.retryTimer)
 		s.dropTimer(t.run, t.tryTimer)
 		t.retryTimer, t.tryTimer = 0, 0

@@ -152,7 +152,7 @@ func TestPausedRunStartsNothing(t *testing.T) {
 		defer leave()
 		b.Intake.(*intake).start = func(*engine.Invocation) error { return nil }
 		b.hold(b.owner, engine.Halt{Run: one, Paused: true})
-		child := &engine.Invocation{Run: one, N: 7, Purpose: engine.Call, Type: engine.TypeSub, ToTrigger: "t"}
+		child := &engine.Invocation{Run: one, N: 7, Purpose: engine.Call, Type: engine.TypeSub, ToTrigger: "t", Starts: []byte("placed")}
 		dropped := &engine.Invocation{Run: one, N: 8, Purpose: engine.Call, Type: engine.TypeSub, ToTrigger: "t"}
 		end := &engine.Invocation{Run: one, N: 9, Purpose: engine.Notify, ToTrigger: "t"}
 		for _, inv := range []*engine.Invocation{child, dropped, end} {

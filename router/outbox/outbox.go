@@ -34,6 +34,8 @@ type Intake interface {
 	Event(inv *engine.Invocation) *event.Event
 	// Match returns what the filters let through of a run's end; nil is nothing.
 	Match(inv *engine.Invocation) *engine.MatchedFact
+	// Place says which run a call of a trigger starts, to be journaled before it does. The errors are StartFor's.
+	Place(inv *engine.Invocation) (*engine.MatchedFact, error)
 	// StartFor starts what was matched, or the trigger that a destination names, durably; repeated it starts nothing twice. A *lang.Error is final,
 	// after any other error it is to be tried again.
 	StartFor(ctx context.Context, inv *engine.Invocation) error
@@ -248,7 +250,10 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 	if o.keepsSub(s, inv) {
 		return
 	}
-	err := o.Intake.StartFor(s.Context(), inv)
+	err := o.begin(s, inv)
+	if errors.Is(err, errPlaced) {
+		return
+	}
 	var final *lang.Error
 	switch {
 	case err == nil && inv.Type == engine.TypeLoose:
@@ -278,6 +283,23 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 			o.start(s, inv, gone)
 		}
 	})
+}
+
+// errPlaced says that the run that a call starts is being journaled. The call comes again once that is folded.
+var errPlaced = errors.New("the run is being journaled")
+
+// begin starts what an invocation starts. Which run a step starts is journaled in its own run first: documents that change meanwhile must not let a cancel look
+// for it elsewhere.
+func (o *Outbox) begin(s Owner, inv *engine.Invocation) error {
+	if inv.Purpose != engine.Call || inv.Starts != nil {
+		return o.Intake.StartFor(s.Context(), inv)
+	}
+	placed, err := o.Intake.Place(inv)
+	if err != nil {
+		return err
+	}
+	s.Write(engine.Record(journal.Matched, inv.Run, placed))
+	return errPlaced
 }
 
 // completed, timedOut and gaveUp write down how an invocation ended.

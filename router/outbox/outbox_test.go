@@ -87,6 +87,10 @@ func (i *intake) Match(inv *engine.Invocation) *engine.MatchedFact {
 	return &engine.MatchedFact{N: inv.N, Count: 2, Starts: i.match}
 }
 
+func (i *intake) Place(inv *engine.Invocation) (*engine.MatchedFact, error) {
+	return &engine.MatchedFact{N: inv.N, Count: 1, Starts: []byte("placed")}, nil
+}
+
 func (i *intake) StartFor(_ context.Context, inv *engine.Invocation) error { return i.start(inv) }
 
 // inside makes an outbox with a function "f", and an owner.

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"github.com/onward-router/onward/config/meter"
+	"github.com/onward-router/onward/router/engine"
 	doors "github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -12,7 +13,7 @@ const triggersMost = 1000
 type metrics struct {
 	fold, snapshot                                 prometheus.Histogram
 	records, ended                                 *prometheus.CounterVec
-	dead                                           *prometheus.CounterVec
+	dead, twins                                    *prometheus.CounterVec
 	took                                           *meter.Histograms
 	triggers                                       *meter.Labels
 	parked, deaths                                 prometheus.Counter
@@ -51,6 +52,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onward_dead_letters_total", Help: "What was given up, by the trigger of the run and by what it was: call (an invocation), notify (an event for a destination) or route.",
 		}, []string{"trigger", "what"}),
+		twins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "onward_twins_total", Help: "Second tries beside steps that took long (speculate): started, won (the second try decided) and lost.",
+		}, []string{"what"}),
 		runs:        gauge("runs", "Open runs."),
 		paused:      gauge("paused_runs", "Open runs that are paused: what they call is not sent."),
 		invocations: gauge("invocations", "Invocations without an outcome."),
@@ -59,9 +63,22 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		timers:      gauge("timers", "Timers that are set."),
 		tombs:       gauge("tombstones", "Ended runs that are remembered, to refuse repeats."),
 	}
+	for _, what := range []string{"started", "won", "lost"} {
+		m.twins.WithLabelValues(what)
+	}
 	if reg != nil {
 		reg.MustRegister(m.fold, m.snapshot, m.records, m.ended, m.took, m.parked,
-			m.deaths, m.skipped, m.tooLarge, m.dead, m.runs, m.paused, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
+			m.deaths, m.skipped, m.tooLarge, m.dead, m.twins, m.runs, m.paused, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
 	}
 	return m
+}
+
+// twinned counts second tries.
+func (m *metrics) twinned(t engine.Twins) {
+	if t == (engine.Twins{}) {
+		return
+	}
+	m.twins.WithLabelValues("started").Add(float64(t.Started))
+	m.twins.WithLabelValues("won").Add(float64(t.Won))
+	m.twins.WithLabelValues("lost").Add(float64(t.Lost))
 }

@@ -361,6 +361,7 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 	if !s.owned {
 		return nil
 	}
+	s.set.metrics.twinned(s.effects.Twins)
 	s.set.awaits.tell(rec, reason)
 	if s.set.Hop != nil && rec.Kind == journal.Completion {
 		s.hop(rec)
