@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -48,12 +49,23 @@ type (
 	PastStep  = engine.PastStep
 	PastEvent = engine.PastEvent // an event that came
 	Events    = api.FoundEvents
+	Cause     = api.Cause  // what dead letters have in common
+	Causes    = api.Causes // dead letters by their cause
 	// What is shown of functions and triggers.
 	FunctionLine = outbox.FunctionStatus
 	TriggerLine  = api.TriggerLine
 	Tried        = api.Tried
 	Control      = control.Control
 )
+
+// The kinds of dead letters that are not sent again as others are.
+const (
+	LetterEvent  = engine.LetterEvent
+	LetterParked = engine.LetterParked
+)
+
+// LetterKinds are all kinds of dead letters.
+func LetterKinds() []string { return slices.Clone(engine.LetterKinds) }
 
 // ExplainStatus says in plain words why an open run is not further; now is the time by which waits are counted.
 func ExplainStatus(st *engine.Status, now time.Time) []string { return api.ExplainStatus(st, now) }

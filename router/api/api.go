@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -116,12 +117,15 @@ type Source struct {
 }
 
 // An API answers who asks. Its methods may be called concurrently.
-type API struct{ Options }
+type API struct {
+	Options
+	redriving sync.Map // ids of the dead letters that are being sent again
+}
 
 // New makes an API.
 func New(o Options) *API {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	return &API{o}
+	return &API{Options: o}
 }
 
 // unansweredHeader names what a list lacks.

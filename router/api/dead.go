@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
-	"github.com/onward-router/onward/triggers"
 )
 
 // Letters are the dead letters that are kept here.
@@ -20,6 +18,7 @@ type Letters interface {
 	Get(id string) (*engine.Letter, error) // nil: it is not here
 	Each(yield func(*engine.Letter) bool) error
 	Remove(id string) (was bool, err error)
+	Gone(id string) (bool, error) // it was here, and was sent again or removed not long ago
 	// Replace books what became of one that was sent again.
 	Replace(x *engine.Letter) error
 }
@@ -32,45 +31,50 @@ var (
 // redriveTime is how long a dead letter that is sent again may take to arrive.
 const redriveTime = 30 * time.Second
 
-// getDead lists dead letters of all routers, the latest first, without their data.
+// getDead lists dead letters of all routers, the latest first, without their data; or how many there are of each cause.
 func (a *API) getDead(w http.ResponseWriter, q *http.Request) error {
-	ask := q.URL.Query()
-	limit := 100
-	if text := ask.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return fmt.Errorf("%w: limit %q is not a number from 1", triggers.ErrInvalid, text)
-		}
-		limit = min(n, 10_000)
-	}
-	is := func(want string, has ...string) bool { return want == "" || slices.Contains(has, want) }
-	lines := []*engine.Letter{}
-	err := a.Letters.Each(func(x *engine.Letter) bool {
-		if is(ask.Get("trigger"), x.Trigger) && is(ask.Get("tenant"), x.Tenant) && is(ask.Get("run"), x.Run) && is(ask.Get("function"), x.To, x.Starts) {
-			line := *a.shown(x)
-			line.Data, line.Matched = lang.Value{}, nil
-			lines = append(lines, &line)
-		}
-		return len(lines) < limit
-	})
+	f, err := letterQueryOf(q.URL.Query(), time.Now())
 	if err != nil {
 		return err
 	}
-	var theirs []*engine.Letter
-	unanswered := a.Cluster.Gather(q, func() (any, func()) {
-		var some []*engine.Letter
-		return &some, func() { theirs = append(theirs, some...) }
-	})
-	for _, x := range theirs {
-		if !slices.ContainsFunc(lines, func(y *engine.Letter) bool { return y.ID == x.ID }) { // A partition that has moved is folded again by another.
-			lines = append(lines, x)
-		}
+	if f.grouped {
+		return a.getCauses(w, q, f)
 	}
-	slices.SortStableFunc(lines, func(x, y *engine.Letter) int { return y.Time.Compare(x.Time) })
+	r := q
+	if !a.Cluster.IsPeer(q.Context()) {
+		f.limit = min(f.limit, lettersMost)
+		r = q.Clone(q.Context())
+		ask := q.URL.Query()
+		ask.Set("limit", strconv.Itoa(f.limit+1))
+		r.URL.RawQuery = ask.Encode()
+	}
+	var lines lineup
+	if err := a.Letters.Each(func(x *engine.Letter) bool {
+		if f.has(a.shown(x)) {
+			line := *a.shown(x)
+			line.Data, line.Matched = lang.Value{}, nil
+			lines.add(&line, f.limit)
+		}
+		return true
+	}); err != nil {
+		return err
+	}
+	unanswered := a.Cluster.Gather(r, func() (any, func()) {
+		var some []*engine.Letter
+		return &some, func() {
+			for _, x := range some {
+				lines.add(x, f.limit)
+			}
+		}
+	})
 	if len(unanswered) > 0 {
 		w.Header().Set(unansweredHeader, strings.Join(unanswered, ", "))
 	}
-	return reply(w, 200, lines[:min(limit, len(lines))])
+	out, more := lines.first(f.limit)
+	if more {
+		w.Header().Set(nextHeader, placeOf(out[len(out)-1]).String())
+	}
+	return reply(w, 200, out)
 }
 
 // shown is a letter with its event's id as it was sent.
@@ -83,20 +87,33 @@ func (a *API) shown(x *engine.Letter) *engine.Letter {
 	return &y
 }
 
-// elsewhere puts a request for a letter that is not here to the other routers; false is that none has it.
+// elsewhere puts a request for a letter that is not here to the other routers, and says so when none has it.
 func (a *API) elsewhere(w http.ResponseWriter, q *http.Request) error {
 	var said map[string]any
 	unanswered := a.Cluster.Gather(q, func() (any, func()) {
 		var one map[string]any
-		return &one, func() { said = one }
+		return &one, func() {
+			if said == nil || one["gone"] == nil {
+				said = one
+			}
+		}
 	})
+	id := q.PathValue("id")
 	switch {
 	case said != nil:
 		return reply(w, 200, said)
 	case len(unanswered) > 0:
-		return fmt.Errorf("%w here: %q; these routers did not answer: %s", errNoLetter, q.PathValue("id"), strings.Join(unanswered, ", "))
+		return fmt.Errorf("%w here: %q; these routers did not answer: %s", errNoLetter, id, strings.Join(unanswered, ", "))
+	case q.Method == http.MethodPost:
+		gone, err := a.Letters.Gone(id)
+		if err != nil {
+			return err
+		}
+		if gone {
+			return reply(w, 200, map[string]any{"id": id, "delivered": false, "gone": true})
+		}
 	}
-	return fmt.Errorf("%w: %q", errNoLetter, q.PathValue("id"))
+	return fmt.Errorf("%w: %q", errNoLetter, id)
 }
 
 func (a *API) getLetter(w http.ResponseWriter, q *http.Request) error {
@@ -124,12 +141,12 @@ func (a *API) deleteLetter(w http.ResponseWriter, q *http.Request) error {
 }
 
 func (a *API) removeElsewhere(q *http.Request) {
-	r := q.Clone(q.Context())
+	r := q.Clone(context.WithoutCancel(q.Context())) // What is done here is done, whether or not who asked has gone.
 	r.Method, r.URL.Path, r.URL.RawPath, r.URL.RawQuery = http.MethodDelete, "/v1/dead/"+q.PathValue("id"), "", ""
 	a.Cluster.Gather(r, func() (any, func()) { return new(map[string]any), func() {} })
 }
 
-// postRedrive sends a letter again, and takes it away once it has arrived.
+// postRedrive sends a letter again, and takes it away once it has arrived. One that is gone was sent again or removed before: that is no error.
 func (a *API) postRedrive(w http.ResponseWriter, q *http.Request) error {
 	x, err := a.Letters.Get(q.PathValue("id"))
 	if err != nil {
@@ -137,6 +154,16 @@ func (a *API) postRedrive(w http.ResponseWriter, q *http.Request) error {
 	}
 	if x == nil {
 		return a.elsewhere(w, q)
+	}
+	if _, under := a.redriving.LoadOrStore(x.ID, true); under {
+		return fmt.Errorf("%w: it is being sent again already", errUndelivered)
+	}
+	defer a.redriving.Delete(x.ID)
+	if x, err = a.Letters.Get(x.ID); err != nil {
+		return err
+	}
+	if x == nil { // It arrived while this was asked for.
+		return reply(w, 200, map[string]any{"id": q.PathValue("id"), "delivered": false, "gone": true})
 	}
 	ctx, cancel := context.WithTimeout(q.Context(), redriveTime)
 	defer cancel()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +21,10 @@ import (
 )
 
 // A shelf has dead letters.
-type shelf struct{ list []*engine.Letter }
+type shelf struct {
+	list []*engine.Letter
+	gone map[string]bool
+}
 
 func (s *shelf) at(id string) int {
 	return slices.IndexFunc(s.list, func(x *engine.Letter) bool { return x.ID == id })
@@ -45,9 +50,12 @@ func (s *shelf) Remove(id string) (bool, error) {
 	i := s.at(id)
 	if i >= 0 {
 		s.list = slices.Delete(s.list, i, i+1)
+		s.gone[id] = true
 	}
 	return i >= 0, nil
 }
+
+func (s *shelf) Gone(id string) (bool, error) { return s.gone[id], nil }
 
 func (s *shelf) Replace(x *engine.Letter) error {
 	s.list[s.at(x.ID)] = x
@@ -83,7 +91,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	a, b := one(1, "f"), one(2, "g")
 	h := &neighbours{house: new(house)}
-	s := &shelf{[]*engine.Letter{b, a}}
+	s := &shelf{[]*engine.Letter{b, a}, make(map[string]bool)}
 	var redriven []string
 	handler, err := New(Options{
 		Intake: h, Shards: h, Endings: ends{h.house}, Cluster: h, Outbox: h, Letters: s, Set: func() *config.Set { return &config.Set{} }, Functions: func() any { return nil },
@@ -107,6 +115,7 @@ func TestDeadLetters(t *testing.T) {
 	}{
 		{"GET", "/v1/dead", 200, `"far"`, "secret"},
 		{"GET", "/v1/dead?function=f", 200, a.ID, b.ID},
+		{"GET", "/v1/dead?limit=1", 200, `"far"`, a.ID},
 		{"GET", "/v1/dead?limit=0", 400, "limit", ""},
 		{"GET", "/v1/dead/" + a.ID, 200, `"data":"secret"`, ""},
 		{"GET", "/v1/dead/far", 200, `"far"`, ""},
@@ -115,6 +124,8 @@ func TestDeadLetters(t *testing.T) {
 		{"GET", "/v1/dead/" + b.ID, 200, `"redrives":1`, ""},
 		{"POST", "/v1/dead/" + a.ID + "/redrive", 200, `"delivered":true`, ""},
 		{"GET", "/v1/dead/" + a.ID, 404, "", ""},
+		{"POST", "/v1/dead/" + a.ID + "/redrive", 200, `"gone":true`, ""},
+		{"POST", "/v1/dead/none/redrive", 404, "no such dead letter", ""},
 		{"DELETE", "/v1/dead/" + b.ID, 200, `"removed":true`, ""},
 		{"DELETE", "/v1/dead/" + b.ID, 404, "", ""},
 		{"DELETE", "/v1/dead/far", 200, `"removed":true`, ""},
@@ -126,5 +137,145 @@ func TestDeadLetters(t *testing.T) {
 	}
 	if len(s.list) != 0 || !slices.Equal(redriven, []string{b.ID, a.ID}) || !slices.Contains(h.asked, "DELETE /v1/dead/"+a.ID) {
 		t.Errorf("%d letters are left, redriven %v, asked %v", len(s.list), redriven, h.asked)
+	}
+}
+
+// A loner has no other routers.
+type loner struct{ *house }
+
+func (loner) Gather(*http.Request, func() (any, func())) []string { return nil }
+
+// lettersOf is an API with these letters, and nobody else's.
+func lettersOf(t *testing.T, s *shelf, redrive func(context.Context, *engine.Letter) error) func(method, path, body string, headers ...string) (int, string, http.Header) {
+	t.Helper()
+	h := loner{new(house)}
+	handler, err := New(Options{
+		Intake: h, Shards: h, Endings: ends(h), Cluster: h, Outbox: h, Letters: s, Set: func() *config.Set { return &config.Set{} }, Functions: func() any { return nil },
+		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil }, Metrics: prometheus.NewRegistry(), MaxBody: 64, Redrive: redrive,
+	}).Handler(func(h http.Handler) http.Handler { return h })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return asker(handler)
+}
+
+// TestDeadLettersAreChosen by each of what they have, in pages of which none lacks or repeats one, whatever the order in which they came.
+func TestDeadLettersAreChosen(t *testing.T) {
+	t.Parallel()
+	s := &shelf{gone: make(map[string]bool)}
+	begin := time.Now().Add(-10 * time.Hour).UTC()
+	for n := range uint32(30) {
+		inv := &engine.Invocation{Run: journal.RunID{1}, N: n, Purpose: engine.Call, Trigger: "t", Tenant: "acme", Function: "f", Input: lang.Of("Blue")}
+		e := lang.Failf(lang.ClassFunction, "boom", "it broke %d", n)
+		if n%3 == 0 {
+			inv.Run, inv.Purpose, inv.Trigger, inv.Tenant, inv.Function, inv.ToTrigger, e = journal.RunID{2}, engine.Route, "u", "other", "", "g", lang.Failf(lang.ClassPlatform, "away", "nobody is there")
+			inv.Input = lang.Of("green")
+		}
+		x := engine.LetterOf(&engine.Dead{Invocation: inv, Err: e, Time: begin.Add(time.Duration(n*7%30/2) * time.Hour / 2)})
+		s.list = append(s.list, x)
+	}
+	s.list = append(s.list, &engine.Letter{ID: "bare", What: engine.LetterParked, Time: begin}) // Without an error.
+	ask := lettersOf(t, s, nil)
+	list := func(query string) (got []*engine.Letter, next string) {
+		code, body, head := ask("GET", "/v1/dead?"+query, "")
+		if err := json.Unmarshal([]byte(body), &got); code != 200 || err != nil {
+			t.Fatalf("%s: %d %s", query, code, body)
+		}
+		return got, head.Get("Onward-Next")
+	}
+	for query, want := range map[string]int{
+		"": 31, "trigger=t": 20, "trigger=u&function=g": 10, "function=f": 20, "tenant=other": 10, "kind=invocation": 20, "kind=destination": 10, "kind=event": 0, "kind=parked": 1,
+		"error=boom": 20, "error=platform": 10, "text=BLUE": 20, "text=nobody": 10, "text=broke+29": 1, "run=" + journal.RunID{2}.String(): 10, "run=" + strings.ToUpper(journal.RunID{2}.String()): 10,
+		"trigger=t&error=away": 0, "since=100h": 31, "until=100h": 0, "since=" + begin.Add(time.Hour).Format(time.RFC3339Nano): 26, "until=" + begin.Add(time.Hour).Format(time.RFC3339Nano): 5,
+	} {
+		if got, next := list(query); len(got) != want || next != "" {
+			t.Errorf("%s: %d letters, next %q; want %d", query, len(got), next, want)
+		}
+	}
+	for _, limit := range []string{"1", "7", "30", "31"} {
+		seen := make(map[string]bool)
+		last := begin.Add(100 * time.Hour)
+		for after := ""; ; {
+			got, next := list("limit=" + limit + "&after=" + url.QueryEscape(after))
+			if next != "" && fmt.Sprint(len(got)) != limit {
+				t.Fatalf("limit %s: a page of %d", limit, len(got))
+			}
+			for _, x := range got {
+				if seen[x.ID] || x.Time.After(last) {
+					t.Fatalf("limit %s: %s comes again or too late", limit, x.ID)
+				}
+				seen[x.ID], last = true, x.Time
+			}
+			if after = next; after == "" {
+				break
+			}
+		}
+		if len(seen) != 31 {
+			t.Errorf("limit %s: %d letters", limit, len(seen))
+		}
+	}
+	var by Causes
+	if code, body, _ := ask("GET", "/v1/dead?group=cause", ""); code != 200 || json.Unmarshal([]byte(body), &by) != nil || by.Total != 31 || len(by.Causes) != 3 ||
+		by.Causes[0].Count != 20 || by.Causes[0].Error != "boom" || by.Causes[0].Function != "f" || by.Causes[1].Count != 10 || by.Causes[1].Function != "g" || !by.Causes[1].First.Before(by.Causes[1].Last) {
+		t.Errorf("%d %s", code, body)
+	}
+	for query, want := range map[string]string{
+		"tigger=t": "chooses no dead letters; write trigger", "kind=x": "write one of invocation", "since=soon": "is no time; write", "until=soon": "is no time; write", "after=x": "Onward-Next",
+		"group=x": "write cause", "limit=x": "number from 1",
+	} {
+		if code, body, _ := ask("GET", "/v1/dead?"+query, ""); code != 400 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", query, code, body)
+		}
+	}
+}
+
+// TestTodayIsADay of UTC.
+func TestTodayIsADay(t *testing.T) {
+	t.Parallel()
+	at, err := whenOf("since", "today", time.Date(2026, 11, 27, 1, 0, 0, 0, time.FixedZone("east", 7200)))
+	if want := time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC); err != nil || !at.Equal(want) {
+		t.Errorf("%v, %v; want %v", at, err, want)
+	}
+}
+
+// TestCausesAreBounded: what is beyond is counted as one, and nothing is lost of the sum.
+func TestCausesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := &shelf{}
+	for n := range 3 * causesMost {
+		s.list = append(s.list, &engine.Letter{ID: fmt.Sprint(n), Error: lang.Failf(lang.ClassFunction, fmt.Sprint("e", n), "x"), Time: time.Unix(int64(n), 0)})
+	}
+	var by Causes
+	_, body, _ := lettersOf(t, s, nil)("GET", "/v1/dead?group=cause", "")
+	if err := json.Unmarshal([]byte(body), &by); err != nil || by.Total != 3*causesMost || len(by.Causes) != causesMost+1 || by.Causes[0].Error != "others" || by.Causes[0].Count != 2*causesMost {
+		t.Errorf("%v, %d in all, %d causes", err, by.Total, len(by.Causes))
+	}
+}
+
+// TestALetterIsSentOnceAtATime, and who asks when it has arrived is told that it is gone.
+func TestALetterIsSentOnceAtATime(t *testing.T) {
+	t.Parallel()
+	s := &shelf{[]*engine.Letter{{ID: "x"}}, make(map[string]bool)}
+	begun, go1 := make(chan bool), make(chan bool)
+	ask := lettersOf(t, s, func(context.Context, *engine.Letter) error {
+		close(begun) // A second time panics.
+		<-go1
+		return nil
+	})
+	done := make(chan string)
+	go func() {
+		_, body, _ := ask("POST", "/v1/dead/x/redrive", "")
+		done <- body
+	}()
+	<-begun
+	if code, body, _ := ask("POST", "/v1/dead/x/redrive", ""); code != 502 || !strings.Contains(body, "being sent again already") {
+		t.Errorf("%d %s", code, body)
+	}
+	close(go1)
+	if body := <-done; !strings.Contains(body, `"delivered":true`) {
+		t.Error(body)
+	}
+	if code, body, _ := ask("POST", "/v1/dead/x/redrive", ""); code != 200 || !strings.Contains(body, `"gone":true`) {
+		t.Errorf("%d %s", code, body)
 	}
 }

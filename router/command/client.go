@@ -95,6 +95,19 @@ func (k *client) do(ctx context.Context, method, path string, body []byte, heade
 	return resp, nil
 }
 
+// A refusal is a router's answer that it does not do what it was asked for.
+type refusal struct {
+	error
+	status int
+}
+
+// statusOf returns the status of a refusal; 0 when there is none.
+func statusOf(err error) int {
+	var r refusal
+	errors.As(err, &r)
+	return r.status
+}
+
 // refused is what a router that answered said.
 func (k *client) refused(resp *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
@@ -113,7 +126,7 @@ func (k *client) refused(resp *http.Response) error {
 	if said.Cure != "" {
 		said.Cure = "; " + said.Cure
 	}
-	return fmt.Errorf("%s (%s)%s", said.Error, resp.Status, said.Cure)
+	return refusal{fmt.Errorf("%s (%s)%s", said.Error, resp.Status, said.Cure), resp.StatusCode}
 }
 
 // shows prints, as JSON, what the router says of the one thing that is named.

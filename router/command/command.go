@@ -48,6 +48,7 @@ type program struct {
 	registry *plugin.Registry
 	out      io.Writer
 	errs     io.Writer
+	in       io.Reader        // of a person who can be asked; nil is standard input, if that is a terminal
 	output   string           // -o
 	now      func() time.Time // the clock on the wall; nil is the machine's
 }

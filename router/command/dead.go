@@ -1,12 +1,14 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +25,7 @@ func (p *program) dead() *cobra.Command {
 		Use: "dead", Short: "See, send again and remove what was given up.",
 		Long: "A dead letter is an event, or an invocation, that was given up: its function refused it, or gave no answer for maxAge. It is kept with its reason until\n" +
 			"somebody sends it again or removes it (at most dead.age and dead.bytes of the settings). Dead letters of all routers are shown.\n\n" + clientHelp,
-		Example: "  onward dead list\n  onward dead redrive --all --function alert",
+		Example: "  onward dead list --group\n  onward dead redrive --all --function alert --since today",
 	}
 	clientFlags(c, k)
 	c.AddCommand(p.deadList(k), p.deadShow(k), p.deadRedrive(k), p.deadPurge(k), p.deadParked(k))
@@ -35,18 +37,54 @@ func (p *program) dead() *cobra.Command {
 	return c
 }
 
-// A choice of dead letters.
-type choice struct{ trigger, function, run string }
+// A choice of dead letters, by what the router is asked for.
+type choice struct{ trigger, function, run, tenant, kind, fault, text, since, until string }
 
-func (f *choice) flags(c *cobra.Command) {
+func (f *choice) flags(c *cobra.Command, k *client) {
 	c.Flags().StringVar(&f.trigger, "trigger", "", "only of runs of this trigger")
 	c.Flags().StringVar(&f.function, "function", "", "only those for this function, or for this trigger as a destination")
 	c.Flags().StringVar(&f.run, "run", "", "only of this run")
+	c.Flags().StringVar(&f.tenant, "tenant", "", "only of this tenant")
+	c.Flags().StringVar(&f.kind, "kind", "", "only of this kind: "+strings.Join(router.LetterKinds(), ", "))
+	c.Flags().StringVar(&f.fault, "error", "", "only with this type or class of error")
+	c.Flags().StringVar(&f.text, "text", "", "only with this text in their ids, reason or data")
+	c.Flags().StringVar(&f.since, "since", "", "only given up since then: 1h (ago), today (UTC) or 2026-11-27T06:00:00Z")
+	c.Flags().StringVar(&f.until, "until", "", "only given up before then, written likewise")
+	completeFlag(c, "kind", fixed(router.LetterKinds()...))
+	completeFlag(c, "since", fixed("1h", "24h", "today"))
+	completeFlag(c, "trigger", causesOf(k, func(x *router.Cause) string { return x.Trigger }))
+	completeFlag(c, "function", causesOf(k, func(x *router.Cause) string { return x.Function }))
+	completeFlag(c, "error", causesOf(k, func(x *router.Cause) string { return x.Error }))
 }
 
-func (k *client) letters(ctx context.Context, f *choice, limit int) (lines []*router.Letter, _ error) {
-	q := url.Values{"trigger": {f.trigger}, "function": {f.function}, "run": {f.run}, "limit": {fmt.Sprint(limit)}}
-	return lines, k.get(ctx, "/v1/dead?"+q.Encode(), &lines)
+func (f *choice) query() url.Values {
+	return url.Values{
+		"trigger": {f.trigger}, "function": {f.function}, "run": {f.run}, "tenant": {f.tenant}, "kind": {f.kind}, "error": {f.fault}, "text": {f.text}, "since": {f.since},
+		"until": {f.until},
+	}
+}
+
+// letters gives a page of the letters that are chosen, and where the next one begins; empty: there is none.
+func (k *client) letters(ctx context.Context, f *choice, limit int, after string) (lines []*router.Letter, next string, _ error) {
+	q := f.query()
+	q.Set("limit", fmt.Sprint(limit))
+	q.Set("after", after)
+	resp, err := k.do(ctx, "GET", "/v1/dead?"+q.Encode(), nil, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&lines); err != nil {
+		return nil, "", fmt.Errorf("the answer of %s cannot be read: %w; is it a router of this version?", k.addr, err)
+	}
+	return lines, resp.Header.Get("Onward-Next"), nil
+}
+
+// causes counts the letters that are chosen.
+func (k *client) causes(ctx context.Context, f *choice) (said router.Causes, _ error) {
+	q := f.query()
+	q.Set("group", "cause")
+	return said, k.get(ctx, "/v1/dead?"+q.Encode(), &said)
 }
 
 // lettersOf offers the dead letters of a router, if one answers.
@@ -54,7 +92,7 @@ func lettersOf(k *client) completion {
 	return func(c *cobra.Command, _ []string, _ string) (found []cobra.Completion, _ cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), completionTime)
 		defer cancel()
-		lines, err := k.letters(ctx, &choice{}, 50)
+		lines, _, err := k.letters(ctx, &choice{}, 50, "")
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -65,29 +103,92 @@ func lettersOf(k *client) completion {
 	}
 }
 
+// causesOf offers what the dead letters of a router have, if one answers.
+func causesOf(k *client, of func(*router.Cause) string) completion {
+	return func(c *cobra.Command, _ []string, _ string) (found []cobra.Completion, _ cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), completionTime)
+		defer cancel()
+		said, _ := k.causes(ctx, &choice{}) // Without an answer nothing is offered.
+		for _, x := range said.Causes {
+			if word := of(x); word != "" && !slices.Contains(found, word) {
+				found = append(found, word)
+			}
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
 func (p *program) deadList(k *client) *cobra.Command {
 	var f choice
 	var limit int
+	var group bool
+	var after string
 	c := &cobra.Command{Use: "list", Short: "List dead letters, the latest first.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		if limit < 1 {
-			return fmt.Errorf("--limit %d; write 1 or more", limit)
+		switch {
+		case limit < 1 || limit > lettersAtATime:
+			return fmt.Errorf("--limit %d; write 1 to %d", limit, lettersAtATime)
+		case group && after != "":
+			return errors.New("--after is for a list of letters; leave it or --group out")
+		case group:
+			return p.listCauses(c.Context(), k, &f)
 		}
-		lines, err := k.letters(c.Context(), &f, limit)
+		lines, next, err := k.letters(c.Context(), &f, limit, after)
 		if err != nil {
 			return exitError{exitRun, err}
 		}
-		return p.print(lines, func(w io.Writer) {
+		if err := p.print(lines, func(w io.Writer) {
 			fmt.Fprintln(w, "LETTER\tGIVEN UP\tTRIGGER\tFOR\tREASON")
 			for _, l := range lines {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.ID, l.Time.Local().Format(time.DateTime), l.Trigger, l.To+l.Starts, l.Error)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.ID, l.Time.UTC().Format(time.RFC3339), dash(l.Trigger), dash(l.To+l.Starts), l.Error)
 			}
-		})
+		}); err != nil || next == "" {
+			return err
+		}
+		said, err := k.causes(c.Context(), &f)
+		if err != nil {
+			return exitError{exitRun, err}
+		}
+		fmt.Fprintf(p.errs, "%d of %d in all; the next ones: --after %s\n", len(lines), said.Total, next)
+		return nil
 	}}
-	c.Long = "List prints what was given up, for which function (or trigger, as a destination), and why.\n\n" + clientHelp
-	c.Example = "  onward dead list --function alert\n  onward dead list -o json --limit 1000"
-	f.flags(c)
+	c.Long = "List prints what was given up, for which function (or trigger, as a destination), and why. Where there is more than --limit, it says how to see the rest.\n" +
+		"With --group it counts by cause: kind, trigger, function and type of error, the most frequent first.\n\n" + clientHelp
+	c.Example = "  onward dead list --function alert --since 1h\n  onward dead list --group --trigger word-count\n  onward dead list -o json --limit 1000"
+	f.flags(c, k)
 	c.Flags().IntVar(&limit, "limit", 50, "at most so many")
+	c.Flags().StringVar(&after, "after", "", "go on where a list before has ended, as it said")
+	c.Flags().BoolVar(&group, "group", false, "count by cause")
 	return c
+}
+
+// dash stands in for a word that there is not, so that columns stay columns.
+func dash(word string) string { return cmp.Or(word, "-") }
+
+func (p *program) listCauses(ctx context.Context, k *client, f *choice) error {
+	said, err := k.causes(ctx, f)
+	if err != nil {
+		return exitError{exitRun, err}
+	}
+	return p.print(said, func(w io.Writer) {
+		fmt.Fprintln(w, "LETTERS\tKIND\tTRIGGER\tFOR\tERROR\tFIRST\tLAST\tTHE LATEST SAYS")
+		for _, x := range said.Causes {
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", x.Count, dash(x.Kind), dash(x.Trigger), dash(x.Function), dash(x.Error), x.First.UTC().Format(time.RFC3339),
+				x.Last.UTC().Format(time.RFC3339), firstLine(x.Message))
+		}
+		fmt.Fprintf(w, "%d in all\n", said.Total)
+	})
+}
+
+// firstLine is a text as far as a line of a table has room for it.
+func firstLine(text string) string {
+	line, rest, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if r := []rune(line); len(r) > 80 {
+		return string(r[:80]) + "..."
+	}
+	if rest != "" {
+		line += " ..."
+	}
+	return line
 }
 
 func (p *program) deadShow(k *client) *cobra.Command {
@@ -97,123 +198,6 @@ func (p *program) deadShow(k *client) *cobra.Command {
 		Example: "  onward dead show LETTER",
 		RunE:    p.shows(k, "/v1/dead/"),
 	}
-}
-
-// A deed is what is done with letters: with those that are named, or with all of a choice.
-type deed struct {
-	choice
-	all bool
-}
-
-func (d *deed) flags(c *cobra.Command) {
-	d.choice.flags(c)
-	c.Flags().BoolVar(&d.all, "all", false, "all of them, or all that --trigger, --function and --run choose")
-	c.Args = cobra.ArbitraryArgs
-	c.PreRunE = func(_ *cobra.Command, args []string) error {
-		if d.all == (len(args) > 0) {
-			return errors.New("say which: name letters, as dead list prints them, or write --all")
-		}
-		if !d.all && d.choice != (choice{}) {
-			return errors.New("--trigger, --function and --run choose from all: write --all with them")
-		}
-		return nil
-	}
-}
-
-// lettersAtATime is how many are asked for at a time where all are meant.
-const lettersAtATime = 1000
-
-// chosen gives the ids of the letters that are meant, until yield returns an error.
-func (d *deed) chosen(ctx context.Context, k *client, args []string, yield func(id string) error) error {
-	done := make(map[string]bool)
-	for {
-		if d.all {
-			lines, err := k.letters(ctx, &d.choice, len(done)+lettersAtATime)
-			if err != nil {
-				return exitError{exitRun, err}
-			}
-			args = args[:0]
-			for _, l := range lines {
-				args = append(args, l.ID)
-			}
-		}
-		news := false
-		for _, id := range args {
-			if done[id] {
-				continue
-			}
-			done[id], news = true, true
-			if err := yield(id); err != nil {
-				return err
-			}
-		}
-		if !d.all || !news {
-			return nil
-		}
-	}
-}
-
-// refusedMost is how many letters, one after the other, may be refused before the rest is left for later.
-const refusedMost = 3
-
-func (p *program) deadRedrive(k *client) *cobra.Command {
-	var d deed
-	c := &cobra.Command{Use: "redrive LETTER...", Short: "Send dead letters again; what arrives is removed.", RunE: func(c *cobra.Command, args []string) error {
-		delivered, kept, row := 0, 0, 0
-		err := d.chosen(c.Context(), k, args, func(id string) error {
-			var said json.RawMessage
-			if err := k.send(c.Context(), "/v1/dead/"+url.PathEscape(id)+"/redrive", nil, nil, &said); err != nil {
-				kept++
-				row++
-				fmt.Fprintf(p.errs, "%s: %v\n", id, err)
-				if row == refusedMost && d.all {
-					return fmt.Errorf("%d letters in a row did not arrive: the rest is left as it is; %d were delivered", row, delivered)
-				}
-				return nil
-			}
-			delivered++
-			row = 0
-			return nil
-		})
-		if err != nil {
-			return exitError{exitRun, err}
-		}
-		if err := p.print(map[string]int{"delivered": delivered, "kept": kept}, func(w io.Writer) { fmt.Fprintf(w, "delivered %d, kept %d\n", delivered, kept) }); err != nil {
-			return err
-		}
-		if kept > 0 {
-			return exitError{exitRun, errSaid}
-		}
-		return nil
-	}}
-	c.Long = "Redrive sends dead letters again, under their own ids and one after the other, and removes those that arrive. A run that is over is not told: it stays as it\n" +
-		"is. With --all it stops after three in a row that do not arrive. It exits with 1 when one was kept.\n\n" + letterHelp
-	c.Example = "  onward dead redrive LETTER\n  onward dead redrive --all --function alert"
-	d.flags(c)
-	return c
-}
-
-func (p *program) deadPurge(k *client) *cobra.Command {
-	var d deed
-	c := &cobra.Command{Use: "purge LETTER...", Short: "Remove dead letters for ever.", RunE: func(c *cobra.Command, args []string) error {
-		removed := 0
-		err := d.chosen(c.Context(), k, args, func(id string) error {
-			var said json.RawMessage
-			if err := k.call(c.Context(), "DELETE", "/v1/dead/"+url.PathEscape(id), nil, nil, &said); err != nil {
-				return err
-			}
-			removed++
-			return nil
-		})
-		if err != nil {
-			return exitError{exitRun, err}
-		}
-		return p.print(map[string]int{"removed": removed}, func(w io.Writer) { fmt.Fprintf(w, "removed %d\n", removed) })
-	}}
-	c.Long = "Purge removes dead letters for ever.\n\n" + letterHelp
-	c.Example = "  onward dead purge LETTER\n  onward dead purge --all --trigger word-count"
-	d.flags(c)
-	return c
 }
 
 func (p *program) deadParked(k *client) *cobra.Command {

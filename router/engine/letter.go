@@ -38,6 +38,28 @@ type Letter struct {
 	LastError   string    `json:"lastError,omitempty"`
 }
 
+// The kinds of dead letters, as people ask for them.
+const (
+	LetterInvocation  = "invocation"  // what a run called
+	LetterDestination = "destination" // an event of a run's end
+	LetterEvent       = "event"       // what came in, and an error kept its triggers from taking it
+	LetterParked      = "parked"      // what came in and is no event, and places in the journal that hold no record
+)
+
+// LetterKinds are all of them.
+var LetterKinds = []string{LetterInvocation, LetterDestination, LetterEvent, LetterParked}
+
+// Kind is one of LetterKinds.
+func (l *Letter) Kind() string {
+	switch l.What {
+	case LetterEvent, LetterParked:
+		return l.What
+	case Notify.String(), Route.String():
+		return LetterDestination
+	}
+	return LetterInvocation
+}
+
 // LetterID names a dead letter: a number is never used twice in a run.
 func LetterID(run journal.RunID, n uint32) string { return fmt.Sprintf("%s.%d", run, n) }
 

@@ -146,6 +146,14 @@ func (d *drawer) remove(id string, now time.Time) (was bool, err error) {
 	return was, err
 }
 
+func (d *drawer) gone(id string) (was bool, err error) {
+	err = d.db.View(func(tx *bbolt.Tx) error {
+		was = tx.Bucket(bucketGone).Get([]byte(id)) != nil
+		return nil
+	})
+	return was, err
+}
+
 // forgetOldest forgets the ids of letters that were removed longer ago than half of all.
 func forgetOldest(gone *bbolt.Bucket) error {
 	var sum, n uint64

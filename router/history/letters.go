@@ -27,6 +27,7 @@ type shelf interface {
 	get(id string) (*engine.Letter, error) // nil when it is not there
 	each(yield func(*engine.Letter) bool) error
 	remove(id string, now time.Time) (was bool, err error)
+	gone(id string) (bool, error) // it was removed, not long ago
 	len() int
 	Close() error
 }
@@ -57,7 +58,7 @@ func keepLetters(dir string, limits LetterLimits, log *slog.Logger, metrics prom
 		limits.Age = 30 * 24 * time.Hour
 	}
 	l := &Letters{
-		log: log, shelf: &board{limits: limits, by: make(map[string]*engine.Letter), gone: make(map[string]bool)},
+		log: log, shelf: &board{limits: limits, by: make(map[string]*engine.Letter), off: make(map[string]bool)},
 		kept: prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_dead_letters_kept", Help: "Dead letters that are kept here: given up, and neither sent again nor removed."}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "onward_dead_letters_dropped_total", Help: "Dead letters that were let go of because they were too many, too large or too old.",
@@ -142,6 +143,9 @@ func (l *Letters) Remove(id string) (was bool, err error) {
 	return was, err
 }
 
+// Gone reports that a dead letter was here, and was sent again or removed not long ago.
+func (l *Letters) Gone(id string) (bool, error) { return l.shelf.gone(id) }
+
 // Replace books what became of a dead letter that was sent again.
 func (l *Letters) Replace(x *engine.Letter) error {
 	if had, err := l.Get(x.ID); err != nil || had == nil {
@@ -171,7 +175,7 @@ type board struct {
 	order  []string
 	by     map[string]*engine.Letter
 	bytes  int64
-	gone   map[string]bool
+	off    map[string]bool // those that were removed
 }
 
 func weigh(x *engine.Letter) int64 { return int64(x.Data.Size() + 512) }
@@ -181,7 +185,7 @@ func (b *board) put(letters []*engine.Letter, now time.Time) (dropped int, _ err
 	defer b.mu.Unlock()
 	for _, x := range letters {
 		switch had := b.by[x.ID]; {
-		case b.gone[x.ID]:
+		case b.off[x.ID]:
 			continue
 		case had == nil:
 			b.order = append(b.order, x.ID)
@@ -232,11 +236,17 @@ func (b *board) remove(id string, _ time.Time) (bool, error) {
 	for i := range b.order {
 		if b.order[i] == id {
 			b.drop(i)
-			b.gone[id] = true
+			b.off[id] = true
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+func (b *board) gone(id string) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.off[id], nil
 }
 
 func (b *board) len() int {

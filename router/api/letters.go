@@ -1,0 +1,254 @@
+package api
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/triggers"
+)
+
+// nextHeader has what after= is to say for the rest of a list that is not whole.
+const nextHeader = "Onward-Next"
+
+// A letterQuery chooses dead letters; its zero fields choose all.
+type letterQuery struct {
+	trigger, function, tenant, run, kind, fault string
+	text                                        string // small letters
+	since, until                                time.Time
+	after                                       place
+	limit                                       int
+	grouped                                     bool
+}
+
+// letterQueryOf reads a choice. A parameter that is none is refused: a misspelt one would choose too much.
+func letterQueryOf(ask url.Values, now time.Time) (f letterQuery, err error) {
+	f.limit = 100
+	for _, key := range slices.Sorted(maps.Keys(ask)) {
+		text := ask.Get(key)
+		if text == "" {
+			continue
+		}
+		switch key {
+		case "trigger":
+			f.trigger = text
+		case "function":
+			f.function = text
+		case "tenant":
+			f.tenant = text
+		case "run":
+			f.run = strings.ToLower(text)
+		case "error":
+			f.fault = text
+		case "text":
+			f.text = strings.ToLower(text)
+		case "kind":
+			if f.kind = text; !slices.Contains(engine.LetterKinds, text) {
+				return f, fmt.Errorf("%w: kind %.40q is none; write one of %s", triggers.ErrInvalid, text, strings.Join(engine.LetterKinds, ", "))
+			}
+		case "since":
+			f.since, err = whenOf(key, text, now)
+		case "until":
+			f.until, err = whenOf(key, text, now)
+		case "after":
+			f.after, err = parsePlace(text)
+		case "limit":
+			f.limit, err = linesOf(text)
+		case "group":
+			if f.grouped = text == "cause"; !f.grouped {
+				err = fmt.Errorf("%w: group %.40q is none; write cause", triggers.ErrInvalid, text)
+			}
+		default:
+			err = fmt.Errorf("%w: %.40q chooses no dead letters; write trigger, function, tenant, run, kind, error, text, since, until, after, limit or group", triggers.ErrInvalid, key)
+		}
+		if err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// lettersMost is how many lines a list has; a router tells another one more, so that it knows of more.
+const lettersMost = 10_000
+
+// linesOf reads how many lines are wanted.
+func linesOf(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%w: limit %.40q is not a number from 1", triggers.ErrInvalid, text)
+	}
+	return min(n, lettersMost+1), nil
+}
+
+// whenOf reads a time: how long ago it was (1h), the day that it is (today, in UTC), or a time of RFC 3339.
+func whenOf(key, text string, now time.Time) (time.Time, error) {
+	if text == "today" {
+		return now.UTC().Truncate(24 * time.Hour), nil
+	}
+	if ago, ok := lang.ParseSpan(lang.Of(text)); ok {
+		return now.Add(-ago), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, fmt.Errorf("%w: %s %.40q is no time; write how long ago it was, such as 1h or 90m, or today (UTC), or 2026-11-27T06:00:00Z", triggers.ErrInvalid, key, text)
+	}
+	return at, nil
+}
+
+// has reports whether a letter is among those that are chosen.
+func (f *letterQuery) has(x *engine.Letter) bool {
+	is := func(want string, has ...string) bool { return want == "" || slices.Contains(has, want) }
+	fault := cmp.Or(x.Error, &lang.Error{})
+	return is(f.trigger, x.Trigger) && is(f.tenant, x.Tenant) && is(f.run, x.Run) && is(f.function, x.To, x.Starts) && is(f.kind, x.Kind()) &&
+		is(f.fault, fault.Type, fault.Class.String()) && !x.Time.Before(f.since) && (f.until.IsZero() || x.Time.Before(f.until)) &&
+		(f.after == place{} || f.after.compare(placeOf(x)) > 0) && (f.text == "" || f.says(x, fault))
+}
+
+// says reports whether the text that is looked for is in a letter: in what names it, in its reason or in its data.
+func (f *letterQuery) says(x *engine.Letter, fault *lang.Error) bool {
+	for _, part := range []string{x.ID, x.Event, x.Type, x.Path, x.Trigger, x.To, x.Starts, fault.Type, fault.Message, x.LastError} {
+		if strings.Contains(strings.ToLower(part), f.text) {
+			return true
+		}
+	}
+	return strings.Contains(strings.ToLower(x.Data.JSON()), f.text)
+}
+
+// A place is where a letter is in a list, which has the latest first.
+type place struct {
+	time time.Time
+	id   string
+}
+
+func placeOf(x *engine.Letter) place { return place{x.Time.UTC(), x.ID} }
+
+func (p place) compare(o place) int { return cmp.Or(p.time.Compare(o.time), cmp.Compare(p.id, o.id)) }
+
+// String writes parsePlace's form.
+func (p place) String() string { return p.time.Format(time.RFC3339Nano) + "," + p.id }
+
+func parsePlace(text string) (p place, err error) {
+	at, id, _ := strings.Cut(text, ",")
+	if p.time, err = time.Parse(time.RFC3339Nano, at); err != nil || id == "" {
+		return p, fmt.Errorf("%w: after %.80q is no place of a list; write what the header %s of the list before says", triggers.ErrInvalid, text, nextHeader)
+	}
+	p.time, p.id = p.time.UTC(), id
+	return p, nil
+}
+
+// A lineup is the latest of the letters that come in any order, each once: a partition that has moved is folded again by another router.
+type lineup []*engine.Letter
+
+func (l *lineup) add(x *engine.Letter, limit int) {
+	if *l = append(*l, x); len(*l) >= 2*limit+1000 {
+		l.sort()
+		*l = (*l)[:min(len(*l), limit+1)]
+	}
+}
+
+func (l *lineup) sort() {
+	slices.SortStableFunc(*l, func(x, y *engine.Letter) int { return placeOf(y).compare(placeOf(x)) })
+	*l = slices.CompactFunc(*l, func(x, y *engine.Letter) bool { return x.ID == y.ID })
+}
+
+// first returns the first of them, and whether there are more.
+func (l *lineup) first(limit int) (lines []*engine.Letter, more bool) {
+	l.sort()
+	n := min(len(*l), limit)
+	return append([]*engine.Letter{}, (*l)[:n]...), len(*l) > limit
+}
+
+// A Cause is what dead letters have in common: where they were to go, and the error that kept them from it.
+type Cause struct {
+	Kind     string `json:"kind"`
+	Trigger  string `json:"trigger"`
+	Function string `json:"function"` // or the trigger, as a destination
+	Error    string `json:"error"`
+
+	Count   int       `json:"count"`
+	First   time.Time `json:"first"`
+	Last    time.Time `json:"last"`
+	Letter  string    `json:"letter"` // the latest of them
+	Message string    `json:"message"`
+}
+
+// Causes are dead letters by their cause, the most frequent first. A letter that two routers keep, because its partition has moved, is counted by both.
+type Causes struct {
+	Total  int      `json:"total"`
+	Causes []*Cause `json:"causes"`
+}
+
+// causesMost bounds the causes that are told apart; what is beyond is counted as one.
+const causesMost = 1000
+
+type causeKey struct{ kind, trigger, function, fault string }
+
+// A tally counts dead letters by cause.
+type tally map[causeKey]*Cause
+
+func (t tally) add(c *Cause) {
+	key := causeKey{c.Kind, c.Trigger, c.Function, c.Error}
+	had := t[key]
+	if had == nil && len(t) >= causesMost {
+		other := *c
+		other.Kind, other.Trigger, other.Function, other.Error = "", "", "", "others"
+		c, key = &other, causeKey{fault: "others"}
+		had = t[key]
+	}
+	if had == nil {
+		t[key] = c
+		return
+	}
+	had.Count += c.Count
+	if c.First.Before(had.First) {
+		had.First = c.First
+	}
+	if c.Last.After(had.Last) {
+		had.Last, had.Letter, had.Message = c.Last, c.Letter, c.Message
+	}
+}
+
+// messageMost is how much of an error's message a cause shows.
+const messageMost = 500
+
+// getCauses counts dead letters of all routers by cause.
+func (a *API) getCauses(w http.ResponseWriter, q *http.Request, f letterQuery) error {
+	t := make(tally)
+	if err := a.Letters.Each(func(x *engine.Letter) bool {
+		if f.has(a.shown(x)) {
+			e := cmp.Or(x.Error, &lang.Error{})
+			t.add(&Cause{x.Kind(), x.Trigger, x.To + x.Starts, e.Type, 1, x.Time, x.Time, x.ID, strings.ToValidUTF8(e.Message[:min(len(e.Message), messageMost)], "")})
+		}
+		return true
+	}); err != nil {
+		return err
+	}
+	unanswered := a.Cluster.Gather(q, func() (any, func()) {
+		var theirs Causes
+		return &theirs, func() {
+			for _, c := range theirs.Causes {
+				t.add(c)
+			}
+		}
+	})
+	if len(unanswered) > 0 {
+		w.Header().Set(unansweredHeader, strings.Join(unanswered, ", "))
+	}
+	out := Causes{Causes: []*Cause{}}
+	for _, c := range t {
+		out.Total += c.Count
+		out.Causes = append(out.Causes, c)
+	}
+	slices.SortFunc(out.Causes, func(x, y *Cause) int {
+		return cmp.Or(cmp.Compare(y.Count, x.Count), y.Last.Compare(x.Last), cmp.Compare(x.Letter, y.Letter))
+	})
+	return reply(w, 200, out)
+}
