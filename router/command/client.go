@@ -13,9 +13,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
 )
 
@@ -166,14 +169,15 @@ const clientHelp = "The router is that of --addr, or else of ONWARD_ADDR. Its to
 func (p *program) send() *cobra.Command {
 	k := &client{}
 	var kind, source, id, subject, data, path string
-	var wait int
+	var wait patience
 	c := &cobra.Command{
 		Use: "send", Short: "Send an event to a running router's webhook.", Args: cobra.NoArgs,
 		Long: "Send posts one CloudEvent and prints what the router did with it: the runs that it started or reached, or why no trigger takes it. With --wait, it\n" +
-			"waits for the run that it started, and prints the run's result; it exits with 1 when the run failed.\n\n" +
+			"waits for the run that it started, and prints the run's result. It exits with 1 when the run failed, with 3 when no trigger takes the event, and with 4 when the\n" +
+			"result has not come by then.\n\n" +
 			"An event with the source and id of one that came before starts nothing new.\n\n" + clientHelp,
 		Example: "  onward send --type com.example.corpus.uploaded --data '{\"packages\": [\"net/http\"]}'\n" +
-			"  onward send --type com.example.order --data @order.json --id order-17 --wait 30",
+			"  onward send --type com.example.order --data @order.json --id order-17 --wait 30s",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if kind == "" {
 				return errors.New("--type is missing; say the event's type, such as com.example.corpus.uploaded")
@@ -190,14 +194,14 @@ func (p *program) send() *cobra.Command {
 				h["Ce-Subject"] = subject
 			}
 			if wait > 0 {
-				h["Prefer"] = fmt.Sprintf("wait=%d", wait)
+				h["Prefer"] = fmt.Sprintf("wait=%d", wait.seconds())
 			}
 			resp, err := k.do(c.Context(), "POST", path, []byte(v.JSON()), h)
 			if err != nil {
 				return exitError{exitRun, err}
 			}
 			defer resp.Body.Close()
-			return p.sent(resp, wait)
+			return p.sent(resp, time.Duration(wait))
 		},
 	}
 	clientFlags(c, k)
@@ -207,12 +211,12 @@ func (p *program) send() *cobra.Command {
 	c.Flags().StringVar(&subject, "subject", "", "the event's subject")
 	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
 	c.Flags().StringVar(&path, "path", "/events", "the webhook's path")
-	c.Flags().IntVar(&wait, "wait", 0, "seconds to wait for the run's result")
+	c.Flags().Var(&wait, "wait", "how long to wait for the run's result, such as 30s; a number alone is seconds")
 	return c
 }
 
 // sent prints the webhook's answer: what was taken, or the event of the run's end.
-func (p *program) sent(resp *http.Response, wait int) error {
+func (p *program) sent(resp *http.Response, wait time.Duration) error {
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return exitError{exitRun, fmt.Errorf("the answer ended early: %w; the same --id sends it again without harm", err)}
@@ -233,7 +237,11 @@ func (p *program) sent(resp *http.Response, wait int) error {
 	if p.output == "json" || err != nil {
 		fmt.Fprintf(p.out, "%s\n", b)
 	}
+	code := exitOK
 	for _, t := range taken {
+		if t.Taken == triggers.Unmatched.String() {
+			code = exitUnmatched
+		}
 		if p.output != "json" {
 			fmt.Fprintf(p.out, "event %s: %s\n", t.ID, strings.TrimSuffix(t.Taken+"; "+t.Note, "; "))
 		}
@@ -242,9 +250,36 @@ func (p *program) sent(resp *http.Response, wait int) error {
 				fmt.Fprintf(p.out, "run %s of %s\n", run.ID, run.Trigger)
 			}
 			if wait > 0 {
-				fmt.Fprintf(p.errs, "no result within %d s; follow it with onward runs watch %s\n", wait, run.ID)
+				fmt.Fprintf(p.errs, "no result within %s; follow it with onward runs watch %s\n", wait, run.ID)
+				code = exitWaited
 			}
 		}
 	}
+	if code != exitOK {
+		return exitError{code, errSaid}
+	}
 	return nil
 }
+
+// A patience is a flag that says how long somebody waits.
+type patience time.Duration
+
+func (p *patience) Set(text string) error {
+	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
+		*p = patience(time.Duration(n) * time.Second)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is no time to wait; write one such as 30s or 2m", text)
+	}
+	*p = patience(d)
+	return nil
+}
+
+func (p *patience) String() string { return time.Duration(*p).String() }
+
+func (p *patience) Type() string { return "duration" }
+
+// seconds are whole ones, as the header has them: no less than was said.
+func (p *patience) seconds() int64 { return int64((time.Duration(*p) + time.Second - 1) / time.Second) }

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -31,6 +32,10 @@ const (
 	exitOK    = 0
 	exitRun   = 1 // the run failed, or lint found something
 	exitUsage = 2 // the command line or the documents are wrong
+
+	exitUnmatched = 3   // no trigger takes the event
+	exitWaited    = 4   // what was waited for has not come in time
+	exitSignal    = 128 // and the signal's number: it was interrupted
 )
 
 // An exitError carries an exit code; quiet ones have said what is to be said.
@@ -55,9 +60,18 @@ type program struct {
 
 // Main runs the command line and returns the exit code.
 func Main(r *plugin.Registry, args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	context.AfterFunc(ctx, stop) // A second interrupt ends the process at once.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	var came atomic.Int32
+	go func() {
+		if s, is := (<-signals).(syscall.Signal); is {
+			came.Store(int32(s))
+		}
+		signal.Stop(signals) // A second interrupt ends the process at once.
+		stop()
+	}()
 	p := &program{registry: r, out: os.Stdout, errs: os.Stderr}
 	root := p.root()
 	root.SetArgs(args)
@@ -70,6 +84,9 @@ func Main(r *plugin.Registry, args []string) int {
 	if errors.As(err, &e) {
 		code, err = e.code, e.err
 	}
+	if s := came.Load(); s != 0 {
+		code = exitSignal + int(s)
+	}
 	if !errors.Is(err, errSaid) {
 		fmt.Fprintln(p.errs, "onward:", err)
 	}
@@ -81,7 +98,8 @@ func (p *program) root() *cobra.Command {
 		Use: "onward", Short: "An event-driven destination router: parallel workloads on any FaaS.",
 		Long: "Onward takes function completion events in, decides by pluggable policies (fork-join, map, dag, ...) what is next, and sends the next\n" +
 			"invocations out. What it acknowledged it does not lose.\n\n" +
-			"Exit codes: 0 all is well, 1 a run failed, lint found something or no router answers, 2 the command line, the settings or the documents are wrong.",
+			"Exit codes: 0 all is well, 1 a run failed, lint found something or no router answers, 2 the command line, the settings or the documents are wrong,\n" +
+			"3 no trigger takes the event that was sent, 4 what was waited for has not come in time, 130 it was interrupted (128 and the signal's number).",
 		Example:      "  onward lint deploy/examples/01-word-count\n  onward serve deploy/examples/01-word-count\n  onward runs list",
 		SilenceUsage: true, SilenceErrors: true,
 	}
