@@ -383,8 +383,10 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 	release()
 	if abandoned {
-		// A fold that does not come back cannot be waited for, nor may what it uses be closed under it.
-		return err
+		// A fold that does not come back cannot be waited for, nor may what it uses be closed under it; what it may yet tell the history stays in memory.
+		recorded()
+		others.Wait()
+		return errors.Join(err, r.endings.Close())
 	}
 	owners.Wait()
 	r.outbox.Wait()
