@@ -95,6 +95,22 @@ type ClaimFact struct {
 type SkipFact struct {
 	Offset int64
 	Reason string
+	// Start is the payload of the start that was passed over, without its event and data, where another run waits for the end of the one that it would have
+	// begun (SkippedStart); empty is none.
+	Start []byte
+}
+
+// SkippedStart is what a Skip says of a record that it passes over; nil when nobody waits for its run.
+func SkippedStart(rec *journal.Record) []byte {
+	if rec.Kind != journal.Start {
+		return nil
+	}
+	f, err := DecodeStart(rec.Payload)
+	if err != nil || f.Parent == "" {
+		return nil
+	}
+	f.Event, f.Data = lang.Null, lang.Null // They may be what the fold died on.
+	return f.Append(nil)
 }
 
 var errFact = errors.New("payload does not decode")
@@ -484,13 +500,21 @@ func DecodeClaim(p []byte) (f ClaimFact, err error) {
 
 // Append appends the fact's payload to b.
 func (f *SkipFact) Append(b []byte) []byte {
-	return appendText(binary.AppendVarint(b, f.Offset), f.Reason)
+	if b = appendText(binary.AppendVarint(b, f.Offset), f.Reason); len(f.Start) > 0 {
+		b = appendText(b, string(f.Start))
+	}
+	return b
 }
 
 // DecodeSkip reads SkipFact.Append's form.
 func DecodeSkip(p []byte) (f SkipFact, err error) {
 	r := reader{b: p}
 	f = SkipFact{Offset: r.int(), Reason: r.text()}
+	if len(r.b) > 0 {
+		if f.Start = r.bytes(); len(f.Start) == 0 {
+			r.fail()
+		}
+	}
 	return f, r.end("skip")
 }
 

@@ -515,7 +515,13 @@ func (s *stage) skip(d *datadriven.TestData) {
 	if d.HasArg("run") {
 		run = s.run(d)
 	}
-	s.fold(d, engine.Record(journal.Skip, run, &engine.SkipFact{Offset: int64(s.number(d, "offset", 0)), Reason: "the fold died twice"}))
+	f := engine.SkipFact{Offset: int64(s.number(d, "offset", 0)), Reason: "the fold died twice"}
+	if parent := s.text(d, "parent", ""); parent != "" {
+		caller := s.calls[fmt.Sprint(s.runs[parent], s.number(d, "n", 0))]
+		start := engine.Record(journal.Start, run, &engine.StartFact{Trigger: caller.ToTrigger, Digest: s.defs[caller.ToTrigger].Digest(), Event: lang.Text("bad"), Data: lang.Text("bad"), Parent: caller.ID()})
+		f.Start = engine.SkippedStart(&start)
+	}
+	s.fold(d, engine.Record(journal.Skip, run, &f))
 }
 
 func (s *stage) release(d *datadriven.TestData) {

@@ -307,6 +307,10 @@ func (s *State) foldSkip(rec *journal.Record) Reason {
 	}
 	r := s.runs[rec.Run]
 	s.saving.before(r)
+	if start, err := DecodeStart(f.Start); r == nil && len(f.Start) > 0 && err == nil {
+		s.skipStart(rec, start, f)
+		return Applied
+	}
 	if r == nil {
 		// It was its start that was passed over. Nothing is known of it but that it is not to begin again.
 		s.tombstones.add(rec.Run, s.now, s.limits)

@@ -97,3 +97,16 @@ func ParentOf(event lang.Value) string {
 	}
 	return run.String()
 }
+
+// skipStart ends a run whose start was passed over, and for whose end another one waits: that one hears so at once.
+func (s *State) skipStart(rec *journal.Record, start StartFact, f SkipFact) {
+	w := &waitingRun{run: rec.Run, tenant: rec.Tenant, fact: start}
+	s.arrive(w)
+	s.endWaiting(w, lang.Failure(lang.Failf(lang.ClassPlatform, "skipped",
+		"the start of this run, the record at offset %d, was passed over: %s; nothing of it has begun: start it again with another input, or give the step that starts it a retry", f.Offset, f.Reason)), false)
+	if def := s.definitions[start.Digest]; def != nil {
+		s.beginFirst(def, w)
+		return
+	}
+	s.out.Need = append(s.out.Need, start.Digest)
+}

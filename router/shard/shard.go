@@ -270,6 +270,7 @@ type passed struct {
 	offset int64
 	run    journal.RunID
 	tenant string
+	start  []byte
 }
 
 // pass passes a record over, loudly. Its run cannot go on without it: the owner journals that it was skipped, which ends the run.
@@ -280,7 +281,7 @@ func (s *Shard) pass(rec *journal.Record) {
 	if rec.Kind == journal.Define {
 		s.refused = append(s.refused, sha256.Sum256(rec.Payload))
 	}
-	s.passed = append(s.passed, passed{rec.Offset, rec.Run, rec.Tenant})
+	s.passed = append(s.passed, passed{rec.Offset, rec.Run, rec.Tenant, engine.SkippedStart(rec)})
 	if s.owned {
 		s.journalPassed()
 	}
@@ -308,7 +309,7 @@ func (s *Shard) agree(rec *journal.Record, reason engine.Reason) error {
 
 func (s *Shard) journalPassed() {
 	for _, p := range s.passed {
-		rec := engine.Record(journal.Skip, p.run, &engine.SkipFact{Offset: p.offset, Reason: fmt.Sprintf("the fold died %d times on it", DeathsToSkip)})
+		rec := engine.Record(journal.Skip, p.run, &engine.SkipFact{Offset: p.offset, Reason: fmt.Sprintf("the fold died %d times on it", DeathsToSkip), Start: p.start})
 		rec.Tenant = p.tenant
 		s.Write(rec)
 	}
