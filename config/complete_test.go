@@ -99,7 +99,7 @@ func TestEveryPolicyIsShown(t *testing.T) {
 	for _, c := range reg.List(plugin.Policy) {
 		seen++
 		folder := ".." + strings.TrimPrefix(c.Settings.PkgPath(), "github.com/onward-router/onward")
-		laws := regexp.MustCompile(`schedulertest\.Run\(t, [a-z]+\(\), "` + c.Name + `"`)
+		laws := regexp.MustCompile(`schedulertest\.Run\(t, builtin\.New\(\), "` + c.Name + `"`)
 		for what, is := range map[string]bool{
 			"no example in deploy/examples with a mock.json": shown[c.Name], "no play in router/engine/testdata": played[c.Name], "no page in config/reference": pages["policy"+c.Name],
 			"no place in the schema": strings.Contains(string(schema), `"`+c.Name+`":{`), "no laws in " + folder: laws.MatchString(texts(t, folder+"/*_test.go")),

@@ -5,21 +5,14 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
 
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
-
 // TestLaws: what the named step did is the outcome, and no other is run.
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "among", schedulertest.Options{
+	tally := schedulertest.Run(t, builtin.New(), "among", schedulertest.Options{
 		Documents: []string{
 			`{pick: "${ data }", of: {x: {function: f}, b: {function: g}}}`,
 			`{pick: "${ has(data.yes) ? 'a' : 'b' }", b: {wait: 1s}, a: {function: f}, c: {function: h}}`,
@@ -52,7 +45,7 @@ func TestNoneOfThem(t *testing.T) {
 		`{pick: "${ data }", of: {}}`:                                   "nothing to choose among",
 		`{pick: "${ data }"}`:                                           "of is missing",
 	} {
-		s, err := schedulertest.Load(registry(), "among", document)
+		s, err := schedulertest.Load(builtin.New(), "among", document)
 		if err == nil {
 			b := schedulertest.NewBench(s, lang.Null, lang.Text("c"))
 			b.Start()

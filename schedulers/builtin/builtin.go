@@ -20,6 +20,13 @@ import (
 	"github.com/onward-router/onward/schedulers/wait"
 )
 
+// New returns a registry that holds them, and nothing else.
+func New() *plugin.Registry {
+	r := new(plugin.Registry)
+	Register(r)
+	return r
+}
+
 // Register enters them all.
 func Register(r *plugin.Registry) {
 	among.Register(r)

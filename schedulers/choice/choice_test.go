@@ -7,16 +7,9 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{
@@ -51,13 +44,13 @@ var laws = schedulertest.Options{
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "choice", laws)
+	tally := schedulertest.Run(t, builtin.New(), "choice", laws)
 	if tally.Wanted < 50 || tally.Succeeded < 50 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "choice", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "choice", laws) }
 
 // TestChooses: the first case that is true, else the else, else no_choice_matched; a condition that is neither true nor false is an error.
 func TestChooses(t *testing.T) {
@@ -78,7 +71,7 @@ func TestChooses(t *testing.T) {
 		{`[` + cases + `]`, `{"a":"true"}`, 0, `expression_error`},
 		{`[` + cases + `]`, `{"a":null}`, 0, `expression_error`},
 	} {
-		s, err := schedulertest.Load(registry(), "choice", test.document)
+		s, err := schedulertest.Load(builtin.New(), "choice", test.document)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +105,7 @@ func TestDocuments(t *testing.T) {
 		`[{if: true, function: a}, {if: "${ data }", function: b}]`: "always true",
 		`{cases: [{if: true, function: a}], else: {function: b}}`:   "always true",
 	} {
-		if _, err := schedulertest.Load(registry(), "choice", doc); err == nil || !strings.Contains(fmt.Sprint(err), want) {
+		if _, err := schedulertest.Load(builtin.New(), "choice", doc); err == nil || !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
 		}
 	}

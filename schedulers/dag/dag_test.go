@@ -7,16 +7,9 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 // tally is how the needs of a step ended so far: succeeded, skipped, failed, upstream failed; n is the number of needs.
 type tally struct{ s, k, f, u, n int }
@@ -100,7 +93,7 @@ func rulesGraph(t *testing.T, rule string, n int) *schedulertest.Subject {
 		`{"function": "f", "name": "step", "rule": "`+rule+`", "needs": [`+strings.Join(needs, ",")+`]}`,
 		`{"function": "f", "name": "ifSkipped", "rule": "all_skipped", "needs": "step"}`,
 		`{"function": "f", "name": "ifUpstream", "rule": "all_failed", "needs": "step"}`)
-	s, err := schedulertest.Load(registry(), "dag", `[`+strings.Join(steps, ",")+`]`)
+	s, err := schedulertest.Load(builtin.New(), "dag", `[`+strings.Join(steps, ",")+`]`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +191,7 @@ func TestLeavesCommute(t *testing.T) {
 
 func open(t testing.TB, document string) *schedulertest.Bench {
 	t.Helper()
-	s, err := schedulertest.Load(registry(), "dag", document)
+	s, err := schedulertest.Load(builtin.New(), "dag", document)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,7 +339,7 @@ func TestDocuments(t *testing.T) {
 		`[{name: a, function: f}, {name: b, function: f, needs: a, rule: all_done_setup_success}]`:                                                       "of a step that is no teardown",
 		`[{name: a, function: f, needs: c}, {name: b, function: f, needs: a}, {name: c, function: f, needs: b}]`:                                         "in a circle",
 	} {
-		if _, err := schedulertest.Load(registry(), "dag", doc); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := schedulertest.Load(builtin.New(), "dag", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
 		}
 	}
@@ -364,7 +357,7 @@ func BenchmarkDone(b *testing.B) {
 				}
 				steps[i] += "}"
 			}
-			s, err := schedulertest.Load(registry(), "dag", `[`+strings.Join(steps, ",\n")+`]`)
+			s, err := schedulertest.Load(builtin.New(), "dag", `[`+strings.Join(steps, ",\n")+`]`)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -402,7 +395,7 @@ func BenchmarkElement(b *testing.B) {
 	} {
 		for _, n := range []int{1_000, 10_000, 100_000} {
 			b.Run(fmt.Sprint(name, "/", n), func(b *testing.B) {
-				s, err := schedulertest.Load(registry(), "dag", `[{"name":"begin","function":"f"},`+others.String()+fmt.Sprintf(step, n)+`]`)
+				s, err := schedulertest.Load(builtin.New(), "dag", `[{"name":"begin","function":"f"},`+others.String()+fmt.Sprintf(step, n)+`]`)
 				if err != nil {
 					b.Fatal(err)
 				}

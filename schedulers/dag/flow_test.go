@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
 
@@ -21,7 +22,7 @@ type play struct {
 
 func begin(t *testing.T, document string) *play {
 	t.Helper()
-	s, err := schedulertest.Load(registry(), "dag", document)
+	s, err := schedulertest.Load(builtin.New(), "dag", document)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
 
@@ -32,7 +33,7 @@ func TestJoinOfLeaves(t *testing.T) {
 		{`{ percent: 60 }`, []told{{0, boom}}, `join_unreachable`},
 		{`{ until: "${ succeeded == 1 && total == 3 }" }`, []told{{3, one}}, `{"b":{"outcome":"cancelled"},"c":{"outcome":"cancelled"},"d":{"outcome":"succeeded","value":1}}`},
 	} {
-		s, err := schedulertest.Load(registry(), "dag", `{join: `+test.join+`, `+steps+`}`)
+		s, err := schedulertest.Load(builtin.New(), "dag", `{join: `+test.join+`, `+steps+`}`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +60,7 @@ func TestJoinOfLeavesIsLate(t *testing.T) {
 		`{ for: all, deadline: 1m }`:                       "join_deadline",
 		`{ for: settled, deadline: 1m, onDeadline: take }`: `{"a":{"outcome":"succeeded","value":1},"b":{"outcome":"cancelled"}}`,
 	} {
-		s, err := schedulertest.Load(registry(), "dag", `{join: `+join+`, steps: [{name: a, function: f}, {name: b, function: f}]}`)
+		s, err := schedulertest.Load(builtin.New(), "dag", `{join: `+join+`, steps: [{name: a, function: f}, {name: b, function: f}]}`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +83,7 @@ func TestJoinOfLeavesStandsAlone(t *testing.T) {
 		`{join: { atLeast: 2 }, steps: [{name: a, function: f}, {name: b, function: f, needs: a}]}`:                      "2",
 		`{join: any, steps: [{name: a, function: f}, {name: down, function: f, needs: a, teardown: a, rule: all_done}]}`: "teardown",
 	} {
-		if _, err := schedulertest.Load(registry(), "dag", doc); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := schedulertest.Load(builtin.New(), "dag", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", doc, err, want)
 		}
 	}
@@ -97,7 +98,7 @@ func TestLawsOfJoins(t *testing.T) {
 		o.Documents = append(o.Documents, `{join: `+join+`, `+steps+`}`)
 	}
 	o.Commutes = func(p *schedulertest.Play) bool { return false }
-	if tally := schedulertest.Run(t, registry(), "dag", o); tally.Succeeded < 20 || tally.Failed < 20 {
+	if tally := schedulertest.Run(t, builtin.New(), "dag", o); tally.Succeeded < 20 || tally.Failed < 20 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/schedulers"
+	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/dag"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
@@ -221,10 +222,10 @@ func (s *sketch) branches() {
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "dag", laws)
+	tally := schedulertest.Run(t, builtin.New(), "dag", laws)
 	if tally.Wanted != tally.Plays || tally.Reordered < 60 || tally.Succeeded < 30 || tally.Failed < 30 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "dag", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "dag", laws) }

@@ -4,16 +4,9 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{`{}`, `7`, `null`, `"${ data }"`, `"${ data.n + 1 }"`, `{value: {a: "${ data }", b: [1, "${ input }"]}}`, `[1, 2]`},
@@ -21,12 +14,12 @@ var laws = schedulertest.Options{
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	if tally := schedulertest.Run(t, registry(), "end", laws); tally.Succeeded < 50 || tally.Failed < 10 {
+	if tally := schedulertest.Run(t, builtin.New(), "end", laws); tally.Succeeded < 50 || tally.Failed < 10 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "end", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "end", laws) }
 
 // TestYields: what each form yields.
 func TestYields(t *testing.T) {
@@ -34,7 +27,7 @@ func TestYields(t *testing.T) {
 	for doc, want := range map[string]string{
 		`{}`: `"in"`, `{value: null}`: `null`, `null`: `null`, `7`: `7`, `"a ${ data }"`: `"a 3"`, `"${ data }"`: `3`, `{value: {a: "${ data + 1 }"}}`: `{"a":4}`, `[ "${ input }" ]`: `["in"]`,
 	} {
-		s, err := schedulertest.Load(registry(), "end", doc)
+		s, err := schedulertest.Load(builtin.New(), "end", doc)
 		if err != nil {
 			t.Fatal(err)
 		}

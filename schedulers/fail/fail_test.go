@@ -5,16 +5,9 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{`{}`, `"it is sold out"`, `{type: sold_out, message: "${ data }", data: {left: "${ data }"}}`, `{type: "${ data }"}`, `"${ data.x }"`},
@@ -22,12 +15,12 @@ var laws = schedulertest.Options{
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	if tally := schedulertest.Run(t, registry(), "fail", laws); tally.Succeeded > 0 || tally.Failed < 100 {
+	if tally := schedulertest.Run(t, builtin.New(), "fail", laws); tally.Succeeded > 0 || tally.Failed < 100 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "fail", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "fail", laws) }
 
 // TestFails: type, message and data of each form.
 func TestFails(t *testing.T) {
@@ -42,7 +35,7 @@ func TestFails(t *testing.T) {
 		{`{type: "${ null }"}`, `bad_fail`, `type: ${ null } yields "null", which is no type of an error`, `null`},
 		{`{type: "${ data.none }"}`, `expression_error`, ``, `null`},
 	} {
-		s, err := schedulertest.Load(registry(), "fail", test.document)
+		s, err := schedulertest.Load(builtin.New(), "fail", test.document)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +62,7 @@ func TestDocuments(t *testing.T) {
 		`{kind: a}`:   "unknown key",
 		`{type: ` + strings.Repeat("x", 257) + `}`: "is no type of an error",
 	} {
-		if _, err := schedulertest.Load(registry(), "fail", doc); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := schedulertest.Load(builtin.New(), "fail", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
 		}
 	}

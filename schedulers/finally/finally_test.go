@@ -7,16 +7,9 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{
@@ -48,18 +41,18 @@ var laws = schedulertest.Options{
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "finally", laws)
+	tally := schedulertest.Run(t, builtin.New(), "finally", laws)
 	if tally.Wanted != tally.Plays || tally.Succeeded < 50 || tally.Failed < 50 || tally.Cancelled < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "finally", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "finally", laws) }
 
 // TestCancelled: the second step is run with outcome cancelled, and once only when it is at work already.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
-	s, err := schedulertest.Load(registry(), "finally", `{do: {function: a}, always: {function: b}}`)
+	s, err := schedulertest.Load(builtin.New(), "finally", `{do: {function: a}, always: {function: b}}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +90,7 @@ func TestDocuments(t *testing.T) {
 		`{do: {function: a}, allways: {function: a}}`:                   `did you mean "always"?`,
 		`{do: {function: a}, always: {function: a}, catch: {wait: 1s}}`: "catch",
 	} {
-		if _, err := schedulertest.Load(registry(), "finally", doc); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := schedulertest.Load(builtin.New(), "finally", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
 		}
 	}

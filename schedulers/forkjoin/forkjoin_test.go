@@ -7,17 +7,10 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/forkjoin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{
@@ -95,17 +88,17 @@ func want(p *schedulertest.Play) (lang.Outcome, bool) {
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "forkjoin", laws)
+	tally := schedulertest.Run(t, builtin.New(), "forkjoin", laws)
 	if tally.Wanted < 150 || tally.Reordered < 150 || tally.Succeeded < 50 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "forkjoin", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "forkjoin", laws) }
 
 func open(t testing.TB, document string) *schedulertest.Bench {
 	t.Helper()
-	s, err := schedulertest.Load(registry(), "forkjoin", document)
+	s, err := schedulertest.Load(builtin.New(), "forkjoin", document)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +183,7 @@ func BenchmarkDone(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			doc := `[` + strings.Repeat(`{"function":"f"},`, n-1) + `{"function":"f"}]`
-			s, err := schedulertest.Load(registry(), "forkjoin", doc)
+			s, err := schedulertest.Load(builtin.New(), "forkjoin", doc)
 			if err != nil {
 				b.Fatal(err)
 			}

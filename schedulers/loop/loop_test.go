@@ -8,17 +8,10 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/loop"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{
@@ -71,18 +64,18 @@ var laws = schedulertest.Options{
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "loop", laws)
+	tally := schedulertest.Run(t, builtin.New(), "loop", laws)
 	if tally.Wanted < 150 || tally.Succeeded < 100 || tally.Failed < 100 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "loop", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "loop", laws) }
 
 // play lets the rounds yield the given JSON texts, one after the other, and says what they were given and how it ended.
 func play(t *testing.T, document, input string, yields ...string) string {
 	t.Helper()
-	s, err := schedulertest.Load(registry(), "loop", document)
+	s, err := schedulertest.Load(builtin.New(), "loop", document)
 	if err != nil {
 		t.Fatalf("%s: %v", document, err)
 	}
@@ -189,7 +182,7 @@ func TestDocuments(t *testing.T) {
 		`{do: {function: f}, times: 3, pause: soon}`:                    "is not how long to wait",
 		`{do: {function: f}, times: 3, next: {n: 1}}`:                   `"n" is no name of state`,
 	} {
-		if _, err := schedulertest.Load(registry(), "loop", doc); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := schedulertest.Load(builtin.New(), "loop", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
 		}
 	}

@@ -8,18 +8,11 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/mapping"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{
@@ -172,17 +165,17 @@ func wantTolerant(p *schedulertest.Play, m *mapping.Map) (lang.Outcome, bool) {
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "map", laws)
+	tally := schedulertest.Run(t, builtin.New(), "map", laws)
 	if tally.Wanted < 100 || tally.Reordered < 100 || tally.Succeeded < 50 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "map", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "map", laws) }
 
 func open(t testing.TB, document, data string) *schedulertest.Bench {
 	t.Helper()
-	s, err := schedulertest.Load(registry(), "map", document)
+	s, err := schedulertest.Load(builtin.New(), "map", document)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -479,7 +472,7 @@ func TestDocuments(t *testing.T) {
 		`{items: 3, speculate: {after: 1s, max: 4}, do: {function: f}}`:                                "a child may get 1 to 3 twins",
 		`{items: 3, join: {percent: 0}, do: {function: f}}`:                                            "a join of 0 percent",
 	} {
-		if _, err := schedulertest.Load(registry(), "map", doc); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := schedulertest.Load(builtin.New(), "map", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
 		}
 	}

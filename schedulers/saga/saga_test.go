@@ -7,17 +7,10 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/saga"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{
@@ -97,17 +90,17 @@ func want(p *schedulertest.Play) (lang.Outcome, bool) {
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "saga", laws)
+	tally := schedulertest.Run(t, builtin.New(), "saga", laws)
 	if tally.Wanted != tally.Plays || tally.Succeeded < 50 || tally.Failed < 100 || tally.Cancelled < 100 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "saga", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "saga", laws) }
 
 func bench(t *testing.T) *schedulertest.Bench {
 	t.Helper()
-	s, err := schedulertest.Load(registry(), "saga", `[{name: a, function: f, undo: {function: u}}, {function: f}, {name: c, function: f, undo: {function: u}}, {function: f, undo: {function: u}}]`)
+	s, err := schedulertest.Load(builtin.New(), "saga", `[{name: a, function: f, undo: {function: u}}, {function: f}, {name: c, function: f, undo: {function: u}}, {function: f, undo: {function: u}}]`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +169,7 @@ func TestDocuments(t *testing.T) {
 		`[{function: a, undoo: {function: b}}]`: `did you mean "undo"?`,
 		`[{function: a, undo: {function: b, undo: {function: c}}}]`: "undo",
 	} {
-		if _, err := schedulertest.Load(registry(), "saga", doc); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := schedulertest.Load(builtin.New(), "saga", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
 		}
 	}

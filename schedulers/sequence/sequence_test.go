@@ -7,17 +7,10 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 	"github.com/onward-router/onward/schedulers/sequence"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{
@@ -52,18 +45,18 @@ var laws = schedulertest.Options{
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "sequence", laws)
+	tally := schedulertest.Run(t, builtin.New(), "sequence", laws)
 	if tally.Wanted != tally.Plays || tally.Succeeded < 50 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "sequence", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "sequence", laws) }
 
 // TestPasses: one step at a time, each given what the last one that was not skipped yielded; nothing opens after a failure.
 func TestPasses(t *testing.T) {
 	t.Parallel()
-	s, err := schedulertest.Load(registry(), "sequence", `[{function: a}, {function: b}, {function: c}, {function: d}]`)
+	s, err := schedulertest.Load(builtin.New(), "sequence", `[{function: a}, {function: b}, {function: c}, {function: d}]`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +84,7 @@ func TestPasses(t *testing.T) {
 // TestEmpty: lint refuses a sequence without steps.
 func TestEmpty(t *testing.T) {
 	t.Parallel()
-	if _, err := schedulertest.Load(registry(), "sequence", `[]`); err == nil || !strings.Contains(err.Error(), "without steps") {
+	if _, err := schedulertest.Load(builtin.New(), "sequence", `[]`); err == nil || !strings.Contains(err.Error(), "without steps") {
 		t.Error(err)
 	}
 }

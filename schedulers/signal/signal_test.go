@@ -8,16 +8,9 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{`approved`, `{name: "${ data }", within: 24h}`, `{name: "paid-${ data }"}`, `{name: x, within: 1ms}`, `{name: x, within: "${ data.n }"}`, `{any: [a, "${ data }"], fails: "no", within: 1h, onTimeout: take}`, `{any: "${ data }", fails: [b]}`, `{name: a, within: 1s, onTimeout: take}`},
@@ -33,17 +26,17 @@ var laws = schedulertest.Options{
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "signal", laws)
+	tally := schedulertest.Run(t, builtin.New(), "signal", laws)
 	if tally.Succeeded < 50 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "signal", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "signal", laws) }
 
 func open(t *testing.T, document, data string) *schedulertest.Bench {
 	t.Helper()
-	s, err := schedulertest.Load(registry(), "signal", document)
+	s, err := schedulertest.Load(builtin.New(), "signal", document)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +154,7 @@ func TestDocuments(t *testing.T) {
 		`{name: a, within: -1s}`:                "negative",
 		`{name: a, whithin: 1s}`:                `did you mean "within"?`,
 	} {
-		if _, err := schedulertest.Load(registry(), "signal", doc); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := schedulertest.Load(builtin.New(), "signal", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
 		}
 	}

@@ -5,21 +5,14 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
 
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
-
 // TestLaws: the engine starts the run by itself. A frame that asked the policy instead would fail and say so, never succeed with nothing started.
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "subrun", schedulertest.Options{
+	tally := schedulertest.Run(t, builtin.New(), "subrun", schedulertest.Options{
 		Documents: []string{`child`, `{trigger: child}`, `{trigger: child, wait: false}`},
 		Plays:     60,
 		Want: func(p *schedulertest.Play) (lang.Outcome, bool) {
@@ -35,7 +28,7 @@ func TestLaws(t *testing.T) {
 func TestStarts(t *testing.T) {
 	t.Parallel()
 	for doc, waits := range map[string]bool{`child`: true, `{trigger: child}`: true, `{trigger: child, wait: true}`: true, `{trigger: child, wait: false}`: false} {
-		s, err := schedulertest.Load(registry(), "subrun", doc)
+		s, err := schedulertest.Load(builtin.New(), "subrun", doc)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +48,7 @@ func TestFaults(t *testing.T) {
 	for doc, want := range map[string]string{
 		`""`: "it names no trigger", `{trigger: ""}`: "write subrun: NAME", `{wait: false}`: "trigger is missing", `{trigger: child, waits: false}`: `unknown key "waits"; did you mean "wait"?`,
 	} {
-		if _, err := schedulertest.Load(registry(), "subrun", doc); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := schedulertest.Load(builtin.New(), "subrun", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
 		}
 	}

@@ -8,16 +8,9 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
-
-func registry() *plugin.Registry {
-	r := new(plugin.Registry)
-	builtin.Register(r)
-	return r
-}
 
 var laws = schedulertest.Options{
 	Documents: []string{`5s`, `{for: 0}`, `{until: "2030-01-31T12:00:01.5Z"}`, `{until: "2001-01-01T00:00:00Z"}`, `"${ data }"`, `{until: "${ data }"}`},
@@ -38,13 +31,13 @@ var laws = schedulertest.Options{
 
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	tally := schedulertest.Run(t, registry(), "wait", laws)
+	tally := schedulertest.Run(t, builtin.New(), "wait", laws)
 	if tally.Wanted < 100 || tally.Succeeded < 100 || tally.Failed < 50 {
 		t.Errorf("too little was played to prove anything: %s", tally)
 	}
 }
 
-func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, registry(), "wait", laws) }
+func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "wait", laws) }
 
 // TestTimes: how long each form waits, from noon on the bench; a time that has passed is no wait.
 func TestTimes(t *testing.T) {
@@ -86,7 +79,7 @@ func TestTimes(t *testing.T) {
 		{`{until: "${ data }"}`, `"noon"`, 0, true},
 		{`{until: "${ data }"}`, `null`, 0, true},
 	} {
-		s, err := schedulertest.Load(registry(), "wait", test.document)
+		s, err := schedulertest.Load(builtin.New(), "wait", test.document)
 		if err != nil {
 			t.Errorf("%s: %v", test.document, err)
 			continue
@@ -130,7 +123,7 @@ func TestDocuments(t *testing.T) {
 		`{until: noon}`:                   "not a time by RFC 3339",
 		`{until: "${ data }", for: "1s"}`: "either for or until",
 	} {
-		if _, err := schedulertest.Load(registry(), "wait", doc); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := schedulertest.Load(builtin.New(), "wait", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
 		}
 	}
