@@ -137,7 +137,7 @@ func Open(o Options) (*Router, error) {
 		return nil, err
 	}
 	r.gate = admission.New(admission.Options{
-		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, MaxRecord: maxRecord, Note: r.note, Log: o.Log, Metrics: o.Metrics,
+		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, MaxRecord: maxRecord, Dead: r.died, Note: r.note, Log: o.Log, Metrics: o.Metrics,
 	}, o.Set)
 	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics})
 	if err := r.load(o.Set); err != nil {
@@ -178,7 +178,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	}
 	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Addresses: r.addresses, TLS: r.peerTLS()})
 	r.api = api.New(api.Options{
-		Intake: r.gate, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Controls: r.control, Test: r.gate.Test, Redrive: r.outbox.Redrive, Beat: r.beat,
+		Intake: r.gate, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Controls: r.control, Test: r.gate.Test, Redrive: r.redrive, Beat: r.beat,
 		Sources: r.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Load: r.ownLoad, Parked: r.shards.Parked,
 		Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
 	})
@@ -278,6 +278,9 @@ func (r *Router) makeSources() error {
 					return fmt.Errorf("source %q: %w", name, err)
 				}
 			}
+		}
+		if k, ok := source.(triggers.Keeping); ok {
+			k.KeepParked(r.park)
 		}
 		asking, ok := source.(triggers.Asking)
 		r.sources = append(r.sources, api.Source{Name: name, Source: source, Admit: r.gate.For(name, s.Accepts, ok && asking.Asks())})

@@ -45,6 +45,11 @@ type Parking interface {
 	Parked() []Parked
 }
 
+// A Keeping source hands what it parks on before it forgets it: keep returns once it is kept. KeepParked is called once, before Run.
+type Keeping interface {
+	KeepParked(keep func(Parked))
+}
+
 // ParkedHelp is what onward_parked_total says of itself, which each source that parks registers with its name as the constant label source.
 const ParkedHelp = "What came in and was no event, by source; of the journal, places that held no record."
 

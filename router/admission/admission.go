@@ -3,6 +3,7 @@ package admission
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,6 +63,7 @@ type Options struct {
 	MaxValue     int                                                      // bytes of a value inside a run
 	Note         func(e *event.Event, source string, r *triggers.Receipt) // nil or told what became of an event that was to start something
 	MaxRecord    int                                                      // bytes that the journal takes of one record's payload; 0 is any
+	Dead         func(...*engine.Letter)                                  // keeps what a trigger could not take, before its sender hears that it was taken; nil keeps nothing
 	Log          *slog.Logger
 	Metrics      prometheus.Registerer // nil registers nothing
 }
@@ -106,9 +108,10 @@ type intake struct {
 	rules    *rules
 	records  []journal.Record
 	receipts []triggers.Receipt
-	runs     []triggers.Run // that facts are about; of receipts
-	whose    []int          // per record: the receipt that it is for; -1 for definitions
-	refused  error          // why no more starts are taken
+	runs     []triggers.Run   // that facts are about; of receipts
+	whose    []int            // per record: the receipt that it is for; -1 for definitions
+	refused  error            // why no more starts are taken
+	dead     []*engine.Letter // what a trigger could not take
 	beats    []engine.Beat
 	beaters  []int // per beat: its receipt
 }
@@ -149,6 +152,9 @@ func (g *Gate) admit(ctx context.Context, accepts config.Accepts, asks bool, eve
 	g.metrics.admit.Observe(time.Since(begin).Seconds())
 	if err != nil {
 		return nil, err
+	}
+	if len(in.dead) > 0 && g.Options.Dead != nil {
+		g.Options.Dead(in.dead...)
 	}
 	return in.receipts, nil
 }
@@ -246,7 +252,7 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 		receipt.Kind = triggers.Matched
 	}
 	fuel, outside := in.g.fuelOf(e)
-	begins, without := in.g.beginnings(matched, e, attrs, data)
+	begins, without := in.beginnings(matched, e, attrs, data)
 	if receipt.Note = cmp.Or(receipt.Note, without); len(begins) == 0 && !completed {
 		receipt.Kind = triggers.Unmatched
 		in.g.metrics.unmatched(e.Type())
@@ -309,18 +315,53 @@ func (g *Gate) beginning(t *config.Trigger, e *event.Event, attrs, data lang.Val
 	return beginning{trigger: t, tenant: t.Tenant, run: g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key}, nil
 }
 
-// beginnings are the runs that an event starts; without says of which triggers it starts none, for want of a key.
-func (g *Gate) beginnings(matched []*config.Trigger, e *event.Event, attrs, data lang.Value) (begins []beginning, without string) {
+// beginnings are the runs that an event starts; without says of which trigger it starts none, for want of a key: it is a dead letter then.
+func (in *intake) beginnings(matched []*config.Trigger, e *event.Event, attrs, data lang.Value) (begins []beginning, without string) {
 	begins = make([]beginning, 0, len(matched))
 	for _, t := range matched {
-		b, err := g.beginning(t, e, attrs, data)
+		b, err := in.g.beginning(t, e, attrs, data)
 		if err == nil {
 			begins = append(begins, b)
 		} else if without == "" {
 			without = clip(fmt.Sprintf("trigger %s starts nothing: %v", t.Name, err))
+			in.bury(t, e, err)
 		}
 	}
 	return begins, without
+}
+
+// bury makes a dead letter of an event that a trigger could not take.
+func (in *intake) bury(t *config.Trigger, e *event.Event, why error) {
+	text, err := json.Marshal(e)
+	if err != nil {
+		in.g.Log.Error("an event that a trigger could not take cannot be kept", "trigger", t.Name, "type", clip(e.Type()), "id", clip(e.ID()), "error", err)
+		return
+	}
+	whole, err := lang.ParseValue(text)
+	if err != nil {
+		in.g.Log.Error("an event that a trigger could not take cannot be kept", "trigger", t.Name, "type", clip(e.Type()), "id", clip(e.ID()), "error", err)
+		return
+	}
+	fault := lang.Failf(lang.ClassFunction, "no_key", "%v", why)
+	in.dead = append(in.dead, engine.LetterOfEvent(t.Name, t.Tenant, e.Source(), e.ID(), e.Type(), whole, fault, time.Now().UTC()))
+}
+
+// Again takes an event of a dead letter in once more: the runs that it started before are the same.
+func (g *Gate) Again(ctx context.Context, l *engine.Letter) error {
+	var e event.Event
+	if err := json.Unmarshal([]byte(l.Data.JSON()), &e); err != nil {
+		return fmt.Errorf("its event cannot be read: %w", err)
+	}
+	receipts, err := g.For("dead letters", config.Accepts{Starts: true}, false)(ctx, []event.Event{e})
+	switch {
+	case err != nil:
+		return err
+	case receipts[0].Err != nil:
+		return receipts[0].Err
+	case receipts[0].Note != "" || receipts[0].Kind == triggers.Unmatched:
+		return errors.New(receipts[0].Note)
+	}
+	return nil
 }
 
 // start adds the record that starts a run with so much of its chain's fuel; false when the receipt says why there is none.

@@ -1,8 +1,12 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/journal"
@@ -16,10 +20,10 @@ type Letter struct {
 	Trigger  string      `json:"trigger"` // of the run
 	Run      string      `json:"run"`
 	N        uint32      `json:"n"`
-	What     string      `json:"what"` // call, notify or route
+	What     string      `json:"what"` // call, notify, route, event or parked
 	Event    string      `json:"event"`
 	Type     string      `json:"type"`
-	Path     string      `json:"path"`
+	Path     string      `json:"path"` // of what came in: its source
 	To       string      `json:"function,omitempty"`
 	Starts   string      `json:"starts,omitempty"` // the trigger that a destination names
 	Contract string      `json:"contract,omitempty"`
@@ -52,12 +56,35 @@ var LetterKinds = []string{LetterInvocation, LetterDestination, LetterEvent, Let
 // Kind is one of LetterKinds.
 func (l *Letter) Kind() string {
 	switch l.What {
-	case LetterEvent, LetterParked:
+	case LetterEvent, LetterParked: // They have no invocation.
 		return l.What
 	case Notify.String(), Route.String():
 		return LetterDestination
 	}
 	return LetterInvocation
+}
+
+// LetterOfEvent is the dead letter of an event that came in, whole, and that a trigger could not take. The same event makes the same letter.
+func LetterOfEvent(trigger, tenant, source, id, kind string, event lang.Value, why *lang.Error, at time.Time) *Letter {
+	return &Letter{ID: LetterEvent + "." + nameOf(source, id, kind), Time: at, Tenant: tenant, Trigger: trigger, What: LetterEvent, Event: id, Type: kind, Path: source, Error: why, Created: at, Data: event}
+}
+
+// LetterOfParked is the dead letter of what a source, or the journal, had at a place and what is no event; b is its beginning.
+func LetterOfParked(source, place, reason string, b []byte, at time.Time) *Letter {
+	data := lang.Of(map[string]any{"bytes": b})
+	if utf8.Valid(b) {
+		data = lang.Of(map[string]any{"text": string(b)})
+	}
+	return &Letter{
+		ID: LetterParked + "." + nameOf(source, place), Time: at, What: LetterParked, Event: place, Path: source, Error: &lang.Error{Type: LetterParked, Message: reason, Class: lang.ClassPlatform},
+		Created: at, Data: data,
+	}
+}
+
+// nameOf is a name that the same words have again.
+func nameOf(words ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(words, "\x00")))
+	return hex.EncodeToString(sum[:12])
 }
 
 // LetterID names a dead letter: a number is never used twice in a run.

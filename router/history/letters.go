@@ -98,7 +98,11 @@ func (l *Letters) flush() error {
 	if len(batch) == 0 {
 		return nil
 	}
-	dropped, err := l.shelf.put(batch, time.Now())
+	news, err := l.news(batch)
+	dropped := 0
+	if err == nil {
+		dropped, err = l.shelf.put(news, time.Now())
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
@@ -115,6 +119,30 @@ func (l *Letters) flush() error {
 	l.failing, l.pending = false, append(l.pending[:0:0], l.pending[len(batch):]...)
 	l.kept.Set(float64(l.shelf.len()))
 	return nil
+}
+
+// news leaves out what came in and is here already: it comes again after a restart, or from a sender that repeats it, and what became of it since is to stay.
+func (l *Letters) news(batch []*engine.Letter) ([]*engine.Letter, error) {
+	out := make([]*engine.Letter, 0, len(batch))
+	for _, x := range batch {
+		if x.What == engine.LetterEvent || x.What == engine.LetterParked {
+			if had, err := l.shelf.get(x.ID); err != nil {
+				return nil, err
+			} else if had != nil {
+				continue
+			}
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// Keep takes dead letters over and returns once they are on disk: after that who brought them may forget them.
+func (l *Letters) Keep(list ...*engine.Letter) error {
+	l.mu.Lock()
+	l.pending = append(l.pending, list...)
+	l.mu.Unlock()
+	return l.flush()
 }
 
 // Get returns a dead letter; nil when it is not here.

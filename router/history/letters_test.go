@@ -153,3 +153,45 @@ func TestDamagedLettersAreSetAside(t *testing.T) {
 		t.Errorf("%v", fmt.Sprint(names))
 	}
 }
+
+// TestWhatCameInIsKeptOnce: it comes again after a restart, or from who repeats it, and what became of it since stays; what was removed does not come back.
+func TestWhatCameInIsKeptOnce(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{"", t.TempDir()} {
+		h := letters(t, dir, history.LetterLimits{})
+		l := h.Letters()
+		x := engine.LetterOfEvent("t", "acme", "/s", "1", "order", lang.Of("data"), lang.Failf(lang.ClassFunction, "no_key", "none"), time.Now().UTC())
+		y := engine.LetterOfParked("inbox", "orders/0/7", "no event", []byte("{"), time.Now().UTC())
+		if err := l.Keep(x, y); err != nil {
+			t.Fatal(err)
+		}
+		z := *x
+		z.Redrives = 1
+		if err := l.Replace(&z); err != nil {
+			t.Fatal(err)
+		}
+		if dir != "" {
+			if err := h.Close(); err != nil {
+				t.Fatal(err)
+			}
+			h = letters(t, dir, history.LetterLimits{})
+			l = h.Letters()
+		}
+		if was, err := l.Remove(y.ID); !was || err != nil {
+			t.Errorf("%v, %v", was, err)
+		}
+		if err := l.Keep(x, y); err != nil {
+			t.Fatal(err)
+		}
+		got, err := l.Get(x.ID)
+		if err != nil || got == nil || got.Redrives != 1 || !slices.Equal(ids(t, l), []string{x.ID}) {
+			t.Errorf("%+v, %v, %v", got, err, ids(t, l))
+		}
+		if gone, err := l.Gone(y.ID); !gone || err != nil {
+			t.Errorf("%v, %v", gone, err)
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

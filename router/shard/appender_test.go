@@ -1,6 +1,7 @@
 package shard_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,6 +47,10 @@ func TestTooLargeEndsNoTenure(t *testing.T) {
 		}
 		if parked := r.set.Parked(); len(parked) != 1 || !strings.Contains(parked[0].Place, "matched of run "+matched.Run.String()) || len(parked[0].Bytes) != 1024 {
 			t.Errorf("parked: %+v", parked)
+		}
+		r.dead = slices.DeleteFunc(r.dead, func(x *engine.Letter) bool { return x.Kind() != engine.LetterParked })
+		if len(r.dead) != 1 || r.dead[0].Kind() != engine.LetterParked || r.dead[0].Event != r.set.Parked()[0].Place || r.dead[0].Error.Message == "" {
+			t.Errorf("dead letters: %+v", r.dead)
 		}
 		if err := r.stop(); err != nil {
 			t.Error(err)

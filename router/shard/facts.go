@@ -128,7 +128,7 @@ func (s *Shard) smaller(rec *journal.Record, reason error) (journal.Record, bool
 		return small, true
 	}
 	s.log.Error("the journal does not take a record, and nothing can stand in for it: it is left out", "kind", rec.Kind, "run", rec.Run, "bytes", len(rec.Payload), "error", reason)
-	s.set.parked.keep(triggers.Parked{
+	s.park(triggers.Parked{
 		Source: "the journal", Place: fmt.Sprintf("%d/%s of run %s", s.t.Partition(), rec.Kind, rec.Run), Reason: reason.Error(), Time: s.set.Now(),
 		Bytes: bytes.Clone(rec.Payload[:min(len(rec.Payload), 1024)]),
 	})

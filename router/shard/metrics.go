@@ -50,7 +50,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		skipped:  counter("skipped_records", "Records on which the fold died twice and that were passed over."),
 		tooLarge: counter("too_large_records", "Records that the journal did not take: a failure stands in for each, or it was left out."),
 		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "onward_dead_letters_total", Help: "What was given up, by the trigger of the run and by what it was: call (an invocation), notify (an event for a destination) or route.",
+			Name: "onward_dead_letters_total", Help: "What was given up, by the trigger of the run and by what it was: call (an invocation), notify (an event for a destination), route, or event (one that a trigger could not take).",
 		}, []string{"trigger", "what"}),
 		twins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onward_twins_total", Help: "Second tries beside steps that took long (speculate): started, won (the second try decided) and lost.",

@@ -19,12 +19,12 @@ type parkedPlaces struct {
 
 const parkedMost = 1000
 
-// add notes a place. False: it is known, from a tenure before.
-func (p *parkedPlaces) add(partition int, x journal.Parked) bool {
-	place := fmt.Sprintf("%d/%d", partition, x.Offset)
-	return p.keep(triggers.Parked{Source: "the journal", Place: place, Reason: x.Reason, Time: time.Now(), Bytes: bytes.Clone(x.Bytes)})
+// placeOf is a place in a partition of the journal that holds no record.
+func placeOf(partition int, x journal.Parked) triggers.Parked {
+	return triggers.Parked{Source: "the journal", Place: fmt.Sprintf("%d/%d", partition, x.Offset), Reason: x.Reason, Time: time.Now(), Bytes: bytes.Clone(x.Bytes)}
 }
 
+// keep notes a place. False: it is known, from a tenure before.
 func (p *parkedPlaces) keep(x triggers.Parked) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,11 +11,11 @@ func TestParkedOnce(t *testing.T) {
 	t.Parallel()
 	var p parkedPlaces
 	for offset := range int64(parkedMost + 2) {
-		if x := (journal.Parked{Offset: offset}); !p.add(1, x) || p.add(1, x) {
+		if x := (journal.Parked{Offset: offset}); !p.keep(placeOf(1, x)) || p.keep(placeOf(1, x)) {
 			t.Fatalf("offset %d", offset)
 		}
 	}
-	if all := p.all(); len(all) != parkedMost || all[0].Place != "1/2" || !p.add(2, journal.Parked{Offset: 5}) {
+	if all := p.all(); len(all) != parkedMost || all[0].Place != "1/2" || !p.keep(placeOf(2, journal.Parked{Offset: 5})) {
 		t.Errorf("%d, the first is %+v", len(all), all[0])
 	}
 }

@@ -278,6 +278,23 @@ func (set *Set) compare(behind time.Duration) {
 	}
 }
 
+// park keeps a place in the journal that holds no record, for people. False: it is known.
+func (s *Shard) park(x triggers.Parked) bool {
+	if !s.set.parked.keep(x) {
+		return false
+	}
+	s.set.Ends.Dead(engine.LetterOfParked(x.Source, x.Place, x.Reason, x.Bytes, x.Time.UTC()))
+	return true
+}
+
+// Died counts and says that events could not be taken, and were kept.
+func (set *Set) Died(list ...*engine.Letter) {
+	for _, x := range list {
+		set.metrics.dead.WithLabelValues(set.metrics.triggers.Of(x.Trigger), x.What).Inc()
+		set.Log.Warn("a trigger could not take an event, and it is kept as a dead letter; see onward dead show", "letter", x.ID, "trigger", x.Trigger, "error", x.Error)
+	}
+}
+
 // died hands on that something was given up, and says it.
 func (s *Shard) died(d *engine.Dead) {
 	x := engine.LetterOf(d)

@@ -185,7 +185,7 @@ func (s *Shard) claim() {
 func (s *Shard) batch(b *journal.Batch) error {
 	begin := time.Now()
 	for _, p := range b.Parked {
-		if !s.set.parked.add(s.t.Partition(), p) {
+		if !s.park(placeOf(s.t.Partition(), p)) {
 			continue
 		}
 		s.set.metrics.parked.Inc()

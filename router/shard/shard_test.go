@@ -30,6 +30,7 @@ type desk struct {
 	halts []engine.Halt
 	left  int
 	ended []*engine.Ending
+	dead  []*engine.Letter
 }
 
 func (d *desk) Add(inv *engine.Invocation) {
@@ -81,7 +82,11 @@ func (e ends) Take(_ int, _ *journal.Record, _ []engine.Trace, _ []engine.Ended,
 	e.ended = append(e.ended, all...)
 }
 
-func (e ends) Dead(*engine.Letter) {}
+func (e ends) Dead(x *engine.Letter) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dead = append(e.dead, x)
+}
 
 func (e ends) Flush() error { return nil }
 

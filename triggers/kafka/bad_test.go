@@ -51,6 +51,8 @@ func TestBatchWithBadEvents(t *testing.T) {
 			return nil
 		}}
 		s := source(t, fmt.Sprintf(`{"topics": %q, "group": "%s-%d", "brokers": %q, "onInvalid": %s}`, f.topic, f.group, serial.Add(1), c.Brokers()[0], word))
+		var kept []triggers.Parked
+		s.KeepParked(func(x triggers.Parked) { kept = append(kept, x) })
 		stop := run(t, s, k.admit)
 		eventually(t, "the good ones", func() bool { return slices.Contains(k.ids(), "1") && slices.Contains(k.ids(), "2") })
 		stop()
@@ -58,6 +60,9 @@ func TestBatchWithBadEvents(t *testing.T) {
 			continue
 		}
 		parked := s.Parked()
+		if len(kept) != 2 || string(kept[1].Bytes) != string(parked[1].Bytes) {
+			t.Errorf("%d were handed on", len(kept))
+		}
 		if len(parked) != 2 || string(parked[0].Bytes) != bad || !strings.Contains(parked[0].Reason, "event 1 of a batch: extension price") || !strings.Contains(string(parked[1].Bytes), `"id":"no","source":"/x#"`) || strings.Contains(string(parked[1].Bytes), "[") {
 			t.Errorf("%d parked: %.300v", len(parked), parked)
 		}

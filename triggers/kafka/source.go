@@ -27,6 +27,7 @@ type Source struct {
 	client   *kafka.Client
 	producer *kafka.Producer // of dead letters
 	parked   parkedRecords
+	keep     func(triggers.Parked) // nil: nobody does
 	balancer balancer
 
 	joining trouble
@@ -65,6 +66,7 @@ var (
 	_ triggers.Source   = (*Source)(nil)
 	_ triggers.Measured = (*Source)(nil)
 	_ triggers.Parking  = (*Source)(nil)
+	_ triggers.Keeping  = (*Source)(nil)
 	_ triggers.Troubled = (*Source)(nil)
 	_ plugin.Prober     = (*Source)(nil)
 )
@@ -321,6 +323,9 @@ func (s *Source) Parked() []triggers.Parked {
 	return slices.Clone(s.parked.list)
 }
 
+// KeepParked has what is parked kept by somebody, before the offset behind it is committed.
+func (s *Source) KeepParked(keep func(triggers.Parked)) { s.keep = keep }
+
 // unfit deals with a record that is no event, before its offset is committed.
 func (s *Source) unfit(ctx context.Context, topic string, partition int, r *kafka.Record, why error) error {
 	s.invalid.WithLabelValues(topic, s.s.OnInvalid.Word).Inc()
@@ -339,9 +344,13 @@ func (s *Source) unfit(ctx context.Context, topic string, partition int, r *kafk
 	}
 	slog.Warn("source: a record is no event and is parked", "source", s.name, "topic", topic, "partition", partition, "offset", r.Offset, "error", why)
 	s.parkings.Inc()
-	s.parked.add(triggers.Parked{
+	x := triggers.Parked{
 		Source: s.name, Place: fmt.Sprintf("%s/%d/%d", topic, partition, r.Offset), Reason: why.Error(), Time: r.Time, Bytes: slices.Clone(r.Value[:min(len(r.Value), parkedEach)]),
-	})
+	}
+	s.parked.add(x)
+	if s.keep != nil {
+		s.keep(x)
+	}
 	return nil
 }
 
