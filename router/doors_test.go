@@ -91,8 +91,8 @@ func TestAPageCannotDriveARouterOnLoopback(t *testing.T) {
 	if status, body := say(t, r.Addr(), request("POST", "/v1/triggers/ask", "localhost", "Content-Type: application/json\r\n", "{}")); !strings.HasPrefix(status, "202") {
 		t.Errorf("an honest program: %s %s", status, body)
 	}
-	var lines []router.RunLine
-	if _, body := say(t, r.Addr(), request("GET", "/v1/runs", "localhost", "", "")); json.Unmarshal([]byte(body), &lines) != nil || len(lines) != 1 {
+	var said router.RunList
+	if _, body := say(t, r.Addr(), request("GET", "/v1/runs", "localhost", "", "")); json.Unmarshal([]byte(body), &said) != nil || len(said.Runs) != 1 {
 		t.Errorf("of all this one run may be there: %s", body)
 	}
 }
@@ -106,7 +106,7 @@ func TestPathsDoNotGoRoundTheToken(t *testing.T) {
 		"/v1/runs;x", "/V1/runs", "/v1/runs%00", "/public/..%2fv1/runs", "http://localhost/v1/runs", "/v1/runs/%2e%2e/runs", "\\v1\\runs", "/v1/runs#x",
 	} {
 		status, body := say(t, r.Addr(), request("GET", path, "any.example", "", ""))
-		if strings.HasPrefix(status, "200") || strings.HasPrefix(body, "[") {
+		if strings.HasPrefix(status, "200") || strings.HasPrefix(body, `{"runs"`) {
 			t.Errorf("%s: %s %s", path, status, body)
 		}
 	}

@@ -43,6 +43,8 @@ type (
 type (
 	Finished  = engine.Ending // a run that has ended
 	RunLine   = api.RunLine   // a line of the list of runs
+	RunList   = api.RunList   // a part of that list
+	WaitList  = api.WaitList  // who waits for signals
 	WatchLine = api.WatchLine // a change of a run that is watched
 	Letter    = engine.Letter // a dead letter
 	RunSteps  = api.RunSteps  // what became of a run's steps

@@ -237,24 +237,24 @@ func TestListsAreGathered(t *testing.T) {
 	t.Parallel()
 	c := openCluster(t, 2, peersDocument)
 	mine, theirs := c.asks(0), c.asks(1)
-	var lines []router.RunLine
+	var said router.RunList
 	has := func(id journal.RunID) bool {
-		return slices.ContainsFunc(lines, func(l router.RunLine) bool { return l.Run == id.String() })
+		return slices.ContainsFunc(said.Runs, func(l router.RunLine) bool { return l.Run == id.String() })
 	}
 	eventually(t, func() error {
-		resp, err := c.members[0].get("/v1/runs?state=running&limit=1000", &lines)
+		resp, err := c.members[0].get("/v1/runs?state=running&limit=1000", &said)
 		if err != nil || resp.Header.Get("Onward-Unanswered") != "" || !has(mine) || !has(theirs) {
-			return fmt.Errorf("%d lines, %v", len(lines), err)
+			return fmt.Errorf("%d lines, %v", len(said.Runs), err)
 		}
 		return nil
 	})
 	if err := c.members[1].stop(); err != nil {
 		t.Fatal(err)
 	}
-	lines = nil
-	resp, err := c.members[0].get("/v1/runs?limit=1000", &lines)
+	said = router.RunList{}
+	resp, err := c.members[0].get("/v1/runs?limit=1000", &said)
 	if err != nil || resp.Header.Get("Onward-Unanswered") != c.members[1].address || !has(mine) {
-		t.Errorf("%d lines, unanswered %q, %v", len(lines), resp.Header.Get("Onward-Unanswered"), err)
+		t.Errorf("%d lines, unanswered %q, %v", len(said.Runs), resp.Header.Get("Onward-Unanswered"), err)
 	}
 	// Its partitions have passed on, and with them its runs.
 	eventually(t, func() error {

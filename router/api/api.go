@@ -42,7 +42,8 @@ type Intake interface {
 type Shards interface {
 	Has(id journal.RunID) bool
 	Ask(ctx context.Context, id journal.RunID, f func(*engine.State)) error
-	List(ctx context.Context, after journal.RunID, limit int, want func(*engine.Summary) bool) ([]engine.Summary, error)
+	// List looks through the open runs that are here, with a copy of l for each partition, which done takes.
+	List(ctx context.Context, l engine.Listing, done func(*engine.Listing)) error
 	Watch(ctx context.Context, id journal.RunID) <-chan engine.Change
 }
 
@@ -150,6 +151,7 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 		}))
 	}
 	guarded("GET /v1/runs", a.getRuns)
+	guarded("GET /v1/waits", a.getWaits)
 	guarded("GET /v1/runs/{run}", a.atOwner(a.getRun))
 	guarded("GET /v1/runs/{run}/ended", a.getEnded)
 	guarded("GET /v1/runs/{run}/steps", a.atOwner(a.getSteps))

@@ -53,6 +53,8 @@ func (h *house) Facts(_ context.Context, facts []journal.Record) (fates []trigge
 	return fates, h.err
 }
 
+var myRun, theirRun = journal.RunID{1}.String(), journal.RunID{2}.String()
+
 type peerMark struct{}
 
 // Check takes the word of who says that he is a router, or that he is none.
@@ -79,9 +81,7 @@ func (h *house) Ask(_ context.Context, _ journal.RunID, f func(*engine.State)) e
 	return h.err
 }
 
-func (h *house) List(context.Context, journal.RunID, int, func(*engine.Summary) bool) ([]engine.Summary, error) {
-	return nil, h.err
-}
+func (h *house) List(context.Context, engine.Listing, func(*engine.Listing)) error { return h.err }
 
 func (h *house) Watch(context.Context, journal.RunID) <-chan engine.Change { return nil }
 
@@ -106,7 +106,7 @@ func (h *house) Forward(w http.ResponseWriter, _ *http.Request, _ journal.RunID,
 
 func (h *house) Gather(_ *http.Request, decode func() (any, func())) []string {
 	into, done := decode()
-	if json.Unmarshal([]byte(`[{"run":"theirs","state":"running"}]`), into) == nil {
+	if json.Unmarshal([]byte(`{"runs":[{"run":"`+theirRun+`","state":"running"}],"total":1,"waits":[{"run":"`+theirRun+`","name":"go"}]}`), into) == nil {
 		done()
 	}
 	return []string{"10.0.0.7:8080"}
@@ -234,9 +234,9 @@ func TestErrorsSayWhetherToAskAgain(t *testing.T) {
 // TestListIsOfAllRouters, and says who did not answer.
 func TestListIsOfAllRouters(t *testing.T) {
 	t.Parallel()
-	ask := serve(t, &house{ended: &engine.Ending{ID: "mine", State: "succeeded", Ended: time.Unix(1, 0)}}, "")
+	ask := serve(t, &house{ended: &engine.Ending{ID: myRun, State: "succeeded", Ended: time.Unix(1, 0)}}, "")
 	code, body, header := ask("GET", "/v1/runs", "")
-	if code != 200 || !strings.Contains(body, `"mine"`) || !strings.Contains(body, `"theirs"`) || header.Get("Onward-Unanswered") != "10.0.0.7:8080" {
+	if code != 200 || !strings.Contains(body, `"`+myRun+`"`) || !strings.Contains(body, `"`+theirRun+`"`) || header.Get("Onward-Unanswered") != "10.0.0.7:8080" {
 		t.Errorf("%d %s %v", code, body, header)
 	}
 	if code, body, _ := ask("GET", "/v1/runs?limit=none", ""); code != 400 {
@@ -262,7 +262,7 @@ func TestRoutersProveThemselves(t *testing.T) {
 		code                            int
 		want                            string
 	}{
-		{"GET", "/v1/runs", "", "", "true", 200, `"mine"`}, {"GET", "/v1/runs", "", "", "forged", 401, "the proof does not hold"}, {"GET", "/v1/runs", "", "Bearer hush", "forged", 401, "the proof does not hold"},
+		{"GET", "/v1/runs", "", "", "true", 200, `"` + myRun + `"`}, {"GET", "/v1/runs", "", "", "forged", 401, "the proof does not hold"}, {"GET", "/v1/runs", "", "Bearer hush", "forged", 401, "the proof does not hold"},
 		{"GET", "/v1/runs", "", "", "", 401, "no valid token"}, {"GET", "/v1/peer", "", "", "true", 200, ""}, {"GET", "/v1/peer", "", "", "", 401, "no valid token"},
 		{"POST", "/v1/facts", facts(journal.Signal), "", "true", 200, `"became":["ended"]`}, {"POST", "/v1/facts", facts(journal.Signal), "Bearer hush", "", 404, ""},
 		{"POST", "/v1/facts", facts(journal.Signal, journal.Signal), "", "true", 200, `"became":["ended","ended"]`},
@@ -270,7 +270,7 @@ func TestRoutersProveThemselves(t *testing.T) {
 		{"GET", "/v1/load", "", "", "true", 200, `"full":"enough"`}, {"GET", "/v1/load", "", "Bearer hush", "", 404, ""},
 		{"POST", "/v1/facts", "hello", "", "true", 400, "not a record"}, {"POST", "/v1/facts", newer, "", "true", 400, "newer"},
 	} {
-		h.ended, h.asked = &engine.Ending{ID: "mine", State: "succeeded"}, nil
+		h.ended, h.asked = &engine.Ending{ID: myRun, State: "succeeded"}, nil
 		code, body, _ := ask(c.method, c.path, c.body, "Authorization", c.token, "Onward-Peer", c.peer)
 		if code != c.code || !strings.Contains(body, c.want) || (len(h.asked) > 0) != (code == 200 && c.method == "POST") {
 			t.Errorf("%+v: %d %s, asked %q", c, code, body, h.asked)

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,7 +77,23 @@ func ExplainStatus(st *engine.Status, now time.Time) []string {
 	if st.Root != nil {
 		e.step(st.Root)
 	}
+	e.kept(st.Signals)
 	return e.lines
+}
+
+// kept tells of signals that came and that nothing waits for yet.
+func (e *explainer) kept(names []string) {
+	count := make(map[string]int)
+	for _, name := range names {
+		count[name]++
+	}
+	for _, name := range slices.Sorted(maps.Keys(count)) {
+		line := fmt.Sprintf("the signal %q came, and is kept until a step waits for it", name)
+		if n := count[name]; n > 1 {
+			line += fmt.Sprintf(" (%d of them)", n)
+		}
+		e.lines = append(e.lines, line)
+	}
 }
 
 // queued says for whom a run waits.
@@ -125,6 +143,14 @@ func givesUp(at time.Time) string {
 	return "; gives up at " + at.UTC().Format(time.RFC3339)
 }
 
+// first is the earlier of two times that are not zero.
+func first(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // pulse tells of the last heartbeat.
 func (e *explainer) pulse(inv *engine.InvocationStatus) string {
 	if inv.Heartbeat.IsZero() {
@@ -151,18 +177,25 @@ func (e *explainer) step(s *engine.StepStatus) {
 		e.say(s, "try %d failed (%v); %s is due in %s", s.Attempt, s.LastError, next, s.RetryAt.Sub(e.now).Round(time.Second))
 	}
 	if inv := s.Invocation; inv != nil && !inv.Since.IsZero() {
-		e.say(s, "%s; since %s%s%s", inv.Outbox, ago(e.wall, inv.Since), e.pulse(inv), givesUp(inv.GivesUp))
+		e.say(s, "%s; since %s%s%s", inv.Outbox, ago(e.wall, inv.Since), e.pulse(inv), givesUp(first(inv.GivesUp, s.Deadline)))
 	} else if inv != nil {
-		e.say(s, "%s", inv.Outbox)
+		e.say(s, "%s%s", inv.Outbox, givesUp(s.Deadline))
+	} else if !s.Deadline.IsZero() && len(s.Awaits) == 0 {
+		e.say(s, "its deadline is %s (in %s)", s.Deadline.UTC().Format(time.RFC3339), s.Deadline.Sub(e.now).Round(time.Second))
+	}
+	if s.Stopping {
+		e.say(s, "it is being stopped; what is in it cleans up first")
 	}
 	for _, t := range s.Timers {
 		e.say(s, "waiting until %s (%s)", t.Due.Format(time.RFC3339), t.Due.Sub(e.now).Round(time.Second))
 	}
 	for _, name := range s.Awaits {
-		e.say(s, "waiting for the signal %q since %s", name, ago(e.now, s.Since))
+		e.say(s, "waiting for the signal %q since %s%s", name, ago(e.now, s.Since), givesUp(s.Deadline))
 	}
-	if s.Handler != nil {
-		e.step(s.Handler)
+	for _, below := range []*engine.StepStatus{s.Handler, s.Twin} {
+		if below != nil {
+			e.step(below)
+		}
 	}
 	for _, sl := range s.Slots {
 		e.slot(s, &sl)
@@ -174,22 +207,12 @@ func (e *explainer) step(s *engine.StepStatus) {
 func (e *explainer) slot(s *engine.StepStatus, sl *engine.SlotStatus) {
 	left := sl.Spawned - sl.Succeeded - sl.Failed - sl.Skipped
 	many := sl.Spawned > 1 && left > 0
+	if sl.When != "" {
+		e.say(s, "%s of %s skipped by its when: %s", thousands(sl.Skipped), sl.Name, sl.When)
+	}
 	if many {
 		line := fmt.Sprintf("waiting for %s of %s: %s; since %s", thousands(left), thousands(sl.Spawned), indexes(sl, left), ago(e.now, s.Since))
-		whys, count := make([]string, 0, 4), make(map[string]int)
-		for _, child := range sl.Waiting {
-			if isCall(child) {
-				if count[child.Invocation.Outbox]++; count[child.Invocation.Outbox] == 1 {
-					whys = append(whys, child.Invocation.Outbox)
-				}
-			}
-		}
-		for _, why := range whys {
-			line += "; " + why
-			if len(whys) > 1 {
-				line += fmt.Sprintf(" (%d)", count[why])
-			}
-		}
+		line += missing(sl, left)
 		e.say(s, "%s", line)
 	}
 	shown := 0
@@ -200,6 +223,48 @@ func (e *explainer) slot(s *engine.StepStatus, sl *engine.SlotStatus) {
 		shown++
 		e.step(child)
 	}
+}
+
+// missing says what each of a slot's missing children waits for; the numbers sum up to left.
+func missing(sl *engine.SlotStatus, left int) (said string) {
+	var whys []string
+	count, gives := make(map[string]int), make(map[string]time.Time)
+	add := func(why string, n int, end time.Time) {
+		if n <= 0 {
+			return
+		}
+		if count[why] == 0 {
+			whys = append(whys, why)
+		}
+		count[why] += n
+		gives[why] = first(gives[why], end)
+	}
+	for _, child := range sl.Waiting {
+		switch {
+		case isCall(child):
+			add(child.Invocation.Outbox, 1, first(child.Invocation.GivesUp, child.Deadline))
+		case !child.RetryAt.IsZero():
+			add("between two tries", 1, time.Time{})
+		default:
+			add("in steps of its own", 1, time.Time{})
+		}
+	}
+	add("open, and not looked at", min(sl.Open, left)-len(sl.Waiting), time.Time{})
+	turn := "not begun"
+	if sl.Window > 0 {
+		turn = fmt.Sprintf("not begun: at most %s are open at a time", thousands(sl.Window))
+	}
+	add(turn, left-max(sl.Open, len(sl.Waiting)), time.Time{})
+	for _, why := range whys {
+		said += "; " + why
+		if len(whys) > 1 {
+			said += fmt.Sprintf(" (%s)", thousands(count[why]))
+		}
+		if end := gives[why]; !end.IsZero() {
+			said += ", the first gives up at " + end.UTC().Format(time.RFC3339)
+		}
+	}
+	return said
 }
 
 // isCall reports a step that is at its first work, a call, and nothing else.

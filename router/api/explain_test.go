@@ -49,8 +49,15 @@ func TestExplain(t *testing.T) {
 		{
 			engine.SlotStatus{Spawned: 50_000, Succeeded: 37_000, Open: 4, Indexes: []int{1, 2, 3, 4}, Waiting: []*engine.StepStatus{call(1, work), call(2, limit), call(3, limit), retrying}},
 			[]string{
-				"map: waiting for 13,000 of 50,000: 1, 2, 3, 4, and 12,996 more; since 12s; function count is at work (1); function count at its concurrency limit of 64 (2)",
+				"map: waiting for 13,000 of 50,000: 1, 2, 3, 4, and 12,996 more; since 12s; function count is at work (1); function count at its concurrency limit of 64 (2); between two tries (1); not begun (12,996)",
 				"map/count[4]: try 2 failed (boom: it broke); the next is due in 30s",
+			},
+		},
+		{
+			engine.SlotStatus{Spawned: 500, Succeeded: 150, Skipped: 6, Open: 64, Window: 64, Name: "count", When: "${ item > 3 }", Indexes: []int{1, 2}, Waiting: []*engine.StepStatus{call(1, work), call(2, work)}},
+			[]string{
+				"map: 6 of count skipped by its when: ${ item > 3 }",
+				"map: waiting for 344 of 500: 1, 2, and 342 more; since 12s; function count is at work (2); open, and not looked at (62); not begun: at most 64 are open at a time (280)",
 			},
 		},
 		{
@@ -66,6 +73,36 @@ func TestExplain(t *testing.T) {
 		if got := ExplainStatus(st, now); strings.Join(got, "\n") != strings.Join(c.want, "\n") {
 			t.Errorf("%q; want %q", got, c.want)
 		}
+	}
+}
+
+// TestExplainTellsWhatIsKeptAndWhenItIsGivenUp: signals that came early, and the deadline of whatever has one.
+func TestExplainTellsWhatIsKeptAndWhenItIsGivenUp(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	in := func(d time.Duration) time.Time { return now.Add(d) }
+	call := func(gives, deadline time.Time) *engine.StepStatus {
+		return &engine.StepStatus{Path: "f", Since: now, Deadline: deadline, Invocation: &engine.InvocationStatus{Outbox: "function f is at work", Since: now, GivesUp: gives}}
+	}
+	for _, c := range []struct {
+		root *engine.StepStatus
+		want string
+	}{
+		{call(time.Time{}, in(time.Hour)), "f: function f is at work; since 0s; gives up at 2030-01-01T13:00:00Z"},
+		{call(in(time.Minute), in(time.Hour)), "f: function f is at work; since 0s; gives up at 2030-01-01T12:01:00Z"},
+		{call(in(time.Hour), in(time.Minute)), "f: function f is at work; since 0s; gives up at 2030-01-01T12:01:00Z"},
+		{&engine.StepStatus{Path: "ok", Since: now, Awaits: []string{"go"}, Deadline: in(time.Hour)}, `ok: waiting for the signal "go" since 0s; gives up at 2030-01-01T13:00:00Z`},
+		{&engine.StepStatus{Path: "s", Since: now, Deadline: in(time.Hour), Twin: call(time.Time{}, time.Time{})}, "s: its deadline is 2030-01-01T13:00:00Z (in 1h0m0s)\nf: function f is at work; since 0s"},
+		{&engine.StepStatus{Path: "s", Since: now, Stopping: true}, "s: it is being stopped; what is in it cleans up first"},
+	} {
+		if got := strings.Join(ExplainStatus(&engine.Status{State: "running", Root: c.root}, now), "\n"); got != c.want {
+			t.Errorf("%s; want %s", got, c.want)
+		}
+	}
+	st := &engine.Status{State: "running", Root: &engine.StepStatus{Path: "s"}, Signals: []string{"b", "a", "b"}}
+	want := "the signal \"a\" came, and is kept until a step waits for it\nthe signal \"b\" came, and is kept until a step waits for it (2 of them)"
+	if got := strings.Join(ExplainStatus(st, now), "\n"); got != want {
+		t.Errorf("%s; want %s", got, want)
 	}
 }
 

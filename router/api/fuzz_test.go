@@ -34,7 +34,7 @@ func FuzzRequest(f *testing.F) {
 		if err != nil || strings.HasSuffix(q.URL.Path, "/watch") || q.Method != method || q.RequestURI != path {
 			return // No HTTP, or a stream.
 		}
-		h := &house{ended: &engine.Ending{ID: "x", State: "succeeded"}}
+		h := &house{ended: &engine.Ending{ID: myRun, State: "succeeded"}}
 		code, answer, header := serve(t, h, "")(method, path, string(body), "Idempotency-Key", key)
 		if code >= 500 {
 			t.Errorf("%s %.100q: %d %.200s", method, path, code, answer)

@@ -38,7 +38,7 @@ func limitOf(q *http.Request) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > partMost {
-		return 0, fmt.Errorf("%w: limit %q is not a number from 1 to %d", triggers.ErrInvalid, text, partMost)
+		return 0, fmt.Errorf("%w: limit %.40q is not a number from 1 to %d; for more, go on with after", triggers.ErrInvalid, text, partMost)
 	}
 	return n, nil
 }

@@ -93,8 +93,10 @@ func (a *API) fillIn(s *engine.StepStatus) {
 			}
 		}
 	}
-	if s.Handler != nil {
-		a.fillIn(s.Handler)
+	for _, below := range []*engine.StepStatus{s.Handler, s.Twin} {
+		if below != nil {
+			a.fillIn(below)
+		}
 	}
 	for i := range s.Slots {
 		for _, child := range s.Slots[i].Waiting {

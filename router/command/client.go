@@ -158,6 +158,10 @@ func (k *client) call(ctx context.Context, method, path string, body []byte, hea
 		return err
 	}
 	defer resp.Body.Close()
+	return k.decode(resp, into)
+}
+
+func (k *client) decode(resp *http.Response, into any) error {
 	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
 		return fmt.Errorf("the answer of %s cannot be read: %w; is it a router of this version?", k.addr, err)
 	}

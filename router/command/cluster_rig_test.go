@@ -211,12 +211,12 @@ func (g *rig) open() int {
 		return -1
 	}
 	defer resp.Body.Close()
-	var lines []struct{ Ended *time.Time }
-	if resp.Header.Get("Onward-Unanswered") != "" || json.NewDecoder(resp.Body).Decode(&lines) != nil {
+	var said struct{ Runs []struct{ Ended *time.Time } }
+	if resp.Header.Get("Onward-Unanswered") != "" || json.NewDecoder(resp.Body).Decode(&said) != nil {
 		return -1
 	}
 	n := 0
-	for _, l := range lines {
+	for _, l := range said.Runs {
 		if l.Ended == nil {
 			n++
 		}

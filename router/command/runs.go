@@ -3,6 +3,7 @@ package command
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
@@ -33,41 +35,6 @@ func (p *program) runs() *cobra.Command {
 			sub.ValidArgsFunction = runsOf(k)
 		}
 	}
-	return c
-}
-
-var runStates = []string{"running", "queued", "paused", "ending", "waiting", "succeeded", "failed", "skipped", "cancelled"}
-
-func (p *program) runsList(k *client) *cobra.Command {
-	var state, trigger, parent string
-	var limit int
-	c := &cobra.Command{Use: "list", Short: "List runs, open ones first.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		if limit < 1 {
-			return fmt.Errorf("--limit %d; write 1 or more", limit)
-		}
-		var lines []router.RunLine
-		q := url.Values{"state": {state}, "trigger": {trigger}, "parent": {parent}, "limit": {fmt.Sprint(limit)}}
-		if err := k.get(c.Context(), "/v1/runs?"+q.Encode(), &lines); err != nil {
-			return exitError{exitRun, err}
-		}
-		return p.print(lines, func(w io.Writer) {
-			fmt.Fprintln(w, "RUN\tTRIGGER\tSTATE\tSTARTED\tCALLS\tOPEN")
-			for _, l := range lines {
-				state := l.State
-				if l.Paused != nil {
-					state += " since " + l.Paused.Since.Local().Format(time.DateTime) + ", by " + cmp.Or(l.Paused.By, "somebody")
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\n", l.Run, l.Trigger, state, l.Started.Local().Format(time.DateTime), l.Calls, l.Open)
-			}
-		})
-	}}
-	c.Long = "List prints the runs that are open, and those of the latest that have ended. CALLS counts invocations made, OPEN those that are under way.\n\n" + clientHelp
-	c.Example = "  onward runs list --state failed --trigger word-count\n  onward runs list -o json --limit 1000"
-	c.Flags().StringVar(&state, "state", "", "only runs in this state: "+strings.Join(runStates, ", "))
-	completeFlag(c, "state", fixed(runStates...))
-	c.Flags().StringVar(&trigger, "trigger", "", "only runs of this trigger")
-	c.Flags().StringVar(&parent, "parent", "", "only runs that a step of this run has started")
-	c.Flags().IntVar(&limit, "limit", 50, "at most so many")
 	return c
 }
 
@@ -194,24 +161,7 @@ func (p *program) runsSignal(k *client) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		headers := map[string]string{"Content-Type": "application/json"}
-		if key != "" {
-			headers["Idempotency-Key"] = key
-		}
-		var said map[string]string
-		if err := k.send(c.Context(), "/v1/runs/"+url.PathEscape(args[0])+"/signals/"+url.PathEscape(args[1]), []byte(v.JSON()), headers, &said); err != nil {
-			return exitError{exitRun, err}
-		}
-		return p.print(said, func(w io.Writer) {
-			switch said["became"] {
-			case triggers.Repeated.String():
-				fmt.Fprintf(w, "signal %s had come before to run %s, under the id %s; it counts once\n", said["signal"], said["run"], said["id"])
-			case triggers.Accepted.String():
-				fmt.Fprintf(w, "signal %s is journaled for run %s, under the id %s; what it did is not known yet: see onward runs explain %s\n", said["signal"], said["run"], said["id"], said["run"])
-			default:
-				fmt.Fprintf(w, "signal %s is taken for run %s, under the id %s\n", said["signal"], said["run"], said["id"])
-			}
-		})
+		return p.signal(c.Context(), k, args[0], args[1], v, key)
 	}}
 	c.Long = "Signal sends a run what a step of the policy signal waits for. One that comes before the step is kept for it. It exits with 1, and changes nothing, when\n" +
 		"the run has ended, there is none, or it takes no more.\n\n" + runHelp
@@ -219,4 +169,26 @@ func (p *program) runsSignal(k *client) *cobra.Command {
 	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
 	c.Flags().StringVar(&key, "key", "", "idempotency key: a signal of that name with a key that came before counts once")
 	return c
+}
+
+// signal sends a signal, and prints what became of it.
+func (p *program) signal(ctx context.Context, k *client, run, name string, data lang.Value, key string) error {
+	headers := map[string]string{"Content-Type": "application/json"}
+	if key != "" {
+		headers["Idempotency-Key"] = key
+	}
+	var said map[string]string
+	if err := k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/signals/"+url.PathEscape(name), []byte(data.JSON()), headers, &said); err != nil {
+		return exitError{exitRun, err}
+	}
+	return p.print(said, func(w io.Writer) {
+		switch said["became"] {
+		case triggers.Repeated.String():
+			fmt.Fprintf(w, "signal %s had come before to run %s, under the id %s; it counts once\n", said["signal"], said["run"], said["id"])
+		case triggers.Accepted.String():
+			fmt.Fprintf(w, "signal %s is journaled for run %s, under the id %s; what it did is not known yet: see onward runs explain %s\n", said["signal"], said["run"], said["id"], said["run"])
+		default:
+			fmt.Fprintf(w, "signal %s is taken for run %s, under the id %s\n", said["signal"], said["run"], said["id"])
+		}
+	})
 }

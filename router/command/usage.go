@@ -99,11 +99,11 @@ func runsOf(k *client) completion {
 	return func(c *cobra.Command, args []string, _ string) (found []cobra.Completion, _ cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), completionTime)
 		defer cancel()
-		var lines []router.RunLine
-		if len(args) > 0 || k.get(ctx, "/v1/runs?limit=50", &lines) != nil {
+		var said router.RunList
+		if len(args) > 0 || k.get(ctx, "/v1/runs?limit=50", &said) != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		for _, l := range lines {
+		for _, l := range said.Runs {
 			found = append(found, cobra.CompletionWithDesc(l.Run, l.Trigger+" "+l.State))
 		}
 		return found, cobra.ShellCompDirectiveNoFileComp

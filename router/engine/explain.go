@@ -1,75 +1,12 @@
 package engine
 
 import (
-	"bytes"
-	"container/heap"
 	"slices"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/journal"
 )
-
-// A Listing looks for the first runs behind an id, by id. It is made in parts, so that none takes long however many runs there are.
-type Listing struct {
-	After journal.RunID
-	Limit int
-	Want  func(*Summary) bool // nil wants all
-
-	found []Summary // a heap, the last id first
-	next  int       // runs that are still to be looked at lie below; -1 when it is done
-	begun bool
-}
-
-// List looks at the next runs, at most so many, and reports whether there are more. A run that is open all the time is found.
-func (s *State) List(l *Listing, most int) (more bool) {
-	if !l.begun {
-		l.begun, l.next = true, len(s.order)
-	}
-	// From the end: whatever leaves meanwhile is replaced by one that was looked at already, or that lies lower.
-	l.next = min(l.next, len(s.order))
-	for ; l.next > 0 && most > 0; most-- {
-		l.next--
-		r := s.order[l.next]
-		if bytes.Compare(r.id[:], l.After[:]) <= 0 || len(l.found) == l.Limit && !l.less(&r.id, &l.found[0].Run) {
-			continue
-		}
-		x := Summary{
-			Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(), Parent: ParentOf(r.event), Open: r.live.len(), Calls: int(r.calls),
-		}
-		if (l.Want == nil || l.Want(&x)) && !slices.ContainsFunc(l.found, func(y Summary) bool { return y.Run == x.Run }) {
-			l.keep(x)
-		}
-	}
-	return l.next > 0
-}
-
-func (l *Listing) less(a, b *journal.RunID) bool { return bytes.Compare(a[:], b[:]) < 0 }
-
-func (l *Listing) keep(x Summary) {
-	if len(l.found) == l.Limit {
-		heap.Pop((*lastFirst)(&l.found))
-	}
-	heap.Push((*lastFirst)(&l.found), x)
-}
-
-// Runs returns what was found, by id.
-func (l *Listing) Runs() []Summary {
-	slices.SortFunc(l.found, func(a, b Summary) int { return bytes.Compare(a.Run[:], b.Run[:]) })
-	return l.found
-}
-
-type lastFirst []Summary
-
-func (h lastFirst) Len() int           { return len(h) }
-func (h lastFirst) Less(i, j int) bool { return bytes.Compare(h[i].Run[:], h[j].Run[:]) > 0 }
-func (h lastFirst) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *lastFirst) Push(x any)        { *h = append(*h, x.(Summary)) }
-func (h *lastFirst) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
-}
 
 func (r *run) phase() string {
 	switch {
@@ -223,6 +160,9 @@ func (s *State) slotStatus(f *frame, at, waiting int) SlotStatus {
 	st := SlotStatus{
 		Name: f.info.childLabel(f.owner.run.def, at), Spawned: sl.spawned, Open: len(sl.tasks), Succeeded: sl.succeeded, Failed: sl.failed,
 		Skipped: sl.skipped, Window: sl.window,
+	}
+	if when := f.info.children[at].When; sl.skipped > 0 && !when.IsZero() {
+		st.When = when.Source()
 	}
 	open := sl.sorted()
 	for _, t := range open[:min(waiting, len(open))] {

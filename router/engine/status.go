@@ -91,6 +91,7 @@ type SlotStatus struct {
 	Failed    int    `json:"failed"`
 	Skipped   int    `json:"skipped"`
 	Window    int    `json:"window"`
+	When      string `json:"when,omitempty"` // the condition that skipped some
 	// Waiting are the first open children, at most as many as were asked for; Indexes are theirs.
 	Indexes []int         `json:"indexes,omitempty"`
 	Waiting []*StepStatus `json:"waiting,omitempty"`
@@ -123,15 +124,27 @@ type InvocationStatus struct {
 
 // A Summary is one line of `runs list`.
 type Summary struct {
-	Run     journal.RunID `json:"run"`
-	Tenant  string        `json:"tenant"`
-	Trigger string        `json:"trigger"`
-	State   string        `json:"state"`
-	Paused  *Pause        `json:"paused,omitempty"`
-	Started time.Time     `json:"started"`
-	Parent  string        `json:"parent,omitempty"` // the run that started it, by a step
-	Open    int           `json:"open"`             // invocations without an outcome
-	Calls   int           `json:"calls"`
+	Run     journal.RunID
+	Tenant  string
+	Trigger string
+	State   string
+	Paused  *Pause
+	Started time.Time
+	Parent  string // the run that started it, by a step
+	Open    int    // invocations without an outcome
+	Calls   int
+	Signals int         // that it waits for
+	Error   *lang.Error // of a run that is ending
+	Event   lang.Value
+	Awaits  []Await // where they are asked for
+}
+
+// An Await is a signal that a step waits for.
+type Await struct {
+	Name    string    `json:"name"`
+	Path    string    `json:"path"`
+	Since   time.Time `json:"since"`            // when the step began
+	Expires time.Time `json:"expires,omitzero"` // the step's deadline, or its policy's
 }
 
 // Stats are a partition's gauges.

@@ -1,7 +1,6 @@
 package shard
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -136,11 +135,10 @@ func (set *Set) Ask(ctx context.Context, id journal.RunID, f func(*engine.State)
 }
 
 // listMost is how many runs are looked at in one go: the fold stands still meanwhile.
-const listMost = 10_000
+const listMost = 250
 
-// List gives the first runs behind an id that are wanted, by id, at most limit of them.
-func (set *Set) List(ctx context.Context, after journal.RunID, limit int, want func(*engine.Summary) bool) ([]engine.Summary, error) {
-	var all []engine.Summary
+// List looks through the runs that are here, with a copy of l for each partition, which done takes.
+func (set *Set) List(ctx context.Context, l engine.Listing, done func(*engine.Listing)) error {
 	for p := range set.shards {
 		set.mu.Lock()
 		s := set.shards[p]
@@ -148,16 +146,15 @@ func (set *Set) List(ctx context.Context, after journal.RunID, limit int, want f
 		if s == nil {
 			continue
 		}
-		l := engine.Listing{After: after, Limit: limit, Want: want}
+		part := l
 		for more := true; more; {
-			if err := s.ask(ctx, func(st *engine.State) { more = st.List(&l, listMost) }); err != nil {
-				return nil, err
+			if err := s.ask(ctx, func(st *engine.State) { more = st.List(&part, listMost) }); err != nil {
+				return err
 			}
 		}
-		all = append(all, l.Runs()...)
+		done(&part)
 	}
-	slices.SortFunc(all, func(a, b engine.Summary) int { return bytes.Compare(a.Run[:], b.Run[:]) })
-	return all[:min(len(all), limit)], nil
+	return nil
 }
 
 // Watchdog tells of a fold that has been at one record for too long.

@@ -1,0 +1,147 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/router"
+	"github.com/spf13/cobra"
+)
+
+var runStates = []string{"running", "queued", "paused", "redriving", "cancelling", "ending", "succeeded", "failed", "skipped", "cancelled"}
+
+// listPart is how many are asked for at a time.
+const listPart = 10_000
+
+func (p *program) runsList(k *client) *cobra.Command {
+	q := make(url.Values)
+	var since, until, after string
+	var limit int
+	var up bool
+	c := &cobra.Command{Use: "list", Short: "List runs, the latest first.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		if limit < 1 {
+			return fmt.Errorf("--limit %d; write 1 or more", limit)
+		}
+		for name, text := range map[string]string{"since": since, "until": until} {
+			at, err := p.timeFlag(name, text)
+			if err != nil {
+				return err
+			}
+			q.Set(name, at)
+		}
+		for _, name := range []string{"tenant", "trigger", "state", "error", "event", "parent", "text", "sort"} {
+			q.Set(name, c.Flag(name).Value.String())
+		}
+		if up {
+			q.Set("order", "up")
+		}
+		said, err := p.listRuns(c.Context(), k, q, after, limit)
+		if err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(said, func(w io.Writer) { writeRuns(w, said) })
+	}}
+	c.Long = "List prints runs, those that are open and those that have ended, as far as the history reaches: the latest first, each once, all routers' together.\n" +
+		"CALLS counts invocations made, OPEN those that are under way, SIGNALS those that are waited for, ERROR is the type of the error that a run ended with.\n" +
+		"Below stands how many there are in all, and with which --after the list goes on.\n\n" +
+		"A time is a duration before now (90s, 1h, 7d), today, yesterday, or as RFC 3339 has it. A run is of a time in which it was at work.\n\n" + clientHelp
+	c.Example = "  onward runs list --state failed --trigger word-count --since today\n  onward runs list --event order-17\n  onward runs list --sort duration --since 1h -o json"
+	f := c.Flags()
+	f.String("tenant", "", "only runs of this tenant")
+	f.String("state", "", "only runs in this state: "+strings.Join(runStates, ", "))
+	completeFlag(c, "state", fixed(runStates...))
+	f.String("trigger", "", "only runs of this trigger")
+	f.String("error", "", "only runs that ended with an error of this type")
+	f.String("event", "", "only runs that the event of this id started")
+	f.String("parent", "", "only runs that a step of this run has started")
+	f.String("text", "", "only runs with this text in what is kept of their event, result or error, in capitals or not")
+	f.StringVar(&since, "since", "", "only runs that were at work since then")
+	f.StringVar(&until, "until", "", "only runs that were at work until then")
+	f.String("sort", "started", "by what: started, ended or duration; of the last two, open runs come first")
+	completeFlag(c, "sort", fixed("started", "ended", "duration"))
+	f.BoolVar(&up, "up", false, "the first, or the shortest, first")
+	f.IntVar(&limit, "limit", 50, "at most so many")
+	f.StringVar(&after, "after", "", "go on behind this place, as the list before it says")
+	return c
+}
+
+// timeFlag is a time as a person writes it, as the router takes it.
+func (p *program) timeFlag(name, text string) (string, error) {
+	now := time.Now()
+	if p.now != nil {
+		now = p.now()
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
+	switch {
+	case text == "":
+		return "", nil
+	case text == "today":
+		at = midnight
+	case text == "yesterday":
+		at = midnight.AddDate(0, 0, -1)
+	case err != nil:
+		var days int
+		if n, _ := fmt.Sscanf(text, "%dd", &days); n == 1 && text == fmt.Sprintf("%dd", days) && days >= 0 {
+			at = now.AddDate(0, 0, -days)
+			break
+		}
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return "", fmt.Errorf("--%s %q is no time; write a duration such as 1h or 7d, today, yesterday, or 2026-01-31T15:04:05Z", name, text)
+		}
+		at = now.Add(-d)
+	}
+	return at.UTC().Format(time.RFC3339Nano), nil
+}
+
+// listRuns asks until it has as many as are wanted, or all.
+func (p *program) listRuns(ctx context.Context, k *client, q url.Values, after string, limit int) (*router.RunList, error) {
+	all := &router.RunList{Runs: []router.RunLine{}, Next: after}
+	for begun := false; !begun || all.Next != "" && len(all.Runs) < limit; begun = true {
+		part := new(router.RunList)
+		q.Set("limit", fmt.Sprint(min(limit-len(all.Runs), listPart)))
+		q.Set("after", all.Next)
+		if err := p.list(ctx, k, "/v1/runs?"+q.Encode(), part); err != nil {
+			return nil, err
+		}
+		all.Runs, all.Next, all.Total = append(all.Runs, part.Runs...), part.Next, part.Total
+	}
+	return all, nil
+}
+
+// list gets a list, and says which routers' part is not in it.
+func (p *program) list(ctx context.Context, k *client, path string, into any) error {
+	resp, err := k.do(ctx, "GET", path, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if missing := resp.Header.Get("Onward-Unanswered"); missing != "" {
+		fmt.Fprintf(p.errs, "not all is listed: no answer from %s\n", missing)
+	}
+	return k.decode(resp, into)
+}
+
+func writeRuns(w io.Writer, said *router.RunList) {
+	fmt.Fprintln(w, "RUN\tTRIGGER\tSTATE\tSTARTED\tCALLS\tOPEN\tSIGNALS\tERROR")
+	for _, l := range said.Runs {
+		state := l.State
+		if l.Paused != nil {
+			state += " since " + l.Paused.Since.UTC().Format(time.RFC3339) + ", by " + cmp.Or(l.Paused.By, "somebody")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", l.Run, l.Trigger, state, l.Started.UTC().Format(time.RFC3339), l.Calls, l.Open, l.Signals, l.Error)
+	}
+	if said.Next != "" {
+		fmt.Fprintf(w, "%d of %d; it goes on with --after %s\n", len(said.Runs), said.Total, said.Next)
+	} else if len(said.Runs) < said.Total {
+		fmt.Fprintf(w, "the last %d of %d\n", len(said.Runs), said.Total)
+	} else {
+		fmt.Fprintf(w, "%d in all\n", said.Total)
+	}
+}

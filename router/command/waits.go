@@ -1,0 +1,96 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/router"
+	"github.com/spf13/cobra"
+)
+
+func (p *program) waits() *cobra.Command {
+	k := &client{}
+	c := &cobra.Command{
+		Use: "waits", Short: "See and answer what waits for a signal, such as an approval.",
+		Long:    "See and answer what waits for a signal, such as an approval.\n\n" + clientHelp,
+		Example: "  onward waits list\n  onward waits answer RUN approved --data '{\"by\": \"Ada\"}'",
+	}
+	clientFlags(c, k)
+	c.AddCommand(p.waitsList(k), p.waitsAnswer(k))
+	return c
+}
+
+func (p *program) waitsList(k *client) *cobra.Command {
+	var limit int
+	c := &cobra.Command{Use: "list", Short: "List who waits for which signal, the longest first.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		if limit < 1 || limit > listPart {
+			return fmt.Errorf("--limit %d; write 1 to %d", limit, listPart)
+		}
+		q := url.Values{"limit": {fmt.Sprint(limit)}}
+		for _, name := range []string{"tenant", "trigger", "name", "run"} {
+			q.Set(name, c.Flag(name).Value.String())
+		}
+		var said router.WaitList
+		if err := p.list(c.Context(), k, "/v1/waits?"+q.Encode(), &said); err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(said, func(w io.Writer) {
+			fmt.Fprintln(w, "RUN\tTRIGGER\tSIGNAL\tSTEP\tSINCE\tGIVES UP\tEVENT")
+			for _, l := range said.Waits {
+				end := "never"
+				if !l.Expires.IsZero() {
+					end = l.Expires.UTC().Format(time.RFC3339)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Run, l.Trigger, l.Name, l.Path, l.Since.UTC().Format(time.RFC3339), end, l.Event)
+			}
+			fmt.Fprintf(w, "%d of %d\n", len(said.Waits), said.Total)
+		})
+	}}
+	c.Long = "List prints the steps that wait for a signal, of all routers' runs, the longest first: what a person is to answer. GIVES UP is when it stops waiting, EVENT the\n" +
+		"id of the event that started the run.\n\n" + clientHelp
+	c.Example = "  onward waits list --name approved\n  onward waits list --trigger expense -o json"
+	c.Flags().String("tenant", "", "only runs of this tenant")
+	c.Flags().String("trigger", "", "only runs of this trigger")
+	c.Flags().String("name", "", "only signals of this name")
+	c.Flags().String("run", "", "only this run")
+	c.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	return c
+}
+
+func (p *program) waitsAnswer(k *client) *cobra.Command {
+	var data, key string
+	c := &cobra.Command{Use: "answer RUN NAME", Short: "Send a run a signal that it waits for.", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
+		v, err := dataFlag(data)
+		if err != nil {
+			return err
+		}
+		var said router.WaitList
+		if err := p.list(c.Context(), k, "/v1/waits?"+url.Values{"run": {args[0]}, "limit": {fmt.Sprint(listPart)}}.Encode(), &said); err != nil {
+			return exitError{exitRun, err}
+		}
+		var names []string
+		for _, l := range said.Waits {
+			if !slices.Contains(names, l.Name) {
+				names = append(names, l.Name)
+			}
+		}
+		if key == "" && !slices.Contains(names, args[1]) {
+			if len(names) == 0 {
+				names = []string{"none"}
+			}
+			return exitError{exitRun, fmt.Errorf("run %s does not wait for the signal %q, and of signals for %s; onward runs signal sends one that is kept for later", args[0], args[1], strings.Join(names, ", "))}
+		}
+		return p.signal(c.Context(), k, args[0], args[1], v, key)
+	}}
+	c.Long = "Answer sends a run a signal that a step of it waits for. It exits with 1, and changes nothing, when none does. With --key, what came before under that key\n" +
+		"counts once, and one that nothing waits for is kept, as runs signal does.\n\n" + runHelp
+	c.Example = "  onward waits answer RUN approved --data '{\"by\": \"Ada\"}'"
+	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
+	c.Flags().StringVar(&key, "key", "", "idempotency key: a signal of that name with a key that came before counts once")
+	c.ValidArgsFunction = runsOf(k)
+	return c
+}

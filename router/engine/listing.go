@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"bytes"
+	"cmp"
+	"container/heap"
+	"slices"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// A Place is where a run stands in a list: by its rank, and among those of one rank by its id.
+type Place struct {
+	Rank int64
+	Run  journal.RunID
+}
+
+// Compare orders places.
+func (p Place) Compare(o Place) int {
+	return cmp.Or(cmp.Compare(p.Rank, o.Rank), bytes.Compare(p.Run[:], o.Run[:]))
+}
+
+// A Listing looks for the first runs behind a place. It is made in parts, so that none takes long however many runs there are.
+type Listing struct {
+	After *Place // nil: from the begin
+	Limit int
+	Want  func(*Summary) (rank int64, want bool)
+	Waits bool // only runs that wait for signals, with these
+
+	found []listed // a heap, the last first
+	all   []Seen
+	next  int // runs that are still to be looked at lie below
+	begun bool
+}
+
+type listed struct {
+	place Place
+	run   Summary
+}
+
+// List looks at the next runs, at most so many, and reports whether there are more. A run that is open all the time is found.
+func (s *State) List(l *Listing, most int) (more bool) {
+	if !l.begun {
+		l.begun, l.next = true, len(s.order)
+	}
+	// From the end: whatever leaves meanwhile is replaced by one that was looked at already, or that lies lower.
+	l.next = min(l.next, len(s.order))
+	for ; l.next > 0 && most > 0; most-- {
+		l.next--
+		r := s.order[l.next]
+		if l.Waits && r.rare().waits.n == 0 {
+			continue
+		}
+		x := r.summary()
+		if l.Waits {
+			x.Awaits = r.awaits()
+		}
+		rank, want := l.Want(x)
+		if want || r.rare().redrives > 0 {
+			l.all = append(l.all, r.seen(s.now, want))
+		}
+		if !want {
+			continue
+		}
+		place := Place{rank, r.id}
+		if (l.After == nil || place.Compare(*l.After) > 0) && !slices.ContainsFunc(l.found, func(y listed) bool { return y.place.Run == r.id }) {
+			l.keep(listed{place, *x})
+		}
+	}
+	return l.next > 0
+}
+
+func (r *run) summary() *Summary {
+	x := &Summary{
+		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(),
+		Parent: ParentOf(r.event), Open: r.live.len(), Calls: int(r.calls), Signals: r.rare().waits.n, Event: r.event,
+	}
+	if r.outcome != nil {
+		x.Error = r.outcome.Err
+	}
+	return x
+}
+
+// awaits are the signals that a run waits for, the first first.
+func (r *run) awaits() []Await {
+	var all []Await
+	for _, w := range r.rare().waits.all() {
+		t := w.frame.owner
+		x := Await{Name: w.name, Path: t.path(), Since: time.Unix(0, t.opened).UTC()}
+		timers := []uint32{t.deadlineTimer}
+		for _, named := range w.frame.timers.all() {
+			timers = append(timers, named.id)
+		}
+		for _, id := range timers {
+			if d := r.timers.get(id); d != nil && (x.Expires.IsZero() || d.due < x.Expires.UnixNano()) {
+				x.Expires = time.Unix(0, d.due).UTC()
+			}
+		}
+		all = append(all, x)
+	}
+	slices.SortStableFunc(all, func(a, b Await) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Path, b.Path))
+	})
+	return all
+}
+
+func (l *Listing) keep(x listed) {
+	if len(l.found) == l.Limit {
+		if x.place.Compare(l.found[0].place) > 0 {
+			return
+		}
+		heap.Pop((*lastFirst)(&l.found))
+	}
+	heap.Push((*lastFirst)(&l.found), x)
+}
+
+// Runs returns what was found, in order.
+func (l *Listing) Runs() []Summary {
+	slices.SortFunc(l.found, func(a, b listed) int { return a.place.Compare(b.place) })
+	runs := make([]Summary, len(l.found))
+	for i := range l.found {
+		runs[i] = l.found[i].run
+	}
+	return runs
+}
+
+// A Seen is an open run that was looked at.
+type Seen struct {
+	Run  journal.RunID
+	At   int64 // an end of it that lies before is that of a life before this one
+	Want bool  // else it is told for that end only
+}
+
+func (r *run) seen(now int64, want bool) Seen {
+	if r.outcome != nil {
+		now = r.ended
+	}
+	return Seen{r.id, now, want}
+}
+
+// Compare orders by run.
+func (x Seen) Compare(run journal.RunID) int { return bytes.Compare(x.Run[:], run[:]) }
+
+// All returns all runs that are wanted, those before the place and beyond the limit too, and those that are at work once more; one may be there twice.
+func (l *Listing) All() []Seen { return l.all }
+
+// EventID is the id of the event that started a run.
+func EventID(event lang.Value) string { return attribute(event, "id") }
+
+type lastFirst []listed
+
+func (h lastFirst) Len() int           { return len(h) }
+func (h lastFirst) Less(i, j int) bool { return h[i].place.Compare(h[j].place) > 0 }
+func (h lastFirst) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *lastFirst) Push(x any)        { *h = append(*h, x.(listed)) }
+func (h *lastFirst) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
