@@ -46,13 +46,13 @@ func (g *garden) name(kind string) string {
 
 // flow returns a random step, at most depth policies deep.
 func (g *garden) flow(depth int) node {
-	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.weave, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone, g.started}
+	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.weave, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone, g.started, g.cleaned, g.picked, g.pages, g.grouped, g.joined}
 	if depth > 0 && g.rng.IntN(5) > 0 {
 		return kinds[g.rng.IntN(len(kinds))](depth - 1)
 	}
-	leaves := []func() node{g.function, g.function, g.function, g.flaky, g.slow, g.more, g.wait, g.signal}
+	leaves := []func() node{g.function, g.function, g.function, g.flaky, g.slow, g.more, g.wait, g.passed, g.ruled, g.until, g.signal, g.signals}
 	if g.inside > 0 {
-		leaves = leaves[:len(leaves)-1]
+		leaves = leaves[:len(leaves)-2]
 	}
 	return leaves[g.rng.IntN(len(leaves))]()
 }
@@ -101,6 +101,9 @@ func (g *garden) started(depth int) node {
 	flow := g.flow(depth)
 	g.inside--
 	g.below--
+	if g.rng.IntN(3) == 0 {
+		flow = g.ended(flow)
+	}
 	trigger := fmt.Sprint("sub", len(g.subs))
 	g.subs = append(g.subs, flow.doc)
 	return node{doc: map[string]any{"subrun": trigger, "input": "${ data }"}, eval: func(_ any, s *story) (any, bool) {
@@ -129,7 +132,9 @@ func (g *garden) signal() node {
 
 // failing is a step that fails, each time.
 func (g *garden) failing(depth int) node {
-	switch g.rng.IntN(4) {
+	switch g.rng.IntN(5) {
+	case 4:
+		return node{doc: map[string]any{"fail": map[string]any{"type": "sold_out", "message": "${ size(data) } are left", "data": "${ data }"}}, eval: func(any, *story) (any, bool) { return nil, false }}
 	case 0:
 		return node{doc: map[string]any{"wait": "1h", "deadline": "5s"}, eval: func(any, *story) (any, bool) { return nil, false }}
 	case 1:
@@ -152,7 +157,10 @@ func (g *garden) failing(depth int) node {
 // caught is a failing step with a handler.
 func (g *garden) caught(depth int) node {
 	inner, handler := g.failing(depth), g.flow(depth)
-	inner.doc["catch"] = []any{map[string]any{"do": handler.doc}}
+	inner.doc["catch"] = []any{
+		map[string]any{"when": "${ error.type == 'none' }", "do": map[string]any{"function": "boom"}}, map[string]any{"errors": []any{"none"}, "do": map[string]any{"function": "boom"}},
+		map[string]any{"as": g.name("failure"), "do": handler.doc},
+	}
 	return node{doc: inner.doc, eval: func(in any, s *story) (any, bool) {
 		inner.eval(in, s)
 		return handler.eval(in, s)
@@ -339,6 +347,7 @@ func (g *garden) dag(depth int) node {
 	n := 2 + g.rng.IntN(5)
 	steps, names, needs := make([]node, n), make([]string, n), make([][]int, n)
 	docs, leaf := make([]any, n), make([]bool, n)
+	rules := []string{"all_success", "all_done", "none_failed", "none_failed_min_one_success", "none_skipped", "all_done_min_one_success"} // All run behind successes.
 	for i := range steps {
 		steps[i], names[i], leaf[i] = g.flow(min(depth, 1)), g.name("step"), true
 		var words []string
@@ -352,7 +361,7 @@ func (g *garden) dag(depth int) node {
 			doc[k] = v
 		}
 		if words != nil {
-			doc["needs"] = words
+			doc["needs"], doc["rule"] = words, rules[g.rng.IntN(len(rules))]
 		}
 		docs[i] = doc
 	}
