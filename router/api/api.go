@@ -212,15 +212,15 @@ func reply(w http.ResponseWriter, code int, v any) error {
 	return nil
 }
 
-type apiError struct {
-	Error string `json:"error"`
-	Cure  string `json:"cure,omitempty"`
+// refuse answers with what is refused.
+func refuse(w http.ResponseWriter, code int, message, cure string) error {
+	return reply(w, code, triggers.Refuse(code, message, cure))
 }
 
 // answer says what became of a fact about a run.
 func answer(w http.ResponseWriter, fate triggers.Fate, said map[string]string) error {
 	if what, cure := fate.Refused(); what != "" {
-		return reply(w, fate.Status(), apiError{what, strings.ReplaceAll(cure, "RUN", said["run"])})
+		return refuse(w, fate.Status(), what, strings.ReplaceAll(cure, "RUN", said["run"]))
 	}
 	said["became"] = fate.String()
 	return reply(w, fate.Status(), said)
@@ -253,7 +253,7 @@ func fail(w http.ResponseWriter, err error) {
 		code = http.StatusInsufficientStorage
 		w.Header().Set("Retry-After", "30")
 	}
-	_ = reply(w, code, apiError{err.Error(), cure})
+	_ = refuse(w, code, err.Error(), cure)
 }
 
 // atOwner passes a request for a run on to the router that owns its partition.
@@ -277,7 +277,7 @@ func (a *API) authenticated(guard func(http.Handler) http.Handler, h http.Handle
 		q, isPeer, err := a.Cluster.Check(q)
 		switch {
 		case err != nil:
-			_ = reply(w, http.StatusUnauthorized, apiError{err.Error(), ""})
+			_ = refuse(w, http.StatusUnauthorized, err.Error(), "")
 		case isPeer:
 			h(w, q)
 		case a.Token.IsZero():
@@ -298,13 +298,13 @@ func (a *API) hasToken(w http.ResponseWriter, q *http.Request) bool {
 	}
 	a.Log.Warn("a request without a valid token is refused", "status", http.StatusUnauthorized, "path", q.URL.Path, "from", q.RemoteAddr)
 	w.Header().Set("WWW-Authenticate", `Bearer realm="onward"`)
-	_ = reply(w, http.StatusUnauthorized, apiError{"no valid token; send Authorization: Bearer TOKEN", ""})
+	_ = refuse(w, http.StatusUnauthorized, "no valid token", "send Authorization: Bearer TOKEN")
 	return false
 }
 
 func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
 	if err := a.Ready(); err != nil {
-		_ = reply(w, http.StatusServiceUnavailable, apiError{"not ready: " + err.Error(), ""})
+		_ = refuse(w, http.StatusServiceUnavailable, "not ready: "+err.Error(), "")
 		return
 	}
 	said := struct {
@@ -387,7 +387,7 @@ func (a *API) postWindow(w http.ResponseWriter, q *http.Request) error {
 	case err != nil:
 		return err
 	case fates[0] == triggers.Unknown:
-		return reply(w, fates[0].Status(), apiError{fmt.Sprintf("there is no such run, or in it no step %q at work that has a window", f.Path), "see onward runs explain " + id.String()})
+		return refuse(w, fates[0].Status(), fmt.Sprintf("there is no such run, or in it no step %q at work that has a window", f.Path), "see onward runs explain "+id.String())
 	}
 	return answer(w, fates[0], map[string]string{"run": id.String(), "path": f.Path, "window": strconv.Itoa(n)})
 }

@@ -201,7 +201,7 @@ func TestWhoAsksHearsWhatBecameOfIt(t *testing.T) {
 		said string
 	}{
 		{triggers.Accepted, 202, `"became":"accepted"`}, {triggers.Applied, 200, `"became":"applied"`}, {triggers.Repeated, 200, `"became":"repeated"`},
-		{triggers.Ended, 410, `"cure":"see how it ended: onward runs get ` + run + `"`}, {triggers.Unknown, 404, `"error":"there is no such run"`},
+		{triggers.Ended, 410, `"cure":"see how it ended: onward runs get ` + run + `"`}, {triggers.Unknown, 404, `"error":{"code":"unknown","message":"there is no such run"`},
 		{triggers.Superseded, 409, `"cure":`}, {triggers.Limited, 429, `"cure":`}, {triggers.Malformed, 400, `"cure":`},
 	} {
 		for _, path := range []string{"/v1/runs/" + run + "/signals/go", "/v1/runs/" + run + "/cancel"} {
@@ -225,7 +225,7 @@ func TestErrorsSayWhetherToAskAgain(t *testing.T) {
 		{triggers.ErrFull, 507, "30"}, {triggers.ErrTooLarge, 413, ""}, {triggers.ErrSlow, 408, ""}, {errors.New("anything"), 503, ""},
 	} {
 		code, body, header := serve(t, &house{err: fmt.Errorf("so it is: %w", c.err)}, "")("POST", "/v1/triggers/t", "1")
-		if code != c.code || header.Get("Retry-After") != c.wait || !strings.Contains(body, `"error":"so it is`) {
+		if code != c.code || header.Get("Retry-After") != c.wait || !strings.Contains(body, `"message":"so it is`) {
 			t.Errorf("%v: %d %q %s", c.err, code, header.Get("Retry-After"), body)
 		}
 	}

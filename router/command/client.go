@@ -102,6 +102,7 @@ func (k *client) do(ctx context.Context, method, path string, body []byte, heade
 type refusal struct {
 	error
 	status int
+	said   triggers.Refusal
 }
 
 // statusOf returns the status of a refusal; 0 when there is none.
@@ -114,22 +115,28 @@ func statusOf(err error) int {
 // refused is what a router that answered said.
 func (k *client) refused(resp *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	var said struct{ Error, Cure string }
-	if json.Unmarshal(b, &said) != nil || said.Error == "" {
-		said.Error = string(bytes.TrimSpace(b))
-	}
-	switch resp.StatusCode {
-	case http.StatusUnauthorized:
-		said.Cure = "set ONWARD_TOKEN to the router's token"
-	case http.StatusNotFound:
-		if said.Cure == "" {
-			said.Cure = "see onward runs list, and that --addr and --path are the router's"
+	var said triggers.Refusal
+	var list []triggers.Refusal // Of a webhook, one an event.
+	if json.Unmarshal(b, &list) == nil {
+		for _, x := range list {
+			if said.Error.Message == "" {
+				said = x
+			}
 		}
+	} else if json.Unmarshal(b, &said) != nil || said.Error.Message == "" {
+		said = triggers.Refuse(resp.StatusCode, string(bytes.TrimSpace(b)), "")
 	}
-	if said.Cure != "" {
-		said.Cure = "; " + said.Cure
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized:
+		said.Error.Cure = "set ONWARD_TOKEN to the router's token"
+	case resp.StatusCode == http.StatusNotFound && said.Error.Cure == "":
+		said.Error.Cure = "see onward runs list, and that --addr and --path are the router's"
 	}
-	return refusal{fmt.Errorf("%s (%s)%s", said.Error, resp.Status, said.Cure), resp.StatusCode}
+	text := fmt.Sprintf("%s (%s)", said.Error.Message, resp.Status)
+	if said.Error.Cure != "" {
+		text += "; " + said.Error.Cure
+	}
+	return refusal{errors.New(text), resp.StatusCode, said}
 }
 
 // shows prints, as JSON, what the router says of the one thing that is named.

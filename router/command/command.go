@@ -87,10 +87,30 @@ func Main(r *plugin.Registry, args []string) int {
 	if s := came.Load(); s != 0 {
 		code = exitSignal + int(s)
 	}
-	if !errors.Is(err, errSaid) {
+	switch {
+	case errors.Is(err, errSaid):
+	case p.output == "json":
+		_ = json.NewEncoder(p.errs).Encode(refusalOf(err, code)) // Who does not listen is not told.
+	default:
 		fmt.Fprintln(p.errs, "onward:", err)
 	}
 	return code
+}
+
+// refusalOf is an error as programs read it: what a router has said, or else what this command says.
+func refusalOf(err error, code int) triggers.Refusal {
+	var r refusal
+	if errors.As(err, &r) && r.said.Error.Message != "" {
+		return r.said
+	}
+	what := "failed"
+	switch {
+	case code == exitUsage:
+		what = "usage"
+	case code > exitSignal:
+		what = "interrupted"
+	}
+	return triggers.Refusal{Error: triggers.Refused{Code: what, Message: err.Error()}}
 }
 
 func (p *program) root() *cobra.Command {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
 )
 
@@ -199,13 +200,16 @@ func probe(ctx context.Context, s config.Settings, path string) (string, error) 
 		return "", fmt.Errorf("no router answers at %s: %w", address, bare(err))
 	}
 	defer resp.Body.Close()
-	var said struct{ Status, Error string }
+	var said struct {
+		Status string
+		triggers.Refusal
+	}
 	_ = json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&said) // What is no JSON is no router's.
 	switch {
 	case resp.StatusCode == http.StatusOK && said.Status != "":
 		return said.Status, nil
-	case resp.StatusCode == http.StatusServiceUnavailable && said.Error != "":
-		return "", fmt.Errorf("%w: %s", errNotReady, said.Error)
+	case resp.StatusCode == http.StatusServiceUnavailable && said.Error.Message != "":
+		return "", fmt.Errorf("%w: %s", errNotReady, said.Error.Message)
 	}
 	return "", fmt.Errorf("no router answers at %s: %s is not a router's answer to %s", address, resp.Status, path)
 }

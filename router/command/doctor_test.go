@@ -244,7 +244,7 @@ func TestProbe(t *testing.T) {
 		body, said, is string
 	}{
 		{200, `{"status":"ready"}`, "ready", ""},
-		{503, `{"error":"not ready: partitions are being claimed"}`, "", "takes no events yet: not ready: partitions"},
+		{503, `{"error":{"code":"unavailable","message":"not ready: partitions are being claimed"}}`, "", "takes no events yet: not ready: partitions"},
 		{200, `<html>hello</html>`, "", "200 OK is not a router's answer to /readyz"},
 		{404, `{"status":"ready"}`, "", "404 Not Found is not a router's answer"},
 	} {

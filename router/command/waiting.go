@@ -11,6 +11,7 @@ import (
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -49,16 +50,18 @@ func wait(s config.Settings, why func() string) (stop func()) {
 		}
 		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
 	}
-	reply := func(w http.ResponseWriter, code int, key, text string) {
+	reply := func(w http.ResponseWriter, code int, said any) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(code)
-		_ = json.NewEncoder(w).Encode(map[string]string{key: text}) // Who asked has gone.
+		_ = json.NewEncoder(w).Encode(said) // Who asked has gone.
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, "status", "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "5")
-		reply(w, http.StatusServiceUnavailable, "error", "not ready: "+why())
+		reply(w, http.StatusServiceUnavailable, triggers.Refuse(http.StatusServiceUnavailable, "not ready: "+why(), ""))
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Second, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, MaxHeaderBytes: 16 << 10}
 	done := make(chan struct{})

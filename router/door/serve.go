@@ -13,12 +13,6 @@ import (
 	"github.com/onward-router/onward/triggers"
 )
 
-// refusal is the form of an answer that refuses.
-type refusal struct {
-	Error string `json:"error"`
-	Cure  string `json:"cure,omitempty"`
-}
-
 func (d *Door) refuse(w http.ResponseWriter, code int, reason, what, cure string) {
 	d.metrics.refused.WithLabelValues(reason).Inc()
 	if code == http.StatusServiceUnavailable {
@@ -26,7 +20,7 @@ func (d *Door) refuse(w http.ResponseWriter, code int, reason, what, cure string
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(refusal{what, cure}) // The client has gone: nobody is left to be told.
+	_ = json.NewEncoder(w).Encode(triggers.Refuse(code, what, cure)) // The client has gone: nobody is left to be told.
 }
 
 // serve lets a request to the handler within the limits.

@@ -73,9 +73,9 @@ const (
 
 // A receipt is what the webhook says of one event.
 type receipt struct {
-	ID    string `json:"id"`
-	Taken string `json:"taken"`
-	Error string `json:"error"`
+	ID    string                   `json:"id"`
+	Taken string                   `json:"taken"`
+	Error struct{ Message string } `json:"error"`
 	Runs  []struct {
 		ID      string `json:"id"`
 		Trigger string `json:"trigger"`

@@ -35,12 +35,12 @@ func TestTable(t *testing.T) {
 		r.Header = c.Header()
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, r)
-		var said refusal
+		var said triggers.Refusal
 		if rec.Code != 202 {
 			if err = json.Unmarshal(rec.Body.Bytes(), &said); err != nil || rec.Code/100 != 4 {
 				t.Errorf("%s: %d %s", c.Name, rec.Code, rec.Body)
 			}
-			err = errors.New(said.Error)
+			err = errors.New(said.Error.Message)
 		}
 		if wrong := c.Judge(got, err); wrong != "" {
 			t.Errorf("%s: %.600s", c.Name, wrong)

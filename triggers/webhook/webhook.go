@@ -128,17 +128,12 @@ func (w *Webhook) Handler(admit triggers.Admit) (string, http.Handler) {
 	return w.s.Path, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.serve(rw, r, admit) })
 }
 
-type refusal struct {
-	Error string `json:"error"`
-	Cure  string `json:"cure,omitempty"`
-}
-
 func refuse(rw http.ResponseWriter, code int, what, cure string, retryAfter int) {
 	slog.Warn("source: a request is refused", "status", code, "error", what)
 	if retryAfter > 0 {
 		rw.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
-	answer(rw, code, refusal{what, cure})
+	answer(rw, code, triggers.Refuse(code, what, cure))
 }
 
 func refuseDraining(rw http.ResponseWriter) {
@@ -415,13 +410,12 @@ func (w *Webhook) answerResult(rw http.ResponseWriter, r *http.Request, wait tim
 
 // taken is what the answer says of one event.
 type taken struct {
-	ID     string     `json:"id"`
-	Taken  string     `json:"taken,omitempty"`
-	Became string     `json:"became,omitempty"`
-	Runs   []takenRun `json:"runs"`
-	Note   string     `json:"note,omitempty"`
-	Error  string     `json:"error,omitempty"`
-	Cure   string     `json:"cure,omitempty"`
+	ID     string            `json:"id"`
+	Taken  string            `json:"taken,omitempty"`
+	Became string            `json:"became,omitempty"`
+	Runs   []takenRun        `json:"runs"`
+	Note   string            `json:"note,omitempty"`
+	Error  *triggers.Refused `json:"error,omitempty"`
 }
 
 type takenRun struct {
@@ -461,8 +455,9 @@ func entry(ctx context.Context, id string, r *triggers.Receipt) (t taken, code, 
 	}
 	switch {
 	case r.Err != nil:
-		t.Error = r.Err.Error()
 		code, after = status(r.Err)
+		refused := triggers.Refuse(code, r.Err.Error(), "")
+		t.Error = &refused.Error
 		return t, code, after
 	case r.Fate == nil:
 		t.Taken = r.Kind.String()
@@ -477,7 +472,9 @@ func entry(ctx context.Context, id string, r *triggers.Receipt) (t taken, code, 
 	case started: // The event has started something besides.
 		t.Taken, t.Note, code = triggers.Matched.String(), what, http.StatusAccepted
 	default:
-		t.Error, t.Cure, code = what, strings.ReplaceAll(cure, "RUN", t.Runs[0].ID), fate.Status()
+		code = fate.Status()
+		refused := triggers.Refuse(code, what, strings.ReplaceAll(cure, "RUN", t.Runs[0].ID))
+		t.Error = &refused.Error
 	}
 	return t, code, 0
 }

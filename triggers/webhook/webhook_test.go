@@ -138,7 +138,7 @@ func (c *client) post(events []event.Event, r *http.Request) {
 	defer c.mu.Unlock()
 	for i := range events {
 		c.told[events[i].ID()] = triggertest.Refused
-		if len(said) == len(events) && said[i].Error == "" && said[i].ID == events[i].ID() {
+		if len(said) == len(events) && said[i].Error == nil && said[i].ID == events[i].ID() {
 			c.told[events[i].ID()] = triggertest.Acknowledged
 		}
 	}
@@ -369,7 +369,7 @@ func TestRefusals(t *testing.T) {
 	}, "POST", map[string]string{"Content-Type": "application/cloudevents-batch+json"},
 		`[{"specversion":"1.0","id":"a","source":"/","type":"x"},{"specversion":"1.0","id":"b","source":"/","type":"x"},{"specversion":"1.0","id":"c","source":"/","type":"x"}]`)
 	var said []taken
-	if err := json.Unmarshal(rec.Body.Bytes(), &said); err != nil || len(said) != 3 || rec.Code != 507 || said[0].Error == "" || said[1].Error != "" || said[1].Runs[0].ID != "run-of-b" || said[2].Error == "" {
+	if err := json.Unmarshal(rec.Body.Bytes(), &said); err != nil || len(said) != 3 || rec.Code != 507 || said[0].Error == nil || said[1].Error != nil || said[1].Runs[0].ID != "run-of-b" || said[2].Error == nil {
 		t.Errorf("%d %s, %v", rec.Code, rec.Body, err)
 	}
 }
