@@ -119,7 +119,7 @@ func (o *outbox) between(inv *engine.Invocation) {
 			rec, _ := inv.Answer()
 			w.come(rec)
 		case engine.Cancel:
-			w.come(engine.Record(journal.Cancel, ChildID(inv.ToTrigger, inv.Cause), &engine.CancelFact{Ahead: true}))
+			w.come(engine.Record(journal.Cancel, ChildID(inv.ToTrigger, inv.Cause), &engine.CancelFact{Reason: "the run that started it no longer waits for it", Ahead: true}))
 		default:
 			var err error
 			for _, def := range w.o.Starts(inv) {
