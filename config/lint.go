@@ -369,7 +369,9 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 			inner.steps = withNames(inner.steps, children, d.Siblings)
 		}
 		at := fmt.Sprint(slot)
-		if keys[slot] != "" {
+		if l, ok := s.Policy.(interface{ Label(slot int) string }); ok && l.Label(slot) != "" {
+			at = l.Label(slot)
+		} else if keys[slot] != "" {
 			at = keys[slot]
 		}
 		whole = c.step(child, inner, path+"."+at) && whole

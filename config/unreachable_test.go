@@ -20,7 +20,7 @@ func TestUnreachableSteps(t *testing.T) {
 		`[{ when: "${ data.x }", fail: no }, { function: f }]`:                                                           "",
 		`[{ fail: no, catch: [{ do: { pass: 1 } }] }, { function: f }]`:                                                  "",
 		`[{ sequence: [{ when: "${ data.x }", end: 1 }] }, { function: f }]`:                                             "",
-		`[{ choice: [{ if: "${ data.x }", end: 1 }, { pass: 1 }] }, { function: f }]`:                                    "",
+		`[{ choice: { cases: [{ if: "${ data.x }", end: 1 }], else: { pass: 1 } } }, { function: f }]`:                   "",
 		`[{ forkjoin: [{ fail: no }, { pass: 1 }], catch: [{ do: { pass: 2 } }] }, { function: f }]`:                     "",
 		`[{ map: { items: 1, do: { sequence: [{ end: 1 }, { function: f }] } } }]`:                                       "sequence.1: it can never run",
 		`[{ flow: ends, catch: [{ do: { sequence: [{ fail: x }, { function: f }] } }] }, { function: f }, { pass: 1 } ]`: "sequence.1: it can never run",
