@@ -116,6 +116,19 @@ func (h *house) Wait(context.Context, journal.RunID) *engine.Ending { return nil
 
 func (h *house) Find(context.Context, journal.RunID) *engine.Ending { return nil }
 
+// A past has the steps that failed of whichever run.
+type past struct {
+	Past
+	failed *engine.Timeline
+}
+
+func (p past) Timeline(journal.RunID, string, int, bool) (*engine.Timeline, error) {
+	if p.failed == nil {
+		return new(engine.Timeline), nil
+	}
+	return p.failed, nil
+}
+
 // ends are the house's ended runs, whose Find is another's too.
 type ends struct{ *house }
 
@@ -135,7 +148,7 @@ func (e ends) Each(yield func(*engine.Ending) bool) error {
 func serve(t *testing.T, h *house, token string) func(method, path, body string, headers ...string) (int, string, http.Header) {
 	t.Helper()
 	o := Options{
-		Intake: h, Shards: h, Endings: ends{h}, Cluster: h, Outbox: h, Set: func() *config.Set { return &config.Set{} }, Load: func() any { return map[string]string{"full": "enough"} }, Functions: func() any { return []string{"f"} },
+		Intake: h, Shards: h, Endings: ends{h}, Past: past{}, Cluster: h, Outbox: h, Set: func() *config.Set { return &config.Set{} }, Load: func() any { return map[string]string{"full": "enough"} }, Functions: func() any { return []string{"f"} },
 		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return h.err }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
 	}
 	if token != "" {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
@@ -35,9 +36,73 @@ func (a *API) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
 				line += ", which was sent as " + f.Error.Invocation
 			}
 		}
-		return []string{line}, nil
+		if f.State == lang.Skipped.String() {
+			line += skipped(f.Result)
+		}
+		failed, err := a.failedPath(id, f)
+		return append([]string{line}, failed...), err
 	}
 	return ExplainStatus(st, time.Now()), nil
+}
+
+// skipped says why a run did nothing.
+func skipped(result lang.Value) string {
+	var said struct{ Dropped string }
+	if result.Decode(&said) == nil && said.Dropped != "" {
+		return ": dropped, " + said.Dropped
+	}
+	return ": the condition of its flow (when) was not true"
+}
+
+// failedPath tells of the calls of a failed run that failed for good, with their inputs and tries, as far as the history has them.
+func (a *API) failedPath(id journal.RunID, f *engine.Ending) (lines []string, _ error) {
+	if f.State != lang.Failed.String() {
+		return nil, nil
+	}
+	t, err := a.Past.Timeline(id, "", explained, true)
+	if err != nil {
+		return nil, err
+	}
+	calls := 0
+	for _, s := range t.Steps {
+		if s.N == 0 || s.Delivery {
+			continue // It failed by what is in it, or is of the run's end.
+		}
+		if calls++; calls > named {
+			continue
+		}
+		does := "function " + s.Function
+		if s.Function == "" {
+			does = "trigger " + s.Trigger
+		}
+		line := fmt.Sprintf("%s: %s failed at try %d", s.Path, does, max(s.Attempt, 1))
+		if s.Error != nil {
+			line += " (" + s.Error.Error() + ")"
+		}
+		if !s.Sent.IsZero() {
+			line += fmt.Sprintf("; sent at %s, it took %s", s.Sent.UTC().Format(time.RFC3339), s.Ended.Sub(s.Sent).Round(time.Millisecond))
+		}
+		lines = append(lines, line+"; its input was "+short(s.Input))
+	}
+	switch {
+	case t.Next != "":
+		lines = append(lines, fmt.Sprintf("more than %d failed; onward runs get %s --failed shows all", explained, id))
+	case calls > named:
+		lines = append(lines, fmt.Sprintf("%d more failed; onward runs get %s --failed shows all", calls-named, id))
+	}
+	if t.Missing > 0 {
+		lines = append(lines, fmt.Sprintf("of the steps of that time the history lacks %d, of all runs together", t.Missing))
+	}
+	return lines, nil
+}
+
+// short is as much of a value as fits into a line.
+func short(v lang.Value) string {
+	text := v.JSON()
+	if len(text) > 200 {
+		return strings.ToValidUTF8(text[:200], "") + "..."
+	}
+	return text
 }
 
 // ExplainStatus says in plain words why an open run is not further; now is the time by which waits are counted, unless the fold's is ahead of it: by that
@@ -157,10 +222,8 @@ func (e *explainer) pulse(inv *engine.InvocationStatus) string {
 		return ""
 	}
 	said := fmt.Sprintf("; its last heartbeat came %s ago", ago(e.wall, inv.Heartbeat))
-	if text := inv.Progress.JSON(); len(text) > 200 {
-		said += ": " + strings.ToValidUTF8(text[:200], "") + "..."
-	} else if !inv.Progress.IsNull() {
-		said += ": " + text
+	if !inv.Progress.IsNull() {
+		said += ": " + short(inv.Progress)
 	}
 	return said
 }

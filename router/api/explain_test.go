@@ -1,12 +1,14 @@
 package api
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
 )
 
 // TestExplainDeliveries says where the event of a run's end is on its way to each destination.
@@ -103,6 +105,47 @@ func TestExplainTellsWhatIsKeptAndWhenItIsGivenUp(t *testing.T) {
 	want := "the signal \"a\" came, and is kept until a step waits for it\nthe signal \"b\" came, and is kept until a step waits for it (2 of them)"
 	if got := strings.Join(ExplainStatus(st, now), "\n"); got != want {
 		t.Errorf("%s; want %s", got, want)
+	}
+}
+
+// TestExplainOfWhatHasEnded: which calls failed, with what input, at which try; why nothing was done; and that not all is told.
+func TestExplainOfWhatHasEnded(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	boom := lang.Failf(lang.ClassFunction, "boom", "it broke")
+	call := func(n int) *engine.PastStep {
+		return &engine.PastStep{Path: "map/f[" + strconv.Itoa(n) + "]", N: uint32(n), Function: "f", Attempt: 3, Outcome: "failed", Sent: at, Ended: at.Add(2 * time.Second), Error: boom, Input: lang.Of(map[string]int{"n": n})}
+	}
+	many := &engine.Timeline{Missing: 4}
+	for n := range 12 {
+		many.Steps = append(many.Steps, call(n+1))
+	}
+	first := "map/f[1]: function f failed at try 3 (boom: it broke); sent at 2030-01-01T12:00:00Z, it took 2s; its input was {\"n\":1}"
+	for _, c := range []struct {
+		f      engine.Ending
+		failed *engine.Timeline
+		lines  int
+		want   []string
+	}{
+		{engine.Ending{State: "failed", Error: boom}, &engine.Timeline{Steps: []*engine.PastStep{call(1), {Path: "map", Error: boom}, {Path: "end:x", N: 7, Delivery: true}}}, 2, []string{first}},
+		{engine.Ending{State: "failed", Error: boom}, many, 13, []string{first, "2 more failed; onward runs get", "the history lacks 4"}},
+		{engine.Ending{State: "failed", Error: boom}, &engine.Timeline{Steps: []*engine.PastStep{call(1)}, Next: "1.1"}, 3, []string{first, "more than 200 failed; onward runs get"}},
+		{engine.Ending{State: "failed", Error: boom}, &engine.Timeline{Steps: []*engine.PastStep{{Path: "s", N: 1, Trigger: "other", Input: lang.Text(strings.Repeat("x", 500))}}}, 2, []string{"s: trigger other failed at try 1; its input was \"xxx", "x..."}},
+		{engine.Ending{State: "failed", Error: boom}, nil, 1, []string{"boom: it broke"}},
+		{engine.Ending{State: "succeeded"}, many, 1, []string{"succeeded at "}},
+		{engine.Ending{State: "skipped"}, nil, 1, []string{"the condition of its flow (when) was not true"}},
+		{engine.Ending{State: "skipped", Result: lang.Of(map[string]string{"dropped": "run 7 is at work"})}, nil, 1, []string{"dropped, run 7 is at work"}},
+	} {
+		h := &house{ended: &c.f}
+		got, err := New(Options{Shards: h, Endings: ends{h}, Past: past{failed: c.failed}, Cluster: h, Outbox: h}).Explain(t.Context(), journal.RunID{1})
+		if err != nil || len(got) != c.lines {
+			t.Errorf("%+v: %q, %v", c.f, got, err)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(strings.Join(got, "\n"), want) {
+				t.Errorf("%q; want %q", got, want)
+			}
+		}
 	}
 }
 
