@@ -155,11 +155,12 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 func (c *checker) patience(s *lang.Step, sc scope, path string) {
 	c.expr(s.Timeout.Expr, sc, path+".timeout")
 	c.expr(s.Deadline.Expr, sc, path+".deadline")
+	c.expr(s.Heartbeat.Expr, sc, path+".heartbeat")
 	c.pauses(s, sc, path+".retry")
 	if s.Deadline.D() > 0 && s.Deadline.D() < s.Timeout.D() {
 		c.find(s.Pos, path+".deadline", "write a deadline for all tries, above the timeout of one", "the deadline of %s ends the step before the timeout of %s ends its first try", s.Deadline.D(), s.Timeout.D())
 	}
-	if s.Heartbeat > 0 && s.Use != lang.UseFunction {
+	if !s.Heartbeat.IsZero() && s.Use != lang.UseFunction {
 		c.find(s.Pos, path+".heartbeat", "write it at the step that calls the function", "only a function has a heartbeat")
 	}
 	c.l.retries(s.Retry, s.Pos, path+".retry")
@@ -230,11 +231,11 @@ func (c *checker) function(s *lang.Step, path string) {
 		return
 	}
 	c.uses(f)
-	said := s.Heartbeat
-	if s.Heartbeat == 0 {
-		s.Heartbeat = plugin.Duration(f.Heartbeat)
+	said := s.Heartbeat.Const
+	if s.Heartbeat.IsZero() {
+		s.Heartbeat.Const = plugin.Duration(f.Heartbeat)
 	}
-	if s.Timeout.IsZero() && (s.Heartbeat == 0 || f.bounded) {
+	if s.Timeout.IsZero() && (s.Heartbeat.IsZero() || f.bounded) {
 		s.Timeout.Const = plugin.Duration(f.Timeout)
 	}
 	c.l.beats(said, s.Timeout.Const, s.Pos, path)

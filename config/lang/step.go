@@ -3,8 +3,6 @@ package lang
 import (
 	"slices"
 	"time"
-
-	"github.com/onward-router/onward/config/plugin"
 )
 
 // The words of a step that are not a policy's name.
@@ -21,15 +19,15 @@ var Reserved = []string{"event", "data", "input", "output", "steps", "item", "in
 // A policy's settings struct holds its children as Step, *Step (both may be left out, unless the tag says required), []Step, Steps, map[string]Step, or as
 // structs that embed Step and add keys of their own (dag: needs; choice: if), to be found by Children. What stands in a map is a copy, to be read only.
 type Step struct {
-	Name      string          `doc:"name" help:"name of the step, unique within its trigger; steps.NAME is its output"`
-	When      Expr            `doc:"when" help:"the step is skipped unless this is true"`
-	Input     Expr            `doc:"input" help:"what the step is given; default: what its policy passes on"`
-	Output    Expr            `doc:"output" help:"what the step yields; the name output is what the work yielded"`
-	Timeout   Span            `doc:"timeout,above0" help:"bound on one try, from sending; an expression is evaluated at each try"`
-	Deadline  Span            `doc:"deadline,above0" help:"bound on the whole step, from its opening: all its tries, and the handler of their failure; an expression is evaluated then, and its input is that which the step was given"`
-	Heartbeat plugin.Duration `doc:"heartbeat,above0" help:"of a step that calls a function: bound on how long a try may go without a heartbeat or an outcome, from sending"`
-	Retry     Retries         `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart"`
-	Catch     []Catch         `doc:"catch" help:"what to do instead when the step failed; the first that matches and is not skipped by its own when is run, and its outcome is the step's"`
+	Name      string  `doc:"name" help:"name of the step, unique within its trigger; steps.NAME is its output"`
+	When      Expr    `doc:"when" help:"the step is skipped unless this is true"`
+	Input     Expr    `doc:"input" help:"what the step is given; default: what its policy passes on"`
+	Output    Expr    `doc:"output" help:"what the step yields; the name output is what the work yielded"`
+	Timeout   Span    `doc:"timeout,above0" help:"bound on one try, from sending; an expression is evaluated at each try"`
+	Deadline  Span    `doc:"deadline,above0" help:"bound on the whole step, from its opening: all its tries, and the handler of their failure; an expression is evaluated then, and its input is that which the step was given"`
+	Heartbeat Span    `doc:"heartbeat,above0" help:"of a step that calls a function: bound on how long a try may go without a heartbeat or an outcome, from sending; an expression is evaluated at each try, and has to yield more than 0"`
+	Retry     Retries `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart"`
+	Catch     []Catch `doc:"catch" help:"what to do instead when the step failed; the first that matches and is not skipped by its own when is run, and its outcome is the step's"`
 
 	// Use is UseFunction, UseFlow or a policy's name.
 	Use string

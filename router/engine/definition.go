@@ -124,7 +124,7 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 	if d.steps[step] != nil {
 		return nil // A flow that is named twice is one tree.
 	}
-	info := &stepInfo{label: label, reopens: !step.Output.IsZero() || len(step.Catch) > 0 || lang.Looks(step.Timeout) || lang.Looks(step.Retry)}
+	info := &stepInfo{label: label, reopens: !step.Output.IsZero() || len(step.Catch) > 0 || lang.Looks(step.Timeout) || lang.Looks(step.Heartbeat) || lang.Looks(step.Retry)}
 	d.steps[step] = info
 	switch step.Use {
 	case lang.UseFunction:
@@ -241,7 +241,7 @@ func ownLabels(step *lang.Step, children []*lang.Step) []string {
 
 // looks reports whether the step itself has an expression that looks at something.
 func looks(step *lang.Step, info *stepInfo) bool {
-	return len(step.Catch) > 0 || lang.Looks(step.When) || lang.Looks(step.Input) || lang.Looks(step.Output) || lang.Looks(step.Timeout) || lang.Looks(step.Deadline) ||
+	return len(step.Catch) > 0 || lang.Looks(step.When) || lang.Looks(step.Input) || lang.Looks(step.Output) || lang.Looks(step.Timeout) || lang.Looks(step.Heartbeat) || lang.Looks(step.Deadline) ||
 		lang.Looks(step.Retry) || lang.Looks(info.settings)
 }
 

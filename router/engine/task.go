@@ -159,6 +159,14 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 		s.failed(t, policyError(err))
 		return
 	}
+	heartbeat, err := s.span(t, "heartbeat", t.step.Heartbeat)
+	if err == nil && heartbeat <= 0 && !t.step.Heartbeat.Expr.IsZero() {
+		err = lang.Failf(lang.ClassFunction, "bad_duration", "heartbeat: %s yields no time, and nothing else might bound the try; let it yield more than 0", t.step.Heartbeat.Expr.Source())
+	}
+	if err != nil {
+		s.failed(t, policyError(err))
+		return
+	}
 	r.calls++
 	var expires time.Time
 	if due, bounded := t.due(); bounded {
@@ -166,7 +174,7 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 	}
 	inv := &Invocation{
 		Purpose: Call, Path: t.path(), Function: t.step.Target, Contract: r.def.Functions[t.step.Target].Contract, Attempt: int(t.tries),
-		Input: input, Timeout: timeout, Heartbeat: t.step.Heartbeat.D(), Expires: expires, Type: TypeInvoke, Continued: continued,
+		Input: input, Timeout: timeout, Heartbeat: heartbeat, Expires: expires, Type: TypeInvoke, Continued: continued,
 	}
 	if t.info().starts != "" {
 		s.asSubrun(t, inv)
