@@ -168,7 +168,10 @@ func queued(q *engine.Queue) string {
 		who[i] = id.String()
 	}
 	said := fmt.Sprintf("waits for run %s of key %q (concurrency: limit %d)", strings.Join(who, ", "), q.Key, q.Limit)
-	if q.Before > 0 {
+	switch {
+	case q.Before == 1:
+		said += "; 1 waits that came before it"
+	case q.Before > 1:
 		said += fmt.Sprintf("; %d wait that came before it", q.Before)
 	}
 	return said

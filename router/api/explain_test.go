@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -145,6 +146,19 @@ func TestExplainOfWhatHasEnded(t *testing.T) {
 			if !strings.Contains(strings.Join(got, "\n"), want) {
 				t.Errorf("%q; want %q", got, want)
 			}
+		}
+	}
+}
+
+// TestExplainQueue says for whom a run of a key waits, and how many come before it.
+func TestExplainQueue(t *testing.T) {
+	t.Parallel()
+	work := []journal.RunID{{1}, {2}}
+	for before, want := range map[int]string{0: "", 1: "; 1 waits that came before it", 7: "; 7 wait that came before it"} {
+		st := &engine.Status{State: "queued", Queue: &engine.Queue{Key: "o-7", Limit: 2, Before: before, Work: work}}
+		want = fmt.Sprintf("waits for run %s, %s of key %q (concurrency: limit 2)", work[0], work[1], "o-7") + want
+		if got := strings.Join(ExplainStatus(st, time.Now()), "\n"); got != want {
+			t.Errorf("%s; want %s", got, want)
 		}
 	}
 }
