@@ -196,7 +196,7 @@ func (p *play) function(inv *engine.Invocation, _ int) simulate.Answer {
 func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()
-	total := make(map[simulate.Fault]int)
+	total, policies := make(map[simulate.Fault]int), make(map[string]int)
 	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, told, tidied, cancelled, children, across, tried, silent int
 	var mu sync.Mutex
 	var wait sync.WaitGroup
@@ -216,6 +216,11 @@ func TestPlays(t *testing.T) {
 				mu.Lock()
 				for f, n := range p.w.Faults() {
 					total[f] += n
+				}
+				for _, def := range p.defs {
+					for name := range def.Policies {
+						policies[name]++
+					}
 				}
 				steps, records = steps+p.w.Steps(), records+len(p.w.Logs()[0])
 				invocations, repeated, failed = invocations+r.invocations, repeated+r.repeated, failed+r.failed
@@ -239,6 +244,11 @@ func TestPlays(t *testing.T) {
 	}
 	if held < *seeds/2 || told < *seeds/2 {
 		t.Errorf("%d calls that pauses held and %d that functions were told of prove nothing", held, told)
+	}
+	for _, c := range reg.List(plugin.Policy) {
+		if policies[c.Name] < *seeds/20 {
+			t.Errorf("the policy %s is in %d flows; that proves nothing", c.Name, policies[c.Name])
+		}
 	}
 	if across < *seeds/4 || tried < *seeds/4 || silent < *seeds/4 {
 		t.Errorf("%d children, %d of them in another partition, %d calls that were not answered and %d that fell silent prove nothing", children, across, tried, silent)
