@@ -213,7 +213,7 @@ func (p *program) deadParked(k *client) *cobra.Command {
 			return p.print(lines, func(w io.Writer) {
 				fmt.Fprintln(w, "SOURCE\tPLACE\tTIME\tREASON")
 				for _, l := range lines {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Source, l.Place, l.Time.Local().Format(time.DateTime), l.Reason)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Source, l.Place, l.Time.UTC().Format(time.RFC3339), l.Reason)
 				}
 			})
 		},

@@ -85,7 +85,7 @@ func (p *program) watched(name string, data []byte) (last bool, _ error) {
 	case p.output == "json":
 		fmt.Fprintf(p.out, "{\"event\":%q,\"data\":%s}\n", name, data)
 	case name == "status":
-		fmt.Fprintf(p.out, "%s of %s: %s since %s, %d calls so far\n", f.ID, f.Trigger, f.State, f.Started.Local().Format(time.DateTime), f.Calls)
+		fmt.Fprintf(p.out, "%s of %s: %s since %s, %d calls so far\n", f.ID, f.Trigger, f.State, f.Started.UTC().Format(time.RFC3339), f.Calls)
 	case last:
 		fmt.Fprintf(p.out, "%s in %s, %d calls\n", f.State, f.Ended.Sub(f.Started).Round(time.Millisecond), f.Calls)
 		if f.Error != nil {
@@ -94,7 +94,7 @@ func (p *program) watched(name string, data []byte) (last bool, _ error) {
 			fmt.Fprintln(p.out, f.Result)
 		}
 	default:
-		words := []string{l.Time.Local().Format("15:04:05.000"), fmt.Sprintf("%-14s", name), l.Path}
+		words := []string{l.Time.UTC().Format("15:04:05.000Z"), fmt.Sprintf("%-14s", name), l.Path}
 		if l.Attempt > 1 {
 			words = append(words, fmt.Sprintf("(try %d)", l.Attempt))
 		}

@@ -141,7 +141,7 @@ func ParseRunID(s string) (RunID, error) {
 		return RunID{}, fmt.Errorf("%q is not a run id: %w", s, err)
 	}
 	if idText.Encode(canonical[:], id[:]); canonical != lower {
-		return RunID{}, fmt.Errorf("%q is not a run id: it has bits that none has", s)
+		return RunID{}, fmt.Errorf("%q is not a run id: its last characters are not those of one; copy it whole, as onward runs list prints it", s)
 	}
 	return id, nil
 }
