@@ -1,6 +1,8 @@
 package outbox
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/triggers"
 )
 
 var one = journal.RunID{1}
@@ -175,6 +178,32 @@ func TestPausedRunStartsNothing(t *testing.T) {
 		synctest.Wait()
 		if got := accepted(); len(got) != 1 || got[0] != 7 {
 			t.Errorf("once it goes on, %v are done", got)
+		}
+	})
+}
+
+// TestSubrunOfNoTrigger: the step whose trigger the documents do not have fails once that has been missing for too long, and says what to do.
+func TestSubrunOfNoTrigger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, leave := newBench(t, config.Function{Concurrency: 2}, nil)
+		defer leave()
+		b.Intake.(*intake).start = func(*engine.Invocation) error { return fmt.Errorf("%w %q", triggers.ErrNoTrigger, "t") }
+		b.add(b.owner, &engine.Invocation{Run: one, N: 7, Purpose: engine.Call, Type: engine.TypeSub, ToTrigger: "t", Starts: []byte("placed")})
+		time.Sleep(missingAge - time.Second)
+		synctest.Wait()
+		if early := b.take(); len(early) > 0 {
+			t.Errorf("given up too early: %v", early)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		all := b.take()
+		if len(all) != 1 {
+			t.Fatalf("%d records", len(all))
+		}
+		f, err := engine.DecodeGaveUp(all[0].Payload)
+		if err != nil || f.N != 7 || f.Err.Type != "unknown_trigger" || !strings.Contains(f.Err.Message, "then: start this run again") {
+			t.Errorf("%+v, %v", f, err)
 		}
 	})
 }

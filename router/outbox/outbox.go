@@ -271,7 +271,11 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 			o.Log.Warn("the trigger that a destination names is not in the documents; the event of the run's end waits for it", "trigger", inv.ToTrigger, "run", inv.Run, "atMost", missingAge)
 		}
 		if time.Since(gone) >= missingAge {
-			o.gaveUp(s, inv, lang.Failf(lang.ClassPlatform, "unknown_trigger", "%s; not delivered: it has been missing for %s; load documents that have it, then: onward dead redrive", err, missingAge))
+			what, then := "not delivered", "onward dead redrive"
+			if inv.Purpose == engine.Call {
+				what, then = "its run was not started", "start this run again"
+			}
+			o.gaveUp(s, inv, lang.Failf(lang.ClassPlatform, "unknown_trigger", "%s; %s: it has been missing for %s; load documents that have it, then: %s", err, what, missingAge, then))
 			return
 		}
 	case errors.As(err, &final):
