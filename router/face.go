@@ -58,6 +58,7 @@ type (
 	TriggerLine  = api.TriggerLine
 	Tried        = api.Tried
 	Control      = control.Control
+	Redriven     = api.Redriven // what a redrive of a run does
 )
 
 // The kinds of dead letters that are not sent again as others are.

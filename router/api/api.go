@@ -52,6 +52,10 @@ type Endings interface {
 	Find(id journal.RunID) *engine.Ending
 	Get(id journal.RunID) (*engine.Ending, <-chan *engine.Ending, func())
 	Each(yield func(*engine.Ending) bool) error
+	// Next gives the next end of a run, whatever ends it had.
+	Next(id journal.RunID) (<-chan *engine.Ending, func())
+	// Past gives what became of a run's steps, in the order of their ends.
+	Past(id journal.RunID) ([]engine.Past, error)
 }
 
 // A Past knows what became of the steps of runs, and of events.
@@ -105,6 +109,7 @@ type Options struct {
 	Redrive   func(ctx context.Context, x *engine.Letter) error       // sends a dead letter again; nil once it has arrived
 	Beat      func(ctx context.Context, b *engine.Beat) triggers.Fate // takes a heartbeat of an invocation that is here
 	Log       *slog.Logger                                            // may be nil
+	Registry  *plugin.Registry
 	Metrics   prometheus.Gatherer
 	Token     plugin.Secret // guards what is under /v1, where it is set
 	MaxBody   int64
@@ -160,6 +165,8 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	guarded("GET /v1/runs/{run}/explain", a.atOwner(a.getExplain))
 	guarded("GET /v1/runs/{run}/watch", a.atOwner(a.getWatch))
 	guarded("POST /v1/runs/{run}/cancel", a.atOwner(a.postCancel))
+	guarded("POST /v1/runs/{run}/redrive", a.atOwner(a.postRedriveRun))
+	guarded("POST /v1/runs/{run}/rerun", a.atOwner(a.postRerun))
 	guarded("POST /v1/runs/{run}/pause", a.atOwner(a.postTurn(journal.Pause)))
 	guarded("POST /v1/runs/{run}/resume", a.atOwner(a.postTurn(journal.Resume)))
 	guarded("POST /v1/runs/{run}/window", a.atOwner(a.postWindow))

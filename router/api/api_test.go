@@ -138,6 +138,12 @@ func (e ends) Get(journal.RunID) (*engine.Ending, <-chan *engine.Ending, func())
 	return e.ended, make(chan *engine.Ending), func() {}
 }
 
+func (e ends) Next(journal.RunID) (<-chan *engine.Ending, func()) {
+	return make(chan *engine.Ending), func() {}
+}
+
+func (e ends) Past(journal.RunID) ([]engine.Past, error) { return nil, nil }
+
 func (e ends) Each(yield func(*engine.Ending) bool) error {
 	if e.ended != nil {
 		yield(e.ended)

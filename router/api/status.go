@@ -11,6 +11,12 @@ import (
 // Wait returns how a run ended, once it has, also when another router folds it. The error is the context's.
 func (a *API) Wait(ctx context.Context, id journal.RunID) (*engine.Ending, error) {
 	f, w, stop := a.Endings.Get(id)
+	if f != nil && a.open(ctx, id) {
+		w, stop = a.Endings.Next(id)
+		if f = nil; !a.open(ctx, id) {
+			f = a.Endings.Find(id) // It has ended in between.
+		}
+	}
 	defer stop()
 	if f != nil {
 		return f, nil
@@ -103,4 +109,17 @@ func (a *API) fillIn(s *engine.StepStatus) {
 			a.fillIn(child)
 		}
 	}
+}
+
+// open reports whether a run is open here: one that has ended is, once it was redriven.
+func (a *API) open(ctx context.Context, id journal.RunID) (open bool) {
+	if !a.Shards.Has(id) {
+		return false
+	}
+	_ = a.Shards.Ask(ctx, id, func(s *engine.State) { // Without an answer it is not known.
+		if st, here := s.Status(id, 0); here {
+			open = st.Outcome == ""
+		}
+	})
+	return open
 }

@@ -29,7 +29,7 @@ func (p *program) runs() *cobra.Command {
 		Example: "  onward runs list --state running\n  onward runs explain RUN",
 	}
 	clientFlags(c, k)
-	c.AddCommand(p.runsList(k), p.runsGet(k), p.runsExport(k), p.runsMock(k), p.runsWatch(k), p.runsExplain(k), p.runsPause(k), p.runsResume(k), p.runsWindow(k), p.runsCancel(k), p.runsSignal(k))
+	c.AddCommand(p.runsList(k), p.runsGet(k), p.runsExport(k), p.runsMock(k), p.runsWatch(k), p.runsExplain(k), p.runsPause(k), p.runsResume(k), p.runsWindow(k), p.runsCancel(k), p.runsSignal(k), p.runsRerun(k), p.runsRedrive(k))
 	for _, sub := range c.Commands() {
 		if strings.Contains(sub.Use, "RUN") {
 			sub.ValidArgsFunction = runsOf(k)
@@ -135,60 +135,82 @@ func (p *program) runsExplain(k *client) *cobra.Command {
 
 func (p *program) runsCancel(k *client) *cobra.Command {
 	var reason string
-	c := &cobra.Command{Use: "cancel RUN", Short: "Cancel a run.", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
-		var said map[string]string
-		if err := k.send(c.Context(), "/v1/runs/"+url.PathEscape(args[0])+"/cancel?reason="+url.QueryEscape(reason), nil, nil, &said); err != nil {
-			return exitError{exitRun, err}
+	var s selection
+	ask := func(ctx context.Context, run string) (line string, said map[string]string, err error) {
+		err = k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/cancel?reason="+url.QueryEscape(reason), nil, nil, &said)
+		if said["became"] == triggers.Accepted.String() {
+			return fmt.Sprintf("the cancel of run %s is journaled; what it did is not known yet: see onward runs get %s", said["run"], said["run"]), said, err
 		}
-		return p.print(said, func(w io.Writer) {
-			if said["became"] == triggers.Accepted.String() {
-				fmt.Fprintf(w, "the cancel of run %s is journaled; what it did is not known yet: see onward runs get %s\n", said["run"], said["run"])
-				return
+		return fmt.Sprintf("run %s is being cancelled", said["run"]), said, err
+	}
+	c := &cobra.Command{Use: "cancel [RUN]", Short: "Cancel a run, or all that a query finds.", Args: cobra.MaximumNArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		return p.on(c, k, &s, args, "cancel", false, func() error {
+			line, said, err := ask(c.Context(), args[0])
+			if err != nil {
+				return exitError{exitRun, err}
 			}
-			fmt.Fprintf(w, "run %s is being cancelled\n", said["run"])
+			return p.print(said, func(w io.Writer) { fmt.Fprintln(w, line) })
+		}, func(ctx context.Context, run string) (string, error) {
+			line, _, err := ask(ctx, run)
+			return line, err
 		})
 	}}
-	c.Long = "Cancel ends a run: nothing more is invoked, and its state is cancelled. It exits with 1, and changes nothing, when the run has ended or there is none.\n\n" + runHelp
-	c.Example = "  onward runs cancel RUN --reason \"wrong input\""
+	s.flags(c)
+	c.Long = "Cancel ends a run: nothing more is invoked, and its state is cancelled. It exits with 1, and changes nothing, when the run has ended or there is none.\n\n" + selectionHelp + "\n\n" + runHelp
+	c.Example = "  onward runs cancel --state running --trigger word-count\n  onward runs cancel RUN --reason \"wrong input\""
 	c.Flags().StringVar(&reason, "reason", "", "why, kept with the run")
 	return c
 }
 
 func (p *program) runsSignal(k *client) *cobra.Command {
 	var data, key string
-	c := &cobra.Command{Use: "signal RUN NAME", Short: "Send a signal to a run.", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
+	var s selection
+	c := &cobra.Command{Use: "signal [RUN] NAME", Short: "Send a signal to a run, or to all that a query finds.", Args: cobra.RangeArgs(1, 2), RunE: func(c *cobra.Command, args []string) error {
+		name := args[len(args)-1]
 		v, err := dataFlag(data)
 		if err != nil {
 			return err
 		}
-		return p.signal(c.Context(), k, args[0], args[1], v, key)
+		ask := func(ctx context.Context, run string) (map[string]string, error) {
+			return k.signal(ctx, run, name, v, key)
+		}
+		return p.on(c, k, &s, args[:len(args)-1], "send signal "+name+" to", false, func() error {
+			said, err := ask(c.Context(), args[0])
+			if err != nil {
+				return exitError{exitRun, err}
+			}
+			return p.print(said, func(w io.Writer) { fmt.Fprintln(w, signalled(said)) })
+		}, func(ctx context.Context, run string) (string, error) {
+			said, err := ask(ctx, run)
+			return signalled(said), err
+		})
 	}}
+	s.flags(c)
 	c.Long = "Signal sends a run what a step of the policy signal waits for. One that comes before the step is kept for it. It exits with 1, and changes nothing, when\n" +
-		"the run has ended, there is none, or it takes no more.\n\n" + runHelp
+		"the run has ended, there is none, or it takes no more.\n\n" + selectionHelp + "\n\n" + runHelp
 	c.Example = "  onward runs signal RUN approved --data '{\"by\": \"Ada\"}'"
 	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
 	c.Flags().StringVar(&key, "key", "", "idempotency key: a signal of that name with a key that came before counts once")
 	return c
 }
 
-// signal sends a signal, and prints what became of it.
-func (p *program) signal(ctx context.Context, k *client, run, name string, data lang.Value, key string) error {
+// signal sends a signal to a run.
+func (k *client) signal(ctx context.Context, run, name string, data lang.Value, key string) (said map[string]string, err error) {
 	headers := map[string]string{"Content-Type": "application/json"}
 	if key != "" {
 		headers["Idempotency-Key"] = key
 	}
-	var said map[string]string
-	if err := k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/signals/"+url.PathEscape(name), []byte(data.JSON()), headers, &said); err != nil {
-		return exitError{exitRun, err}
+	err = k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/signals/"+url.PathEscape(name), []byte(data.JSON()), headers, &said)
+	return said, err
+}
+
+// signalled says what became of a signal.
+func signalled(said map[string]string) string {
+	switch said["became"] {
+	case triggers.Repeated.String():
+		return fmt.Sprintf("signal %s had come before to run %s, under the id %s; it counts once", said["signal"], said["run"], said["id"])
+	case triggers.Accepted.String():
+		return fmt.Sprintf("signal %s is journaled for run %s, under the id %s; what it did is not known yet: see onward runs explain %s", said["signal"], said["run"], said["id"], said["run"])
 	}
-	return p.print(said, func(w io.Writer) {
-		switch said["became"] {
-		case triggers.Repeated.String():
-			fmt.Fprintf(w, "signal %s had come before to run %s, under the id %s; it counts once\n", said["signal"], said["run"], said["id"])
-		case triggers.Accepted.String():
-			fmt.Fprintf(w, "signal %s is journaled for run %s, under the id %s; what it did is not known yet: see onward runs explain %s\n", said["signal"], said["run"], said["id"], said["run"])
-		default:
-			fmt.Fprintf(w, "signal %s is taken for run %s, under the id %s\n", said["signal"], said["run"], said["id"])
-		}
-	})
+	return fmt.Sprintf("signal %s is taken for run %s, under the id %s", said["signal"], said["run"], said["id"])
 }

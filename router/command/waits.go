@@ -84,7 +84,11 @@ func (p *program) waitsAnswer(k *client) *cobra.Command {
 			}
 			return exitError{exitRun, fmt.Errorf("run %s does not wait for the signal %q, and of signals for %s; onward runs signal sends one that is kept for later", args[0], args[1], strings.Join(names, ", "))}
 		}
-		return p.signal(c.Context(), k, args[0], args[1], v, key)
+		became, err := k.signal(c.Context(), args[0], args[1], v, key)
+		if err != nil {
+			return exitError{exitRun, err}
+		}
+		return p.print(became, func(w io.Writer) { fmt.Fprintln(w, signalled(became)) })
 	}}
 	c.Long = "Answer sends a run a signal that a step of it waits for. It exits with 1, and changes nothing, when none does. With --key, what came before under that key\n" +
 		"counts once, and one that nothing waits for is kept, as runs signal does.\n\n" + runHelp

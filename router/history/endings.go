@@ -166,9 +166,22 @@ func (h *Endings) Get(id journal.RunID) (*engine.Ending, <-chan *engine.Ending, 
 	if f := h.runs[id]; f != nil { // It ended in between.
 		return f, nil, func() {}
 	}
+	w, stop := h.wait(id)
+	return nil, w, stop
+}
+
+// Next gives the next end of a run: one that is open again has one already.
+func (h *Endings) Next(id journal.RunID) (<-chan *engine.Ending, func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.wait(id)
+}
+
+// wait enters one who waits; the lock is held.
+func (h *Endings) wait(id journal.RunID) (<-chan *engine.Ending, func()) {
 	w := make(chan *engine.Ending, 1)
 	h.waiters[id] = append(h.waiters[id], w)
-	return nil, w, func() {
+	return w, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		list := h.waiters[id]

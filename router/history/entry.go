@@ -209,7 +209,12 @@ func appendEnding(b []byte, f *engine.Ending) []byte {
 	if f.Error == nil {
 		return appendText(b, "")
 	}
-	return appendText(appendText(b, lang.Of(f.Error).JSON()), f.Data.JSON())
+	b = appendText(appendText(b, lang.Of(f.Error).JSON()), f.Data.JSON())
+	if f.Again == nil {
+		return b
+	}
+	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(f.Redrives)), uint64(f.Again.Numbers))
+	return appendText(appendText(binary.AppendUvarint(b, uint64(f.Again.Spent)), f.Again.Key), f.Again.Definition)
 }
 
 // decodeEnding reads appendEnding's form.
@@ -222,6 +227,10 @@ func decodeEnding(id journal.RunID, text []byte) (*engine.Ending, error) {
 	if f.Data = f.Result; len(r.b) > 1 {
 		f.Error = r.err()
 		f.Data = lang.Trusted(r.text())
+	}
+	if len(r.b) > 1 {
+		f.Redrives = uint32(r.uint())
+		f.Again = &engine.Again{Numbers: uint32(r.uint()), Spent: int(r.uint()), Key: r.text(), Definition: r.text()}
 	}
 	if r.bad {
 		return nil, errSpoiled

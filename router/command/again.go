@@ -1,0 +1,274 @@
+package command
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/router"
+	"github.com/spf13/cobra"
+)
+
+// A selection says which runs a command is for: one by its id, or all that a query finds.
+type selection struct {
+	filters     map[string]*string // of GET /v1/runs
+	failed, yes bool
+	rate        float64
+	limit       int
+}
+
+func (s *selection) flags(c *cobra.Command) {
+	f := c.Flags()
+	s.filters = make(map[string]*string)
+	for _, x := range [][2]string{
+		{"state", "all runs in this state"}, {"trigger", "all runs of this trigger"}, {"tenant", "all runs of this tenant"}, {"error", "all runs that ended with an error of this type"},
+		{"since", "all runs that were at work since then: today, 1h, or a time such as 2026-11-27T06:00:00Z"}, {"until", "all runs that were at work until then"},
+	} {
+		s.filters[x[0]] = f.String(x[0], "", "in place of RUN: "+x[1])
+	}
+	f.BoolVar(&s.failed, "failed", false, "in place of RUN: all runs that failed")
+	f.IntVar(&s.limit, "limit", 1000, "of those, at most so many, the latest first")
+	f.Float64Var(&s.rate, "rate", 50, "of those, so many a second")
+	f.BoolVar(&s.yes, "yes", false, "do not ask before")
+	completeFlag(c, "state", fixed(runStates...))
+}
+
+const selectionHelp = "In place of RUN, --failed, --state, --trigger, --tenant, --error, --since and --until say which runs, of those that onward runs list finds; how many that are\n" +
+	"is said, and asked, before anything is done. Without a terminal, --yes is needed. Ctrl-C stops after the run that is at work; the same command goes on with\n" +
+	"the rest."
+
+func (s *selection) queries() bool {
+	for _, f := range s.filters {
+		if *f != "" {
+			return true
+		}
+	}
+	return s.failed
+}
+
+// find lists the runs that a query finds.
+func (p *program) find(ctx context.Context, k *client, s *selection) ([]router.RunLine, error) {
+	state := s.filters["state"]
+	if s.failed && *state != "" && *state != "failed" {
+		return nil, fmt.Errorf("--failed and --state %s contradict each other; leave one out", *state)
+	}
+	if s.limit < 1 {
+		return nil, fmt.Errorf("--limit %d; write 1 or more", s.limit)
+	}
+	if s.rate <= 0 || s.rate > 1e6 {
+		return nil, fmt.Errorf("--rate %v; write how many a second, more than 0, at most 1000000", s.rate)
+	}
+	q := make(url.Values)
+	for name, f := range s.filters {
+		q.Set(name, *f)
+	}
+	if s.failed {
+		q.Set("state", "failed")
+	}
+	for _, name := range []string{"since", "until"} {
+		at, err := p.timeFlag(name, *s.filters[name])
+		if err != nil {
+			return nil, err
+		}
+		q.Set(name, at)
+	}
+	said, err := p.listRuns(ctx, k, q, "", s.limit)
+	if err != nil {
+		return nil, exitError{exitRun, err}
+	}
+	if left := said.Total - len(said.Runs); left > 0 {
+		fmt.Fprintf(p.errs, "--limit %d leaves out %d of the %d runs that were found\n", s.limit, left, said.Total)
+	}
+	return said.Runs, nil
+}
+
+// A bulkDone is what became of the runs that a query found.
+type bulkDone struct {
+	Runs   int      `json:"runs"`
+	Done   int      `json:"done"`
+	Failed int      `json:"failed"`
+	Errors []string `json:"errors,omitempty"` // the first of them
+	Left   int      `json:"left,omitempty"`   // it was stopped before
+}
+
+// bulk does something to all runs of a query: asked for, at a rate, with progress, until it is stopped.
+func (p *program) bulk(c *cobra.Command, k *client, s *selection, what string, dry bool, do func(ctx context.Context, run string) (string, error)) error {
+	found, err := p.find(c.Context(), k, s)
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 && !s.yes && !dry {
+		fmt.Fprintf(p.errs, "%s %d runs, %s to %s? Write yes: ", what, len(found), found[0].Run, found[len(found)-1].Run)
+		answer, _ := bufio.NewReader(c.InOrStdin()).ReadString('\n')
+		if strings.TrimSpace(answer) != "yes" {
+			return errors.New("nothing was done; write yes, or say --yes")
+		}
+	}
+	b := bulkDone{Runs: len(found)}
+	pause := time.NewTicker(time.Duration(float64(time.Second) / s.rate))
+	defer pause.Stop()
+	said := time.Now()
+	for i, l := range found {
+		line, err := do(context.WithoutCancel(c.Context()), l.Run)
+		if err != nil {
+			if b.Failed++; len(b.Errors) < 20 {
+				b.Errors = append(b.Errors, l.Run+": "+err.Error())
+			}
+		} else if b.Done++; p.output != "json" {
+			fmt.Fprintln(p.out, line)
+		}
+		if time.Since(said) > 5*time.Second {
+			said = time.Now()
+			fmt.Fprintf(p.errs, "%d of %d runs, %d refused\n", i+1, len(found), b.Failed)
+		}
+		if i+1 == len(found) {
+			break
+		}
+		select {
+		case <-pause.C:
+		case <-c.Context().Done():
+		}
+		if c.Context().Err() != nil {
+			b.Left = len(found) - i - 1
+			break
+		}
+	}
+	if err := p.print(b, func(w io.Writer) {
+		for _, line := range b.Errors {
+			fmt.Fprintln(w, line)
+		}
+		fmt.Fprintf(w, "%d of %d runs; %d refused\n", b.Done, b.Runs, b.Failed)
+		if b.Left > 0 {
+			fmt.Fprintf(w, "stopped; %d are left: the same command goes on with them\n", b.Left)
+		}
+	}); err != nil {
+		return err
+	}
+	if b.Failed > 0 || b.Left > 0 {
+		return errSaid
+	}
+	return nil
+}
+
+// on does something to the run that is named, or to all of a query.
+func (p *program) on(c *cobra.Command, k *client, s *selection, args []string, what string, dry bool, one func() error, do func(ctx context.Context, run string) (string, error)) error {
+	switch {
+	case len(args) == 1 && s.queries():
+		return errors.New("RUN and a query together; leave one out")
+	case len(args) == 1:
+		return one()
+	case !s.queries():
+		return errors.New("which run? give its id, or say which by --failed, --state, --trigger or --since; see onward runs list")
+	}
+	return p.bulk(c, k, s, what, dry, do)
+}
+
+func (p *program) runsRedrive(k *client) *cobra.Command {
+	var from, definition string
+	var dry bool
+	var s selection
+	ask := func(ctx context.Context, run string) (said router.Redriven, err error) {
+		q := url.Values{"from": {from}, "definition": {definition}, "dryRun": {fmt.Sprint(dry)}}
+		err = k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/redrive?"+q.Encode(), nil, nil, &said)
+		return said, err
+	}
+	c := &cobra.Command{Use: "redrive [RUN]", Short: "Let a run that failed go on: only what failed is done again.", Args: cobra.MaximumNArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		return p.on(c, k, &s, args, "redrive", dry, func() error {
+			said, err := ask(c.Context(), args[0])
+			if err != nil {
+				return exitError{exitRun, err}
+			}
+			return p.print(said, func(w io.Writer) { redriven(w, &said) })
+		}, func(ctx context.Context, run string) (string, error) {
+			said, err := ask(ctx, run)
+			return summary(&said), err
+		})
+	}}
+	c.Long = "Redrive lets a run that failed or was cancelled go on, under its own id. Steps that had succeeded keep what they gave, if they are given the same input; all\n" +
+		"else is done again: what failed, what was not reached, what was undone. Its destinations are told of the new end. With --from, that step and all that\n" +
+		"began after it are done again. It goes by the definition by which the run ran; --definition latest takes the present one, and says what differs.\n\n" +
+		selectionHelp + "\n\n" + runHelp
+	c.Example = "  onward runs redrive RUN --dry-run\n  onward runs redrive --failed --since today --trigger word-count"
+	c.Flags().StringVar(&from, "from", "", "the step, by its path or the end of it, from which on all is done again")
+	c.Flags().StringVar(&definition, "definition", "", "latest: go by the documents in force")
+	c.Flags().BoolVar(&dry, "dry-run", false, "only say what is kept and what is done again")
+	completeFlag(c, "definition", fixed("latest"))
+	s.flags(c)
+	return c
+}
+
+func summary(x *router.Redriven) string {
+	word := "goes on"
+	if x.DryRun {
+		word = "would go on"
+	}
+	return fmt.Sprintf("run %s %s: %d steps are kept, %d are done again", x.Run, word, x.Kept, x.Again)
+}
+
+func redriven(w io.Writer, x *router.Redriven) {
+	fmt.Fprintln(w, summary(x))
+	for _, list := range []struct {
+		what  string
+		all   int
+		paths []string
+	}{{"kept", x.Kept, x.KeptSteps}, {"again", x.Again, x.Steps}} {
+		for _, path := range list.paths[:min(20, len(list.paths))] {
+			fmt.Fprintf(w, "  %s\t%s\n", list.what, path)
+		}
+		if more := list.all - 20; more > 0 {
+			fmt.Fprintf(w, "  %s\tand %d more\n", list.what, more)
+		}
+	}
+	for _, line := range x.Differs {
+		fmt.Fprintf(w, "  differs\t%s\n", line)
+	}
+}
+
+func (p *program) runsRerun(k *client) *cobra.Command {
+	var input string
+	var dry bool
+	var s selection
+	c := &cobra.Command{Use: "rerun [RUN]", Short: "Start another run with the event of one that has ended.", Args: cobra.MaximumNArgs(1)}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		q, body := url.Values{"dryRun": {fmt.Sprint(dry)}}, []byte(nil)
+		if c.Flags().Changed("input") {
+			v, err := dataFlag(input)
+			if err != nil {
+				return err
+			}
+			q.Set("input", "given")
+			body = []byte(v.JSON())
+		}
+		ask := func(ctx context.Context, run string) (string, map[string]any, error) {
+			var said map[string]any
+			err := k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/rerun?"+q.Encode(), bytes.Clone(body), map[string]string{"Content-Type": "application/json"}, &said)
+			if dry {
+				return fmt.Sprintf("the event of run %s would start trigger %v again", run, said["trigger"]), said, err
+			}
+			return fmt.Sprintf("run %v of %v has the event of run %s", said["run"], said["trigger"], run), said, err
+		}
+		return p.on(c, k, &s, args, "rerun", dry, func() error {
+			line, said, err := ask(c.Context(), args[0])
+			if err != nil {
+				return exitError{exitRun, err}
+			}
+			return p.print(said, func(w io.Writer) { fmt.Fprintln(w, line) })
+		}, func(ctx context.Context, run string) (string, error) {
+			line, _, err := ask(ctx, run)
+			return line, err
+		})
+	}
+	c.Long = "Rerun starts another run of the trigger, by the documents in force, with the event of a run that has ended. The event has a new id, and rerunof names the\n" +
+		"former run. The history keeps the input of runs that failed; for others, and to change it, say --input.\n\n" + selectionHelp + "\n\n" + runHelp
+	c.Example = "  onward runs rerun RUN\n  onward runs rerun RUN --input @fixed.json"
+	c.Flags().StringVar(&input, "input", "", "JSON, @FILE or - for standard input, in place of the event's data")
+	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would be started")
+	s.flags(c)
+	return c
+}
