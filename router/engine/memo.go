@@ -38,14 +38,16 @@ func Remember(shape *Shape, past []Past, from string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, whole, marked := new(Plan), make(map[string]bool), make(map[string]bool)
+	p, whole, marked, above := new(Plan), make(map[string]bool), make(map[string]bool), shape.above(last)
 	for _, path := range slices.Sorted(maps.Keys(last)) {
 		x := last[path]
 		switch {
 		case x.Outcome.Verdict == lang.Skipped || under(path, whole):
 			continue // Its condition is asked again, or nothing of it is.
 		case x.Outcome.Verdict != lang.Succeeded || again(x) || shape.undone(path, marked):
-			p.Again = append(p.Again, path)
+			if !above[path] {
+				p.Again = append(p.Again, path)
+			}
 			continue
 		case x.Cut || x.Outcome.Value.Size() > recallMost:
 			if x.Call {
@@ -129,6 +131,22 @@ func (s *Shape) undone(path string, marked map[string]bool) bool {
 		}
 		step = info.children[i]
 	}
+}
+
+// above are the paths that others are below of, and that of the flow itself: of them it is not said that they are done again.
+func (s *Shape) above(last map[string]Past) map[string]bool {
+	above := make(map[string]bool)
+	if f := s.def.Flow; f != nil && f.Use != lang.UseFunction && f.Name == "" {
+		above[s.def.steps[f].label] = true
+	}
+	for path := range last { // A set: the order does not matter.
+		for i := range len(path) {
+			if path[i] == '/' {
+				above[path[:i]] = true
+			}
+		}
+	}
+	return above
 }
 
 // under reports whether a path is below one of others.
