@@ -146,7 +146,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%q does not come", args[0])
 }
 
-// keep sets a variable to the word that follows another in the last output: keep RUN run
+// keep sets a variable to the word that follows another in the last output, without the quotes and the comma of JSON: keep RUN run
 func keep(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: keep VARIABLE WORD")
@@ -154,7 +154,7 @@ func keep(ts *testscript.TestScript, neg bool, args []string) {
 	words := strings.Fields(ts.ReadFile("stdout"))
 	for i, w := range words[:max(len(words)-1, 0)] {
 		if w == args[1] {
-			ts.Setenv(args[0], words[i+1])
+			ts.Setenv(args[0], strings.Trim(words[i+1], `",`))
 			return
 		}
 	}
