@@ -41,7 +41,7 @@ func TestSettings(t *testing.T) {
 		`{"tls":{"cert":"c.pem"}}`:                     `tls: a certificate and its key come together; write both cert: and key:, or neither`,
 		`{"tls":{"insecureSkipVerify":true,"ca":"x"}}`: `tls.insecureSkipVerify: a certificate that is not checked needs no ca and no serverName; leave insecureSkipVerify out`,
 		`{"sasl":{"mechanism":"scram","username":"u","password":{"env":"X"}}}`:   `sasl.mechanism: unknown mechanism "scram"; write plain, scram-sha-256 or scram-sha-512`,
-		`{"sasl":{"mechanism":"plain","username":"u","password":"hunter2"}}`:     `sasl.password: the text "hunter2" where a mapping is due; write { key: value }`,
+		`{"sasl":{"mechanism":"plain","username":"u","password":"hunter2"}}`:     `sasl.password: the text "hunter2" where a mapping is due; write { env: ... }`,
 		`{"sasl":{"mechanism":"plain","password":{"env":"X"}}}`:                  `sasl: username is missing; add username: ...`,
 		`{"sasl":{"mechanism":"plain","username":"u","password":{"file":"/x"}}}`: "",
 	} {
