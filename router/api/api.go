@@ -139,6 +139,9 @@ const unansweredHeader = "Onward-Unanswered"
 
 var errUnknownRun = errors.New("unknown run")
 
+// errRequest is wrapped with what of a request is wrong and what to write.
+var errRequest = errors.New("the request is not valid")
+
 // Handler is the HTTP API, with the sources that are paths. guard is put before what nobody has to prove himself for.
 func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
@@ -247,7 +250,7 @@ func fail(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", "1")
 	case errors.Is(err, triggers.ErrRefused):
 		code = http.StatusForbidden
-	case errors.Is(err, triggers.ErrInvalid):
+	case errors.Is(err, errRequest), errors.Is(err, triggers.ErrInvalid):
 		code = http.StatusBadRequest
 	case errors.Is(err, triggers.ErrTooLarge):
 		code = http.StatusRequestEntityTooLarge
@@ -383,7 +386,7 @@ func (a *API) postWindow(w http.ResponseWriter, q *http.Request) error {
 	f := engine.WindowFact{ID: keyOf(q), Path: q.URL.Query().Get("path")}
 	n, err := strconv.Atoi(q.URL.Query().Get("n"))
 	if err != nil || n < 0 || n > lang.MaxWindow {
-		return fmt.Errorf("%w: n is %q, and a window is a number from 0 (the most) to %d", triggers.ErrInvalid, q.URL.Query().Get("n"), lang.MaxWindow)
+		return fmt.Errorf("%w: n is %q, and a window is a number from 0 (the most) to %d", errRequest, q.URL.Query().Get("n"), lang.MaxWindow)
 	}
 	f.Window = n
 	if err := errors.Join(checkText("Idempotency-Key", f.ID), checkText("path", f.Path)); err != nil {
@@ -416,7 +419,7 @@ func (a *API) postFacts(w http.ResponseWriter, q *http.Request) error {
 		facts[i], err = factOf(facts[i])
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", errRequest, err)
 	}
 	fates, err := a.Intake.Facts(q.Context(), facts)
 	if err != nil {
@@ -462,7 +465,7 @@ func (a *API) postBeats(w http.ResponseWriter, q *http.Request) error {
 	}
 	beats, err := engine.DecodeBeats(b)
 	if err != nil {
-		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", errRequest, err)
 	}
 	became := make([]string, len(beats))
 	for i := range beats {
@@ -496,14 +499,14 @@ func (a *API) body(w http.ResponseWriter, q *http.Request) (lang.Value, error) {
 	case errors.Is(err, triggers.ErrBusy), errors.Is(err, triggers.ErrSlow):
 		return lang.Null, err
 	case err != nil:
-		return lang.Null, fmt.Errorf("%w: the body ended early: %w", triggers.ErrInvalid, err)
+		return lang.Null, fmt.Errorf("%w: the body ended early: %w", errRequest, err)
 	}
 	if len(b) == 0 {
 		return lang.Null, nil
 	}
 	v, err := lang.ParseValue(b)
 	if err != nil {
-		return lang.Null, fmt.Errorf("%w: the body is not JSON: %w", triggers.ErrInvalid, err)
+		return lang.Null, fmt.Errorf("%w: the body is not JSON: %w", errRequest, err)
 	}
 	return v, nil
 }
@@ -537,9 +540,9 @@ const maxText = 1 << 10
 func checkText(what, text string) error {
 	switch {
 	case len(text) > maxText:
-		return fmt.Errorf("%w: %s has %d bytes, and may have %d; put what is long into the body", triggers.ErrInvalid, what, len(text), maxText)
+		return fmt.Errorf("%w: %s has %d bytes, and may have %d; put what is long into the body", errRequest, what, len(text), maxText)
 	case !utf8.ValidString(text):
-		return fmt.Errorf("%w: %s %.40q is not UTF-8; encode it", triggers.ErrInvalid, what, text)
+		return fmt.Errorf("%w: %s %.40q is not UTF-8; encode it", errRequest, what, text)
 	}
 	return nil
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
-	"github.com/onward-router/onward/triggers"
 )
 
 // nextHeader has what after= is to say for the rest of a list that is not whole.
@@ -52,7 +51,7 @@ func letterQueryOf(ask url.Values, now time.Time) (f letterQuery, err error) {
 			f.text = strings.ToLower(text)
 		case "kind":
 			if f.kind = text; !slices.Contains(engine.LetterKinds, text) {
-				return f, fmt.Errorf("%w: kind %.40q is none; write one of %s", triggers.ErrInvalid, text, strings.Join(engine.LetterKinds, ", "))
+				return f, fmt.Errorf("%w: kind %.40q is none; write one of %s", errRequest, text, strings.Join(engine.LetterKinds, ", "))
 			}
 		case "since":
 			f.since, err = whenOf(key, text, now)
@@ -64,10 +63,10 @@ func letterQueryOf(ask url.Values, now time.Time) (f letterQuery, err error) {
 			f.limit, err = linesOf(text)
 		case "group":
 			if f.grouped = text == "cause"; !f.grouped {
-				err = fmt.Errorf("%w: group %.40q is none; write cause", triggers.ErrInvalid, text)
+				err = fmt.Errorf("%w: group %.40q is none; write cause", errRequest, text)
 			}
 		default:
-			err = fmt.Errorf("%w: %.40q chooses no dead letters; write trigger, function, tenant, run, kind, error, text, since, until, after, limit or group", triggers.ErrInvalid, key)
+			err = fmt.Errorf("%w: %.40q chooses no dead letters; write trigger, function, tenant, run, kind, error, text, since, until, after, limit or group", errRequest, key)
 		}
 		if err != nil {
 			return f, err
@@ -83,7 +82,7 @@ const lettersMost = 10_000
 func linesOf(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%w: limit %.40q is not a number from 1", triggers.ErrInvalid, text)
+		return 0, fmt.Errorf("%w: limit %.40q is not a number from 1", errRequest, text)
 	}
 	return min(n, lettersMost+1), nil
 }
@@ -98,7 +97,7 @@ func whenOf(key, text string, now time.Time) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return at, fmt.Errorf("%w: %s %.40q is no time; write how long ago it was, such as 1h or 90m, or today (UTC), or 2026-11-27T06:00:00Z", triggers.ErrInvalid, key, text)
+		return at, fmt.Errorf("%w: %s %.40q is no time; write how long ago it was, such as 1h or 90m, or today (UTC), or 2026-11-27T06:00:00Z", errRequest, key, text)
 	}
 	return at, nil
 }
@@ -138,7 +137,7 @@ func (p place) String() string { return p.time.Format(time.RFC3339Nano) + "," + 
 func parsePlace(text string) (p place, err error) {
 	at, id, _ := strings.Cut(text, ",")
 	if p.time, err = time.Parse(time.RFC3339Nano, at); err != nil || id == "" {
-		return p, fmt.Errorf("%w: after %.80q is no place of a list; write what the header %s of the list before says", triggers.ErrInvalid, text, nextHeader)
+		return p, fmt.Errorf("%w: after %.80q is no place of a list; write what the header %s of the list before says", errRequest, text, nextHeader)
 	}
 	p.time, p.id = p.time.UTC(), id
 	return p, nil

@@ -16,7 +16,6 @@ import (
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
-	"github.com/onward-router/onward/triggers"
 )
 
 // A RunLine is one line of the list of runs.
@@ -65,7 +64,7 @@ type runQuery struct {
 var queryKeys = []string{"tenant", "trigger", "state", "error", "event", "parent", "text", "since", "until", "sort", "order", "limit", "after"}
 
 func invalid(format string, a ...any) error {
-	return fmt.Errorf("%w: %s", triggers.ErrInvalid, fmt.Sprintf(format, a...))
+	return fmt.Errorf("%w: %s", errRequest, fmt.Sprintf(format, a...))
 }
 
 func checkKeys(v url.Values, known []string) error {

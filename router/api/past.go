@@ -38,7 +38,7 @@ func limitOf(q *http.Request) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > partMost {
-		return 0, fmt.Errorf("%w: limit %.40q is not a number from 1 to %d; for more, go on with after", triggers.ErrInvalid, text, partMost)
+		return 0, fmt.Errorf("%w: limit %.40q is not a number from 1 to %d; for more, go on with after", errRequest, text, partMost)
 	}
 	return n, nil
 }
@@ -60,7 +60,7 @@ func (a *API) getSteps(w http.ResponseWriter, q *http.Request) error {
 	said := &RunSteps{Run: id.String()}
 	t, err := a.Past.Timeline(id, q.URL.Query().Get("after"), limit, failed)
 	if err != nil {
-		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", errRequest, err)
 	}
 	said.Timeline = *t
 	if q.URL.Query().Get("summary") == "true" {
@@ -163,11 +163,11 @@ func (a *API) getEvents(w http.ResponseWriter, q *http.Request) error {
 	}
 	after, taken := q.URL.Query().Get("after"), q.URL.Query().Get("taken")
 	if !slices.Contains([]string{"", "matched", "unmatched", "refused"}, taken) {
-		return fmt.Errorf("%w: taken %q; write matched, unmatched or refused", triggers.ErrInvalid, taken)
+		return fmt.Errorf("%w: taken %q; write matched, unmatched or refused", errRequest, taken)
 	}
 	var said FoundEvents
 	if said.Events, said.Next, err = a.Past.Events(after, limit, taken); err != nil {
-		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", errRequest, err)
 	}
 	if after == "" {
 		a.gatherEvents(w, q, &said.Events)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,6 +73,19 @@ func (a *API) ended(ctx context.Context, id journal.RunID) (*engine.Ending, erro
 	return f, nil
 }
 
+// dryRun says whether nothing is to be done. What is neither yes nor no is refused: somebody who wanted to look is not to start a run.
+func dryRun(ask url.Values) (bool, error) {
+	text := ask.Get("dryRun")
+	if text == "" {
+		return false, nil
+	}
+	dry, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("%w: dryRun is %.40q; write true or false", errRequest, text)
+	}
+	return dry, nil
+}
+
 // inputOf is the data of the event that started a run; false is not known.
 func inputOf(f *engine.Ending) (lang.Value, bool) {
 	var said map[string]json.RawMessage
@@ -92,11 +106,11 @@ func (a *API) postRedriveRun(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	if d := ask.Get("definition"); d != "" && d != "latest" {
-		return fmt.Errorf("%w: definition is %q; write latest, or leave it out for that by which the run ran", triggers.ErrInvalid, d)
+		return fmt.Errorf("%w: definition is %q; write latest, or leave it out for that by which the run ran", errRequest, d)
 	}
-	dry, err := strconv.ParseBool(ask.Get("dryRun"))
-	if err != nil && ask.Get("dryRun") != "" {
-		return fmt.Errorf("%w: dryRun is %q; write true or false", triggers.ErrInvalid, ask.Get("dryRun"))
+	dry, err := dryRun(ask)
+	if err != nil {
+		return err
 	}
 	said, err := a.redrive(q.Context(), id, ask.Get("from"), ask.Get("definition") == "latest", dry)
 	return a.answered(w, said, err)
@@ -136,7 +150,7 @@ func (a *API) redrive(ctx context.Context, id journal.RunID, from string, latest
 	}
 	plan, err := engine.Remember(shape, past, from)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", errRequest, err)
 	}
 	said := &Redriven{
 		Run: id.String(), Trigger: f.Trigger, Number: number, DryRun: dry, Kept: len(plan.Kept), Again: len(plan.Again),
@@ -294,6 +308,10 @@ func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (map[str
 	if err := checkText("Idempotency-Key", key); err != nil {
 		return nil, err
 	}
+	dry, err := dryRun(q.URL.Query())
+	if err != nil {
+		return nil, err
+	}
 	f, err := a.ended(q.Context(), id)
 	if err != nil {
 		return nil, err
@@ -309,7 +327,7 @@ func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (map[str
 		return nil, err
 	}
 	said := map[string]any{"rerunof": id.String(), "trigger": f.Trigger, "event": e.ID()}
-	if dry, _ := strconv.ParseBool(q.URL.Query().Get("dryRun")); dry {
+	if dry {
 		said["dryRun"] = true
 		return said, nil
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
-	"github.com/onward-router/onward/triggers"
 )
 
 func (a *API) getRun(w http.ResponseWriter, q *http.Request) error {
@@ -20,7 +19,7 @@ func (a *API) getRun(w http.ResponseWriter, q *http.Request) error {
 	if text := q.URL.Query().Get("wait"); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil {
-			return fmt.Errorf("%w: wait %q is not a duration such as 30s", triggers.ErrInvalid, text)
+			return fmt.Errorf("%w: wait %q is not a duration such as 30s", errRequest, text)
 		}
 		ctx, cancel := context.WithTimeout(q.Context(), min(d, 5*time.Minute))
 		defer cancel()
@@ -48,7 +47,7 @@ func (a *API) getEnded(w http.ResponseWriter, q *http.Request) error {
 	if text := q.URL.Query().Get("wait"); f == nil && text != "" && a.Shards.Has(id) {
 		d, err := time.ParseDuration(text)
 		if err != nil {
-			return fmt.Errorf("%w: wait %q is not a duration such as 30s", triggers.ErrInvalid, text)
+			return fmt.Errorf("%w: wait %q is not a duration such as 30s", errRequest, text)
 		}
 		ctx, cancel := context.WithTimeout(q.Context(), min(d, 5*time.Minute))
 		defer cancel()

@@ -108,10 +108,10 @@ func (a *API) postLimit(w http.ResponseWriter, q *http.Request) error {
 	}
 	n, err := strconv.Atoi(q.URL.Query().Get("n"))
 	if err != nil || n < 0 {
-		return fmt.Errorf("%w: n is %q, and a limit is a number from 1, or 0 for none", triggers.ErrInvalid, q.URL.Query().Get("n"))
+		return fmt.Errorf("%w: n is %q, and a limit is a number from 1, or 0 for none", errRequest, q.URL.Query().Get("n"))
 	}
 	if f := a.Set().Functions[name]; f != nil && n > f.Concurrency {
-		return fmt.Errorf("%w: the documents allow function %q %d at a time, and a limit of %d is more; raise concurrency in the documents and reload them", triggers.ErrInvalid, name, f.Concurrency, n)
+		return fmt.Errorf("%w: the documents allow function %q %d at a time, and a limit of %d is more; raise concurrency in the documents and reload them", errRequest, name, f.Concurrency, n)
 	}
 	x, err := a.Controls.Set(q.Context(), control.Function, name, func(c *control.Control) { c.Limit = n })
 	if err != nil {
@@ -143,7 +143,7 @@ func (a *API) postTest(w http.ResponseWriter, q *http.Request) error {
 	}
 	e, err := a.readEvent(q.Header, body)
 	if err != nil {
-		return fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", errRequest, err)
 	}
 	tried := a.Test(e)
 	said := make([]Tried, len(tried))

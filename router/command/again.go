@@ -1,16 +1,15 @@
 package command
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
-	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/router"
 	"github.com/spf13/cobra"
 )
@@ -19,7 +18,7 @@ import (
 type selection struct {
 	filters     map[string]*string // of GET /v1/runs
 	failed, yes bool
-	rate        float64
+	rate        config.Rate
 	limit       int
 }
 
@@ -34,7 +33,7 @@ func (s *selection) flags(c *cobra.Command) {
 	}
 	f.BoolVar(&s.failed, "failed", false, "in place of RUN: all runs that failed")
 	f.IntVar(&s.limit, "limit", 1000, "of those, at most so many, the latest first")
-	f.Float64Var(&s.rate, "rate", 50, "of those, so many a second")
+	f.TextVar(&s.rate, "rate", config.Rate{N: 50, Per: time.Second}, "of those, at most so many, such as 10/s or 300/m")
 	f.BoolVar(&s.yes, "yes", false, "do not ask before")
 	completeFlag(c, "state", fixed(runStates...))
 }
@@ -60,9 +59,6 @@ func (p *program) find(ctx context.Context, k *client, s *selection) ([]router.R
 	}
 	if s.limit < 1 {
 		return nil, fmt.Errorf("--limit %d; write 1 or more", s.limit)
-	}
-	if s.rate <= 0 || s.rate > 1e6 {
-		return nil, fmt.Errorf("--rate %v; write how many a second, more than 0, at most 1000000", s.rate)
 	}
 	q := make(url.Values)
 	for name, f := range s.filters {
@@ -104,17 +100,21 @@ func (p *program) bulk(c *cobra.Command, k *client, s *selection, what string, d
 		return err
 	}
 	if len(found) > 0 && !s.yes && !dry {
-		fmt.Fprintf(p.errs, "%s %d runs, %s to %s? Write yes: ", what, len(found), found[0].Run, found[len(found)-1].Run)
-		answer, _ := bufio.NewReader(c.InOrStdin()).ReadString('\n')
-		if strings.TrimSpace(answer) != "yes" {
-			return errors.New("nothing was done; write yes, or say --yes")
+		question := fmt.Sprintf("%s %d runs, %s to %s?", what, len(found), found[0].Run, found[len(found)-1].Run)
+		if !p.attended() {
+			return fmt.Errorf("%s nobody is there to answer; write --yes", question)
+		}
+		if err := p.agreed(c.Context(), question); err != nil {
+			return err
 		}
 	}
 	b := bulkDone{Runs: len(found)}
-	pause := time.NewTicker(time.Duration(float64(time.Second) / s.rate))
-	defer pause.Stop()
-	said := time.Now()
+	begin, said := time.Now(), time.Now()
 	for i, l := range found {
+		if turn(c.Context(), s.rate, begin, i) != nil {
+			b.Left = len(found) - i
+			break
+		}
 		line, err := do(context.WithoutCancel(c.Context()), l.Run)
 		if err != nil {
 			if b.Failed++; len(b.Errors) < 20 {
@@ -123,20 +123,9 @@ func (p *program) bulk(c *cobra.Command, k *client, s *selection, what string, d
 		} else if b.Done++; p.output != "json" {
 			fmt.Fprintln(p.out, line)
 		}
-		if time.Since(said) > 5*time.Second {
+		if time.Since(said) > progressEvery {
 			said = time.Now()
 			fmt.Fprintf(p.errs, "%d of %d runs, %d refused\n", i+1, len(found), b.Failed)
-		}
-		if i+1 == len(found) {
-			break
-		}
-		select {
-		case <-pause.C:
-		case <-c.Context().Done():
-		}
-		if c.Context().Err() != nil {
-			b.Left = len(found) - i - 1
-			break
 		}
 	}
 	if err := p.print(b, func(w io.Writer) {

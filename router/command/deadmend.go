@@ -106,7 +106,7 @@ func (p *program) each(ctx context.Context, k *client, d *deed, args []string, d
 	}
 	begin, said := time.Now(), time.Now()
 	err := d.chosen(ctx, k, args, func(l *router.Letter) error {
-		if err := d.turn(ctx, begin, len(o.letters)); err != nil {
+		if err := turn(ctx, d.pace(), begin, len(o.letters)); err != nil {
 			return errors.New("interrupted: the rest is left as it is; the same command goes on with it")
 		}
 		b, err := do(context.WithoutCancel(ctx), l)
@@ -125,12 +125,20 @@ func (p *program) each(ctx context.Context, k *client, d *deed, args []string, d
 // progressEvery is how often it is said how far a command is.
 const progressEvery = 2 * time.Second
 
-// turn waits until letter n may be next.
-func (d *deed) turn(ctx context.Context, begin time.Time, n int) error {
-	if d.rate.IsZero() || d.dryRun {
+// pace is how many may be done in a time; to look takes none.
+func (d *deed) pace() config.Rate {
+	if d.dryRun {
+		return config.Rate{}
+	}
+	return d.rate
+}
+
+// turn waits until number n may be next, of those that have gone since begin; no rate holds nothing back.
+func turn(ctx context.Context, rate config.Rate, begin time.Time, n int) error {
+	if rate.IsZero() {
 		return ctx.Err()
 	}
-	wait := time.NewTimer(time.Until(begin.Add(time.Duration(float64(n) * float64(d.rate.Per) / float64(d.rate.N)))))
+	wait := time.NewTimer(time.Until(begin.Add(time.Duration(float64(n) * float64(rate.Per) / float64(rate.N)))))
 	defer wait.Stop()
 	select {
 	case <-wait.C:
@@ -142,18 +150,26 @@ func (d *deed) turn(ctx context.Context, begin time.Time, n int) error {
 
 // sure asks a person at a terminal whether all that is chosen is meant.
 func (p *program) sure(ctx context.Context, k *client, d *deed, what string) error {
-	in := p.in
-	if !d.all || d.yes || d.dryRun || in == nil && !term.IsTerminal(int(os.Stdin.Fd())) {
+	if !d.all || d.yes || d.dryRun || !p.attended() {
 		return nil
-	}
-	if in == nil {
-		in = os.Stdin
 	}
 	said, err := k.causes(ctx, &d.choice)
 	if err != nil || said.Total == 0 {
 		return err
 	}
-	fmt.Fprintf(p.errs, "%s %d dead letters? [y/N] ", what, said.Total)
+	return p.agreed(ctx, fmt.Sprintf("%s %d dead letters?", what, said.Total))
+}
+
+// attended reports whether there is a person to ask.
+func (p *program) attended() bool { return p.in != nil || term.IsTerminal(int(os.Stdin.Fd())) }
+
+// agreed asks; any answer but yes is an error that says that nothing was done.
+func (p *program) agreed(ctx context.Context, question string) error {
+	in := p.in
+	if in == nil {
+		in = os.Stdin
+	}
+	fmt.Fprintf(p.errs, "%s [y/N] ", question)
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(in).ReadString('\n') // No answer is no.
