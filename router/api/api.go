@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
@@ -111,7 +110,8 @@ type Options struct {
 	Log       *slog.Logger                                            // may be nil
 	Registry  *plugin.Registry
 	Metrics   prometheus.Gatherer
-	Token     plugin.Secret // guards what is under /v1, where it is set
+	Token     plugin.Secret  // guards what is under /v1, where it is set: whoever has it may do all
+	Tokens    *access.Tokens // the same, each with a right and perhaps a tenant; nil: there are none
 	MaxBody   int64
 }
 
@@ -146,51 +146,14 @@ var errRequest = errors.New("the request is not valid")
 func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
 	open := func(h http.Handler) http.Handler {
-		if a.Token.IsZero() {
+		if !a.guarded() {
 			return guard(h)
 		}
 		return h
 	}
-	guarded := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
-		mux.Handle(pattern, a.authenticated(guard, func(w http.ResponseWriter, q *http.Request) {
-			if err := h(w, q); err != nil {
-				fail(w, err)
-			}
-		}))
+	for _, x := range a.routes() {
+		mux.Handle(x.pattern, a.authenticated(guard, x))
 	}
-	guarded("GET /v1/runs", a.getRuns)
-	guarded("GET /v1/waits", a.getWaits)
-	guarded("GET /v1/runs/{run}", a.atOwner(a.getRun))
-	guarded("GET /v1/runs/{run}/ended", a.getEnded)
-	guarded("GET /v1/runs/{run}/steps", a.atOwner(a.getSteps))
-	guarded("GET /v1/events", a.getEvents)
-	guarded("GET /v1/events/{id}", a.getEvent)
-	guarded("GET /v1/runs/{run}/explain", a.atOwner(a.getExplain))
-	guarded("GET /v1/runs/{run}/watch", a.atOwner(a.getWatch))
-	guarded("POST /v1/runs/{run}/cancel", a.atOwner(a.postCancel))
-	guarded("POST /v1/runs/{run}/redrive", a.atOwner(a.postRedriveRun))
-	guarded("POST /v1/runs/{run}/rerun", a.atOwner(a.postRerun))
-	guarded("POST /v1/runs/{run}/pause", a.atOwner(a.postTurn(journal.Pause)))
-	guarded("POST /v1/runs/{run}/resume", a.atOwner(a.postTurn(journal.Resume)))
-	guarded("POST /v1/runs/{run}/window", a.atOwner(a.postWindow))
-	guarded("POST /v1/runs/{run}/signals/{name}", a.atOwner(a.postSignal))
-	guarded("POST /v1/invocations/{id}/heartbeat", a.postHeartbeat)
-	guarded("POST /v1/facts", a.postFacts)
-	guarded("POST /v1/beats", a.postBeats)
-	guarded("GET /v1/peer", func(w http.ResponseWriter, q *http.Request) error {
-		a.Cluster.Prove(w, q)
-		return nil
-	})
-	guarded("GET /v1/load", a.getLoad)
-	guarded("POST /v1/triggers/{trigger}", a.postStart)
-	guarded("GET /v1/triggers", a.getTriggers)
-	guarded("GET /v1/parked", a.getParked)
-	guarded("GET /v1/dead", a.getDead)
-	guarded("GET /v1/dead/{id}", a.getLetter)
-	guarded("DELETE /v1/dead/{id}", a.deleteLetter)
-	guarded("POST /v1/dead/{id}/redrive", a.postRedrive)
-	a.steering(guarded)
-	guarded("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, 200, a.Functions()) })
 	mux.Handle("GET /metrics", open(promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true})))
 	mux.Handle("GET /healthz", open(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })))
 	mux.Handle("GET /readyz", open(http.HandlerFunc(a.getReady)))
@@ -264,52 +227,6 @@ func fail(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", "30")
 	}
 	_ = refuse(w, code, err.Error(), cure)
-}
-
-// atOwner passes a request for a run on to the router that owns its partition.
-func (a *API) atOwner(h func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, q *http.Request) error {
-		id, err := runOf(q)
-		if err != nil {
-			return err
-		}
-		if passed, err := a.Cluster.Forward(w, q, id, fail); passed || err != nil {
-			return err
-		}
-		return h(w, q)
-	}
-}
-
-// authenticated lets in another router that proves to be one, who has the token, and where there is none, whom guard lets in.
-func (a *API) authenticated(guard func(http.Handler) http.Handler, h http.HandlerFunc) http.Handler {
-	guarded := guard(h)
-	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		q, isPeer, err := a.Cluster.Check(q)
-		switch {
-		case err != nil:
-			_ = refuse(w, http.StatusUnauthorized, err.Error(), "")
-		case isPeer:
-			h(w, q)
-		case a.Token.IsZero():
-			guarded.ServeHTTP(w, q)
-		case a.hasToken(w, q):
-			h(w, q)
-		}
-	})
-}
-
-// hasToken reports whether a request has the token, and answers one that has not.
-func (a *API) hasToken(w http.ResponseWriter, q *http.Request) bool {
-	want, err := a.Token.Read()
-	got, ok := strings.CutPrefix(q.Header.Get("Authorization"), "Bearer ")
-	x, y := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
-	if err == nil && ok && subtle.ConstantTimeCompare(x[:], y[:]) == 1 {
-		return true
-	}
-	a.Log.Warn("a request without a valid token is refused", "status", http.StatusUnauthorized, "path", q.URL.Path, "from", q.RemoteAddr)
-	w.Header().Set("WWW-Authenticate", `Bearer realm="onward"`)
-	_ = refuse(w, http.StatusUnauthorized, "no valid token", "send Authorization: Bearer TOKEN")
-	return false
 }
 
 func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
@@ -404,9 +321,6 @@ func (a *API) postWindow(w http.ResponseWriter, q *http.Request) error {
 
 // postFacts takes facts about runs from another router, whose source got them: their records.
 func (a *API) postFacts(w http.ResponseWriter, q *http.Request) error {
-	if !a.Cluster.IsPeer(q.Context()) {
-		return errUnknownRun
-	}
 	b, err := io.ReadAll(q.Body) // It was bounded when it was proved.
 	if err != nil {
 		return err
@@ -433,10 +347,7 @@ func (a *API) postFacts(w http.ResponseWriter, q *http.Request) error {
 }
 
 // getLoad tells another router whether starts are taken here.
-func (a *API) getLoad(w http.ResponseWriter, q *http.Request) error {
-	if !a.Cluster.IsPeer(q.Context()) {
-		return errUnknownRun
-	}
+func (a *API) getLoad(w http.ResponseWriter, _ *http.Request) error {
 	return reply(w, http.StatusOK, a.Load())
 }
 
@@ -456,9 +367,6 @@ func (a *API) postHeartbeat(w http.ResponseWriter, q *http.Request) error {
 
 // postBeats takes heartbeats from another router, whose sources got them.
 func (a *API) postBeats(w http.ResponseWriter, q *http.Request) error {
-	if !a.Cluster.IsPeer(q.Context()) {
-		return errUnknownRun
-	}
 	b, err := io.ReadAll(q.Body) // It was bounded when it was proved.
 	if err != nil {
 		return err

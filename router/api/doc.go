@@ -12,7 +12,9 @@
 // 503 with Retry-After. Who signals or cancels hears what the fold made of it: 200 applied or repeated, 410 ended, 404 unknown, 409 superseded, 429 limited;
 // 202 is that it is durable, and what it does is not known yet.
 //
-// Under /v1 comes who has the token, or proves to be another router; where there is no token, whom the door's guard lets in. Sources that are paths on the router's listener are served beside it, and prove their callers themselves.
+// Under /v1 comes who has a token, or proves to be another router; where there is no token, whom the door's guard lets in. routes says of each operation which
+// right it needs, and what it is for a token of a tenant. Sources that are paths on the router's listener are served beside it, and prove their callers
+// themselves.
 //
 // Not in here: anything that changes a run other than by the intake, anything that is kept, and the wire between routers (cluster).
 package api

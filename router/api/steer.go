@@ -40,16 +40,6 @@ type TriggerLine struct {
 
 var errUnknownFunction = errors.New("unknown function")
 
-// steering adds the operations by which functions and triggers are steered.
-func (a *API) steering(guarded func(pattern string, h func(http.ResponseWriter, *http.Request) error)) {
-	guarded("POST /v1/triggers/{trigger}/pause", a.postHalt(control.Trigger, true))
-	guarded("POST /v1/triggers/{trigger}/resume", a.postHalt(control.Trigger, false))
-	guarded("POST /v1/functions/{function}/pause", a.postHalt(control.Function, true))
-	guarded("POST /v1/functions/{function}/resume", a.postHalt(control.Function, false))
-	guarded("POST /v1/functions/{function}/limit", a.postLimit)
-	guarded("POST /v1/events/test", a.postTest)
-}
-
 // controlled checks that what is to be controlled is in the documents, or was controlled before.
 func (a *API) controlled(kind, name string) error {
 	if was := a.Controls.Get(kind, name); was.Paused || was.Limit > 0 {
@@ -168,4 +158,8 @@ func (a *API) readEvent(header http.Header, body []byte) (*event.Event, error) {
 		return nil, fmt.Errorf("%d events; one is asked for at a time", len(events))
 	}
 	return &events[0], nil
+}
+
+func (a *API) getFunctions(w http.ResponseWriter, _ *http.Request) error {
+	return reply(w, http.StatusOK, a.Functions())
 }

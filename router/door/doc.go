@@ -11,5 +11,5 @@
 // What a limit refuses is counted, and says what to do. A limit here is for what comes from outside of the process: what the router sends itself does
 // not pass this door.
 //
-// Not in here: tokens and what they are good for (api), what routers prove to one another (cluster), what is in a body (config/envelope).
+// Not in here: tokens and what they are good for (config/access, api), what routers prove to one another (cluster), what is in a body (config/envelope).
 package door
