@@ -183,10 +183,16 @@ func (p *program) eventsShow(k *client) *cobra.Command {
 				return exitError{exitRun, err}
 			}
 			return p.print(said, func(w io.Writer) {
+				had := make(map[string]bool) // runs
 				for _, e := range said.Events {
 					fmt.Fprintf(w, "%s: %s from %s, type %s: %s\n", e.Came.UTC().Format(time.RFC3339), e.ID, e.Source, e.Type, e.Taken)
 					for _, r := range e.Runs {
-						fmt.Fprintf(w, "  run %s of %s\n", r.Run, r.Trigger)
+						again := ""
+						if had[r.Run] {
+							again = ", which it had started before: an event counts once"
+						}
+						had[r.Run] = true
+						fmt.Fprintf(w, "  run %s of %s%s\n", r.Run, r.Trigger, again)
 					}
 					if e.Note != "" {
 						fmt.Fprintf(w, "  %s\n", e.Note)
