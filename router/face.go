@@ -48,6 +48,7 @@ type (
 	WatchLine = api.WatchLine // a change of a run that is watched
 	Letter    = engine.Letter // a dead letter
 	RunSteps  = api.RunSteps  // what became of a run's steps
+	Times     = engine.Times  // where the time of a call, or of several, went
 	PastStep  = engine.PastStep
 	PastEvent = engine.PastEvent // an event that came
 	Events    = api.FoundEvents

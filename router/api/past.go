@@ -27,8 +27,24 @@ const (
 type RunSteps struct {
 	Run string `json:"run"`
 	engine.Timeline
-	Open    []*engine.PastStep    `json:"open,omitempty"`
-	Summary []*engine.StepSummary `json:"summary,omitempty"` // where it is asked for
+	Open []*engine.PastStep `json:"open,omitempty"`
+	// Summary and Times, which are those of all its calls together, are told where the summary is asked for.
+	Summary []*engine.StepSummary `json:"summary,omitempty"`
+	Times   *engine.Times         `json:"times,omitempty"`
+}
+
+// sumUp takes over a summary.
+func (r *RunSteps) sumUp(all []*engine.StepSummary) {
+	r.Summary = all
+	for _, s := range all {
+		if s.Times == nil {
+			continue
+		}
+		if r.Times == nil {
+			r.Times = new(engine.Times)
+		}
+		r.Times.Add(*s.Times)
+	}
 }
 
 func limitOf(q *http.Request) (int, error) {
@@ -64,9 +80,11 @@ func (a *API) getSteps(w http.ResponseWriter, q *http.Request) error {
 	}
 	said.Timeline = *t
 	if q.URL.Query().Get("summary") == "true" {
-		if said.Summary, err = a.Past.Summary(id); err != nil {
+		all, err := a.Past.Summary(id)
+		if err != nil {
 			return err
 		}
+		said.sumUp(all)
 	}
 	if said.Next == "" && !failed {
 		said.Open, err = a.openSteps(q, id)

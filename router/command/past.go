@@ -100,11 +100,11 @@ func answerOf(s *router.PastStep) string {
 		{Key: "when", Value: lang.Text(fmt.Sprintf("${ path == %s && attempt == %d }", lang.Text(s.Path).JSON(), s.Attempt))},
 		{Key: "times", Value: lang.Of(1)},
 	}
-	since := s.Sent
-	if since.IsZero() {
-		since = s.Queued
+	took := s.Ended.Sub(s.Queued)
+	if s.Times != nil {
+		took = s.Times.Function
 	}
-	answered := lang.Member{Key: "after", Value: lang.Text(max(s.Ended.Sub(since), 0).Round(time.Microsecond).String())}
+	answered := lang.Member{Key: "after", Value: lang.Text(max(took, 0).Round(time.Microsecond).String())}
 	escaped := lang.Trusted(strings.ReplaceAll(s.Output.JSON(), "${", "$${"))
 	switch {
 	case s.Outcome == "succeeded":

@@ -6,16 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
-	"unicode/utf8"
 
 	"github.com/onward-router/onward/router"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 func (p *program) runsGet(k *client) *cobra.Command {
@@ -25,8 +20,9 @@ func (p *program) runsGet(k *client) *cobra.Command {
 	c := &cobra.Command{
 		Use: "get RUN", Short: "Print what a run is doing, or how it ended, as JSON.", Args: cobra.ExactArgs(1),
 		Long: "Get prints, as JSON, what a run is doing - its open steps, what they wait for - or how it ended and what it yielded.\n\n" +
-			"With --timeline it prints what became of each step and each call: how long it was queued, and how long the function had it. In a terminal a bar\n" +
-			"shows when: a dot a moment in the queue, a block a moment with the function. With --failed it prints only what failed for good, with the error.\n\n" + runHelp,
+			"With --timeline it prints what became of each step and each call, and where a call's time went: the queue (until it was sent), the function (until its\n" +
+			"answer came) and the router (until what led to it, and then its outcome, was durable). In a terminal a bar shows when: a dot a moment in the queue, a block\n" +
+			"a moment with the function. With --failed it prints only what failed for good, with the error.\n\n" + runHelp,
 		Example: "  onward runs get RUN\n  onward runs get RUN --timeline\n  onward runs get RUN --failed --limit 20",
 		RunE: func(c *cobra.Command, args []string) error {
 			if !timeline && !failed {
@@ -53,19 +49,6 @@ func (p *program) runsGet(k *client) *cobra.Command {
 	return c
 }
 
-// width returns how wide the terminal is; 0 when there is none.
-func (p *program) width() int {
-	f, ok := p.out.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return 0
-	}
-	w, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 80
-	}
-	return max(w, 40)
-}
-
 // timeline prints steps in the order in which they began.
 func (p *program) timeline(said *router.RunSteps, failed bool) error {
 	steps := append(slices.Clone(said.Steps), said.Open...)
@@ -76,117 +59,24 @@ func (p *program) timeline(said *router.RunSteps, failed bool) error {
 		fmt.Fprintln(p.out, map[bool]string{true: "nothing failed for good", false: "nothing is known of its steps"}[failed])
 		return nil
 	}
-	for _, s := range said.Summary {
-		if len(steps) < s.Succeeded+s.Failed+s.Skipped+s.Cancelled || said.Next != "" {
-			fmt.Fprintf(p.out, "%s: %d succeeded, %d failed, %d skipped, %d cancelled; %s to %s, half within %s\n", s.Path, s.Succeeded, s.Failed, s.Skipped, s.Cancelled,
-				brief(s.Min), brief(s.Max), brief(s.P50))
+	s := p.sheet()
+	for _, x := range said.Summary {
+		if len(steps) < x.Succeeded+x.Failed+x.Skipped+x.Cancelled || said.Next != "" {
+			s.line(fmt.Sprintf("%s: %d succeeded, %d failed, %d skipped, %d cancelled; %s to %s, half within %s", x.Path, x.Succeeded, x.Failed, x.Skipped, x.Cancelled,
+				s.brief(x.Min), s.brief(x.Max), s.brief(x.P50)))
 		}
 	}
-	p.gantt(steps, p.width())
+	s.gantt(steps)
+	if t := said.Times; t != nil {
+		s.line(fmt.Sprintf("its calls together: %s queue, %s function, %s router", s.brief(t.Queue), s.brief(t.Function), s.brief(t.Router)))
+	}
 	if said.Missing > 0 {
-		fmt.Fprintf(p.out, "the history could not take %d steps in this time, of all runs together\n", said.Missing)
+		s.line(fmt.Sprintf("the history could not take %d steps in this time, of all runs together", said.Missing))
 	}
 	if said.Next != "" {
 		fmt.Fprintf(p.out, "there is more: --after %s\n", said.Next)
 	}
 	return nil
-}
-
-// gantt prints a line a step, with a bar where there is a terminal that is wide enough, and below a failure why.
-func (p *program) gantt(steps []*router.PastStep, width int) {
-	begin, end := steps[0].Queued, steps[0].Queued
-	names := 4
-	for _, s := range steps {
-		if end = latest(end, s.Queued, s.Sent, s.Ended); utf8.RuneCountInString(s.Path) > names {
-			names = utf8.RuneCountInString(s.Path)
-		}
-	}
-	names = min(names, max(16, width/3), 60)
-	const columns = 3 + 10 + 9 + 9 + 9 + 6 // around the bar
-	bar := width - names - columns
-	if bar < 10 {
-		bar = 0
-	}
-	if width == 0 {
-		names = 0
-		for _, s := range steps {
-			names = max(names, utf8.RuneCountInString(s.Path), 4)
-		}
-	}
-	line := func(path, try, outcome, from, queue, function, chart string) {
-		fmt.Fprintln(p.out, strings.TrimRight(fmt.Sprintf("%-*s %3s %-9s %8s %8s %8s  %s", names, path, try, outcome, from, queue, function, chart), " "))
-	}
-	line("STEP", "TRY", "OUTCOME", "FROM", "QUEUE", "FUNCTION", "")
-	for _, s := range steps {
-		queue, function, try := "", "", ""
-		if s.Function != "" || s.Trigger != "" {
-			sent, ended := s.Sent, s.Ended
-			if !sent.IsZero() {
-				queue = brief(sent.Sub(s.Queued))
-			}
-			if !ended.IsZero() {
-				function = brief(ended.Sub(latest(s.Queued, sent)))
-			}
-		}
-		if s.Attempt > 1 || s.Again {
-			try = fmt.Sprint(s.Attempt)
-		}
-		line(shorten(s.Path, names), try, s.Outcome, brief(s.Queued.Sub(begin)), queue, function, chart(s, begin, end, bar))
-		if s.Error != nil && s.Outcome != "cancelled" {
-			fmt.Fprintf(p.out, "    %s: %s\n", s.Error.Type, s.Error.Message)
-		}
-	}
-}
-
-func latest(first time.Time, more ...time.Time) time.Time {
-	for _, t := range more {
-		if t.After(first) {
-			first = t
-		}
-	}
-	return first
-}
-
-// chart is a step's bar.
-func chart(s *router.PastStep, begin, end time.Time, width int) string {
-	if width == 0 || !end.After(begin) {
-		return ""
-	}
-	at := func(t time.Time) int { return int(int64(width-1) * int64(t.Sub(begin)) / int64(end.Sub(begin))) }
-	ended := s.Ended
-	if ended.IsZero() {
-		ended = end
-	}
-	from, to, sent := at(s.Queued), at(ended), at(s.Queued)
-	if !s.Sent.IsZero() {
-		sent = min(max(at(s.Sent), from), to)
-	}
-	mark := map[string]string{"failed": "x", "cancelled": "-", "skipped": "-", "open": ">"}[s.Outcome]
-	return strings.Repeat(" ", from) + strings.Repeat(".", sent-from) + strings.Repeat("#", to-sent) + cmp.Or(mark, "#")
-}
-
-// shorten keeps the end of a path, which tells it apart.
-func shorten(path string, most int) string {
-	r := []rune(path)
-	if len(r) <= most {
-		return path
-	}
-	return "~" + string(r[len(r)-most+1:])
-}
-
-// brief is a duration in four or five characters.
-func brief(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s"
-	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
-	case d < time.Second:
-		return d.Round(100 * time.Microsecond).String()
-	case d < time.Minute:
-		return d.Round(10 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
 }
 
 func (p *program) runsExport(k *client) *cobra.Command {

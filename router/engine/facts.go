@@ -31,8 +31,14 @@ type CompletionFact struct {
 	Outcome lang.Outcome
 	// Cause is the id of the completion event; empty for the answer to a request.
 	Cause string
-	// Sent is when its last try went to the function, by the clock of who sent it; zero is not known. People are told, nothing is decided by it.
-	Sent time.Time
+	Sending
+}
+
+// Sending says when a call was where, by the clock of who sent it: people are told, nothing is decided by it. What is zero is not known.
+type Sending struct {
+	Made    time.Time // it came to who sends it
+	Sent    time.Time // its last try went to the function
+	Arrived time.Time // its answer came, or its time was over
 }
 
 // TimedOutFact names invocations whose tries took too long, or, Silent, had no heartbeat for too long. Definitions that say a heartbeat are as new as that
@@ -40,6 +46,7 @@ type CompletionFact struct {
 type TimedOutFact struct {
 	Numbers []uint32
 	Silent  bool
+	Sending
 }
 
 // NumbersFact names invocations: Accepted, Tried.
@@ -315,23 +322,49 @@ func (f *CompletionFact) Append(b []byte) []byte {
 	if o.Err != nil {
 		o.Err = o.Err.Bounded() // Whoever writes it: one long message must not make a record that no journal takes.
 	}
-	if b = appendOutcome(b, o); f.Sent.IsZero() {
-		return b
-	}
-	return binary.AppendUvarint(b, uint64(sentAt(f.Sent)))
+	return f.Sending.append(appendOutcome(b, o))
 }
 
-// DecodeCompletion reads CompletionFact.Append's form, also that of binaries that did not know Sent.
+// append appends the times, if there are any: when it was sent, and then by how much later its answer came and earlier it was made.
+func (s *Sending) append(b []byte) []byte {
+	if s.Sent.IsZero() {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(nanos(s.Sent)))
+	if s.Made.IsZero() || s.Arrived.IsZero() {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(max(s.Arrived.Sub(s.Sent), 0)))
+	return binary.AppendUvarint(b, uint64(max(s.Sent.Sub(s.Made), 0)))
+}
+
+// sending reads what Sending.append wrote.
+func (r *reader) sending() (s Sending) {
+	if len(r.b) == 0 {
+		return s
+	}
+	const longest = uint64(1 << 62)
+	at := r.uint()
+	if at == 0 || at > longest {
+		r.fail()
+		return s
+	}
+	if s.Sent = time.Unix(0, int64(at)).UTC(); len(r.b) == 0 {
+		return s
+	}
+	after, before := r.uint(), r.uint()
+	if after > longest || before > longest {
+		r.fail()
+		return s
+	}
+	s.Arrived, s.Made = s.Sent.Add(time.Duration(after)), s.Sent.Add(-time.Duration(before))
+	return s
+}
+
+// DecodeCompletion reads CompletionFact.Append's form, also that of binaries that knew no times, or only when it was sent.
 func DecodeCompletion(p []byte) (f CompletionFact, err error) {
 	r := reader{b: p}
-	f = CompletionFact{N: r.number(), Cause: r.text(), Outcome: r.outcome()}
-	if len(r.b) > 0 {
-		at := int64(r.uint())
-		if at <= 0 {
-			r.fail()
-		}
-		f.Sent = time.Unix(0, at).UTC()
-	}
+	f = CompletionFact{N: r.number(), Cause: r.text(), Outcome: r.outcome(), Sending: r.sending()}
 	return f, r.end("completion")
 }
 
@@ -387,13 +420,16 @@ func DecodeNumbers(p []byte) (f NumbersFact, err error) {
 // Append appends the fact's payload to b.
 func (f *TimedOutFact) Append(b []byte) []byte {
 	b = (&NumbersFact{f.Numbers}).Append(b)
-	if f.Silent {
+	switch {
+	case f.Silent:
 		b = append(b, 1)
+	case !f.Sent.IsZero():
+		b = append(b, 0)
 	}
-	return b
+	return f.Sending.append(b)
 }
 
-// DecodeTimedOut reads TimedOutFact.Append's form.
+// DecodeTimedOut reads TimedOutFact.Append's form, also that of binaries that knew no times.
 func DecodeTimedOut(p []byte) (f TimedOutFact, err error) {
 	r := reader{b: p}
 	f.Numbers = make([]uint32, r.count())
@@ -401,9 +437,18 @@ func DecodeTimedOut(p []byte) (f TimedOutFact, err error) {
 		f.Numbers[i] = r.number()
 	}
 	if len(r.b) > 0 {
-		if f.Silent = r.byte() == 1; !f.Silent {
+		switch r.byte() {
+		case 1:
+			f.Silent = true
+		case 0:
+			if len(r.b) > 0 {
+				break
+			}
+			fallthrough
+		default:
 			r.fail()
 		}
+		f.Sending = r.sending()
 	}
 	return f, r.end("timed-out")
 }
@@ -534,7 +579,7 @@ func Smaller(rec *journal.Record) (journal.Record, bool) {
 	switch rec.Kind {
 	case journal.Completion:
 		f, err := DecodeCompletion(rec.Payload)
-		small.Payload = (&CompletionFact{N: f.N, Outcome: lang.Failure(e), Sent: f.Sent}).Append(nil)
+		small.Payload = (&CompletionFact{N: f.N, Outcome: lang.Failure(e), Sending: f.Sending}).Append(nil)
 		return small, err == nil
 	case journal.GaveUp:
 		f, err := DecodeGaveUp(rec.Payload)

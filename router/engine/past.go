@@ -21,12 +21,41 @@ type PastStep struct {
 	Queued time.Time `json:"queued"` // a step: when it opened
 	Sent   time.Time `json:"sent,omitzero"`
 	Ended  time.Time `json:"ended"`
+	// Times is nil where they are not known.
+	Times *Times `json:"times,omitempty"`
 	// InputSize and OutputSize are the bytes that a value had of which only the begin is kept, as text.
 	Input      lang.Value  `json:"input,omitzero"`
 	InputSize  int         `json:"inputSize,omitempty"`
 	Output     lang.Value  `json:"output,omitzero"`
 	OutputSize int         `json:"outputSize,omitempty"`
 	Error      *lang.Error `json:"error,omitempty"`
+}
+
+// Times tell where the time of a call went. They come to the whole of it, from when it was to be sent until its outcome counted.
+type Times struct {
+	Queue    time.Duration `json:"queue"`    // until its last try went to the function: for room, its rate, a pause, or after tries that nothing came of
+	Function time.Duration `json:"function"` // until the answer came, or its time was over
+	Router   time.Duration `json:"router"`   // the rest: until what led to it was durable and folded, and then its outcome
+}
+
+// Add adds what another call took.
+func (t *Times) Add(o Times) {
+	t.Queue, t.Function, t.Router = t.Queue+o.Queue, t.Function+o.Function, t.Router+o.Router
+}
+
+// TimesOf tells the times of a call apart, which are in nanoseconds as in a Trace. It is false where nobody knows when it was sent. Of an answer that came as an
+// event it is not known when it came: the way to its record is the function's.
+func TimesOf(queued, made, sent, arrived, ended int64) (t Times, known bool) {
+	if sent == 0 {
+		return t, false
+	}
+	if arrived == 0 {
+		arrived = ended
+	}
+	whole := max(ended-queued, 0) // The fold's clock; it may differ from the sender's.
+	function := min(max(arrived-sent, 0), whole)
+	queue := min(max(sent-max(made, queued), 0), whole-function)
+	return Times{time.Duration(queue), time.Duration(function), time.Duration(whole - function - queue)}, true
 }
 
 // A Timeline is a part of what became of a run's steps, in the order in which that was known.
@@ -52,6 +81,7 @@ type StepSummary struct {
 	P50       time.Duration `json:"p50"`
 	P95       time.Duration `json:"p95"`
 	Max       time.Duration `json:"max"`
+	Times     *Times        `json:"times,omitempty"` // of its calls together, tries that were repeated included
 }
 
 // A PastEvent is an event that came, and what it was taken for.

@@ -240,7 +240,7 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 		if f.Cause != "" {
 			s.out.Stop = append(s.out.Stop, l.inv)
 		}
-		s.trace(l, f.Outcome, sentAt(f.Sent))
+		s.trace(l, f.Outcome, f.Sending)
 		s.forget(r, l)
 		return Superseded
 	}
@@ -256,7 +256,7 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 		s.out.Stop = append(s.out.Stop, l.inv)
 	}
 	s.note(r, Change{Kind: Answered, N: f.N, Path: l.inv.Path, Outcome: f.Outcome, Attempt: l.inv.Attempt})
-	s.traceCall(l, f.Outcome, sentAt(f.Sent))
+	s.traceCall(l, f.Outcome, f.Sending)
 	return Applied
 }
 
@@ -331,7 +331,7 @@ func (s *State) foldTimedOut(r *run, payload []byte) Reason {
 		if f.Silent {
 			late = lang.Failf(lang.ClassTimeout, HeartbeatTimeout, "neither an outcome nor a heartbeat within %s", l.inv.Heartbeat)
 		}
-		s.traceCall(l, lang.Failure(late), 0)
+		s.traceCall(l, lang.Failure(late), f.Sending)
 	}
 	return reason
 }
@@ -365,7 +365,7 @@ func (s *State) foldGaveUp(r *run, payload []byte) Reason {
 		return Applied
 	}
 	s.dropLive(r, f.N)
-	if s.traceCall(l, lang.Failure(f.Err), 0); l.task.retryTimer == 0 {
+	if s.traceCall(l, lang.Failure(f.Err), Sending{}); l.task.retryTimer == 0 {
 		s.giveUp(r, l.inv, f.Err)
 	}
 	return Applied

@@ -15,27 +15,28 @@ type Trace struct {
 	Attempt int
 	Input   lang.Value
 	Outcome lang.Outcome
-	// Queued, Sent and Ended are in nanoseconds: when it was to be sent, or the step opened; when its last try went to the function, by the clock of who
-	// sent it, 0 where that is not known; and the fold's time of its end.
-	Queued, Sent, Ended int64
-	Again               bool // it failed, and is tried again
+	// Queued and Ended are the fold's times in nanoseconds: when it was to be sent, or the step opened, and its end. Between them lie Made, Sent and
+	// Arrived, by the clock of who sent it (Sending); 0 is not known.
+	Queued, Made, Sent, Arrived, Ended int64
+	Again                              bool // it failed, and is tried again
 }
 
-// trace notes what became of an invocation. sent is 0 where its record does not say: then it is when a function accepted it, or when it was tried first.
-func (s *State) trace(l *live, o lang.Outcome, sent int64) {
+// trace notes what became of an invocation. Where its record does not say when it was sent, that is when a function accepted it, or when it was tried first.
+func (s *State) trace(l *live, o lang.Outcome, when Sending) {
+	i, sent := l.inv, nanos(when.Sent)
 	if sent == 0 {
 		sent = max(l.accepted, -l.accepted)
 	}
-	i := l.inv
 	s.out.Traces = append(s.out.Traces, Trace{
-		Run: i.Run, Inv: i, Path: i.Path, Attempt: i.Attempt, Input: i.Input, Outcome: o, Queued: i.Created.UnixNano(), Sent: sent, Ended: s.now,
+		Run: i.Run, Inv: i, Path: i.Path, Attempt: i.Attempt, Input: i.Input, Outcome: o,
+		Queued: i.Created.UnixNano(), Made: nanos(when.Made), Sent: sent, Arrived: nanos(when.Arrived), Ended: s.now,
 	})
 }
 
 // traceCall is trace for a call that its step waited for, whose outcome is given to it now.
-func (s *State) traceCall(l *live, o lang.Outcome, sent int64) {
+func (s *State) traceCall(l *live, o lang.Outcome, when Sending) {
 	at := len(s.out.Traces)
-	s.trace(l, o, sent)
+	s.trace(l, o, when)
 	s.callEnded(l, o)
 	s.out.Traces[at].Again = o.Verdict == lang.Failed && !l.task.ended && l.task.retryTimer != 0
 }
@@ -43,7 +44,7 @@ func (s *State) traceCall(l *live, o lang.Outcome, sent int64) {
 // traceDropped is trace for an invocation that nobody waits for any more.
 func (s *State) traceDropped(l *live) {
 	e := lang.Error{Class: lang.ClassCancelled, Type: "cancelled", Message: "nobody waits for it any more"}
-	s.trace(l, lang.Outcome{Verdict: lang.Cancelled, Err: &e}, 0)
+	s.trace(l, lang.Outcome{Verdict: lang.Cancelled, Err: &e}, Sending{})
 }
 
 // traceDelivery is trace for the event of a run's end at a destination.
@@ -55,7 +56,7 @@ func (s *State) traceDelivery(inv *Invocation, e *lang.Error, again bool) {
 	if e != nil {
 		o = lang.Failure(e)
 	}
-	s.trace(&live{inv: inv}, o, 0)
+	s.trace(&live{inv: inv}, o, Sending{})
 	s.out.Traces[len(s.out.Traces)-1].Again = again
 }
 
@@ -84,8 +85,8 @@ func (s *State) traced(path string) bool {
 	return false
 }
 
-// sentAt is a time in a payload; 0 is not known.
-func sentAt(t time.Time) int64 {
+// nanos is a time of a Sending; 0 is not known.
+func nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}

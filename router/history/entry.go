@@ -16,6 +16,7 @@ const (
 	markDelivery
 	markInputCut
 	markOutputCut
+	markTimed // it says when its sender had it, and when its answer came
 )
 
 func appendText(b []byte, text string) []byte {
@@ -52,6 +53,10 @@ func appendStep(b []byte, t *engine.Trace, most int) []byte {
 	if t.Outcome.Value.Size() > most {
 		marks |= markOutputCut
 	}
+	timed := t.Made != 0 && t.Sent != 0 && t.Arrived != 0
+	if timed {
+		marks |= markTimed
+	}
 	b = append(b, marks, byte(t.Outcome.Verdict))
 	b = binary.AppendVarint(b, t.Queued)
 	sent := int64(0)
@@ -59,7 +64,9 @@ func appendStep(b []byte, t *engine.Trace, most int) []byte {
 		sent = max(t.Sent-t.Queued, 0) + 1
 	}
 	b = binary.AppendUvarint(b, uint64(sent))
-	b = binary.AppendUvarint(b, uint64(max(t.Ended-t.Queued, 0)))
+	if b = binary.AppendUvarint(b, uint64(max(t.Ended-t.Queued, 0))); timed {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(max(t.Made-t.Queued, 0))), uint64(max(t.Arrived-t.Sent, 0)))
+	}
 	b = binary.AppendUvarint(b, uint64(n))
 	b = binary.AppendUvarint(b, uint64(t.Attempt))
 	b = appendText(appendText(appendText(b, t.Path), function), starts)
@@ -150,7 +157,8 @@ func (r *reader) err() *lang.Error {
 type head struct {
 	marks               byte
 	verdict             lang.Verdict
-	queued, sent, ended int64 // sent is 0 where it is not known
+	queued, sent, ended int64 // sent is 0 where it is not known, made and arrived, too
+	made, arrived       int64
 	n                   uint32
 	attempt             int
 	path                []byte
@@ -161,9 +169,19 @@ func (r *reader) head() (h head) {
 	if sent := r.uint(); sent > 0 {
 		h.sent = h.queued + int64(sent) - 1
 	}
-	h.ended = h.queued + int64(r.uint())
+	if h.ended = h.queued + int64(r.uint()); h.marks&markTimed != 0 {
+		h.made, h.arrived = h.queued+int64(r.uint()), h.sent+int64(r.uint())
+	}
 	h.n, h.attempt, h.path = uint32(r.uint()), int(r.uint()), r.bytes()
 	return h
+}
+
+// times tells those of a call apart.
+func (h *head) times() (t engine.Times, known bool) {
+	if h.marks&markCall == 0 {
+		return t, false
+	}
+	return engine.TimesOf(h.queued, h.made, h.sent, h.arrived, h.ended)
 }
 
 func at(n int64) time.Time {
@@ -180,6 +198,9 @@ func decodeStep(run journal.RunID, text []byte) (*engine.PastStep, error) {
 	s := &engine.PastStep{
 		Run: run.String(), Path: string(h.path), N: h.n, Attempt: h.attempt, Outcome: h.verdict.String(), Again: h.marks&markAgain != 0,
 		Delivery: h.marks&markDelivery != 0, Queued: at(h.queued), Sent: at(h.sent), Ended: at(h.ended), Function: r.text(), Trigger: r.text(),
+	}
+	if t, known := h.times(); known {
+		s.Times = &t
 	}
 	s.Input, s.InputSize = r.value(h.marks&markInputCut != 0)
 	if h.verdict == lang.Failed || h.verdict == lang.Cancelled {

@@ -139,6 +139,12 @@ func (s *summing) count(x *head) {
 	if x.marks&markCall != 0 {
 		s.Calls++
 	}
+	if t, known := x.times(); known {
+		if s.Times == nil {
+			s.Times = new(engine.Times)
+		}
+		s.Times.Add(t)
+	}
 	s.took = append(s.took, x.ended-x.queued)
 	switch {
 	case x.marks&markAgain != 0:

@@ -73,7 +73,7 @@ func (o *Outbox) silent(it *item) {
 	stop := it.stop
 	o.mu.Unlock()
 	o.timed(it, wasTimedOut)
-	it.owner.Write(engine.Record(journal.TimedOut, it.inv.Run, &engine.TimedOutFact{Numbers: []uint32{it.inv.N}, Silent: true}))
+	it.timedOut(true, time.Now())
 	if stop != nil {
 		stop()
 	}

@@ -134,6 +134,7 @@ type item struct {
 	state  itemState
 	probe  bool // it was sent to find out whether the function is back
 	since  time.Time
+	made   time.Time // it came here
 	first  time.Time // it was sent first; zero before
 	until  time.Time // of resending
 	tries  int       // sends
@@ -209,7 +210,8 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 		s.Accepted(inv)
 		return
 	}
-	it := &item{inv: inv, owner: s, since: time.Now(), former: inv.Created.Before(s.Now())}
+	now := time.Now()
+	it := &item{inv: inv, owner: s, since: now, made: now, former: inv.Created.Before(s.Now())}
 	o.items[key] = it
 	if inv.Purpose == engine.Cancel {
 		it.lane = o.laneOfCancels(inv.Function)
@@ -258,7 +260,7 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 	switch {
 	case err == nil && inv.Type == engine.TypeLoose:
 		id, _ := o.Intake.Child(inv)
-		completed(s, inv, lang.Success(lang.Of(map[string]string{"run": id.String()})), time.Time{})
+		completed(s, inv, lang.Success(lang.Of(map[string]string{"run": id.String()})), engine.Sending{})
 		return
 	case err == nil:
 		s.Accepted(inv)
@@ -307,12 +309,17 @@ func (o *Outbox) begin(s Owner, inv *engine.Invocation) error {
 }
 
 // completed, timedOut and gaveUp write down how an invocation ended.
-func completed(s Owner, inv *engine.Invocation, outcome lang.Outcome, sent time.Time) {
-	s.Write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: outcome, Sent: sent}))
+func completed(s Owner, inv *engine.Invocation, outcome lang.Outcome, when engine.Sending) {
+	s.Write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: outcome, Sending: when}))
 }
 
-func timedOut(s Owner, inv *engine.Invocation) {
-	s.Write(engine.Record(journal.TimedOut, inv.Run, &engine.TimedOutFact{Numbers: []uint32{inv.N}}))
+func (it *item) timedOut(silent bool, end time.Time) {
+	it.owner.Write(engine.Record(journal.TimedOut, it.inv.Run, &engine.TimedOutFact{Numbers: []uint32{it.inv.N}, Silent: silent, Sending: it.times(end)}))
+}
+
+// times are those of an item whose try has ended.
+func (it *item) times(end time.Time) engine.Sending {
+	return engine.Sending{Made: it.made, Sent: it.since, Arrived: end}
 }
 
 func (o *Outbox) gaveUp(s Owner, inv *engine.Invocation, e *lang.Error) {

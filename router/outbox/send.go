@@ -65,7 +65,7 @@ func (o *Outbox) send(it *item) {
 		cancel()
 		end := time.Now()
 		o.metrics.deliver.Of(fn.Sink.Name).Observe(end.Sub(now).Seconds(), end, inv.Run.String)
-		o.done(it, r, how)
+		o.done(it, r, how, end)
 	}
 	defer o.unuse(fn)
 	if err := guard.Do("deliver", func() { fn.sink.Deliver(ctx, []*sinks.Delivery{d}) }); err != nil {
@@ -157,14 +157,14 @@ func (o *Outbox) timed(it *item, outcome string) {
 }
 
 // done takes the result of a delivery. What was aborted and has no answer says nothing: it is not wanted, or the partition's next owner sends it.
-func (o *Outbox) done(it *item, r sinks.Result, how over) {
+func (o *Outbox) done(it *item, r sinks.Result, how over, end time.Time) {
 	inv, s, call := it.inv, it.owner, it.inv.Purpose == engine.Call
 	arrived := r.Verdict == sinks.Completed || r.Verdict == sinks.Accepted
 	o.judge(it, r, arrived, how)
 	switch {
 	case r.Verdict == sinks.Completed && call:
 		outcome := outcomeOf(r, o.MaxValue)
-		o.finish(it, outcomeWord(outcome.Verdict), func() { completed(s, inv, outcome, it.since) })
+		o.finish(it, outcomeWord(outcome.Verdict), func() { completed(s, inv, outcome, it.times(end)) })
 	case r.Verdict == sinks.Accepted && call:
 		o.accept(it)
 	case r.Verdict == sinks.Accepted, r.Verdict == sinks.Completed && r.Completion.Err == nil:
@@ -175,13 +175,13 @@ func (o *Outbox) done(it *item, r sinks.Result, how over) {
 	case how == aborted && !arrived:
 		o.abort(it)
 	case how == tryOver && call:
-		o.finish(it, wasTimedOut, func() { timedOut(s, inv) })
+		o.finish(it, wasTimedOut, func() { it.timedOut(false, end) })
 	case how == timeOver && !arrived:
 		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, inv, it.undelivered()) })
 	case r.Verdict == sinks.Retry || how == tryOver:
 		o.resend(it, r)
 	case call:
-		o.finish(it, lang.Failed.String(), func() { completed(s, inv, outcomeOf(r, o.MaxValue), it.since) })
+		o.finish(it, lang.Failed.String(), func() { completed(s, inv, outcomeOf(r, o.MaxValue), it.times(end)) })
 	default: // The fold decides whether it is tried again.
 		refusal := r.Err
 		if r.Verdict == sinks.Completed {
@@ -275,7 +275,7 @@ func (o *Outbox) watchAccepted(it *item) {
 		o.mu.Unlock()
 		if current {
 			o.timed(it, wasTimedOut)
-			timedOut(it.owner, it.inv)
+			it.timedOut(false, time.Now())
 		}
 	})
 }

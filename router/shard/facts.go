@@ -61,9 +61,6 @@ func (s *Shard) Context() context.Context { return s.ctx }
 
 // Write appends a record soon. Owner's records get the epoch.
 func (s *Shard) Write(rec journal.Record) {
-	if s.set.Hop != nil && rec.Kind == journal.Completion {
-		s.hopBegins(&rec)
-	}
 	rec = s.stamped(rec)
 	s.facts.mu.Lock()
 	s.facts.pending = append(s.facts.pending, rec)

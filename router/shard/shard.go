@@ -46,8 +46,8 @@ type Shard struct {
 	clock   clock
 	busy    progress
 	counts  map[counted]prometheus.Counter
-	// arrived has the times at which answers came, while somebody asks for them.
-	arrived sync.Map
+	// arrived has when the answers came that have been folded since the last batch's end, in nanoseconds.
+	arrived []int64
 }
 
 // fold is the life of a tenure: load, catch up, claim, act; at the end a snapshot.
@@ -209,6 +209,7 @@ func (s *Shard) batch(b *journal.Batch) error {
 		}
 	}
 	if len(b.Records) > 0 {
+		s.hops()
 		s.set.metrics.fold.Observe(time.Since(begin).Seconds() / float64(len(b.Records)))
 		s.out.Pump()
 		if s.owned {
@@ -364,9 +365,6 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 	}
 	s.set.metrics.twinned(s.effects.Twins)
 	s.set.awaits.tell(rec, reason)
-	if s.set.Hop != nil && rec.Kind == journal.Completion {
-		s.hop(rec)
-	}
 	if reason == engine.Early {
 		s.clock.trust(s.state.Now())
 		s.log.Debug("a timer fired early; it is fired later", "run", rec.Run)
@@ -395,6 +393,11 @@ func (s *Shard) record(rec *journal.Record) {
 	ended := s.effects.Ended
 	if len(ended)+len(s.effects.Traces) == 0 {
 		return
+	}
+	for i := range s.effects.Traces {
+		if at := s.effects.Traces[i].Arrived; at != 0 && s.owned {
+			s.arrived = append(s.arrived, at)
+		}
 	}
 	var endings []*engine.Ending
 	for i := range ended {
@@ -502,19 +505,18 @@ func (s *Shard) ask(ctx context.Context, f func(*engine.State)) error {
 	}
 }
 
-// An answerKey names the invocation that an answer is to.
-type answerKey struct {
-	run journal.RunID
-	n   uint32
-}
-
-func (s *Shard) hopBegins(rec *journal.Record) {
-	s.arrived.Store(answerKey{rec.Run, engine.CompletionNumber(rec.Payload)}, time.Now())
-}
-
-// hop tells how long an answer took to take effect.
-func (s *Shard) hop(rec *journal.Record) {
-	if at, ok := s.arrived.LoadAndDelete(answerKey{rec.Run, engine.CompletionNumber(rec.Payload)}); ok {
-		s.set.Hop(time.Since(at.(time.Time)))
+// hops tells how long answers took until what follows from them was handed on.
+func (s *Shard) hops() {
+	if len(s.arrived) == 0 {
+		return
 	}
+	now := time.Now().UnixNano()
+	for _, at := range s.arrived {
+		took := time.Duration(max(now-at, 0))
+		s.set.metrics.hop.Observe(took.Seconds())
+		if s.set.Hop != nil {
+			s.set.Hop(took)
+		}
+	}
+	s.arrived = s.arrived[:0]
 }
