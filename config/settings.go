@@ -24,6 +24,7 @@ type Settings struct {
 	Insecure   bool
 	AuthEnv    string
 	AuthFile   string
+	AuthTokens string
 	TLS        ListenerTLS
 	Hosts      []string
 	MaxConns   int
@@ -133,6 +134,7 @@ var settings = []setting{
 	{"insecure", false, "let the listener leave loopback without authentication", flag(func(s *Settings) *bool { return &s.Insecure })},
 	{"auth.env", "", "environment variable that holds the API's token", text(func(s *Settings) *string { return &s.AuthEnv })},
 	{"auth.file", "", "file that holds the API's token", text(func(s *Settings) *string { return &s.AuthFile })},
+	{"auth.tokens", "", "file of API tokens, each with a right (read, operate, admin) and perhaps a tenant: onward token new prints a line of it; read again at SIGHUP", text(func(s *Settings) *string { return &s.AuthTokens })},
 	{"tls.cert", "", "the listener's certificate (PEM), read again when it is renewed; with it, HTTPS is spoken only", text(func(s *Settings) *string { return &s.TLS.Cert })},
 	{"tls.key", "", "the key of the certificate (PEM)", text(func(s *Settings) *string { return &s.TLS.Key })},
 	{"tls.client-ca", "", "authorities (PEM) of clients' certificates; with it, every client needs one", text(func(s *Settings) *string { return &s.TLS.ClientCA })},

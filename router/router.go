@@ -16,6 +16,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/config/quiet"
@@ -43,8 +44,10 @@ type Options struct {
 	Log      *slog.Logger
 	// Listen is the address of the HTTP API and of sources that are paths on it; empty is none.
 	Listen string
-	// Token guards the API where it is set. Insecure lets a listener leave loopback without one.
+	// Token guards the API where it is set: whoever has it may do all. Tokens, which may be nil, are others, with rights and tenants. Insecure lets a listener
+	// leave loopback without any.
 	Token    plugin.Secret
+	Tokens   *access.Tokens
 	Insecure bool
 	// Advertise is the address at which the other routers that share the journal ask this one; empty: that of Listen.
 	Advertise string
@@ -180,7 +183,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	r.api = api.New(api.Options{
 		Intake: r.gate, Registry: r.o.Registry, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Controls: r.control, Test: r.gate.Test, Redrive: r.redrive, Beat: r.beat,
 		Sources: r.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Load: r.ownLoad, Parked: r.shards.Parked,
-		Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, MaxBody: admission.MaxEventBytes,
+		Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, Tokens: o.Tokens, MaxBody: admission.MaxEventBytes,
 	})
 	return nil
 }
@@ -298,8 +301,8 @@ func (r *Router) listen() error {
 		return err
 	}
 	if proven := r.o.TLS != nil && r.o.TLS.ClientCA != ""; !loopback && !r.o.Insecure && !proven {
-		if r.o.Token.IsZero() {
-			return fmt.Errorf("listen %q leaves this machine without a token; set auth.env or auth.file, or say --insecure", r.o.Listen)
+		if r.o.Token.IsZero() && r.o.Tokens == nil {
+			return fmt.Errorf("listen %q leaves this machine without a token; set auth.env, auth.file or auth.tokens, or say --insecure", r.o.Listen)
 		}
 		for _, s := range r.sources {
 			if h, ok := s.Source.(triggers.HTTPSource); ok && !h.Authenticates() {
@@ -426,11 +429,34 @@ func (r *Router) Reload(set *config.Set) error {
 	return nil
 }
 
+// ReloadTokens reads the file of tokens again, whole or not at all.
+func (r *Router) ReloadTokens() error {
+	if r.o.Tokens == nil {
+		return nil
+	}
+	if err := r.o.Tokens.Reload(); err != nil {
+		return err
+	}
+	r.keepTokens()
+	return nil
+}
+
+// keepTokens keeps the tokens' variables from functions.
+func (r *Router) keepTokens() {
+	if r.o.Tokens == nil {
+		return
+	}
+	for _, name := range r.o.Tokens.Secrets() {
+		r.secrets.Store(name, nil)
+	}
+}
+
 // load makes the functions of a set. What it names as a secret is one from now on.
 func (r *Router) load(set *config.Set) error {
 	for _, name := range r.o.Secrets {
 		r.secrets.Store(name, nil)
 	}
+	r.keepTokens()
 	for name := range set.Secrets() {
 		r.secrets.Store(name, nil)
 	}

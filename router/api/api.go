@@ -154,7 +154,7 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	for _, x := range a.routes() {
 		mux.Handle(x.pattern, a.authenticated(guard, x))
 	}
-	mux.Handle("GET /metrics", open(promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true})))
+	mux.Handle("GET /metrics", a.metered(open(promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))))
 	mux.Handle("GET /healthz", open(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })))
 	mux.Handle("GET /readyz", open(http.HandlerFunc(a.getReady)))
 	paths := make(map[string]bool)
@@ -207,7 +207,7 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errUndelivered):
 		code = http.StatusBadGateway
-	case errors.Is(err, errUnknownRun), errors.Is(err, errUnknownEvent), errors.Is(err, errNoLetter), errors.Is(err, triggers.ErrNoTrigger), errors.Is(err, errUnknownFunction):
+	case errors.Is(err, errUnknownRun), errors.Is(err, errUnknownTenant), errors.Is(err, errUnknownEvent), errors.Is(err, errNoLetter), errors.Is(err, triggers.ErrNoTrigger), errors.Is(err, errUnknownFunction):
 		code = http.StatusNotFound
 	case errors.Is(err, journal.ErrMoving):
 		w.Header().Set("Retry-After", "1")
@@ -282,7 +282,7 @@ func (a *API) postTurn(kind journal.Kind) func(http.ResponseWriter, *http.Reques
 		if err != nil {
 			return err
 		}
-		f := engine.PauseFact{ID: keyOf(q), By: q.URL.Query().Get("by"), Reason: q.URL.Query().Get("reason")}
+		f := engine.PauseFact{ID: keyOf(q), By: byOf(q), Reason: q.URL.Query().Get("reason")}
 		if err := errors.Join(checkText("Idempotency-Key", f.ID), checkText("by", f.By), checkText("reason", f.Reason)); err != nil {
 			return err
 		}
@@ -357,11 +357,16 @@ func (a *API) postHeartbeat(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
+	run, _, _ := strings.Cut(q.PathValue("id"), "~")
+	if id, bad := journal.ParseRunID(run); bad == nil { // Of what is no run Beat says so.
+		if err := a.owned(q.Context(), id, false); err != nil {
+			return err
+		}
+	}
 	fate, err := a.Intake.Beat(q.Context(), q.PathValue("id"), data)
 	if err != nil {
 		return err
 	}
-	run, _, _ := strings.Cut(q.PathValue("id"), "~")
 	return answer(w, fate, map[string]string{"run": run})
 }
 
@@ -464,6 +469,11 @@ func keyOf(q *http.Request) string {
 
 // postStart starts a trigger by name with the body as data.
 func (a *API) postStart(w http.ResponseWriter, q *http.Request) error {
+	if access.Asking(q.Context()).Tenant != "" {
+		if _, err := a.triggerOf(q.Context(), q.PathValue("trigger")); err != nil {
+			return err
+		}
+	}
 	data, err := a.body(w, q)
 	if err != nil {
 		return err

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
 )
 
 // Letters are the dead letters that are kept here.
@@ -35,6 +37,9 @@ const redriveTime = 30 * time.Second
 func (a *API) getDead(w http.ResponseWriter, q *http.Request) error {
 	f, err := letterQueryOf(q.URL.Query(), time.Now())
 	if err != nil {
+		return err
+	}
+	if f.tenant, err = tenantAsked(q, f.tenant); err != nil {
 		return err
 	}
 	if f.grouped {
@@ -104,7 +109,7 @@ func (a *API) elsewhere(w http.ResponseWriter, q *http.Request) error {
 		return reply(w, 200, said)
 	case len(unanswered) > 0:
 		return fmt.Errorf("%w here: %q; these routers did not answer: %s", errNoLetter, id, strings.Join(unanswered, ", "))
-	case q.Method == http.MethodPost:
+	case q.Method == http.MethodPost && a.mayHaveHad(q.Context(), id):
 		gone, err := a.Letters.Gone(id)
 		if err != nil {
 			return err
@@ -116,8 +121,24 @@ func (a *API) elsewhere(w http.ResponseWriter, q *http.Request) error {
 	return fmt.Errorf("%w: %q", errNoLetter, id)
 }
 
-func (a *API) getLetter(w http.ResponseWriter, q *http.Request) error {
+// letterOf is the letter that is asked for; nil: for who asks it is not here.
+func (a *API) letterOf(q *http.Request) (*engine.Letter, error) {
 	x, err := a.Letters.Get(q.PathValue("id"))
+	if x != nil && !access.Asking(q.Context()).Owns(x.Tenant) {
+		x = nil
+	}
+	return x, err
+}
+
+// mayHaveHad reports whether a letter that is not here any more can have been there for who asks: its run was.
+func (a *API) mayHaveHad(ctx context.Context, id string) bool {
+	run, _, _ := strings.Cut(id, ".")
+	of, err := journal.ParseRunID(run)
+	return access.Asking(ctx).Tenant == "" || err == nil && a.owned(ctx, of, false) == nil
+}
+
+func (a *API) getLetter(w http.ResponseWriter, q *http.Request) error {
+	x, err := a.letterOf(q)
 	if err != nil {
 		return err
 	}
@@ -129,12 +150,15 @@ func (a *API) getLetter(w http.ResponseWriter, q *http.Request) error {
 
 // deleteLetter removes a letter everywhere: it may be kept twice where its partition has moved.
 func (a *API) deleteLetter(w http.ResponseWriter, q *http.Request) error {
-	was, err := a.Letters.Remove(q.PathValue("id"))
+	x, err := a.letterOf(q)
 	if err != nil {
 		return err
 	}
-	if !was {
+	if x == nil {
 		return a.elsewhere(w, q)
+	}
+	if _, err := a.Letters.Remove(x.ID); err != nil {
+		return err
 	}
 	a.removeElsewhere(q)
 	return reply(w, 200, map[string]any{"id": q.PathValue("id"), "removed": true})
@@ -148,7 +172,7 @@ func (a *API) removeElsewhere(q *http.Request) {
 
 // postRedrive sends a letter again, and takes it away once it has arrived. One that is gone was sent again or removed before: that is no error.
 func (a *API) postRedrive(w http.ResponseWriter, q *http.Request) error {
-	x, err := a.Letters.Get(q.PathValue("id"))
+	x, err := a.letterOf(q)
 	if err != nil {
 		return err
 	}

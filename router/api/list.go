@@ -86,6 +86,9 @@ func parseRunQuery(r *http.Request) (*runQuery, error) {
 		parent: strings.ToLower(v.Get("parent")), text: strings.ToLower(v.Get("text")), sort: cmp.Or(v.Get("sort"), byStarted),
 	}
 	var err error
+	if q.tenant, err = tenantAsked(r, q.tenant); err != nil {
+		return nil, err
+	}
 	if q.limit, err = limitOf(r); err != nil {
 		return nil, err
 	}

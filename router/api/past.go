@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
@@ -184,14 +186,53 @@ func (a *API) getEvents(w http.ResponseWriter, q *http.Request) error {
 		return fmt.Errorf("%w: taken %q; write matched, unmatched or refused", errRequest, taken)
 	}
 	var said FoundEvents
-	if said.Events, said.Next, err = a.Past.Events(after, limit, taken); err != nil {
-		return fmt.Errorf("%w: %w", errRequest, err)
+	if said.Events, said.Next, err = a.someEvents(q.Context(), after, limit, taken); err != nil {
+		return err
 	}
 	if after == "" {
 		a.gatherEvents(w, q, &said.Events)
 	}
 	slices.SortStableFunc(said.Events, func(x, y *engine.PastEvent) int { return y.Came.Compare(x.Came) })
 	return reply(w, http.StatusOK, said)
+}
+
+// someEvents are up to limit events of who asks, behind a cursor. Of a tenant's are those that started a run of its: what started nothing is nobody's.
+func (a *API) someEvents(ctx context.Context, after string, limit int, taken string) (events []*engine.PastEvent, next string, err error) {
+	events = []*engine.PastEvent{}
+	for next = after; ; {
+		var some []*engine.PastEvent
+		if some, next, err = a.Past.Events(next, limit-len(events), taken); err != nil {
+			return nil, "", fmt.Errorf("%w: %w", errRequest, err)
+		}
+		if events = append(events, a.eventsFor(ctx, some)...); next == "" || len(events) == limit || ctx.Err() != nil {
+			return events, next, ctx.Err()
+		}
+	}
+}
+
+// eventsFor are the events that are there for who asks, with those of their runs that are.
+func (a *API) eventsFor(ctx context.Context, all []*engine.PastEvent) []*engine.PastEvent {
+	who := access.Asking(ctx)
+	if who.Tenant == "" {
+		return all
+	}
+	var out []*engine.PastEvent
+	for _, e := range all {
+		e.Runs = slices.DeleteFunc(e.Runs, func(r engine.PastRun) bool { return !a.ownsRun(ctx, who, r) })
+		if len(e.Runs) > 0 {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// ownsRun reports whether a run that an event started is of who asks: by its trigger, where the documents have that still.
+func (a *API) ownsRun(ctx context.Context, who access.Who, r engine.PastRun) bool {
+	if t := a.Set().Triggers[r.Trigger]; t != nil {
+		return who.Owns(t.Tenant)
+	}
+	id, err := journal.ParseRunID(r.Run)
+	return err == nil && a.owned(ctx, id, false) == nil
 }
 
 // gatherEvents adds what the other routers say.
@@ -214,10 +255,10 @@ func (a *API) getEvent(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	said := FoundEvents{Events: events}
+	said := FoundEvents{Events: a.eventsFor(q.Context(), events)}
 	a.gatherEvents(w, q, &said.Events)
 	if len(said.Events) == 0 { // It came before a crash, or by another way than a source.
-		found, err := a.Past.Runs(engine.RunQuery{Event: id, Limit: partDefault})
+		found, err := a.Past.Runs(engine.RunQuery{Event: id, Tenant: access.Asking(q.Context()).Tenant, Limit: partDefault})
 		if err != nil {
 			return err
 		}

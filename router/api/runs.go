@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 )
@@ -53,7 +54,7 @@ func (a *API) getEnded(w http.ResponseWriter, q *http.Request) error {
 		defer cancel()
 		f, _ = a.Wait(ctx, id) // The time was over: it has not ended.
 	}
-	if f == nil {
+	if f == nil || !access.Asking(q.Context()).Owns(f.Tenant) {
 		return fmt.Errorf("%w: run %s has not ended here", errUnknownRun, id)
 	}
 	return reply(w, 200, f.Keep())

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/control"
@@ -40,18 +42,26 @@ type TriggerLine struct {
 
 var errUnknownFunction = errors.New("unknown function")
 
+// triggerOf is a trigger of the documents that is there for who asks.
+func (a *API) triggerOf(ctx context.Context, name string) (*config.Trigger, error) {
+	who, set := access.Asking(ctx), a.Set()
+	if t := set.Triggers[name]; t != nil && who.Owns(t.Tenant) {
+		return t, nil
+	}
+	names := slices.DeleteFunc(set.TriggerNames(), func(n string) bool { return !who.Owns(set.Triggers[n].Tenant) })
+	return nil, fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, name, lang.Nearest(name, names))
+}
+
 // controlled checks that what is to be controlled is in the documents, or was controlled before.
-func (a *API) controlled(kind, name string) error {
-	if was := a.Controls.Get(kind, name); was.Paused || was.Limit > 0 {
+func (a *API) controlled(ctx context.Context, kind, name string) error {
+	if was := a.Controls.Get(kind, name); (was.Paused || was.Limit > 0) && access.Asking(ctx).Tenant == "" {
 		return nil
+	}
+	if kind == control.Trigger {
+		_, err := a.triggerOf(ctx, name)
+		return err
 	}
 	set := a.Set()
-	if kind == control.Trigger {
-		if set.Triggers[name] == nil {
-			return fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, name, lang.Nearest(name, set.TriggerNames()))
-		}
-		return nil
-	}
 	if set.Functions[name] == nil {
 		var names []string
 		for n := range set.Functions {
@@ -66,8 +76,8 @@ func (a *API) controlled(kind, name string) error {
 // postHalt pauses a function or a trigger, or lets it go on. Said again, it changes nothing.
 func (a *API) postHalt(kind string, pause bool) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, q *http.Request) error {
-		name, by, reason := q.PathValue(kind), q.URL.Query().Get("by"), q.URL.Query().Get("reason")
-		if err := errors.Join(checkText("by", by), checkText("reason", reason), a.controlled(kind, name)); err != nil {
+		name, by, reason := q.PathValue(kind), byOf(q), q.URL.Query().Get("reason")
+		if err := errors.Join(checkText("by", by), checkText("reason", reason), a.controlled(q.Context(), kind, name)); err != nil {
 			return err
 		}
 		x, err := a.Controls.Set(q.Context(), kind, name, func(c *control.Control) {
@@ -93,7 +103,7 @@ func (a *API) postHalt(kind string, pause bool) func(http.ResponseWriter, *http.
 // postLimit sets how many calls of a function go out at a time, below what the documents say; 0 is that again.
 func (a *API) postLimit(w http.ResponseWriter, q *http.Request) error {
 	name := q.PathValue(control.Function)
-	if err := a.controlled(control.Function, name); err != nil {
+	if err := a.controlled(q.Context(), control.Function, name); err != nil {
 		return err
 	}
 	n, err := strconv.Atoi(q.URL.Query().Get("n"))
@@ -107,15 +117,18 @@ func (a *API) postLimit(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a.Log.Info("a function is limited", "function", name, "limit", n, "by", q.URL.Query().Get("by"))
+	a.Log.Info("a function is limited", "function", name, "limit", n, "by", byOf(q))
 	return reply(w, http.StatusOK, x)
 }
 
-func (a *API) getTriggers(w http.ResponseWriter, _ *http.Request) error {
+func (a *API) getTriggers(w http.ResponseWriter, q *http.Request) error {
 	lines := []TriggerLine{}
-	set := a.Set()
+	set, who := a.Set(), access.Asking(q.Context())
 	for _, name := range set.TriggerNames() {
 		t := set.Triggers[name]
+		if !who.Owns(t.Tenant) {
+			continue
+		}
 		line := TriggerLine{name, t.Tenant, len(t.Filters), fmt.Sprintf("%x", t.Digest[:8]), nil}
 		if c := a.Controls.Get(control.Trigger, name); c.Paused {
 			line.Paused = &c
@@ -135,10 +148,11 @@ func (a *API) postTest(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRequest, err)
 	}
-	tried := a.Test(e)
-	said := make([]Tried, len(tried))
-	for i, x := range tried {
-		said[i] = Tried{x, a.Controls.Get(control.Trigger, x.Trigger).Paused}
+	said, set, who := []Tried{}, a.Set(), access.Asking(q.Context())
+	for _, x := range a.Test(e) {
+		if t := set.Triggers[x.Trigger]; who.Tenant == "" || t != nil && who.Owns(t.Tenant) {
+			said = append(said, Tried{x, a.Controls.Get(control.Trigger, x.Trigger).Paused})
+		}
 	}
 	return reply(w, http.StatusOK, said)
 }

@@ -36,7 +36,11 @@ func (a *API) getWaits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	run, tenant, trigger, name := strings.ToLower(v.Get("run")), v.Get("tenant"), v.Get("trigger"), v.Get("name")
+	tenant, err := tenantAsked(r, v.Get("tenant"))
+	if err != nil {
+		return err
+	}
+	run, trigger, name := strings.ToLower(v.Get("run")), v.Get("trigger"), v.Get("name")
 	said := WaitList{Waits: []WaitLine{}}
 	counts := make(map[string]int) // by run: one may be looked at twice
 	err = a.Shards.List(r.Context(), engine.Listing{Limit: limit, Waits: true, Want: func(x *engine.Summary) (int64, bool) {

@@ -1,18 +1,23 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // errNoToken is of somebody who has no valid token where he needs one.
@@ -127,9 +132,61 @@ func (a *API) refuseStranger(w http.ResponseWriter, q *http.Request) {
 	_ = refuse(w, http.StatusUnauthorized, errNoToken.Error(), "send Authorization: Bearer TOKEN")
 }
 
+// metered lets to the metrics whom open does. With a file of tokens one needs such a token: a tenant's shows what is counted of its triggers alone.
+func (a *API) metered(open http.Handler) http.Handler {
+	if a.Tokens == nil {
+		return open
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		switch who, err := a.Who(q); {
+		case err != nil:
+			a.refuseStranger(w, q)
+		case who.Tenant == "":
+			open.ServeHTTP(w, q)
+		default:
+			some := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return a.metricsOf(who) })
+			promhttp.HandlerFor(some, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, q)
+		}
+	})
+}
+
+// metricsOf are the series that name a tenant or a trigger of who asks.
+func (a *API) metricsOf(who access.Who) (some []*dto.MetricFamily, err error) {
+	all, err := a.Metrics.Gather()
+	set := a.Set()
+	for _, f := range all {
+		f.Metric = slices.DeleteFunc(f.Metric, func(m *dto.Metric) bool {
+			return !slices.ContainsFunc(m.Label, func(l *dto.LabelPair) bool {
+				t := set.Triggers[l.GetValue()]
+				return l.GetName() == "tenant" && who.Owns(l.GetValue()) || l.GetName() == "trigger" && t != nil && who.Owns(t.Tenant)
+			})
+		})
+		if len(f.Metric) > 0 {
+			some = append(some, f)
+		}
+	}
+	return some, err
+}
+
 // getWho tells somebody who he is.
 func (a *API) getWho(w http.ResponseWriter, q *http.Request) error {
 	return reply(w, http.StatusOK, access.Asking(q.Context()))
+}
+
+var errUnknownTenant = errors.New("unknown tenant")
+
+// tenantAsked narrows what is asked for to what is there for who asks.
+func tenantAsked(q *http.Request, said string) (string, error) {
+	who := access.Asking(q.Context())
+	if said != "" && !who.Owns(said) {
+		return "", fmt.Errorf("%w %.40q; leave it out for all that there is", errUnknownTenant, said)
+	}
+	return cmp.Or(said, who.Tenant), nil
+}
+
+// byOf is who a change is booked to: whom the caller names, else the token's name.
+func byOf(q *http.Request) string {
+	return cmp.Or(q.URL.Query().Get("by"), access.Asking(q.Context()).Name)
 }
 
 // foldPatience is how long a run that has just been started may take to be known to who steers it.

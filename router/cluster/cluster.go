@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
@@ -68,7 +69,7 @@ func New(o Options) *Cluster {
 	return c
 }
 
-// Check reports whether a request is another router's, and gives it back with that known. The error is for one that says so and cannot prove it.
+// Check reports whether a request is another router's, and gives it back with that known, and for whom it asks. The error is for one that says so and cannot prove it.
 func (c *Cluster) Check(q *http.Request) (*http.Request, bool, error) {
 	if c.Journal == nil {
 		return q, false, nil
@@ -77,7 +78,11 @@ func (c *Cluster) Check(q *http.Request) (*http.Request, bool, error) {
 	if !has || err != nil {
 		return q, false, err
 	}
-	return q.WithContext(context.WithValue(q.Context(), peerKey{}, provedBy{x.nonce, to})), true, nil
+	who, err := callerOf(q)
+	if err != nil {
+		return q, false, err
+	}
+	return q.WithContext(access.With(context.WithValue(q.Context(), peerKey{}, provedBy{x.nonce, to}), who)), true, nil
 }
 
 // Prove answers a router that asks who is here. The request was checked.

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/onward-router/onward/config/access"
 )
 
 // proofHeader carries what proves that a request, or the answer to the first one of a connection, is a router's of this journal: time, nonce, hash of the
@@ -67,12 +69,22 @@ func hashOf(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// callerHeader says for whom a router asks, where he may not do everything: the one who is asked is to keep to that too.
+const callerHeader = "Onward-Caller"
+
 func (p *prover) ofRequest(q *http.Request, to string, x proof) string {
+	if callers := q.Header.Values(callerHeader); len(callers) > 0 { // A router of a version that does not know of it takes no such request.
+		return p.of("request for", strings.Join(callers, "\n"), q.Method, q.URL.RequestURI(), q.Header.Get("Idempotency-Key"), to, x.at, x.nonce, x.body)
+	}
 	return p.of("request", q.Method, q.URL.RequestURI(), q.Header.Get("Idempotency-Key"), to, x.at, x.nonce, x.body)
 }
 
-// sign proves to the router at an address that a request is a router's. Whoever else gets hold of it can do nothing with it.
+// sign proves to the router at an address that a request is a router's, made for who asks by its context. Whoever else gets hold of it can do nothing with it.
 func (p *prover) sign(q *http.Request, to string, body []byte) (nonce string) {
+	q.Header.Del(callerHeader)
+	if who := access.Asking(q.Context()); who.Right != access.Admin || who.Tenant != "" {
+		q.Header.Set(callerHeader, who.Encode())
+	}
 	x := proof{at: strconv.FormatInt(p.now().UnixMilli(), 10), nonce: rand.Text(), body: hashOf(body)}
 	x.mac = p.ofRequest(q, to, x)
 	q.Header.Set(proofHeader, x.String())
@@ -109,6 +121,18 @@ func (p *prover) check(q *http.Request, own []string) (x proof, to string, has b
 	}
 	q.Body = io.NopCloser(bytes.NewReader(body))
 	return x, own[i], true, nil
+}
+
+// callerOf is for whom a router asks, of a request whose proof holds.
+func callerOf(q *http.Request) (access.Who, error) {
+	if len(q.Header.Values(callerHeader)) == 0 {
+		return access.Everything, nil
+	}
+	who, err := access.Decode(q.Header.Get(callerHeader))
+	if err != nil {
+		return who, fmt.Errorf("%w: %w", errNoProof, err)
+	}
+	return who, nil
 }
 
 // first reports whether a nonce is new. Two sets take turns, so that each nonce is known for as long as its request could be taken.

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/router/cluster"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
@@ -149,6 +150,7 @@ type wire struct {
 	bodies  [][]byte
 	router  *cluster.Cluster
 	now     time.Time
+	asked   func(*http.Request) // may be nil
 }
 
 func tap(t *testing.T) (*wire, *cluster.Cluster) {
@@ -156,7 +158,12 @@ func tap(t *testing.T) (*wire, *cluster.Cluster) {
 	w := &wire{now: time.Unix(1_700_000_000, 0)}
 	clock := func() time.Time { return w.now }
 	w.router = cluster.New(cluster.Options{Journal: new(peers), Layout: layout, Shards: here{}, Now: clock, Addresses: func() []string { return []string{"other:1", w.address} }})
-	inside := answering(w.router, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"became":["applied"]}`) })
+	inside := answering(w.router, func(rw http.ResponseWriter, q *http.Request) {
+		if w.asked != nil {
+			w.asked(q)
+		}
+		fmt.Fprint(rw, `{"became":["applied"]}`)
+	})
 	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, q *http.Request) {
 		b, _ := io.ReadAll(q.Body)
 		q.Body = io.NopCloser(bytes.NewReader(b))
@@ -228,6 +235,29 @@ func TestARequestCountsOnceAndAsItWasSigned(t *testing.T) {
 	}
 	if got := w.again(func(q *http.Request) { q.Header.Del("Onward-Peer") }); !strings.HasPrefix(got, "401 <nil>") {
 		t.Errorf("without a proof it is nobody's: %s", got)
+	}
+}
+
+// TestForWhomARouterAsks is carried with its request, and nobody in between makes more of him.
+func TestForWhomARouterAsks(t *testing.T) {
+	t.Parallel()
+	w, c := tap(t)
+	rec := engine.Record(journal.Signal, theirs, &engine.SignalFact{Name: "go"})
+	var seen access.Who
+	w.asked = func(q *http.Request) { seen = access.Asking(q.Context()) }
+	for _, who := range []access.Who{{Name: "ci", Right: access.Operate, Tenant: "shop"}, {Name: "reader", Right: access.Read}, access.Everything} {
+		if fates, err := c.Hand(access.With(t.Context(), who), []journal.Record{rec}); err != nil || fates[0] != "applied" || seen != who {
+			t.Errorf("%+v asks, and it is for %+v; %v, %v", who, seen, fates, err)
+		}
+		for name, change := range map[string]func(http.Header){
+			"nobody is said": func(h http.Header) { h.Del("Onward-Caller") }, "another": func(h http.Header) { h.Set("Onward-Caller", access.Who{Right: access.Operate, Name: "x"}.Encode()) },
+			"two": func(h http.Header) { h.Add("Onward-Caller", access.Everything.Encode()) }, "garbage": func(h http.Header) { h.Set("Onward-Caller", "root") },
+		} {
+			got := w.again(func(q *http.Request) { change(q.Header) })
+			if unchanged := who == access.Everything && name == "nobody is said"; !strings.HasPrefix(got, "401") || !unchanged && !strings.Contains(got, "made with another key") {
+				t.Errorf("%+v, %s: %s", who, name, got)
+			}
+		}
 	}
 }
 

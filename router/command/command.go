@@ -132,7 +132,7 @@ func (p *program) root() *cobra.Command {
 	}
 	completeFlag(root, "output", fixed("table", "json"))
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(p.serve(), p.run(), p.lint(), p.schema(), p.docs(), p.settings(), p.send(), p.runs(), p.waits(), p.events(), p.dead(), p.functions(), p.triggers(), p.kafka(), p.journal(), p.doctor(), p.bench(), p.soak(), p.version())
+	root.AddCommand(p.serve(), p.run(), p.lint(), p.schema(), p.docs(), p.settings(), p.send(), p.runs(), p.waits(), p.events(), p.dead(), p.functions(), p.triggers(), p.kafka(), p.journal(), p.doctor(), p.bench(), p.soak(), p.token(), p.version())
 	root.InitDefaultCompletionCmd()
 	guide(root)
 	return root

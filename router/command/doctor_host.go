@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/folder"
 	"github.com/onward-router/onward/router/journal/file"
@@ -205,6 +206,13 @@ func (d *doctor) secrets() {
 			d.ok("token", "the API's token is in %s", t)
 		}
 	}
+	if d.s.AuthTokens != "" {
+		if _, err := access.Open(d.s.AuthTokens); err != nil {
+			d.fail("tokens", "onward token new prints a line of the file", "%v", err)
+		} else {
+			d.ok("tokens", "the API's tokens are in %s", d.s.AuthTokens)
+		}
+	}
 	if d.s.Journal != "kafka" || d.s.Kafka.SASL == nil {
 		return
 	}
@@ -260,14 +268,14 @@ func (d *doctor) leaves() bool {
 		return false
 	}
 	if d.s.Insecure {
-		d.warn("listen", "set auth.env or auth.file, auth of webhooks, and leave insecure out", "whoever reaches %s may do everything (insecure)", d.s.Listen)
+		d.warn("listen", "set auth.env, auth.file or auth.tokens, auth of webhooks, and leave insecure out", "whoever reaches %s may do everything (insecure)", d.s.Listen)
 		return false
 	}
 	if d.s.TLS.ClientCA != "" {
 		return false // Every caller shows a certificate.
 	}
-	if t := d.s.Token(); t.IsZero() {
-		d.fail("listen", "set auth.env or auth.file, or say insecure", "%s leaves this machine without a token", d.s.Listen)
+	if t := d.s.Token(); t.IsZero() && d.s.AuthTokens == "" {
+		d.fail("listen", "set auth.env, auth.file or auth.tokens, or say insecure", "%s leaves this machine without a token", d.s.Listen)
 		return true
 	}
 	if d.set == nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/quiet"
 	"github.com/onward-router/onward/router"
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,7 @@ func (p *program) serve() *cobra.Command {
 		Long: "Serve takes events in by the documents' sources and routes them, until SIGTERM or an interrupt: then it takes nothing more in, lets what is under way\n" +
 			"end, saves its state and exits with 0; a second one ends it at once, and loses nothing either. Nothing is started when a document is wrong.\n\n" +
 			"SIGHUP reads the documents again: they come into force whole, or not at all when one is wrong. Runs keep what they began with.\n" +
+			"It reads the file of tokens (auth.tokens) again too, for itself.\n" +
 			"With a source that is new, changed or gone they are refused: sources need a start.\n\n" +
 			"On the listener: webhooks' paths, the API under /v1/, /metrics, /healthz (it runs) and /readyz (it takes events).\n\n" + precedence,
 		Example: "  onward serve deploy/examples/01-word-count\n  onward serve documents --data /var/lib/onward --listen 0.0.0.0:8080 --auth-env ONWARD_TOKEN",
@@ -65,6 +67,13 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 			return fmt.Errorf("the API's token: %w; set it, or name another by auth.env or auth.file", err)
 		}
 	}
+	var tokens *access.Tokens
+	if s.AuthTokens != "" {
+		var err error
+		if tokens, err = access.Open(s.AuthTokens); err != nil {
+			return err
+		}
+	}
 	j, closeJournal, err := p.openServed(ctx, s, log, metrics)
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopped before the journal was open", "error", err)
@@ -75,7 +84,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	}
 	defer func() { _ = closeJournal() }() // What was acknowledged is durable already.
 	r, err := router.Open(router.Options{
-		Set: set, Registry: p.registry, Journal: j, Log: log, Metrics: metrics, Listen: s.Listen, Token: s.Token(), Insecure: s.Insecure, Drain: s.Drain,
+		Set: set, Registry: p.registry, Journal: j, Log: log, Metrics: metrics, Listen: s.Listen, Token: s.Token(), Tokens: tokens, Insecure: s.Insecure, Drain: s.Drain,
 		TLS: listenerTLS(s), Advertise: s.Advertise, Hosts: append(s.Hosts, s.Advertise), Limits: router.Limits{Connections: s.MaxConns, Requests: s.MaxAsked}, Secrets: s.Secrets(),
 		MaxRuns: s.MaxRuns, MaxSteps: s.MaxSteps, MaxBytes: s.MaxBytes, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, Now: p.now, History: router.HistoryLimits{Runs: s.History, Bytes: s.HistoryMax, Age: s.HistoryAge, Value: s.HistoryVal},
 		Dead: router.DeadLimits{Bytes: s.DeadMax, Age: s.DeadAge},
@@ -132,7 +141,10 @@ func (p *program) reloads(ctx context.Context, r *router.Router, documents []str
 			return
 		case <-hangups:
 		}
-		log := log.With("reload", n) // Each is something new.
+		log := log.With("reload", n)             // Each is something new.
+		if err := r.ReloadTokens(); err != nil { // For themselves: a token is to be taken back whatever the documents say.
+			log.Error("the tokens are not reloaded", "error", err)
+		}
 		set, findings := config.Load(documents, p.registry, check)
 		for _, f := range findings {
 			log.Error("the documents are not reloaded", "finding", f.String())
