@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
@@ -30,9 +31,20 @@ func ChildKeys(policy any) []string {
 	return out
 }
 
+// ChildRoles returns, for each slot, the key of the settings under which the step stands: branches, do, undo.
+func ChildRoles(policy any) []string {
+	found := children(policy)
+	out := make([]string, len(found))
+	for slot, c := range found {
+		out[slot] = c.role
+	}
+	return out
+}
+
 type child struct {
 	step *Step // nil is left out
 	key  string
+	role string
 }
 
 func children(policy any) []child {
@@ -40,7 +52,7 @@ func children(policy any) []child {
 		return nil
 	}
 	var c collector
-	c.collect(reflect.ValueOf(policy), "")
+	c.collect(reflect.ValueOf(policy), "", "")
 	for len(c.found) > 0 && c.found[len(c.found)-1].step == nil {
 		c.found = c.found[:len(c.found)-1]
 	}
@@ -52,21 +64,21 @@ type collector struct {
 	absent []reflect.Type // around what is collected, of what is not there: a type may hold itself
 }
 
-func (c *collector) collect(v reflect.Value, key string) {
+func (c *collector) collect(v reflect.Value, key, role string) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		switch t := v.Type().Elem(); {
 		case !v.IsNil():
-			c.collect(v.Elem(), key)
+			c.collect(v.Elem(), key, role)
 		case t.Kind() == reflect.Struct && !slices.Contains(c.absent, t):
 			c.absent = append(c.absent, t)
-			c.collect(reflect.Zero(t), key)
+			c.collect(reflect.Zero(t), key, role)
 			c.absent = c.absent[:len(c.absent)-1]
 		}
 	case reflect.Slice:
 		if holdsSteps(v.Type().Elem()) {
 			for i := range v.Len() {
-				c.collect(v.Index(i), key)
+				c.collect(v.Index(i), key, role)
 			}
 		}
 	case reflect.Map:
@@ -74,17 +86,18 @@ func (c *collector) collect(v reflect.Value, key string) {
 			keys := v.MapKeys()
 			slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 			for _, k := range keys {
-				c.collect(v.MapIndex(k), k.String())
+				c.collect(v.MapIndex(k), k.String(), role)
 			}
 		}
 	case reflect.Struct:
 		if v.Type() == typeStep {
-			c.found = append(c.found, child{present(v), key})
+			c.found = append(c.found, child{present(v), key, role})
 			return
 		}
 		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				c.collect(v.Field(i), key)
+			if f := v.Type().Field(i); f.IsExported() {
+				name, _, _ := strings.Cut(f.Tag.Get("doc"), ",")
+				c.collect(v.Field(i), key, cmp.Or(name, role))
 			}
 		}
 	}
@@ -124,7 +137,7 @@ func (s *Step) origin() *Step {
 // settle gives the steps in v, which is about to be copied into a map, the place where they stay: what is in a map has no address.
 func settle(v reflect.Value) {
 	var c collector
-	c.collect(v, "")
+	c.collect(v, "", "")
 	for _, x := range c.found {
 		if x.step != nil {
 			x.step.own = x.step

@@ -64,6 +64,9 @@ type Past interface {
 	Event(id string) ([]*engine.PastEvent, error)
 	Events(after string, limit int, taken string) (all []*engine.PastEvent, next string, err error)
 	Runs(q engine.RunQuery) (*engine.FoundRuns, error)
+	// Mark is where the history ends now, and Became gives how a run's steps stand that have ended, and which of them were noted behind such a mark.
+	Mark() string
+	Became(run journal.RunID, after, mark string, yield func(group []byte, index int, is engine.StepState, late bool)) (since bool, err error)
 }
 
 // A Cluster is the other routers.
@@ -83,6 +86,8 @@ type Outbox interface {
 	Explain(run journal.RunID, n uint32) (why string, since, end time.Time)
 	// Progress is an invocation's last heartbeat, with its data.
 	Progress(run journal.RunID, n uint32) (last time.Time, data lang.Value)
+	// Standing says where each of some invocations of a run is.
+	Standing(run journal.RunID, numbers []uint32) []engine.StepState
 }
 
 // Options are what the API is made of.

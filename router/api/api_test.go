@@ -93,6 +93,10 @@ func (h *house) Progress(journal.RunID, uint32) (time.Time, lang.Value) {
 	return time.Time{}, lang.Null
 }
 
+func (h *house) Standing(_ journal.RunID, numbers []uint32) []engine.StepState {
+	return make([]engine.StepState, len(numbers))
+}
+
 func (h *house) Explain(journal.RunID, uint32) (string, time.Time, time.Time) {
 	return "", time.Time{}, time.Time{}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +40,8 @@ type stepInfo struct {
 	starts   string         // the trigger of which it starts a run
 	waits    bool           // for that
 	// reopens says that a try, a retry, a catch or an output needs the step's names again after it was opened.
-	reopens bool
+	reopens  bool
+	numbered bool // its policy knows its children by other numbers than the order in which they open
 	// looks says that there is an expression on the step or below it: without one nothing asks for the names that it sees.
 	looks bool
 }
@@ -165,6 +167,9 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 		if own[slot] != "" {
 			unique[slot] = uniqueLabel(labels, escape(own[slot]))
 		}
+	}
+	if info.settings != nil {
+		_, info.numbered = reflect.TypeOf(info.settings).MethodByName("Number") // Whatever its state is: schedulers.Numberer.
 	}
 	info.cleans = cleanupOf(info)
 	info.twins = twinsOf(info)

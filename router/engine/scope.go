@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"slices"
-	"strconv"
 
 	"github.com/onward-router/onward/config/lang"
 )
@@ -159,9 +158,7 @@ func (t *task) appendPath(b []byte) []byte {
 	b = append(b, info.label...)
 	// A policy that did not declare that a step may run more than once still gets paths, and idempotency keys, that differ.
 	if t.frame != nil && t.handles == nil && (t.frame.info.many[t.slot] || t.index > 0) {
-		b = append(b, '[')
-		b = strconv.AppendInt(b, int64(t.number()), 10)
-		b = append(b, ']')
+		b = appendIndex(b, t.number())
 	}
 	return b
 }

@@ -102,6 +102,14 @@ func (s *State) Epoch() uint64 { return s.epoch }
 // Now returns the fold's time: the latest record time so far, or a little more when the journal's clock was set back.
 func (s *State) Now() time.Time { return time.Unix(0, s.now).UTC() }
 
+// DefinitionOf returns the definition by which an open run runs; nil when it is not here, or waits for it.
+func (s *State) DefinitionOf(id journal.RunID) *lang.Definition {
+	if r := s.runs[id]; r != nil {
+		return r.def.Definition
+	}
+	return nil
+}
+
 // Definition returns a definition that has been folded.
 func (s *State) Definition(d lang.Digest) (*lang.Definition, bool) {
 	def, ok := s.definitions[d]

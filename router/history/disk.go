@@ -20,11 +20,14 @@ const FileName = "history.sqlite"
 var migrations = []string{
 	`CREATE TABLE page (n INTEGER PRIMARY KEY, stream INTEGER, entries INTEGER, runs INTEGER, first INTEGER, last INTEGER, ids BLOB, body BLOB);
 	 CREATE TABLE cursor (partition INTEGER PRIMARY KEY, offset INTEGER, time INTEGER);`,
+	`CREATE TABLE digest (n INTEGER PRIMARY KEY, body BLOB);
+	 CREATE TABLE name (text TEXT);`,
 }
 
 // A disk is the file. It holds pages, and up to where the records of each partition are in them: a transaction writes both.
 type disk struct {
 	name string
+	id   string // which tells this history from others
 	db   *sql.DB
 }
 
@@ -81,7 +84,20 @@ func (d *disk) open(begin func(*page), at func(int, cursor)) (err error) {
 	if err := d.migrate(); err != nil {
 		return err
 	}
+	if err := d.identify(); err != nil {
+		return err
+	}
 	return d.list(begin, at)
+}
+
+// identify reads which history it is, or says so.
+func (d *disk) identify() error {
+	err := d.db.QueryRow("SELECT text FROM name").Scan(&d.id)
+	if errors.Is(err, sql.ErrNoRows) {
+		d.id = newName()
+		_, err = d.db.Exec("INSERT INTO name VALUES (?)", d.id)
+	}
+	return err
 }
 
 // migrate brings the schema to this version.
@@ -103,7 +119,7 @@ func (d *disk) migrate() error {
 
 // list gives what is there: pages without their bodies, and cursors.
 func (d *disk) list(begin func(*page), at func(int, cursor)) error {
-	rows, err := d.db.Query("SELECT n, stream, entries, runs, first, last, ids, length(body) FROM page ORDER BY n")
+	rows, err := d.db.Query("SELECT page.n, stream, entries, runs, first, last, ids, length(page.body) + ifnull(length(digest.body), 0) FROM page LEFT JOIN digest ON digest.n = page.n ORDER BY page.n")
 	if err != nil {
 		return err
 	}
@@ -160,13 +176,18 @@ func (d *disk) write(saves []save, drop []int64, cursors map[int]cursor) (err er
 	for i := range saves {
 		s := &saves[i]
 		_, err := tx.Exec("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)", s.page.n, s.page.stream, s.entries, s.runs, s.from, s.to, s.ids, s.body)
+		if err == nil && s.digest != nil {
+			_, err = tx.Exec("INSERT OR REPLACE INTO digest VALUES (?, ?)", s.page.n, s.digest)
+		}
 		if err != nil {
 			return err
 		}
 	}
 	for _, n := range drop {
-		if _, err := tx.Exec("DELETE FROM page WHERE n = ?", n); err != nil {
-			return err
+		for _, text := range []string{"DELETE FROM page WHERE n = ?", "DELETE FROM digest WHERE n = ?"} {
+			if _, err := tx.Exec(text, n); err != nil {
+				return err
+			}
 		}
 	}
 	for p, c := range cursors {
@@ -196,6 +217,36 @@ func (d *disk) body(n int64) (b []byte, err error) {
 		return nil, nil
 	}
 	return b, err
+}
+
+// digestGap is how far apart pages may be whose digests are read in one go.
+const digestGap = 8
+
+// digests gives the digests of pages, which are in order, and some between them.
+func (d *disk) digests(pages []*page, yield func(n int64, b []byte)) error {
+	for len(pages) > 0 {
+		n := 1
+		for n < len(pages) && pages[n].n-pages[n-1].n <= digestGap {
+			n++
+		}
+		rows, err := d.db.Query("SELECT n, body FROM digest WHERE n BETWEEN ? AND ?", pages[0].n, pages[n-1].n)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			var at int64
+			var b []byte
+			if err := rows.Scan(&at, &b); err != nil {
+				return errors.Join(err, rows.Close())
+			}
+			yield(at, b)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		pages = pages[n:]
+	}
+	return nil
 }
 
 func (d *disk) close() {

@@ -29,6 +29,7 @@ type page struct {
 	stream  byte
 	raw     []byte // the entries; nil once they are on disk and nothing is to be added. It is only ever appended to
 	packed  []byte // in a history without a disk: the entries of a sealed page
+	digest  []byte // and its digest
 	ids     []uint32
 	sorted  int // so many of ids are in order, each once
 	entries int

@@ -101,7 +101,7 @@ func (h *Endings) Summary(run journal.RunID) ([]*engine.StepSummary, error) {
 		if bad = r.bad; bad {
 			return false
 		}
-		key = appendPattern(key[:0], x.path)
+		key = engine.AppendPattern(key[:0], x.path)
 		s := by[string(key)]
 		if s == nil {
 			s = &summing{StepSummary: engine.StepSummary{Path: string(key), First: at(x.queued)}}
@@ -158,22 +158,4 @@ func (s *summing) count(x *head) {
 	default:
 		s.Cancelled++
 	}
-}
-
-// appendPattern appends a path with [*] in place of its indexes.
-func appendPattern(b, path []byte) []byte {
-	for i := 0; i < len(path); i++ {
-		b = append(b, path[i])
-		if path[i] != '[' {
-			continue
-		}
-		j := i + 1
-		for j < len(path) && '0' <= path[j] && path[j] <= '9' {
-			j++
-		}
-		if j > i+1 && j < len(path) && path[j] == ']' {
-			b, i = append(b, '*'), j-1
-		}
-	}
-	return b
 }

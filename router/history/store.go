@@ -2,6 +2,7 @@ package history
 
 import (
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,12 +42,15 @@ type save struct {
 	from, to int64
 	ids      []byte
 	body     []byte
+	sealed   bool
+	digest   []byte // nil: none
 }
 
 // A Store is streams of entries in pages, in memory until they are on disk, the oldest of which go as the limits say.
 type Store struct {
 	limits  Limits
-	disk    *disk // nil: memory only
+	disk    *disk  // nil: memory only
+	name    string // of the file, which marks have: those of another are told apart
 	damaged func(error)
 	now     func() time.Time
 	broken  atomic.Bool // a page could not be read: the file is to be set aside
@@ -63,6 +67,7 @@ type Store struct {
 	gap     gap
 
 	flushing sync.Mutex
+	digester digester // of who flushes
 }
 
 // A gap is what was let go of.
@@ -80,6 +85,7 @@ func openStore(dir string, l Limits, damaged func(error)) (*Store, error) {
 	l.Value = cmp.Or(l.Value, 16<<10)
 	s := &Store{limits: l, damaged: damaged, cursors: make(map[int]cursor), now: time.Now, next: 1}
 	if dir == "" {
+		s.name = newName()
 		return s, nil
 	}
 	d, bad, err := openDisk(dir, s.enter, func(p int, c cursor) { s.cursors[p] = c })
@@ -89,9 +95,12 @@ func openStore(dir string, l Limits, damaged func(error)) (*Store, error) {
 	if bad != nil {
 		damaged(bad)
 	}
-	s.disk = d
+	s.disk, s.name = d, d.id
 	return s, nil
 }
+
+// newName tells a history from others.
+func newName() string { return strings.ToLower(rand.Text()[:6]) }
 
 // enter takes over a page that is on disk.
 func (s *Store) enter(p *page) {
@@ -187,7 +196,7 @@ func (s *Store) renew(why error) error {
 	s.broken.Store(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bytes, s.runs, s.dirty, s.moved = 0, 0, nil, true
+	s.bytes, s.runs, s.dirty, s.moved, s.name = 0, 0, nil, true, s.disk.id
 	for i, all := range s.streams {
 		s.streams[i] = slices.DeleteFunc(all, func(p *page) bool { return p.raw == nil })
 		for _, p := range s.streams[i] {
@@ -205,7 +214,7 @@ func (s *Store) write() error {
 	saves := make([]save, 0, len(s.dirty))
 	for _, p := range s.dirty {
 		p.sort()
-		saves = append(saves, save{page: p, length: len(p.raw), entries: p.entries, runs: p.runs, from: p.from, to: p.to, ids: encodeIDs(p.ids), body: p.raw[:len(p.raw):len(p.raw)]})
+		saves = append(saves, save{page: p, length: len(p.raw), entries: p.entries, runs: p.runs, from: p.from, to: p.to, ids: encodeIDs(p.ids), body: p.raw[:len(p.raw):len(p.raw)], sealed: p.sealed})
 	}
 	var cursors map[int]cursor
 	if s.moved {
@@ -222,7 +231,11 @@ func (s *Store) write() error {
 	}
 	var room []byte
 	for i := range saves {
-		saves[i].body, room = pack(saves[i].body, room)
+		x := &saves[i]
+		if x.sealed && x.page.stream == streamSteps {
+			x.digest = s.digester.of(x.body, x.entries, len(x.ids)/4)
+		}
+		x.body, room = pack(x.body, room)
 	}
 	if s.disk != nil {
 		if err := s.disk.write(saves, numbers(drop), cursors); err != nil {
@@ -271,7 +284,7 @@ func (s *Store) settle(saves []save, drop []*page) {
 	for i := range saves {
 		x := &saves[i]
 		p := x.page
-		size := len(x.body) + len(x.ids)
+		size := len(x.body) + len(x.ids) + len(x.digest)
 		s.bytes += int64(size - p.size)
 		p.size = size
 		if p.dirty = len(p.raw) > x.length; p.dirty || !p.sealed {
@@ -280,7 +293,7 @@ func (s *Store) settle(saves []save, drop []*page) {
 		p.raw = nil
 		p.ids = slices.Clone(p.ids) // Without the room that it grew by.
 		if s.disk == nil {
-			p.packed = x.body
+			p.packed, p.digest = x.body, x.digest
 		}
 	}
 	s.dirty = slices.DeleteFunc(s.dirty, func(p *page) bool { return !p.dirty })

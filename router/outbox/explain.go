@@ -47,6 +47,25 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 	return why, it.since, end
 }
 
+// Standing says where each of some invocations of a run is: queued, running, or waiting to be sent again.
+func (o *Outbox) Standing(run journal.RunID, numbers []uint32) []engine.StepState {
+	out := make([]engine.StepState, len(numbers))
+	const atOnce = 1000 // Others wait meanwhile.
+	for from := 0; from < len(numbers); from += atOnce {
+		o.mu.Lock()
+		for i := from; i < min(from+atOnce, len(numbers)); i++ {
+			out[i] = engine.StepRunning // Its outcome is being journaled.
+			if it := o.items[itemKey{run, numbers[i]}]; it != nil && (it.state == queued || it.state == held) {
+				out[i] = engine.StepQueued
+			} else if it != nil && it.state == resending {
+				out[i] = engine.StepWaiting
+			}
+		}
+		o.mu.Unlock()
+	}
+	return out
+}
+
 func tries(n int) string {
 	if n == 1 {
 		return "one try"

@@ -104,3 +104,8 @@ func (*Among) Schema() plugin.Schema {
 func Register(r *plugin.Registry) {
 	schedulers.Register[Among, State](r, "among", 1, "Runs the one of several named steps, functions or flows that an expression names.")
 }
+
+// Sketch is one of the steps.
+func (p *Among) Sketch() schedulers.Sketch {
+	return schedulers.Sketch{Shape: schedulers.OneOf, Caption: p.Pick.Source(), At: p.names()}
+}

@@ -87,3 +87,12 @@ func (*Choice) Schema() plugin.Schema {
 func Register(r *plugin.Registry) {
 	schedulers.Register[Choice, State](r, "choice", 1, "Runs the first case whose condition is true, or else.")
 }
+
+// Sketch is one of the cases.
+func (p *Choice) Sketch() schedulers.Sketch {
+	out := schedulers.Sketch{Shape: schedulers.OneOf}
+	for i := range p.Cases {
+		out.At = append(out.At, p.Cases[i].If.Source())
+	}
+	return out
+}

@@ -92,3 +92,6 @@ func (*Finally) Label(slot int) string {
 func Register(r *plugin.Registry) {
 	schedulers.Register[Finally, State](r, "finally", 1, "Runs a step, and another after it whatever became of the first, also when it is cancelled.")
 }
+
+// Sketch is a line of two.
+func (*Finally) Sketch() schedulers.Sketch { return schedulers.Sketch{Shape: schedulers.InLine} }

@@ -126,3 +126,6 @@ func (p *ForkJoin) Twins(int) bool { return p.Speculate != nil }
 func Register(r *plugin.Registry) {
 	schedulers.Register[ForkJoin, State](r, "forkjoin", 1, "Runs branches side by side and joins their outcomes into a list, or into an object by name.")
 }
+
+// Sketch is branches side by side.
+func (*ForkJoin) Sketch() schedulers.Sketch { return schedulers.Sketch{Shape: schedulers.Beside} }

@@ -249,3 +249,17 @@ func (p *Loop) DeclareOwn(field string) []string {
 func Register(r *plugin.Registry) {
 	schedulers.Register[Loop, State](r, "loop", 1, "Runs one step again and again, until a condition is true, while one is, or a number of times.")
 }
+
+// Sketch is a step that is run again.
+func (p *Loop) Sketch() schedulers.Sketch {
+	out := schedulers.Sketch{Shape: schedulers.Again}
+	switch {
+	case !p.While.IsZero():
+		out.Caption = "while " + p.While.Source()
+	case !p.Until.IsZero():
+		out.Caption = "until " + p.Until.Source()
+	default:
+		out.Caption = p.Times.Source() + " times"
+	}
+	return out
+}

@@ -239,3 +239,8 @@ func (p *Map) DeclareOwn(field string) []string {
 func Register(r *plugin.Registry) {
 	schedulers.Register[Map, State](r, "map", 1, "Runs one step for each item of a list, or for each number below n, a window of them at a time; in batches, and by groups, where that is said.")
 }
+
+// Sketch is a step for each item.
+func (p *Map) Sketch() schedulers.Sketch {
+	return schedulers.Sketch{Shape: schedulers.Each, Caption: p.Items.Source()}
+}

@@ -208,3 +208,14 @@ func (*Saga) Schema() plugin.Schema {
 func Register(r *plugin.Registry) {
 	schedulers.Register[Saga, State](r, "saga", 1, "Runs steps one after the other, and undoes those that were done, in reverse order, when one fails or it is cancelled.")
 }
+
+// Sketch is a line of steps, each with what undoes it.
+func (p *Saga) Sketch() schedulers.Sketch {
+	out := schedulers.Sketch{Shape: schedulers.InLine}
+	for i := range p.Steps {
+		if p.Steps[i].Undo != nil {
+			out.Edges = append(out.Edges, schedulers.Edge{From: stepSlot(i), To: undoSlot(i), Word: "undo"})
+		}
+	}
+	return out
+}

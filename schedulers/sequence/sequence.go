@@ -96,3 +96,6 @@ func (*Sequence) Schema() plugin.Schema {
 func Register(r *plugin.Registry) {
 	schedulers.Register[Sequence, State](r, "sequence", 1, "Runs steps one after the other; each is given what the one before it yielded.")
 }
+
+// Sketch is a line.
+func (*Sequence) Sketch() schedulers.Sketch { return schedulers.Sketch{Shape: schedulers.InLine} }

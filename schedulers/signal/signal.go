@@ -210,3 +210,11 @@ func Register(r *plugin.Registry) {
 		schedulers.Register[Signal, State](r, "signal", version, "Waits for a named signal from outside, or for any of several, and yields its data.")
 	}
 }
+
+// Sketch is what it waits for.
+func (p *Signal) Sketch() schedulers.Sketch {
+	if p.Name.IsZero() {
+		return schedulers.Sketch{Caption: p.Any.Source()}
+	}
+	return schedulers.Sketch{Caption: p.Name.Source()}
+}

@@ -45,3 +45,6 @@ var _ lang.Starter = (*Subrun)(nil)
 func Register(r *plugin.Registry) {
 	schedulers.Register[Subrun, State](r, "subrun", 1, "Starts a run of another trigger, and waits for its end or lets it go.")
 }
+
+// Sketch is the trigger that it starts a run of.
+func (p *Subrun) Sketch() schedulers.Sketch { return schedulers.Sketch{Caption: p.Trigger} }

@@ -130,3 +130,11 @@ func (*Wait) Schema() plugin.Schema {
 func Register(r *plugin.Registry) {
 	schedulers.Register[Wait, State](r, "wait", 1, "Waits for a while, or until a time, by a timer that survives the router.")
 }
+
+// Sketch is how long it waits.
+func (p *Wait) Sketch() schedulers.Sketch {
+	if p.For.IsZero() {
+		return schedulers.Sketch{Caption: p.Until.Source()}
+	}
+	return schedulers.Sketch{Caption: p.For.Source()}
+}
