@@ -168,10 +168,7 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 			unique[slot] = uniqueLabel(labels, escape(own[slot]))
 		}
 	}
-	if info.settings != nil {
-		_, info.numbered = reflect.TypeOf(info.settings).MethodByName("Number") // Whatever its state is: schedulers.Numberer.
-	}
-	info.cleans = cleanupOf(info)
+	info.cleans, info.numbered = cleanupOf(info), numbers(info.settings)
 	info.twins = twinsOf(info)
 	info.looks = looks(step, info)
 	for slot, child := range info.children {
@@ -192,6 +189,14 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 		}
 	}
 	return nil
+}
+
+// numbers reports whether settings are a schedulers.Numberer, of whatever state.
+func numbers(settings any) (is bool) {
+	if settings != nil {
+		_, is = reflect.TypeOf(settings).MethodByName("Number")
+	}
+	return is
 }
 
 // cleanupOf says which children clean up; nil when none does.
