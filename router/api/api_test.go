@@ -133,6 +133,12 @@ func (p past) Timeline(journal.RunID, string, int, bool) (*engine.Timeline, erro
 	return p.failed, nil
 }
 
+func (p past) Mark() string { return "" }
+
+func (p past) Became(journal.RunID, string, string, func([]byte, int, engine.StepState, bool)) (bool, error) {
+	return false, nil
+}
+
 // ends are the house's ended runs, whose Find is another's too.
 type ends struct{ *house }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/access"
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/triggers"
@@ -87,7 +88,7 @@ func (heldBack) Set(_ context.Context, kind, name string, change func(*control.C
 
 func (t *town) open(tokens *access.Tokens) *API {
 	set := &config.Set{
-		Triggers:  map[string]*config.Trigger{"mine": {Name: "mine", Tenant: "a"}, "theirs": {Name: "theirs", Tenant: "b"}},
+		Triggers:  map[string]*config.Trigger{"mine": {Name: "mine", Tenant: "a", Definition: &lang.Definition{Trigger: "mine", Tenant: "a"}}, "theirs": {Name: "theirs", Tenant: "b"}},
 		Functions: map[string]*config.Function{"f": {Name: "f", Concurrency: 8}},
 	}
 	metrics := prometheus.NewRegistry()
@@ -115,6 +116,9 @@ var operations = []operation{
 	{"GET /v1/runs", "", "", 200, 200, "mine"},
 	{"GET /v1/runs/{run}", "/v1/runs/" + myRun, "", 200, 404, "mine"},
 	{"GET /v1/runs/{run}/steps", "/v1/runs/" + myRun + "/steps", "", 200, 404, "mine"},
+	{"GET /v1/runs/{run}/counts", "/v1/runs/" + myRun + "/counts", "", 200, 404, "steps"},
+	{"GET /v1/runs/{run}/field", "/v1/runs/" + myRun + "/field?step=f", "", 200, 404, "words"},
+	{"GET /v1/runs/{run}/flow", "/v1/runs/" + myRun + "/flow", "", 409, 404, "mine"},
 	{"GET /v1/runs/{run}/explain", "/v1/runs/" + myRun + "/explain", "", 200, 404, "mine"},
 	{"GET /v1/runs/{run}/watch", "/v1/runs/" + myRun + "/watch", "", 200, 404, "mine"},
 	{"GET /v1/runs/{run}/ended", "/v1/runs/" + myRun + "/ended", "", 200, 404, "mine"},
@@ -135,6 +139,7 @@ var operations = []operation{
 	{"DELETE /v1/dead/{id}", "/v1/dead/" + myRun + ".1", "", 200, 404, "mine"},
 	{"POST /v1/dead/{id}/redrive", "/v1/dead/" + myRun + ".1/redrive", "", 200, 404, "mine"},
 	{"GET /v1/triggers", "", "", 200, 200, "mine"},
+	{"GET /v1/triggers/{trigger}", "/v1/triggers/mine", "", 200, 404, "digest"},
 	{"POST /v1/triggers/{trigger}", "/v1/triggers/mine", "1", 202, 404, "start"},
 	{"POST /v1/triggers/{trigger}/pause", "/v1/triggers/mine/pause", "", 200, 404, "paused"},
 	{"POST /v1/triggers/{trigger}/resume", "/v1/triggers/mine/resume", "", 200, 404, "since"},
