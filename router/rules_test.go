@@ -52,7 +52,7 @@ var allowed = []struct {
 	{"router/soak", nil},
 	{"router/door", []string{"triggers"}},
 	{"router/simulate", []string{"config", "router/engine", "router/journal"}},
-	{"router/bench", []string{"config", "=router", "router/engine", "router/journal", "sinks", "triggers"}},
+	{"router/bench", []string{"config", "=router", "router/engine", "router/folder", "router/journal", "sinks", "triggers"}},
 	{"router/command", []string{"config", "=router", "router/bench", "router/engine", "router/folder", "router/journal", "router/simulate", "router/soak", "sinks", "triggers"}},
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
 	{"deploy/examples", []string{"config", "router/command", "schedulers", "sinks", "triggers"}},

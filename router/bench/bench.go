@@ -34,6 +34,8 @@ type Options struct {
 	Runs int
 	// SnapshotEvery is the number of records between snapshots of a partition; 0 is the router's own.
 	SnapshotEvery int
+	// NoLimit leaves out what this machine gives at best, and with it the shares.
+	NoLimit bool
 	// Profile is the file for a CPU profile of this process while it measures; empty is none.
 	Profile string
 	// Say is told of progress, a line at a time.
@@ -51,6 +53,8 @@ type Result struct {
 	Most        time.Duration `json:"mostNs"`
 	Each        time.Duration `json:"eachNs"`
 	PerSecond   float64       `json:"perSecond"`
+	AtBest      float64       `json:"atBestPerSecond,omitempty"` // what bare HTTP and commits would give; 0 is not measured
+	Share       float64       `json:"shareOfBest,omitempty"`     // the median of the repetitions' own, each with what was at best just before it
 	CPU         time.Duration `json:"routerCpuEachNs"`
 	Latency     string        `json:"latencyOf,omitempty"` // what P50 and P99 are of
 	P50         time.Duration `json:"p50Ns,omitempty"`
@@ -181,15 +185,24 @@ type sample struct {
 	latencies []time.Duration
 }
 
-// measure repeats f, once to warm up when warm is set, and makes a Result of n units each.
-func (o *Options) measure(name, unit string, n int, warm bool, f func() (sample, error)) (*Result, error) {
-	var walls, cpus, latencies []time.Duration
+// measure repeats f, once to warm up when warm is set, and makes a Result of n units each. best, if there is one, is the floor of a unit: it is measured before
+// each repetition.
+func (o *Options) measure(ctx context.Context, name, unit string, n int, warm bool, best floor, f func() (sample, error)) (*Result, error) {
+	var walls, cpus, latencies, floors []time.Duration
+	var shares []float64
 	total := o.Runs
 	if warm {
 		total++
 	}
 	for i := range total {
 		o.Say("%s, %d of %d", name, i+1, total)
+		var least time.Duration
+		if best != nil && !o.NoLimit {
+			var err error
+			if least, err = best(ctx); err != nil {
+				return nil, fmt.Errorf("%s, at best: %w", name, err)
+			}
+		}
 		s, err := f()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -198,13 +211,21 @@ func (o *Options) measure(name, unit string, n int, warm bool, f func() (sample,
 			continue
 		}
 		walls, cpus, latencies = append(walls, s.wall), append(cpus, s.cpu), append(latencies, s.latencies...)
+		if least > 0 {
+			floors, shares = append(floors, least), append(shares, float64(least)*float64(n)/float64(s.wall))
+		}
 	}
 	slices.Sort(walls)
 	slices.Sort(cpus)
 	slices.Sort(latencies)
+	slices.Sort(floors)
+	slices.Sort(shares)
 	r := &Result{Workload: name, N: n, Unit: unit, Median: walls[len(walls)/2], Least: walls[0], Most: walls[len(walls)-1], Durability: "fsync"}
 	r.Each, r.CPU = r.Median/time.Duration(n), cpus[len(cpus)/2]/time.Duration(n)
 	r.PerSecond = float64(n) / r.Median.Seconds()
+	if k := len(floors); k > 0 {
+		r.AtBest, r.Share = 1/floors[k/2].Seconds(), shares[k/2]
+	}
 	if k := len(latencies); k > 0 {
 		r.P50, r.P99 = latencies[k/2], latencies[k*99/100]
 	}

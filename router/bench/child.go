@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Function is the process of the functions: it answers every POST at once with 1, and tells at GET how many events it got. It prints its address,
+// Function is the process of the functions: it answers every POST at once with 1, and tells at GET how many events it got, those of /limit apart. It prints its address,
 // and ends with its standard input.
 func Function() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -33,7 +33,9 @@ func Function() error {
 			fmt.Fprint(w, got.Load())
 			return
 		}
-		got.Add(1)
+		if r.URL.Path != "/limit" {
+			got.Add(1)
+		}
 		_, _ = io.WriteString(w, "1")
 	}))
 	return nil

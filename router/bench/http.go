@@ -55,7 +55,7 @@ func Starts(ctx context.Context, o Options, n, clients int) (*Result, error) {
 	}
 	defer func() { _ = load.close() }()
 	round := 0
-	r, err := o.measure(fmt.Sprintf("starts, %d clients", clients), "run", n, true, func() (sample, error) {
+	r, err := o.measure(ctx, fmt.Sprintf("starts, %d clients", clients), "run", n, true, most(answers(load, "", clients), commits(clients, 1, recordBytes)), func() (sample, error) {
 		round++
 		var report *Report
 		s, err := o.timed(func() (err error) {
@@ -94,12 +94,14 @@ func Webhook(ctx context.Context, o Options, n, clients, batch int) (*Result, er
 	}
 	defer func() { _ = load.close() }()
 	name := fmt.Sprintf("webhook, %d clients", clients)
-	if batch > 0 {
+	best := most(answers(load, url, clients), commits(clients, 1, recordBytes))
+	if batch > 0 { // What goes out goes one by one.
+		best = most(asks(url, defaultConcurrency), commits(clients, batch, recordBytes))
 		name = fmt.Sprintf("%s, batches of %d", name, batch)
 		n -= n % batch
 	}
 	round := 0
-	r, err := o.measure(name, "event", n, true, func() (sample, error) {
+	r, err := o.measure(ctx, name, "event", n, true, best, func() (sample, error) {
 		round++
 		var report *Report
 		s, err := o.timed(func() (err error) {

@@ -115,7 +115,7 @@ func Ingest(ctx context.Context, o Options, shape IngestShape) (*Result, error) 
 	if shape.Noop {
 		name = "ingest noop"
 	}
-	r, err := o.measure(name, "event", shape.Joins*shape.Width, false, func() (sample, error) { return o.ingest(ctx, shape) })
+	r, err := o.measure(ctx, name, "event", shape.Joins*shape.Width, false, commits(feeders, shape.Batch, recordBytes), func() (sample, error) { return o.ingest(ctx, shape) })
 	if r != nil {
 		r.Bytes = len(`{"result":1000,"worker":"worker-000001"}`)
 	}
@@ -209,17 +209,20 @@ func completions(ids []string, first, joins int) []event.Event {
 	return events
 }
 
-// feed admits the events from four goroutines, as connections would.
+// feeders are the goroutines that admit events, as connections would.
+const feeders = 4
+
+// feed admits the events.
 func feed(ctx context.Context, g *rig, events []event.Event, batch int) error {
 	batches := make(chan []event.Event, len(events)/batch+1)
 	for b := range slices.Chunk(events, batch) {
 		batches <- b
 	}
 	close(batches)
-	var feeders sync.WaitGroup
-	errs := make([]error, 4)
+	var feeding sync.WaitGroup
+	errs := make([]error, feeders)
 	for i := range errs {
-		feeders.Go(func() {
+		feeding.Go(func() {
 			for b := range batches {
 				receipts, err := g.Admit(ctx, b)
 				for k := range receipts {
@@ -234,7 +237,7 @@ func feed(ctx context.Context, g *rig, events []event.Event, batch int) error {
 			}
 		})
 	}
-	feeders.Wait()
+	feeding.Wait()
 	for _, err := range errs {
 		if err != nil {
 			return err

@@ -44,7 +44,7 @@ func Kafka(ctx context.Context, o Options, shape KafkaShape) ([]Result, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("kafka join %d x %d, %d routers", shape.Joins, shape.Width, shape.Replicas)
-	join, err := o.measure(name, "event", shape.Joins*shape.Width, false, func() (sample, error) {
+	join, err := o.measure(ctx, name, "event", shape.Joins*shape.Width, false, nil, func() (sample, error) {
 		return o.kafkaRig(ctx, shape, func(g *kafkaRig) (sample, error) { return g.join(ctx) })
 	})
 	if err != nil {
@@ -55,7 +55,7 @@ func Kafka(ctx context.Context, o Options, shape KafkaShape) ([]Result, error) {
 	if o.Profile != "" {
 		o.Profile += ".steady" // Each has its own.
 	}
-	steady, err := o.measure(fmt.Sprintf("kafka, %d events a second, %d routers", shape.Rate, shape.Replicas), "event", n, false, func() (sample, error) {
+	steady, err := o.measure(ctx, fmt.Sprintf("kafka, %d events a second, %d routers", shape.Rate, shape.Replicas), "event", n, false, nil, func() (sample, error) {
 		return o.kafkaRig(ctx, shape, func(g *kafkaRig) (sample, error) { return g.steady(ctx) })
 	})
 	if err != nil {

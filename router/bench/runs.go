@@ -25,16 +25,23 @@ const defaultConcurrency = 64
 
 // Forkjoin is one run of n branches whose functions answer at once, from its start to the join, for each of sizes.
 func Forkjoin(ctx context.Context, o Options, sizes []int) ([]Result, error) {
-	return o.sizes(ctx, "forkjoin", "branch", sizes, 1, forkjoinDocument)
+	return o.sizes(ctx, "forkjoin", "branch", sizes, 1, forkjoinDocument, func(url string) floor {
+		return most(asks(url, defaultConcurrency), commits(defaultConcurrency, 1, recordBytes))
+	})
 }
 
 // Chain is a run of n steps, one after the other, for each of sizes; parallel of them at a time, which each client follows by the next at once.
 // The latencies are those of a hop (an answer's arrival until it is durable and folded) for a single run, of whole runs otherwise.
 func Chain(ctx context.Context, o Options, sizes []int, parallel int) ([]Result, error) {
-	return o.sizes(ctx, "chain", "hop", sizes, parallel, chainDocument)
+	return o.sizes(ctx, "chain", "hop", sizes, parallel, chainDocument, func(url string) floor {
+		if parallel == 1 {
+			return sum(asks(url, 1), commits(1, 1, recordBytes))
+		}
+		return most(asks(url, min(parallel, defaultConcurrency)), commits(parallel, 1, recordBytes))
+	})
 }
 
-func (o *Options) sizes(ctx context.Context, name, unit string, sizes []int, parallel int, document func(string, int) string) ([]Result, error) {
+func (o *Options) sizes(ctx context.Context, name, unit string, sizes []int, parallel int, document func(string, int) string, best func(url string) floor) ([]Result, error) {
 	functions, url, err := spawn(ctx, "function")
 	if err != nil {
 		return nil, err
@@ -42,7 +49,7 @@ func (o *Options) sizes(ctx context.Context, name, unit string, sizes []int, par
 	defer func() { _ = functions.close() }()
 	var out []Result
 	for _, n := range sizes {
-		r, err := o.size(ctx, name, unit, n, parallel, document(url, n))
+		r, err := o.size(ctx, name, unit, n, parallel, document(url, n), best(url))
 		if err != nil {
 			return out, err
 		}
@@ -54,7 +61,7 @@ func (o *Options) sizes(ctx context.Context, name, unit string, sizes []int, par
 // runsEach is how many runs a client makes, one after the other, when there is more than one client.
 const runsEach = 20
 
-func (o *Options) size(ctx context.Context, name, unit string, n, parallel int, document string) (*Result, error) {
+func (o *Options) size(ctx context.Context, name, unit string, n, parallel int, document string, best floor) (*Result, error) {
 	g, err := o.open(ctx, document, "")
 	if err != nil {
 		return nil, err
@@ -64,7 +71,7 @@ func (o *Options) size(ctx context.Context, name, unit string, n, parallel int, 
 	if parallel > 1 {
 		title, total = fmt.Sprintf("%s, %d clients", title, parallel), n*parallel*runsEach
 	}
-	r, err := o.measure(title, unit, total, true, func() (s sample, err error) {
+	r, err := o.measure(ctx, title, unit, total, true, best, func() (s sample, err error) {
 		g.forgetHops()
 		if parallel > 1 {
 			return o.clients(ctx, g, n, parallel)

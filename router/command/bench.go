@@ -12,15 +12,22 @@ import (
 	"github.com/spf13/cobra"
 )
 
+const benchHelp = "Bench measures the router on this machine: durable, with functions and load in processes of their own.\n\n" +
+	"AT BEST is what the machine gives to programs that do nothing but what the workload cannot do without: bare HTTP between two processes, and commits of a\n" +
+	"file that many share. It is measured before each repetition. SHARE is how much of it the router gives: it says the same on a machine that is slow, or\n" +
+	"that others are at work on. onward bench limit measures it alone."
+
 // bench measures the router on this machine.
 func (p *program) bench() *cobra.Command {
 	c := &cobra.Command{
 		Use: "bench", Short: "Measure the router on this machine: durable, with functions and load in processes of their own.",
+		Long:    benchHelp,
 		Example: "  onward bench forkjoin --n 1000,10000\n  onward bench chain --n 10 --parallel 64\n  onward bench ingest --cpu-profile cpu.prof",
 	}
 	var o bench.Options
 	c.PersistentFlags().IntVar(&o.Runs, "runs", 5, "repetitions of each; the median counts")
 	c.PersistentFlags().StringVar(&o.Profile, "cpu-profile", "", "write the CPU profile of the router's process while it is measured, for go tool pprof; of kafka's second workload, to FILE.steady")
+	c.PersistentFlags().BoolVar(&o.NoLimit, "no-limit", false, "do not measure beside each what this machine gives at best: no AT BEST, no SHARE")
 	workload := func(use, short string, measure func(ctx context.Context) ([]bench.Result, error)) *cobra.Command {
 		w := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return p.measure(c.Context(), &o, measure) }}
 		c.AddCommand(w)
@@ -71,12 +78,21 @@ func (p *program) bench() *cobra.Command {
 	webhook.Flags().IntVar(&clients, "clients", 64, "clients that post")
 	webhook.Flags().IntVar(&batch, "batch", 0, "events of one POST; 0 is one, in binary mode")
 
+	benchLimit(&o, workload)
 	benchSnapshot(&o, workload)
 	benchKafka(&o, workload)
 
 	c.AddCommand(&cobra.Command{Use: "function", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Function() }})
 	c.AddCommand(&cobra.Command{Use: "load", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Generate(os.Stdin, p.out) }})
 	return c
+}
+
+func benchLimit(o *bench.Options, workload func(use, short string, measure func(ctx context.Context) ([]bench.Result, error)) *cobra.Command) {
+	var clients int
+	limit := workload("limit", "What this machine gives at best: bare HTTP between two processes, and bare commits.", func(ctx context.Context) ([]bench.Result, error) {
+		return bench.Limit(ctx, *o, clients)
+	})
+	limit.Flags().IntVar(&clients, "clients", 64, "clients, and writers")
 }
 
 func benchSnapshot(o *bench.Options, workload func(use, short string, measure func(ctx context.Context) ([]bench.Result, error)) *cobra.Command) {
@@ -126,12 +142,20 @@ func (p *program) printBench(results []bench.Result) error {
 	m := bench.ThisMachine()
 	return p.print(map[string]any{"machine": m, "results": results}, func(w io.Writer) {
 		fmt.Fprintf(w, "%d CPUs (%s), %s/%s, %s; durable: %s\n", m.CPUs, m.Model, m.OS, m.Arch, m.Go, results[0].Durability)
-		fmt.Fprintln(w, "WORKLOAD\tMEDIAN\tRANGE\tPER SECOND\tEACH\tROUTER CPU EACH\tP50\tP99\tOF")
+		fmt.Fprintln(w, "WORKLOAD\tMEDIAN\tRANGE\tPER SECOND\tAT BEST\tSHARE\tEACH\tROUTER CPU EACH\tP50\tP99\tOF")
 		for _, r := range results {
-			fmt.Fprintf(w, "%s\t%s\t%s-%s\t%.0f\t%s\t%s\t%s\t%s\t%s\n", r.Workload, round(r.Median), round(r.Least), round(r.Most), r.PerSecond,
-				round(r.Each), round(r.CPU), round(r.P50), round(r.P99), r.Latency)
+			fmt.Fprintf(w, "%s\t%s\t%s-%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Workload, round(r.Median), round(r.Least), round(r.Most), r.PerSecond,
+				known(r.AtBest, "%.0f"), known(100*r.Share, "%.0f %%"), round(r.Each), round(r.CPU), round(r.P50), round(r.P99), r.Latency)
 		}
 	})
+}
+
+// known is a number that was measured, or a dash.
+func known(x float64, format string) string {
+	if x == 0 {
+		return "-"
+	}
+	return fmt.Sprintf(format, x)
 }
 
 func round(d time.Duration) time.Duration {

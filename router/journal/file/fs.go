@@ -71,7 +71,7 @@ func (d dirFS) Free() (int64, error) { return folder.Free(d.root.Name()) }
 
 type osFile struct{ *os.File }
 
-func (f osFile) Sync() error { return dataSync(f.File) }
+func (f osFile) Sync() error { return folder.SyncData(f.File) }
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()
