@@ -1,6 +1,8 @@
 package router
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"slices"
@@ -100,6 +102,17 @@ func (r *Router) Wait(ctx context.Context, id journal.RunID) (*Finished, error) 
 // Status tells what an open run is doing, with what the outbox knows of its invocations; of an ended one, how it ended.
 func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*engine.Status, *Finished, error) {
 	return r.api.Status(ctx, id, waiting)
+}
+
+// OpenRuns gives runs that are open here, at most so many, the first first.
+func (r *Router) OpenRuns(ctx context.Context, most int) (runs []engine.Summary, err error) {
+	err = r.shards.List(ctx, engine.Listing{Limit: most, Want: func(x *engine.Summary) (int64, bool) { return x.Started.UnixNano(), true }}, func(part *engine.Listing) {
+		runs = append(runs, part.Runs()...)
+	})
+	slices.SortFunc(runs, func(x, y engine.Summary) int {
+		return cmp.Or(x.Started.Compare(y.Started), bytes.Compare(x.Run[:], y.Run[:]))
+	})
+	return runs[:min(len(runs), most)], err
 }
 
 // Explain says in plain words why a run is not further.
