@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -64,7 +63,7 @@ type runQuery struct {
 var queryKeys = []string{"tenant", "trigger", "state", "error", "event", "parent", "text", "since", "until", "sort", "order", "limit", "after"}
 
 func invalid(format string, a ...any) error {
-	return fmt.Errorf("%w: %s", errRequest, fmt.Sprintf(format, a...))
+	return fmt.Errorf("%w: %w", errRequest, fmt.Errorf(format, a...))
 }
 
 func checkKeys(v url.Values, known []string) error {
@@ -120,16 +119,15 @@ func parseRunQuery(r *http.Request) (*runQuery, error) {
 	return q, nil
 }
 
-func runPlaceText(p engine.Place) string { return fmt.Sprintf("%d.%s", p.Rank, p.Run) }
+func runCursor(p engine.Place) string { return engine.Cursor{N: p.Rank, ID: p.Run.String()}.String() }
 
 func parseRunPlace(text string) (*engine.Place, error) {
-	rank, run, _ := strings.Cut(text, ".")
-	n, err := strconv.ParseInt(rank, 10, 64)
-	id, err2 := journal.ParseRunID(run)
+	c, err := engine.ParseCursor(text)
+	id, err2 := journal.ParseRunID(c.ID)
 	if err != nil || err2 != nil {
-		return nil, invalid("after %.60q is no cursor; take next from the answer before, as it stands there", text)
+		return nil, invalid("after: %.60q is %w", text, engine.ErrCursor)
 	}
-	return &engine.Place{Rank: n, Run: id}, nil
+	return &engine.Place{Rank: c.N, Run: id}, nil
 }
 
 // place is where a line stands in the order that is asked for; an open run has not ended, and comes with the latest.
@@ -314,7 +312,7 @@ func (a *API) getRuns(w http.ResponseWriter, r *http.Request) error {
 		said.Runs = append(said.Runs, x.line)
 	}
 	if n := len(said.Runs); more && n > 0 {
-		said.Next = runPlaceText(lines[n-1].place)
+		said.Next = runCursor(lines[n-1].place)
 	}
 	return reply(w, http.StatusOK, said)
 }

@@ -303,7 +303,16 @@ func (a *API) postRerun(w http.ResponseWriter, q *http.Request) error {
 	return a.answered(w, said, err)
 }
 
-func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (map[string]any, error) {
+// A Rerun is what a rerun starts, or would start.
+type Rerun struct {
+	RerunOf string `json:"rerunOf"`
+	Trigger string `json:"trigger"`
+	Event   string `json:"event"`
+	Run     string `json:"run,omitempty"` // not of a dry run
+	DryRun  bool   `json:"dryRun,omitempty"`
+}
+
+func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (*Rerun, error) {
 	key := keyOf(q)
 	if err := checkText("Idempotency-Key", key); err != nil {
 		return nil, err
@@ -326,16 +335,15 @@ func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (map[str
 	if err != nil {
 		return nil, err
 	}
-	said := map[string]any{"rerunof": id.String(), "trigger": f.Trigger, "event": e.ID()}
+	said := &Rerun{RerunOf: id.String(), Trigger: f.Trigger, Event: e.ID(), DryRun: dry}
 	if dry {
-		said["dryRun"] = true
 		return said, nil
 	}
 	run, err := a.Intake.Start(q.Context(), f.Trigger, e)
 	if err != nil {
 		return nil, err
 	}
-	said["run"] = run.String()
+	said.Run = run.String()
 	return said, nil
 }
 

@@ -180,13 +180,13 @@ func (p *program) runThere(ctx context.Context, dir string, set *config.Set, tri
 
 // routes checks that a router has a trigger as the documents here say it.
 func (k *client) routes(ctx context.Context, dir string, t *config.Trigger) error {
-	var lines []router.TriggerLine
-	if err := k.get(ctx, "/v1/triggers", &lines); err != nil {
+	var said router.TriggerList
+	if err := k.get(ctx, "/v1/triggers", &said); err != nil {
 		return fmt.Errorf("%s: another router has it open: %w", dir, err)
 	}
-	for _, l := range lines {
+	for _, l := range said.Triggers {
 		switch {
-		case l.Name != t.Name:
+		case l.Trigger != t.Name:
 		case l.Digest != fmt.Sprintf("%x", t.Digest[:8]):
 			return fmt.Errorf("%s is open in the router at %s, whose documents say something else of trigger %q; have it read these (SIGHUP), or choose another folder", dir, k.addr, t.Name)
 		default:

@@ -88,7 +88,7 @@ func (r *run) awaits() []Await {
 	var all []Await
 	for _, w := range r.rare().waits.all() {
 		t := w.frame.owner
-		x := Await{Name: w.name, Path: t.path(), Since: time.Unix(0, t.opened).UTC()}
+		x := Await{Signal: w.name, Path: t.path(), Since: time.Unix(0, t.opened).UTC()}
 		timers := []uint32{t.deadlineTimer}
 		for _, named := range w.frame.timers.all() {
 			timers = append(timers, named.id)

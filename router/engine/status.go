@@ -141,7 +141,7 @@ type Summary struct {
 
 // An Await is a signal that a step waits for.
 type Await struct {
-	Name    string    `json:"name"`
+	Signal  string    `json:"signal"`
 	Path    string    `json:"path"`
 	Since   time.Time `json:"since"`            // when the step began
 	Expires time.Time `json:"expires,omitzero"` // the step's deadline, or its policy's
