@@ -254,7 +254,7 @@ func (p *program) runsRerun(k *client) *cobra.Command {
 		})
 	}
 	c.Long = "Rerun starts another run of the trigger, by the documents in force, with the event of a run that has ended. The event has a new id, and rerunof names the\n" +
-		"former run. The history keeps the input of runs that failed; for others, and to change it, say --input.\n\n" + selectionHelp + "\n\n" + runHelp
+		"former run. The history keeps the input up to history.value, and of runs that failed up to more; where it is gone that is said. To change it, say --input.\n\n" + selectionHelp + "\n\n" + runHelp
 	c.Example = "  onward runs rerun RUN\n  onward runs rerun RUN --input @fixed.json"
 	c.Flags().StringVar(&input, "input", "", "JSON, @FILE or - for standard input, in place of the event's data")
 	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would be started")

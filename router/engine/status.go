@@ -136,7 +136,10 @@ type Summary struct {
 	Signals int         // that it waits for
 	Error   *lang.Error // of a run that is ending
 	Event   lang.Value
-	Awaits  []Await // where they are asked for
+
+	Input    lang.Value // the data of the event that started it
+	Redrives uint32
+	Awaits   []Await // where they are asked for
 }
 
 // An Await is a signal that a step waits for.
