@@ -62,6 +62,9 @@ type Endings interface {
 type Past interface {
 	Timeline(run journal.RunID, after string, limit int, failed bool) (*engine.Timeline, error)
 	Summary(run journal.RunID) ([]*engine.StepSummary, error)
+	// Strips tells when the steps of a run were at work, Below of those at a path and below it.
+	Strips(run journal.RunID, from, to time.Time, bins, single int) (*engine.Strips, error)
+	Below(run journal.RunID, path string, limit int) (steps []*engine.PastStep, more bool, err error)
 	Event(id string) ([]*engine.PastEvent, error)
 	Events(after string, limit int, taken string) (all []*engine.PastEvent, next string, err error)
 	Runs(q engine.RunQuery) (*engine.FoundRuns, error)
@@ -110,6 +113,7 @@ type Options struct {
 	Functions func() []control.FunctionStatus                         // tells of the functions' queues
 	Load      func() any                                              // tells other routers whether starts are taken
 	Parked    func() []triggers.Parked                                // places in the journal that hold no record
+	Self      func() RouterLine                                       // this router, but for its state
 	Ready     func() error                                            // why nothing is taken in; nil when it is
 	Redrive   func(ctx context.Context, x *engine.Letter) error       // sends a dead letter again; nil once it has arrived
 	Beat      func(ctx context.Context, b *engine.Beat) triggers.Fate // takes a heartbeat of an invocation that is here
@@ -152,7 +156,7 @@ var errRequest = errors.New("the request is not valid")
 func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
 	open := func(h http.Handler) http.Handler {
-		if !a.guarded() {
+		if !a.Guarded() {
 			return guard(h)
 		}
 		return h
@@ -254,17 +258,23 @@ func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
 		Status  string            `json:"status"`
 		Sources map[string]string `json:"sources,omitempty"` // what keeps them from taking events
 	}{"ready", nil}
+	if said.Sources = a.troubles(); len(said.Sources) > 0 {
+		said.Status = "degraded"
+	}
+	_ = reply(w, 200, said)
+}
+
+// troubles are what keeps sources from taking events, by their names.
+func (a *API) troubles() map[string]string {
+	all := make(map[string]string)
 	for _, s := range a.Sources {
 		if t, ok := s.Source.(triggers.Troubled); ok {
 			if err := t.Trouble(); err != nil {
-				if said.Sources == nil {
-					said.Status, said.Sources = "degraded", make(map[string]string)
-				}
-				said.Sources[s.Name] = err.Error()
+				all[s.Name] = err.Error()
 			}
 		}
 	}
-	_ = reply(w, 200, said)
+	return all
 }
 
 func runOf(q *http.Request) (journal.RunID, error) {

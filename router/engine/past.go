@@ -85,6 +85,24 @@ type StepSummary struct {
 	Times     *Times          `json:"times,omitempty"` // of its calls together, tries that were repeated included
 }
 
+// Strips say when a run's steps were at work: each of them, or of many how many there were at a time.
+type Strips struct {
+	From   time.Time   `json:"from"`
+	To     time.Time   `json:"to"`
+	Steps  []*PastStep `json:"steps,omitempty"`
+	Strips []*Strip    `json:"strips,omitempty"`
+	Left   int         `json:"left,omitempty"` // steps that are in no strip: there are too many
+}
+
+// A Strip is how many activations of a step were queued, at work, and failed, in each of the equal parts of a time.
+type Strip struct {
+	Path    string `json:"path"` // with [*] for indexes
+	Total   int    `json:"total"`
+	Queued  []int  `json:"queued"`
+	Running []int  `json:"running"`
+	Failed  []int  `json:"failed"`
+}
+
 // A PastEvent is an event that came, and what it was taken for.
 type PastEvent struct {
 	ID     string    `json:"event"`

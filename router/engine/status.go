@@ -159,3 +159,17 @@ type Stats struct {
 	DedupeSince time.Time
 	CacheBytes  int
 }
+
+// A PartitionStatus is where the fold of a partition is.
+type PartitionStatus struct {
+	Partition int  `json:"partition"`
+	Serving   bool `json:"serving"` // it acts; before that it folds what was before it
+	// Offset is that of the record after the last one that is folded, Lag how many behind it are durable and not read, Unsaved how many came since the last
+	// snapshot: those the next start folds again.
+	Offset  int64 `json:"offset"`
+	Lag     int64 `json:"lag"`
+	Unsaved int64 `json:"unsaved"`
+	Runs    int   `json:"runs"`
+	Paused  int   `json:"paused"`
+	Calls   int   `json:"calls"` // without an outcome
+}
