@@ -101,10 +101,13 @@ func (s *sender) ready(ctx context.Context, ended <-chan error) error {
 // send sends one event. That it did not arrive is said; the next one is sent all the same.
 func (s *sender) send(ctx context.Context, kind, subject string, data any) {
 	s.n++
-	b, err := json.Marshal(map[string]any{
-		"specversion": "1.0", "id": fmt.Sprintf("demo-%d-%d", os.Getpid(), s.n), "type": "com.example." + kind, "source": "/demo", "subject": subject,
-		"datacontenttype": "application/json", "data": data,
-	})
+	e := map[string]any{
+		"specversion": "1.0", "id": fmt.Sprintf("demo-%d-%d", os.Getpid(), s.n), "type": "com.example." + kind, "source": "/demo", "datacontenttype": "application/json", "data": data,
+	}
+	if subject != "" {
+		e["subject"] = subject
+	}
+	b, err := json.Marshal(e)
 	if err != nil {
 		log.Print(err)
 		return

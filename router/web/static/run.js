@@ -28,8 +28,9 @@ class View {
     this.body = h('div', { role: 'tabpanel' });
     this.picker = h('div', { class: 'bar' });
     this.list = h('div');
+    this.result = h('div');
     this.drawer = new Drawer(id, { app, close: () => app.set({ sel: '' }), again: from => this.redrive(from) });
-    this.split = h('div', { class: 'split' }, h('div', null, this.tabs, this.picker, this.body, this.list));
+    this.split = h('div', { class: 'split' }, h('div', null, this.tabs, this.picker, this.body, this.list, this.result));
     main.append(this.head, this.trouble, this.split);
     this.flow = new Flow({ select: s => app.set({ step: s.path, sel: s.many || /\[\*\]/.test(s.path) ? '' : s.path, view: s.many && this.total(s.path) > 1 ? 'field' : 'flow' }), enter: path => app.set({ at: path }) });
     this.seen = () => document.hidden ? this.hush() : this.listen();
@@ -57,7 +58,7 @@ class View {
     this.hush();
     if (this.held || document.hidden || this.ended) { live(this.ended ? '' : this.held ? 'paused' : ''); return; }
     const url = new URL(`/v1/runs/${seg(this.id)}/live`, location.origin);
-    if (this.group && this.field) { url.searchParams.set('step', this.group); url.searchParams.set('after', this.cursor); }
+    if (this.group && this.field && this.cursor) { url.searchParams.set('step', this.group); url.searchParams.set('after', this.cursor); }
     const source = this.source = new EventSource(url);
     source.onopen = () => live('live');
     source.onerror = () => { live('the router does not answer; asking again'); if (source.readyState === EventSource.CLOSED) { clearTimeout(this.retry); this.retry = setTimeout(() => this.listen(), 1500); } };
@@ -116,16 +117,22 @@ class View {
     const sig = JSON.stringify([is, r.calls, sums, this.why, Math.floor(lasted / 1000), rate && Math.round(rate), r.redrives]);
     if (sig === this.sig) return;
     this.sig = sig;
+    this.gave();
     const fact = (name, text) => text === undefined || text === '' ? undefined : h('span', null, name, ' ', h('b', null, text));
-    const why = this.why.slice(this.ended ? 0 : 0, 6);
-    this.facts.error && document.title;
+    const why = this.why.slice(0, 6);
     this.head.replaceChildren(
-      h('div', { class: 'bar' }, h('h1', null, state(is)), h('b', null, r.trigger), h('code', { class: 'sub' }, this.id), h('button', { type: 'button', class: 'quiet', title: 'copy the id', onclick: () => copy(this.id) }, '⧉'), h('span', { class: 'grow' }), ...this.buttons()),
+      h('div', { class: 'bar' }, h('h1', null, state(is)), h('b', null, r.trigger), h('code', { class: 'sub' }, this.id), h('button', { type: 'button', class: 'quiet', onclick: () => copy(this.id) }, 'Copy id'), h('span', { class: 'grow' }), ...this.buttons()),
       h('div', { class: 'why', role: 'status' }, why.map((line, i) => h('div', { class: i ? 'sub' : r.error && this.ended ? 'error' : '' }, cut(line, 600))), this.why.length > why.length && h('div', { class: 'sub' }, `and ${n(this.why.length - why.length)} more lines: onward runs explain ${this.id}`)),
       h('div', { class: 'facts' }, order.filter(k => sums[k]).map(k => h('span', { class: 'state ' + k }, icon(k), h('span', null, `${n(sums[k])} ${k}`))),
         fact('started', utc(r.started).slice(0, 19) + ' UTC'), fact(this.ended ? 'took' : 'for', took(lasted)), fact('calls', n(r.calls)), rate !== undefined && fact('a second', n(Math.round(rate))), eta && fact('done in about', took(eta)),
         r.redrives && fact('redrives', n(r.redrives)), event.id && h('span', null, 'event ', h('a', { href: '/events?id=' + seg(event.id) }, event.id)), event.parentrun && h('span', null, 'started by ', h('a', { href: '/runs/' + event.parentrun }, event.parentrun.slice(0, 12) + '…'))),
     );
+  }
+  // gave shows what the run gave, or by which error it ended.
+  gave() {
+    const r = this.facts, v = r.error ? r.error.data : r.result;
+    if (!this.ended || v === undefined || v === null) { this.result.replaceChildren(); return; }
+    this.result.replaceChildren(h('h2', null, r.error ? 'Data of the error' : 'Result'), h('pre', { tabindex: '0' }, cut(json(v), 20_000)), h('h2', null, 'Event'), h('pre', { tabindex: '0' }, cut(json(r.event), 20_000)));
   }
   buttons() {
     if (!this.app.may('operate')) return [h('button', { type: 'button', onclick: () => copy('onward runs explain ' + this.id) }, 'Copy command')];
@@ -194,6 +201,7 @@ class View {
     ].filter(Boolean));
     if (!step) { this.body.replaceChildren(h('div', { class: 'empty' }, 'Nothing has begun.')); return; }
     this.group = this.groupOf(step);
+    this.cursor = '';
     if (!this.field) this.field = new Field({ select: (i, open) => i >= 0 && (open ? this.app.set({ sel: `${this.group}[${i}]` }) : this.field.mark(i)) });
     this.body.replaceChildren(this.field.el);
     await this.load();
@@ -214,7 +222,7 @@ class View {
     const iso = t => new Date(Math.round(t)).toISOString();
     const said = await this.ask('/strips', { from: iso(from), to: iso(to), bins: Math.max(60, Math.min(240, Math.floor(this.body.clientWidth / 5))), single });
     if (!this.time) return;
-    const rows = said.steps ? rowsOf(said.steps.map(s => ({ path: s.path, state: s.outcome === 'open' ? 'running' : s.outcome, queued: ms(s.queued), sent: ms(s.sent), ended: ms(s.ended) })), pattern)
+    const rows = said.steps ? rowsOf(said.steps.map(s => ({ path: s.path, call: s.n ? 1 : 0, state: s.outcome === 'open' ? 'running' : s.outcome, queued: ms(s.queued), sent: ms(s.sent), ended: ms(s.ended) })), pattern)
       : said.strips.map(s => ({ path: s.path, total: s.total, strip: s.queued.map((x, i) => ({ queued: x, running: s.running[i], failed: s.failed[i] })) }));
     this.time.set(rows, from, to, [begun, end]);
     if (this.body.firstChild !== this.time.el) this.body.replaceChildren(this.time.el);

@@ -24,13 +24,24 @@ export class Time {
       h('span', { class: 'legend' }, h('span', { class: 'state queued' }, '▨', h('span', null, 'queued')), h('span', { class: 'state running' }, '■', h('span', null, 'at work')), h('span', { class: 'state failed' }, '■', h('span', null, 'failed'))),
       narrowed && h('button', { type: 'button', onclick: () => this.brush(undefined) }, 'All of it')),
     h('div', { class: 'time' }, h('span'), this.axis, this.rows.map(r => [h('span', { class: 'label', title: r.path }, r.path), r.el])),
-    rows.length > shown && h('p', { class: 'sub' }, `and ${n(rows.length - shown)} more steps`));
+    ...(rows.length > shown ? [h('p', { class: 'sub' }, `and ${n(rows.length - shown)} more steps`)] : []));
     for (const r of this.rows) {
       r.el.addEventListener('pointerdown', e => this.begin(e, r));
       r.el.addEventListener('pointermove', e => this.drag(e));
       r.el.addEventListener('pointerup', e => this.end(e, r));
     }
     this.draw();
+  }
+  // strip counts calls by time, where there are too many beside each other to be told apart.
+  strip(calls, bins) {
+    const out = Array.from({ length: bins }, () => ({ queued: 0, running: 0, failed: 0 })), bin = t => Math.max(0, Math.min(bins - 1, Math.floor(this.x(t, bins))));
+    for (const c of calls) {
+      const sent = c.sent || c.queued, end = c.ended || this.to;
+      for (let i = bin(c.queued); i < bin(sent); i++) out[i].queued++;
+      for (let i = bin(sent); i <= bin(end); i++) out[i].running++;
+      if (c.state === 'failed') out[bin(end)].failed++;
+    }
+    return out;
   }
   x(t, w) { return (t - this.from) / (this.to - this.from) * w; }
   t(e, el) { const r = el.getBoundingClientRect(); return this.from + (this.to - this.from) * Math.max(0, Math.min(1, (e.clientX - r.left) / r.width)); }
@@ -55,8 +66,8 @@ export class Time {
       for (let t = 0; t <= this.to - this.from; t += step) { const x = t / (this.to - this.from) * w; g.fillRect(x, 13, 1, 5); g.fillText(took(t), Math.min(x + 3, w - 40), 11); }
     });
     for (const r of this.rows) paint(r.el, 22, (g, w) => {
-      if (r.strip) strip(g, r.strip, w, colors);
-      else for (const c of r.calls) bar(g, c, this, w, colors, r.calls.length);
+      if (r.strip || r.lines > 4) strip(g, r.strip || this.strip(r.calls, Math.floor(w / 4)), w, colors);
+      else for (const c of r.calls) bar(g, c, this, w, colors, r.lines);
       if (this.began && this.until) { g.globalAlpha = 0.25; g.fillStyle = colors.text; const a = this.x(this.began.t, w), b = this.x(this.until, w); g.fillRect(Math.min(a, b), 0, Math.abs(b - a), 22); g.globalAlpha = 1; }
     });
   }
@@ -72,7 +83,7 @@ export class Time {
   close() { this.watch.disconnect(); this.scheme.removeEventListener('change', this.recolor); }
 }
 
-const label = r => r.strip ? `${r.path}: ${n(r.total)} calls` : `${r.path}: ` + r.calls.slice(0, 5).map(c => `${c.state} after ${took((c.ended || Date.now()) - c.queued)}`).join(', ');
+const label = r => r.strip || r.lines > 4 ? `${r.path}: ${n(r.total)} calls` : `${r.path}: ` + r.calls.slice(0, 5).map(c => `${c.state} after ${took((c.ended || Date.now()) - c.queued)}`).join(', ');
 
 function paint(el, height, f) {
   const dpr = devicePixelRatio || 1, w = el.clientWidth || 300;
@@ -82,9 +93,15 @@ function paint(el, height, f) {
   f(g, w);
 }
 
-function bar(g, c, at, w, colors, count) {
-  const x = t => Math.max(0, Math.min(w, at.x(t, w))), tall = count > 1 ? 22 / Math.min(count, 4) : 18, y = count > 1 ? c.row * tall : 2;
-  const begin = x(c.queued), sent = x(c.sent || c.ended || at.to), end = x(c.ended || at.to);
+function bar(g, c, at, w, colors, lines) {
+  const x = t => Math.max(0, Math.min(w, at.x(t, w))), tall = lines > 1 ? 22 / lines : 18, y = lines > 1 ? c.row * tall : 2;
+  const begin = x(c.queued), end = x(c.ended || at.to), sent = x(c.sent || (c.call ? c.ended || at.to : c.queued));
+  if (!c.call) { // What is in it has rows of its own.
+    g.fillStyle = c.state === 'failed' ? colors.failed : colors.sub;
+    g.fillRect(begin, y + tall / 2 - 1, Math.max(2, end - begin), 2);
+    g.fillRect(begin, y + 2, 2, tall - 4); g.fillRect(Math.max(begin, end - 2), y + 2, 2, tall - 4);
+    return;
+  }
   g.fillStyle = colors.queued;
   for (let i = begin; i < sent; i += 4) g.fillRect(i, y, Math.min(2, sent - i), tall - 1);
   g.fillStyle = colors[c.state] || colors.running;
@@ -118,11 +135,11 @@ export function rowsOf(calls, pattern) {
     const free = [];
     for (const c of calls.sort((a, b) => a.queued - b.queued)) {
       let row = free.findIndex(t => t <= c.queued);
-      if (row < 0) row = free.length < 4 ? free.length : free.indexOf(Math.min(...free));
+      if (row < 0) row = free.length;
       free[row] = c.ended || Infinity;
       c.row = row;
     }
-    return { path, calls };
-  });
+    return { path, calls, lines: free.length, total: calls.length };
+  }).sort((a, b) => a.calls[0].queued - b.calls[0].queued || a.calls[0].call - b.calls[0].call);
 }
 export { single };
