@@ -56,6 +56,7 @@ var allowed = []struct {
 	{"router/bench", []string{"config", "=router", "router/engine", "router/folder", "router/journal", "sinks", "triggers"}},
 	{"router/command", []string{"config", "=router", "router/bench", "router/engine", "router/folder", "router/journal", "router/simulate", "router/soak", "sinks", "triggers"}},
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
+	{"deploy/demo", nil},
 	{"deploy/examples", []string{"config", "router/command", "schedulers", "sinks", "triggers"}},
 	{"=router", []string{"config", "router/admission", "router/api", "router/cluster", "router/control", "router/door", "router/engine", "router/folder", "router/history", "router/journal", "router/outbox", "router/shard", "router/web", "sinks", "triggers"}},
 }

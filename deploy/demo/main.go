@@ -158,81 +158,84 @@ func (s *sender) traffic(ctx context.Context, tiles int) {
 	}
 }
 
+// A function does its work by what it is given; luck is a hash of that.
+type function struct {
+	takes time.Duration
+	do    func(in map[string]any, luck uint32) (any, *refusal)
+}
+
 // functions are those of demo.yaml. What fails does so by what it is given, so that it fails again.
 func functions(begin time.Time) http.Handler {
+	all := map[string]function{
+		"list":   {80, listPhotos},
+		"resize": {400, refuses(40, refusal{422, "corrupt_image", "the file ends in the middle of a row"})},
+		"tile":   {900, refuses(541, refusal{500, "no_data", "there is no survey of this tile"})},
+		"charge": {250, refuses(7, refusal{402, "card_declined", "the bank says no"})},
+		"clean": {700, func(_ map[string]any, luck uint32) (any, *refusal) {
+			if time.Now().UnixMilli()%4 == 0 {
+				return nil, &refusal{422, "bad_row", "row 1,204 has a date in the year 20226"}
+			}
+			return map[string]any{"rows": luck % 100_000}, nil
+		}},
+		"mail": {100, func(map[string]any, uint32) (any, *refusal) {
+			if time.Since(begin)%(90*time.Second) > 70*time.Second {
+				return nil, &refusal{503, "down", "the mail is being upgraded"}
+			}
+			return map[string]any{"sent": true}, nil
+		}},
+		"status": {60, func(in map[string]any, _ uint32) (any, *refusal) {
+			round, _ := in["round"].(float64)
+			job, _ := in["job"].(float64)
+			return map[string]any{"done": int(round) >= 3+int(job)%4}, nil
+		}},
+		"pager": {50, refuses(1, refusal{403, "no_such_service", "the key of this service was revoked"})},
+	}
+	for name, takes := range map[string]time.Duration{"reserve": 150, "album": 200, "ship": 300, "give-back": 120, "extract": 900, "load": 500, "report": 400} {
+		all[name] = function{takes, refuses(0, refusal{})}
+	}
 	mux := http.NewServeMux()
-	handle := func(name string, takes time.Duration, do func(in map[string]any, luck uint32) (any, *refusal)) {
-		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, q *http.Request) {
-			var in map[string]any
-			_ = json.NewDecoder(q.Body).Decode(&in) // Some are given nothing.
-			h := fnv.New32a()
-			fmt.Fprint(h, name, in)
-			luck := h.Sum32() >> 7
-			if wait(q.Context(), takes/2+time.Duration(luck%1000)*takes/1000) != nil {
-				return
-			}
-			out, refused := do(in, luck)
-			w.Header().Set("Content-Type", "application/json")
-			if refused != nil {
-				w.WriteHeader(refused.code)
-				out = refused
-			}
-			_ = json.NewEncoder(w).Encode(out)
-		})
-	}
-	yields := func(out any) func(map[string]any, uint32) (any, *refusal) {
-		return func(map[string]any, uint32) (any, *refusal) { return out, nil }
-	}
-	handle("list", 80*time.Millisecond, func(in map[string]any, _ uint32) (any, *refusal) {
-		photos := []string{}
-		n, _ := in["photos"].(float64)
-		for i := range int(n) {
-			photos = append(photos, fmt.Sprintf("IMG_%04d.jpg", i))
-		}
-		return map[string]any{"photos": photos}, nil
-	})
-	handle("resize", 400*time.Millisecond, func(_ map[string]any, luck uint32) (any, *refusal) {
-		if luck%40 == 0 {
-			return nil, &refusal{422, "corrupt_image", "the file ends in the middle of a row"}
-		}
-		return map[string]any{"width": 320, "bytes": 9000 + luck%9000}, nil
-	})
-	handle("tile", 900*time.Millisecond, func(in map[string]any, luck uint32) (any, *refusal) {
-		if luck%541 == 0 {
-			return nil, &refusal{500, "no_data", "there is no survey of this tile"}
-		}
-		return map[string]any{"colour": luck % 256}, nil
-	})
-	handle("charge", 250*time.Millisecond, func(_ map[string]any, luck uint32) (any, *refusal) {
-		if luck%7 == 0 {
-			return nil, &refusal{402, "card_declined", "the bank says no"}
-		}
-		return map[string]any{"id": luck}, nil
-	})
-	handle("clean", 700*time.Millisecond, func(_ map[string]any, luck uint32) (any, *refusal) {
-		if time.Now().UnixMilli()%4 == 0 {
-			return nil, &refusal{422, "bad_row", "row 1,204 has a date in the year 20226"}
-		}
-		return map[string]any{"rows": luck % 100_000}, nil
-	})
-	handle("mail", 100*time.Millisecond, func(map[string]any, uint32) (any, *refusal) {
-		if time.Since(begin)%(90*time.Second) > 70*time.Second {
-			return nil, &refusal{503, "down", "the mail is being upgraded"}
-		}
-		return map[string]any{"sent": true}, nil
-	})
-	handle("status", 60*time.Millisecond, func(in map[string]any, luck uint32) (any, *refusal) {
-		round, _ := in["round"].(float64)
-		return map[string]any{"done": int(round) >= 3+int(luck%4)}, nil
-	})
-	handle("pager", 50*time.Millisecond, func(map[string]any, uint32) (any, *refusal) {
-		return nil, &refusal{403, "no_such_service", "the key of this service was revoked"}
-	})
-	handle("reserve", 150*time.Millisecond, yields(map[string]any{"id": "shelf-12"}))
-	for name, takes := range map[string]time.Duration{"album": 200, "ship": 300, "give-back": 120, "extract": 900, "load": 500, "report": 400} {
-		handle(name, takes*time.Millisecond, yields(map[string]any{"ok": true}))
+	for name, f := range all {
+		mux.Handle("POST /"+name, f)
 	}
 	return mux
+}
+
+func listPhotos(in map[string]any, _ uint32) (any, *refusal) {
+	photos := []string{}
+	n, _ := in["photos"].(float64)
+	for i := range int(n) {
+		photos = append(photos, fmt.Sprintf("IMG_%04d.jpg", i))
+	}
+	return map[string]any{"photos": photos}, nil
+}
+
+// refuses is a function that refuses one of so many; 0 is none.
+func refuses(one uint32, with refusal) func(map[string]any, uint32) (any, *refusal) {
+	return func(_ map[string]any, luck uint32) (any, *refusal) {
+		if one > 0 && luck%one == 0 {
+			return nil, &with
+		}
+		return map[string]any{"id": luck}, nil
+	}
+}
+
+// ServeHTTP takes about as long as the function does, in milliseconds.
+func (f function) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	var in map[string]any
+	_ = json.NewDecoder(q.Body).Decode(&in) // Some are given nothing.
+	h := fnv.New32a()
+	fmt.Fprint(h, q.URL.Path, in)
+	luck := h.Sum32() >> 7
+	if wait(q.Context(), f.takes*time.Duration(500+luck%1000)*time.Microsecond) != nil {
+		return
+	}
+	out, refused := f.do(in, luck)
+	w.Header().Set("Content-Type", "application/json")
+	if refused != nil {
+		w.WriteHeader(refused.code)
+		out = refused
+	}
+	_ = json.NewEncoder(w).Encode(out) // The router has gone: it sends it again.
 }
 
 // A refusal is an error as a function answers it.

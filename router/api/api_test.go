@@ -127,6 +127,14 @@ type past struct {
 	failed *engine.Timeline
 }
 
+func (p past) Strips(journal.RunID, time.Time, time.Time, int, int) (*engine.Strips, error) {
+	return &engine.Strips{Strips: []*engine.Strip{}}, nil
+}
+
+func (p past) Below(journal.RunID, string, int) ([]*engine.PastStep, bool, error) {
+	return nil, false, nil
+}
+
 func (p past) Timeline(journal.RunID, string, int, bool) (*engine.Timeline, error) {
 	if p.failed == nil {
 		return new(engine.Timeline), nil

@@ -14,8 +14,8 @@ import (
 
 // A RunLive is how a run goes, for those who look on.
 type RunLive struct {
-	Run     any          `json:"run"` // a Status without its steps, or an Ending
-	Explain []string     `json:"explain"`
+	Run     any          `json:"run"`     // a Status without its steps, or an Ending
+	Reasons []Reason     `json:"reasons"` // why it is not further, or how it ended
 	Steps   []*StepCount `json:"steps"`
 }
 
@@ -145,11 +145,15 @@ func (v *viewer) run(ctx context.Context) (more bool, err error) {
 	}
 	said := RunLive{Run: f}
 	if f == nil {
-		said.Explain = ExplainStatus(st, time.Now())
+		said.Reasons = explain(st, time.Now())
 		st.Root, st.Deliveries = nil, nil
 		said.Run = st
-	} else if said.Explain, err = v.a.Explain(ctx, v.id); err != nil {
-		return false, err
+	} else {
+		x, err := v.a.Explain(ctx, v.id)
+		if err != nil {
+			return false, err
+		}
+		said.Reasons = x.Reasons
 	}
 	s, err := v.a.survey(ctx, v.id, "", "")
 	if err != nil {

@@ -22,7 +22,7 @@ function mend(choice, verb, total, poll) {
     title: again ? 'Send these again' : 'Remove these', danger: !again, button: again ? 'Send again' : 'Remove', command: () => `onward dead ${verb}${flags(choice)} --yes`,
     text: again ? `${n(total)} letters are sent again, one after the other. One that does not arrive is kept.` : `${n(total)} letters are removed, and cannot be brought back.`,
     run: async () => {
-      const { done, kept } = await each(choice, x => again ? post(`/v1/dead/${seg(x.id)}/redrive`) : del(`/v1/dead/${seg(x.id)}`));
+      const { done, kept } = await each(choice, x => again ? post(`/v1/dead/${seg(x.letter)}/redrive`) : del(`/v1/dead/${seg(x.letter)}`));
       poll.now();
       return `${n(done)} ${again ? 'sent again' : 'removed'}` + (kept ? `, ${n(kept)} kept` : '');
     },
@@ -31,9 +31,9 @@ function mend(choice, verb, total, poll) {
 
 async function show(id) {
   const x = await get('/v1/dead/' + seg(id));
-  open('Dead letter', h('p', null, h('code', null, x.id)), h('p', { class: 'error' }, x.error ? `${x.error.type}: ${x.error.message}` : ''),
+  open('Dead letter', h('p', null, h('code', null, x.letter)), h('p', { class: 'error' }, x.error ? `${x.error.type}: ${x.error.message}` : ''),
     h('p', { class: 'sub' }, 'run ', h('a', { href: '/runs/' + x.run, onclick: close }, x.run), ` at ${x.path}, try ${x.attempt}`, x.redrives ? `; sent again ${x.redrives} times, last: ${x.lastError}` : ''),
-    x.data !== undefined && h('pre', { tabindex: '0' }, cut(json(x.data), 20_000)), command('onward dead show ' + x.id),
+    x.data !== undefined && h('pre', { tabindex: '0' }, cut(json(x.data), 20_000)), command('onward dead show ' + x.letter),
     h('div', { class: 'ends' }, h('button', { type: 'button', onclick: close }, 'Close')));
 }
 
@@ -57,8 +57,8 @@ export default function dead(main, app) {
     { name: 'Step', cell: x => x.path },
     { name: 'Error', class: 'wide', cell: x => h('span', { class: 'cut' }, x.error ? `${x.error.type}: ${x.error.message}` : ''), sig: x => x.error },
     { name: 'Tries', class: 'num opt', cell: x => n(x.attempt + (x.redrives || 0)) },
-    { name: '', class: 'acts', cell: x => [h('button', { type: 'button', onclick: () => show(x.id) }, 'Show'), ...(app.may('operate') ? [' ', h('button', { type: 'button', onclick: async () => { await post(`/v1/dead/${seg(x.id)}/redrive`).catch(e => open('Not delivered', wrong(e), command('onward dead redrive ' + x.id))); poll.now(); } }, 'Send again')] : [])], sig: x => x.id },
-  ], { key: x => x.id, label: 'Dead letters' });
+    { name: '', class: 'acts', cell: x => [h('button', { type: 'button', onclick: () => show(x.letter) }, 'Show'), ...(app.may('operate') ? [' ', h('button', { type: 'button', onclick: async () => { await post(`/v1/dead/${seg(x.letter)}/redrive`).catch(e => open('Not delivered', wrong(e), command('onward dead redrive ' + x.letter))); poll.now(); } }, 'Send again')] : [])], sig: x => x.letter },
+  ], { key: x => x.letter, label: 'Dead letters' });
   const text = h('input', { type: 'search', placeholder: 'Text: in names, reason or data', 'aria-label': 'Text', size: 28, 'data-filter': true, onchange: () => app.set({ text: text.value.trim() }) });
   const back = h('a', { href: '/dead' }, 'All causes');
   const tools = h('span', { class: 'bar' });
@@ -71,13 +71,13 @@ export default function dead(main, app) {
     if (document.activeElement !== text) text.value = app.query.get('text') || '';
     const said = await get('/v1/dead', { ...chosen(), ...(one() ? { limit: 100 } : { group: 'cause' }) });
     const rows = one() ? said.letters : said.causes;
-    const total = one() ? undefined : said.total;
+    const total = said.total;
     if (rows.length) {
       if (body.firstChild !== table().el) body.replaceChildren(table().el);
       table().update(rows);
     } else body.replaceChildren(Object.values(chosen()).some(Boolean) ? h('div', { class: 'empty' }, h('p', null, 'No letter is of this filter.'), h('a', { href: '/dead' }, 'All causes'))
       : empty('No dead letters: nothing was given up. What would be listed here, the command lists too:', 'onward dead list'));
-    count.textContent = total === undefined ? (said.next ? 'the latest 100' : `${n(rows.length)} letters`) : total ? `${n(total)} letters of ${n(rows.length)} cause${rows.length === 1 ? '' : 's'}` : '';
+    count.textContent = !total ? '' : one() ? `${n(rows.length)} of ${n(total)} letters, the latest first` : `${n(total)} letters of ${n(rows.length)} cause${rows.length === 1 ? '' : 's'}`;
   }, 2000);
   return {
     update: () => poll.now(),
@@ -86,7 +86,7 @@ export default function dead(main, app) {
       switch (e.key) {
         case 'j': return table().move(1);
         case 'k': return table().move(-1);
-        case 'Enter': if (!row) return false; if (one()) show(row.id); else app.set({ ...ofCause(row), cause: 'one' }, { push: true }); return true;
+        case 'Enter': if (!row) return false; if (one()) show(row.letter); else app.set({ ...ofCause(row), cause: 'one' }, { push: true }); return true;
         case 'r': if (row && !one() && app.may('operate')) mend(ofCause(row), 'redrive', row.count, poll); return !!row;
         case 'p': poll.hold(held = !held); return true;
       }

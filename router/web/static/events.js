@@ -9,12 +9,12 @@ export default function events(main, app) {
   const table = new Table([
     { name: 'Taken', cell: e => state(e.taken), sig: e => e.taken },
     { name: 'Came', cell: e => when(e.came), sig: e => e.came + Math.floor(Date.now() / 1000) },
-    { name: 'Id', class: 'wide', cell: e => h('a', { href: '/events?id=' + seg(e.id), class: 'mono' }, e.id), sig: e => e.id },
+    { name: 'Id', class: 'wide', cell: e => h('a', { href: '/events?id=' + seg(e.event), class: 'mono' }, e.event), sig: e => e.event },
     { name: 'Type', cell: e => e.type },
     { name: 'Source', class: 'opt', cell: e => e.source },
     { name: 'By', class: 'opt', cell: e => e.by || '' },
     { name: 'Runs, or why none', class: 'wide', cell: e => [(e.runs || []).slice(0, 5).map(r => [h('a', { href: '/runs/' + r.run }, r.trigger), ' ']), e.runs && e.runs.length > 5 ? `and ${n(e.runs.length - 5)} more` : '', e.note || ''], sig: e => [e.runs, e.note] },
-  ], { key: e => [e.came, e.source, e.id, e.by].join(' '), label: 'Events' });
+  ], { key: e => [e.came, e.source, e.event, e.by].join(' '), label: 'Events' });
   const id = h('input', { type: 'search', placeholder: 'Event id', 'aria-label': 'Event id', size: 34, 'data-filter': true, onchange: () => app.set({ id: id.value.trim(), taken: '' }, { push: true }) });
   const chips = h('div', { class: 'chips', role: 'group', 'aria-label': 'Taken' }, ['matched', 'unmatched', 'refused'].map(t => h('button', { type: 'button', 'data-t': t, onclick: () => app.set({ taken: app.query.get('taken') === t ? '' : t, id: '' }, { push: true }) }, t)));
   const body = h('div'), count = h('div', { class: 'foot', role: 'status' });
@@ -47,7 +47,7 @@ export default function events(main, app) {
         case 'k': return table.move(-1);
         case 'n': return table.move(1, x => x.taken !== 'matched');
         case 'N': return table.move(-1, x => x.taken !== 'matched');
-        case 'Enter': if (!row) return false; if (row.runs && row.runs.length === 1) app.go('/runs/' + row.runs[0].run); else app.set({ id: row.id }, { push: true }); return true;
+        case 'Enter': if (!row) return false; if (row.runs && row.runs.length === 1) app.go('/runs/' + row.runs[0].run); else app.set({ id: row.event }, { push: true }); return true;
         case 'p': poll.hold(held = !held); return true;
       }
     },

@@ -42,7 +42,7 @@ class View {
     if (flow.failed) this.trouble.append(wrong(flow.failed));
     this.facts = head;
     if (counts) this.count(counts.steps);
-    const why = await this.ask('/explain').catch(() => ({ explain: [] }));
+    const why = await this.ask('/explain').catch(() => ({}));
     this.why = lines(why);
     this.draw();
     this.fit();
@@ -327,11 +327,11 @@ class View {
   }
   async signal() {
     const said = await get('/v1/waits', { run: this.id, limit: 20 }).catch(() => ({ waits: [] }));
-    if (said.waits.length === 1) { answer(this.id, said.waits[0].name); return; }
+    if (said.waits.length === 1) { answer(this.id, said.waits[0].signal); return; }
     const key = String(Math.random()).slice(2);
     ask({
-      title: 'Send a signal', button: 'Send', text: said.waits.length ? 'It waits for ' + said.waits.map(w => w.name).join(', ') : 'No step waits for a signal now; one that comes early is kept.',
-      fields: [{ name: 'name', label: 'Name', value: said.waits[0] ? said.waits[0].name : '' }, { name: 'data', label: 'Data, as JSON', area: true, value: '{}' }],
+      title: 'Send a signal', button: 'Send', text: said.waits.length ? 'It waits for ' + said.waits.map(w => w.signal).join(', ') : 'No step waits for a signal now; one that comes early is kept.',
+      fields: [{ name: 'name', label: 'Name', value: said.waits[0] ? said.waits[0].signal : '' }, { name: 'data', label: 'Data, as JSON', area: true, value: '{}' }],
       command: f => `onward runs signal ${this.id} ${word(f.name)} --data ${word(f.data)}`,
       preview: async f => { JSON.parse(f.data || 'null'); return h('span'); },
       run: async f => 'signal: ' + (await post(`/v1/runs/${seg(this.id)}/signals/${seg(f.name)}`, undefined, f.data || 'null', { headers: { 'Idempotency-Key': key } })).became,
@@ -372,7 +372,7 @@ class View {
   }
 }
 
-const lines = said => said.explain || said.lines || [];
+const lines = said => (said.reasons || []).map(r => (r.path ? r.path + ': ' : '') + r.text);
 
 // unpack gives a byte for each branch: they come two in one.
 function unpack(said) {

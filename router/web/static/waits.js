@@ -21,21 +21,21 @@ export function answer(run, name, done) {
 
 export default function waits(main, app) {
   app.title('Waits');
-  const filters = ['name', 'trigger', 'tenant', 'run'];
+  const filters = ['signal', 'trigger', 'tenant', 'run'];
   let held = false;
   const table = new Table([
-    { name: 'Signal', cell: w => h('b', null, w.name), sig: w => w.name },
+    { name: 'Signal', cell: w => h('b', null, w.signal), sig: w => w.signal },
     { name: 'Trigger', cell: w => w.trigger },
     { name: 'Run', cell: w => h('a', { href: `/runs/${w.run}`, class: 'mono', title: w.run }, w.run.slice(0, 12) + '…'), sig: w => w.run },
     { name: 'Step', class: 'opt', cell: w => w.path },
     { name: 'About', class: 'wide', cell: w => w.subject || w.event || '' },
     { name: 'Since', cell: w => when(w.since), sig: w => w.since + Math.floor(Date.now() / 1000) },
     { name: 'Gives up', class: 'opt', cell: w => w.expires ? utc(w.expires).slice(0, 19) + ' UTC' : '' },
-    { name: '', class: 'acts', cell: w => app.may('operate') ? h('button', { type: 'button', onclick: () => answer(w.run, w.name, () => poll.now()) }, 'Answer…') : '', sig: w => w.run + w.name },
-  ], { key: w => [w.run, w.path, w.name].join(' '), label: 'Waits' });
+    { name: '', class: 'acts', cell: w => app.may('operate') ? h('button', { type: 'button', onclick: () => answer(w.run, w.signal, () => poll.now()) }, 'Answer…') : '', sig: w => w.run + w.signal },
+  ], { key: w => [w.run, w.path, w.signal].join(' '), label: 'Waits' });
   const inputs = {};
   const form = h('form', { class: 'bar', role: 'search', onsubmit: e => { e.preventDefault(); app.set(Object.fromEntries(filters.map(k => [k, inputs[k].value.trim()]))); } },
-    filters.map((k, i) => inputs[k] = h('input', { type: 'search', placeholder: { name: 'Signal', trigger: 'Trigger', tenant: 'Tenant', run: 'Run' }[k], 'aria-label': k, 'data-filter': i === 0, value: app.query.get(k) || '', onchange: () => form.requestSubmit() })),
+    filters.map((k, i) => inputs[k] = h('input', { type: 'search', placeholder: { signal: 'Signal', trigger: 'Trigger', tenant: 'Tenant', run: 'Run' }[k], 'aria-label': k, 'data-filter': i === 0, value: app.query.get(k) || '', onchange: () => form.requestSubmit() })),
     h('button', { class: 'hidden' }, 'Filter'));
   const body = h('div'), count = h('div', { class: 'foot', role: 'status' });
   main.append(h('h1', { class: 'hidden' }, 'Waits'), form, body, count);
@@ -55,7 +55,7 @@ export default function waits(main, app) {
         case 'j': return table.move(1);
         case 'k': return table.move(-1);
         case 'Enter': if (row) app.go('/runs/' + row.run); return !!row;
-        case 'r': if (row) answer(row.run, row.name, () => poll.now()); return !!row;
+        case 'r': if (row) answer(row.run, row.signal, () => poll.now()); return !!row;
         case 'p': poll.hold(held = !held); return true;
       }
     },
