@@ -28,6 +28,7 @@ func TestEval(t *testing.T) {
 		{`"plain"`, `"plain"`},
 		{`"${ data.n + 1 }"`, `4`},
 		{`"${ data.n * 2 }"`, `6`},
+		{`"${ base64.encodeUrl(bytes('hi?')) + string(base64.decodeUrl('aGk_')) + string(base64.decodeUrl('aGk')) }"`, `"aGk_hi?hi"`},
 		{`"${ data.n / 2.0 }"`, `1.5`},
 		{`"${ size(data.files) * 0.65 }"`, `1.3`},
 		{`"${ data.n % 2 }"`, `1`},

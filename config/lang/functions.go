@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math"
 	"slices"
@@ -83,6 +84,8 @@ func own() map[string]operation {
 		"@sortByAssociatedKeys": two(sortBy),
 		"json.encode":           {one: encodeJSON, asIs: true},
 		"json.parse":            {one: parseJSON},
+		"base64.encodeUrl":      {one: encodeURL},
+		"base64.decodeUrl":      {one: decodeURL},
 		"strings.quote":         {one: quote},
 		"format":                two(format),
 	}
@@ -448,6 +451,30 @@ func encodeJSON(e *evaluation, a ref.Val) ref.Val {
 	}
 	e.makes(v.Size())
 	return types.String(v.JSON())
+}
+
+// encodeURL is base64 in the alphabet of URLs (RFC 4648), with padding.
+func encodeURL(e *evaluation, a ref.Val) ref.Val {
+	b, ok := a.(types.Bytes)
+	if !ok {
+		return types.NewErr("no such overload: base64.encodeUrl on %s", a.Type().TypeName())
+	}
+	e.makes(base64.URLEncoding.EncodedLen(len(b)))
+	return types.String(base64.URLEncoding.EncodeToString(b))
+}
+
+// decodeURL takes it with padding and without.
+func decodeURL(e *evaluation, a ref.Val) ref.Val {
+	text, ok := a.(types.String)
+	if !ok {
+		return types.NewErr("no such overload: base64.decodeUrl on %s", a.Type().TypeName())
+	}
+	e.makes(len(text))
+	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(string(text), "="))
+	if err != nil {
+		return types.NewErr("base64.decodeUrl: %v", err)
+	}
+	return types.Bytes(b)
 }
 
 // parseJSON gives an optional: none for what is not JSON.
