@@ -65,11 +65,11 @@ func (a *API) getExplain(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	said, err := a.Explain(q.Context(), id)
+	lines, err := a.Explain(q.Context(), id)
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, said)
+	return reply(w, 200, map[string]any{"run": id, "explain": lines})
 }
 
 // getWatch streams a run's changes as server-sent events, first what it is doing, last how it ended.
@@ -81,6 +81,8 @@ func (a *API) getWatch(w http.ResponseWriter, q *http.Request) error {
 	ctx, cancel := context.WithCancel(q.Context())
 	defer cancel()
 	changes := a.Shards.Watch(ctx, id)
+	waiting, stop := a.Endings.Next(id) // Before the question: a run that was redriven has an end already, which is not the one to wait for.
+	defer stop()
 	st, f, err := a.Status(ctx, id, 10)
 	if err != nil {
 		return err
@@ -97,25 +99,22 @@ func (a *API) getWatch(w http.ResponseWriter, q *http.Request) error {
 		return nil
 	}
 	send("status", st)
-	ended, waiting, stop := a.Endings.Get(id)
-	defer stop()
-	end := func(f *engine.Ending) {
-		for len(changes) > 0 { // What led to the end comes before it.
-			c := <-changes
-			send(c.Kind.String(), watchLine(c))
+	if st.Outcome != "" { // Its end is being delivered, and no other one comes.
+		if f = a.Endings.Find(id); f != nil {
+			send("ended", f)
+			return nil
 		}
-		send("ended", f)
-	}
-	if ended != nil {
-		end(ended)
-		return nil
 	}
 	for {
 		select {
 		case c := <-changes:
 			send(c.Kind.String(), watchLine(c))
 		case f := <-waiting:
-			end(f)
+			for len(changes) > 0 { // What led to the end comes before it.
+				c := <-changes
+				send(c.Kind.String(), watchLine(c))
+			}
+			send("ended", f)
 			return nil
 		case <-ctx.Done():
 			return nil

@@ -79,5 +79,4 @@ func (l *Lock) Release() {
 	}
 }
 
-// ErrTaken is that another router has a folder.
-var ErrTaken = errors.New("another router has it open; stop that one, or choose another folder")
+var errTaken = errors.New("another router has it open; stop that one, or choose another folder")

@@ -228,11 +228,7 @@ func appendEnding(b []byte, f *engine.Ending) []byte {
 	b = appendText(b, f.Event.JSON())
 	b = appendText(b, f.Result.JSON())
 	if f.Error == nil {
-		b = appendText(b, "")
-		if f.Input != nil {
-			b = appendText(b, f.Input.JSON())
-		}
-		return b
+		return appendText(b, "")
 	}
 	b = appendText(appendText(b, lang.Of(f.Error).JSON()), f.Data.JSON())
 	if f.Again == nil {
@@ -251,14 +247,9 @@ func decodeEnding(id journal.RunID, text []byte) (*engine.Ending, error) {
 	f.Event, f.Result = lang.Trusted(r.text()), lang.Trusted(r.text())
 	if f.Data = f.Result; len(r.b) > 1 {
 		f.Error = r.err()
-		v := lang.Trusted(r.text())
-		if f.Error != nil {
-			f.Data = v
-		} else {
-			f.Input = &v
-		}
+		f.Data = lang.Trusted(r.text())
 	}
-	if f.Error != nil && len(r.b) > 1 {
+	if len(r.b) > 1 {
 		f.Redrives = uint32(r.uint())
 		f.Again = &engine.Again{Numbers: uint32(r.uint()), Spent: int(r.uint()), Key: r.text(), Definition: r.text()}
 	}

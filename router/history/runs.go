@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/onward-router/onward/router/engine"
@@ -57,7 +58,7 @@ func (h *Endings) Runs(q engine.RunQuery) (*engine.FoundRuns, error) {
 	if q.Limit > 0 && len(all) > q.Limit {
 		all = all[:q.Limit]
 		last := all[len(all)-1]
-		found.Next = engine.Cursor{N: last.key, ID: last.id.String()}.String()
+		found.Next = fmt.Sprintf("%d.%s", last.key, last.id)
 	}
 	for _, m := range all {
 		f, err := h.store.ending(m.id)
@@ -75,12 +76,13 @@ func parseMatch(text string) (*match, error) {
 	if text == "" {
 		return nil, nil
 	}
-	c, err := engine.ParseCursor(text)
-	id, err2 := journal.ParseRunID(c.ID)
+	key, run, _ := strings.Cut(text, ".")
+	n, err := strconv.ParseInt(key, 10, 64)
+	id, err2 := journal.ParseRunID(run)
 	if err != nil || err2 != nil {
-		return nil, fmt.Errorf("%.60q is %w", text, engine.ErrCursor)
+		return nil, fmt.Errorf("%q: %w", text, ErrCursor)
 	}
-	return &match{c.N, id}, nil
+	return &match{n, id}, nil
 }
 
 // A query looks at entries without making runs of them.

@@ -13,9 +13,8 @@ import (
 // A kept is what is paused - a run, a function or a trigger - with what was not sent of it, which lies aside, in no lane. What is at work goes on; without an
 // answer it is kept as well.
 type kept struct {
-	owner Owner         // of a run
-	why   string        // for people
-	pause *engine.Pause // of a function or a trigger
+	owner Owner  // of a run
+	why   string // for people
 	aside map[itemKey]*item
 	subs  map[itemKey]start // of runs that it was to start
 }
@@ -163,11 +162,11 @@ func (o *Outbox) free(k *kept) {
 // Govern puts into force what people hold back of functions and triggers: all of it, in place of what was. Of a paused one nothing goes out that has not.
 func (o *Outbox) Govern(list []control.Control) {
 	o.mu.Lock()
-	paused := make(map[string]*control.Control)
+	paused := make(map[string]string)
 	o.limits = make(map[string]int)
 	for _, c := range list {
 		if c.Paused {
-			paused[c.Key()] = &c
+			paused[c.Key()] = wordsOf(&c)
 		}
 		if c.Kind == control.Function && c.Limit > 0 {
 			o.limits[c.Name] = c.Limit
@@ -180,11 +179,12 @@ func (o *Outbox) Govern(list []control.Control) {
 			freed = append(freed, k)
 		}
 	}
-	for key, c := range paused {
-		if o.stopped[key] == nil {
-			o.stopped[key] = keeping("")
+	for key, why := range paused {
+		if k := o.stopped[key]; k != nil {
+			k.why = why
+			continue
 		}
-		o.stopped[key].why, o.stopped[key].pause = wordsOf(c), c.Halt()
+		o.stopped[key] = keeping(why)
 	}
 	for _, k := range freed {
 		o.free(k)

@@ -161,15 +161,13 @@ func (s *soak) settle(ctx context.Context) error {
 
 // lettersAreNone looks for dead letters: nothing had to be given up but what a chain that never ends starts.
 func (s *soak) lettersAreNone(ctx context.Context) error {
-	var said struct {
-		Letters []struct{ Letter, Trigger, Function, Starts string }
-	}
-	if code, err := s.n.door.get(ctx, "/v1/dead?limit=10000", &said); err != nil || code != 200 {
+	var letters []struct{ ID, Trigger, To, Starts string }
+	if code, err := s.n.door.get(ctx, "/v1/dead?limit=10000", &letters); err != nil || code != 200 {
 		return fmt.Errorf("asking for dead letters: %d, %w", code, err)
 	}
-	for _, x := range said.Letters {
+	for _, x := range letters {
 		if x.Trigger != "loop" {
-			s.j.blame("", "given up: %s of %s to %s%s", x.Letter, x.Trigger, x.Function, x.Starts)
+			s.j.blame("", "given up: %s of %s to %s%s", x.ID, x.Trigger, x.To, x.Starts)
 		}
 	}
 	return nil
@@ -207,13 +205,11 @@ func (s *soak) explain() {
 		if i == 10 {
 			return
 		}
-		var said struct {
-			Reasons []struct{ Path, Text string }
-		}
+		var said struct{ Explain []string }
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		code, err := s.n.door.get(ctx, "/v1/runs/"+r.id+"/explain", &said)
 		cancel()
-		s.j.lose("run %s of event %s (%s) has no end; the router says (%d, %v): %.500q", r.id, r.key, r.trigger, code, err, fmt.Sprint(said.Reasons))
+		s.j.lose("run %s of event %s (%s) has no end; the router says (%d, %v): %.500q", r.id, r.key, r.trigger, code, err, said.Explain)
 	}
 }
 
