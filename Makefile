@@ -1,13 +1,17 @@
-.PHONY: build run dag test soak fuzz
+.PHONY: build run dag demo test soak fuzz
 
 build:
-	go build -o bin/ ./router/cmd/onward ./deploy/examples/01-word-count/functions ./deploy/examples/02-dag/tasks
+	go build -o bin/ ./router/cmd/onward ./deploy/examples/01-word-count/functions ./deploy/examples/02-dag/tasks ./deploy/demo
 
 run: build
 	@./deploy/examples/01-word-count/run.sh
 
 dag: build
 	@./deploy/examples/02-dag/run.sh
+
+# A router with functions, traffic and failures, to look at in a browser.
+demo: build
+	@bin/demo
 
 # The race detector needs a C compiler; without one the same tests run without it.
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)

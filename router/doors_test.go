@@ -124,14 +124,16 @@ func TestPathsDoNotGoRoundTheToken(t *testing.T) {
 func TestForgedOutcomes(t *testing.T) {
 	t.Parallel()
 	r := start(t, t.TempDir(), attacked)
-	var started []struct{ Runs []struct{ ID string } }
+	var started struct {
+		Events []struct{ Runs []struct{ Run string } }
+	}
 	post := func(path, kind, id string, headers ...string) (string, string) {
 		return say(t, r.Addr(), request("POST", path, r.Addr(), "ce-specversion: 1.0\r\nce-source: /t\r\nce-type: "+kind+"\r\nce-id: "+id+"\r\n"+strings.Join(headers, "\r\n")+"\r\n", ""))
 	}
 	if _, body := post("/public", "slow", "s", "x: y"); json.Unmarshal([]byte(body), &started) != nil {
 		t.Fatal(body)
 	}
-	run := started[0].Runs[0].ID
+	run := started.Events[0].Runs[0].Run
 	var st struct {
 		State string
 		Root  struct{ Invocation struct{ ID string } }

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"slices"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/admission"
 	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/cluster"
@@ -16,7 +19,6 @@ import (
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
-	"github.com/onward-router/onward/router/outbox"
 	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -41,24 +43,36 @@ type (
 
 // What is shown of runs.
 type (
-	Finished  = engine.Ending // a run that has ended
-	RunLine   = api.RunLine   // a line of the list of runs
-	RunList   = api.RunList   // a part of that list
-	WaitList  = api.WaitList  // who waits for signals
-	WatchLine = api.WatchLine // a change of a run that is watched
-	Letter    = engine.Letter // a dead letter
-	RunSteps  = api.RunSteps  // what became of a run's steps
-	Times     = engine.Times  // where the time of a call, or of several, went
+	Finished  = engine.Ending   // a run that has ended
+	RunLine   = api.RunLine     // a line of the list of runs
+	RunList   = api.RunList     // a part of that list
+	WaitList  = api.WaitList    // who waits for signals
+	WatchLine = api.WatchLine   // a change of a run that is watched
+	Letter    = engine.Letter   // a dead letter
+	RunSteps  = api.RunSteps    // what became of a run's steps
+	Times     = engine.Times    // where the time of a call, or of several, went
+	Duration  = plugin.Duration // a time span, in JSON a text such as 1.5s
 	PastStep  = engine.PastStep
 	PastEvent = engine.PastEvent // an event that came
 	Events    = api.FoundEvents
 	Cause     = api.Cause  // what dead letters have in common
 	Causes    = api.Causes // dead letters by their cause
 	// What is shown of functions and triggers.
-	FunctionLine = outbox.FunctionStatus
+	FunctionLine = control.FunctionStatus
+	FunctionList = api.FunctionList
+	TriggerList  = api.TriggerList
+	TestedEvent  = api.TestedEvent
+	Started      = api.Started
 	TriggerLine  = api.TriggerLine
 	Tried        = api.Tried
-	Control      = control.Control
+	Steered      = api.Steered
+	Became       = api.Became
+	LetterList   = api.LetterList
+	LetterBecame = api.LetterBecame
+	ParkedList   = api.ParkedList
+	Rerun        = api.Rerun
+	Pause        = engine.Pause // since when, by whom and why something is paused
+	Explanation  = api.Explanation
 	Redriven     = api.Redriven // what a redrive of a run does
 )
 
@@ -102,9 +116,24 @@ func (r *Router) Status(ctx context.Context, id journal.RunID, waiting int) (*en
 	return r.api.Status(ctx, id, waiting)
 }
 
+// OpenRuns gives runs that are open here, at most so many, the first first.
+func (r *Router) OpenRuns(ctx context.Context, most int) (runs []engine.Summary, err error) {
+	err = r.shards.List(ctx, engine.Listing{Limit: most, Want: func(x *engine.Summary) (int64, bool) { return x.Started.UnixNano(), true }}, func(part *engine.Listing) {
+		runs = append(runs, part.Runs()...)
+	})
+	slices.SortFunc(runs, func(x, y engine.Summary) int {
+		return cmp.Or(x.Started.Compare(y.Started), bytes.Compare(x.Run[:], y.Run[:]))
+	})
+	return runs[:min(len(runs), most)], err
+}
+
 // Explain says in plain words why a run is not further.
 func (r *Router) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
-	return r.api.Explain(ctx, id)
+	x, err := r.api.Explain(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return x.Lines(), nil
 }
 
 // Watch gives the changes of a run until ctx ends. A watcher that falls more than 1,024 behind misses changes.

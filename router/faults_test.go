@@ -19,7 +19,6 @@ import (
 	"github.com/onward-router/onward/router/journal/file"
 	"github.com/onward-router/onward/router/journal/memory"
 	"github.com/onward-router/onward/schedulers"
-	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -89,9 +88,9 @@ func TestParkedPlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var got []triggers.Parked
-	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil || len(got) != 1 || got[0].Place != fmt.Sprint("3/", offset) || got[0].Reason != "a flipped bit" || string(got[0].Bytes) != "odd" {
-		t.Errorf("%+v, %v", got, err)
+	var said router.ParkedList
+	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil || len(said.Parked) != 1 || said.Parked[0].Place != fmt.Sprint("3/", offset) || said.Parked[0].Reason != "a flipped bit" || string(said.Parked[0].Bytes) != "odd" {
+		t.Errorf("%+v, %v", said, err)
 	}
 	families, err := metrics.Gather()
 	if err != nil {

@@ -131,16 +131,16 @@ func TestWaitsOfAllRouters(t *testing.T) {
 			}
 			return nil
 		})
-		all := inbox(member, "name=approved&trigger=ask")
+		all := inbox(member, "signal=approved&trigger=ask")
 		for i, l := range all.Waits {
-			if l.Name != "approved" || !strings.HasPrefix(l.Event, "wait-") || i > 0 && l.Since.Before(all.Waits[i-1].Since) {
+			if l.Signal != "approved" || !strings.HasPrefix(l.Event, "wait-") || i > 0 && l.Since.Before(all.Waits[i-1].Since) {
 				t.Errorf("%d: %+v", i, l)
 			}
 		}
 		if some := inbox(member, "limit=5"); some.Total != n || len(some.Waits) != 5 || some.Waits[4] != all.Waits[4] {
 			t.Errorf("%d of %d", len(some.Waits), some.Total)
 		}
-		if none := inbox(member, "name=other"); none.Total != 0 || none.Waits == nil {
+		if none := inbox(member, "signal=other"); none.Total != 0 || none.Waits == nil {
 			t.Errorf("%+v", none)
 		}
 	}

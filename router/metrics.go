@@ -1,11 +1,13 @@
 package router
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/folder"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -29,17 +31,29 @@ func Build() (version, commit string) {
 }
 
 // registerOwn registers what there is to see of the process: its build, and the disk of its folder, if it has one.
-func registerOwn(reg prometheus.Registerer, dir string) error {
+func registerOwn(reg prometheus.Registerer, d *disk) error {
 	version, commit := Build()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "onward_build_info", Help: "1, with the version, the commit and the Go release of this binary.",
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": runtime.Version()},
 	})
 	build.Set(1)
-	if err := reg.Register(build); err != nil || dir == "" {
+	if err := reg.Register(build); err != nil || d == nil {
 		return err
 	}
-	return reg.Register(&disk{dir: dir})
+	return reg.Register(d)
+}
+
+// self tells of this router, for who asks.
+func (r *Router) self() api.RouterLine {
+	version, commit := Build()
+	line := api.RouterLine{Name: cmp.Or(r.o.Advertise, r.Addr()), Address: r.Addr(), Version: version, Commit: commit, Started: r.began, Partitions: r.shards.Partitions()}
+	if r.disk != nil {
+		if used, free, err := r.disk.look(); err == nil {
+			line.Disk = &api.Disk{Used: used, Free: free}
+		}
+	}
+	return line
 }
 
 var diskDesc = prometheus.NewDesc("onward_disk_bytes", "Bytes of the data folder: used (by what is in it) and free (what its disk has left).", []string{"what"}, nil)
@@ -55,26 +69,30 @@ type disk struct {
 	used int64
 }
 
+// look returns what is used and free.
+func (d *disk) look() (used, free int64, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := time.Now(); d.at.IsZero() || now.Sub(d.at) >= diskEvery {
+		if used, err = folder.Used(d.dir); err != nil {
+			return 0, 0, err
+		}
+		d.at, d.used = now, used
+	}
+	free, err = folder.Free(d.dir)
+	return d.used, free, err
+}
+
 // Describe is a prometheus.Collector's.
 func (d *disk) Describe(to chan<- *prometheus.Desc) { to <- diskDesc }
 
 // Collect is a prometheus.Collector's.
 func (d *disk) Collect(to chan<- prometheus.Metric) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if now := time.Now(); d.at.IsZero() || now.Sub(d.at) >= diskEvery {
-		used, err := folder.Used(d.dir)
-		if err != nil {
-			to <- prometheus.NewInvalidMetric(diskDesc, err)
-			return
-		}
-		d.at, d.used = now, used
-	}
-	free, err := folder.Free(d.dir)
+	used, free, err := d.look()
 	if err != nil {
 		to <- prometheus.NewInvalidMetric(diskDesc, err)
 		return
 	}
-	to <- prometheus.MustNewConstMetric(diskDesc, prometheus.GaugeValue, float64(d.used), "used")
+	to <- prometheus.MustNewConstMetric(diskDesc, prometheus.GaugeValue, float64(used), "used")
 	to <- prometheus.MustNewConstMetric(diskDesc, prometheus.GaugeValue, float64(free), "free")
 }

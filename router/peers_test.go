@@ -177,10 +177,10 @@ func TestAnyRouterAnswersForAll(t *testing.T) {
 	c := openCluster(t, 2, peersDocument)
 	asked, id := c.members[0], c.asks(1)
 	path := "/v1/runs/" + id.String()
-	var explained struct{ Explain []string }
+	var explained router.Explanation
 	eventually(t, func() error {
-		if _, err := asked.get(path+"/explain", &explained); err != nil || !strings.Contains(strings.Join(explained.Explain, " "), `the signal "go"`) {
-			return fmt.Errorf("explain: %q, %v", explained, err)
+		if _, err := asked.get(path+"/explain", &explained); err != nil || !strings.Contains(strings.Join(explained.Lines(), " "), `the signal "go"`) {
+			return fmt.Errorf("explain: %v, %v", explained, err)
 		}
 		return nil
 	})

@@ -30,6 +30,7 @@ import (
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/outbox"
 	"github.com/onward-router/onward/router/shard"
+	"github.com/onward-router/onward/router/web"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
@@ -98,6 +99,8 @@ type Router struct {
 	door    *door.Door // nil without a listener
 	handler http.Handler
 	ran     atomic.Bool
+	began   time.Time
+	disk    *disk    // nil without a folder
 	secrets sync.Map // names of variables that hold secrets, by any document that was ever in force
 }
 
@@ -127,7 +130,7 @@ func Open(o Options) (*Router, error) {
 		}
 	}
 	o.Stuck, o.Drain = cmp.Or(o.Stuck, time.Minute), cmp.Or(o.Drain, 10*time.Second)
-	r := &Router{o: o, layout: o.Journal.Layout()}
+	r := &Router{o: o, layout: o.Journal.Layout(), began: time.Now().UTC()}
 	maxValue, maxRecord, timed := admission.MaxValueBytes, 0, timed(o.Journal, o.Metrics)
 	if j, ok := o.Journal.(journal.Sized); ok {
 		maxRecord = j.MaxPayload()
@@ -136,7 +139,10 @@ func Open(o Options) (*Router, error) {
 	if err := o.Metrics.Register(guard.Panics); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 		return nil, err
 	}
-	if err := registerOwn(o.Metrics, o.Dir); err != nil {
+	if o.Dir != "" {
+		r.disk = &disk{dir: o.Dir}
+	}
+	if err := registerOwn(o.Metrics, r.disk); err != nil {
 		return nil, err
 	}
 	r.gate = admission.New(admission.Options{
@@ -182,8 +188,8 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Addresses: r.addresses, TLS: r.peerTLS()})
 	r.api = api.New(api.Options{
 		Intake: r.gate, Registry: r.o.Registry, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Controls: r.control, Test: r.gate.Test, Redrive: r.redrive, Beat: r.beat,
-		Sources: r.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: func() any { return r.outbox.Functions() }, Load: r.ownLoad, Parked: r.shards.Parked,
-		Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, Tokens: o.Tokens, MaxBody: admission.MaxEventBytes,
+		Sources: r.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: r.outbox.Functions, Load: r.ownLoad, Parked: r.shards.Parked,
+		Self: r.self, Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, Tokens: o.Tokens, MaxBody: admission.MaxEventBytes,
 	})
 	return nil
 }
@@ -314,10 +320,23 @@ func (r *Router) listen() error {
 	if err != nil {
 		return err
 	}
-	if r.handler, err = r.api.Handler(r.door.Guard); err != nil {
+	if r.handler, err = r.rooms(); err != nil {
 		return errors.Join(err, r.door.Close())
 	}
 	return nil
+}
+
+// rooms are what there is behind the listener: the API, with the page around it.
+func (r *Router) rooms() (http.Handler, error) {
+	h, err := r.api.Handler(r.door.Guard)
+	if err != nil {
+		return nil, err
+	}
+	o := web.Options{API: h, Guard: r.door.Guard, Key: r.layout.Derive("session of the page"), Secure: r.door.Secure(), Log: r.o.Log}
+	if r.api.Guarded() {
+		o.WhoHas = r.api.WhoHas
+	}
+	return web.Handler(o)
 }
 
 // Addr returns the listener's address; empty without one.

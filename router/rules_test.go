@@ -38,7 +38,7 @@ var allowed = []struct {
 	{"config/filter", []string{"config/plugin"}},
 	{"config", []string{"config"}},
 	{"router/folder", nil},
-	{"router/control", []string{"router/folder"}},
+	{"router/control", []string{"router/engine", "router/folder"}},
 	{"router/journal/kafka", []string{"config/kafka", "router/folder", "router/journal"}},
 	{"router/journal/file", []string{"router/folder", "router/journal"}},
 	{"router/journal", []string{"router/journal"}},
@@ -48,15 +48,17 @@ var allowed = []struct {
 	{"router/api", []string{"config", "router/control", "router/engine", "router/journal", "triggers"}},
 	{"router/cluster", []string{"config/access", "config/plugin", "router/engine", "router/journal"}},
 	{"router/outbox", []string{"config", "router/control", "router/engine", "router/journal", "sinks", "triggers"}},
-	{"router/history", []string{"config/lang", "router/engine", "router/folder", "router/journal"}},
+	{"router/history", []string{"config/lang", "config/plugin", "router/engine", "router/folder", "router/journal"}},
 	{"router/soak", nil},
+	{"router/web", []string{"config/access", "triggers"}},
 	{"router/door", []string{"triggers"}},
 	{"router/simulate", []string{"config", "router/engine", "router/journal"}},
 	{"router/bench", []string{"config", "=router", "router/engine", "router/folder", "router/journal", "sinks", "triggers"}},
 	{"router/command", []string{"config", "=router", "router/bench", "router/engine", "router/folder", "router/journal", "router/simulate", "router/soak", "sinks", "triggers"}},
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
+	{"deploy/demo", nil},
 	{"deploy/examples", []string{"config", "router/command", "schedulers", "sinks", "triggers"}},
-	{"=router", []string{"config", "router/admission", "router/api", "router/cluster", "router/control", "router/door", "router/engine", "router/folder", "router/history", "router/journal", "router/outbox", "router/shard", "sinks", "triggers"}},
+	{"=router", []string{"config", "router/admission", "router/api", "router/cluster", "router/control", "router/door", "router/engine", "router/folder", "router/history", "router/journal", "router/outbox", "router/shard", "router/web", "sinks", "triggers"}},
 }
 
 // pure are the folders whose code decides: no clock, randomness, I/O, goroutines. Packages of laws below them, named *test, decide nothing.

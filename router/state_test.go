@@ -152,7 +152,7 @@ triggers: { straight: { onSuccess: { function: hook } } }
 `, far.URL)
 	r := start(t, dir, doc)
 	run := r.run("straight", "1", `{"order":42}`)
-	var list []router.Letter
+	var list router.LetterList
 	dead := func(method, path string, into any) int {
 		t.Helper()
 		q, err := http.NewRequest(method, "http://"+r.Addr()+"/v1/dead"+path, nil)
@@ -170,7 +170,7 @@ triggers: { straight: { onSuccess: { function: hook } } }
 		return resp.StatusCode
 	}
 	eventually(t, func() error {
-		if dead("GET", "", &list); len(list) != 1 || list[0].Run != run.ID || list[0].Error.Type != "http_500" {
+		if dead("GET", "", &list); len(list.Letters) != 1 || list.Letters[0].Run != run.ID || list.Letters[0].Error.Type != "http_500" {
 			return fmt.Errorf("%+v", list)
 		}
 		return nil
@@ -180,18 +180,18 @@ triggers: { straight: { onSuccess: { function: hook } } }
 	}
 	r = start(t, dir, doc)
 	var said map[string]any
-	if code := dead("POST", "/"+list[0].ID+"/redrive", &said); code != http.StatusBadGateway {
+	if code := dead("POST", "/"+list.Letters[0].ID+"/redrive", &said); code != http.StatusBadGateway {
 		t.Errorf("%d %v", code, said)
 	}
 	works.Store(true)
-	if code := dead("POST", "/"+list[0].ID+"/redrive", &said); code != http.StatusOK || got.Load() != run.ID+`~end {"order":42}` {
+	if code := dead("POST", "/"+list.Letters[0].ID+"/redrive", &said); code != http.StatusOK || got.Load() != run.ID+`~end {"order":42}` {
 		t.Errorf("%d %v, it got %v", code, said, got.Load())
 	}
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
 	r = start(t, dir, doc)
-	if dead("GET", "", &list); len(list) != 0 {
+	if dead("GET", "", &list); list.Total != 0 {
 		t.Errorf("%+v", list)
 	}
 }

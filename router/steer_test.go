@@ -95,10 +95,10 @@ triggers:
 			t.Error(path, code)
 		}
 	}
-	if code := r.post("/v1/functions/double/limit?n=9", "", nil); code != 400 {
+	if code := r.post("/v1/functions/double/limit?limit=9", "", nil); code != 400 {
 		t.Error(code)
 	}
-	if code := r.post("/v1/functions/double/limit?n=2", "", nil); code != 200 {
+	if code := r.post("/v1/functions/double/limit?limit=2", "", nil); code != 200 {
 		t.Error(code)
 	}
 	if err := r.stop(); err != nil {
@@ -117,16 +117,19 @@ triggers:
 	if code := r.post("/v1/triggers/plain/pause", "", nil); code != 200 {
 		t.Error(code)
 	}
-	var lines []struct {
-		Name, Paused string
-		Limit, Held  int
+	var said struct {
+		Functions []struct {
+			Function    string
+			Paused      struct{ By string }
+			Limit, Held int
+		}
 	}
 	resp, err := http.Get("http://" + r.Addr() + "/v1/functions")
 	if err == nil {
-		err = json.NewDecoder(resp.Body).Decode(&lines)
+		err = json.NewDecoder(resp.Body).Decode(&said)
 	}
-	if err != nil || lines[0].Limit != 2 || lines[0].Held != 1 || lines[0].Paused == "" {
-		t.Error(err, lines)
+	if err != nil || said.Functions[0].Limit != 2 || said.Functions[0].Held != 1 || said.Functions[0].Paused.By != "ada" {
+		t.Error(err, said)
 	}
 	if code := r.post("/v1/functions/double/resume", "", nil); code != 200 {
 		t.Error(code)
@@ -139,11 +142,13 @@ triggers:
 	if n := calls.Load(); n != 1 { // What of plain's destination there is waits, too.
 		t.Errorf("%d calls", n)
 	}
-	var tried []struct {
-		Trigger       string
-		Taken, Paused bool
+	var tried struct {
+		Triggers []struct {
+			Trigger       string
+			Taken, Paused bool
+		}
 	}
-	if r.post("/v1/events/test", `{"specversion":"1.0","id":"1","source":"/s","type":"t"}`, &tried); len(tried) != 3 || !tried[0].Taken || !tried[0].Paused || !tried[1].Taken || tried[1].Paused {
+	if r.post("/v1/events/test", `{"specversion":"1.0","id":"1","source":"/s","type":"t"}`, &tried); len(tried.Triggers) != 3 || !tried.Triggers[0].Taken || !tried.Triggers[0].Paused || !tried.Triggers[1].Taken || tried.Triggers[1].Paused {
 		t.Error(tried)
 	}
 	for _, trigger := range []string{"a", "plain"} {
@@ -165,13 +170,16 @@ triggers:
   orders: { filters: [{ exact: { type: order } }], flow: { function: f } }
   big: { filters: [{ exact: { type: order } }, { prefix: { subject: big } }], flow: { function: f } }
 `)
-	var tried []struct {
-		Trigger, Why, Run string
-		Taken             bool
+	var said struct {
+		Triggers []struct {
+			Trigger, Why, Run string
+			Taken             bool
+		}
 	}
-	if code := r.post("/v1/events/test", `{"specversion":"1.0","id":"7","source":"/s","type":"order","subject":"small"}`, &tried); code != 200 || len(tried) != 2 {
-		t.Fatal(code, tried)
+	if code := r.post("/v1/events/test", `{"specversion":"1.0","id":"7","source":"/s","type":"order","subject":"small"}`, &said); code != 200 || len(said.Triggers) != 2 {
+		t.Fatal(code, said)
 	}
+	tried := said.Triggers
 	if x := tried[0]; x.Trigger != "big" || x.Taken || !strings.Contains(x.Why, "subject") {
 		t.Error(x)
 	}

@@ -44,12 +44,12 @@ triggers: { three: { flow: { map: { items: "${ data }", do: { function: slow, ti
 			continue
 		}
 		calls = append(calls, s)
-		if s.Times == nil || s.Times.Function < slow || s.Times.Router < 0 || s.Times.Queue+s.Times.Function+s.Times.Router != s.Ended.Sub(s.Queued) {
+		if s.Times == nil || s.Times.Function.D() < slow || s.Times.Router < 0 || (s.Times.Queue+s.Times.Function+s.Times.Router).D() != s.Ended.Sub(s.Queued) {
 			t.Fatalf("%s took %+v of %s", s.Path, s.Times, s.Ended.Sub(s.Queued))
 		}
 		sum.Add(*s.Times)
 	}
-	if len(calls) != 3 || calls[2].Times.Queue < 2*slow || calls[0].Times.Queue > calls[1].Times.Queue || calls[1].Times.Queue < slow {
+	if len(calls) != 3 || calls[2].Times.Queue.D() < 2*slow || calls[0].Times.Queue > calls[1].Times.Queue || calls[1].Times.Queue.D() < slow {
 		t.Errorf("%d calls, %+v, %+v, %+v", len(calls), calls[0].Times, calls[1].Times, calls[2].Times)
 	}
 	if said.Times == nil || *said.Times != sum || len(said.Summary) != 2 {

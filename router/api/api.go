@@ -21,6 +21,7 @@ import (
 	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
@@ -61,6 +62,9 @@ type Endings interface {
 type Past interface {
 	Timeline(run journal.RunID, after string, limit int, failed bool) (*engine.Timeline, error)
 	Summary(run journal.RunID) ([]*engine.StepSummary, error)
+	// Strips tells when the steps of a run were at work, Below of those at a path and below it.
+	Strips(run journal.RunID, from, to time.Time, bins, single int) (*engine.Strips, error)
+	Below(run journal.RunID, path string, limit int) (steps []*engine.PastStep, more bool, err error)
 	Event(id string) ([]*engine.PastEvent, error)
 	Events(after string, limit int, taken string) (all []*engine.PastEvent, next string, err error)
 	Runs(q engine.RunQuery) (*engine.FoundRuns, error)
@@ -106,9 +110,10 @@ type Options struct {
 	Child     func(inv *engine.Invocation) (journal.RunID, bool)      // gives the run that a call of a trigger starts; nil: nobody knows
 	Seal      func(id string) string                                  // gives the id of a call as it is sent; nil: as it is
 	Set       func() *config.Set                                      // the documents in force
-	Functions func() any                                              // tells of the functions' queues
+	Functions func() []control.FunctionStatus                         // tells of the functions' queues
 	Load      func() any                                              // tells other routers whether starts are taken
 	Parked    func() []triggers.Parked                                // places in the journal that hold no record
+	Self      func() RouterLine                                       // this router, but for its state
 	Ready     func() error                                            // why nothing is taken in; nil when it is
 	Redrive   func(ctx context.Context, x *engine.Letter) error       // sends a dead letter again; nil once it has arrived
 	Beat      func(ctx context.Context, b *engine.Beat) triggers.Fate // takes a heartbeat of an invocation that is here
@@ -151,7 +156,7 @@ var errRequest = errors.New("the request is not valid")
 func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
 	open := func(h http.Handler) http.Handler {
-		if !a.guarded() {
+		if !a.Guarded() {
 			return guard(h)
 		}
 		return h
@@ -196,12 +201,22 @@ func refuse(w http.ResponseWriter, code int, message, cure string) error {
 }
 
 // answer says what became of a fact about a run.
-func answer(w http.ResponseWriter, fate triggers.Fate, said map[string]string) error {
+func answer(w http.ResponseWriter, fate triggers.Fate, said Became) error {
 	if what, cure := fate.Refused(); what != "" {
-		return refuse(w, fate.Status(), what, strings.ReplaceAll(cure, "RUN", said["run"]))
+		return refuse(w, fate.Status(), what, strings.ReplaceAll(cure, "RUN", said.Run))
 	}
-	said["became"] = fate.String()
+	said.Became = fate.String()
 	return reply(w, fate.Status(), said)
+}
+
+// A Became says what became of a fact about a run: applied, repeated (it had come before), or accepted, when that is not known yet.
+type Became struct {
+	Run    string `json:"run"`
+	Became string `json:"became"`
+	Signal string `json:"signal,omitempty"`
+	Key    string `json:"key,omitempty"` // of a signal: under which it counts once
+	Path   string `json:"path,omitempty"`
+	Window *int   `json:"window,omitempty"`
 }
 
 func fail(w http.ResponseWriter, err error) {
@@ -243,17 +258,23 @@ func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
 		Status  string            `json:"status"`
 		Sources map[string]string `json:"sources,omitempty"` // what keeps them from taking events
 	}{"ready", nil}
+	if said.Sources = a.troubles(); len(said.Sources) > 0 {
+		said.Status = "degraded"
+	}
+	_ = reply(w, 200, said)
+}
+
+// troubles are what keeps sources from taking events, by their names.
+func (a *API) troubles() map[string]string {
+	all := make(map[string]string)
 	for _, s := range a.Sources {
 		if t, ok := s.Source.(triggers.Troubled); ok {
 			if err := t.Trouble(); err != nil {
-				if said.Sources == nil {
-					said.Status, said.Sources = "degraded", make(map[string]string)
-				}
-				said.Sources[s.Name] = err.Error()
+				all[s.Name] = err.Error()
 			}
 		}
 	}
-	_ = reply(w, 200, said)
+	return all
 }
 
 func runOf(q *http.Request) (journal.RunID, error) {
@@ -277,7 +298,7 @@ func (a *API) postCancel(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, fate, map[string]string{"run": id.String()})
+	return answer(w, fate, Became{Run: id.String()})
 }
 
 // postTurn pauses a run or lets it go on. The header Idempotency-Key tells repeats.
@@ -295,7 +316,7 @@ func (a *API) postTurn(kind journal.Kind) func(http.ResponseWriter, *http.Reques
 		if err != nil {
 			return err
 		}
-		return answer(w, fates[0], map[string]string{"run": id.String()})
+		return answer(w, fates[0], Became{Run: id.String()})
 	}
 }
 
@@ -306,9 +327,10 @@ func (a *API) postWindow(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	f := engine.WindowFact{ID: keyOf(q), Path: q.URL.Query().Get("path")}
-	n, err := strconv.Atoi(q.URL.Query().Get("n"))
+	text := q.URL.Query().Get("window")
+	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 || n > lang.MaxWindow {
-		return fmt.Errorf("%w: n is %q, and a window is a number from 0 (the most) to %d", errRequest, q.URL.Query().Get("n"), lang.MaxWindow)
+		return invalid("window %.40q is not a number from 0 (the most) to %d", text, lang.MaxWindow)
 	}
 	f.Window = n
 	if err := errors.Join(checkText("Idempotency-Key", f.ID), checkText("path", f.Path)); err != nil {
@@ -321,7 +343,7 @@ func (a *API) postWindow(w http.ResponseWriter, q *http.Request) error {
 	case fates[0] == triggers.Unknown:
 		return refuse(w, fates[0].Status(), fmt.Sprintf("there is no such run, or in it no step %q at work that has a window", f.Path), "see onward runs explain "+id.String())
 	}
-	return answer(w, fates[0], map[string]string{"run": id.String(), "path": f.Path, "window": strconv.Itoa(n)})
+	return answer(w, fates[0], Became{Run: id.String(), Path: f.Path, Window: &n})
 }
 
 // postFacts takes facts about runs from another router, whose source got them: their records.
@@ -372,7 +394,7 @@ func (a *API) postHeartbeat(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, fate, map[string]string{"run": run})
+	return answer(w, fate, Became{Run: run})
 }
 
 // postBeats takes heartbeats from another router, whose sources got them.
@@ -448,7 +470,7 @@ func (a *API) postSignal(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, fate, map[string]string{"run": id.String(), "signal": f.Name, "id": f.ID})
+	return answer(w, fate, Became{Run: id.String(), Signal: f.Name, Key: f.ID})
 }
 
 // maxText bounds the texts that a request brings beside its body: what an attribute of an event may have.
@@ -470,6 +492,12 @@ func keyOf(q *http.Request) string {
 		return key
 	}
 	return rand.Text()
+}
+
+// A Started is what a start by name began: the run, and the id of the event that stands for it.
+type Started struct {
+	Run   string `json:"run"`
+	Event string `json:"event"`
 }
 
 // postStart starts a trigger by name with the body as data.
@@ -500,16 +528,21 @@ func (a *API) postStart(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	w.Header().Set("Location", "/v1/runs/"+id.String())
-	return reply(w, http.StatusAccepted, map[string]string{"run": id.String(), "event": e.ID()})
+	return reply(w, http.StatusAccepted, Started{id.String(), e.ID()})
+}
+
+// A ParkedList is what came in and is no event, at one router.
+type ParkedList struct {
+	Parked []triggers.Parked `json:"parked"`
 }
 
 // getParked lists what this router's sources got and what is no event, and the places in its part of the journal that hold no record.
 func (a *API) getParked(w http.ResponseWriter, _ *http.Request) error {
-	parked := append([]triggers.Parked{}, a.Parked()...)
+	said := ParkedList{append([]triggers.Parked{}, a.Parked()...)}
 	for _, s := range a.Sources {
 		if p, ok := s.Source.(triggers.Parking); ok {
-			parked = append(parked, p.Parked()...)
+			said.Parked = append(said.Parked, p.Parked()...)
 		}
 	}
-	return reply(w, 200, parked)
+	return reply(w, http.StatusOK, said)
 }

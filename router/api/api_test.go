@@ -15,6 +15,7 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
@@ -110,7 +111,7 @@ func (h *house) Forward(w http.ResponseWriter, _ *http.Request, _ journal.RunID,
 
 func (h *house) Gather(_ *http.Request, decode func() (any, func())) []string {
 	into, done := decode()
-	if json.Unmarshal([]byte(`{"runs":[{"run":"`+theirRun+`","state":"running"}],"total":1,"waits":[{"run":"`+theirRun+`","name":"go"}]}`), into) == nil {
+	if json.Unmarshal([]byte(`{"runs":[{"run":"`+theirRun+`","state":"running"}],"total":1,"waits":[{"run":"`+theirRun+`","signal":"go"}]}`), into) == nil {
 		done()
 	}
 	return []string{"10.0.0.7:8080"}
@@ -124,6 +125,14 @@ func (h *house) Find(context.Context, journal.RunID) *engine.Ending { return nil
 type past struct {
 	Past
 	failed *engine.Timeline
+}
+
+func (p past) Strips(journal.RunID, time.Time, time.Time, int, int) (*engine.Strips, error) {
+	return &engine.Strips{Strips: []*engine.Strip{}}, nil
+}
+
+func (p past) Below(journal.RunID, string, int) ([]*engine.PastStep, bool, error) {
+	return nil, false, nil
 }
 
 func (p past) Timeline(journal.RunID, string, int, bool) (*engine.Timeline, error) {
@@ -164,7 +173,7 @@ func (e ends) Each(yield func(*engine.Ending) bool) error {
 func serve(t *testing.T, h *house, token string) func(method, path, body string, headers ...string) (int, string, http.Header) {
 	t.Helper()
 	o := Options{
-		Intake: h, Shards: h, Endings: ends{h}, Past: past{}, Cluster: h, Outbox: h, Set: func() *config.Set { return &config.Set{} }, Load: func() any { return map[string]string{"full": "enough"} }, Functions: func() any { return []string{"f"} },
+		Intake: h, Shards: h, Endings: ends{h}, Past: past{}, Cluster: h, Outbox: h, Set: func() *config.Set { return &config.Set{} }, Load: func() any { return map[string]string{"full": "enough"} }, Functions: func() []control.FunctionStatus { return []control.FunctionStatus{{Function: "f"}} },
 		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return h.err }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
 	}
 	if token != "" {

@@ -30,6 +30,14 @@ var (
 	errUndelivered = errors.New("not delivered; the letter is kept")
 )
 
+// A LetterBecame says what became of a dead letter that was to be sent again or removed: delivered, removed, or gone, when it was either before.
+type LetterBecame struct {
+	Letter string `json:"letter"`
+	Became string `json:"became"`
+}
+
+const letterGone = "gone"
+
 // redriveTime is how long a dead letter that is sent again may take to arrive.
 const redriveTime = 30 * time.Second
 
@@ -54,9 +62,13 @@ func (a *API) getDead(w http.ResponseWriter, q *http.Request) error {
 		r.URL.RawQuery = ask.Encode()
 	}
 	var lines lineup
+	var said LetterList
 	if err := a.Letters.Each(func(x *engine.Letter) bool {
-		if f.has(a.shown(x)) {
-			line := *a.shown(x)
+		if x = a.shown(x); !f.has(x) {
+			return true
+		}
+		if said.Total++; f.isAfter(x) {
+			line := *x
 			line.Data, line.Matched = lang.Value{}, nil
 			lines.add(&line, f.limit)
 		}
@@ -65,9 +77,10 @@ func (a *API) getDead(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	unanswered := a.Cluster.Gather(r, func() (any, func()) {
-		var some []*engine.Letter
-		return &some, func() {
-			for _, x := range some {
+		theirs := new(LetterList)
+		return theirs, func() {
+			said.Total += theirs.Total
+			for _, x := range theirs.Letters {
 				lines.add(x, f.limit)
 			}
 		}
@@ -75,11 +88,11 @@ func (a *API) getDead(w http.ResponseWriter, q *http.Request) error {
 	if len(unanswered) > 0 {
 		w.Header().Set(unansweredHeader, strings.Join(unanswered, ", "))
 	}
-	out, more := lines.first(f.limit)
-	if more {
-		w.Header().Set(nextHeader, placeOf(out[len(out)-1]).String())
+	var more bool
+	if said.Letters, more = lines.first(f.limit); more {
+		said.Next = placeOf(said.Letters[len(said.Letters)-1]).String()
 	}
-	return reply(w, 200, out)
+	return reply(w, http.StatusOK, said)
 }
 
 // shown is a letter with its event's id as it was sent.
@@ -98,7 +111,7 @@ func (a *API) elsewhere(w http.ResponseWriter, q *http.Request) error {
 	unanswered := a.Cluster.Gather(q, func() (any, func()) {
 		var one map[string]any
 		return &one, func() {
-			if said == nil || one["gone"] == nil {
+			if said == nil || one["became"] != letterGone {
 				said = one
 			}
 		}
@@ -115,7 +128,7 @@ func (a *API) elsewhere(w http.ResponseWriter, q *http.Request) error {
 			return err
 		}
 		if gone {
-			return reply(w, 200, map[string]any{"id": id, "delivered": false, "gone": true})
+			return reply(w, http.StatusOK, LetterBecame{id, letterGone})
 		}
 	}
 	return fmt.Errorf("%w: %q", errNoLetter, id)
@@ -161,7 +174,7 @@ func (a *API) deleteLetter(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	a.removeElsewhere(q)
-	return reply(w, 200, map[string]any{"id": q.PathValue("id"), "removed": true})
+	return reply(w, http.StatusOK, LetterBecame{q.PathValue("id"), "removed"})
 }
 
 func (a *API) removeElsewhere(q *http.Request) {
@@ -187,7 +200,7 @@ func (a *API) postRedrive(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	if x == nil { // It arrived while this was asked for.
-		return reply(w, 200, map[string]any{"id": q.PathValue("id"), "delivered": false, "gone": true})
+		return reply(w, http.StatusOK, LetterBecame{q.PathValue("id"), letterGone})
 	}
 	ctx, cancel := context.WithTimeout(q.Context(), redriveTime)
 	defer cancel()
@@ -200,5 +213,5 @@ func (a *API) postRedrive(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	a.removeElsewhere(q)
-	return reply(w, 200, map[string]any{"id": x.ID, "delivered": true})
+	return reply(w, http.StatusOK, LetterBecame{x.ID, "delivered"})
 }

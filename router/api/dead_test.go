@@ -14,6 +14,7 @@ import (
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
@@ -71,7 +72,7 @@ type neighbours struct {
 func (n *neighbours) Gather(q *http.Request, decode func() (any, func())) []string {
 	n.asked = append(n.asked, q.Method+" "+q.URL.Path)
 	answer := map[string]string{
-		"GET /v1/dead": `[{"id":"far","trigger":"t","time":"2031-01-01T00:00:00Z"}]`, "GET /v1/dead/far": `{"id":"far"}`, "DELETE /v1/dead/far": `{"id":"far","removed":true}`,
+		"GET /v1/dead": `{"letters":[{"letter":"far","trigger":"t","time":"2031-01-01T00:00:00Z"}],"total":1}`, "GET /v1/dead/far": `{"letter":"far"}`, "DELETE /v1/dead/far": `{"letter":"far","became":"removed"}`,
 	}[q.Method+" "+q.URL.Path]
 	into, done := decode()
 	if answer != "" && json.Unmarshal([]byte(answer), into) == nil {
@@ -94,7 +95,7 @@ func TestDeadLetters(t *testing.T) {
 	s := &shelf{[]*engine.Letter{b, a}, make(map[string]bool)}
 	var redriven []string
 	handler, err := New(Options{
-		Intake: h, Shards: h, Endings: ends{h.house}, Cluster: h, Outbox: h, Letters: s, Set: func() *config.Set { return &config.Set{} }, Functions: func() any { return nil },
+		Intake: h, Shards: h, Endings: ends{h.house}, Cluster: h, Outbox: h, Letters: s, Set: func() *config.Set { return &config.Set{} }, Functions: func() []control.FunctionStatus { return nil },
 		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
 		Redrive: func(_ context.Context, x *engine.Letter) error {
 			redriven = append(redriven, x.ID)
@@ -122,13 +123,13 @@ func TestDeadLetters(t *testing.T) {
 		{"GET", "/v1/dead/none", 404, "onward dead list", ""},
 		{"POST", "/v1/dead/" + b.ID + "/redrive", 502, "not delivered; the letter is kept: nobody answers", ""},
 		{"GET", "/v1/dead/" + b.ID, 200, `"redrives":1`, ""},
-		{"POST", "/v1/dead/" + a.ID + "/redrive", 200, `"delivered":true`, ""},
+		{"POST", "/v1/dead/" + a.ID + "/redrive", 200, `"became":"delivered"`, ""},
 		{"GET", "/v1/dead/" + a.ID, 404, "", ""},
-		{"POST", "/v1/dead/" + a.ID + "/redrive", 200, `"gone":true`, ""},
+		{"POST", "/v1/dead/" + a.ID + "/redrive", 200, `"became":"gone"`, ""},
 		{"POST", "/v1/dead/none/redrive", 404, "no such dead letter", ""},
-		{"DELETE", "/v1/dead/" + b.ID, 200, `"removed":true`, ""},
+		{"DELETE", "/v1/dead/" + b.ID, 200, `"became":"removed"`, ""},
 		{"DELETE", "/v1/dead/" + b.ID, 404, "", ""},
-		{"DELETE", "/v1/dead/far", 200, `"removed":true`, ""},
+		{"DELETE", "/v1/dead/far", 200, `"became":"removed"`, ""},
 	} {
 		code, body, _ := ask(c.method, c.path, "")
 		if code != c.code || !strings.Contains(body, c.want) || c.lacks != "" && strings.Contains(body, c.lacks) {
@@ -150,7 +151,7 @@ func lettersOf(t *testing.T, s *shelf, redrive func(context.Context, *engine.Let
 	t.Helper()
 	h := loner{new(house)}
 	handler, err := New(Options{
-		Intake: h, Shards: h, Endings: ends(h), Cluster: h, Outbox: h, Letters: s, Set: func() *config.Set { return &config.Set{} }, Functions: func() any { return nil },
+		Intake: h, Shards: h, Endings: ends(h), Cluster: h, Outbox: h, Letters: s, Set: func() *config.Set { return &config.Set{} }, Functions: func() []control.FunctionStatus { return nil },
 		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil }, Metrics: prometheus.NewRegistry(), MaxBody: 64, Redrive: redrive,
 	}).Handler(func(h http.Handler) http.Handler { return h })
 	if err != nil {
@@ -177,11 +178,12 @@ func TestDeadLettersAreChosen(t *testing.T) {
 	s.list = append(s.list, &engine.Letter{ID: "bare", What: engine.LetterParked, Time: begin}) // Without an error.
 	ask := lettersOf(t, s, nil)
 	list := func(query string) (got []*engine.Letter, next string) {
-		code, body, head := ask("GET", "/v1/dead?"+query, "")
-		if err := json.Unmarshal([]byte(body), &got); code != 200 || err != nil {
+		var said LetterList
+		code, body, _ := ask("GET", "/v1/dead?"+query, "")
+		if err := json.Unmarshal([]byte(body), &said); code != 200 || err != nil || said.Total < len(said.Letters) {
 			t.Fatalf("%s: %d %s", query, code, body)
 		}
-		return got, head.Get("Onward-Next")
+		return said.Letters, said.Next
 	}
 	for query, want := range map[string]int{
 		"": 31, "trigger=t": 20, "trigger=u&function=g": 10, "function=f": 20, "tenant=other": 10, "kind=invocation": 20, "kind=destination": 10, "kind=event": 0, "kind=parked": 1,
@@ -220,7 +222,7 @@ func TestDeadLettersAreChosen(t *testing.T) {
 		t.Errorf("%d %s", code, body)
 	}
 	for query, want := range map[string]string{
-		"tigger=t": "chooses no dead letters; write trigger", "kind=x": "write one of invocation", "since=soon": "is no time; write", "until=soon": "is no time; write", "after=x": "Onward-Next",
+		"tigger=t": "chooses no dead letters; write trigger", "kind=x": "write one of invocation", "since=soon": "is no time; write", "until=soon": "is no time; write", "after=x": "take next from the answer before",
 		"group=x": "write cause", "limit=x": "number from 1",
 	} {
 		if code, body, _ := ask("GET", "/v1/dead?"+query, ""); code != 400 || !strings.Contains(body, want) {
@@ -272,10 +274,10 @@ func TestALetterIsSentOnceAtATime(t *testing.T) {
 		t.Errorf("%d %s", code, body)
 	}
 	close(go1)
-	if body := <-done; !strings.Contains(body, `"delivered":true`) {
+	if body := <-done; !strings.Contains(body, `"became":"delivered"`) {
 		t.Error(body)
 	}
-	if code, body, _ := ask("POST", "/v1/dead/x/redrive", ""); code != 200 || !strings.Contains(body, `"gone":true`) {
+	if code, body, _ := ask("POST", "/v1/dead/x/redrive", ""); code != 200 || !strings.Contains(body, `"became":"gone"`) {
 		t.Errorf("%d %s", code, body)
 	}
 }

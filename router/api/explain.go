@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -19,13 +20,68 @@ const (
 	named     = 10
 )
 
-// Explain says in plain words why a run is not further.
-func (a *API) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
+// An Explanation says why a run is not further, or why it ended as it did.
+type Explanation struct {
+	Run     string   `json:"run"`
+	Trigger string   `json:"trigger"`
+	State   string   `json:"state"`
+	Reasons []Reason `json:"reasons"`
+}
+
+// Lines are the reasons in plain words, a line each.
+func (x *Explanation) Lines() []string { return linesOf(x.Reasons) }
+
+func linesOf(reasons []Reason) []string {
+	var lines []string
+	for _, r := range reasons {
+		lines = append(lines, strings.TrimPrefix(r.Path+": ", ": ")+r.Text)
+	}
+	return lines
+}
+
+// A Reason is one thing that a run waits for, or that became of it.
+type Reason struct {
+	Kind     string    `json:"kind"`
+	Path     string    `json:"path,omitempty"` // of the step; of a step without one, what it does
+	Text     string    `json:"text"`           // in plain words
+	Function string    `json:"function,omitempty"`
+	Trigger  string    `json:"trigger,omitempty"` // that the step starts a run of
+	Run      string    `json:"run,omitempty"`     // that is waited for
+	Signal   string    `json:"signal,omitempty"`
+	Attempt  int       `json:"attempt,omitempty"`
+	Count    int       `json:"count,omitempty"` // of the children, or of what came, that it is said of
+	Since    time.Time `json:"since,omitzero"`
+	Until    time.Time `json:"until,omitzero"` // when it is over at the latest, or goes on
+}
+
+// The kinds of reasons.
+const (
+	whyCall       = "call"       // a call is queued, at work, or cannot be sent
+	whyRetry      = "retry"      // it is between two tries
+	whyTimer      = "timer"      // a pause
+	whySignal     = "signal"     // nobody has sent it yet
+	whyDeadline   = "deadline"   // a step that is bounded
+	whyStopping   = "stopping"   // what is in it cleans up
+	whyChildren   = "children"   // of many some are missing
+	whySkipped    = "skipped"    // by a condition
+	whyKept       = "kept"       // a signal came that nothing waits for
+	whyPaused     = "paused"     // by a person
+	whyQueued     = "queued"     // behind other runs of its key
+	whyDefinition = "definition" // it is not known
+	whyEnded      = "ended"      // how
+	whyFailed     = "failed"     // a call, for good
+	whyDelivery   = "delivery"   // of the event of its end
+	whyHistory    = "history"    // what it does not tell
+)
+
+// Explain says why a run is not further.
+func (a *API) Explain(ctx context.Context, id journal.RunID) (*Explanation, error) {
 	st, f, err := a.Status(ctx, id, explained)
 	if err != nil {
 		return nil, err
 	}
 	if f != nil {
+		said := &Explanation{Run: f.ID, Trigger: f.Trigger, State: f.State}
 		line := fmt.Sprintf("%s at %s, after %s and %d calls", f.State, f.Ended.Format(time.RFC3339), f.Ended.Sub(f.Started).Round(time.Millisecond), f.Calls)
 		if f.Error != nil {
 			line += ": " + f.Error.Error()
@@ -40,9 +96,10 @@ func (a *API) Explain(ctx context.Context, id journal.RunID) ([]string, error) {
 			line += skipped(f.Result)
 		}
 		failed, err := a.failedPath(id, f)
-		return append([]string{line}, failed...), err
+		said.Reasons = append([]Reason{{Kind: whyEnded, Text: line, Since: f.Ended}}, failed...)
+		return said, err
 	}
-	return ExplainStatus(st, time.Now()), nil
+	return &Explanation{Run: st.Run.String(), Trigger: st.Trigger, State: st.State, Reasons: explain(st, time.Now())}, nil
 }
 
 // skipped says why a run did nothing.
@@ -55,7 +112,7 @@ func skipped(result lang.Value) string {
 }
 
 // failedPath tells of the calls of a failed run that failed for good, with their inputs and tries, as far as the history has them.
-func (a *API) failedPath(id journal.RunID, f *engine.Ending) (lines []string, _ error) {
+func (a *API) failedPath(id journal.RunID, f *engine.Ending) (said []Reason, _ error) {
 	if f.State != lang.Failed.String() {
 		return nil, nil
 	}
@@ -75,25 +132,27 @@ func (a *API) failedPath(id journal.RunID, f *engine.Ending) (lines []string, _ 
 		if s.Function == "" {
 			does = "trigger " + s.Trigger
 		}
-		line := fmt.Sprintf("%s: %s failed at try %d", s.Path, does, max(s.Attempt, 1))
+		line := fmt.Sprintf("%s failed at try %d", does, max(s.Attempt, 1))
 		if s.Error != nil {
 			line += " (" + s.Error.Error() + ")"
 		}
 		if !s.Sent.IsZero() {
 			line += fmt.Sprintf("; sent at %s, it took %s", s.Sent.UTC().Format(time.RFC3339), s.Ended.Sub(s.Sent).Round(time.Millisecond))
 		}
-		lines = append(lines, line+"; its input was "+short(s.Input))
+		said = append(said, Reason{
+			Kind: whyFailed, Path: s.Path, Text: line + "; its input was " + short(s.Input), Function: s.Function, Trigger: s.Trigger, Attempt: max(s.Attempt, 1), Since: s.Sent, Until: s.Ended,
+		})
 	}
 	switch {
 	case t.Next != "":
-		lines = append(lines, fmt.Sprintf("more than %d failed; onward runs get %s --failed shows all", explained, id))
+		said = append(said, Reason{Kind: whyHistory, Text: fmt.Sprintf("more than %d failed; onward runs get %s --failed shows all", explained, id)})
 	case calls > named:
-		lines = append(lines, fmt.Sprintf("%d more failed; onward runs get %s --failed shows all", calls-named, id))
+		said = append(said, Reason{Kind: whyHistory, Text: fmt.Sprintf("%d more failed; onward runs get %s --failed shows all", calls-named, id), Count: calls - named})
 	}
 	if t.Missing > 0 {
-		lines = append(lines, fmt.Sprintf("of the steps of that time the history lacks %d, of all runs together", t.Missing))
+		said = append(said, Reason{Kind: whyHistory, Text: fmt.Sprintf("of the steps of that time the history lacks %d, of all runs together", t.Missing), Count: t.Missing})
 	}
-	return lines, nil
+	return said, nil
 }
 
 // short is as much of a value as fits into a line.
@@ -107,43 +166,43 @@ func short(v lang.Value) string {
 
 // ExplainStatus says in plain words why an open run is not further; now is the time by which waits are counted, unless the fold's is ahead of it: by that
 // its steps began, and timers are due.
-func ExplainStatus(st *engine.Status, now time.Time) []string {
+func ExplainStatus(st *engine.Status, now time.Time) []string { return linesOf(explain(st, now)) }
+
+func explain(st *engine.Status, now time.Time) []Reason {
 	switch st.State {
 	case "waiting":
-		lines := []string{"waiting for the definition that it started with; load the documents that it was started from"}
-		if st.Paused != nil {
-			lines = append(lines, paused(st.Paused))
+		said := []Reason{{Kind: whyDefinition, Text: "waiting for the definition that it started with; load the documents that it was started from"}}
+		if p := st.Paused; p != nil {
+			said = append(said, Reason{Kind: whyPaused, Text: paused(p), Since: p.Since})
 		}
-		return lines
+		return said
 	case "ending":
-		lines := []string{st.Outcome + "; the event of its end is being delivered"}
+		said := []Reason{{Kind: whyEnded, Text: st.Outcome + "; the event of its end is being delivered"}}
 		for _, d := range st.Deliveries {
-			why := d.Outbox
+			why, until := d.Outbox, d.GivesUp
 			if !d.RetryAt.IsZero() {
-				why = fmt.Sprintf("try %d failed (%v); the next is due in %s", d.Attempt, d.LastError, d.RetryAt.Sub(now).Round(time.Second))
+				why, until = fmt.Sprintf("try %d failed (%v); the next is due in %s", d.Attempt, d.LastError, d.RetryAt.Sub(now).Round(time.Second)), d.RetryAt
 			}
-			if d.Function == "" {
-				d.Function = "the filters of all triggers"
-			}
-			lines = append(lines, fmt.Sprintf("%s: %s%s", d.Function, why, givesUp(d.GivesUp)))
+			name := cmp.Or(d.Function, "the filters of all triggers")
+			said = append(said, Reason{Kind: whyDelivery, Path: name, Text: why + givesUp(d.GivesUp), Function: d.Function, Attempt: d.Attempt, Since: d.Since, Until: until})
 		}
-		return lines
+		return said
 	}
 	e := explainer{now: now, wall: now}
 	if st.Now.After(now) {
 		e.now = st.Now
 	}
 	if q := st.Queue; q != nil {
-		e.lines = append(e.lines, queued(q))
+		e.say(nil, Reason{Kind: whyQueued, Run: firstOf(q.Work), Count: q.Before}, "%s", queued(q))
 	}
 	if p := st.Paused; p != nil {
-		e.lines = append(e.lines, paused(p)+"; what it calls is not sent, deadlines count; onward runs resume "+st.Run.String()+" lets it go on")
+		e.say(nil, Reason{Kind: whyPaused, Since: p.Since}, "%s; what it calls is not sent, deadlines count; onward runs resume %s lets it go on", paused(p), st.Run)
 	}
 	if st.Root != nil {
 		e.step(st.Root)
 	}
 	e.kept(st.Signals)
-	return e.lines
+	return e.said
 }
 
 // kept tells of signals that came and that nothing waits for yet.
@@ -157,8 +216,15 @@ func (e *explainer) kept(names []string) {
 		if n := count[name]; n > 1 {
 			line += fmt.Sprintf(" (%d of them)", n)
 		}
-		e.lines = append(e.lines, line)
+		e.say(nil, Reason{Kind: whyKept, Signal: name, Count: count[name]}, "%s", line)
 	}
+}
+
+func firstOf(runs []journal.RunID) string {
+	if len(runs) == 0 {
+		return ""
+	}
+	return runs[0].String()
 }
 
 // queued says for whom a run waits.
@@ -189,19 +255,20 @@ func paused(p *engine.Pause) string {
 	return said
 }
 
-// An explainer gathers the lines of one answer.
+// An explainer gathers the reasons of one answer.
 type explainer struct {
-	now   time.Time // by the fold
-	wall  time.Time // by this machine, as the outbox's times are
-	lines []string
+	now  time.Time // by the fold
+	wall time.Time // by this machine, as the outbox's times are
+	said []Reason
 }
 
-func (e *explainer) say(s *engine.StepStatus, format string, a ...any) {
-	at := s.Path
-	if at == "" {
-		at = s.Does
+// say adds a reason, of a step where there is one.
+func (e *explainer) say(s *engine.StepStatus, r Reason, format string, a ...any) {
+	if s != nil {
+		r.Path = cmp.Or(s.Path, s.Does)
 	}
-	e.lines = append(e.lines, at+": "+fmt.Sprintf(format, a...))
+	r.Text = fmt.Sprintf(format, a...)
+	e.said = append(e.said, r)
 }
 
 func givesUp(at time.Time) string {
@@ -217,6 +284,15 @@ func first(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// called is the reason of a step that waits for a call.
+func called(inv *engine.InvocationStatus, s *engine.StepStatus) Reason {
+	r := Reason{Kind: whyCall, Function: inv.Function, Run: inv.Child, Attempt: max(s.Attempt, 1), Since: inv.Since, Until: first(inv.GivesUp, s.Deadline)}
+	if inv.Starts != nil {
+		r.Function, r.Trigger = "", inv.Starts.ToTrigger
+	}
+	return r
 }
 
 // pulse tells of the last heartbeat.
@@ -240,23 +316,23 @@ func (e *explainer) step(s *engine.StepStatus) {
 		if s.Retry != nil {
 			next += ", " + s.Retry.String() + ","
 		}
-		e.say(s, "try %d failed (%v); %s is due in %s", s.Attempt, s.LastError, next, s.RetryAt.Sub(e.now).Round(time.Second))
+		e.say(s, Reason{Kind: whyRetry, Attempt: s.Attempt, Until: s.RetryAt}, "try %d failed (%v); %s is due in %s", s.Attempt, s.LastError, next, s.RetryAt.Sub(e.now).Round(time.Second))
 	}
 	if inv := s.Invocation; inv != nil && !inv.Since.IsZero() {
-		e.say(s, "%s; since %s%s%s", inv.Outbox, ago(e.wall, inv.Since), e.pulse(inv), givesUp(first(inv.GivesUp, s.Deadline)))
+		e.say(s, called(inv, s), "%s; since %s%s%s", inv.Outbox, ago(e.wall, inv.Since), e.pulse(inv), givesUp(first(inv.GivesUp, s.Deadline)))
 	} else if inv != nil {
-		e.say(s, "%s%s", inv.Outbox, givesUp(s.Deadline))
+		e.say(s, called(inv, s), "%s%s", inv.Outbox, givesUp(s.Deadline))
 	} else if !s.Deadline.IsZero() && len(s.Awaits) == 0 {
-		e.say(s, "its deadline is %s (in %s)", s.Deadline.UTC().Format(time.RFC3339), s.Deadline.Sub(e.now).Round(time.Second))
+		e.say(s, Reason{Kind: whyDeadline, Since: s.Since, Until: s.Deadline}, "its deadline is %s (in %s)", s.Deadline.UTC().Format(time.RFC3339), s.Deadline.Sub(e.now).Round(time.Second))
 	}
 	if s.Stopping {
-		e.say(s, "it is being stopped; what is in it cleans up first")
+		e.say(s, Reason{Kind: whyStopping}, "it is being stopped; what is in it cleans up first")
 	}
 	for _, t := range s.Timers {
-		e.say(s, "waiting until %s (%s)", t.Due.Format(time.RFC3339), t.Due.Sub(e.now).Round(time.Second))
+		e.say(s, Reason{Kind: whyTimer, Since: s.Since, Until: t.Due}, "waiting until %s (%s)", t.Due.Format(time.RFC3339), t.Due.Sub(e.now).Round(time.Second))
 	}
 	for _, name := range s.Awaits {
-		e.say(s, "waiting for the signal %q since %s%s", name, ago(e.now, s.Since), givesUp(s.Deadline))
+		e.say(s, Reason{Kind: whySignal, Signal: name, Since: s.Since, Until: s.Deadline}, "waiting for the signal %q since %s%s", name, ago(e.now, s.Since), givesUp(s.Deadline))
 	}
 	for _, below := range []*engine.StepStatus{s.Handler, s.Twin} {
 		if below != nil {
@@ -274,12 +350,12 @@ func (e *explainer) slot(s *engine.StepStatus, sl *engine.SlotStatus) {
 	left := sl.Spawned - sl.Succeeded - sl.Failed - sl.Skipped
 	many := sl.Spawned > 1 && left > 0
 	if sl.When != "" {
-		e.say(s, "%s of %s skipped by its when: %s", thousands(sl.Skipped), sl.Name, sl.When)
+		e.say(s, Reason{Kind: whySkipped, Count: sl.Skipped}, "%s of %s skipped by its when: %s", thousands(sl.Skipped), sl.Name, sl.When)
 	}
 	if many {
 		line := fmt.Sprintf("waiting for %s of %s: %s; since %s", thousands(left), thousands(sl.Spawned), indexes(sl, left), ago(e.now, s.Since))
 		line += missing(sl, left)
-		e.say(s, "%s", line)
+		e.say(s, Reason{Kind: whyChildren, Count: left, Since: s.Since}, "%s", line)
 	}
 	shown := 0
 	for _, child := range sl.Waiting {

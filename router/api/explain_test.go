@@ -139,12 +139,12 @@ func TestExplainOfWhatHasEnded(t *testing.T) {
 	} {
 		h := &house{ended: &c.f}
 		got, err := New(Options{Shards: h, Endings: ends{h}, Past: past{failed: c.failed}, Cluster: h, Outbox: h}).Explain(t.Context(), journal.RunID{1})
-		if err != nil || len(got) != c.lines {
-			t.Errorf("%+v: %q, %v", c.f, got, err)
+		if err != nil || len(got.Reasons) != c.lines || got.State != c.f.State || got.Reasons[0].Kind != "ended" {
+			t.Fatalf("%+v: %+v, %v", c.f, got, err)
 		}
 		for _, want := range c.want {
-			if !strings.Contains(strings.Join(got, "\n"), want) {
-				t.Errorf("%q; want %q", got, want)
+			if lines := strings.Join(got.Lines(), "\n"); !strings.Contains(lines, want) {
+				t.Errorf("%q; want %q", lines, want)
 			}
 		}
 	}

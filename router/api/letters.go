@@ -15,8 +15,13 @@ import (
 	"github.com/onward-router/onward/router/engine"
 )
 
-// nextHeader has what after= is to say for the rest of a list that is not whole.
-const nextHeader = "Onward-Next"
+// A LetterList is a part of the dead letters, the latest first, without their data.
+type LetterList struct {
+	Letters []*engine.Letter `json:"letters"`
+	// Total counts all that are chosen, whatever the part. One that two routers keep, because its partition has moved, counts for each of them.
+	Total int    `json:"total"`
+	Next  string `json:"next,omitempty"` // cursor of the next part; empty: there is no more
+}
 
 // A letterQuery chooses dead letters; its zero fields choose all.
 type letterQuery struct {
@@ -60,7 +65,7 @@ func letterQueryOf(ask url.Values, now time.Time) (f letterQuery, err error) {
 		case "after":
 			f.after, err = parsePlace(text)
 		case "limit":
-			f.limit, err = linesOf(text)
+			f.limit, err = limitFrom(text)
 		case "group":
 			if f.grouped = text == "cause"; !f.grouped {
 				err = fmt.Errorf("%w: group %.40q is none; write cause", errRequest, text)
@@ -78,8 +83,8 @@ func letterQueryOf(ask url.Values, now time.Time) (f letterQuery, err error) {
 // lettersMost is how many lines a list has; a router tells another one more, so that it knows of more.
 const lettersMost = 10_000
 
-// linesOf reads how many lines are wanted.
-func linesOf(text string) (int, error) {
+// limitFrom reads how many lines are wanted.
+func limitFrom(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
 		return 0, fmt.Errorf("%w: limit %.40q is not a number from 1", errRequest, text)
@@ -108,7 +113,12 @@ func (f *letterQuery) has(x *engine.Letter) bool {
 	fault := cmp.Or(x.Error, &lang.Error{})
 	return is(f.trigger, x.Trigger) && is(f.tenant, x.Tenant) && is(f.run, x.Run) && is(f.function, x.To, x.Starts) && is(f.kind, x.Kind()) &&
 		is(f.fault, fault.Type, fault.Class.String()) && !x.Time.Before(f.since) && (f.until.IsZero() || x.Time.Before(f.until)) &&
-		(f.after == place{} || f.after.compare(placeOf(x)) > 0) && (f.text == "" || f.says(x, fault))
+		(f.text == "" || f.says(x, fault))
+}
+
+// isAfter reports whether a letter is in the part that is asked for.
+func (f *letterQuery) isAfter(x *engine.Letter) bool {
+	return f.after == place{} || f.after.compare(placeOf(x)) > 0
 }
 
 // says reports whether the text that is looked for is in a letter: in what names it, in its reason or in its data.
@@ -132,15 +142,14 @@ func placeOf(x *engine.Letter) place { return place{x.Time.UTC(), x.ID} }
 func (p place) compare(o place) int { return cmp.Or(p.time.Compare(o.time), cmp.Compare(p.id, o.id)) }
 
 // String writes parsePlace's form.
-func (p place) String() string { return p.time.Format(time.RFC3339Nano) + "," + p.id }
+func (p place) String() string { return engine.Cursor{N: p.time.UnixNano(), ID: p.id}.String() }
 
-func parsePlace(text string) (p place, err error) {
-	at, id, _ := strings.Cut(text, ",")
-	if p.time, err = time.Parse(time.RFC3339Nano, at); err != nil || id == "" {
-		return p, fmt.Errorf("%w: after %.80q is no place of a list; write what the header %s of the list before says", errRequest, text, nextHeader)
+func parsePlace(text string) (place, error) {
+	c, err := engine.ParseCursor(text)
+	if err != nil {
+		return place{}, invalid("after: %w", err)
 	}
-	p.time, p.id = p.time.UTC(), id
-	return p, nil
+	return place{time.Unix(0, c.N).UTC(), c.ID}, nil
 }
 
 // A lineup is the latest of the letters that come in any order, each once: a partition that has moved is folded again by another router.

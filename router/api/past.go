@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/router/engine"
@@ -30,6 +31,7 @@ type RunSteps struct {
 	Run string `json:"run"`
 	engine.Timeline
 	Open []*engine.PastStep `json:"open,omitempty"`
+	More bool               `json:"more,omitempty"` // of those below a path, than the limit
 	// Summary and Times, which are those of all its calls together, are told where the summary is asked for.
 	Summary []*engine.StepSummary `json:"summary,omitempty"`
 	Times   *engine.Times         `json:"times,omitempty"`
@@ -75,6 +77,9 @@ func (a *API) getSteps(w http.ResponseWriter, q *http.Request) error {
 	if strings.Contains(q.Header.Get("Accept"), Lines) {
 		return a.streamSteps(w, id, failed)
 	}
+	if path := q.URL.Query().Get("path"); path != "" {
+		return a.getBelow(w, q, id, path, limit)
+	}
 	said := &RunSteps{Run: id.String()}
 	t, err := a.Past.Timeline(id, q.URL.Query().Get("after"), limit, failed)
 	if err != nil {
@@ -107,6 +112,114 @@ func (a *API) getSteps(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	return reply(w, http.StatusOK, said)
+}
+
+// getBelow tells what became of what is at a path and below it, and what of it is open.
+func (a *API) getBelow(w http.ResponseWriter, q *http.Request, id journal.RunID, path string, limit int) error {
+	if err := checkText("path", path); err != nil {
+		return err
+	}
+	said := &RunSteps{Run: id.String()}
+	var err error
+	if said.Steps, said.More, err = a.Past.Below(id, path, limit); err != nil {
+		return err
+	}
+	if said.Steps == nil {
+		said.Steps = []*engine.PastStep{}
+	}
+	open, err := a.openSteps(q, id)
+	for _, s := range open {
+		if s.Path == path || strings.HasPrefix(s.Path, path+"/") {
+			said.Open = append(said.Open, s)
+		}
+	}
+	if len(said.Steps) == 0 && err == nil {
+		a.Cluster.Gather(q, func() (any, func()) { // Its partition may have moved here since: another router has what was.
+			theirs := new(RunSteps)
+			return theirs, func() {
+				if len(theirs.Steps) > len(said.Steps) {
+					said.Steps, said.More = theirs.Steps, theirs.More
+				}
+			}
+		})
+	}
+	if len(said.Steps) == 0 && err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, said)
+}
+
+// The most parts of a time, and the most steps that are told of one by one.
+const (
+	binsMost   = 2000
+	singleMost = 2000
+)
+
+// getStrips tells when the steps of a run were at work, within a time.
+func (a *API) getStrips(w http.ResponseWriter, q *http.Request) error {
+	id, err := runOf(q)
+	if err != nil {
+		return err
+	}
+	ask := q.URL.Query()
+	if err := checkKeys(ask, []string{"from", "to", "bins", "single"}); err != nil {
+		return err
+	}
+	st, f, err := a.Status(q.Context(), id, 0)
+	if err != nil {
+		return err
+	}
+	from, to := time.Time{}, time.Now()
+	if f != nil {
+		from, to = f.Started, f.Ended
+	} else {
+		from = st.Started
+	}
+	bins, single := 200, 200
+	for key, into := range map[string]*time.Time{"from": &from, "to": &to} {
+		if text := ask.Get(key); text != "" {
+			if *into, err = time.Parse(time.RFC3339, text); err != nil {
+				return invalid("%s %.40q is no time; write one as RFC 3339 has it: 2026-01-31T15:04:05Z", key, text)
+			}
+		}
+	}
+	for key, x := range map[string]struct {
+		into *int
+		most int
+	}{"bins": {&bins, binsMost}, "single": {&single, singleMost}} {
+		if text := ask.Get(key); text != "" {
+			if *x.into, err = strconv.Atoi(text); err != nil || *x.into < 1 || *x.into > x.most {
+				return invalid("%s %.40q is not a number from 1 to %d", key, text, x.most)
+			}
+		}
+	}
+	if !to.After(from) {
+		to = from.Add(time.Millisecond)
+	}
+	said, err := a.Past.Strips(id, from, to, bins, single)
+	if err != nil {
+		return err
+	}
+	if said.Strips == nil {
+		if said.Steps, err = a.withOpen(q, id, said.Steps, single); err != nil {
+			return err
+		}
+	}
+	return reply(w, http.StatusOK, said)
+}
+
+// withOpen adds the calls of a run that are open.
+func (a *API) withOpen(q *http.Request, id journal.RunID, steps []*engine.PastStep, most int) ([]*engine.PastStep, error) {
+	open, err := a.openSteps(q, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range open {
+		if s.N != 0 && len(steps) < 2*most {
+			steps = append(steps, s)
+		}
+	}
+	return steps, nil
 }
 
 // streamSteps answers with all steps, a line each.

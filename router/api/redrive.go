@@ -88,6 +88,9 @@ func dryRun(ask url.Values) (bool, error) {
 
 // inputOf is the data of the event that started a run; false is not known.
 func inputOf(f *engine.Ending) (lang.Value, bool) {
+	if f.Input != nil {
+		return *f.Input, true
+	}
 	var said map[string]json.RawMessage
 	if f.Error == nil || f.Data.Decode(&said) != nil || said["input"] == nil {
 		return lang.Null, false
@@ -163,7 +166,7 @@ func (a *API) redrive(ctx context.Context, id journal.RunID, from string, latest
 		return said, nil
 	}
 	fact := engine.RedriveFact{
-		Number: number, Started: f.Started.UnixNano(), Next: f.Again.Numbers, Memo: plan.Memo,
+		Number: number, Started: f.Started.UnixNano(), Next: f.Again.Numbers, Calls: uint32(f.Calls), Memo: plan.Memo,
 		Start: engine.StartFact{Trigger: f.Trigger, Digest: def.Digest(), Event: f.Event, Data: data, Spent: f.Again.Spent, Key: f.Again.Key},
 	}
 	_, _ = rand.Read(fact.ID[:]) // It does not fail.
@@ -303,7 +306,16 @@ func (a *API) postRerun(w http.ResponseWriter, q *http.Request) error {
 	return a.answered(w, said, err)
 }
 
-func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (map[string]any, error) {
+// A Rerun is what a rerun starts, or would start.
+type Rerun struct {
+	RerunOf string `json:"rerunOf"`
+	Trigger string `json:"trigger"`
+	Event   string `json:"event"`
+	Run     string `json:"run,omitempty"` // not of a dry run
+	DryRun  bool   `json:"dryRun,omitempty"`
+}
+
+func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (*Rerun, error) {
 	key := keyOf(q)
 	if err := checkText("Idempotency-Key", key); err != nil {
 		return nil, err
@@ -319,23 +331,22 @@ func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (map[str
 	if q.URL.Query().Get("input") != "given" {
 		var known bool
 		if data, known = inputOf(f); !known {
-			return nil, refusing(http.StatusConflict, "give it with --input", "the history has not the input of run %s: it keeps that of runs that failed, up to a size", id)
+			return nil, refusing(http.StatusConflict, "give it with --input", "the history has not the input of run %s: it was larger than history.value, or the run ended under a version that kept none", id)
 		}
 	}
 	e, err := eventAgain(f, key, data)
 	if err != nil {
 		return nil, err
 	}
-	said := map[string]any{"rerunof": id.String(), "trigger": f.Trigger, "event": e.ID()}
+	said := &Rerun{RerunOf: id.String(), Trigger: f.Trigger, Event: e.ID(), DryRun: dry}
 	if dry {
-		said["dryRun"] = true
 		return said, nil
 	}
 	run, err := a.Intake.Start(q.Context(), f.Trigger, e)
 	if err != nil {
 		return nil, err
 	}
-	said["run"] = run.String()
+	said.Run = run.String()
 	return said, nil
 }
 

@@ -98,7 +98,8 @@ func (t *town) open(tokens *access.Tokens) *API {
 	ended.WithLabelValues("theirs").Inc()
 	return New(Options{
 		Intake: t, Shards: t, Endings: ends{t.house}, Past: events{}, Cluster: t, Outbox: t, Letters: t, Controls: heldBack{}, Tokens: tokens, Metrics: metrics, MaxBody: 1 << 10,
-		Set: func() *config.Set { return set }, Functions: func() any { return []string{} }, Load: func() any { return 0 }, Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil },
+		Set: func() *config.Set { return set }, Functions: func() []control.FunctionStatus { return nil }, Load: func() any { return 0 }, Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil },
+		Self: func() RouterLine { return RouterLine{Name: "it", Partitions: []engine.PartitionStatus{}} },
 		Test: func(*event.Event) []triggers.Tried { return []triggers.Tried{{Trigger: "mine"}, {Trigger: "theirs"}} }, Redrive: func(context.Context, *engine.Letter) error { return nil },
 	})
 }
@@ -119,6 +120,8 @@ var operations = []operation{
 	{"GET /v1/runs/{run}/counts", "/v1/runs/" + myRun + "/counts", "", 200, 404, "steps"},
 	{"GET /v1/runs/{run}/field", "/v1/runs/" + myRun + "/field?step=f", "", 200, 404, "words"},
 	{"GET /v1/runs/{run}/flow", "/v1/runs/" + myRun + "/flow", "", 409, 404, "mine"},
+	{"GET /v1/runs/{run}/strips", "/v1/runs/" + myRun + "/strips", "", 200, 404, "strips"},
+	{"GET /v1/runs/{run}/live", "/v1/runs/" + myRun + "/live?step=f", "", 200, 404, "mine"},
 	{"GET /v1/runs/{run}/explain", "/v1/runs/" + myRun + "/explain", "", 200, 404, "mine"},
 	{"GET /v1/runs/{run}/watch", "/v1/runs/" + myRun + "/watch", "", 200, 404, "mine"},
 	{"GET /v1/runs/{run}/ended", "/v1/runs/" + myRun + "/ended", "", 200, 404, "mine"},
@@ -127,7 +130,7 @@ var operations = []operation{
 	{"POST /v1/runs/{run}/rerun", "/v1/runs/" + myRun + "/rerun?input=given", "1", 200, 404, "mine"},
 	{"POST /v1/runs/{run}/pause", "/v1/runs/" + myRun + "/pause", "", 202, 404, "mine"},
 	{"POST /v1/runs/{run}/resume", "/v1/runs/" + myRun + "/resume", "", 202, 404, "mine"},
-	{"POST /v1/runs/{run}/window", "/v1/runs/" + myRun + "/window?path=flow&n=1", "", 202, 404, "mine"},
+	{"POST /v1/runs/{run}/window", "/v1/runs/" + myRun + "/window?path=flow&window=1", "", 202, 404, "mine"},
 	{"POST /v1/runs/{run}/signals/{name}", "/v1/runs/" + myRun + "/signals/go", "1", 202, 404, "mine"},
 	{"POST /v1/invocations/{id}/heartbeat", "/v1/invocations/" + myRun + "~flow.1/heartbeat", "", 200, 404, "mine"},
 	{"GET /v1/waits", "", "", 200, 200, "mine"},
@@ -146,7 +149,8 @@ var operations = []operation{
 	{"GET /v1/functions", "", "", 200, 403, "concurrency"},
 	{"POST /v1/functions/{function}/pause", "/v1/functions/f/pause", "", 200, 403, "paused"},
 	{"POST /v1/functions/{function}/resume", "/v1/functions/f/resume", "", 200, 403, "since"},
-	{"POST /v1/functions/{function}/limit", "/v1/functions/f/limit?n=2", "", 200, 403, "limit\":"},
+	{"POST /v1/functions/{function}/limit", "/v1/functions/f/limit?limit=2", "", 200, 403, "limit\":"},
+	{"GET /v1/routers", "", "", 200, 403, "partitions"},
 	{"GET /v1/parked", "", "", 200, 403, "[]"},
 	{"POST /v1/facts", "", "", 404, 404, "became"},
 	{"POST /v1/beats", "", "", 404, 404, "became"},

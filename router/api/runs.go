@@ -65,11 +65,11 @@ func (a *API) getExplain(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	lines, err := a.Explain(q.Context(), id)
+	said, err := a.Explain(q.Context(), id)
 	if err != nil {
 		return err
 	}
-	return reply(w, 200, map[string]any{"run": id, "explain": lines})
+	return reply(w, http.StatusOK, said)
 }
 
 // getWatch streams a run's changes as server-sent events, first what it is doing, last how it ended.

@@ -16,6 +16,7 @@ import (
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/control"
+	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/triggers"
 )
 
@@ -33,11 +34,44 @@ type Tried struct {
 
 // A TriggerLine is one line of the list of triggers.
 type TriggerLine struct {
-	Name    string           `json:"name"`
-	Tenant  string           `json:"tenant"`
-	Filters int              `json:"filters"`
-	Digest  string           `json:"digest"`
-	Paused  *control.Control `json:"paused,omitempty"`
+	Trigger string        `json:"trigger"`
+	Tenant  string        `json:"tenant"`
+	Filters int           `json:"filters"`
+	Digest  string        `json:"digest"`
+	Paused  *engine.Pause `json:"paused,omitempty"`
+}
+
+// A TriggerList is the triggers in force, by name.
+type TriggerList struct {
+	Triggers []TriggerLine `json:"triggers"`
+}
+
+// A FunctionList is the functions of the router that is asked, by name.
+type FunctionList struct {
+	Functions []control.FunctionStatus `json:"functions"`
+}
+
+// A TestedEvent is what each trigger would make of an event.
+type TestedEvent struct {
+	Triggers []Tried `json:"triggers"`
+}
+
+// A Steered is a function or a trigger that somebody has steered, with what holds now.
+type Steered struct {
+	Function string        `json:"function,omitempty"`
+	Trigger  string        `json:"trigger,omitempty"`
+	Paused   *engine.Pause `json:"paused,omitempty"`
+	Limit    int           `json:"limit,omitempty"` // of calls at a time; 0 is what the documents say
+}
+
+func steered(c *control.Control) Steered {
+	said := Steered{Paused: c.Halt(), Limit: c.Limit}
+	if c.Kind == control.Trigger {
+		said.Trigger = c.Name
+	} else {
+		said.Function = c.Name
+	}
+	return said
 }
 
 var errUnknownFunction = errors.New("unknown function")
@@ -96,7 +130,7 @@ func (a *API) postHalt(kind string, pause bool) func(http.ResponseWriter, *http.
 			what = "paused"
 		}
 		a.Log.Info("a "+kind+" is "+what, kind, name, "by", by, "why", reason)
-		return reply(w, http.StatusOK, x)
+		return reply(w, http.StatusOK, steered(&x))
 	}
 }
 
@@ -106,9 +140,10 @@ func (a *API) postLimit(w http.ResponseWriter, q *http.Request) error {
 	if err := a.controlled(q.Context(), control.Function, name); err != nil {
 		return err
 	}
-	n, err := strconv.Atoi(q.URL.Query().Get("n"))
+	text := q.URL.Query().Get("limit")
+	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
-		return fmt.Errorf("%w: n is %q, and a limit is a number from 1, or 0 for none", errRequest, q.URL.Query().Get("n"))
+		return invalid("limit %.40q is not a number from 1, nor 0 for what the documents say", text)
 	}
 	if f := a.Set().Functions[name]; f != nil && n > f.Concurrency {
 		return fmt.Errorf("%w: the documents allow function %q %d at a time, and a limit of %d is more; raise concurrency in the documents and reload them", errRequest, name, f.Concurrency, n)
@@ -118,24 +153,25 @@ func (a *API) postLimit(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	a.Log.Info("a function is limited", "function", name, "limit", n, "by", byOf(q))
-	return reply(w, http.StatusOK, x)
+	return reply(w, http.StatusOK, steered(&x))
 }
 
 func (a *API) getTriggers(w http.ResponseWriter, q *http.Request) error {
-	lines := []TriggerLine{}
+	said := TriggerList{Triggers: []TriggerLine{}}
 	set, who := a.Set(), access.Asking(q.Context())
 	for _, name := range set.TriggerNames() {
 		t := set.Triggers[name]
 		if !who.Owns(t.Tenant) {
 			continue
 		}
-		line := TriggerLine{name, t.Tenant, len(t.Filters), fmt.Sprintf("%x", t.Digest[:8]), nil}
-		if c := a.Controls.Get(control.Trigger, name); c.Paused {
-			line.Paused = &c
-		}
-		lines = append(lines, line)
+		c := a.Controls.Get(control.Trigger, name)
+		said.Triggers = append(said.Triggers, TriggerLine{name, t.Tenant, len(t.Filters), fmt.Sprintf("%x", t.Digest[:8]), c.Halt()})
 	}
-	return reply(w, 200, lines)
+	return reply(w, http.StatusOK, said)
+}
+
+func (a *API) getFunctions(w http.ResponseWriter, _ *http.Request) error {
+	return reply(w, http.StatusOK, FunctionList{a.Functions()})
 }
 
 // postTest asks every trigger what it would make of the event in the body, in structured or binary mode, and starts nothing.
@@ -148,10 +184,10 @@ func (a *API) postTest(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRequest, err)
 	}
-	said, set, who := []Tried{}, a.Set(), access.Asking(q.Context())
+	said, set, who := TestedEvent{Triggers: []Tried{}}, a.Set(), access.Asking(q.Context())
 	for _, x := range a.Test(e) {
 		if t := set.Triggers[x.Trigger]; who.Tenant == "" || t != nil && who.Owns(t.Tenant) {
-			said = append(said, Tried{x, a.Controls.Get(control.Trigger, x.Trigger).Paused})
+			said.Triggers = append(said.Triggers, Tried{x, a.Controls.Get(control.Trigger, x.Trigger).Paused})
 		}
 	}
 	return reply(w, http.StatusOK, said)
@@ -172,8 +208,4 @@ func (a *API) readEvent(header http.Header, body []byte) (*event.Event, error) {
 		return nil, fmt.Errorf("%d events; one is asked for at a time", len(events))
 	}
 	return &events[0], nil
-}
-
-func (a *API) getFunctions(w http.ResponseWriter, _ *http.Request) error {
-	return reply(w, http.StatusOK, a.Functions())
 }

@@ -29,7 +29,7 @@ type WaitList struct {
 // getWaits lists who waits for which signal since when.
 func (a *API) getWaits(w http.ResponseWriter, r *http.Request) error {
 	v := r.URL.Query()
-	if err := checkKeys(v, []string{"run", "tenant", "trigger", "name", "limit"}); err != nil {
+	if err := checkKeys(v, []string{"run", "tenant", "trigger", "signal", "limit"}); err != nil {
 		return err
 	}
 	limit, err := limitOf(r)
@@ -40,15 +40,15 @@ func (a *API) getWaits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	run, trigger, name := strings.ToLower(v.Get("run")), v.Get("trigger"), v.Get("name")
+	run, trigger, signal := strings.ToLower(v.Get("run")), v.Get("trigger"), v.Get("signal")
 	said := WaitList{Waits: []WaitLine{}}
 	counts := make(map[string]int) // by run: one may be looked at twice
 	err = a.Shards.List(r.Context(), engine.Listing{Limit: limit, Waits: true, Want: func(x *engine.Summary) (int64, bool) {
 		if run != "" && x.Run.String() != run || tenant != "" && x.Tenant != tenant || trigger != "" && x.Trigger != trigger {
 			return 0, false
 		}
-		if name != "" {
-			x.Awaits = slices.DeleteFunc(x.Awaits, func(y engine.Await) bool { return y.Name != name })
+		if signal != "" {
+			x.Awaits = slices.DeleteFunc(x.Awaits, func(y engine.Await) bool { return y.Signal != signal })
 		}
 		if len(x.Awaits) == 0 {
 			return 0, false

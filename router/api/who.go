@@ -23,8 +23,8 @@ import (
 // errNoToken is of somebody who has no valid token where he needs one.
 var errNoToken = errors.New("no valid token")
 
-// guarded reports whether callers have to prove who they are.
-func (a *API) guarded() bool { return !a.Token.IsZero() || a.Tokens != nil }
+// Guarded reports whether callers have to prove who they are.
+func (a *API) Guarded() bool { return !a.Token.IsZero() || a.Tokens != nil }
 
 // Who says who makes a request: whom its context has (access.With; somebody who has found that out by other means, such as a session's cookie, puts him
 // there), else whose token it brings. Where there are no tokens it is access.Everything, so that the door's guard has to stand before. The error is for one
@@ -33,7 +33,7 @@ func (a *API) Who(q *http.Request) (access.Who, error) {
 	if who, said := access.From(q.Context()); said {
 		return who, nil
 	}
-	if !a.guarded() {
+	if !a.Guarded() {
 		return access.Everything, nil
 	}
 	scheme, token, _ := strings.Cut(q.Header.Get("Authorization"), " ")
@@ -85,7 +85,7 @@ func (a *API) authenticated(guard func(http.Handler) http.Handler, x route) http
 			_ = refuse(w, http.StatusUnauthorized, err.Error(), "")
 		case isPeer && !said: // It asks for itself.
 			do(w, q.WithContext(access.With(q.Context(), access.Everything)))
-		case isPeer, said, a.guarded():
+		case isPeer, said, a.Guarded():
 			do(w, q)
 		default:
 			guarded.ServeHTTP(w, q)

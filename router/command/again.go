@@ -234,13 +234,13 @@ func (p *program) runsRerun(k *client) *cobra.Command {
 			q.Set("input", "given")
 			body = []byte(v.JSON())
 		}
-		ask := func(ctx context.Context, run string) (string, map[string]any, error) {
-			var said map[string]any
-			err := k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/rerun?"+q.Encode(), bytes.Clone(body), map[string]string{"Content-Type": "application/json"}, &said)
+		ask := func(ctx context.Context, run string) (string, *router.Rerun, error) {
+			said := new(router.Rerun)
+			err := k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/rerun?"+q.Encode(), bytes.Clone(body), map[string]string{"Content-Type": "application/json"}, said)
 			if dry {
-				return fmt.Sprintf("the event of run %s would start trigger %v again", run, said["trigger"]), said, err
+				return fmt.Sprintf("the event of run %s would start trigger %s again", run, said.Trigger), said, err
 			}
-			return fmt.Sprintf("run %v of %v has the event of run %s", said["run"], said["trigger"], run), said, err
+			return fmt.Sprintf("run %s of %s has the event of run %s", said.Run, said.Trigger, run), said, err
 		}
 		return p.on(c, k, &s, args, "rerun", dry, func() error {
 			line, said, err := ask(c.Context(), args[0])
@@ -254,7 +254,7 @@ func (p *program) runsRerun(k *client) *cobra.Command {
 		})
 	}
 	c.Long = "Rerun starts another run of the trigger, by the documents in force, with the event of a run that has ended. The event has a new id, and rerunof names the\n" +
-		"former run. The history keeps the input of runs that failed; for others, and to change it, say --input.\n\n" + selectionHelp + "\n\n" + runHelp
+		"former run. The history keeps the input up to history.value, and of runs that failed up to more; where it is gone that is said. To change it, say --input.\n\n" + selectionHelp + "\n\n" + runHelp
 	c.Example = "  onward runs rerun RUN\n  onward runs rerun RUN --input @fixed.json"
 	c.Flags().StringVar(&input, "input", "", "JSON, @FILE or - for standard input, in place of the event's data")
 	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would be started")

@@ -116,14 +116,7 @@ func statusOf(err error) int {
 func (k *client) refused(resp *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	var said triggers.Refusal
-	var list []triggers.Refusal // Of a webhook, one an event.
-	if json.Unmarshal(b, &list) == nil {
-		for _, x := range list {
-			if said.Error.Message == "" {
-				said = x
-			}
-		}
-	} else if json.Unmarshal(b, &said) != nil || said.Error.Message == "" {
+	if json.Unmarshal(b, &said) != nil || said.Error.Message == "" {
 		said = triggers.Refuse(resp.StatusCode, string(bytes.TrimSpace(b)), "")
 	}
 	switch {
@@ -240,28 +233,30 @@ func (p *program) sent(resp *http.Response, wait time.Duration) error {
 		}
 		return nil
 	}
-	var taken []struct {
-		ID, Taken, Note string
-		Runs            []struct{ ID, Trigger string }
+	var said struct {
+		Events []struct {
+			Event, Taken, Note string
+			Runs               []struct{ Run, Trigger string }
+		}
 	}
-	err = json.Unmarshal(b, &taken)
+	err = json.Unmarshal(b, &said)
 	if p.output == "json" || err != nil {
 		fmt.Fprintf(p.out, "%s\n", b)
 	}
 	code := exitOK
-	for _, t := range taken {
+	for _, t := range said.Events {
 		if t.Taken == triggers.Unmatched.String() {
 			code = exitUnmatched
 		}
 		if p.output != "json" {
-			fmt.Fprintf(p.out, "event %s: %s\n", t.ID, strings.TrimSuffix(t.Taken+"; "+t.Note, "; "))
+			fmt.Fprintf(p.out, "event %s: %s\n", t.Event, strings.TrimSuffix(t.Taken+"; "+t.Note, "; "))
 		}
 		for _, run := range t.Runs {
 			if p.output != "json" {
-				fmt.Fprintf(p.out, "run %s of %s\n", run.ID, run.Trigger)
+				fmt.Fprintf(p.out, "run %s of %s\n", run.Run, run.Trigger)
 			}
 			if wait > 0 {
-				fmt.Fprintf(p.errs, "no result within %s; follow it with onward runs watch %s\n", wait, run.ID)
+				fmt.Fprintf(p.errs, "no result within %s; follow it with onward runs watch %s\n", wait, run.Run)
 				code = exitWaited
 			}
 		}

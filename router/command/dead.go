@@ -3,17 +3,14 @@ package command
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/onward-router/onward/router"
-	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
 )
 
@@ -64,20 +61,12 @@ func (f *choice) query() url.Values {
 	}
 }
 
-// letters gives a page of the letters that are chosen, and where the next one begins; empty: there is none.
-func (k *client) letters(ctx context.Context, f *choice, limit int, after string) (lines []*router.Letter, next string, _ error) {
+// letters gives a part of the letters that are chosen.
+func (k *client) letters(ctx context.Context, f *choice, limit int, after string) (said router.LetterList, _ error) {
 	q := f.query()
 	q.Set("limit", fmt.Sprint(limit))
 	q.Set("after", after)
-	resp, err := k.do(ctx, "GET", "/v1/dead?"+q.Encode(), nil, nil)
-	if err != nil {
-		return nil, "", err
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&lines); err != nil {
-		return nil, "", fmt.Errorf("the answer of %s cannot be read: %w; is it a router of this version?", k.addr, err)
-	}
-	return lines, resp.Header.Get("Onward-Next"), nil
+	return said, k.get(ctx, "/v1/dead?"+q.Encode(), &said)
 }
 
 // causes counts the letters that are chosen.
@@ -92,11 +81,8 @@ func lettersOf(k *client) completion {
 	return func(c *cobra.Command, _ []string, _ string) (found []cobra.Completion, _ cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), completionTime)
 		defer cancel()
-		lines, _, err := k.letters(ctx, &choice{}, 50, "")
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		for _, l := range lines {
+		said, _ := k.letters(ctx, &choice{}, 50, "") // Without an answer nothing is offered.
+		for _, l := range said.Letters {
 			found = append(found, cobra.CompletionWithDesc(l.ID, l.To+l.Starts+" "+l.Error.Type))
 		}
 		return found, cobra.ShellCompDirectiveNoFileComp
@@ -132,24 +118,19 @@ func (p *program) deadList(k *client) *cobra.Command {
 		case group:
 			return p.listCauses(c.Context(), k, &f)
 		}
-		lines, next, err := k.letters(c.Context(), &f, limit, after)
+		said, err := k.letters(c.Context(), &f, limit, after)
 		if err != nil {
 			return exitError{exitRun, err}
 		}
-		if err := p.print(lines, func(w io.Writer) {
+		return p.print(said, func(w io.Writer) {
 			fmt.Fprintln(w, "LETTER\tGIVEN UP\tTRIGGER\tFOR\tREASON")
-			for _, l := range lines {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.ID, l.Time.UTC().Format(time.RFC3339), dash(l.Trigger), dash(l.To+l.Starts), l.Error)
+			for _, l := range said.Letters {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.ID, when(l.Time), dash(l.Trigger), dash(l.To+l.Starts), l.Error)
 			}
-		}); err != nil || next == "" {
-			return err
-		}
-		said, err := k.causes(c.Context(), &f)
-		if err != nil {
-			return exitError{exitRun, err}
-		}
-		fmt.Fprintf(p.errs, "%d of %d in all; the next ones: --after %s\n", len(lines), said.Total, next)
-		return nil
+			if said.Next != "" {
+				fmt.Fprintf(w, "%d of %d in all; the next ones: --after %s\n", len(said.Letters), said.Total, said.Next)
+			}
+		})
 	}}
 	c.Long = "List prints what was given up, for which function (or trigger, as a destination), and why. Where there is more than --limit, it says how to see the rest.\n" +
 		"With --group it counts by cause: kind, trigger, function and type of error, the most frequent first.\n\n" + clientHelp
@@ -172,8 +153,8 @@ func (p *program) listCauses(ctx context.Context, k *client, f *choice) error {
 	return p.print(said, func(w io.Writer) {
 		fmt.Fprintln(w, "LETTERS\tKIND\tTRIGGER\tFOR\tERROR\tFIRST\tLAST\tTHE LATEST SAYS")
 		for _, x := range said.Causes {
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", x.Count, dash(x.Kind), dash(x.Trigger), dash(x.Function), dash(x.Error), x.First.UTC().Format(time.RFC3339),
-				x.Last.UTC().Format(time.RFC3339), firstLine(x.Message))
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", x.Count, dash(x.Kind), dash(x.Trigger), dash(x.Function), dash(x.Error), when(x.First),
+				when(x.Last), firstLine(x.Message))
 		}
 		fmt.Fprintf(w, "%d in all\n", said.Total)
 	})
@@ -206,14 +187,14 @@ func (p *program) deadParked(k *client) *cobra.Command {
 		Long:    "Parked lists the latest of what sources got and could not read, and of the places in the journal that hold no record. Nothing waits for it.\n\n" + clientHelp,
 		Example: "  onward dead parked",
 		RunE: func(c *cobra.Command, _ []string) error {
-			var lines []triggers.Parked
-			if err := k.get(c.Context(), "/v1/parked", &lines); err != nil {
+			var said router.ParkedList
+			if err := k.get(c.Context(), "/v1/parked", &said); err != nil {
 				return exitError{exitRun, err}
 			}
-			return p.print(lines, func(w io.Writer) {
+			return p.print(said, func(w io.Writer) {
 				fmt.Fprintln(w, "SOURCE\tPLACE\tTIME\tREASON")
-				for _, l := range lines {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Source, l.Place, l.Time.UTC().Format(time.RFC3339), l.Reason)
+				for _, l := range said.Parked {
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Source, l.Place, when(l.Time), l.Reason)
 				}
 			})
 		},

@@ -58,16 +58,16 @@ func (d *deed) chosen(ctx context.Context, k *client, args []string, yield func(
 		}
 	}
 	for after := ""; d.all; {
-		lines, next, err := k.letters(ctx, &d.choice, lettersAtATime, after)
+		said, err := k.letters(ctx, &d.choice, lettersAtATime, after)
 		if err != nil {
 			return err
 		}
-		for _, l := range lines {
+		for _, l := range said.Letters {
 			if err := yield(l); err != nil {
 				return err
 			}
 		}
-		if after = next; after == "" {
+		if after = said.Next; after == "" {
 			break
 		}
 	}
@@ -207,10 +207,10 @@ func redriveEach(k *client, d *deed) func(context.Context, *router.Letter) (beca
 		if l.Kind() == router.LetterParked { // Of a choice: it says so itself when it is named.
 			return became{l.ID, "kept", "it is no event: there is nothing to send"}, nil
 		}
-		var said struct{ Delivered, Gone bool }
+		var said router.LetterBecame
 		err := k.send(ctx, "/v1/dead/"+url.PathEscape(l.ID)+"/redrive", nil, nil, &said)
 		switch {
-		case err == nil && said.Delivered:
+		case err == nil && said.Became == "delivered":
 			row = 0
 			return became{Letter: l.ID, Became: "delivered"}, nil
 		case err == nil, d.all && statusOf(err) == http.StatusNotFound:
@@ -292,7 +292,7 @@ func (p *program) deadPurge(k *client) *cobra.Command {
 			return exitError{exitRun, err}
 		}
 		o, err := p.each(c.Context(), k, &d, args, func(ctx context.Context, l *router.Letter) (became, error) {
-			var said struct{ Removed bool }
+			var said router.LetterBecame
 			err := k.call(ctx, "DELETE", "/v1/dead/"+url.PathEscape(l.ID), nil, nil, &said)
 			switch {
 			case err != nil && d.all && statusOf(err) == http.StatusNotFound:

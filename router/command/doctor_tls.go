@@ -19,12 +19,12 @@ func (d *doctor) certificates() {
 		d.fail("tls", "", "%v", err)
 		return
 	}
-	left, ends := time.Until(leaf.NotAfter), leaf.NotAfter.UTC().Format(time.RFC3339)
+	left, ends := time.Until(leaf.NotAfter), when(leaf.NotAfter)
 	switch {
 	case left <= 0:
 		d.fail("tls", "renew it", "the certificate in %s has ended, at %s", t.Cert, ends)
 	case time.Until(leaf.NotBefore) > 0:
-		d.fail("tls", "wait, or set this machine's clock", "the certificate in %s begins at %s only", t.Cert, leaf.NotBefore.UTC().Format(time.RFC3339))
+		d.fail("tls", "wait, or set this machine's clock", "the certificate in %s begins at %s only", t.Cert, when(leaf.NotBefore))
 	case left < expiring:
 		d.warn("tls", "renew it; the router takes the new one without a restart", "the certificate in %s ends at %s, in %s", t.Cert, ends, left.Round(time.Hour))
 	default:

@@ -247,7 +247,7 @@ func (g *foreign) judgeParked() {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil || strings.TrimSpace(string(body)) != "[]" {
+	if err != nil || strings.TrimSpace(string(body)) != `{"parked":[]}` {
 		g.t.Errorf("parked: %s, %v", body, err)
 	}
 }

@@ -121,9 +121,9 @@ func (s *sheet) columnsOf(begin time.Time, names int) []column {
 		}},
 		{"OUTCOME", 9, func(x *router.PastStep) string { return x.Outcome }},
 		{"FROM", -7, func(x *router.PastStep) string { return s.brief(x.Queued.Sub(begin)) }},
-		{"QUEUE", -7, part(func(t *router.Times) time.Duration { return t.Queue })},
-		{"FUNCTION", -8, part(func(t *router.Times) time.Duration { return t.Function })},
-		{"ROUTER", -7, part(func(t *router.Times) time.Duration { return t.Router })},
+		{"QUEUE", -7, part(func(t *router.Times) time.Duration { return t.Queue.D() })},
+		{"FUNCTION", -8, part(func(t *router.Times) time.Duration { return t.Function.D() })},
+		{"ROUTER", -7, part(func(t *router.Times) time.Duration { return t.Router.D() })},
 	}
 	for _, out := range []string{"FROM", "TRY", "ROUTER", "QUEUE", "FUNCTION"} {
 		if s.width == 0 || names+widthOf(all) <= s.width {

@@ -28,7 +28,7 @@ func trip() []*router.PastStep {
 		ms := func(n float64) time.Duration { return time.Duration(n * float64(time.Millisecond)) }
 		return &router.PastStep{
 			Path: path, Function: "f", Outcome: outcome, Attempt: attempt, Queued: at(queued), Sent: at(sent), Ended: at(ended),
-			Times: &router.Times{Queue: ms(sent - queued), Function: ms(arrived - sent), Router: ms(ended - arrived)},
+			Times: &router.Times{Queue: router.Duration(ms(sent - queued)), Function: router.Duration(ms(arrived - sent)), Router: router.Duration(ms(ended - arrived))},
 		}
 	}
 	failed := call("map/count[1]", "failed", 1, 2, 3, 40, 41)

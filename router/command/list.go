@@ -133,9 +133,9 @@ func writeRuns(w io.Writer, said *router.RunList) {
 	for _, l := range said.Runs {
 		state := l.State
 		if l.Paused != nil {
-			state += " since " + l.Paused.Since.UTC().Format(time.RFC3339) + ", by " + cmp.Or(l.Paused.By, "somebody")
+			state += " since " + when(l.Paused.Since) + ", by " + cmp.Or(l.Paused.By, "somebody")
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", l.Run, l.Trigger, state, l.Started.UTC().Format(time.RFC3339), l.Calls, l.Open, l.Signals, l.Error)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", l.Run, l.Trigger, state, when(l.Started), l.Calls, l.Open, l.Signals, l.Error)
 	}
 	if said.Next != "" {
 		fmt.Fprintf(w, "%d of %d; it goes on with --after %s\n", len(said.Runs), said.Total, said.Next)

@@ -102,7 +102,7 @@ func answerOf(s *router.PastStep) string {
 	}
 	took := s.Ended.Sub(s.Queued)
 	if s.Times != nil {
-		took = s.Times.Function
+		took = s.Times.Function.D()
 	}
 	answered := lang.Member{Key: "after", Value: lang.Text(max(took, 0).Round(time.Microsecond).String())}
 	escaped := lang.Trusted(strings.ReplaceAll(s.Output.JSON(), "${", "$${"))
@@ -155,7 +155,7 @@ func (p *program) eventsList(k *client) *cobra.Command {
 					}
 					what = strings.Join(runs, ", ")
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Came.UTC().Format(time.RFC3339), e.ID, e.Type, e.Taken, what)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", when(e.Came), e.ID, e.Type, e.Taken, what)
 			}
 		})
 		if err == nil && said.Next != "" && p.output != "json" {
@@ -185,7 +185,7 @@ func (p *program) eventsShow(k *client) *cobra.Command {
 			return p.print(said, func(w io.Writer) {
 				had := make(map[string]bool) // runs
 				for _, e := range said.Events {
-					fmt.Fprintf(w, "%s: %s from %s, type %s: %s\n", e.Came.UTC().Format(time.RFC3339), e.ID, e.Source, e.Type, e.Taken)
+					fmt.Fprintf(w, "%s: %s from %s, type %s: %s\n", when(e.Came), e.ID, e.Source, e.Type, e.Taken)
 					for _, r := range e.Runs {
 						again := ""
 						if had[r.Run] {

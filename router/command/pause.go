@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 
+	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
 )
@@ -54,13 +55,13 @@ func (p *program) turn(c *cobra.Command, k *client, run, what, by, reason string
 	if reason != "" {
 		q.Set("reason", reason)
 	}
-	var said map[string]string
+	var said router.Became
 	if err := k.send(c.Context(), "/v1/runs/"+url.PathEscape(run)+"/"+what+"?"+q.Encode(), nil, nil, &said); err != nil {
 		return exitError{exitRun, err}
 	}
 	return p.print(said, func(w io.Writer) {
-		fate, _ := triggers.FateOf(said["became"])
-		fmt.Fprintf(w, lines[fate], said["run"])
+		fate, _ := triggers.FateOf(said.Became)
+		fmt.Fprintf(w, lines[fate], said.Run)
 	})
 }
 

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +18,8 @@ import (
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/folder"
+	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/journal/file"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -46,10 +49,12 @@ func dataFlag(text string) (lang.Value, error) {
 // run routes one event in this process, shows how it goes, and prints the result.
 func (p *program) run() *cobra.Command {
 	var trigger, data, dir, answers string
-	var quiet bool
+	var quiet, resume bool
 	c := &cobra.Command{
 		Use: "run FILE|DIR...", Short: "Run one event through a trigger in this process, and print the result.", Args: cobra.MinimumNArgs(1),
 		Long: "Run embeds a router, starts one run, shows its progress on standard error and prints its result on standard output.\n" +
+			"With --data-dir the run stays in a folder, for serve and runs list to show later. While serve has that folder open, its router gets the event, and its\n" +
+			"functions are called (ONWARD_TOKEN is the token, where it wants one). What a run that was interrupted or killed left open in a folder goes on with --resume.\n\n" +
 			"It exits with 0 when the run succeeded, 1 when it failed, and 2 when the command line or the documents are wrong.\n\n" +
 			"A result that is a text is printed as it is; with -o json, every result is printed as JSON. Of a failed run, the error is the result.\n\n" +
 			"With --mock no function is called: a file says what each answers, and the run goes by in virtual time, days in milliseconds:\n\n" +
@@ -58,7 +63,8 @@ func (p *program) run() *cobra.Command {
 			"    pay: [{ error: { type: card_declined }, times: 2, after: 1s }, { result: { paid: true } }]\n" +
 			"  signals: [{ name: approved, after: 26h, data: { by: Ada } }]",
 		Example: "  onward run deploy/examples/01-word-count --data '{\"packages\": [\"net/http\"]}'\n" +
-			"  onward run documents --trigger word-count --data @event.json -o json\n  generate | onward run documents --data -",
+			"  onward run documents --trigger word-count --data @event.json -o json\n  generate | onward run documents --data -\n" +
+			"  onward run documents --data-dir work --data 7\n  onward run documents --data-dir work --resume",
 		RunE: func(c *cobra.Command, args []string) error {
 			if answers != "" {
 				p.inherit(unknownCluster)
@@ -66,6 +72,12 @@ func (p *program) run() *cobra.Command {
 			set, err := p.load(args)
 			if err != nil {
 				return err
+			}
+			if resume {
+				if dir == "" || trigger+data+answers != "" {
+					return errors.New("--resume goes with --data-dir, the folder of the runs that are to go on, and without --trigger, --data and --mock; say those two alone")
+				}
+				return p.resume(c.Context(), set, dir, quiet)
 			}
 			if trigger == "" && len(set.Triggers) == 1 {
 				trigger = set.TriggerNames()[0]
@@ -89,35 +101,62 @@ func (p *program) run() *cobra.Command {
 	c.Flags().StringVar(&trigger, "trigger", "", "the trigger to start; may be left out when there is one")
 	completeFlag(c, "trigger", p.triggersOf)
 	c.Flags().StringVar(&data, "data", "", "data of the event: JSON, @FILE or - for standard input")
-	c.Flags().StringVar(&dir, "data-dir", "", "folder of the journal, in which no run is open; default: a temporary one")
+	c.Flags().StringVar(&dir, "data-dir", "", "folder of the journal; default: a temporary one")
+	c.Flags().BoolVar(&resume, "resume", false, "go on with the runs that are open in --data-dir, and print how each ends")
 	c.Flags().StringVar(&answers, "mock", "", "file of answers: run in virtual time, without functions")
 	c.Flags().BoolVar(&quiet, "quiet", false, "no progress and no summary")
 	return c
 }
 
-// runHere runs a trigger in a router of its own, with its journal in dir or in a temporary folder.
-func (p *program) runHere(ctx context.Context, set *config.Set, trigger string, input lang.Value, dir string, quiet bool) (err error) {
+// runHere runs a trigger in a router of its own, with its journal in dir or in a temporary folder; or in the one that has dir open.
+func (p *program) runHere(ctx context.Context, set *config.Set, trigger string, input lang.Value, dir string, quiet bool) error {
+	named := dir
 	if dir == "" {
+		var err error
 		if dir, err = os.MkdirTemp("", "onward-run-"); err != nil {
 			return err
 		}
 		defer os.RemoveAll(dir)
 	}
+	h := &hops{}
+	var f *router.Finished
+	err := p.embedded(ctx, set, dir, h, func(j journal.Journal) error {
+		// What is open in there would be carried out beside the new run, by these documents, and left where it is when that one ends.
+		n, err := openRuns(ctx, j, p.registry)
+		if err == nil && n > 0 {
+			return exitError{exitUsage, fmt.Errorf("--data-dir %s: runs are open in there (%d); let them go on by --resume, with the documents they began with, or by onward serve --data %s, or choose another folder", dir, n, dir)}
+		}
+		return err
+	}, func(ctx context.Context, r *router.Router) (err error) {
+		f, err = p.follow(ctx, r, h, trigger, input, quiet)
+		return err
+	})
+	switch {
+	case errors.Is(err, folder.ErrTaken):
+		return p.runThere(ctx, dir, set, trigger, input, quiet)
+	case err != nil && ctx.Err() != nil && named != "":
+		return exitError{exitRun, fmt.Errorf("%w; the same documents with --data-dir %s --resume go on with it", err, dir)}
+	case errors.As(err, new(exitError)):
+		return err
+	case err != nil:
+		return exitError{exitRun, err}
+	}
+	return p.result(f, h, quiet)
+}
+
+// embedded has a router of its own work on a folder until do returns. before looks at the journal first.
+func (p *program) embedded(ctx context.Context, set *config.Set, dir string, h *hops, before func(journal.Journal) error, do func(context.Context, *router.Router) error) error {
 	log := slog.New(slog.NewTextHandler(p.errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	j, err := file.Open(file.Options{Dir: dir, SegmentBytes: 8 << 20, Log: log})
 	if err != nil {
 		return err
 	}
 	defer j.Close()
-	// What is open in there would be carried out beside the new run, by these documents, and left where it is when that one ends.
-	if n, err := openRuns(ctx, j, p.registry); err != nil {
-		return exitError{exitRun, err}
-	} else if n > 0 {
-		return fmt.Errorf("--data-dir %s: runs are open in there (%d); finish them by onward serve, with the documents they began with and --data %s, or choose another folder", dir, n, dir)
+	if err := before(j); err != nil {
+		return err
 	}
 	set.Sources = nil
-	h := &hops{}
-	r, err := router.Open(router.Options{Set: set, Registry: p.registry, Journal: j, Log: log, Hop: h.add})
+	r, err := router.Open(router.Options{Set: set, Registry: p.registry, Journal: j, Log: log, Hop: h.add, Dir: dir})
 	if err != nil {
 		return err
 	}
@@ -125,15 +164,19 @@ func (p *program) runHere(ctx context.Context, set *config.Set, trigger string, 
 	defer stop()
 	ran := make(chan error, 1)
 	go func() { ran <- r.Run(ctx) }()
-	f, err := p.follow(ctx, r, h, trigger, input, quiet)
+	select {
+	case <-r.Ready():
+		err = do(ctx, r)
+	case <-ctx.Done():
+		err = ctx.Err()
+	case err = <-ran:
+		return err
+	}
 	stop()
 	if e := <-ran; err == nil {
 		err = e
 	}
-	if err != nil {
-		return exitError{exitRun, err}
-	}
-	return p.result(f, h, quiet)
+	return err
 }
 
 // hops gathers what the summary tells.
@@ -152,11 +195,6 @@ func (h *hops) add(d time.Duration) {
 
 // follow starts the run and shows how it goes until it has ended.
 func (p *program) follow(ctx context.Context, r *router.Router, h *hops, trigger string, input lang.Value, quiet bool) (*router.Finished, error) {
-	select {
-	case <-r.Ready():
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 	e := event.New()
 	e.SetID(router.NewID())
 	e.SetSource("/onward/run")
@@ -166,33 +204,34 @@ func (p *program) follow(ctx context.Context, r *router.Router, h *hops, trigger
 		return nil, err
 	}
 	id := r.RunIDOf(trigger, &e)
-	changes := r.Watch(ctx, id)
+	return p.watchHere(ctx, r, h, id, trigger, quiet, func() error {
+		_, err := r.Start(ctx, trigger, &e)
+		return err
+	})
+}
+
+// watchHere shows how a run goes until it has ended; begin is called once all is seen.
+func (p *program) watchHere(ctx context.Context, r *router.Router, h *hops, id journal.RunID, title string, quiet bool, begin func() error) (*router.Finished, error) {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	changes := r.Watch(watching, id)
 	shown := make(chan struct{})
-	var bar *progressbar.ProgressBar
-	if !quiet && terminal(p.errs) {
-		bar = progressbar.NewOptions(1, progressbar.OptionSetWriter(p.errs), progressbar.OptionSetDescription(trigger), progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(), progressbar.OptionSetItsString("calls"), progressbar.OptionThrottle(50*time.Millisecond), progressbar.OptionSetWidth(30),
-			progressbar.OptionClearOnFinish())
-	}
+	bar := p.progress(h, title, quiet)
 	go func() {
 		defer close(shown)
-		for c := range changes {
-			switch c.Kind {
-			case engine.Invoked:
-				h.invoked++
-			case engine.Answered:
-				h.done++
-			}
-			if bar != nil {
-				bar.ChangeMax(max(h.invoked, 1))
-				_ = bar.Set(min(h.done, max(h.invoked, 1)))
-			}
-			if c.Kind == engine.RunEnded {
+		for {
+			select {
+			case c := <-changes:
+				bar.see(c.Kind.String())
+				if c.Kind == engine.RunEnded {
+					return
+				}
+			case <-watching.Done():
 				return
 			}
 		}
 	}()
-	if _, err := r.Start(ctx, trigger, &e); err != nil {
+	if err := begin(); err != nil {
 		return nil, err
 	}
 	f, err := r.Wait(ctx, id)
@@ -203,10 +242,44 @@ func (p *program) follow(ctx context.Context, r *router.Router, h *hops, trigger
 	case <-shown:
 	case <-time.After(time.Second):
 	}
-	if bar != nil {
-		_ = bar.Finish()
-	}
+	bar.end()
 	return f, nil
+}
+
+// A progress shows the calls of a run where somebody looks, and counts them.
+type progress struct {
+	h   *hops
+	bar *progressbar.ProgressBar // nil: nobody looks
+}
+
+func (p *program) progress(h *hops, title string, quiet bool) *progress {
+	x := &progress{h: h}
+	if !quiet && terminal(p.errs) {
+		x.bar = progressbar.NewOptions(1, progressbar.OptionSetWriter(p.errs), progressbar.OptionSetDescription(title), progressbar.OptionShowCount(),
+			progressbar.OptionShowIts(), progressbar.OptionSetItsString("calls"), progressbar.OptionThrottle(50*time.Millisecond), progressbar.OptionSetWidth(30),
+			progressbar.OptionClearOnFinish())
+	}
+	return x
+}
+
+// see counts a change of the run.
+func (x *progress) see(kind string) {
+	switch kind {
+	case engine.Invoked.String():
+		x.h.invoked++
+	case engine.Answered.String():
+		x.h.done++
+	}
+	if x.bar != nil {
+		x.bar.ChangeMax(max(x.h.invoked, 1))
+		_ = x.bar.Set(min(x.h.done, max(x.h.invoked, 1)))
+	}
+}
+
+func (x *progress) end() {
+	if x.bar != nil {
+		_ = x.bar.Finish()
+	}
 }
 
 // terminal reports whether a person looks at what is written: a bar in a log is noise.

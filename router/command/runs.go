@@ -85,7 +85,7 @@ func (p *program) watched(name string, data []byte) (last bool, _ error) {
 	case p.output == "json":
 		fmt.Fprintf(p.out, "{\"event\":%q,\"data\":%s}\n", name, data)
 	case name == "status":
-		fmt.Fprintf(p.out, "%s of %s: %s since %s, %d calls so far\n", f.ID, f.Trigger, f.State, f.Started.UTC().Format(time.RFC3339), f.Calls)
+		fmt.Fprintf(p.out, "%s of %s: %s since %s, %d calls so far\n", f.ID, f.Trigger, f.State, when(f.Started), f.Calls)
 	case last:
 		fmt.Fprintf(p.out, "%s in %s, %d calls\n", f.State, f.Ended.Sub(f.Started).Round(time.Millisecond), f.Calls)
 		if f.Error != nil {
@@ -115,15 +115,12 @@ func (p *program) watched(name string, data []byte) (last bool, _ error) {
 
 func (p *program) runsExplain(k *client) *cobra.Command {
 	c := &cobra.Command{Use: "explain RUN", Short: "Say why a run is not further.", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
-		var said struct {
-			Run     string   `json:"run"`
-			Explain []string `json:"explain"`
-		}
+		var said router.Explanation
 		if err := k.get(c.Context(), "/v1/runs/"+url.PathEscape(args[0])+"/explain", &said); err != nil {
 			return exitError{exitRun, err}
 		}
 		return p.print(said, func(w io.Writer) {
-			for _, line := range said.Explain {
+			for _, line := range said.Lines() {
 				fmt.Fprintln(w, line)
 			}
 		})
@@ -136,12 +133,12 @@ func (p *program) runsExplain(k *client) *cobra.Command {
 func (p *program) runsCancel(k *client) *cobra.Command {
 	var reason string
 	var s selection
-	ask := func(ctx context.Context, run string) (line string, said map[string]string, err error) {
+	ask := func(ctx context.Context, run string) (line string, said router.Became, err error) {
 		err = k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/cancel?reason="+url.QueryEscape(reason), nil, nil, &said)
-		if said["became"] == triggers.Accepted.String() {
-			return fmt.Sprintf("the cancel of run %s is journaled; what it did is not known yet: see onward runs get %s", said["run"], said["run"]), said, err
+		if said.Became == triggers.Accepted.String() {
+			return fmt.Sprintf("the cancel of run %s is journaled; what it did is not known yet: see onward runs get %s", said.Run, said.Run), said, err
 		}
-		return fmt.Sprintf("run %s is being cancelled", said["run"]), said, err
+		return fmt.Sprintf("run %s is being cancelled", said.Run), said, err
 	}
 	c := &cobra.Command{Use: "cancel [RUN]", Short: "Cancel a run, or all that a query finds.", Args: cobra.MaximumNArgs(1), RunE: func(c *cobra.Command, args []string) error {
 		return p.on(c, k, &s, args, "cancel", false, func() error {
@@ -171,7 +168,7 @@ func (p *program) runsSignal(k *client) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		ask := func(ctx context.Context, run string) (map[string]string, error) {
+		ask := func(ctx context.Context, run string) (router.Became, error) {
 			return k.signal(ctx, run, name, v, key)
 		}
 		return p.on(c, k, &s, args[:len(args)-1], "send signal "+name+" to", false, func() error {
@@ -195,7 +192,7 @@ func (p *program) runsSignal(k *client) *cobra.Command {
 }
 
 // signal sends a signal to a run.
-func (k *client) signal(ctx context.Context, run, name string, data lang.Value, key string) (said map[string]string, err error) {
+func (k *client) signal(ctx context.Context, run, name string, data lang.Value, key string) (said router.Became, err error) {
 	headers := map[string]string{"Content-Type": "application/json"}
 	if key != "" {
 		headers["Idempotency-Key"] = key
@@ -205,12 +202,12 @@ func (k *client) signal(ctx context.Context, run, name string, data lang.Value, 
 }
 
 // signalled says what became of a signal.
-func signalled(said map[string]string) string {
-	switch said["became"] {
+func signalled(said router.Became) string {
+	switch said.Became {
 	case triggers.Repeated.String():
-		return fmt.Sprintf("signal %s had come before to run %s, under the id %s; it counts once", said["signal"], said["run"], said["id"])
+		return fmt.Sprintf("signal %s had come before to run %s, under the id %s; it counts once", said.Signal, said.Run, said.Key)
 	case triggers.Accepted.String():
-		return fmt.Sprintf("signal %s is journaled for run %s, under the id %s; what it did is not known yet: see onward runs explain %s", said["signal"], said["run"], said["id"], said["run"])
+		return fmt.Sprintf("signal %s is journaled for run %s, under the id %s; what it did is not known yet: see onward runs explain %s", said.Signal, said.Run, said.Key, said.Run)
 	}
-	return fmt.Sprintf("signal %s is taken for run %s, under the id %s", said["signal"], said["run"], said["id"])
+	return fmt.Sprintf("signal %s is taken for run %s, under the id %s", said.Signal, said.Run, said.Key)
 }

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -25,21 +24,21 @@ func (p *program) functions() *cobra.Command {
 	}
 	clientFlags(c, k)
 	list := &cobra.Command{Use: "list", Short: "List functions, with their states and queues.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		var lines []router.FunctionLine
-		if err := k.get(c.Context(), "/v1/functions", &lines); err != nil {
+		var said router.FunctionList
+		if err := k.get(c.Context(), "/v1/functions", &said); err != nil {
 			return exitError{exitRun, err}
 		}
-		return p.print(lines, func(w io.Writer) {
+		return p.print(said, func(w io.Writer) {
 			fmt.Fprintln(w, "FUNCTION\tSTATE\tWORKING\tWAITING\tHELD\tAT MOST\tSINK\tWHY")
-			for _, l := range lines {
+			for _, l := range said.Functions {
 				state, why, most := l.State, l.Error, strconv.Itoa(l.Concurrency)
-				if l.Paused != "" {
-					state, why = "paused", l.Paused
+				if l.Paused != nil {
+					state, why = "paused", pausedWords(l.Paused)
 				}
 				if l.Limit > 0 {
 					most = fmt.Sprintf("%d of %d", l.Limit, l.Concurrency)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", l.Name, state, l.InFlight, l.Queued, l.Held, most, l.Sink, why)
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", l.Function, state, l.InFlight, l.Queued, l.Held, most, l.Sink, why)
 			}
 		})
 	}}
@@ -52,23 +51,23 @@ func (p *program) functions() *cobra.Command {
 		if n, err := strconv.Atoi(args[1]); err != nil || n < 0 {
 			return fmt.Errorf("a limit of %q; write a number from 1, or 0 for what the documents say", args[1])
 		}
-		var said router.Control
-		if err := k.send(c.Context(), "/v1/functions/"+url.PathEscape(args[0])+"/limit?n="+args[1], nil, nil, &said); err != nil {
+		var said router.Steered
+		if err := k.send(c.Context(), "/v1/functions/"+url.PathEscape(args[0])+"/limit?limit="+args[1], nil, nil, &said); err != nil {
 			return exitError{exitRun, err}
 		}
 		return p.print(said, func(w io.Writer) {
 			if said.Limit == 0 {
-				fmt.Fprintf(w, "function %s has the concurrency of the documents\n", said.Name)
+				fmt.Fprintf(w, "function %s has the concurrency of the documents\n", said.Function)
 				return
 			}
-			fmt.Fprintf(w, "each router sends function %s at most %d at a time\n", said.Name, said.Limit)
+			fmt.Fprintf(w, "each router sends function %s at most %d at a time\n", said.Function, said.Limit)
 		})
 	}}
 	limit.Long = "Limit takes the place of concurrency in the documents, below it, at each router; 0 is what the documents say again. " + steered + clientHelp
 	limit.Example = "  onward functions limit charge 4\n  onward functions limit charge 0"
 	c.AddCommand(list, pause, resume, limit)
 	for _, sub := range []*cobra.Command{pause, resume, limit} {
-		sub.ValidArgsFunction = namesOf(k, "/v1/functions")
+		sub.ValidArgsFunction = functionsOf(k)
 	}
 	return c
 }
@@ -81,18 +80,18 @@ func (p *program) triggers() *cobra.Command {
 	}
 	clientFlags(c, k)
 	list := &cobra.Command{Use: "list", Short: "List triggers.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		var lines []router.TriggerLine
-		if err := k.get(c.Context(), "/v1/triggers", &lines); err != nil {
+		var said router.TriggerList
+		if err := k.get(c.Context(), "/v1/triggers", &said); err != nil {
 			return exitError{exitRun, err}
 		}
-		return p.print(lines, func(w io.Writer) {
+		return p.print(said, func(w io.Writer) {
 			fmt.Fprintln(w, "TRIGGER\tTENANT\tSTATE\tFILTERS\tDEFINITION")
-			for _, l := range lines {
+			for _, l := range said.Triggers {
 				state := "on"
 				if l.Paused != nil {
-					state = "paused since " + l.Paused.Since.UTC().Format("2006-01-02T15:04:05Z") + " by " + l.Paused.By
+					state = "paused " + pausedWords(l.Paused)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", l.Name, l.Tenant, state, l.Filters, l.Digest)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", l.Trigger, l.Tenant, state, l.Filters, l.Digest)
 			}
 		})
 	}}
@@ -104,7 +103,7 @@ func (p *program) triggers() *cobra.Command {
 	resume := p.halt(k, "trigger", false, "Let a paused trigger's runs go on.", "Resume sends what a pause has held back, the oldest first.\n")
 	c.AddCommand(list, pause, resume, p.triggersTest(k))
 	for _, sub := range []*cobra.Command{pause, resume} {
-		sub.ValidArgsFunction = namesOf(k, "/v1/triggers")
+		sub.ValidArgsFunction = runningTriggers(k)
 	}
 	return c
 }
@@ -121,11 +120,11 @@ func (p *program) halt(k *client, kind string, pause bool, short, long string) *
 			by = whoami()
 		}
 		q := url.Values{"by": {by}, "reason": {reason}}
-		var x router.Control
+		var x router.Steered
 		if err := k.send(c.Context(), "/v1/"+kind+"s/"+url.PathEscape(args[0])+"/"+verb+"?"+q.Encode(), nil, nil, &x); err != nil {
 			return exitError{exitRun, err}
 		}
-		return p.print(x, func(w io.Writer) { fmt.Fprintf(w, "%s %s %s\n", kind, x.Name, said) })
+		return p.print(x, func(w io.Writer) { fmt.Fprintf(w, "%s %s %s\n", kind, x.Function+x.Trigger, said) })
 	}}
 	c.Long = long + steered + clientHelp
 	c.Example = "  onward " + kind + "s " + verb + " " + strings.ToUpper(kind)
@@ -136,20 +135,16 @@ func (p *program) halt(k *client, kind string, pause bool, short, long string) *
 	return c
 }
 
-// namesOf offers the names that a list of the router's has, if one answers.
-func namesOf(k *client, path string) completion {
-	return func(c *cobra.Command, args []string, _ string) (found []cobra.Completion, _ cobra.ShellCompDirective) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), completionTime)
-		defer cancel()
-		var lines []struct{ Name string }
-		if len(args) > 0 || k.get(ctx, path, &lines) != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		for _, l := range lines {
-			found = append(found, l.Name)
-		}
-		return found, cobra.ShellCompDirectiveNoFileComp
+// pausedWords say since when, by whom and why.
+func pausedWords(x *router.Pause) string {
+	words := "since " + when(x.Since)
+	if x.By != "" {
+		words += ", by " + x.By
 	}
+	if x.Reason != "" {
+		words += ": " + x.Reason
+	}
+	return words
 }
 
 func (p *program) triggersTest(k *client) *cobra.Command {
@@ -179,7 +174,7 @@ func (p *program) triggersTest(k *client) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var tried []router.Tried
+		var tried router.TestedEvent
 		if err := k.send(c.Context(), "/v1/events/test", body, map[string]string{"Content-Type": "application/cloudevents+json"}, &tried); err != nil {
 			return exitError{exitRun, err}
 		}
@@ -196,14 +191,14 @@ func (p *program) triggersTest(k *client) *cobra.Command {
 	return c
 }
 
-func (p *program) tested(tried []router.Tried) error {
+func (p *program) tested(tried router.TestedEvent) error {
 	taken := false
-	for _, x := range tried {
+	for _, x := range tried.Triggers {
 		taken = taken || x.Taken
 	}
 	err := p.print(tried, func(w io.Writer) {
 		fmt.Fprintln(w, "TRIGGER\tTAKES IT\tWHY")
-		for _, x := range tried {
+		for _, x := range tried.Triggers {
 			switch {
 			case !x.Taken:
 				fmt.Fprintf(w, "%s\tno\t%s\n", x.Trigger, x.Why)

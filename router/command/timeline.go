@@ -63,12 +63,12 @@ func (p *program) timeline(said *router.RunSteps, failed bool) error {
 	for _, x := range said.Summary {
 		if len(steps) < x.Succeeded+x.Failed+x.Skipped+x.Cancelled || said.Next != "" {
 			s.line(fmt.Sprintf("%s: %d succeeded, %d failed, %d skipped, %d cancelled; %s to %s, half within %s", x.Path, x.Succeeded, x.Failed, x.Skipped, x.Cancelled,
-				s.brief(x.Min), s.brief(x.Max), s.brief(x.P50)))
+				s.brief(x.Min.D()), s.brief(x.Max.D()), s.brief(x.P50.D())))
 		}
 	}
 	s.gantt(steps)
 	if t := said.Times; t != nil {
-		s.line(fmt.Sprintf("its calls together: %s queue, %s function, %s router", s.brief(t.Queue), s.brief(t.Function), s.brief(t.Router)))
+		s.line(fmt.Sprintf("its calls together: %s queue, %s function, %s router", s.brief(t.Queue.D()), s.brief(t.Function.D()), s.brief(t.Router.D())))
 	}
 	if said.Missing > 0 {
 		s.line(fmt.Sprintf("the history could not take %d steps in this time, of all runs together", said.Missing))

@@ -94,18 +94,53 @@ func (p *program) triggersOf(_ *cobra.Command, args []string, _ string) ([]cobra
 // completionTime bounds how long a shell waits for a router.
 const completionTime = 2 * time.Second
 
-// runsOf offers the runs of a router, if one answers.
-func runsOf(k *client) completion {
-	return func(c *cobra.Command, args []string, _ string) (found []cobra.Completion, _ cobra.ShellCompDirective) {
+// offered are words of a router, if one answers.
+func offered[T any](k *client, path string, words func(*T) []cobra.Completion) completion {
+	return func(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), completionTime)
 		defer cancel()
-		var said router.RunList
-		if len(args) > 0 || k.get(ctx, "/v1/runs?limit=50", &said) != nil {
+		said := new(T)
+		if k.get(ctx, path, said) != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
+		return words(said), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// once offers words for the first argument only.
+func once(words completion) completion {
+	return func(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return words(c, args, typed)
+	}
+}
+
+func runsOf(k *client) completion {
+	return once(offered(k, "/v1/runs?limit=50", func(said *router.RunList) (found []cobra.Completion) {
 		for _, l := range said.Runs {
 			found = append(found, cobra.CompletionWithDesc(l.Run, l.Trigger+" "+l.State))
 		}
-		return found, cobra.ShellCompDirectiveNoFileComp
-	}
+		return found
+	}))
+}
+
+// runningTriggers are those in force, functionsOf the functions.
+func runningTriggers(k *client) completion {
+	return once(offered(k, "/v1/triggers", func(said *router.TriggerList) (found []cobra.Completion) {
+		for _, l := range said.Triggers {
+			found = append(found, l.Trigger)
+		}
+		return found
+	}))
+}
+
+func functionsOf(k *client) completion {
+	return once(offered(k, "/v1/functions", func(said *router.FunctionList) (found []cobra.Completion) {
+		for _, l := range said.Functions {
+			found = append(found, l.Function)
+		}
+		return found
+	}))
 }

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/onward-router/onward/router"
 	"github.com/spf13/cobra"
@@ -31,7 +30,7 @@ func (p *program) waitsList(k *client) *cobra.Command {
 			return fmt.Errorf("--limit %d; write 1 to %d", limit, listPart)
 		}
 		q := url.Values{"limit": {fmt.Sprint(limit)}}
-		for _, name := range []string{"tenant", "trigger", "name", "run"} {
+		for _, name := range []string{"tenant", "trigger", "signal", "run"} {
 			q.Set(name, c.Flag(name).Value.String())
 		}
 		var said router.WaitList
@@ -43,19 +42,19 @@ func (p *program) waitsList(k *client) *cobra.Command {
 			for _, l := range said.Waits {
 				end := "never"
 				if !l.Expires.IsZero() {
-					end = l.Expires.UTC().Format(time.RFC3339)
+					end = when(l.Expires)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Run, l.Trigger, l.Name, l.Path, l.Since.UTC().Format(time.RFC3339), end, l.Event)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Run, l.Trigger, l.Signal, l.Path, when(l.Since), end, l.Event)
 			}
 			fmt.Fprintf(w, "%d of %d\n", len(said.Waits), said.Total)
 		})
 	}}
 	c.Long = "List prints the steps that wait for a signal, of all routers' runs, the longest first: what a person is to answer. GIVES UP is when it stops waiting, EVENT the\n" +
 		"id of the event that started the run.\n\n" + clientHelp
-	c.Example = "  onward waits list --name approved\n  onward waits list --trigger expense -o json"
+	c.Example = "  onward waits list --signal approved\n  onward waits list --trigger expense -o json"
 	c.Flags().String("tenant", "", "only runs of this tenant")
 	c.Flags().String("trigger", "", "only runs of this trigger")
-	c.Flags().String("name", "", "only signals of this name")
+	c.Flags().String("signal", "", "only signals of this name")
 	c.Flags().String("run", "", "only this run")
 	c.Flags().IntVar(&limit, "limit", 100, "at most so many")
 	return c
@@ -74,8 +73,8 @@ func (p *program) waitsAnswer(k *client) *cobra.Command {
 		}
 		var names []string
 		for _, l := range said.Waits {
-			if !slices.Contains(names, l.Name) {
-				names = append(names, l.Name)
+			if !slices.Contains(names, l.Signal) {
+				names = append(names, l.Signal)
 			}
 		}
 		if key == "" && !slices.Contains(names, args[1]) {

@@ -5,25 +5,30 @@ import (
 	"io"
 	"net/url"
 
+	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
 )
 
 func (p *program) runsWindow(k *client) *cobra.Command {
 	c := &cobra.Command{Use: "window RUN PATH N", Short: "Change how many items of a map may be open at a time, while it runs.", Args: cobra.ExactArgs(3), RunE: func(c *cobra.Command, args []string) error {
-		var said map[string]string
-		q := url.Values{"path": {args[1]}, "n": {args[2]}}
+		var said router.Became
+		q := url.Values{"path": {args[1]}, "window": {args[2]}}
 		if err := k.send(c.Context(), "/v1/runs/"+url.PathEscape(args[0])+"/window?"+q.Encode(), nil, nil, &said); err != nil {
 			return exitError{exitRun, err}
 		}
 		return p.print(said, func(w io.Writer) {
-			switch fate, _ := triggers.FateOf(said["became"]); fate {
+			window := 0
+			if said.Window != nil {
+				window = *said.Window
+			}
+			switch fate, _ := triggers.FateOf(said.Became); fate {
 			case triggers.Applied:
-				fmt.Fprintf(w, "the window of %s is %s\n", said["path"], said["window"])
+				fmt.Fprintf(w, "the window of %s is %d\n", said.Path, window)
 			case triggers.Repeated:
-				fmt.Fprintf(w, "the window of %s was %s before\n", said["path"], said["window"])
+				fmt.Fprintf(w, "the window of %s was %d before\n", said.Path, window)
 			default:
-				fmt.Fprintf(w, "the window of %s is journaled; what it did is not known yet: see onward runs explain RUN\n", said["path"])
+				fmt.Fprintf(w, "the window of %s is journaled; what it did is not known yet: see onward runs explain RUN\n", said.Path)
 			}
 		})
 	}}

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/folder"
 )
 
@@ -35,6 +36,14 @@ type Control struct {
 	Since  time.Time `json:"since,omitzero"`  // of the pause
 	By     string    `json:"by,omitempty"`
 	Reason string    `json:"reason,omitempty"`
+}
+
+// Halt is since when, by whom and why it is paused; nil where it is not.
+func (c *Control) Halt() *engine.Pause {
+	if !c.Paused {
+		return nil
+	}
+	return &engine.Pause{Since: c.Since, By: c.By, Reason: c.Reason}
 }
 
 // Key names what is controlled.

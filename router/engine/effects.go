@@ -246,6 +246,7 @@ type Ended struct {
 	Started   time.Time
 	Ended     time.Time  // fold time
 	Event     lang.Value // attributes of the event that started it
+	Input     lang.Value // its data
 	Calls     int        // invocations made
 	// EventID, EventType and Data are those of the run's end event, as filters and waiting clients see it.
 	EventID, EventType string

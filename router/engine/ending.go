@@ -22,6 +22,7 @@ type Ending struct {
 	Redrives  uint32      `json:"redrives,omitempty"`
 	EventType string      `json:"-"`
 	Data      lang.Value  `json:"-"`
+	Input     *lang.Value `json:"-"` // the data of the event that started it; nil where it is not kept, and of a run that failed it may be in Data
 	Again     *Again      `json:"-"` // nil: who told of it knew no redrives
 }
 
@@ -35,9 +36,10 @@ type Again struct {
 
 // EndingOf tells of a run's end.
 func EndingOf(e *Ended) *Ending {
+	input := e.Input
 	f := &Ending{
 		ID: e.Run.String(), Tenant: e.Tenant, Trigger: e.Trigger, State: e.Outcome.Verdict.String(), Started: e.Started, Ended: e.Ended, Calls: e.Calls,
-		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data, Redrives: e.Redrives,
+		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data, Redrives: e.Redrives, Input: &input,
 		Again: &Again{hex.EncodeToString(e.Digest[:]), e.Spent, e.Key, e.Numbers},
 	}
 	if e.Cancelled {
@@ -49,14 +51,15 @@ func EndingOf(e *Ended) *Ending {
 // Kept is the form in which an Ending is kept on disk and passed from one router to another: with the event of its end, as clients that wait get it.
 type Kept struct {
 	*Ending
-	EventType string     `json:"eventType"`
-	Data      lang.Value `json:"data,omitzero"` // where it is not the result
-	Again     *Again     `json:"again,omitempty"`
+	EventType string      `json:"eventType"`
+	Data      lang.Value  `json:"data,omitzero"` // where it is not the result
+	Input     *lang.Value `json:"input,omitempty"`
+	Again     *Again      `json:"again,omitempty"`
 }
 
 // Keep returns the form in which f is kept.
 func (f *Ending) Keep() Kept {
-	k := Kept{Ending: f, EventType: f.EventType, Again: f.Again}
+	k := Kept{Ending: f, EventType: f.EventType, Input: f.Input, Again: f.Again}
 	if f.Error != nil {
 		k.Data = f.Data
 	}
@@ -66,7 +69,7 @@ func (f *Ending) Keep() Kept {
 // Whole returns what was kept.
 func (k *Kept) Whole() *Ending {
 	f := k.Ending
-	f.EventType, f.Data, f.Again = k.EventType, k.Data, k.Again
+	f.EventType, f.Data, f.Input, f.Again = k.EventType, k.Data, k.Input, k.Again
 	if f.Error == nil {
 		f.Data = f.Result
 	}

@@ -14,7 +14,7 @@ import (
 
 // A Letter is a dead letter: an event or an invocation that was given up, as people see it and as it is kept, with all that sending it again needs.
 type Letter struct {
-	ID       string      `json:"id"` // RUN.N
+	ID       string      `json:"letter"` // RUN.N
 	Time     time.Time   `json:"time"`
 	Tenant   string      `json:"tenant"`
 	Trigger  string      `json:"trigger"` // of the run

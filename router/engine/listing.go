@@ -59,7 +59,7 @@ func (s *State) List(l *Listing, most int) (more bool) {
 		}
 		rank, want := l.Want(x)
 		if want || r.rare().redrives > 0 {
-			l.all = append(l.all, r.seen(s.now, want))
+			l.all = append(l.all, Seen{r.id, r.rare().redrives, want})
 		}
 		if !want {
 			continue
@@ -75,7 +75,7 @@ func (s *State) List(l *Listing, most int) (more bool) {
 func (r *run) summary() *Summary {
 	x := &Summary{
 		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(),
-		Parent: ParentOf(r.event), Open: r.live.len(), Calls: int(r.calls), Signals: r.rare().waits.n, Event: r.event,
+		Parent: ParentOf(r.event), Open: r.live.len(), Calls: int(r.calls), Signals: r.rare().waits.n, Event: r.event, Input: r.data, Redrives: r.rare().redrives,
 	}
 	if r.outcome != nil {
 		x.Error = r.outcome.Err
@@ -88,7 +88,7 @@ func (r *run) awaits() []Await {
 	var all []Await
 	for _, w := range r.rare().waits.all() {
 		t := w.frame.owner
-		x := Await{Name: w.name, Path: t.path(), Since: time.Unix(0, t.opened).UTC()}
+		x := Await{Signal: w.name, Path: t.path(), Since: time.Unix(0, t.opened).UTC()}
 		timers := []uint32{t.deadlineTimer}
 		for _, named := range w.frame.timers.all() {
 			timers = append(timers, named.id)
@@ -128,16 +128,9 @@ func (l *Listing) Runs() []Summary {
 
 // A Seen is an open run that was looked at.
 type Seen struct {
-	Run  journal.RunID
-	At   int64 // an end of it that lies before is that of a life before this one
-	Want bool  // else it is told for that end only
-}
-
-func (r *run) seen(now int64, want bool) Seen {
-	if r.outcome != nil {
-		now = r.ended
-	}
-	return Seen{r.id, now, want}
+	Run      journal.RunID
+	Redrives uint32 // an end of fewer is that of a life before this one
+	Want     bool   // else it is told for that end only
 }
 
 // Compare orders by run.

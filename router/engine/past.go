@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
 )
 
 // A PastStep is what became of an invocation, or of a step that is more than one. Times are zero where they are not known.
@@ -33,9 +34,9 @@ type PastStep struct {
 
 // Times tell where the time of a call went. They come to the whole of it, from when it was to be sent until its outcome counted.
 type Times struct {
-	Queue    time.Duration `json:"queue"`    // until its last try went to the function: for room, its rate, a pause, or after tries that nothing came of
-	Function time.Duration `json:"function"` // until the answer came, or its time was over
-	Router   time.Duration `json:"router"`   // the rest: until what led to it was durable and folded, and then its outcome
+	Queue    plugin.Duration `json:"queue"`    // until its last try went to the function: for room, its rate, a pause, or after tries that nothing came of
+	Function plugin.Duration `json:"function"` // until the answer came, or its time was over
+	Router   plugin.Duration `json:"router"`   // the rest: until what led to it was durable and folded, and then its outcome
 }
 
 // Add adds what another call took.
@@ -55,7 +56,7 @@ func TimesOf(queued, made, sent, arrived, ended int64) (t Times, known bool) {
 	whole := max(ended-queued, 0) // The fold's clock; it may differ from the sender's.
 	function := min(max(arrived-sent, 0), whole)
 	queue := min(max(sent-max(made, queued), 0), whole-function)
-	return Times{time.Duration(queue), time.Duration(function), time.Duration(whole - function - queue)}, true
+	return Times{plugin.Duration(queue), plugin.Duration(function), plugin.Duration(whole - function - queue)}, true
 }
 
 // A Timeline is a part of what became of a run's steps, in the order in which that was known.
@@ -68,25 +69,43 @@ type Timeline struct {
 
 // A StepSummary is what became of all invocations or steps of a path, whatever their indexes: of those that were tried again the last counts.
 type StepSummary struct {
-	Path      string        `json:"path"` // with [*] for indexes
-	Calls     int           `json:"calls,omitempty"`
-	Succeeded int           `json:"succeeded"`
-	Failed    int           `json:"failed"`
-	Skipped   int           `json:"skipped"`
-	Cancelled int           `json:"cancelled"`
-	Again     int           `json:"again,omitempty"` // tries after which there was another
-	First     time.Time     `json:"first"`
-	Last      time.Time     `json:"last"`
-	Min       time.Duration `json:"min"`
-	P50       time.Duration `json:"p50"`
-	P95       time.Duration `json:"p95"`
-	Max       time.Duration `json:"max"`
-	Times     *Times        `json:"times,omitempty"` // of its calls together, tries that were repeated included
+	Path      string          `json:"path"` // with [*] for indexes
+	Calls     int             `json:"calls,omitempty"`
+	Succeeded int             `json:"succeeded"`
+	Failed    int             `json:"failed"`
+	Skipped   int             `json:"skipped"`
+	Cancelled int             `json:"cancelled"`
+	Again     int             `json:"again,omitempty"` // tries after which there was another
+	First     time.Time       `json:"first"`
+	Last      time.Time       `json:"last"`
+	Min       plugin.Duration `json:"min"`
+	P50       plugin.Duration `json:"p50"`
+	P95       plugin.Duration `json:"p95"`
+	Max       plugin.Duration `json:"max"`
+	Times     *Times          `json:"times,omitempty"` // of its calls together, tries that were repeated included
+}
+
+// Strips say when a run's steps were at work: each of them, or of many how many there were at a time.
+type Strips struct {
+	From   time.Time   `json:"from"`
+	To     time.Time   `json:"to"`
+	Steps  []*PastStep `json:"steps,omitempty"`
+	Strips []*Strip    `json:"strips,omitempty"`
+	Left   int         `json:"left,omitempty"` // steps that are in no strip: there are too many
+}
+
+// A Strip is how many activations of a step were queued, at work, and failed, in each of the equal parts of a time.
+type Strip struct {
+	Path    string `json:"path"` // with [*] for indexes
+	Total   int    `json:"total"`
+	Queued  []int  `json:"queued"`
+	Running []int  `json:"running"`
+	Failed  []int  `json:"failed"`
 }
 
 // A PastEvent is an event that came, and what it was taken for.
 type PastEvent struct {
-	ID     string    `json:"id"`
+	ID     string    `json:"event"`
 	Source string    `json:"source"`
 	Type   string    `json:"type"`
 	Came   time.Time `json:"came"`

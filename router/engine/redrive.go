@@ -3,6 +3,7 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 
@@ -25,6 +26,7 @@ type RedriveFact struct {
 	Start   StartFact
 	Started int64  // when the run first began, Unix nanoseconds
 	Next    uint32 // the last number that the run had given when it ended
+	Calls   uint32 // that it had made by then; a record of before it was told says none
 
 	// Memo is in order of the paths, over all parts, each of them once.
 	Memo []Recall
@@ -72,6 +74,9 @@ func (f *RedriveFact) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(f.Memo)))
 	for i := range f.Memo {
 		b = f.Memo[i].append(b)
+	}
+	if f.Part == 1 && f.Calls > 0 {
+		b = binary.AppendUvarint(b, uint64(f.Calls))
 	}
 	return b
 }
@@ -140,6 +145,11 @@ func DecodeRedrive(p []byte) (f RedriveFact, err error) {
 			break
 		}
 		f.Memo = append(f.Memo, x)
+	}
+	if f.Part == 1 && !r.bad && len(r.b) > 0 {
+		if f.Calls = r.number(); f.Calls == 0 || f.Calls > math.MaxInt32 {
+			r.fail()
+		}
 	}
 	return f, r.end("redrive")
 }
@@ -235,6 +245,7 @@ func (s *State) reopen(rec *journal.Record, f *RedriveFact) Reason {
 	r := newRun(rec.Run, tenant, def, &f.Start, f.Started)
 	s.add(r)
 	s.fuel(r, &f.Start)
+	r.calls = int32(f.Calls)
 	r.own().redrives = f.Number
 	r.next = max(r.next, f.Next) + redriveGap
 	s.note(r, Change{Kind: RunRedriven, N: f.Number, Text: def.Trigger})

@@ -64,7 +64,7 @@ func (s *stage) redrive(d *datadriven.TestData) {
 	s.say("again %s", strings.Join(plan.Again, " "))
 	facts := engine.RedriveFact{
 		Number: uint32(s.number(d, "number", int(end.Redrives)+1)), ID: [16]byte{byte(s.number(d, "id", 1))}, Start: start, Started: end.Started.UnixNano(),
-		Next: end.Numbers, Memo: plan.Memo,
+		Next: end.Numbers, Calls: uint32(end.Calls), Memo: plan.Memo,
 	}.Split(s.number(d, "size", 1<<20))
 	first := s.number(d, "part", 1)
 	for _, f := range facts[first-1 : s.number(d, "to", len(facts))] {
@@ -82,6 +82,14 @@ func TestRedriveCoding(t *testing.T) {
 		Memo: []engine.Recall{
 			{Path: "a", Outcome: lang.Of(1)}, {Path: "b", Input: engine.SumOf(lang.Of(1)), Final: true, Outcome: lang.Of(2)}, {Path: "c", Mark: true},
 		},
+	}
+	counted := whole.Split(1 << 20)[0]
+	counted.Calls = 300
+	if got, err := engine.DecodeRedrive(counted.Append(nil)); err != nil || got.Calls != 300 || len(got.Memo) != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := engine.DecodeRedrive(append(whole.Split(1 << 20)[0].Append(nil), 0)); err == nil {
+		t.Error("no calls, said twice, are taken")
 	}
 	var memo []engine.Recall
 	parts := whole.Split(20)
@@ -197,7 +205,7 @@ func TestRedriveIsCounted(t *testing.T) {
 	fold(engine.Record(journal.Start, run, &start))
 	fold(engine.Record(journal.Cancel, run, &engine.CancelFact{}))
 	again := func(n uint32, memo ...engine.Recall) journal.Record {
-		f := engine.RedriveFact{Number: n, ID: [16]byte{byte(n)}, Part: 1, Parts: 1, Start: start, Next: last.Numbers, Memo: memo}
+		f := engine.RedriveFact{Number: n, ID: [16]byte{byte(n)}, Part: 1, Parts: 1, Start: start, Next: last.Numbers, Calls: 7 + n, Memo: memo}
 		return engine.Record(journal.Redrive, run, &f)
 	}
 	for n := range uint32(3) {
@@ -206,7 +214,7 @@ func TestRedriveIsCounted(t *testing.T) {
 			t.Fatalf("redrive %d is %s", n+1, reason)
 		}
 		fold(engine.Record(journal.Cancel, run, &engine.CancelFact{}))
-		if last.Redrives != n+1 || last.EventID != fmt.Sprintf("%s~end+%d", run, n+1) || last.Numbers <= before {
+		if last.Redrives != n+1 || last.EventID != fmt.Sprintf("%s~end+%d", run, n+1) || last.Numbers <= before || last.Calls != int(8+n) {
 			t.Errorf("redrive %d ends as %+v", n+1, last)
 		}
 		saved := savedBytes(t, s)

@@ -136,12 +136,15 @@ type Summary struct {
 	Signals int         // that it waits for
 	Error   *lang.Error // of a run that is ending
 	Event   lang.Value
-	Awaits  []Await // where they are asked for
+
+	Input    lang.Value // the data of the event that started it
+	Redrives uint32
+	Awaits   []Await // where they are asked for
 }
 
 // An Await is a signal that a step waits for.
 type Await struct {
-	Name    string    `json:"name"`
+	Signal  string    `json:"signal"`
 	Path    string    `json:"path"`
 	Since   time.Time `json:"since"`            // when the step began
 	Expires time.Time `json:"expires,omitzero"` // the step's deadline, or its policy's
@@ -155,4 +158,18 @@ type Stats struct {
 	// DedupeSince is the time since when ended runs are remembered; zero while all are.
 	DedupeSince time.Time
 	CacheBytes  int
+}
+
+// A PartitionStatus is where the fold of a partition is.
+type PartitionStatus struct {
+	Partition int  `json:"partition"`
+	Serving   bool `json:"serving"` // it acts; before that it folds what was before it
+	// Offset is that of the record after the last one that is folded, Lag how many behind it are durable and not read, Unsaved how many came since the last
+	// snapshot: those the next start folds again.
+	Offset  int64 `json:"offset"`
+	Lag     int64 `json:"lag"`
+	Unsaved int64 `json:"unsaved"`
+	Runs    int   `json:"runs"`
+	Paused  int   `json:"paused"`
+	Calls   int   `json:"calls"` // without an outcome
 }

@@ -60,7 +60,7 @@ func TestTimesComeToTheWhole(t *testing.T) {
 		if got != c.want || known != c.known {
 			t.Errorf("%+v: %+v, %t", c, got, known)
 		}
-		if whole := time.Duration(max(c.ended-c.queued, 0)); known && got.Queue+got.Function+got.Router != whole {
+		if whole := time.Duration(max(c.ended-c.queued, 0)); known && (got.Queue+got.Function+got.Router).D() != whole {
 			t.Errorf("%+v do not come to %s", got, whole)
 		}
 	}

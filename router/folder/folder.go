@@ -79,4 +79,5 @@ func (l *Lock) Release() {
 	}
 }
 
-var errTaken = errors.New("another router has it open; stop that one, or choose another folder")
+// ErrTaken is that another router has a folder.
+var ErrTaken = errors.New("another router has it open; stop that one, or choose another folder")

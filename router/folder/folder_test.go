@@ -50,7 +50,7 @@ func TestTake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Take(dir, "LOCK"); !errors.Is(err, errTaken) {
+	if _, err := Take(dir, "LOCK"); !errors.Is(err, ErrTaken) {
 		t.Errorf("a second one: %v", err)
 	}
 	other, err := Take(dir, "OTHER")

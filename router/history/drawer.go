@@ -73,7 +73,7 @@ func (d *drawer) put(letters []*engine.Letter, now time.Time) (dropped int, err 
 		c := all.Cursor()
 		for k, v := c.First(); k != nil && count > 1; k, v = c.First() {
 			var head struct {
-				ID   string    `json:"id"`
+				ID   string    `json:"letter"`
 				Time time.Time `json:"time"`
 			}
 			if err := json.Unmarshal(v, &head); err != nil {

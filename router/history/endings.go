@@ -98,6 +98,9 @@ func (h *Endings) Take(partition int, rec *journal.Record, traces []engine.Trace
 			}
 		}
 		for i := range ended {
+			if in := endings[i].Input; in != nil && (endings[i].Error != nil || in.Size() > s.limits.Value) {
+				endings[i].Input = nil // That of a run that failed is in what its end says.
+			}
 			h.scratch = appendEnding(h.scratch[:0], endings[i])
 			h.put(streamEnds, ended[i].Run, now)
 		}
@@ -139,7 +142,13 @@ func (h *Endings) add(id journal.RunID, f *engine.Ending) {
 	}
 }
 
-func size(f *engine.Ending) int { return f.Data.Size() + f.Event.Size() + 256 }
+func size(f *engine.Ending) int {
+	n := f.Data.Size() + f.Event.Size() + 256
+	if f.Input != nil {
+		n += f.Input.Size()
+	}
+	return n
+}
 
 // Find returns an ended run; nil when it is not known.
 func (h *Endings) Find(id journal.RunID) *engine.Ending {

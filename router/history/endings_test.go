@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"testing"
 	"time"
 
@@ -24,8 +25,13 @@ func keep(t *testing.T, dir string) *history.Endings {
 
 func ending(n int) (journal.RunID, *engine.Ending) {
 	id := journal.RunID{byte(n >> 16), byte(n >> 8), byte(n)}
+	var input *lang.Value
+	if n%2 == 0 {
+		data := lang.Of([]int{n})
+		input = &data
+	}
 	return id, &engine.Ending{
-		ID: id.String(), Trigger: "t", State: "succeeded", Result: lang.Of(n), Data: lang.Of(n), Event: lang.Of(map[string]string{"id": "1"}),
+		ID: id.String(), Trigger: "t", State: "succeeded", Input: input, Result: lang.Of(n), Data: lang.Of(n), Event: lang.Of(map[string]string{"id": "1"}),
 		EventType: "dev.onward.run.succeeded",
 	}
 }
@@ -90,7 +96,7 @@ func TestEndIsWholeAfterARestart(t *testing.T) {
 	h = keep(t, dir)
 	for i := range n {
 		want, e := ending(i)
-		if got := h.Find(want); got == nil || got.Result != e.Result || got.Data != e.Data || got.EventType != e.EventType {
+		if got := h.Find(want); got == nil || !reflect.DeepEqual(got.Input, e.Input) || got.Result != e.Result || got.Data != e.Data || got.EventType != e.EventType {
 			t.Fatalf("run %d: %+v", i, got)
 		}
 	}

@@ -228,7 +228,11 @@ func appendEnding(b []byte, f *engine.Ending) []byte {
 	b = appendText(b, f.Event.JSON())
 	b = appendText(b, f.Result.JSON())
 	if f.Error == nil {
-		return appendText(b, "")
+		b = appendText(b, "")
+		if f.Input != nil {
+			b = appendText(b, f.Input.JSON())
+		}
+		return b
 	}
 	b = appendText(appendText(b, lang.Of(f.Error).JSON()), f.Data.JSON())
 	if f.Again == nil {
@@ -247,9 +251,14 @@ func decodeEnding(id journal.RunID, text []byte) (*engine.Ending, error) {
 	f.Event, f.Result = lang.Trusted(r.text()), lang.Trusted(r.text())
 	if f.Data = f.Result; len(r.b) > 1 {
 		f.Error = r.err()
-		f.Data = lang.Trusted(r.text())
+		v := lang.Trusted(r.text())
+		if f.Error != nil {
+			f.Data = v
+		} else {
+			f.Input = &v
+		}
 	}
-	if len(r.b) > 1 {
+	if f.Error != nil && len(r.b) > 1 {
 		f.Redrives = uint32(r.uint())
 		f.Again = &engine.Again{Numbers: uint32(r.uint()), Spent: int(r.uint()), Key: r.text(), Definition: r.text()}
 	}

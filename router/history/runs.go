@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/onward-router/onward/router/engine"
@@ -58,7 +57,7 @@ func (h *Endings) Runs(q engine.RunQuery) (*engine.FoundRuns, error) {
 	if q.Limit > 0 && len(all) > q.Limit {
 		all = all[:q.Limit]
 		last := all[len(all)-1]
-		found.Next = fmt.Sprintf("%d.%s", last.key, last.id)
+		found.Next = engine.Cursor{N: last.key, ID: last.id.String()}.String()
 	}
 	for _, m := range all {
 		f, err := h.store.ending(m.id)
@@ -76,13 +75,12 @@ func parseMatch(text string) (*match, error) {
 	if text == "" {
 		return nil, nil
 	}
-	key, run, _ := strings.Cut(text, ".")
-	n, err := strconv.ParseInt(key, 10, 64)
-	id, err2 := journal.ParseRunID(run)
+	c, err := engine.ParseCursor(text)
+	id, err2 := journal.ParseRunID(c.ID)
 	if err != nil || err2 != nil {
-		return nil, fmt.Errorf("%q: %w", text, ErrCursor)
+		return nil, fmt.Errorf("%.60q is %w", text, engine.ErrCursor)
 	}
-	return &match{n, id}, nil
+	return &match{c.N, id}, nil
 }
 
 // A query looks at entries without making runs of them.

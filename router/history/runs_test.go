@@ -150,7 +150,7 @@ func TestRunsAreFound(t *testing.T) {
 			t.Errorf("%s: %d of %d, first %s", name, len(seen), c.total, first)
 		}
 	}
-	if _, err := h.Runs(engine.RunQuery{After: "x"}); !errors.Is(err, history.ErrCursor) {
+	if _, err := h.Runs(engine.RunQuery{After: "x"}); !errors.Is(err, engine.ErrCursor) {
 		t.Error(err)
 	}
 	if _, err := h.Runs(engine.RunQuery{Sort: "colour"}); err == nil {

@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
@@ -117,7 +117,7 @@ func (h *Endings) Summary(run journal.RunID) ([]*engine.StepSummary, error) {
 		all = append(all, &s.StepSummary)
 		slices.Sort(s.took)
 		if n := len(s.took); n > 0 {
-			s.Min, s.P50, s.P95, s.Max = time.Duration(s.took[0]), time.Duration(s.took[(n-1)/2]), time.Duration(s.took[(n-1)*95/100]), time.Duration(s.took[n-1])
+			s.Min, s.P50, s.P95, s.Max = plugin.Duration(s.took[0]), plugin.Duration(s.took[(n-1)/2]), plugin.Duration(s.took[(n-1)*95/100]), plugin.Duration(s.took[n-1])
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *engine.StepSummary) int {

@@ -93,7 +93,7 @@ func TestTimelineIsWhole(t *testing.T) {
 		if err != nil || len(sums) != 1 {
 			t.Fatal(sums, err)
 		}
-		if s := sums[0]; s.Path != "map/count[*]" || s.Succeeded != n-5 || s.Failed != 5 || s.Min != 2*time.Millisecond || s.Max != (n+1)*time.Millisecond || s.P50 != 2501*time.Millisecond {
+		if s := sums[0]; s.Path != "map/count[*]" || s.Succeeded != n-5 || s.Failed != 5 || s.Min.D() != 2*time.Millisecond || s.Max.D() != (n+1)*time.Millisecond || s.P50.D() != 2501*time.Millisecond {
 			t.Errorf("%+v", s)
 		}
 		memo := 0

@@ -3,7 +3,6 @@ package history
 import (
 	"cmp"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -340,22 +339,21 @@ type place struct {
 }
 
 // String is how a place is written.
-func (p place) String() string { return fmt.Sprintf("%d.%d", p.page, p.entry) }
-
-// ErrCursor says that a cursor is not one.
-var ErrCursor = errors.New("no cursor; take it from the answer before, as it stands there")
+func (p place) String() string { return engine.Cursor{N: p.page, ID: strconv.Itoa(p.entry)}.String() }
 
 func parsePlace(text string) (p place, err error) {
 	if text == "" {
 		return place{-1, 0}, nil
 	}
-	page, entry, ok := strings.Cut(text, ".")
-	n, err := strconv.ParseInt(page, 10, 64)
-	i, err2 := strconv.Atoi(entry)
-	if !ok || err != nil || err2 != nil || n < 0 || i < 0 {
-		return p, fmt.Errorf("%q: %w", text, ErrCursor)
+	c, err := engine.ParseCursor(text)
+	if err != nil {
+		return p, err
 	}
-	return place{n, i}, nil
+	entry, err := strconv.Atoi(c.ID)
+	if err != nil || c.N < 0 || entry < 0 {
+		return p, fmt.Errorf("%.60q is %w", text, engine.ErrCursor)
+	}
+	return place{c.N, entry}, nil
 }
 
 // pages returns those of a stream that may have a run, from a number on, the oldest first.

@@ -61,6 +61,8 @@ type Batch struct {
 	Save bool
 	// Next is the offset after the last record read. A snapshot is saved at the last folded record's offset, or at Next - 1 when Save asks for it.
 	Next int64
+	// Lag is how many records behind Next are durable, as far as the journal knows.
+	Lag int64
 }
 
 // A Parked is a place in the log that held no readable record. It is kept, counted and shown; it never blocks what follows.

@@ -76,38 +76,20 @@ func tries(n int) string {
 // until says how long it is to a time, never less than a second.
 func until(at, now time.Time) time.Duration { return max(at.Sub(now).Round(time.Second), time.Second) }
 
-// A FunctionStatus is a function's queue, and its state.
-type FunctionStatus struct {
-	Name        string    `json:"name"`
-	Sink        string    `json:"sink"`
-	Concurrency int       `json:"concurrency"`
-	Limit       int       `json:"limit,omitempty"` // what people allow of it
-	Rate        string    `json:"rate,omitempty"`  // this router's
-	Burst       int       `json:"burst,omitempty"`
-	InFlight    int       `json:"inFlight"`
-	Queued      int       `json:"queued"`
-	Held        int       `json:"held,omitempty"`   // because it, or their run or trigger, is paused
-	Paused      string    `json:"paused,omitempty"` // since when, and by whom
-	State       string    `json:"state"`            // up, throttled or down
-	Since       time.Time `json:"since,omitzero"`
-	Error       string    `json:"error,omitempty"` // the last, of one that is not up
-	Next        time.Time `json:"next,omitzero"`   // when one is sent to find out whether it is back
-}
-
 // Functions tells of all functions.
-func (o *Outbox) Functions() []FunctionStatus {
+func (o *Outbox) Functions() []control.FunctionStatus {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var out []FunctionStatus
+	out := []control.FunctionStatus{}
 	all := o.bound.functions.Load().byName
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		fn := all[name]
-		st := FunctionStatus{Name: name, Sink: fn.Sink.Name, Concurrency: fn.Concurrency, Rate: fn.Rate.String(), Burst: fn.Burst, State: up.String()}
+		st := control.FunctionStatus{Function: name, Sink: fn.Sink.Name, Concurrency: fn.Concurrency, Rate: fn.Rate.String(), Burst: fn.Burst, State: up.String()}
 		if n := o.limits[name]; n > 0 {
 			st.Limit = min(n, fn.Concurrency)
 		}
 		if k := o.stopped[control.Function+"/"+name]; k != nil {
-			st.Paused = k.why
+			st.Paused = k.pause
 		}
 		if l := o.lanes[name]; l != nil {
 			st.InFlight, st.Queued, st.Held, st.State, st.Since = l.flying, l.queue, l.held, l.is.String(), l.since

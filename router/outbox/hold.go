@@ -13,8 +13,9 @@ import (
 // A kept is what is paused - a run, a function or a trigger - with what was not sent of it, which lies aside, in no lane. What is at work goes on; without an
 // answer it is kept as well.
 type kept struct {
-	owner Owner  // of a run
-	why   string // for people
+	owner Owner         // of a run
+	why   string        // for people
+	pause *engine.Pause // of a function or a trigger
 	aside map[itemKey]*item
 	subs  map[itemKey]start // of runs that it was to start
 }
@@ -162,11 +163,11 @@ func (o *Outbox) free(k *kept) {
 // Govern puts into force what people hold back of functions and triggers: all of it, in place of what was. Of a paused one nothing goes out that has not.
 func (o *Outbox) Govern(list []control.Control) {
 	o.mu.Lock()
-	paused := make(map[string]string)
+	paused := make(map[string]*control.Control)
 	o.limits = make(map[string]int)
 	for _, c := range list {
 		if c.Paused {
-			paused[c.Key()] = wordsOf(&c)
+			paused[c.Key()] = &c
 		}
 		if c.Kind == control.Function && c.Limit > 0 {
 			o.limits[c.Name] = c.Limit
@@ -179,12 +180,11 @@ func (o *Outbox) Govern(list []control.Control) {
 			freed = append(freed, k)
 		}
 	}
-	for key, why := range paused {
-		if k := o.stopped[key]; k != nil {
-			k.why = why
-			continue
+	for key, c := range paused {
+		if o.stopped[key] == nil {
+			o.stopped[key] = keeping("")
 		}
-		o.stopped[key] = keeping(why)
+		o.stopped[key].why, o.stopped[key].pause = wordsOf(c), c.Halt()
 	}
 	for _, k := range freed {
 		o.free(k)

@@ -15,6 +15,7 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/sinks"
@@ -122,7 +123,7 @@ func (b *bench) kinds() (out []journal.Kind) {
 	return out
 }
 
-func (b *bench) state() FunctionStatus { return b.Functions()[0] }
+func (b *bench) state() control.FunctionStatus { return b.Functions()[0] }
 
 var away = &sinks.Error{Type: "http_503", Message: "status 503: nobody is here", Class: "platform"}
 

@@ -39,6 +39,8 @@ type Shard struct {
 	pressed bool    // the journal asks for one
 	saving  *saving // one that is being encoded
 	saved   saves
+	next    atomic.Int64 // behind the last folded record
+	lag     atomic.Int64 // of what is behind it
 	asks    chan func(*engine.State)
 	facts   facts
 	passed  []passed      // records that were passed over, until the journal says so
@@ -90,6 +92,7 @@ func (s *Shard) load() error {
 	begin := func(offset int64) {
 		s.last = offset
 		s.saved.Store(offset)
+		s.next.Store(offset + 1)
 		s.state = engine.New(s.set.Registry, s.set.watch.observe)
 	}
 	err := s.t.Load(s.ctx, func(offset int64, from io.Reader) (err error) {
@@ -220,6 +223,8 @@ func (s *Shard) batch(b *journal.Batch) error {
 	}
 	st := s.state.Stats()
 	s.set.count(s, st)
+	s.next.Store(b.Next)
+	s.lag.Store(b.Lag)
 	if m, ok := s.t.(journal.Marker); ok && s.owned {
 		m.Mark(b.Next, st.Runs > 0 || st.Waiting > 0)
 	}

@@ -73,11 +73,11 @@ const (
 
 // A receipt is what the webhook says of one event.
 type receipt struct {
-	ID    string                   `json:"id"`
+	ID    string                   `json:"event"`
 	Taken string                   `json:"taken"`
 	Error struct{ Message string } `json:"error"`
 	Runs  []struct {
-		ID      string `json:"id"`
+		ID      string `json:"run"`
 		Trigger string `json:"trigger"`
 	} `json:"runs"`
 }
@@ -106,9 +106,11 @@ func (d *door) post(ctx context.Context, mode int, events ...event) (code int, r
 	}
 	code, answer, err := d.send(ctx, "POST", "/events", header, body)
 	if err == nil && code < 300 {
-		if err := json.Unmarshal(answer, &receipts); err != nil || len(receipts) != len(events) {
+		var said struct{ Events []receipt }
+		if err := json.Unmarshal(answer, &said); err != nil || len(said.Events) != len(events) {
 			return code, nil, fmt.Errorf("the receipt of %d events is %.200q", len(events), answer)
 		}
+		receipts = said.Events
 	}
 	return code, receipts, err
 }

@@ -161,13 +161,15 @@ func (s *soak) settle(ctx context.Context) error {
 
 // lettersAreNone looks for dead letters: nothing had to be given up but what a chain that never ends starts.
 func (s *soak) lettersAreNone(ctx context.Context) error {
-	var letters []struct{ ID, Trigger, To, Starts string }
-	if code, err := s.n.door.get(ctx, "/v1/dead?limit=10000", &letters); err != nil || code != 200 {
+	var said struct {
+		Letters []struct{ Letter, Trigger, Function, Starts string }
+	}
+	if code, err := s.n.door.get(ctx, "/v1/dead?limit=10000", &said); err != nil || code != 200 {
 		return fmt.Errorf("asking for dead letters: %d, %w", code, err)
 	}
-	for _, x := range letters {
+	for _, x := range said.Letters {
 		if x.Trigger != "loop" {
-			s.j.blame("", "given up: %s of %s to %s%s", x.ID, x.Trigger, x.To, x.Starts)
+			s.j.blame("", "given up: %s of %s to %s%s", x.Letter, x.Trigger, x.Function, x.Starts)
 		}
 	}
 	return nil
@@ -205,11 +207,13 @@ func (s *soak) explain() {
 		if i == 10 {
 			return
 		}
-		var said struct{ Explain []string }
+		var said struct {
+			Reasons []struct{ Path, Text string }
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		code, err := s.n.door.get(ctx, "/v1/runs/"+r.id+"/explain", &said)
 		cancel()
-		s.j.lose("run %s of event %s (%s) has no end; the router says (%d, %v): %.500q", r.id, r.key, r.trigger, code, err, said.Explain)
+		s.j.lose("run %s of event %s (%s) has no end; the router says (%d, %v): %.500q", r.id, r.key, r.trigger, code, err, fmt.Sprint(said.Reasons))
 	}
 }
 

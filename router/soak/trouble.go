@@ -217,10 +217,10 @@ func (t *trouble) reload(ctx context.Context) error {
 	_ = t.n.current().cmd.Process.Signal(syscall.SIGHUP) // When it is gone it reads them at its start.
 	extra := fmt.Sprintf("extra-%d", g-1+g%2)            // Odd generations have one of their own.
 	for begin := time.Now(); ctx.Err() == nil; pause(ctx, 10*time.Millisecond) {
-		var list []struct{ Name string }
+		var list struct{ Triggers []struct{ Trigger string } }
 		code, err := t.n.door.get(ctx, "/v1/triggers", &list)
-		has := slices.ContainsFunc(list, func(x struct{ Name string }) bool { return x.Name == extra })
-		if err == nil && code == 200 && has == (g%2 == 1) && len(list) > 0 {
+		has := slices.ContainsFunc(list.Triggers, func(x struct{ Trigger string }) bool { return x.Trigger == extra })
+		if err == nil && code == 200 && has == (g%2 == 1) && len(list.Triggers) > 0 {
 			t.docs.set(g, g)
 			return nil
 		}

@@ -408,30 +408,39 @@ func (w *Webhook) answerResult(rw http.ResponseWriter, r *http.Request, wait tim
 	return true
 }
 
-// taken is what the answer says of one event.
-type taken struct {
-	ID     string            `json:"id"`
+// An Answer is what is said of a request's events. Where one was refused, or did nothing, Error is the worst one's.
+type Answer struct {
+	Events []Taken           `json:"events"`
+	Error  *triggers.Refused `json:"error,omitempty"`
+}
+
+// A Taken is what became of one event.
+type Taken struct {
+	Event  string            `json:"event"`
 	Taken  string            `json:"taken,omitempty"`
 	Became string            `json:"became,omitempty"`
-	Runs   []takenRun        `json:"runs"`
+	Runs   []TakenRun        `json:"runs"`
 	Note   string            `json:"note,omitempty"`
 	Error  *triggers.Refused `json:"error,omitempty"`
 }
 
-type takenRun struct {
-	ID      string `json:"id"`
-	Trigger string `json:"trigger"`
+// A TakenRun is a run that an event has started or reached; one that it has reached names no trigger.
+type TakenRun struct {
+	Run     string `json:"run"`
+	Trigger string `json:"trigger,omitempty"`
 }
 
-// acknowledge answers with a list, one entry an event. Where one was refused, or did nothing, the status is the worst one's: those without an error are
-// durable, and those that became something are folded.
+// acknowledge answers with an entry an event. Where one was refused, or did nothing, the status is the worst one's: those without an error are durable,
+// and those that became something are folded.
 func (w *Webhook) acknowledge(ctx context.Context, rw http.ResponseWriter, ids []string, receipts []triggers.Receipt) {
 	code, after := http.StatusOK, 0
-	out := make([]taken, len(receipts))
+	said := Answer{Events: make([]Taken, len(receipts))}
 	for i := range receipts {
-		c, a := 0, 0
-		out[i], c, a = entry(ctx, ids[i], &receipts[i])
-		code, after = max(code, c), max(after, a)
+		x, c, a := entry(ctx, ids[i], &receipts[i])
+		if x.Error != nil && c > code {
+			said.Error = x.Error
+		}
+		said.Events[i], code, after = x, max(code, c), max(after, a)
 	}
 	if len(receipts) == 0 {
 		code = http.StatusAccepted
@@ -442,15 +451,15 @@ func (w *Webhook) acknowledge(ctx context.Context, rw http.ResponseWriter, ids [
 	if after > 0 {
 		rw.Header().Set("Retry-After", strconv.Itoa(after))
 	}
-	answer(rw, code, out)
+	answer(rw, code, said)
 }
 
 // entry is what is said of one event, with the status and the pause that it alone would be answered with.
-func entry(ctx context.Context, id string, r *triggers.Receipt) (t taken, code, after int) {
-	t = taken{ID: id, Runs: []takenRun{}, Note: r.Note}
+func entry(ctx context.Context, id string, r *triggers.Receipt) (t Taken, code, after int) {
+	t = Taken{Event: id, Runs: []TakenRun{}, Note: r.Note}
 	started := false
 	for _, run := range r.Runs {
-		t.Runs = append(t.Runs, takenRun{run.ID, run.Trigger})
+		t.Runs = append(t.Runs, TakenRun{run.ID, run.Trigger})
 		started = started || run.Trigger != ""
 	}
 	switch {
@@ -473,7 +482,7 @@ func entry(ctx context.Context, id string, r *triggers.Receipt) (t taken, code, 
 		t.Taken, t.Note, code = triggers.Matched.String(), what, http.StatusAccepted
 	default:
 		code = fate.Status()
-		refused := triggers.Refuse(code, what, strings.ReplaceAll(cure, "RUN", t.Runs[0].ID))
+		refused := triggers.Refuse(code, what, strings.ReplaceAll(cure, "RUN", t.Runs[0].Run))
 		t.Error = &refused.Error
 	}
 	return t, code, 0

@@ -128,7 +128,7 @@ func (c *client) post(events []event.Event, r *http.Request) {
 		return
 	}
 	defer resp.Body.Close()
-	var said []taken
+	var said Answer
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		c.t.Error(err)
@@ -138,7 +138,7 @@ func (c *client) post(events []event.Event, r *http.Request) {
 	defer c.mu.Unlock()
 	for i := range events {
 		c.told[events[i].ID()] = triggertest.Refused
-		if len(said) == len(events) && said[i].Error == nil && said[i].ID == events[i].ID() {
+		if len(said.Events) == len(events) && said.Events[i].Error == nil && said.Events[i].Event == events[i].ID() {
 			c.told[events[i].ID()] = triggertest.Acknowledged
 		}
 	}
@@ -264,7 +264,7 @@ func TestAnswers(t *testing.T) {
 		code   int
 		want   string
 	}{
-		"binary":                    {ce(), "1", 202, `[{"id":"1","taken":"matched","runs":[{"id":"run-of-1","trigger":"t"}]}]`},
+		"binary":                    {ce(), "1", 202, `{"events":[{"event":"1","taken":"matched","runs":[{"run":"run-of-1","trigger":"t"}]}]}`},
 		"binary, no data":           {ce("Content-Type", "-"), "", 202, "run-of-1"},
 		"binary, text":              {ce("Content-Type", "text/plain"), "{", 202, "run-of-1"},
 		"structured":                {structured, good, 202, "run-of-7"},
@@ -368,8 +368,9 @@ func TestRefusals(t *testing.T) {
 		return out, nil
 	}, "POST", map[string]string{"Content-Type": "application/cloudevents-batch+json"},
 		`[{"specversion":"1.0","id":"a","source":"/","type":"x"},{"specversion":"1.0","id":"b","source":"/","type":"x"},{"specversion":"1.0","id":"c","source":"/","type":"x"}]`)
-	var said []taken
-	if err := json.Unmarshal(rec.Body.Bytes(), &said); err != nil || len(said) != 3 || rec.Code != 507 || said[0].Error == nil || said[1].Error != nil || said[1].Runs[0].ID != "run-of-b" || said[2].Error == nil {
+	var said Answer
+	if err := json.Unmarshal(rec.Body.Bytes(), &said); err != nil || len(said.Events) != 3 || rec.Code != 507 || said.Events[0].Error == nil || said.Events[1].Error != nil || said.Events[1].Runs[0].Run != "run-of-b" ||
+		said.Events[2].Error == nil || said.Error.Code != "disk_full" {
 		t.Errorf("%d %s, %v", rec.Code, rec.Body, err)
 	}
 }
@@ -384,7 +385,7 @@ func TestLocation(t *testing.T) {
 		out[0].Runs = append(out[0].Runs, triggers.Run{ID: "other", Trigger: "u"})
 		return out, err
 	}
-	if rec := serve(t, settings(), two, "POST", ce(), "1"); rec.Header().Get("Location") != "" || !strings.Contains(rec.Body.String(), `{"id":"other","trigger":"u"}`) {
+	if rec := serve(t, settings(), two, "POST", ce(), "1"); rec.Header().Get("Location") != "" || !strings.Contains(rec.Body.String(), `{"run":"other","trigger":"u"}`) {
 		t.Errorf("%v %s", rec.Header(), rec.Body)
 	}
 	none := func(context.Context, []event.Event) ([]triggers.Receipt, error) {

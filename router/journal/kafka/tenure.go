@@ -287,8 +287,8 @@ func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
 			return b, err
 		}
 		t.at = a.next
-		if t.j.o.Observer.Lag != nil {
-			t.j.o.Observer.Lag(t.Partition(), max(a.end-a.next, 0))
+		if b.Lag = max(a.end-a.next, 0); t.j.o.Observer.Lag != nil {
+			t.j.o.Observer.Lag(t.Partition(), b.Lag)
 		}
 		if b.End = t.at >= t.mark; len(b.Records)+len(b.Parked) > 0 || b.End && !t.said {
 			t.said = t.said || b.End

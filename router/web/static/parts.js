@@ -1,0 +1,126 @@
+// What the router is made of: triggers, functions, and the routers themselves.
+import { h, n, state, when, utc, bytes, took, ms, json, Table } from './dom.js';
+import { get, post, Poll, seg } from './api.js';
+import { ask, word, empty, wrong, command } from './ask.js';
+
+// page is a view of one table that is asked for again and again.
+function page(main, app, title, table, fetch, none, { above = [], act } = {}) {
+  app.title(title);
+  const body = h('div'), count = h('div', { class: 'foot', role: 'status' });
+  main.append(h('h1', { class: 'hidden' }, title), ...above, body, count);
+  let held = false;
+  const poll = new Poll(async () => {
+    const rows = await fetch();
+    if (rows.length) {
+      if (body.firstChild !== table.el) body.replaceChildren(table.el);
+      table.update(rows);
+    } else body.replaceChildren(none());
+    count.textContent = rows.length ? `${n(rows.length)} ${title.toLowerCase()}` : '';
+  }, 1000);
+  return {
+    poll,
+    update: () => poll.now(),
+    key(e) {
+      const row = table.selected();
+      switch (e.key) {
+        case 'j': return table.move(1);
+        case 'k': return table.move(-1);
+        case 'p': poll.hold(held = !held); return true;
+        default: return !!(row && act && act(e.key, row));
+      }
+    },
+    close: () => poll.stop(),
+  };
+}
+
+const held = p => 'paused' + (p.by ? ' by ' + p.by : '') + (p.since ? ' since ' + utc(p.since).slice(0, 19) + ' UTC' : '') + (p.reason ? ': ' + p.reason : '');
+
+// halt pauses a function or a trigger, or lets it go on.
+function halt(kind, name, paused, poll) {
+  const verb = paused ? 'resume' : 'pause';
+  ask({
+    title: paused ? `Let ${name} go on` : `Pause ${name}`, button: paused ? 'Resume' : 'Pause',
+    text: paused ? 'What was held back is sent.' : kind === 'functions' ? 'Its calls are held back, and counted; deadlines go on.' : 'Its runs begin, and call nothing; deadlines go on.',
+    fields: paused ? [] : [{ name: 'reason', label: 'Reason' }],
+    command: v => `onward ${kind} ${verb} ${word(name)}` + (v.reason ? ` --reason ${word(v.reason)}` : ''),
+    run: async v => { await post(`/v1/${kind}/${seg(name)}/${verb}`, { reason: v.reason, by: 'page' }); poll.now(); return `${name} is ${verb}d`; },
+  });
+}
+
+export function triggers(main, app) {
+  const view = {};
+  const pauseButton = t => app.may('operate') ? h('button', { type: 'button', onclick: () => halt('triggers', t.trigger, !!t.paused, view.poll) }, t.paused ? 'Resume…' : 'Pause…') : '';
+  const start = t => ask({
+    title: `Start ${t.trigger}`, button: 'Start', fields: [{ name: 'data', label: 'Data of the event, as JSON', area: true, value: '{}' }],
+    command: v => `onward send --trigger ${word(t.trigger)} --data ${word(v.data)}`,
+    preview: async v => { JSON.parse(v.data || 'null'); return h('span'); },
+    run: async v => { const said = await post('/v1/triggers/' + seg(t.trigger), undefined, v.data || 'null'); app.go('/runs/' + said.run); return `started run ${said.run}`; },
+  });
+  const table = new Table([
+    { name: 'Trigger', cell: t => h('b', null, t.trigger), sig: t => t.trigger },
+    { name: 'Tenant', cell: t => t.tenant || '' },
+    { name: 'Filters', class: 'num', cell: t => n(t.filters) },
+    { name: 'State', cell: t => t.paused ? state('paused', held(t.paused)) : state('up', 'takes events'), sig: t => t.paused || 0 },
+    { name: 'Definition', class: 'opt mono', cell: t => t.digest },
+    { name: '', class: 'acts', cell: t => [h('a', { href: '/runs?trigger=' + seg(t.trigger), class: 'button' }, 'Runs'), ' ', app.may('operate') ? h('button', { type: 'button', onclick: () => start(t) }, 'Start…') : '', ' ', pauseButton(t)], sig: t => [t.trigger, !!t.paused] },
+  ], { key: t => t.trigger, label: 'Triggers' });
+  const area = h('textarea', { id: 'test-event', 'data-filter': true, spellcheck: 'false', value: JSON.stringify({ specversion: '1.0', id: 'test-1', type: 'com.example.thing', source: '/me', data: {} }, null, 2) });
+  const verdicts = h('div', { role: 'status' });
+  const test = async () => {
+    try {
+      const said = await post('/v1/events/test', undefined, area.value, { headers: { 'Content-Type': 'application/cloudevents+json' } });
+      const tried = said.triggers || [];
+      const t = new Table([
+        { name: 'Takes it', cell: x => state(x.taken ? 'succeeded' : 'skipped', x.taken ? 'yes' + (x.paused ? ', paused' : '') : 'no'), sig: x => [x.taken, x.paused] },
+        { name: 'Trigger', cell: x => x.trigger },
+        { name: 'Why', class: 'wide', cell: x => x.why || '' },
+      ], { key: x => x.trigger, label: 'What each trigger would do' });
+      t.update(tried);
+      verdicts.replaceChildren(tried.length ? t.el : h('p', { class: 'sub' }, 'There are no triggers.'), command('onward triggers test EVENT.json'));
+    } catch (e) {
+      verdicts.replaceChildren(wrong(e));
+    }
+  };
+  const tester = h('details', { open: app.query.get('test') !== null }, h('summary', null, 'Test an event against all of them: which filter says no'),
+    h('label', { for: 'test-event' }, 'An event, as structured JSON. Nothing is started.'), area, h('div', { class: 'bar' }, h('button', { type: 'button', onclick: test }, 'Test')), verdicts);
+  return Object.assign(view, page(main, app, 'Triggers', table, async () => (await get('/v1/triggers')).triggers, () => empty('There are no triggers in the documents. See one:', 'onward lint deploy/examples/01-word-count'), {
+    above: [tester, h('h2', null, 'Triggers')], act: (k, t) => k === 'Enter' && (app.go('/runs?trigger=' + seg(t.trigger)), true),
+  }));
+}
+
+export function functions(main, app) {
+  const view = {};
+  const limit = f => ask({
+    title: `Limit ${f.function}`, button: 'Limit', text: `The documents allow ${n(f.concurrency)} calls at a time. 0 is that again.`,
+    fields: [{ name: 'n', label: 'Calls at a time', type: 'number', min: 0, max: f.concurrency, value: f.limit || 0 }],
+    command: v => `onward functions limit ${word(f.function)} ${v.n}`,
+    run: async v => { await post(`/v1/functions/${seg(f.function)}/limit`, { limit: v.n, by: 'page' }); view.poll.now(); return `${f.function}: at most ${v.n > 0 ? v.n : f.concurrency} at a time`; },
+  });
+  const table = new Table([
+    { name: 'State', cell: f => state(f.paused ? 'paused' : f.state), sig: f => f.paused ? 'paused' : f.state },
+    { name: 'Function', cell: f => h('b', null, f.function), sig: f => f.function },
+    { name: 'Sink', class: 'opt', cell: f => f.sink || '' },
+    { name: 'At work', class: 'num', cell: f => `${n(f.inFlight)} of ${n(f.limit || f.concurrency)}` },
+    { name: 'Queued', class: 'num', cell: f => n(f.queued) },
+    { name: 'Held', class: 'num opt', cell: f => f.held ? n(f.held) : '' },
+    { name: 'Rate', class: 'opt', cell: f => f.rate ? f.rate + (f.burst ? `, burst ${n(f.burst)}` : '') : '' },
+    { name: 'Why', class: 'wide', cell: f => h('span', null, f.paused ? held(f.paused) : f.error || '', f.next && f.state === 'down' ? h('div', { class: 'sub' }, 'tried again ', when(f.next)) : '', f.since && f.state !== 'up' ? h('div', { class: 'sub' }, 'since ', utc(f.since)) : ''), sig: f => [f.paused, f.error, f.next, f.state, f.next && Math.floor(Date.now() / 1000)] },
+    { name: '', class: 'acts', cell: f => app.may('operate') ? [h('button', { type: 'button', onclick: () => limit(f) }, 'Limit…'), ' ', h('button', { type: 'button', onclick: () => halt('functions', f.function, !!f.paused, view.poll) }, f.paused ? 'Resume…' : 'Pause…')] : '', sig: f => [f.function, !!f.paused, f.limit] },
+  ], { key: f => f.function, label: 'Functions' });
+  return Object.assign(view, page(main, app, 'Functions', table, async () => (await get('/v1/functions')).functions, () => empty('There are no functions in the documents. See some:', 'onward lint deploy/examples/01-word-count')));
+}
+
+export function routers(main, app) {
+  const table = new Table([
+    { name: 'State', cell: r => state(r.state, r.why ? `${r.state}: ${r.why}` : r.state), sig: r => [r.state, r.why] },
+    { name: 'Router', cell: r => [h('b', null, r.name), r.address ? h('div', { class: 'sub mono' }, r.address) : ''], sig: r => [r.name, r.address] },
+    { name: 'Version', class: 'opt', cell: r => r.version || '' },
+    { name: 'Up', class: 'num opt', cell: r => r.started ? took(Date.now() - ms(r.started)) : '' },
+    { name: 'Partitions', cell: r => (r.partitions || []).length > 8 ? n(r.partitions.length) : (r.partitions || []).map(p => p.partition).join(', ') },
+    { name: 'Open runs', class: 'num', cell: r => n((r.partitions || []).reduce((a, p) => a + p.runs, 0)) },
+    { name: 'Behind', class: 'num', cell: r => n((r.partitions || []).reduce((a, p) => a + (p.lag || 0), 0)) },
+    { name: 'Oldest snapshot', class: 'opt', cell: r => { const all = (r.partitions || []).map(p => p.snapshot).filter(Boolean).sort(); return all.length ? when(all[0]) : 'none yet'; }, sig: r => [(r.partitions || []).map(p => p.snapshot), Math.floor(Date.now() / 1000)] },
+    { name: 'Disk', class: 'num', cell: r => r.disk ? `${bytes(r.disk.used)} used, ${bytes(r.disk.free)} free` : '' },
+  ], { key: r => r.name, label: 'Routers' });
+  return page(main, app, 'Routers', table, async () => (await get('/v1/routers')).routers, () => empty('No router answers.', 'onward doctor'));
+}

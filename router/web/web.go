@@ -1,0 +1,183 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"mime"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/onward-router/onward/config/access"
+)
+
+//go:embed static
+var static embed.FS
+
+// Options are what the page is made of.
+type Options struct {
+	API   http.Handler                    // what is asked for under /v1, and all else that is no page
+	Guard func(http.Handler) http.Handler // for what nobody has to prove himself for
+	// WhoHas says whose a token is; nil: nobody has to prove who he is.
+	WhoHas func(token string) (access.Who, bool)
+	Key    [32]byte // seals sessions; the same at all routers that answer for one another
+	Secure bool     // the listener speaks TLS: browsers are to send the session over nothing else
+	Log    *slog.Logger
+	Now    func() time.Time // nil is the machine's
+}
+
+// pages are the addresses of the frame.
+var pages = []string{"/{$}", "/runs", "/runs/{run}", "/waits", "/dead", "/events", "/triggers", "/functions", "/routers"}
+
+// policy is what browsers are to refuse: all that does not come from the router itself, every script in markup, and being framed.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+// Handler is the API with the page around it.
+func Handler(o Options) (http.Handler, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a, err := pack()
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSessions(&o)
+	if err != nil {
+		return nil, err
+	}
+	frame, err := a.fill("index.html", nil)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	guard := o.Guard
+	if o.WhoHas != nil { // Who asks has to prove it, under whatever name the router is reached; in the pages themselves is nothing of anybody.
+		guard = func(h http.Handler) http.Handler { return h }
+	}
+	show := guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { send(w, http.StatusOK, frame) }))
+	for _, p := range pages {
+		mux.Handle("GET "+p, show)
+	}
+	mux.Handle("GET /assets/{digest}/{name}", http.HandlerFunc(a.serve))
+	mux.Handle("GET /session", guard(http.HandlerFunc(s.tell)))
+	if o.WhoHas != nil {
+		mux.Handle("GET /login", http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			s.form(w, a, http.StatusOK, "", q.URL.Query().Get("next"))
+		}))
+		mux.Handle("POST /login", sameOrigin(func(w http.ResponseWriter, q *http.Request) { s.login(w, q, a) }))
+		mux.Handle("POST /logout", sameOrigin(s.logout))
+	}
+	mux.Handle("/", s.known(o.API))
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		head := w.Header()
+		head.Set("X-Content-Type-Options", "nosniff")
+		head.Set("Cross-Origin-Resource-Policy", "same-origin")
+		head.Set("Referrer-Policy", "same-origin")
+		mux.ServeHTTP(w, q)
+	}), nil
+}
+
+// send answers with a page of ours.
+func send(w http.ResponseWriter, code int, page []byte) {
+	head := w.Header()
+	head.Set("Content-Type", "text/html; charset=utf-8")
+	head.Set("Content-Security-Policy", policy)
+	head.Set("Cross-Origin-Opener-Policy", "same-origin")
+	head.Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_, _ = w.Write(page) // The client has gone: nobody is left to be told.
+}
+
+// An asset is a file that browsers keep.
+type asset struct {
+	kind          string
+	plain, zipped []byte
+}
+
+// assets are all of them, under a digest of all: who has an old page gets none of the new.
+type assets struct {
+	digest  string
+	byName  map[string]asset
+	modules []string
+	pages   *template.Template
+}
+
+// pack compresses what is embedded.
+func pack() (*assets, error) {
+	a := &assets{byName: make(map[string]asset)}
+	sum := sha256.New()
+	files, err := fs.Glob(static, "static/*")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		text, err := static.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		sum.Write(text)
+		name := path.Base(file)
+		if strings.HasSuffix(name, ".html") {
+			continue
+		}
+		var zipped bytes.Buffer
+		z, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
+		if _, err := z.Write(text); err != nil {
+			return nil, err
+		}
+		if err := z.Close(); err != nil {
+			return nil, err
+		}
+		kind := mime.TypeByExtension(path.Ext(name))
+		if strings.HasSuffix(name, ".js") {
+			kind = "text/javascript; charset=utf-8"
+			if name != "main.js" {
+				a.modules = append(a.modules, name)
+			}
+		}
+		a.byName[name] = asset{kind, text, zipped.Bytes()}
+	}
+	a.digest = hex.EncodeToString(sum.Sum(nil)[:8])
+	a.pages, err = template.ParseFS(static, "static/*.html")
+	return a, err
+}
+
+// fill writes a page.
+func (a *assets) fill(name string, more map[string]string) ([]byte, error) {
+	said := map[string]any{"Assets": "/assets/" + a.digest, "Modules": a.modules}
+	for k, v := range more {
+		said[k] = v
+	}
+	var b bytes.Buffer
+	if err := a.pages.ExecuteTemplate(&b, name, said); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return b.Bytes(), nil
+}
+
+func (a *assets) serve(w http.ResponseWriter, q *http.Request) {
+	x, known := a.byName[q.PathValue("name")]
+	if !known || q.PathValue("digest") != a.digest {
+		http.NotFound(w, q)
+		return
+	}
+	head := w.Header()
+	head.Set("Content-Type", x.kind)
+	head.Set("Cache-Control", "public, max-age=31536000, immutable")
+	head.Set("Vary", "Accept-Encoding")
+	body := x.plain
+	if slices.Contains(strings.FieldsFunc(q.Header.Get("Accept-Encoding"), func(r rune) bool { return r == ',' || r == ' ' }), "gzip") {
+		head.Set("Content-Encoding", "gzip")
+		body = x.zipped
+	}
+	_, _ = w.Write(body) // The client has gone: nobody is left to be told.
+}
