@@ -317,7 +317,7 @@ func (term *terminal) close() {
 }
 
 var (
-	special = regexp.MustCompile(`\.\.\.|\b(?:[0-9a-z]{26}|[A-Z2-7]{26})\b|~[^\s"]*?\.\d+\.[0-9a-z]{10}\b|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z|\b\d+(?:\.\d+)?(?:ms|µs|us)\b|\b\d+\.\d+s\b| {2,}`)
+	special = regexp.MustCompile(`\.\.\.|\b(?:[0-9a-z]{26}|[A-Z2-7]{26})\b|~[^\s"]*?\.\d+\.[0-9a-z]{10}\b|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z|\b\d+(?:\.\d+)?(?:ms|µs|us)\b|\b\d+\.\d+s\b| {2,}`)
 	timing  = `\d+(?:\.\d+)?(?:m\d+(?:\.\d+)?s|ms|µs|us|ns|s)`
 )
 
@@ -340,7 +340,7 @@ func (s *story) pattern(line string) string {
 			path := word[:strings.LastIndexByte(word, '.')]
 			out.WriteString(regexp.QuoteMeta(path) + `\.[0-9a-z]{10}`)
 		case strings.HasSuffix(word, "Z"):
-			out.WriteString(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`)
+			out.WriteString(`\d{4}-\d\d-\d\d` + word[10:11] + `\d\d:\d\d:\d\d(?:\.\d+)?Z`)
 		case strings.TrimLeft(word, " ") == "":
 			out.WriteString(` +`)
 		default:
