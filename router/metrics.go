@@ -2,8 +2,7 @@ package router
 
 import (
 	"cmp"
-	"runtime"
-	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -12,30 +11,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Build says of which version and commit this binary is; what is not known is "unknown".
-func Build() (version, commit string) {
-	version, commit = "unknown", "unknown"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return version, commit
-	}
-	if info.Main.Version != "" {
-		version = info.Main.Version
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			commit = s.Value
-		}
-	}
-	return version, commit
-}
-
 // registerOwn registers what there is to see of the process: its build, and the disk of its folder, if it has one.
 func registerOwn(reg prometheus.Registerer, d *disk) error {
-	version, commit := Build()
+	is := Build()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "onward_build_info", Help: "1, with the version, the commit and the Go release of this binary.",
-		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": runtime.Version()},
+		Name: "onward_build_info", Help: "1, with what this binary was made of: version, commit, whether there were changes beside it, when, and the Go release.",
+		ConstLabels: prometheus.Labels{"version": is.Version, "commit": cmp.Or(is.Commit, "unknown"), "modified": strconv.FormatBool(is.Modified), "built": is.Built, "go": is.Go},
 	})
 	build.Set(1)
 	if err := reg.Register(build); err != nil || d == nil {
@@ -46,8 +27,8 @@ func registerOwn(reg prometheus.Registerer, d *disk) error {
 
 // self tells of this router, for who asks.
 func (r *Router) self() api.RouterLine {
-	version, commit := Build()
-	line := api.RouterLine{Name: cmp.Or(r.o.Advertise, r.Addr()), Address: r.Addr(), Version: version, Commit: commit, Started: r.began, Partitions: r.shards.Partitions()}
+	is := Build()
+	line := api.RouterLine{Name: cmp.Or(r.o.Advertise, r.Addr()), Address: r.Addr(), Version: is.Version, Commit: is.Commit, Started: r.began, Partitions: r.shards.Partitions()}
 	if r.disk != nil {
 		if used, free, err := r.disk.look(); err == nil {
 			line.Disk = &api.Disk{Used: used, Free: free}

@@ -45,7 +45,7 @@ triggers:
 	for _, form := range []string{
 		`onward_run_seconds_bucket{trigger="good",le="[^"]+"\} 1 # \{run="` + f.ID + `"\}`, `onward_function_seconds_bucket\{function="double",le="[^"]+"\} \d # \{run="` + f.ID + `"\}`,
 		`onward_queue_seconds_bucket\{le="[^"]+"\} \d # \{run="`, `onward_deliver_seconds_bucket\{sink="http",le="[^"]+"\} \d # \{run="`,
-		`\nonward_disk_bytes\{what="used"\} [1-9]`, `\nonward_disk_bytes\{what="free"\} [1-9]`, `\nonward_build_info\{commit="[^"]+",go="go[^"]+",version="[^"]+"\} 1.0`,
+		`\nonward_disk_bytes\{what="used"\} [1-9]`, `\nonward_disk_bytes\{what="free"\} [1-9]`, `\nonward_build_info\{built="[^"]*",commit="[^"]+",go="go[^"]+",modified="(true|false)",version="[^"]+"\} 1.0`,
 	} {
 		if !regexp.MustCompile(strings.ReplaceAll(form, "{trigger", `\{trigger`)).MatchString(text) {
 			t.Errorf("nothing is %s", form)

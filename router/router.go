@@ -100,8 +100,9 @@ type Router struct {
 	handler http.Handler
 	ran     atomic.Bool
 	began   time.Time
-	disk    *disk    // nil without a folder
-	secrets sync.Map // names of variables that hold secrets, by any document that was ever in force
+	disk    *disk      // nil without a folder
+	backing sync.Mutex // of the backup that is being made
+	secrets sync.Map   // names of variables that hold secrets, by any document that was ever in force
 }
 
 // recordRoom is what a record has around a value: ids, texts of errors.
@@ -189,7 +190,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	r.api = api.New(api.Options{
 		Intake: r.gate, Registry: r.o.Registry, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Controls: r.control, Test: r.gate.Test, Redrive: r.redrive, Beat: r.beat,
 		Sources: r.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: r.outbox.Functions, Load: r.ownLoad, Parked: r.shards.Parked,
-		Self: r.self, Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, Tokens: o.Tokens, MaxBody: admission.MaxEventBytes,
+		Self: r.self, Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, Tokens: o.Tokens, Backup: r.Backup, Build: Build(), MaxBody: admission.MaxEventBytes,
 	})
 	return nil
 }

@@ -38,6 +38,7 @@ var allowed = []struct {
 	{"config/filter", []string{"config/plugin"}},
 	{"config", []string{"config"}},
 	{"router/folder", nil},
+	{"router/backup", nil},
 	{"router/control", []string{"router/engine", "router/folder"}},
 	{"router/journal/kafka", []string{"config/kafka", "router/folder", "router/journal"}},
 	{"router/journal/file", []string{"router/folder", "router/journal"}},
@@ -58,7 +59,7 @@ var allowed = []struct {
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
 	{"deploy/demo", nil},
 	{"deploy/examples", []string{"config", "router/command", "schedulers", "sinks", "triggers"}},
-	{"=router", []string{"config", "router/admission", "router/api", "router/cluster", "router/control", "router/door", "router/engine", "router/folder", "router/history", "router/journal", "router/outbox", "router/shard", "router/web", "sinks", "triggers"}},
+	{"=router", []string{"config", "router/admission", "router/api", "router/backup", "router/cluster", "router/control", "router/door", "router/engine", "router/folder", "router/history", "router/journal", "router/outbox", "router/shard", "router/web", "sinks", "triggers"}},
 }
 
 // pure are the folders whose code decides: no clock, randomness, I/O, goroutines. Packages of laws below them, named *test, decide nothing.

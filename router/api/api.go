@@ -117,6 +117,8 @@ type Options struct {
 	Ready     func() error                                            // why nothing is taken in; nil when it is
 	Redrive   func(ctx context.Context, x *engine.Letter) error       // sends a dead letter again; nil once it has arrived
 	Beat      func(ctx context.Context, b *engine.Beat) triggers.Fate // takes a heartbeat of an invocation that is here
+	Backup    func(ctx context.Context, to io.Writer) error           // writes a backup of this router; what an error comes after is none
+	Build     any                                                     // what the binary was made of
 	Log       *slog.Logger                                            // may be nil
 	Registry  *plugin.Registry
 	Metrics   prometheus.Gatherer

@@ -30,6 +30,8 @@ type route struct {
 func (a *API) routes() []route {
 	return []route{
 		{"GET /v1/whoami", access.Read, ofTenant, a.getWho},
+		{"GET /v1/version", access.Read, ofTenant, a.getVersion},
+		{"GET /v1/backup", access.Admin, ofRouter, a.getBackup},
 		{"GET /v1/runs", access.Read, ofTenant, a.getRuns},
 		{"GET /v1/runs/{run}", access.Read, ofRun, a.getRun},
 		{"GET /v1/runs/{run}/steps", access.Read, ofRun, a.getSteps},

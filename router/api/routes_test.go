@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -101,6 +102,10 @@ func (t *town) open(tokens *access.Tokens) *API {
 		Set: func() *config.Set { return set }, Functions: func() []control.FunctionStatus { return nil }, Load: func() any { return 0 }, Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil },
 		Self: func() RouterLine { return RouterLine{Name: "it", Partitions: []engine.PartitionStatus{}} },
 		Test: func(*event.Event) []triggers.Tried { return []triggers.Tried{{Trigger: "mine"}, {Trigger: "theirs"}} }, Redrive: func(context.Context, *engine.Letter) error { return nil },
+		Build: "1", Backup: func(_ context.Context, to io.Writer) error {
+			_, err := io.WriteString(to, "all of it")
+			return err
+		},
 	})
 }
 
@@ -114,6 +119,8 @@ type operation struct {
 // the whole router, 200 for a list, which must not have the words that are not to be told.
 var operations = []operation{
 	{"GET /v1/whoami", "", "", 200, 200, `"a"`},
+	{"GET /v1/version", "", "", 200, 200, `"a"`},
+	{"GET /v1/backup", "", "", 200, 403, "all of it"},
 	{"GET /v1/runs", "", "", 200, 200, "mine"},
 	{"GET /v1/runs/{run}", "/v1/runs/" + myRun, "", 200, 404, "mine"},
 	{"GET /v1/runs/{run}/steps", "/v1/runs/" + myRun + "/steps", "", 200, 404, "mine"},

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +21,7 @@ import (
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/config/quiet"
+	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
@@ -132,7 +132,7 @@ func (p *program) root() *cobra.Command {
 	}
 	completeFlag(root, "output", fixed("table", "json"))
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(p.serve(), p.run(), p.lint(), p.schema(), p.docs(), p.settings(), p.send(), p.runs(), p.waits(), p.events(), p.dead(), p.functions(), p.triggers(), p.kafka(), p.journal(), p.doctor(), p.bench(), p.soak(), p.token(), p.version())
+	root.AddCommand(p.serve(), p.run(), p.lint(), p.schema(), p.docs(), p.settings(), p.send(), p.runs(), p.waits(), p.events(), p.dead(), p.functions(), p.triggers(), p.kafka(), p.journal(), p.doctor(), p.bench(), p.soak(), p.token(), p.backup(), p.restore(), p.version())
 	root.InitDefaultCompletionCmd()
 	guide(root)
 	return root
@@ -155,27 +155,37 @@ func (p *program) json(v any) error {
 }
 
 func (p *program) version() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print the version and what is built in.", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		info, _ := debug.ReadBuildInfo()
-		type part struct {
-			Kind    string `json:"kind"`
-			Name    string `json:"name"`
-			Version int    `json:"version"`
-			Summary string `json:"summary"`
-		}
-		var parts []part
-		for _, d := range []plugin.Door{plugin.Policy, plugin.Sink, plugin.Source} {
-			for _, c := range p.registry.List(d) {
-				parts = append(parts, part{d.String(), c.Name, c.Version, c.Summary})
+	return &cobra.Command{
+		Use: "version", Short: "Print the version, the commit and what is built in.", Args: cobra.NoArgs,
+		Long: "Version prints which release and commit this binary was made of, whether there were changes beside the commit, when, by which Go, and the policies, sinks and\n" +
+			"sources that are built in. A running router says the same at /v1/version, and as the metric onward_build_info.",
+		Example: "  onward version\n  onward version -o json | jq -r .commit",
+		RunE: func(*cobra.Command, []string) error {
+			type part struct {
+				Kind    string `json:"kind"`
+				Name    string `json:"name"`
+				Version int    `json:"version"`
+				Summary string `json:"summary"`
 			}
-		}
-		return p.print(map[string]any{"version": info.Main.Version, "go": info.GoVersion, "parts": parts}, func(w io.Writer) {
-			fmt.Fprintf(w, "onward %s, %s\n", info.Main.Version, info.GoVersion)
-			for _, x := range parts {
-				fmt.Fprintf(w, "%s\t%s\tv%d\t%s\n", x.Kind, x.Name, x.Version, x.Summary)
+			var parts []part
+			for _, d := range []plugin.Door{plugin.Policy, plugin.Sink, plugin.Source} {
+				for _, c := range p.registry.List(d) {
+					parts = append(parts, part{d.String(), c.Name, c.Version, c.Summary})
+				}
 			}
-		})
-	}}
+			is := router.Build()
+			said := struct {
+				router.BuildInfo
+				Parts []part `json:"parts"`
+			}{is, parts}
+			return p.print(said, func(w io.Writer) {
+				fmt.Fprintf(w, "onward %s\n", is)
+				for _, x := range parts {
+					fmt.Fprintf(w, "%s\t%s\tv%d\t%s\n", x.Kind, x.Name, x.Version, x.Summary)
+				}
+			})
+		},
+	}
 }
 
 // check builds a component without running it.

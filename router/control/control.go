@@ -5,11 +5,13 @@
 package control
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -163,6 +165,20 @@ func (c *Controls) keep(ctx context.Context, x *Control) error {
 		return err
 	}
 	return folder.Replace(c.file, b)
+}
+
+// Backup gives what is kept here to put, as the file that Open reads; what the brokers keep is not here.
+func (c *Controls) Backup(put func(name string, size int64, from io.Reader) error) error {
+	if c.file == "" {
+		return nil
+	}
+	c.mu.Lock()
+	b, err := json.MarshalIndent(c.list(), "", "  ")
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return put(filepath.Base(c.file), int64(len(b)), bytes.NewReader(b))
 }
 
 // Get returns what is said of one thing.

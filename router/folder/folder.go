@@ -79,5 +79,16 @@ func (l *Lock) Release() {
 	}
 }
 
+// Restoring is the folder in a folder in which a restore gathers what it brings. As long as it is there, the folder is not whole.
+const Restoring = "restoring"
+
+// Begun refuses a folder into which a restore was begun and did not end.
+func Begun(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, Restoring)); err == nil {
+		return fmt.Errorf("%s: a restore into it was begun and did not end; empty the folder, and restore the backup again", dir)
+	}
+	return nil
+}
+
 // ErrTaken is that another router has a folder.
 var ErrTaken = errors.New("another router has it open; stop that one, or choose another folder")

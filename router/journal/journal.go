@@ -72,6 +72,12 @@ type Parked struct {
 	Bytes  []byte // at most the first 1 KiB
 }
 
+// A Copied journal can be copied while it is at work. Backup gives the files of a copy to put, each with its size: of all that was durable when it was
+// called and until beside had returned, which it calls once what the copy begins with is kept from going.
+type Copied interface {
+	Backup(ctx context.Context, beside func() error, put func(name string, size int64, from io.Reader) error) error
+}
+
 // A Sized journal takes records up to a size only. MaxPayload is in bytes and does not change while the journal is open; values are kept below it.
 type Sized interface{ MaxPayload() int }
 

@@ -87,7 +87,7 @@ func Inspect(o Options) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("journal: %w", err)
 	}
-	lock, err := folder.Take(o.Dir, lockName)
+	lock, err := folder.Take(o.Dir, LockName)
 	defer lock.Release()
 	r, inspected := inspect(dir, err != nil)
 	if inspected != nil {
@@ -191,7 +191,7 @@ func Repair(o Options) ([]Damage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	lock, err := folder.Take(o.Dir, lockName)
+	lock, err := folder.Take(o.Dir, LockName)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}

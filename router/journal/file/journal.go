@@ -89,6 +89,8 @@ type Journal struct {
 	manifestLock sync.Mutex
 	manifest     *manifest
 	unreadable   map[string]bool // snapshots that are no good to fall back to
+	pins         int             // backups under way
+	outdated     []string        // snapshots that go when those have ended
 
 	mu      sync.Mutex
 	room    *sync.Cond // the group that is being filled was taken, or a backlog shrank
@@ -127,8 +129,11 @@ func Open(o Options) (*Journal, error) {
 		if err != nil {
 			return nil, fmt.Errorf("journal: %w", err)
 		}
+		if err := folder.Begun(o.Dir); err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
 		j.fs = dir
-		if j.lock, err = folder.Take(o.Dir, lockName); err != nil {
+		if j.lock, err = folder.Take(o.Dir, LockName); err != nil {
 			return nil, fmt.Errorf("journal: %w", err)
 		}
 		if said := folder.Exposed(o.Dir); said != "" {
@@ -147,8 +152,8 @@ func Open(o Options) (*Journal, error) {
 	return j, nil
 }
 
-// lockName is the file by which the folder is locked.
-const lockName = "LOCK"
+// LockName is the file by which the folder is locked.
+const LockName = "LOCK"
 
 func (j *Journal) open() error {
 	m, err := readManifest(j.fs)

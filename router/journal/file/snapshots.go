@@ -50,8 +50,7 @@ func (j *Journal) saveSnapshot(ctx context.Context, s save) error {
 	}
 	for _, old := range had {
 		if !slices.Contains(kept, old) {
-			_ = j.fs.Remove(old.Name)      // What a crash or an error leaves is swept at the next open.
-			delete(j.unreadable, old.Name) // The name may come again.
+			j.dropSnapshot(old.Name)
 		}
 	}
 	j.segments.reserve.want(j.manifest.reserveBytes(j.o))
@@ -63,7 +62,7 @@ func (j *Journal) snapshotName(partition int, offset int64) string {
 	j.manifestLock.Lock()
 	defer j.manifestLock.Unlock()
 	name := fmt.Sprintf("snapshot-%04d-%016x", partition, offset)
-	for slices.ContainsFunc(j.manifest.Snapshots[partition], func(f snapshotFile) bool { return f.Name == name }) {
+	for slices.Contains(j.outdated, name) || slices.ContainsFunc(j.manifest.Snapshots[partition], func(f snapshotFile) bool { return f.Name == name }) {
 		name += "+"
 	}
 	return name

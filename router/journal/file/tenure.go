@@ -410,7 +410,7 @@ func (t *tenure) Trim(_ context.Context, offset int64) error {
 		return err
 	}
 	defer poke(j.segments.wanted)
-	return j.segments.trim(m.First)
+	return j.trimFiles()
 }
 
 // scan reads the log once for all the given pasts.
