@@ -223,7 +223,7 @@ type Machine interface {
 	Encode(state any) ([]byte, error)
 	Decode(b []byte) (any, error)
 	// Weigh tells about how many bytes Encode would take, or why it could not, or Decode could not read them again. value is asked about each JSON
-	// value inside that is not encoded to find out.
+	// value inside that is not encoded to find out, in an order that only the state decides.
 	Weigh(state any, value func(lang.Value) error) (int, error)
 }
 

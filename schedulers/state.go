@@ -1,10 +1,13 @@
 package schedulers
 
 import (
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/onward-router/onward/config/lang"
 )
@@ -153,15 +156,30 @@ func scaleOfMap(key, elem scale) scale {
 	}
 	return scale{plain: true, weigh: func(v reflect.Value, value func(lang.Value) error) (int, error) {
 		sum := 2
-		for it := v.MapRange(); it.Next(); { // A sum: the order does not matter.
-			k, _ := key.of(it.Key(), value)
-			n, err := elem.of(it.Value(), value)
+		for _, at := range keysOf(v, elem.weigh != nil) {
+			k, _ := key.of(at, value)
+			n, err := elem.of(v.MapIndex(at), value)
 			if sum += k + n + 2; err != nil {
 				return sum, err
 			}
 		}
 		return sum, nil
 	}}
+}
+
+// keysOf are the keys of a map; in order where the values inside are asked about, so that who is asked may know them again.
+func keysOf(v reflect.Value, inOrder bool) []reflect.Value {
+	keys := v.MapKeys()
+	switch kind := v.Type().Key().Kind(); {
+	case !inOrder:
+	case kind == reflect.String:
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	case kind <= reflect.Int64:
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.Int(), b.Int()) })
+	default:
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.Uint(), b.Uint()) })
+	}
+	return keys
 }
 
 func (m machine[P, S, PP]) Weigh(state any, value func(lang.Value) error) (n int, err error) {

@@ -52,10 +52,16 @@ func siblingsFit(f *frame, siblings []int) error {
 // weigh finds out whether a policy's state can be saved and loaded again: one that cannot ends its frame, and nothing else. The given value is known
 // to be one.
 func (s *State) weigh(f *frame, given lang.Value) error {
-	s.weighed, s.given = f, given
+	s.weighed, s.given, s.known = f, given, 0
 	n, err := f.info.machine.Weigh(f.state, s.isValue)
-	if err == nil && n > s.limits.StateBytes {
-		err = fmt.Errorf("its state has %d bytes and the limit is %d", n, s.limits.StateBytes)
+	clear(f.known[s.known:])
+	f.known = f.known[:s.known]
+	most := s.limits.StateBytes
+	if f.phase != working {
+		most *= 2 // What cleans up is not to be kept from it by what it is for.
+	}
+	if err == nil && n > most {
+		err = fmt.Errorf("its state has %d bytes and the limit is %d", n, most)
 	}
 	s.hold(f.owner.run, n-f.weight)
 	f.weight = n
@@ -65,8 +71,29 @@ func (s *State) weigh(f *frame, given lang.Value) error {
 	return nil
 }
 
+// knownFrom is the size from which on a value is known again: a state may keep many that are large, and an event changes few.
+const knownFrom = 256
+
 // checkValue is State.isValue: it looks at a value inside of the state that is being weighed.
 func (s *State) checkValue(v lang.Value) error {
+	if v.Size() < knownFrom {
+		return s.lookAt(v)
+	}
+	f, at := s.weighed, s.known
+	if s.known++; at == len(f.known) {
+		f.known = append(f.known, lang.Null)
+	}
+	if f.known[at] == v { // Mostly the same text: it takes no look at it.
+		return nil
+	}
+	err := s.lookAt(v)
+	if f.known[at] = v; err != nil {
+		f.known[at] = lang.Null
+	}
+	return err
+}
+
+func (s *State) lookAt(v lang.Value) error {
 	if v == s.given || v == s.weighed.owner.input {
 		return nil
 	}
@@ -101,8 +128,6 @@ func weight(o lang.Outcome) int {
 	}
 	return n
 }
-
-func (k keptSignal) weight() int { return len(k.name) + size(k.data) }
 
 func size(v lang.Value) int {
 	if v.IsNull() {

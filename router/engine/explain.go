@@ -50,7 +50,7 @@ func (s *State) Status(id journal.RunID, waiting int) (*Status, bool) {
 			st.Deliveries = append(st.Deliveries, *d)
 		}
 	}
-	for _, k := range r.rare().kept {
+	for _, k := range r.rare().kept.all() {
 		st.Signals = append(st.Signals, k.name)
 	}
 	st.Queue = s.queueOf(r)

@@ -70,9 +70,9 @@ type seldom struct {
 	pauses     map[uint32]pause // of destinations, by the timer
 	superseded []uint32         // the latest invocations that were replaced, to tell a late result from a repeated one
 
-	seen  map[signalKey]struct{} // of the signals kept and taken
-	kept  []keptSignal           // in order
-	taken []takenSignal          // oldest first
+	seen  map[signalKey]uint64 // of the signals kept, which are 0, and taken: their places
+	kept  keptList
+	taken takenList
 
 	lent    map[*task][]keptSignal // taken ones, by the step that gives them back when it is tried again; never ranged over
 	lending int                    // how many

@@ -26,6 +26,7 @@ type frame struct {
 	result *lang.Outcome      // once it has one and waits for what cleans up
 	memo   []memo             // answers of expressions without further names; not state
 	yields map[int]lang.Value // what steps.NAME shows of slots that run more than once; not state
+	known  []lang.Value       // large values in its state that have been looked at, in their order; not state
 }
 
 type namedTimer struct {
@@ -124,11 +125,20 @@ func (s *State) childDone(f *frame, t *task, o lang.Outcome) {
 	sl := &f.slots[t.slot]
 	s.vacate(sl, t)
 	s.keep(f, sl, int(t.index), o)
-	if e := s.overfull(f, sl); e != nil {
-		s.endFrame(f, lang.Failure(e), false)
+	full := s.overfull(f, sl)
+	switch {
+	case full == nil:
+	case f.info.cleans == nil:
+		s.endFrame(f, lang.Failure(full), false)
 		return
+	case f.phase != working: // What cleans up goes on. Nobody needs to know what it yielded.
+		s.drop(f, int(t.slot), int(t.index))
+		o.Value, full = lang.Null, nil
 	}
-	s.step(f, frameEvent{kind: evDone, child: t, out: o})
+	s.step(f, frameEvent{kind: evDone, child: t, out: o}) // Who cleans up has to hear of it, full or not.
+	if full != nil {
+		s.failFrame(f, full)
+	}
 	if !f.closed() {
 		s.fill(f, int(t.slot))
 		s.checkStuck(f)
@@ -166,7 +176,7 @@ func (s *State) step(f *frame, ev frameEvent) {
 		err = s.weigh(f, event.Outcome.Value)
 	}
 	if err != nil {
-		s.endFrame(f, lang.Failure(policyError(err)), false)
+		s.failFrame(f, policyError(err))
 		return
 	}
 	started := ev.kind == evStarted
@@ -184,7 +194,7 @@ func (s *State) checkStuck(f *frame) {
 	if f.phase != working && f.phase != cleaning || f.left > 0 || f.timers.len() > 0 || f.awaits > 0 || f.given > 0 {
 		return
 	}
-	s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "policy_stuck", "policy %q neither ended nor waits for anything", f.owner.step.Use)), false)
+	s.failFrame(f, lang.Failf(lang.ClassPlatform, "policy_stuck", "policy %q neither ended nor waits for anything", f.owner.step.Use))
 }
 
 func (sl *slot) sorted() []*task {
@@ -275,8 +285,9 @@ const (
 
 // perform does what the policy asked for, in order. The windows that a frame starts with are those that somebody has given to its step, if any.
 func (s *State) perform(f *frame, requests []request, started bool) {
+	phase := f.phase
 	for i := range requests {
-		if f.closed() {
+		if f.closed() || f.phase != phase {
 			return
 		}
 		q := &requests[i]
@@ -354,7 +365,7 @@ func (s *State) after(f *frame, name string, d time.Duration) {
 	r := f.owner.run
 	s.dropTimer(r, f.timers.take(name))
 	if r.timers.len() >= s.limits.Timers {
-		s.endFrame(f, lang.Failure(lang.Failf(lang.ClassPlatform, "timer_limit", "more than %d timers in one run", s.limits.Timers)), false)
+		s.failFrame(f, lang.Failf(lang.ClassPlatform, "timer_limit", "more than %d timers in one run", s.limits.Timers))
 		return
 	}
 	id := s.setTimer(r, d, timer{kind: timerPolicy, task: f.owner, name: name})

@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"slices"
-
-	"github.com/onward-router/onward/config/lang"
-)
+import "github.com/onward-router/onward/config/lang"
 
 // A signal that ended a wait is gone, and the step around the wait may be tried again: its next try would wait for what came already. What a policy asks to
 // be given back (schedulers.Frame.GiveBack) is lent: the innermost step around the wait that may be tried again has it, and gives it back when it is.
@@ -84,12 +80,7 @@ func (s *State) giveBack(t *task) {
 	own := t.run.own()
 	delete(own.lent, t)
 	s.forgetLent(t.run, lent)
-	keys := make(map[signalKey]bool, len(lent))
-	for _, k := range lent {
-		keys[k.key] = true
-	}
-	own.taken = slices.DeleteFunc(own.taken, func(x takenSignal) bool { return keys[x.key] })
-	s.keepSignals(t.run, 0, lent...)
+	s.returnSignals(t.run, lent...)
 }
 
 func saveLent(w *writer, lent []keptSignal) {

@@ -61,7 +61,7 @@ func (s *State) loadRun(l *loader) *run {
 		r.own().waits.add(w.name, f)
 	}
 	s.enterDebts(l, debts)
-	for _, k := range r.rare().kept {
+	for _, k := range r.rare().kept.all() {
 		s.hold(r, k.weight())
 	}
 	return r
@@ -150,28 +150,27 @@ func (s *State) enterDebts(l *loader, debts [][2]uint32) {
 
 // loadSignals reads the signals and returns the numbers of the frames that wait, with the names.
 func loadSignals(l *loader, r *run) []awaited {
-	see := func() (k signalKey) {
+	key := func() (k signalKey) {
 		copy(k[:], l.bytes(len(k)))
-		x := r.own()
-		if x.seen == nil {
-			x.seen = make(map[signalKey]struct{})
-		}
-		x.seen[k] = struct{}{}
 		return k
 	}
 	for range l.count() {
 		if l.err != nil {
 			return nil
 		}
-		t := takenSignal{see(), l.int()}
-		r.own().taken = append(r.own().taken, t)
+		t := takenSignal{key(), l.int()}
+		if t.at < 0 {
+			l.fail(errSnapshot)
+		}
+		r.own().took(t)
 	}
 	for range l.count() {
 		if l.err != nil {
 			return nil
 		}
-		k := keptSignal{l.text(), l.value(), see()}
-		r.own().kept = append(r.own().kept, k)
+		k := keptSignal{l.text(), l.value(), key()}
+		r.own().see(k.key)
+		r.own().kept.put(k)
 	}
 	var awaits []awaited
 	for range l.count() {

@@ -115,7 +115,7 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	if before != nil {
 		for i := range before.signals {
 			f := &before.signals[i]
-			s.keepSignals(r, len(r.rare().kept), keptSignal{f.Name, f.Data, f.key()})
+			s.keepSignals(r, keptSignal{f.Name, f.Data, f.key()})
 		}
 		for _, t := range before.turns {
 			s.take(r, t)

@@ -3,9 +3,6 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
-
-	"github.com/onward-router/onward/config/lang"
 )
 
 // A signalKey tells a repeated signal: by its source, its id and its name, since one who asks may use one id for signals of two names. It is a digest,
@@ -22,19 +19,6 @@ func (f *SignalFact) key() (k signalKey) {
 	}
 	copy(k[:], h.Sum(nil))
 	return k
-}
-
-// A keptSignal came before anything waited for it.
-type keptSignal struct {
-	name string
-	data lang.Value
-	key  signalKey
-}
-
-// A takenSignal is one that somebody has got: it is remembered for as long as repeats of it are refused.
-type takenSignal struct {
-	key signalKey
-	at  int64
 }
 
 type wait struct {
@@ -58,11 +42,11 @@ func (s *State) foldSignal(r *run, payload []byte) Reason {
 		return Limited
 	}
 	waited := r.rare().waits.n > 0 && r.own().waits.first(f.Name) != nil
-	if !waited && (len(r.rare().kept) >= s.limits.Signals || r.bytes+size(f.Data) > s.limits.RunBytes) {
+	if !waited && (r.rare().kept.n >= s.limits.Signals || r.bytes+size(f.Data) > s.limits.RunBytes) {
 		return Limited
 	}
 	s.cause = cause{id: f.ID}
-	s.keepSignals(r, len(r.rare().kept), keptSignal{f.Name, f.Data, key})
+	s.keepSignals(r, keptSignal{f.Name, f.Data, key})
 	return Applied
 }
 
@@ -71,10 +55,24 @@ func (s *State) unfitSignal(f *SignalFact) bool {
 	return s.unfit("the signal", f.Data) != nil || len(f.Source)+len(f.ID)+len(f.Name) > s.limits.ValueBytes
 }
 
-// keepSignals gives signals to the first that wait for them, or keeps them at a place among those that came early.
-func (s *State) keepSignals(r *run, at int, signals ...keptSignal) {
+// keepSignals gives signals to the first that wait for them, or keeps them behind all that came early.
+func (s *State) keepSignals(r *run, signals ...keptSignal) {
+	for _, k := range s.offer(r, signals) {
+		r.own().kept.put(k)
+	}
+}
+
+// returnSignals is keepSignals for those that somebody had: they are kept before all others.
+func (s *State) returnSignals(r *run, signals ...keptSignal) {
+	for _, k := range signals {
+		r.own().untake(k.key)
+	}
+	r.own().kept.putBack(s.offer(r, signals))
+}
+
+// offer gives signals to the first that wait for them, and returns those that are to be kept.
+func (s *State) offer(r *run, signals []keptSignal) (early []keptSignal) {
 	x := r.own()
-	var early []keptSignal
 	for _, k := range signals {
 		x.see(k.key)
 		if f := x.waits.take(k.name); f != nil {
@@ -85,23 +83,7 @@ func (s *State) keepSignals(r *run, at int, signals ...keptSignal) {
 		s.hold(r, k.weight())
 		s.note(r, Change{Kind: SignalKept, Text: k.name})
 	}
-	x.kept = slices.Insert(x.kept, at, early...)
-}
-
-func (x *seldom) see(k signalKey) {
-	if x.seen == nil {
-		x.seen = make(map[signalKey]struct{})
-	}
-	x.seen[k] = struct{}{}
-}
-
-// remember keeps the key of what was taken for as long as repeats of it are refused.
-func (s *State) remember(x *seldom, k signalKey) {
-	x.taken = append(x.taken, takenSignal{k, s.now})
-	for len(x.taken) > s.limits.Signals || x.taken[0].at < s.now-int64(s.limits.TombstoneAge) {
-		delete(x.seen, x.taken[0].key)
-		x.taken = x.taken[1:]
-	}
+	return early
 }
 
 // giveSignal gives a signal to a frame that waits for it.
@@ -120,20 +102,18 @@ func (s *State) returnSignal(r *run, ev frameEvent) {
 	if r.outcome != nil {
 		return
 	}
-	r.own().taken = slices.DeleteFunc(r.own().taken, func(t takenSignal) bool { return t.key == ev.key })
-	s.keepSignals(r, 0, keptSignal{ev.name, ev.data, ev.key})
+	s.returnSignals(r, keptSignal{ev.name, ev.data, ev.key})
 }
 
 func (s *State) await(f *frame, name string) {
 	r := f.owner.run
-	f.awaits++
-	for i, k := range r.rare().kept {
-		if k.name == name {
-			r.own().kept = slices.Delete(r.own().kept, i, i+1)
-			s.hold(r, -k.weight())
-			s.giveSignal(f, k)
-			return
-		}
+	if f.awaits++; f.awaits > 1 {
+		s.budget-- // A step may wait for many, and a record lets many steps begin.
+	}
+	if k, early := r.own().kept.take(name); early {
+		s.hold(r, -k.weight())
+		s.giveSignal(f, k)
+		return
 	}
 	r.own().waits.add(name, f)
 	s.note(r, Change{Kind: SignalAwaited, Path: f.owner.path(), Text: name})
@@ -146,7 +126,7 @@ func (s *State) unawait(f *frame, name string) {
 		return
 	}
 	for i := range s.queue {
-		if w := &s.queue[i]; w.frame == f && w.event.kind == evSignalled && w.event.name == name {
+		if w := &s.queue[i]; f.given > 0 && w.frame == f && w.event.kind == evSignalled && w.event.name == name {
 			f.given--
 			w.frame = &frame{owner: f.owner, phase: over}
 			return

@@ -276,13 +276,14 @@ func saveSeldom(w *writer, r *run) {
 }
 
 func saveSignals(w *writer, r *run) {
-	w.uint(uint64(len(r.rare().taken)))
-	for _, t := range r.rare().taken {
+	taken, kept := &r.rare().taken, r.rare().kept.all()
+	w.uint(uint64(taken.len()))
+	taken.each(func(t takenSignal) {
 		w.b = append(w.b, t.key[:]...)
 		w.int(t.at)
-	}
-	w.uint(uint64(len(r.rare().kept)))
-	for _, k := range r.rare().kept {
+	})
+	w.uint(uint64(len(kept)))
+	for _, k := range kept {
 		w.text(k.name)
 		w.value(k.data)
 		w.b = append(w.b, k.key[:]...)

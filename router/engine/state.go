@@ -47,6 +47,7 @@ type State struct {
 	live   int     // invocations without an outcome, over all runs
 	paused int     // runs that are
 	force  bool    // nothing cleans up
+	fired  *frame  // whose timer the record is of
 
 	budget   int    // children that this record may still open
 	children int    // open ones, over all runs
@@ -64,6 +65,7 @@ type State struct {
 	isValue func(lang.Value) error
 	weighed *frame
 	given   lang.Value
+	known   int // of the frame's known values, how many have been met
 }
 
 // work is one thing that a Fold has still to do: a step that has ended, an event for a frame, or a run that one of its steps ends.
@@ -135,7 +137,7 @@ func (s *State) Fold(rec *journal.Record, out *Effects) (Reason, error) {
 		return 0, fmt.Errorf("record kind %d: %w", rec.Kind, journal.ErrNewer)
 	}
 	s.out = out
-	s.cause, s.why = cause{}, because{}
+	s.cause, s.why, s.fired = cause{}, because{}, nil
 	s.tick(rec.Time.UnixNano())
 	s.budget = s.limits.Openings
 	s.folds++

@@ -81,6 +81,15 @@ func (s *State) endFrame(f *frame, o lang.Outcome, leave bool) {
 	}
 }
 
+// failFrame ends a frame that cannot go on, whatever its policy says. One that cleans up may do so first, as when it is cancelled.
+func (s *State) failFrame(f *frame, e *lang.Error) {
+	if f.info.cleans == nil || f.phase != working {
+		s.endFrame(f, lang.Failure(e), false)
+		return
+	}
+	s.follow(f.owner, tries, lang.Failure(e), s.stopTry(f.owner, false))
+}
+
 // frameOver ends a frame of which nothing is left: with it ends its try, or what its step was stopped for comes.
 func (s *State) frameOver(f *frame, o lang.Outcome) {
 	s.quit(f)
@@ -150,6 +159,9 @@ func (s *State) stopFrame(f *frame, leave bool) bool {
 
 // retract takes back what a frame that is stopped was about to be told: its timers and waits are gone.
 func (s *State) retract(f *frame) {
+	if f.given == 0 && s.fired != f {
+		return // Nothing: the queue may be long.
+	}
 	for i := range s.queue {
 		if w := &s.queue[i]; w.frame == f {
 			if w.event.kind == evSignalled {
@@ -200,8 +212,8 @@ func (s *State) cancel(t *task, leave bool) bool {
 	return false
 }
 
-// stopWork stops what is at work for t - its invocation, its frame, its handler, its twin - and reports whether it is gone.
-func (s *State) stopWork(t *task, leave bool) bool {
+// stopTry stops what is at work for t itself - its invocation, its frame, its handler - and reports whether it is gone.
+func (s *State) stopTry(t *task, leave bool) bool {
 	if t.inv != 0 {
 		if leave {
 			t.run.live.get(t.inv).task = nil
@@ -218,6 +230,12 @@ func (s *State) stopWork(t *task, leave bool) bool {
 		s.hold(t.run, -t.handler.failure())
 		t.handler = nil
 	}
+	return t.body == nil && t.handler == nil
+}
+
+// stopWork stops what is at work for t, and its twin, and reports whether it is gone.
+func (s *State) stopWork(t *task, leave bool) bool {
+	gone := s.stopTry(t, leave)
 	if twin := t.few().twin; twin != nil {
 		if twin.few().sequel != isGone {
 			s.out.Twins.Lost++ // Once, however long it cleans up.
@@ -226,7 +244,7 @@ func (s *State) stopWork(t *task, leave bool) bool {
 			s.loseTwin(t)
 		}
 	}
-	return t.body == nil && t.handler == nil && t.few().twin == nil
+	return gone && t.few().twin == nil
 }
 
 // then stops what is at work for t, and lets what follows come once it is gone.
@@ -246,14 +264,10 @@ func (s *State) follow(t *task, next sequel, o lang.Outcome, gone bool) {
 // stopped goes on with a step of which a part that was stopped is gone.
 func (s *State) stopped(t *task) {
 	x := t.few()
-	if x.sequel == goesOn || t.body != nil || t.handler != nil || x.twin != nil {
+	if x.sequel == goesOn || t.body != nil || t.handler != nil || x.twin != nil && x.sequel != tries {
 		return
 	}
-	if x.of == nil {
-		t.rest = nil
-	} else {
-		t.rest.sequel, t.rest.outcome = goesOn, lang.Outcome{}
-	}
+	t.comesOn()
 	switch x.sequel {
 	case fails:
 		s.failed(t, x.outcome.Err)
@@ -263,6 +277,13 @@ func (s *State) stopped(t *task) {
 		s.finish(t, x.outcome)
 	case isGone:
 		s.gone(t)
+	}
+}
+
+// comesOn takes away what was to become of a step; what it has beside that stays.
+func (t *task) comesOn() {
+	if t.rest.sequel, t.rest.outcome = goesOn, (lang.Outcome{}); *t.rest == (rest{}) {
+		t.rest = nil
 	}
 }
 

@@ -560,11 +560,12 @@ func (s *State) interrupted(t *task, e *lang.Error) *lang.Error {
 	return e.At(t.place(), int(t.tries), id)
 }
 
-// tryTimedOut ends a policy's try that took too long.
+// tryTimedOut ends a policy's try that took too long. A second try beside it began later, and goes on.
 func (s *State) tryTimedOut(t *task) {
 	if t.ended || t.few().sequel != goesOn {
 		return
 	}
 	s.why = because{reason: "timeout"}
-	s.then(t, tries, lang.Failure(lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s", t.step.Timeout)))
+	late := lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s", t.step.Timeout)
+	s.follow(t, tries, lang.Failure(late), s.stopTry(t, false))
 }

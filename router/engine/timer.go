@@ -225,6 +225,7 @@ func (s *State) foldFired(r *run, payload []byte) Reason {
 	case timerPolicy:
 		of := t.task.body
 		of.timers.take(t.name)
+		s.fired = of
 		s.queue = append(s.queue, work{frame: of, event: frameEvent{kind: evFired, name: t.name}})
 	}
 	return Applied

@@ -52,7 +52,9 @@ func (s *State) twinEnded(t *task, o lang.Outcome) {
 		return
 	}
 	held := t.rest.held
-	t.rest = nil
+	if t.rest.held = false; t.rest.sequel == goesOn {
+		t.rest = nil // Else its try was too long, and still cleans up.
+	}
 	if held {
 		s.catch(t, t.lastErr, 0)
 	}
