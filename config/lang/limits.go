@@ -6,6 +6,7 @@ const (
 	MaxDepth      = 64         // policies inside one another
 	MaxWidth      = 10_000_000 // children of one slot
 	MaxWindow     = 10_000     // children of one slot open at a time
+	MaxName       = 1 << 10    // bytes of the name of a signal
 
 	// MaxNesting bounds how deep lists and objects stand inside one another in a value that an expression looks into or makes.
 	MaxNesting = 512

@@ -108,8 +108,12 @@ func (p *Signal) names(f schedulers.Scope) (fails, names []string, err error) {
 			return nil, nil, bad("%s: %s yields %.80s and not %w", x.key, x.e.Source(), v.JSON(), err)
 		}
 	}
-	if twice := double(append(slices.Clone(fails), names...)); twice != "" {
+	all := append(slices.Clone(fails), names...)
+	if twice := double(all); twice != "" {
 		return nil, nil, bad("signal %q is named twice", twice)
+	}
+	if at := slices.IndexFunc(all, long); at >= 0 && f.Version() > 1 {
+		return nil, nil, bad("the name %.40q... has %d bytes, and %d are the most", all[at], len(all[at]), lang.MaxName)
 	}
 	return fails, names, nil
 }
@@ -143,6 +147,8 @@ func parse(v lang.Value, several bool) ([]string, error) {
 	}
 	return names, nil
 }
+
+func long(name string) bool { return len(name) > lang.MaxName }
 
 // double is a name that stands there twice; empty is none.
 func double(names []string) string {
@@ -180,6 +186,9 @@ func (p *Signal) Check() (out []plugin.Problem) {
 		}
 		all = append(all, names...)
 	}
+	if at := slices.IndexFunc(all, long); at >= 0 {
+		out = append(out, plugin.Problem{What: fmt.Sprintf("the name %.40q... has %d bytes, and %d are the most", all[at], len(all[at]), lang.MaxName), Cure: "write a shorter one"})
+	}
 	if twice := double(all); twice != "" {
 		out = append(out, plugin.Problem{What: fmt.Sprintf("signal %q is named twice", twice), Cure: "leave it out in one place"})
 	}
@@ -194,7 +203,7 @@ func (p *Signal) Check() (out []plugin.Problem) {
 
 // Schema tells what Check refuses.
 func (*Signal) Schema() plugin.Schema {
-	list := plugin.Schema{"type": []any{"string", "array"}, "minLength": 1, "minItems": 1, "maxItems": MaxNames, "items": plugin.Schema{"type": "string", "minLength": 1}}
+	list := plugin.Schema{"type": []any{"string", "array"}, "minLength": 1, "minItems": 1, "maxItems": MaxNames, "items": plugin.Schema{"type": "string", "minLength": 1, "maxLength": lang.MaxName}}
 	return plugin.Schema{
 		"oneOf":             []any{plugin.Schema{"required": []any{"name"}}, plugin.Schema{"required": []any{"any"}}},
 		"dependentRequired": plugin.Schema{"onTimeout": []any{"within"}},

@@ -127,7 +127,7 @@ func TestAny(t *testing.T) {
 			t.Errorf("%s: %v", document, o)
 		}
 	}
-	for _, data := range []string{`[]`, `7`, `["a","a"]`, `["a",""]`, `[1]`} {
+	for _, data := range []string{`[]`, `7`, `["a","a"]`, `["a",""]`, `[1]`, `"` + strings.Repeat("n", 1025) + `"`} {
 		if o, _ := open(t, `{any: "${ data }"}`, data).Ended(); o.Err == nil || o.Err.Type != "bad_signal" {
 			t.Errorf("%s: %v", data, o)
 		}
@@ -153,6 +153,7 @@ func TestDocuments(t *testing.T) {
 		`{name: [a]}`:                           "is not the name",
 		`{name: a, within: -1s}`:                "negative",
 		`{name: a, whithin: 1s}`:                `did you mean "within"?`,
+		strings.Repeat("n", 1025):               `has 1025 bytes, and 1024 are the most`,
 	} {
 		if _, err := schedulertest.Load(builtin.New(), "signal", doc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", doc, err, want)
