@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -341,7 +342,7 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 	}
 	c.def.Policies[s.Use] = comp.Version
 	path += "." + s.Use
-	children, keys := lang.Children(s.Policy), lang.ChildKeys(s.Policy)
+	children, places := lang.Children(s.Policy), placesOf(s.Policy)
 	beside, _ := s.Policy.(lang.BesideDeclarer)
 	lang.Expressions(s.Policy, func(e lang.Expr, at lang.Place) {
 		inner := sc
@@ -369,15 +370,28 @@ func (c *checker) policy(s *lang.Step, sc scope, path string) (whole bool) {
 			c.declare(&inner, d.Names, childWords, s, path)
 			inner.steps = withNames(inner.steps, children, d.Siblings)
 		}
-		at := fmt.Sprint(slot)
-		if l, ok := s.Policy.(interface{ Label(slot int) string }); ok && l.Label(slot) != "" {
-			at = l.Label(slot)
-		} else if keys[slot] != "" {
-			at = keys[slot]
-		}
-		whole = c.step(child, inner, path+"."+at) && whole
+		whole = c.step(child, inner, path+"."+places[slot]) && whole
 	}
 	return whole
+}
+
+// placesOf are the children of a policy for people: by label, where no other has it, by key, or by where they stand.
+func placesOf(policy any) []string {
+	keys, places := lang.ChildKeys(policy), lang.ChildPlaces(policy)
+	labels, of := make([]string, len(keys)), make(map[string]int)
+	if l, ok := policy.(interface{ Label(slot int) string }); ok {
+		for slot := range labels {
+			labels[slot] = l.Label(slot)
+			of[labels[slot]]++
+		}
+	}
+	for slot := range places {
+		if of[labels[slot]] > 1 {
+			labels[slot] = ""
+		}
+		places[slot] = cmp.Or(labels[slot], keys[slot], places[slot], fmt.Sprint(slot))
+	}
+	return places
 }
 
 // withNames are the steps that are seen, and siblings among them.

@@ -57,16 +57,35 @@ func CheckItems(e lang.Expr, key string) (out []plugin.Problem) {
 	return out
 }
 
-// CheckWindow reports a window, under the key window, that cannot be.
-func CheckWindow(n int) []plugin.Problem {
-	path := []string{"window"}
-	switch {
-	case n > lang.MaxWindow:
-		return []plugin.Problem{{Path: path, What: fmt.Sprintf("a window of %d, and %d is the most", n, lang.MaxWindow), Cure: "leave it out for the most"}}
-	case n < 0:
-		return []plugin.Problem{{Path: path, What: "a window below 0", Cure: "write how many may be open at a time"}}
+// Window is how many children an expression, under the key window, lets be open at a time; 0, also where there is none, is the engine's own limit.
+func Window(e lang.Expr, eval func(lang.Expr) (lang.Value, error)) (int, error) {
+	if e.IsZero() {
+		return 0, nil
 	}
-	return nil
+	v, err := eval(e)
+	if err != nil {
+		return 0, err
+	}
+	if n, ok := Whole(v); ok && n <= lang.MaxWindow {
+		return n, nil
+	}
+	return 0, lang.Failf(lang.ClassFunction, "bad_window", "window: %s yields %.80s and not a whole number from 0 to %d", e.Source(), v.JSON(), lang.MaxWindow)
+}
+
+// CheckWindow reports a window that cannot be.
+func CheckWindow(e lang.Expr) []plugin.Problem {
+	v, constant := e.Const()
+	if n, ok := Whole(v); !constant || ok && n <= lang.MaxWindow {
+		return nil
+	}
+	return []plugin.Problem{{
+		Path: []string{"window"}, What: fmt.Sprintf("a window of %.80s, and it is a whole number from 0 to %d", v.JSON(), lang.MaxWindow), Cure: `leave it out for the most, or write an expression: "${ ... }"`,
+	}}
+}
+
+// WindowSchema is the form of a window.
+func WindowSchema() plugin.Schema {
+	return plugin.Schema{"anyOf": []any{plugin.Schema{"type": "integer", "minimum": 0, "maximum": lang.MaxWindow}, plugin.Schema{"type": "string", "pattern": `\$\{`}}}
 }
 
 // ConstantWidth returns how many items a constant stands for.

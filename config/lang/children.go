@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -41,10 +42,22 @@ func ChildRoles(policy any) []string {
 	return out
 }
 
+// ChildPlaces returns, for each slot, where in the list of steps it stands that it is in, as people count in a document: 1 is the second one, 1.undo its undo.
+// Empty is in none.
+func ChildPlaces(policy any) []string {
+	found := children(policy)
+	out := make([]string, len(found))
+	for slot, c := range found {
+		out[slot] = c.place
+	}
+	return out
+}
+
 type child struct {
-	step *Step // nil is left out
-	key  string
-	role string
+	step  *Step // nil is left out
+	key   string
+	role  string
+	place string
 }
 
 func children(policy any) []child {
@@ -62,6 +75,8 @@ func children(policy any) []child {
 type collector struct {
 	found  []child
 	absent []reflect.Type // around what is collected, of what is not there: a type may hold itself
+	item   string         // the list item that is collected, and the role that a step has which is that item
+	role   string
 }
 
 func (c *collector) collect(v reflect.Value, key, role string) {
@@ -77,9 +92,12 @@ func (c *collector) collect(v reflect.Value, key, role string) {
 		}
 	case reflect.Slice:
 		if holdsSteps(v.Type().Elem()) {
+			outer := *c
 			for i := range v.Len() {
+				c.item, c.role = strconv.Itoa(i), role
 				c.collect(v.Index(i), key, role)
 			}
+			c.item, c.role = outer.item, outer.role
 		}
 	case reflect.Map:
 		if v.Type().Key().Kind() == reflect.String && holdsSteps(v.Type().Elem()) {
@@ -91,7 +109,11 @@ func (c *collector) collect(v reflect.Value, key, role string) {
 		}
 	case reflect.Struct:
 		if v.Type() == typeStep {
-			c.found = append(c.found, child{present(v), key, role})
+			place := c.item
+			if place != "" && role != c.role {
+				place += "." + role
+			}
+			c.found = append(c.found, child{present(v), key, role, place})
 			return
 		}
 		for i := range v.NumField() {

@@ -89,7 +89,7 @@ func (c *check) name(slot int) {
 	}
 	c.slots[step.Name] = slot
 	c.names = append(c.names, step.Name)
-	for _, e := range []lang.Expr{step.Branch, step.Over} {
+	for _, e := range []lang.Expr{step.Branch, step.Over, step.Window} {
 		if !e.IsZero() {
 			c.graph.own[e] = slot
 		}
@@ -204,7 +204,7 @@ func (c *check) over(slot int) {
 		if step.As != "" {
 			c.find(at(slot, "as"), "add over: ..., or leave it out", "as: of a step without over")
 		}
-		if step.Window != 0 {
+		if n, known := step.window(); n > 0 || !known {
 			c.find(at(slot, "window"), "add over: ..., or leave it out", "window: of a step without over")
 		}
 		return
@@ -264,7 +264,7 @@ func (*Step) Schema() plugin.Schema {
 	}
 	return plugin.Schema{
 		"required": []any{"name"}, "properties": plugin.Schema{
-			"name": plugin.Schema{"minLength": 1}, "rule": plugin.Schema{"enum": words}, "window": plugin.Schema{"minimum": 0, "maximum": lang.MaxWindow},
+			"name": plugin.Schema{"minLength": 1}, "rule": plugin.Schema{"enum": words}, "window": schedulers.WindowSchema(),
 		},
 	}
 }

@@ -44,7 +44,7 @@ type Step struct {
 	Branch   lang.Expr `doc:"branch" help:"which of the steps behind it go on, once it succeeded: a name, a list of names, or null for none; the others are skipped, but for those that also stand behind a chosen one"`
 	Over     lang.Expr `doc:"over" help:"a list, or a number n for 0 to n-1: the step runs once for each item, when its needs have ended; none is skipped"`
 	As       string    `doc:"as" help:"a further name for the item"`
-	Window   int       `doc:"window" help:"how many elements may be open at a time; 0 is the engine's own limit"`
+	Window   lang.Expr `doc:"window" help:"how many elements may be open at a time, a number or an expression, which sees what over sees; 0 is the engine's own limit"`
 	Teardown []string  `doc:"teardown,list" help:"the setups that it takes down: it runs once its needs have ended when one of them succeeded, and does not decide how the dag ends"`
 	Decides  bool      `doc:"decides" help:"a teardown that fails fails the dag"`
 }

@@ -24,6 +24,7 @@ type Wide struct {
 	Blocked int32 // elements that cannot run because of a failure
 	Base    int32 // where its cells begin
 	Queued  bool  // it is among the runnable
+	Window  int32 `json:",omitempty"` // of an expression
 }
 
 // A Cause is what failed and kept elements from running: child Index of a step, or the step as a whole (-1).
@@ -63,6 +64,16 @@ func (t *turn) expand(slot int) {
 	}
 	x := t.wide(slot)
 	x.N = int32(n)
+	if _, known := t.Steps[slot].window(); !known {
+		window, err := schedulers.Window(t.Steps[slot].Window, func(e lang.Expr) (lang.Value, error) { return t.f.EvalBeside(e, t.siblings(t.s, slot), nil) })
+		if err != nil {
+			x.N = 0 // It has not opened.
+			t.fault(slot, asError(err, fmt.Sprintf("step %q: ", t.Steps[slot].Name)))
+			t.end(slot, failed)
+			return
+		}
+		x.Window = int32(window)
+	}
 	if len(t.graph.pairs[slot]) == 0 {
 		t.admit(slot, n)
 	} else {
@@ -267,10 +278,27 @@ func (t *turn) room(slot int) int {
 		return 1
 	}
 	n := int(x.Ready - x.Sent)
-	if window := t.Steps[slot].Window; window > 0 {
+	window, known := t.Steps[slot].window()
+	if !known {
+		window = int(x.Window)
+	}
+	if window > 0 {
 		n = min(n, window-int(x.Sent)+t.f.Counts(slot).Done())
 	}
 	return n
+}
+
+// window is how many elements may be open at a time, where the document says it; 0 is the engine's own limit.
+func (p *Step) window() (n int, known bool) {
+	if p.Window.IsZero() {
+		return 0, true
+	}
+	v, constant := p.Window.Const()
+	if !constant {
+		return 0, false
+	}
+	n, _ = schedulers.Whole(v)
+	return n, true
 }
 
 // drain opens children, those of the first steps of the document first, as many as concurrency allows.

@@ -322,6 +322,27 @@ func TestOver(t *testing.T) {
 	p.ended(`bad_items: step "each": over: ${ steps.list } yields "text" and not a list or a whole number from 0`)
 }
 
+// TestWindow: how many elements are open at a time may hang on what a need yielded; what yields no such number fails the step.
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	const doc = `[{name: list, function: f}, {name: each, function: f, needs: list, over: 4, window: "${ steps.list }"}]`
+	p := begin(t, doc)
+	p.done("list", ok(2))
+	p.isOpen("each.0 each.1")
+	p.done("each.1", ok(0))
+	p.isOpen("each.0 each.2")
+	p = begin(t, doc)
+	p.done("list", ok(0))
+	p.isOpen("each.0 each.1 each.2 each.3")
+	for _, wrong := range []any{-1, 1.5, "2", nil, 10_001, []int{1}} {
+		p = begin(t, doc)
+		p.done("list", ok(wrong))
+		if o, ended := p.b.Ended(); !ended || o.Err == nil || o.Err.Type != "bad_window" || !strings.HasPrefix(o.Err.Message, `step "each": window: ${ steps.list } yields`) {
+			t.Errorf("%v: %v", wrong, o)
+		}
+	}
+}
+
 // TestPairs: an element waits for the elements that it needs, and for none of the others.
 func TestPairs(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,7 @@ const guide = "A step runs as soon as its rule over the steps that it needs allo
 	"A step with `over` runs once for each item, and sees `item` and `index`; what it yields, steps.NAME, is the list in the items' order, null for skipped ones. It\n" +
 	"fails when an element did, once all have ended; a handler (`catch`) is for one element. A need on it waits for all elements. `needs: { a: same }` has each\n" +
 	"element wait for the one of a with its index, and `-1` or `[-1, -2]` for those before it, of another step or of its own: `needed.NAME` is what they yielded.\n" +
-	"Elements that there are not are not waited for, and null.\n" +
+	"Elements that there are not are not waited for, and null. `window`, a number or an expression, is how many elements are open at a time.\n" +
 	"\n" +
 	"A `teardown` runs once its needs have ended, however, when one of its setups succeeded, and also when the dag is cancelled, after all else has gone. Unless it\n" +
 	"`decides`, it does not count for how the dag ends: give it a timeout.\n" +
@@ -39,6 +39,7 @@ func (*DAG) Guide() plugin.Guide {
 		Yields: "An object of what the leaves - the steps that no other needs, teardowns left out - yielded, by name; null for skipped ones. With a join that tells how each ended, that in their place; with join: any, what the first leaf to succeed yielded.",
 		Errors: []string{
 			"bad_items: `over` yields neither a list nor a whole number from 0, or another number of items than a step whose elements are needed by index (class function)",
+			"bad_window: `window` yields no whole number from 0 to 10,000 (class function)",
 			"bad_branch: `branch` yields no name of a step that needs this one, no list of such, and not null (class function)",
 			"bad_concurrency: `concurrency` yields no whole number from 1 (class function)",
 			"cancelled: what a teardown is told of the steps that were cut off when the dag was cancelled (class cancelled)",
@@ -84,7 +85,7 @@ dag:
 dag:
   concurrency: 100
   steps:
-    - { name: encode, function: encode, over: "${ data.chunks }", as: chunk, window: 20 }
+    - { name: encode, function: encode, over: "${ data.chunks }", as: chunk, window: "${ data.slots }" }
     - { name: rebase, function: rebase, over: "${ data.chunks }", needs: { encode: same, rebase: [-1, -2] }, input: "${ needed }" }
 `,
 			`

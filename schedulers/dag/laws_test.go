@@ -22,7 +22,7 @@ var laws = schedulertest.Options{
 		`[{name: d, function: f, needs: [b, c]}, {name: b, function: f, needs: a}, {name: c, function: f, needs: a}, {name: a, function: f}]`,
 		`{steps: [{name: a, function: f}, {name: b, function: f}, {name: c, function: f, needs: [a, b], rule: one_success, input: "${ steps.?a }"}], end: leaves}`,
 		`{steps: [{name: a, function: f}, {name: undo, function: f, needs: a, rule: one_failed}, {name: b, function: f, needs: a}], end: leaves}`,
-		`{concurrency: 2, steps: [{name: s0, function: f, over: [1, 2, 3, 4, 5]}, {name: s1, function: f, over: "${ steps.s0 }", needs: s0, window: 1}, {name: s2, function: f, over: 5, needs: {s1: ended, s0: same, s2: [-1, -2]}}]}`,
+		`{concurrency: 2, steps: [{name: s0, function: f, over: [1, 2, 3, 4, 5]}, {name: s1, function: f, over: "${ steps.s0 }", needs: s0, window: "${ size(steps.s0) - 4 }"}, {name: s2, function: f, over: 5, needs: {s1: ended, s0: same, s2: [-1, -2]}}]}`,
 		`{end: leaves, steps: [{name: s0, function: f, branch: "${ output == null ? ['s1'] : ['s2'] }"}, {name: s1, function: f, needs: s0}, {name: s2, function: f, needs: s0}, {name: s3, function: f, needs: [s0, s1], rule: none_failed}]}`,
 		`{steps: [{name: s0, function: f}, {name: s1, function: f, needs: s0}, {name: s2, function: f, needs: {s1: failed, s0: succeeded}}, {name: s3, function: f, teardown: s0, needs: [s1, s2]}]}`,
 	},

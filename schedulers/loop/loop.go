@@ -14,7 +14,8 @@ import (
 )
 
 // A Loop gives each round what the one before it yielded. It always has a bound, and keeps what one round needs: rounds that are over leave nothing behind,
-// unless they are collected. A round that fails fails the loop; retry and catch of Do are a round's own.
+// unless they are collected. A round that fails fails the loop; retry and catch of Do are a round's own. Rounds come one after the other and never meet: a join
+// is for what meets within one, and stands in Do.
 type Loop struct {
 	Do      lang.Step            `doc:"do,required" help:"the step to run; it is given what the round before yielded, also under the name previous (the first one the loop's input), and sees round, from 0, and the names of state"`
 	While   lang.Expr            `doc:"while,condition" help:"asked before each round: another one only if this is true; sees round (the next one), previous and the names of state"`

@@ -19,12 +19,7 @@ func (p *Map) Check() []plugin.Problem {
 	default:
 		find(fmt.Sprintf("unknown results %q", p.Results), lang.Nearest(p.Results, []string{"list", "count", "none"}), "results")
 	}
-	out = append(out, schedulers.CheckItems(p.Items, "items")...)
-	if v, constant := p.Window.Const(); constant {
-		if n, ok := schedulers.Whole(v); !ok || n > lang.MaxWindow {
-			find(fmt.Sprintf("a window of %.80s, and it is a whole number from 0 to %d", v.JSON(), lang.MaxWindow), `leave it out for the most, or write an expression: "${ ... }"`, "window")
-		}
-	}
+	out = append(append(out, schedulers.CheckItems(p.Items, "items")...), schedulers.CheckWindow(p.Window)...)
 	if n, known := schedulers.ConstantWidth(p.Items); known && p.Batch == nil {
 		out = append(append(out, p.Join.CheckWidth(n)...), p.Speculate.CheckWidth(n)...)
 	}
@@ -97,7 +92,7 @@ func (*Map) Schema() plugin.Schema {
 	return plugin.Schema{
 		"properties": plugin.Schema{
 			"results": plugin.Schema{"enum": []any{"list", "count", "none"}},
-			"window":  plugin.Schema{"anyOf": []any{plugin.Schema{"type": "integer", "minimum": 0, "maximum": lang.MaxWindow}, plugin.Schema{"type": "string", "pattern": `\$\{`}}},
+			"window":  schedulers.WindowSchema(),
 		},
 		"dependentRequired": plugin.Schema{"groupBy": []any{"reduce"}, "reduce": []any{"groupBy"}},
 	}

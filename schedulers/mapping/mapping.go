@@ -173,17 +173,7 @@ func (p *Map) count(f schedulers.Scope) (lang.Value, int, error) {
 }
 
 func (p *Map) window(f schedulers.Scope) (int, error) {
-	if p.Window.IsZero() {
-		return 0, nil
-	}
-	v, err := f.Eval(p.Window, nil)
-	if err != nil {
-		return 0, err
-	}
-	if n, ok := schedulers.Whole(v); ok && n <= lang.MaxWindow {
-		return n, nil
-	}
-	return 0, lang.Failf(lang.ClassFunction, "bad_window", "window: %s yields %.80s and not a whole number from 0 to %d", p.Window.Source(), v.JSON(), lang.MaxWindow)
+	return schedulers.Window(p.Window, func(e lang.Expr) (lang.Value, error) { return f.Eval(e, nil) })
 }
 
 // Bind gives child i its item or its batch, and a reducer the results of its items.
