@@ -137,7 +137,7 @@ func pages(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	out := make(map[string]string)
-	for _, file := range files {
+	for _, file := range append(files, "../README.md") {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -370,6 +370,7 @@ func withoutBlocks(text string) string {
 func TestDocsLinks(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
+	all["README.md"] = string(must(os.ReadFile("README.md")))
 	for page, text := range all {
 		prose := withoutBlocks(text)
 		for _, m := range slices.Concat(link.FindAllStringSubmatch(prose, -1), image.FindAllStringSubmatch(prose, -1)) {
