@@ -1,7 +1,12 @@
 .PHONY: build run dag demo test soak fuzz
 
+# What the binary says of itself (onward version), also where Go does not look at the repository.
+BUILT = -X $(ROUTER).commit=$(shell git rev-parse HEAD 2>/dev/null) -X $(ROUTER).modified=$(shell test -z "$$(git status --porcelain 2>/dev/null)" || echo true) \
+	-X $(ROUTER).built=$(shell date -u +%Y-%m-%dT%H:%M:%SZ)
+ROUTER = github.com/onward-router/onward/router
+
 build:
-	go build -o bin/ ./router/cmd/onward ./deploy/examples/01-word-count/functions ./deploy/examples/02-dag/tasks ./deploy/demo
+	go build -ldflags '$(BUILT)' -o bin/ ./router/cmd/onward ./deploy/examples/01-word-count/functions ./deploy/examples/02-dag/tasks ./deploy/demo
 
 run: build
 	@./deploy/examples/01-word-count/run.sh

@@ -104,8 +104,11 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 		select {
 		case <-r.Ready():
 			log.Info("ready", "after", time.Since(begin).Round(time.Millisecond))
+			notify(log, "READY=1")
 		case <-ctx.Done():
 		}
+		<-ctx.Done()
+		notify(log, "STOPPING=1")
 	}()
 	reloading, stop := context.WithCancel(ctx)
 	defer stop()
