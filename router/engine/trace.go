@@ -19,6 +19,20 @@ type Trace struct {
 	// Arrived, by the clock of who sent it (Sending); 0 is not known.
 	Queued, Made, Sent, Arrived, Ended int64
 	Again                              bool // it failed, and is tried again
+
+	task *task // whose path it is; nil: Path has to be looked at
+}
+
+// AppendPath appends Path, as long as nothing else is folded. A call's path was made when that was made: its labels and indexes are nearer than its text.
+func (t *Trace) AppendPath(b []byte) []byte {
+	if t.task == nil {
+		return append(b, t.Path...)
+	}
+	path := t.task.appendPath(b[len(b):]) // In b's own room, where there is enough of it.
+	if len(path) != len(t.Path) {
+		return append(b, t.Path...)
+	}
+	return append(b, path...)
 }
 
 // trace notes what became of an invocation. Where its record does not say when it was sent, that is when a function accepted it, or when it was tried first.
@@ -37,6 +51,7 @@ func (s *State) trace(l *live, o lang.Outcome, when Sending) {
 func (s *State) traceCall(l *live, o lang.Outcome, when Sending) {
 	at := len(s.out.Traces)
 	s.trace(l, o, when)
+	s.out.Traces[at].task = l.task
 	s.callEnded(l, o)
 	s.out.Traces[at].Again = o.Verdict == lang.Failed && !l.task.ended && l.task.retryTimer != 0
 }

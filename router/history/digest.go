@@ -126,12 +126,12 @@ func (r *digestRun) add(text []byte) {
 // became is how a step stands by its entry; false of one that goes on, and of deliveries.
 func became(text []byte) (path []byte, state engine.StepState, ok bool) {
 	r := reader{b: text}
-	h := r.head()
-	if r.bad || h.marks&(markAgain|markDelivery) != 0 {
+	marks, verdict, path := r.place()
+	if r.bad || marks&(markAgain|markDelivery) != 0 {
 		return nil, 0, false
 	}
-	state, ok = engine.StateOf(h.verdict)
-	return h.path, state, ok
+	state, ok = engine.StateOf(verdict)
+	return path, state, ok
 }
 
 // A digested is a step as a digest tells of it.

@@ -173,9 +173,14 @@ func (d *disk) write(saves []save, drop []int64, cursors map[int]cursor) (err er
 			_ = tx.Rollback() // The first error says it.
 		}
 	}()
+	put, err := tx.Prepare("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+	if err != nil {
+		return err
+	}
+	defer put.Close()
 	for i := range saves {
 		s := &saves[i]
-		_, err := tx.Exec("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)", s.page.n, s.page.stream, s.entries, s.runs, s.from, s.to, s.ids, s.body)
+		_, err := put.Exec(s.page.n, s.page.stream, s.entries, s.runs, s.from, s.to, s.ids, s.body)
 		if err == nil && s.digest != nil {
 			_, err = tx.Exec("INSERT OR REPLACE INTO digest VALUES (?, ?)", s.page.n, s.digest)
 		}

@@ -91,11 +91,21 @@ func (h *Endings) Take(partition int, rec *journal.Record, traces []engine.Trace
 	if s.begin(partition, rec.Offset, now) {
 		for i := range traces {
 			t := &traces[i]
-			h.scratch = appendStep(h.scratch[:0], t, s.limits.Value)
-			h.put(streamSteps, t.Run, now)
-			if t.Outcome.Verdict == lang.Failed && !t.Again {
-				h.put(streamFailed, t.Run, now)
+			h.tellGap(now)
+			p := s.room(streamSteps, now)
+			if p == nil {
+				continue
 			}
+			begin := p.begin(t.Run, now)
+			text := len(p.raw)
+			p.raw = appendStep(p.raw, t, s.limits.Value)
+			if t.Outcome.Verdict == lang.Failed && !t.Again {
+				h.scratch = append(h.scratch[:0], p.raw[text:]...)
+				s.end(p, begin)
+				h.put(streamFailed, t.Run, now)
+				continue
+			}
+			s.end(p, begin)
 		}
 		for i := range ended {
 			if in := endings[i].Input; in != nil && (endings[i].Error != nil || in.Size() > s.limits.Value) {
@@ -111,15 +121,20 @@ func (h *Endings) Take(partition int, rec *journal.Record, traces []engine.Trace
 	}
 }
 
-// put adds what scratch has; first, once there is room again, how much was let go of. The store's lock is held.
+// put adds what scratch has. The store's lock is held.
 func (h *Endings) put(stream byte, id journal.RunID, now int64) {
+	h.tellGap(now)
+	h.store.add(stream, id, h.scratch, now)
+}
+
+// tellGap notes how much was let go of, once there is room again. The store's lock is held.
+func (h *Endings) tellGap(now int64) {
 	s := h.store
 	if g := s.gap; g.entries > 0 && s.waiting < waitingMost/2 {
 		h.lost.Add(float64(g.entries))
 		s.gap = gap{}
 		s.add(streamSteps, journal.RunID{}, appendGap(nil, &g), now)
 	}
-	s.add(stream, id, h.scratch, now)
 }
 
 // add keeps an ended run in memory, and tells those who wait for it.

@@ -69,7 +69,8 @@ func appendStep(b []byte, t *engine.Trace, most int) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(n))
 	b = binary.AppendUvarint(b, uint64(t.Attempt))
-	b = appendText(appendText(appendText(b, t.Path), function), starts)
+	b = t.AppendPath(binary.AppendUvarint(b, uint64(len(t.Path))))
+	b = appendText(appendText(b, function), starts)
 	b = appendValue(b, t.Input, most)
 	switch {
 	case t.Outcome.Err != nil:
@@ -174,6 +175,30 @@ func (r *reader) head() (h head) {
 	}
 	h.n, h.attempt, h.path = uint32(r.uint()), int(r.uint()), r.bytes()
 	return h
+}
+
+// skip passes a number over.
+func (r *reader) skip() {
+	for i, c := range r.b {
+		if c < 0x80 {
+			r.b = r.b[i+1:]
+			return
+		}
+	}
+	r.b, r.bad = nil, true
+}
+
+// place is what of the head says where a step stands and how it ended.
+func (r *reader) place() (marks byte, verdict lang.Verdict, path []byte) {
+	marks, verdict = r.byte(), lang.Verdict(r.byte())
+	numbers := 5
+	if marks&markTimed != 0 {
+		numbers += 2
+	}
+	for range numbers {
+		r.skip()
+	}
+	return marks, verdict, r.bytes()
 }
 
 // times tells those of a call apart.

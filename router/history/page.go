@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"slices"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/onward-router/onward/router/journal"
@@ -22,6 +23,9 @@ const (
 // pageBytes is what a page holds before the next is begun. One that is read is unpacked whole.
 const pageBytes = 128 << 10
 
+// pageRoom is what a page takes in memory: the last entry goes beyond.
+const pageRoom = pageBytes + pageBytes/16
+
 // A page is a part of a stream: entries in the order in which they came, packed together on disk. Only the last of a stream grows, and it is written anew
 // with what was added.
 type page struct {
@@ -36,31 +40,44 @@ type page struct {
 	runs    int // that have ended, of its entries
 	from    int64
 	to      int64
-	size    int  // on disk
-	sealed  bool // nothing is added any more
-	dirty   bool // it has what the disk has not
+	size    int         // on disk
+	sealed  bool        // nothing is added any more
+	dirty   bool        // it has what the disk has not
+	lent    atomic.Bool // somebody may read raw
 }
 
 // short is what a page remembers of an id: of a page without the run hardly any looks like one that has it, and what is read is compared whole.
 func short(id journal.RunID) uint32 { return binary.BigEndian.Uint32(id[12:]) }
 
-// add appends an entry: its length, the run, the text.
-func (p *page) add(id journal.RunID, text []byte, at int64) {
+// begin begins an entry - its length, the run, the text, which the caller appends to raw - and end ends it.
+func (p *page) begin(id journal.RunID, at int64) (begin int) {
 	if p.entries == 0 {
 		p.from, p.to = at, at
 	}
 	p.from, p.to = min(p.from, at), max(p.to, at)
-	p.raw = binary.AppendUvarint(p.raw, uint64(len(id)+len(text)))
-	p.raw = append(p.raw, id[:]...)
-	p.raw = append(p.raw, text...)
-	p.entries++
-	p.dirty = true
 	if x := short(id); len(p.ids) == 0 || p.ids[len(p.ids)-1] != x || len(p.ids) == p.sorted {
 		p.ids = append(p.ids, x)
 	}
 	if len(p.ids)-p.sorted > 4096 {
 		p.sort()
 	}
+	begin = len(p.raw)
+	p.raw = append(append(p.raw, 0, 0), id[:]...)
+	p.entries++
+	return begin
+}
+
+// end writes the length, in two bytes where it has room there.
+func (p *page) end(begin int) {
+	size := uint64(len(p.raw) - begin - 2)
+	if size < 1<<14 {
+		p.raw[begin], p.raw[begin+1] = byte(size)|0x80, byte(size>>7)
+		return
+	}
+	var b [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(b[:], size)
+	p.raw = slices.Insert(p.raw, begin, b[:n-2]...)
+	copy(p.raw[begin:], b[:n])
 }
 
 func (p *page) sort() {

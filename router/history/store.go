@@ -29,6 +29,9 @@ const waitingMost = 64 << 20
 // dropsMost is how many pages are taken away at a time.
 const dropsMost = 64
 
+// freeMost is how much room of pages is kept to be used again.
+const freeMost = 64
+
 // A cursor says up to which record of a partition the history has what they did. The time tells another journal, whose offsets begin again.
 type cursor struct{ offset, time int64 }
 
@@ -58,11 +61,12 @@ type Store struct {
 	streams [streamEnd][]*page // oldest first
 	dirty   []*page
 	next    int64
-	cursors map[int]cursor
+	cursors map[int]*cursor
 	moved   bool // a cursor has, since the last flush
 	bytes   int64
 	runs    int
 	waiting int // bytes that are not on disk
+	free    [][]byte
 	gap     gap
 
 	flushing sync.Mutex
@@ -82,12 +86,12 @@ func openStore(dir string, l Limits, damaged func(error)) (*Store, error) {
 	l.Bytes = cmp.Or(l.Bytes, map[bool]int64{true: 64 << 20, false: 1 << 30}[dir == ""])
 	l.Age = cmp.Or(l.Age, 30*24*time.Hour)
 	l.Value = cmp.Or(l.Value, 16<<10)
-	s := &Store{limits: l, damaged: damaged, cursors: make(map[int]cursor), now: time.Now, next: 1}
+	s := &Store{limits: l, damaged: damaged, cursors: make(map[int]*cursor), now: time.Now, next: 1}
 	if dir == "" {
 		s.name = newName()
 		return s, nil
 	}
-	d, bad, err := openDisk(dir, s.enter, func(p int, c cursor) { s.cursors[p] = c })
+	d, bad, err := openDisk(dir, s.enter, func(p int, c cursor) { s.cursors[p] = &c })
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
@@ -121,39 +125,67 @@ func (s *Store) close() error {
 
 // begin reports whether a record is new to the history, and takes the cursor on. The lock is held.
 func (s *Store) begin(partition int, offset, at int64) bool {
-	c, had := s.cursors[partition]
-	if had && offset <= c.offset && at <= c.time {
+	c := s.cursors[partition]
+	switch {
+	case c == nil:
+		c = new(cursor)
+		s.cursors[partition] = c
+	case offset <= c.offset && at <= c.time:
 		return false
 	}
-	s.cursors[partition], s.moved = cursor{offset, at}, true
+	*c, s.moved = cursor{offset, at}, true
 	return true
 }
 
-// add appends an entry to a stream. The lock is held.
-func (s *Store) add(stream byte, id journal.RunID, text []byte, at int64) {
+// room is the page of a stream that takes the next entry; nil when too much waits for the disk, and the entry is let go of. The lock is held.
+func (s *Store) room(stream byte, at int64) *page {
 	if stream != streamEnds && s.waiting > waitingMost || s.waiting > 2*waitingMost {
 		if s.gap.entries == 0 {
 			s.gap.from = at
 		}
 		s.gap.entries, s.gap.to = s.gap.entries+1, at
-		return
+		return nil
 	}
 	p := s.last(stream)
 	if p == nil || p.sealed {
-		p = &page{n: s.next, stream: stream, raw: make([]byte, 0, pageBytes+pageBytes/16)} // At once: growing costs more than all the rest.
+		p = &page{n: s.next, stream: stream, raw: s.blank()}
 		s.next++
 		s.streams[stream] = append(s.streams[stream], p)
 	}
 	if !p.dirty {
 		s.dirty = append(s.dirty, p)
+		p.dirty = true
 	}
-	before := len(p.raw)
-	p.add(id, text, at)
-	if s.waiting += len(p.raw) - before; stream == streamEnds {
+	return p
+}
+
+// blank is room for a page: at once, since growing costs more than all the rest, and that of a page which is on disk, where there is one.
+func (s *Store) blank() []byte {
+	if n := len(s.free); n > 0 {
+		b := s.free[n-1]
+		s.free = s.free[:n-1]
+		return b
+	}
+	return make([]byte, 0, pageRoom)
+}
+
+// add appends an entry to a stream. The lock is held.
+func (s *Store) add(stream byte, id journal.RunID, text []byte, at int64) {
+	if p := s.room(stream, at); p != nil {
+		begin := p.begin(id, at)
+		p.raw = append(p.raw, text...)
+		s.end(p, begin)
+	}
+}
+
+// end ends an entry whose text was appended to its page. The lock is held.
+func (s *Store) end(p *page, begin int) {
+	p.end(begin)
+	if s.waiting += len(p.raw) - begin; p.stream == streamEnds {
 		p.runs++
 		s.runs++
 	}
-	p.sealed = len(p.raw) >= pageBytes || stream == streamEnds && p.entries >= max(1, s.limits.Runs/16)
+	p.sealed = len(p.raw) >= pageBytes || p.stream == streamEnds && p.entries >= max(1, s.limits.Runs/16)
 }
 
 func (s *Store) last(stream byte) *page {
@@ -219,7 +251,7 @@ func (s *Store) write() error {
 	if s.moved {
 		cursors = make(map[int]cursor, len(s.cursors))
 		for p, c := range s.cursors {
-			cursors[p] = c
+			cursors[p] = *c
 		}
 	}
 	drop := s.excess()
@@ -289,6 +321,9 @@ func (s *Store) settle(saves []save, drop []*page) {
 		if p.dirty = len(p.raw) > x.length; p.dirty || !p.sealed {
 			continue
 		}
+		if !p.lent.Load() && cap(p.raw) == pageRoom && len(s.free) < freeMost {
+			s.free = append(s.free, p.raw[:0])
+		}
 		p.raw = nil
 		p.ids = slices.Clone(p.ids) // Without the room that it grew by.
 		if s.disk == nil {
@@ -311,6 +346,7 @@ func (s *Store) settle(saves []save, drop []*page) {
 func (s *Store) read(p *page) ([]byte, error) {
 	s.mu.RLock()
 	raw, packed := p.raw[:len(p.raw):len(p.raw)], p.packed
+	p.lent.Store(true)
 	s.mu.RUnlock()
 	if raw != nil {
 		return raw, nil
