@@ -113,6 +113,7 @@ type PastEvent struct {
 	Taken  string    `json:"taken"`        // matched, unmatched or refused
 	Note   string    `json:"note,omitempty"`
 	Runs   []PastRun `json:"runs,omitempty"`
+	Again  bool      `json:"again,omitempty"` // it was told by the journal, after a crash: by which source it came is not known
 }
 
 // A PastRun is a run that an event started, or had started.

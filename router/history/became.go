@@ -86,7 +86,8 @@ func (h *Endings) Became(run journal.RunID, after, mark string, yield func(group
 // digests returns those of pages that have one.
 func (s *Store) digests(pages []*page) (map[int64][]byte, error) {
 	found := make(map[int64][]byte, len(pages))
-	if s.disk == nil {
+	d := s.file()
+	if d == nil {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		for _, p := range pages {
@@ -96,7 +97,7 @@ func (s *Store) digests(pages []*page) (map[int64][]byte, error) {
 		}
 		return found, nil
 	}
-	err := s.disk.digests(pages, func(n int64, b []byte) { found[n] = b })
+	err := d.digests(pages, func(n int64, b []byte) { found[n] = b })
 	s.broken.CompareAndSwap(false, isDamage(err))
 	return found, err
 }

@@ -70,7 +70,7 @@ func TestBecame(t *testing.T) {
 			}
 			take(h, i+1, x)
 			if i%7000 == 6999 {
-				if err := h.Flush(); err != nil {
+				if err := h.Sync(); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -143,12 +143,12 @@ func BenchmarkBecame(b *testing.B) {
 			}
 			take(h, i+1, branch(run, open[at], nil))
 			if open = slices.Delete(open, at, at+1); i%50_000 == 0 {
-				if err := h.Flush(); err != nil {
+				if err := h.Sync(); err != nil {
 					b.Fatal(err)
 				}
 			}
 		}
-		if err := h.Flush(); err != nil {
+		if err := h.Sync(); err != nil {
 			b.Fatal(err)
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

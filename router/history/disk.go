@@ -41,21 +41,23 @@ func openDisk(dir string, begin func(*page), at func(partition int, c cursor)) (
 	if first == nil {
 		return d, nil, nil
 	}
-	damaged, err = d.setAside(first)
-	if err == nil {
-		err = d.open(func(*page) {}, at)
+	return d.anew(first, at)
+}
+
+// anew sets the file aside, and makes another.
+func (d *disk) anew(why error, at func(int, cursor)) (next *disk, damaged, err error) {
+	if damaged, err = d.setAside(why); err != nil {
+		return nil, nil, err
 	}
-	return d, damaged, err
+	next = &disk{name: d.name}
+	return next, damaged, next.open(func(*page) {}, at)
 }
 
 // setAside gives the file another name.
 func (d *disk) setAside(why error) (damaged, err error) {
 	d.close()
 	aside := fmt.Sprintf("%s.damaged-%d", d.name, time.Now().UnixNano())
-	if err := os.Rename(d.name, aside); err != nil {
-		return nil, errors.Join(why, err)
-	}
-	for _, rest := range []string{"-wal", "-shm"} {
+	for _, rest := range []string{"", "-wal", "-shm"} { // One may be gone: it was set aside before, and no new one could be made.
 		if err := os.Rename(d.name+rest, aside+rest); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, errors.Join(why, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ type Endings struct {
 	letters *Letters
 	lost    prometheus.Counter // what the store could not take
 	lag     prometheus.Gauge
+	anew    prometheus.Counter // files that were set aside
+	ill     prometheus.Gauge   // 1 while it cannot be written
 
 	mu      sync.Mutex
 	bytes   int
@@ -55,12 +58,15 @@ func Keep(o Options) (*Endings, error) {
 	h := &Endings{
 		log: o.Log, runs: make(map[journal.RunID]*engine.Ending), waiters: make(map[journal.RunID][]chan *engine.Ending),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_history_lost_total", Help: "Ended runs, steps and events that the history could not take; no run is lost by it."}),
+		anew: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_history_anew_total", Help: "Files of the history that could not be read, were set aside and begun anew."}),
+		ill:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_history_failing", Help: "1 while the history cannot be written: what is new waits in memory, up to a bound."}),
 		lag:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_history_waiting_bytes", Help: "What the history has in memory and not on disk yet."}),
 	}
 	var err error
-	if h.store, err = openStore(o.Dir, o.Limits, func(e error) { h.log.Error("the history begins anew", "error", e) }); err != nil {
-		return nil, err
-	}
+	h.store = openStore(o.Dir, o.Limits, func(e error) {
+		h.anew.Inc()
+		h.log.Error("the history begins anew", "error", e)
+	})
 	if o.Dir != "" {
 		if err := h.takeFormer(o.Dir); err != nil {
 			h.log.Error("the ended runs of a former version are not taken over", "error", err)
@@ -70,7 +76,7 @@ func Keep(o Options) (*Endings, error) {
 		return nil, errors.Join(err, h.store.close())
 	}
 	if o.Metrics != nil {
-		o.Metrics.MustRegister(h.lost, h.lag)
+		o.Metrics.MustRegister(h.lost, h.lag, h.anew, h.ill)
 	}
 	return h, nil
 }
@@ -237,7 +243,7 @@ func (h *Endings) Write(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			_ = h.Flush() // What is left is tried again when it is closed, and said then.
+			_ = h.Sync() // What is left is tried again when it is closed, and said then.
 			return
 		}
 		h.flush()
@@ -245,12 +251,33 @@ func (h *Endings) Write(ctx context.Context) {
 	}
 }
 
-// Flush brings to disk all that was added before, so that it is there after a power cut. A snapshot waits for it: the folds of a restart begin there and
+// Flush is Sync, of a partition all of whose records up to an offset have been told: a restart that begins behind it lacks nothing.
+func (h *Endings) Flush(partition int, offset int64) error {
+	h.store.cover(partition, offset)
+	return h.Sync()
+}
+
+// Reaches is up to which offset of a partition everything is kept; the largest there is where nothing outlives the process anyway.
+func (h *Endings) Reaches(partition int) int64 {
+	s := h.store
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch c := s.cursors[partition]; {
+	case s.disk == nil:
+		return math.MaxInt64
+	case c == nil:
+		return -1
+	default:
+		return c.offset
+	}
+}
+
+// Sync brings to disk all that was added before, so that it is there after a power cut. A snapshot waits for it: the folds of a restart begin there and
 // will not bring this again. When the disk does not take it, it is tried again with the next flush; a router that ends before loses it for people, and no
 // run. The error is for dead letters, which nothing is to forget before they are kept.
-func (h *Endings) Flush() error {
+func (h *Endings) Sync() error {
 	h.flush()
-	if d := h.store.disk; d != nil {
+	if d := h.store.file(); d != nil {
 		if err := d.sync(); err != nil {
 			h.log.Error("the history may be lost by a power cut", "error", err)
 		}
@@ -272,5 +299,9 @@ func (h *Endings) flush() {
 	case err == nil && h.failing:
 		h.log.Info("the history is written again")
 	}
-	h.failing = err != nil
+	if h.failing = err != nil; h.failing {
+		h.ill.Set(1)
+	} else {
+		h.ill.Set(0)
+	}
 }

@@ -87,7 +87,7 @@ func TestEndIsWholeAfterARestart(t *testing.T) {
 	failed.State, failed.EventType, failed.Result = "failed", "dev.onward.run.failed", lang.Value{}
 	failed.Error, failed.Data = lang.Failf(lang.ClassFunction, "boom", "it broke"), lang.Of(map[string]int{"attempts": 3})
 	add(h, n+1, failed)
-	if err := h.Flush(); err != nil {
+	if err := h.Sync(); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Close(); err != nil {
@@ -140,7 +140,7 @@ func TestLatestStayOldestGo(t *testing.T) {
 				}
 				addAt(h, i+1, e, at)
 				if i%1000 == 0 || i == n-1 {
-					if err := h.Flush(); err != nil {
+					if err := h.Sync(); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -27,6 +27,41 @@ func (h *Endings) Note(e *engine.PastEvent) {
 	h.put(streamEvents, key, now)
 }
 
+// Began notes the event of a start that is folded again, unless it was noted when it came. What a run or a step has started is no event that came.
+func (h *Endings) Began(partition int, rec *journal.Record) {
+	h.store.mu.RLock()
+	fresh := h.store.fresh(partition, rec.Offset, rec.Time.UnixNano())
+	h.store.mu.RUnlock()
+	f, err := engine.DecodeStart(rec.Payload)
+	if !fresh || err != nil || f.Parent != "" || f.Spent > 0 {
+		return
+	}
+	var attrs struct{ ID, Source, Type string }
+	if f.Event.Decode(&attrs) != nil || attrs.ID == "" {
+		return
+	}
+	run := engine.PastRun{Run: rec.Run.String(), Trigger: f.Trigger}
+	known, err := h.Event(attrs.ID)
+	if err != nil || slices.ContainsFunc(known, func(e *engine.PastEvent) bool { return slices.Contains(e.Runs, run) }) {
+		return
+	}
+	h.Note(&engine.PastEvent{ID: attrs.ID, Source: attrs.Source, Type: attrs.Type, Came: rec.Time.UTC(), Taken: "matched", Runs: []engine.PastRun{run}, Again: true})
+}
+
+// merge puts events together that were noted again, one by one of what they started.
+func merge(all []*engine.PastEvent) []*engine.PastEvent {
+	var out []*engine.PastEvent
+	for _, e := range all {
+		i := slices.IndexFunc(out, func(x *engine.PastEvent) bool { return e.Again && x.ID == e.ID && x.Source == e.Source })
+		if i < 0 {
+			out = append(out, e)
+			continue
+		}
+		out[i].Runs = append(out[i].Runs, e.Runs...)
+	}
+	return out
+}
+
 // Event returns what became of the events of an id, of any source, the first first.
 func (h *Endings) Event(id string) (all []*engine.PastEvent, err error) {
 	var bad error
@@ -40,7 +75,7 @@ func (h *Endings) Event(id string) (all []*engine.PastEvent, err error) {
 	if err == nil {
 		err = bad
 	}
-	return all, err
+	return merge(all), err
 }
 
 // Events gives up to limit events behind a cursor that were taken for something, if that is not empty, the latest first.

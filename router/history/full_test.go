@@ -45,7 +45,7 @@ func TestDiskIsFull(t *testing.T) {
 	}
 	take(100)
 	for range 3 {
-		_ = h.Flush() // It is said.
+		_ = h.Sync() // It is said.
 	}
 	const n = 8000
 	take(n)
@@ -55,7 +55,7 @@ func TestDiskIsFull(t *testing.T) {
 		t.Errorf("%d bytes wait", w)
 	}
 	pages("1000000")
-	if err := h.Flush(); err != nil {
+	if err := h.Sync(); err != nil {
 		t.Fatal(err)
 	}
 	take(1)

@@ -119,7 +119,7 @@ func TestLettersAreBounded(t *testing.T) {
 			now := time.Now().UTC()
 			for n := range 10 {
 				h.Dead(letter(n+1, now.Add(time.Duration(n-9)*time.Hour), strings.Repeat("x", 10_000)))
-				if err := h.Flush(); err != nil {
+				if err := h.Sync(); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -34,7 +34,7 @@ func write(dir string) {
 	for i := 0; err == nil; i++ {
 		take(h, i+1, branch(journal.RunID{1, 12: 7}, i, nil))
 		if i%97 == 96 {
-			err = h.Flush()
+			err = h.Sync()
 			fmt.Println(i + 1)
 		}
 	}
@@ -212,7 +212,7 @@ func TestManyAtATime(t *testing.T) {
 		})
 	}
 	for _, f := range []func() error{
-		h.Flush,
+		h.Sync,
 		func() error { _, err := h.Timeline(runOf(1), "", 100, false); return err },
 		func() error { _, err := h.Summary(runOf(2)); return err },
 	} {

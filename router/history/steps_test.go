@@ -1,6 +1,8 @@
 package history_test
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -61,7 +63,7 @@ func TestTimelineIsWhole(t *testing.T) {
 			}
 			take(h, i+1, branch(run, i, err), branch(other, i, nil))
 			if i%700 == 0 {
-				if err := h.Flush(); err != nil {
+				if err := h.Sync(); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -190,6 +192,44 @@ func TestDamageIsNoReasonToStop(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"flipped bits": func(t *testing.T, file string) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for at := 24 << 10; at < len(b); at += 997 {
+				b[at] ^= 1
+			}
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"cut": func(t *testing.T, file string) {
+			info, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(file, info.Size()/2); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a folder": func(t *testing.T, file string) {
+			if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700), os.WriteFile(filepath.Join(file, "x"), nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"of a newer version": func(t *testing.T, file string) {
+			db, err := sql.Open("sqlite", file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Exec("PRAGMA user_version = 99"); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+		},
 	} {
 		dir := t.TempDir()
 		h := keep(t, dir)
@@ -202,7 +242,7 @@ func TestDamageIsNoReasonToStop(t *testing.T) {
 		_, _ = h.Timeline(run, "", 100, false) // It may find out.
 		for i := range 3 {
 			take(h, 5001+i, branch(run, i, nil))
-			if err := h.Flush(); err != nil {
+			if err := h.Sync(); err != nil {
 				t.Fatal(name, err)
 			}
 		}
@@ -229,7 +269,7 @@ func BenchmarkTimeline(b *testing.B) {
 	defer h.Close()
 	run := journal.RunID{1, 12: 7}
 	wide(h, run, 100_000, 2703)
-	if err := h.Flush(); err != nil {
+	if err := h.Sync(); err != nil {
 		b.Fatal(err)
 	}
 	middle := ""
@@ -271,7 +311,7 @@ func BenchmarkTake(b *testing.B) {
 		x.Queued += 1000
 		take(h, n, x)
 		if n%50_000 == 0 {
-			if err := h.Flush(); err != nil {
+			if err := h.Sync(); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -51,7 +51,8 @@ type save struct {
 // A Store is streams of entries in pages, in memory until they are on disk, the oldest of which go as the limits say.
 type Store struct {
 	limits  Limits
-	disk    *disk  // nil: memory only
+	dir     string // empty: memory only
+	disk    *disk  // nil: memory only, or it could not be opened yet
 	name    string // of the file, which marks have: those of another are told apart
 	damaged func(error)
 	now     func() time.Time
@@ -81,25 +82,64 @@ type gap struct {
 
 // openStore opens the store in a folder, or makes one. damaged is told of a file that had to be set aside: history is for people, and its loss is no
 // reason not to route.
-func openStore(dir string, l Limits, damaged func(error)) (*Store, error) {
+func openStore(dir string, l Limits, damaged func(error)) *Store {
 	l.Runs = cmp.Or(l.Runs, 100_000)
 	l.Bytes = cmp.Or(l.Bytes, map[bool]int64{true: 64 << 20, false: 1 << 30}[dir == ""])
 	l.Age = cmp.Or(l.Age, 30*24*time.Hour)
 	l.Value = cmp.Or(l.Value, 16<<10)
-	s := &Store{limits: l, damaged: damaged, cursors: make(map[int]*cursor), now: time.Now, next: 1}
+	s := &Store{limits: l, dir: dir, damaged: damaged, cursors: make(map[int]*cursor), now: time.Now, next: 1}
 	if dir == "" {
 		s.name = newName()
-		return s, nil
+		return s
 	}
-	d, bad, err := openDisk(dir, s.enter, func(p int, c cursor) { s.cursors[p] = &c })
+	s.name = newName() // Until it is open: that is tried with each flush.
+	_ = s.open()       // The first of them says it.
+	return s
+}
+
+// open opens the file. What is in memory comes behind what is in there.
+func (s *Store) open() error {
+	var had []*page
+	cursors := make(map[int]cursor)
+	d, bad, err := openDisk(s.dir, func(p *page) { had = append(had, p) }, func(p int, c cursor) { cursors[p] = c })
 	if err != nil {
-		return nil, fmt.Errorf("history: %w", err)
+		return fmt.Errorf("history: %w", err)
 	}
 	if bad != nil {
-		damaged(bad)
+		s.damaged(bad)
 	}
-	s.disk, s.name = d, d.id
-	return s, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ours, next := s.streams, s.next
+	s.streams, s.dirty, s.runs, s.next = [streamEnd][]*page{}, nil, 0, 1
+	for _, p := range had {
+		s.enter(p)
+	}
+	behind := s.next - 1
+	for i, all := range ours {
+		for _, p := range all {
+			// Another one under its new number: somebody may be at the old one.
+			q := &page{n: p.n + behind, stream: p.stream, raw: p.raw, ids: p.ids, sorted: p.sorted, entries: p.entries, runs: p.runs, from: p.from, to: p.to, sealed: true, dirty: true}
+			s.streams[i] = append(s.streams[i], q)
+			s.dirty = append(s.dirty, q)
+			s.runs += q.runs
+		}
+	}
+	s.next = next + behind
+	for p, c := range cursors {
+		if s.cursors[p] == nil {
+			s.cursors[p] = &c
+		}
+	}
+	s.disk, s.name, s.moved = d, d.id, true
+	return nil
+}
+
+// file is the disk; nil where there is none.
+func (s *Store) file() *disk {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.disk
 }
 
 // newName tells a history from others.
@@ -117,8 +157,8 @@ func (s *Store) enter(p *page) {
 // close writes what is left, and releases the file.
 func (s *Store) close() error {
 	err := s.flush()
-	if s.disk != nil {
-		s.disk.close()
+	if d := s.file(); d != nil {
+		d.close()
 	}
 	return err
 }
@@ -126,15 +166,35 @@ func (s *Store) close() error {
 // begin reports whether a record is new to the history, and takes the cursor on. The lock is held.
 func (s *Store) begin(partition int, offset, at int64) bool {
 	c := s.cursors[partition]
-	switch {
-	case c == nil:
+	if !s.fresh(partition, offset, at) {
+		return false
+	}
+	if c == nil {
 		c = new(cursor)
 		s.cursors[partition] = c
-	case offset <= c.offset && at <= c.time:
-		return false
 	}
 	*c, s.moved = cursor{offset, at}, true
 	return true
+}
+
+// cover says that all of a partition up to an offset has been told.
+func (s *Store) cover(partition int, offset int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.cursors[partition]
+	if c == nil {
+		c = new(cursor)
+		s.cursors[partition] = c
+	}
+	if offset > c.offset {
+		c.offset, s.moved = offset, true // Its time stays: what lies between did nothing that is kept.
+	}
+}
+
+// fresh reports whether a record lies behind what the history has. The lock is held.
+func (s *Store) fresh(partition int, offset, at int64) bool {
+	c := s.cursors[partition]
+	return c == nil || offset > c.offset || at > c.time
 }
 
 // room is the page of a stream that takes the next entry; nil when too much waits for the disk, and the entry is let go of. The lock is held.
@@ -199,6 +259,11 @@ func (s *Store) last(stream byte) *page {
 func (s *Store) flush() error {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
+	if s.dir != "" && s.file() == nil {
+		if err := s.open(); err != nil {
+			return err
+		}
+	}
 	if s.broken.Load() {
 		if err := s.renew(errSpoiled); err != nil {
 			return err
@@ -216,10 +281,8 @@ func (s *Store) flush() error {
 
 // renew sets a damaged file aside and begins anew, with what is in memory.
 func (s *Store) renew(why error) error {
-	damaged, err := s.disk.setAside(why)
-	if err == nil {
-		err = s.disk.open(func(*page) {}, func(int, cursor) {})
-	}
+	s.broken.Store(true) // Until it is done.
+	next, damaged, err := s.file().anew(why, func(int, cursor) {})
 	if err != nil {
 		return err
 	}
@@ -227,6 +290,7 @@ func (s *Store) renew(why error) error {
 	s.broken.Store(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.disk = next
 	s.bytes, s.runs, s.dirty, s.moved, s.name = 0, 0, nil, true, s.disk.id
 	for i, all := range s.streams {
 		s.streams[i] = slices.DeleteFunc(all, func(p *page) bool { return p.raw == nil })
@@ -268,8 +332,8 @@ func (s *Store) write() error {
 		}
 		x.body, room = pack(x.body, room)
 	}
-	if s.disk != nil {
-		if err := s.disk.write(saves, numbers(drop), cursors); err != nil {
+	if d := s.file(); d != nil {
+		if err := d.write(saves, numbers(drop), cursors); err != nil {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.moved = true
@@ -345,7 +409,7 @@ func (s *Store) settle(saves []save, drop []*page) {
 // read returns the entries of a page; nil when it was let go of meanwhile.
 func (s *Store) read(p *page) ([]byte, error) {
 	s.mu.RLock()
-	raw, packed := p.raw[:len(p.raw):len(p.raw)], p.packed
+	raw, packed, d := p.raw[:len(p.raw):len(p.raw)], p.packed, s.disk
 	p.lent.Store(true)
 	s.mu.RUnlock()
 	if raw != nil {
@@ -353,10 +417,10 @@ func (s *Store) read(p *page) ([]byte, error) {
 	}
 	var err error
 	if packed == nil {
-		if s.disk == nil {
+		if d == nil {
 			return nil, nil
 		}
-		if packed, err = s.disk.body(p.n); err != nil || packed == nil {
+		if packed, err = d.body(p.n); err != nil || packed == nil {
 			s.broken.CompareAndSwap(false, isDamage(err))
 			return nil, err
 		}

@@ -51,6 +51,15 @@ type Tenure interface {
 	Trim(ctx context.Context, offset int64) error
 }
 
+// A Rewinder is a Tenure that can begin further back than at its newest snapshot: for a history that was lost, and fills again with what is folded once more.
+type Rewinder interface {
+	// Newest is the offset of the snapshot that Load gives next; -1 is none.
+	Newest() int64
+	// Rewind lets Load give the snapshot before that one, or none where the log's start is there yet; where there is neither it does nothing. It is called
+	// before Load. The newest one stays what it is.
+	Rewind()
+}
+
 // A Batch is what one Read returned.
 type Batch struct {
 	Records []Record

@@ -126,7 +126,7 @@ func (s *Shard) giveUpSave() {
 
 // save writes a snapshot and, once it counts, lets the journal go what the one before covers.
 func (s *Shard) save(ctx context.Context, offset, before int64, write func(io.Writer) error) error {
-	if err := s.set.Ends.Flush(); err != nil {
+	if err := s.set.Ends.Flush(s.t.Partition(), offset); err != nil {
 		return err
 	}
 	if err := s.t.Save(ctx, offset, write, s.verify); err != nil {

@@ -34,8 +34,12 @@ type Ends interface {
 	Take(partition int, rec *journal.Record, traces []engine.Trace, ended []engine.Ended, endings []*engine.Ending)
 	// Dead takes what was given up.
 	Dead(x *engine.Letter)
-	// Flush returns once what was added is kept: after that a snapshot may forget it.
-	Flush() error
+	// Began is told of a start that is folded again, before the shard claims its partition: who brought it may not have lived to tell.
+	Began(partition int, rec *journal.Record)
+	// Flush returns once what was added is kept, of a partition up to an offset: after that a snapshot may forget it.
+	Flush(partition int, offset int64) error
+	// Reaches is up to where all that a partition's records did is kept, as far as the journal had it.
+	Reaches(partition int) int64
 }
 
 // Options are what the shards of a process are made of.

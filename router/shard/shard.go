@@ -95,6 +95,10 @@ func (s *Shard) load() error {
 		s.next.Store(offset + 1)
 		s.state = engine.New(s.set.Registry, s.set.watch.observe)
 	}
+	if t, ok := s.t.(journal.Rewinder); ok && s.set.Ends.Reaches(s.t.Partition()) < t.Newest() {
+		s.log.Info("the history lacks what lies before the newest snapshot; the records after the one before are folded once more, to fill it", "snapshot", t.Newest())
+		t.Rewind()
+	}
 	err := s.t.Load(s.ctx, func(offset int64, from io.Reader) (err error) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -366,6 +370,9 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 		return s.claimed(rec, reason)
 	}
 	if !s.owned {
+		if rec.Kind == journal.Start && (reason == engine.Applied || reason == engine.Waiting) {
+			s.set.Ends.Began(s.t.Partition(), rec)
+		}
 		return nil
 	}
 	s.set.metrics.twinned(s.effects.Twins)

@@ -3,6 +3,7 @@ package shard_test
 import (
 	"context"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -82,13 +83,17 @@ func (e ends) Take(_ int, _ *journal.Record, _ []engine.Trace, _ []engine.Ended,
 	e.ended = append(e.ended, all...)
 }
 
+func (ends) Began(int, *journal.Record) {}
+
+func (ends) Reaches(int) int64 { return math.MaxInt64 }
+
 func (e ends) Dead(x *engine.Letter) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.dead = append(e.dead, x)
 }
 
-func (e ends) Flush() error { return nil }
+func (e ends) Flush(int, int64) error { return nil }
 
 const document = `
 version: 1

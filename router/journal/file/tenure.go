@@ -324,9 +324,45 @@ func (t *tenure) passOver() {
 	t.j.manifestLock.Lock()
 	t.j.unreadable[t.snapshot.Name] = true
 	t.j.manifestLock.Unlock()
+	t.again()
+}
+
+// again chooses where to begin once more.
+func (t *tenure) again() {
 	t.j.readBack(t.q.detach())
 	again := t.j.begin(t.rescan, t.q)[0]
 	t.past, t.snapshot, t.err = again.past, again.snapshot, again.err
+}
+
+// Newest is the offset of the snapshot that Load gives.
+func (t *tenure) Newest() int64 {
+	if t.err != nil || t.snapshot == nil {
+		return -1
+	}
+	return t.snapshot.Offset
+}
+
+// Rewind begins anew behind the snapshot before, where that can be.
+func (t *tenure) Rewind() {
+	if t.Newest() < 0 {
+		return
+	}
+	name := t.snapshot.Name
+	without := func(is bool) {
+		t.j.manifestLock.Lock()
+		defer t.j.manifestLock.Unlock()
+		if is {
+			t.j.unreadable[name] = true
+		} else {
+			delete(t.j.unreadable, name)
+		}
+	}
+	without(true)
+	t.again()
+	without(false)
+	if t.err != nil {
+		t.again()
+	}
 }
 
 func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {

@@ -190,6 +190,32 @@ func (t *tenure) Load(ctx context.Context, read func(int64, io.Reader) error) er
 	}
 }
 
+// Newest is the offset of the snapshot that Load gives.
+func (t *tenure) Newest() int64 {
+	t.log.mu.Lock()
+	defer t.log.mu.Unlock()
+	return t.newest(t.below)
+}
+
+// newest is the offset of the newest snapshot below an offset that can be used; -1 is none. The log's lock is held.
+func (t *tenure) newest(below int64) int64 {
+	for _, s := range t.p.snapshots {
+		if !s.damaged && s.offset >= t.p.trim && s.offset < below {
+			return s.offset
+		}
+	}
+	return -1
+}
+
+// Rewind lets Load give the snapshot before, where there is one, or the log's start.
+func (t *tenure) Rewind() {
+	t.log.mu.Lock()
+	defer t.log.mu.Unlock()
+	if at := t.newest(t.below); at >= 0 && (t.p.trim < 0 || t.newest(at) >= 0) {
+		t.below = at
+	}
+}
+
 // passOver takes a snapshot that cannot be used out of the choice.
 func (t *tenure) passOver(offset int64) {
 	t.log.mu.Lock()
