@@ -29,13 +29,14 @@ type put = func(name string, size int64, from io.Reader) error
 
 // Backup gives what is kept to put: the history's rows, all of one moment, and the file of dead letters. What is new meanwhile goes on being written.
 func (h *Endings) Backup(ctx context.Context, put put) error {
-	if err := h.Flush(); err != nil {
+	if err := h.Sync(); err != nil {
 		return err
 	}
-	if h.store.disk == nil {
+	d := h.store.file()
+	if d == nil {
 		return nil
 	}
-	if err := h.store.disk.backup(ctx, put); err != nil {
+	if err := d.backup(ctx, put); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
 	return h.letters.backup(ctx, put)
