@@ -133,7 +133,7 @@ func acts(t *testing.T, b block) (out []act) {
 // reading are commands that change nothing: what they show is looked at again until it is what the page says, as a person would.
 var reading = regexp.MustCompile(`^onward (runs (list|get|explain|export)|events|dead (list|show)|waits list|functions list|triggers (list|test))\b|^curl -s [^-]*$|^cat `)
 
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // run does what a console says.
 func (s *story) run(t *testing.T, b block) {
@@ -162,7 +162,7 @@ func (s *story) run(t *testing.T, b block) {
 		}
 		stays := last && b.says("stays")
 		seen, code, err := term.await(s, a.seen, stays)
-		for deadline := time.Now().Add(patience / 4); err == nil && reading.MatchString(a.command) && time.Now().Before(deadline) && !s.matches(a.seen, seen, true); {
+		for deadline := time.Now().Add(patience / 3); err == nil && reading.MatchString(a.command) && time.Now().Before(deadline) && !s.matches(a.seen, seen, true); {
 			time.Sleep(20 * time.Millisecond)
 			term.begin(s.real(a.command))
 			seen, code, err = term.await(s, a.seen, stays)
