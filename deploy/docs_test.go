@@ -662,6 +662,22 @@ func TestDocsErrors(t *testing.T) {
 	}
 }
 
+// TestExampleOfTopicsMakesThem: the steps that the example on Kafka shows make every topic that it speaks of.
+func TestExampleOfTopicsMakesThem(t *testing.T) {
+	t.Parallel()
+	text := string(must(os.ReadFile("examples/05-kafka/pipeline.yaml")))
+	made := regexp.MustCompile(`(?m)^# +for t in ([^;]+);`).FindStringSubmatch(text)
+	topics := regexp.MustCompile(`topics?: ([a-z.]+)`).FindAllStringSubmatch(text, -1)
+	if made == nil || len(topics) < 5 {
+		t.Fatalf("%q, %q", made, topics)
+	}
+	for _, topic := range topics {
+		if !slices.Contains(strings.Fields(made[1]), topic[1]) {
+			t.Errorf("nothing makes the topic %s", topic[1])
+		}
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
