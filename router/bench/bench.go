@@ -54,7 +54,7 @@ type Result struct {
 	Each        time.Duration `json:"eachNs"`
 	PerSecond   float64       `json:"perSecond"`
 	AtBest      float64       `json:"atBestPerSecond,omitempty"` // what bare HTTP and commits would give; 0 is not measured
-	Share       float64       `json:"shareOfBest,omitempty"`     // the median of the repetitions' own, each with what was at best just before it
+	Share       float64       `json:"shareOfBest,omitempty"`     // the median of the repetitions' own, each with what was at best just before and after it
 	CPU         time.Duration `json:"routerCpuEachNs"`
 	Latency     string        `json:"latencyOf,omitempty"` // what P50 and P99 are of
 	P50         time.Duration `json:"p50Ns,omitempty"`
@@ -186,7 +186,7 @@ type sample struct {
 }
 
 // measure repeats f, once to warm up when warm is set, and makes a Result of n units each. best, if there is one, is the floor of a unit: it is measured before
-// each repetition.
+// and after each repetition.
 func (o *Options) measure(ctx context.Context, name, unit string, n int, warm bool, best floor, f func() (sample, error)) (*Result, error) {
 	var walls, cpus, latencies, floors []time.Duration
 	var shares []float64
@@ -194,25 +194,29 @@ func (o *Options) measure(ctx context.Context, name, unit string, n int, warm bo
 	if warm {
 		total++
 	}
+	least, err := time.Duration(0), error(nil)
+	if !warm {
+		if least, err = o.least(ctx, best); err != nil {
+			return nil, fmt.Errorf("%s, at best: %w", name, err)
+		}
+	}
 	for i := range total {
 		o.Say("%s, %d of %d", name, i+1, total)
-		var least time.Duration
-		if best != nil && !o.NoLimit {
-			var err error
-			if least, err = best(ctx); err != nil {
-				return nil, fmt.Errorf("%s, at best: %w", name, err)
-			}
-		}
 		s, err := f()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		before := least
+		if least, err = o.least(ctx, best); err != nil {
+			return nil, fmt.Errorf("%s, at best: %w", name, err)
 		}
 		if warm && i == 0 {
 			continue
 		}
 		walls, cpus, latencies = append(walls, s.wall), append(cpus, s.cpu), append(latencies, s.latencies...)
 		if least > 0 {
-			floors, shares = append(floors, least), append(shares, float64(least)*float64(n)/float64(s.wall))
+			d := (before + least) / 2
+			floors, shares = append(floors, d), append(shares, float64(d)*float64(n)/float64(s.wall))
 		}
 	}
 	slices.Sort(walls)
@@ -230,6 +234,14 @@ func (o *Options) measure(ctx context.Context, name, unit string, n int, warm bo
 		r.P50, r.P99 = latencies[k/2], latencies[k*99/100]
 	}
 	return r, nil
+}
+
+// least is a floor, or 0 where there is none.
+func (o *Options) least(ctx context.Context, best floor) (time.Duration, error) {
+	if best == nil || o.NoLimit {
+		return 0, nil
+	}
+	return best(ctx)
 }
 
 // timed runs f, with the CPU profile when one is asked for: each repetition writes it anew, so the last one stays.

@@ -23,7 +23,7 @@ func TestLedgerHasEveryRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	const n, record = 300, "a record\n"
-	if err := commitAll(f, n, 16, []byte(record)); err != nil {
+	if _, err := commitAll(f, n, 16, []byte(record), 1); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -33,7 +33,7 @@ func TestLedgerHasEveryRecord(t *testing.T) {
 	if err != nil || !bytes.Equal(got, bytes.Repeat([]byte(record), n)) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	if err := commitAll(f, 2, 2, []byte(record)); err == nil {
+	if _, err := commitAll(f, 2, 2, []byte(record), 1); err == nil {
 		t.Error("a closed file takes records")
 	}
 }

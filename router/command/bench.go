@@ -14,7 +14,7 @@ import (
 
 const benchHelp = "Bench measures the router on this machine: durable, with functions and load in processes of their own.\n\n" +
 	"AT BEST is what the machine gives to programs that do nothing but what the workload cannot do without: bare HTTP between two processes, and commits of a\n" +
-	"file that many share. It is measured before each repetition. SHARE is how much of it the router gives: it says the same on a machine that is slow, or\n" +
+	"file that many share. It is measured before and after each repetition. SHARE is how much of it the router gives: it says the same on a machine that is slow, or\n" +
 	"that others are at work on. onward bench limit measures it alone."
 
 // bench measures the router on this machine.
