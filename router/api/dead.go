@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/access"
-	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
@@ -18,7 +17,8 @@ import (
 // Letters are the dead letters that are kept here.
 type Letters interface {
 	Get(id string) (*engine.Letter, error) // nil: it is not here
-	Each(yield func(*engine.Letter) bool) error
+	Page(q *engine.LetterQuery) (*engine.FoundLetters, error)
+	Causes(q *engine.LetterQuery) ([]*engine.LetterCause, error)
 	Remove(id string) (was bool, err error)
 	Gone(id string) (bool, error) // it was here, and was sent again or removed not long ago
 	// Replace books what became of one that was sent again.
@@ -61,20 +61,13 @@ func (a *API) getDead(w http.ResponseWriter, q *http.Request) error {
 		ask.Set("limit", strconv.Itoa(f.limit+1))
 		r.URL.RawQuery = ask.Encode()
 	}
-	var lines lineup
-	var said LetterList
-	if err := a.Letters.Each(func(x *engine.Letter) bool {
-		if x = a.shown(x); !f.has(x) {
-			return true
-		}
-		if said.Total++; f.isAfter(x) {
-			line := *x
-			line.Data, line.Matched = lang.Value{}, nil
-			lines.add(&line, f.limit)
-		}
-		return true
-	}); err != nil {
+	found, err := a.Letters.Page(f.query(a.shown))
+	if err != nil {
 		return err
+	}
+	said, lines := LetterList{Total: found.Total}, make(lineup, 0, len(found.Letters))
+	for _, x := range found.Letters {
+		lines = append(lines, a.shown(x))
 	}
 	unanswered := a.Cluster.Gather(r, func() (any, func()) {
 		theirs := new(LetterList)
@@ -89,8 +82,8 @@ func (a *API) getDead(w http.ResponseWriter, q *http.Request) error {
 		w.Header().Set(unansweredHeader, strings.Join(unanswered, ", "))
 	}
 	var more bool
-	if said.Letters, more = lines.first(f.limit); more {
-		said.Next = placeOf(said.Letters[len(said.Letters)-1]).String()
+	if said.Letters, more = lines.first(f.limit); more || found.More {
+		said.Next = said.Letters[len(said.Letters)-1].Cursor().String()
 	}
 	return reply(w, http.StatusOK, said)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,13 +39,44 @@ func (s *shelf) Get(id string) (*engine.Letter, error) {
 	return nil, nil
 }
 
-func (s *shelf) Each(yield func(*engine.Letter) bool) error {
-	for _, x := range s.list {
-		if !yield(x) {
-			break
+// chosen is the letters of a list that a query chooses, the latest first.
+func chosen(list []*engine.Letter, q *engine.LetterQuery) []*engine.Letter {
+	is := func(want string, has ...string) bool { return want == "" || slices.Contains(has, want) }
+	list = slices.DeleteFunc(slices.Clone(list), func(x *engine.Letter) bool {
+		return !is(q.Trigger, x.Trigger) || !is(q.Tenant, x.Tenant) || !is(q.Run, x.Run) || !is(q.Kind, x.Kind()) || !is(q.Function, x.To, x.Starts) ||
+			!is(q.Error, x.Fault().Type, x.Fault().Class.String()) || x.Time.Before(q.Since) || !q.Until.IsZero() && !x.Time.Before(q.Until) || q.Match != nil && !q.Match(x)
+	})
+	slices.SortFunc(list, func(x, y *engine.Letter) int { return cmp.Or(y.Time.Compare(x.Time), cmp.Compare(y.ID, x.ID)) })
+	return list
+}
+
+func findIn(list []*engine.Letter, q *engine.LetterQuery) (*engine.FoundLetters, error) {
+	list = chosen(list, q)
+	found := &engine.FoundLetters{Total: len(list)}
+	for _, x := range list {
+		if y := x.Cursor(); (q.After == engine.Cursor{} || y.N < q.After.N || y.N == q.After.N && y.ID < q.After.ID) {
+			head := *x
+			head.Data = lang.Value{}
+			found.Letters = append(found.Letters, &head)
 		}
 	}
-	return nil
+	found.Cut(q.Limit)
+	return found, nil
+}
+
+func causesIn(list []*engine.Letter, q *engine.LetterQuery) (all []*engine.LetterCause, _ error) {
+	for _, x := range chosen(list, q) { // One each: who asks adds them up.
+		all = append(all, &engine.LetterCause{
+			Kind: x.Kind(), Trigger: x.Trigger, Function: x.To + x.Starts, Error: x.Fault().Type, Count: 1, First: x.Time, Last: x.Time, Letter: x.ID, Message: x.Fault().Message,
+		})
+	}
+	return all, nil
+}
+
+func (s *shelf) Page(q *engine.LetterQuery) (*engine.FoundLetters, error) { return findIn(s.list, q) }
+
+func (s *shelf) Causes(q *engine.LetterQuery) ([]*engine.LetterCause, error) {
+	return causesIn(s.list, q)
 }
 
 func (s *shelf) Remove(id string) (bool, error) {

@@ -28,7 +28,7 @@ type letterQuery struct {
 	trigger, function, tenant, run, kind, fault string
 	text                                        string // small letters
 	since, until                                time.Time
-	after                                       place
+	after                                       engine.Cursor
 	limit                                       int
 	grouped                                     bool
 }
@@ -63,7 +63,9 @@ func letterQueryOf(ask url.Values, now time.Time) (f letterQuery, err error) {
 		case "until":
 			f.until, err = whenOf(key, text, now)
 		case "after":
-			f.after, err = parsePlace(text)
+			if f.after, err = engine.ParseCursor(text); err != nil {
+				err = invalid("after: %w", err)
+			}
 		case "limit":
 			f.limit, err = limitFrom(text)
 		case "group":
@@ -107,49 +109,26 @@ func whenOf(key, text string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// has reports whether a letter is among those that are chosen.
-func (f *letterQuery) has(x *engine.Letter) bool {
-	is := func(want string, has ...string) bool { return want == "" || slices.Contains(has, want) }
-	fault := cmp.Or(x.Error, &lang.Error{})
-	return is(f.trigger, x.Trigger) && is(f.tenant, x.Tenant) && is(f.run, x.Run) && is(f.function, x.To, x.Starts) && is(f.kind, x.Kind()) &&
-		is(f.fault, fault.Type, fault.Class.String()) && !x.Time.Before(f.since) && (f.until.IsZero() || x.Time.Before(f.until)) &&
-		(f.text == "" || f.says(x, fault))
-}
-
-// isAfter reports whether a letter is in the part that is asked for.
-func (f *letterQuery) isAfter(x *engine.Letter) bool {
-	return f.after == place{} || f.after.compare(placeOf(x)) > 0
+// query is what is asked of those who keep the letters; shown gives a letter as who asks sees it.
+func (f *letterQuery) query(shown func(*engine.Letter) *engine.Letter) *engine.LetterQuery {
+	q := &engine.LetterQuery{
+		Trigger: f.trigger, Tenant: f.tenant, Run: f.run, Kind: f.kind, Function: f.function, Error: f.fault, Since: f.since, Until: f.until, After: f.after, Limit: f.limit,
+	}
+	if f.text != "" {
+		q.Match = func(x *engine.Letter) bool { return f.says(shown(x)) }
+	}
+	return q
 }
 
 // says reports whether the text that is looked for is in a letter: in what names it, in its reason or in its data.
-func (f *letterQuery) says(x *engine.Letter, fault *lang.Error) bool {
+func (f *letterQuery) says(x *engine.Letter) bool {
+	fault := x.Fault()
 	for _, part := range []string{x.ID, x.Event, x.Type, x.Path, x.Trigger, x.To, x.Starts, fault.Type, fault.Message, x.LastError} {
 		if strings.Contains(strings.ToLower(part), f.text) {
 			return true
 		}
 	}
 	return strings.Contains(strings.ToLower(x.Data.JSON()), f.text)
-}
-
-// A place is where a letter is in a list, which has the latest first.
-type place struct {
-	time time.Time
-	id   string
-}
-
-func placeOf(x *engine.Letter) place { return place{x.Time.UTC(), x.ID} }
-
-func (p place) compare(o place) int { return cmp.Or(p.time.Compare(o.time), cmp.Compare(p.id, o.id)) }
-
-// String writes parsePlace's form.
-func (p place) String() string { return engine.Cursor{N: p.time.UnixNano(), ID: p.id}.String() }
-
-func parsePlace(text string) (place, error) {
-	c, err := engine.ParseCursor(text)
-	if err != nil {
-		return place{}, invalid("after: %w", err)
-	}
-	return place{time.Unix(0, c.N).UTC(), c.ID}, nil
 }
 
 // A lineup is the latest of the letters that come in any order, each once: a partition that has moved is folded again by another router.
@@ -163,7 +142,7 @@ func (l *lineup) add(x *engine.Letter, limit int) {
 }
 
 func (l *lineup) sort() {
-	slices.SortStableFunc(*l, func(x, y *engine.Letter) int { return placeOf(y).compare(placeOf(x)) })
+	slices.SortStableFunc(*l, func(x, y *engine.Letter) int { return cmp.Or(y.Time.Compare(x.Time), cmp.Compare(y.ID, x.ID)) })
 	*l = slices.CompactFunc(*l, func(x, y *engine.Letter) bool { return x.ID == y.ID })
 }
 
@@ -174,19 +153,8 @@ func (l *lineup) first(limit int) (lines []*engine.Letter, more bool) {
 	return append([]*engine.Letter{}, (*l)[:n]...), len(*l) > limit
 }
 
-// A Cause is what dead letters have in common: where they were to go, and the error that kept them from it.
-type Cause struct {
-	Kind     string `json:"kind"`
-	Trigger  string `json:"trigger"`
-	Function string `json:"function"` // or the trigger, as a destination
-	Error    string `json:"error"`
-
-	Count   int       `json:"count"`
-	First   time.Time `json:"first"`
-	Last    time.Time `json:"last"`
-	Letter  string    `json:"letter"` // the latest of them
-	Message string    `json:"message"`
-}
+// A Cause is what dead letters have in common.
+type Cause = engine.LetterCause
 
 // Causes are dead letters by their cause, the most frequent first. A letter that two routers keep, because its partition has moved, is counted by both.
 type Causes struct {
@@ -230,14 +198,13 @@ const messageMost = 500
 // getCauses counts dead letters of all routers by cause.
 func (a *API) getCauses(w http.ResponseWriter, q *http.Request, f letterQuery) error {
 	t := make(tally)
-	if err := a.Letters.Each(func(x *engine.Letter) bool {
-		if f.has(a.shown(x)) {
-			e := cmp.Or(x.Error, &lang.Error{})
-			t.add(&Cause{x.Kind(), x.Trigger, x.To + x.Starts, e.Type, 1, x.Time, x.Time, x.ID, strings.ToValidUTF8(e.Message[:min(len(e.Message), messageMost)], "")})
-		}
-		return true
-	}); err != nil {
+	ours, err := a.Letters.Causes(f.query(a.shown))
+	if err != nil {
 		return err
+	}
+	for _, c := range ours {
+		c.Message = strings.ToValidUTF8(c.Message[:min(len(c.Message), messageMost)], "")
+		t.add(c)
 	}
 	unanswered := a.Cluster.Gather(q, func() (any, func()) {
 		var theirs Causes

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,13 +32,12 @@ type town struct {
 
 func (t *town) Get(id string) (*engine.Letter, error) { return t.letters[id], nil }
 
-func (t *town) Each(yield func(*engine.Letter) bool) error {
-	for _, x := range t.letters {
-		if !yield(x) {
-			break
-		}
-	}
-	return nil
+func (t *town) Page(q *engine.LetterQuery) (*engine.FoundLetters, error) {
+	return findIn(slices.Collect(maps.Values(t.letters)), q)
+}
+
+func (t *town) Causes(q *engine.LetterQuery) ([]*engine.LetterCause, error) {
+	return causesIn(slices.Collect(maps.Values(t.letters)), q)
 }
 
 func (t *town) Remove(id string) (bool, error) {

@@ -117,3 +117,54 @@ func (l *Letter) Invocation() (*Invocation, error) {
 	}
 	return i, nil
 }
+
+// Fault is why it was given up; never nil.
+func (l *Letter) Fault() *lang.Error {
+	if l.Error == nil {
+		return new(lang.Error)
+	}
+	return l.Error
+}
+
+// Cursor is where a letter is in a list, which has the latest first.
+func (l *Letter) Cursor() Cursor { return Cursor{N: l.Time.UnixNano(), ID: l.ID} }
+
+// A LetterQuery chooses dead letters; what is empty asks for nothing.
+type LetterQuery struct {
+	Trigger, Tenant, Run, Kind string
+	Function                   string // for which they are, or the trigger that a destination names
+	Error                      string // its type or class
+	Since, Until               time.Time
+	Match                      func(*Letter) bool // asked of those that are chosen otherwise, with their data; nil asks for nothing
+
+	After Cursor // of a list: the part behind it
+	Limit int
+}
+
+// FoundLetters is a part of the dead letters that were asked for.
+type FoundLetters struct {
+	Letters []*Letter
+	Total   int // of all that are chosen
+	More    bool
+}
+
+// Cut leaves so many.
+func (f *FoundLetters) Cut(limit int) {
+	if f.More = len(f.Letters) > limit; f.More {
+		f.Letters = f.Letters[:limit]
+	}
+}
+
+// A LetterCause is what dead letters have in common: where they were to go, and the error that kept them from it.
+type LetterCause struct {
+	Kind     string `json:"kind"`
+	Trigger  string `json:"trigger"`
+	Function string `json:"function"` // or the trigger, as a destination
+	Error    string `json:"error"`
+
+	Count   int       `json:"count"`
+	First   time.Time `json:"first"`
+	Last    time.Time `json:"last"`
+	Letter  string    `json:"letter"` // the latest of them
+	Message string    `json:"message"`
+}

@@ -4,13 +4,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/onward-router/onward/router/folder"
-	"modernc.org/sqlite"
 )
 
 // FileName is the history's file in its folder.
@@ -56,13 +53,7 @@ func (d *disk) anew(why error, at func(int, cursor)) (next *disk, damaged, err e
 // setAside gives the file another name.
 func (d *disk) setAside(why error) (damaged, err error) {
 	d.close()
-	aside := fmt.Sprintf("%s.damaged-%d", d.name, time.Now().UnixNano())
-	for _, rest := range []string{"", "-wal", "-shm"} { // One may be gone: it was set aside before, and no new one could be made.
-		if err := os.Rename(d.name+rest, aside+rest); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, errors.Join(why, err)
-		}
-	}
-	return fmt.Errorf("history: %s cannot be read and was set aside as %s: %w", d.name, aside, why), nil
+	return setAside(d.name, why)
 }
 
 func (d *disk) open(begin func(*page), at func(int, cursor)) (err error) {
@@ -71,19 +62,7 @@ func (d *disk) open(begin func(*page), at func(int, cursor)) (err error) {
 			err = fmt.Errorf("%s: %w", d.name, err)
 		}
 	}()
-	f, err := os.OpenFile(d.name, os.O_CREATE|os.O_RDWR, folder.FileMode) // With our rights, which those of the files beside it follow.
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {"page_size(16384)", "journal_mode(wal)", "synchronous(normal)", "busy_timeout(5000)", "journal_size_limit(67108864)"}}
-	if d.db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: d.name}).EscapedPath()+"?"+pragmas.Encode()); err != nil {
-		return err
-	}
-	d.db.SetMaxOpenConns(4)
-	if err := d.migrate(); err != nil {
+	if d.db, err = openTables(d.name, "normal", migrations); err != nil {
 		return err
 	}
 	if err := d.identify(); err != nil {
@@ -100,23 +79,6 @@ func (d *disk) identify() error {
 		_, err = d.db.Exec("INSERT INTO name VALUES (?)", d.id)
 	}
 	return err
-}
-
-// migrate brings the schema to this version.
-func (d *disk) migrate() error {
-	var had int
-	if err := d.db.QueryRow("PRAGMA user_version").Scan(&had); err != nil {
-		return err
-	}
-	if had > len(migrations) {
-		return fmt.Errorf("schema %d, and this binary knows those up to %d", had, len(migrations))
-	}
-	for n, text := range migrations[had:] {
-		if _, err := d.db.Exec(fmt.Sprintf("BEGIN; %s PRAGMA user_version = %d; COMMIT;", text, had+n+1)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // list gives what is there: pages without their bodies, and cursors.
@@ -260,11 +222,4 @@ func (d *disk) close() {
 	if d.db != nil {
 		_ = d.db.Close() // What counts was committed.
 	}
-}
-
-// isDamage reports whether an error says that the file is no history any more.
-func isDamage(err error) bool {
-	const corrupt, noDatabase = 11, 26
-	var e *sqlite.Error
-	return errors.As(err, &e) && (e.Code()&0xff == corrupt || e.Code()&0xff == noDatabase) || errors.Is(err, errSpoiled)
 }

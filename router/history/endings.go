@@ -239,6 +239,7 @@ func (h *Endings) Each(yield func(*engine.Ending) bool) error {
 func (h *Endings) Write(ctx context.Context) {
 	tick := time.NewTicker(historyPause)
 	defer tick.Stop()
+	var swept time.Time
 	for {
 		select {
 		case <-tick.C:
@@ -248,6 +249,10 @@ func (h *Endings) Write(ctx context.Context) {
 		}
 		h.flush()
 		_ = h.letters.flush() // It is said, and tried again.
+		if now := time.Now(); now.Sub(swept) >= min(sweepEvery, h.letters.drawer.limits.Age/2) {
+			swept = now
+			_ = h.letters.sweep() // What cannot be read now is looked for again.
+		}
 	}
 }
 

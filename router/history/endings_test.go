@@ -20,6 +20,9 @@ func keep(t *testing.T, dir string) *history.Endings {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if dir == "" {
+		t.Cleanup(func() { _ = h.Close() }) // Nothing is written.
+	}
 	return h
 }
 

@@ -1,6 +1,9 @@
 package history_test
 
 import (
+	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +17,9 @@ import (
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.etcd.io/bbolt"
 )
 
 func letters(t *testing.T, dir string, l history.LetterLimits) *history.Endings {
@@ -37,8 +43,12 @@ func letter(n int, at time.Time, data string) *engine.Letter {
 
 func ids(t *testing.T, l *history.Letters) (out []string) {
 	t.Helper()
-	if err := l.Each(func(x *engine.Letter) bool { out = append(out, x.ID); return true }); err != nil {
+	found, err := l.Page(&engine.LetterQuery{Limit: 1000})
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, x := range found.Letters {
+		out = append(out, x.ID)
 	}
 	return out
 }
@@ -193,5 +203,199 @@ func TestWhatCameInIsKeptOnce(t *testing.T) {
 		if err := h.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestLettersAreFound by all that they are chosen by, in parts, with how many there are; and by cause.
+func TestLettersAreFound(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{"", t.TempDir()} {
+		h := letters(t, dir, history.LetterLimits{})
+		l := h.Letters()
+		began := time.Unix(1_900_000_000, 0).UTC()
+		for n := range 200 {
+			x := letter(n, began.Add(time.Duration(n/2)*time.Second), fmt.Sprintf("data %d", n))
+			x.Trigger, x.Tenant = fmt.Sprint("t", n%4), fmt.Sprint("tenant", n%2)
+			if n%10 == 0 {
+				x.Error = lang.Failf(lang.ClassTimeout, "late", "it took %d", n)
+			}
+			h.Dead(x)
+		}
+		all := func(q engine.LetterQuery) (found []string, total int) {
+			for {
+				part, err := l.Page(&q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, x := range part.Letters {
+					if found = append(found, x.ID); !x.Data.IsNull() || x.Trigger == "" {
+						t.Errorf("%+v", x)
+					}
+				}
+				total = part.Total
+				if !part.More {
+					return found, total
+				}
+				q.After = part.Letters[len(part.Letters)-1].Cursor()
+			}
+		}
+		for name, c := range map[string]struct {
+			q    engine.LetterQuery
+			want int
+		}{
+			"all": {engine.LetterQuery{}, 200}, "trigger": {engine.LetterQuery{Trigger: "t3"}, 50}, "tenant": {engine.LetterQuery{Tenant: "tenant1"}, 100},
+			"type": {engine.LetterQuery{Error: "late"}, 20}, "class": {engine.LetterQuery{Error: "timeout"}, 20}, "function": {engine.LetterQuery{Function: "alert"}, 200},
+			"none": {engine.LetterQuery{Function: "other"}, 0}, "kind": {engine.LetterQuery{Kind: engine.LetterParked}, 0},
+			"since": {engine.LetterQuery{Since: began.Add(90 * time.Second)}, 20}, "until": {engine.LetterQuery{Until: began.Add(10 * time.Second)}, 20},
+			"run":  {engine.LetterQuery{Run: journal.RunID{1}.String()}, 200},
+			"both": {engine.LetterQuery{Trigger: "t0", Error: "late"}, 10},
+			"text": {engine.LetterQuery{Match: func(x *engine.Letter) bool { return strings.Contains(x.Data.JSON(), "data 19") }}, 11},
+		} {
+			c.q.Limit = 7
+			got, total := all(c.q)
+			if len(got) != c.want || total != c.want || len(slices.Compact(slices.Sorted(slices.Values(got)))) != c.want {
+				t.Errorf("%s in %q: %d of %d; want %d", name, dir, len(got), total, c.want)
+			}
+		}
+		for _, match := range []func(*engine.Letter) bool{nil, func(*engine.Letter) bool { return true }} {
+			causes, err := l.Causes(&engine.LetterQuery{Trigger: "t2", Match: match})
+			slices.SortFunc(causes, func(x, y *engine.LetterCause) int { return y.Count - x.Count })
+			if err != nil || len(causes) != 2 || causes[0].Count != 40 || causes[1].Count != 10 || causes[1].Error != "late" || causes[1].Message != "it took 190" ||
+				causes[1].Letter != engine.LetterID(journal.RunID{1}, 190) || !causes[1].First.Equal(began.Add(5*time.Second)) || !causes[1].Last.Equal(began.Add(95*time.Second)) {
+				t.Errorf("%v, %v", lang.Of(causes), err)
+			}
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestManyLetters: of 100,000 letters a part is read by the index, whatever is asked for; the whole would take a hundred times as long.
+func TestManyLetters(t *testing.T) {
+	t.Parallel()
+	h := letters(t, t.TempDir(), history.LetterLimits{})
+	const many = 100_000
+	began := time.Now().Add(-time.Hour).UTC()
+	for n := range many {
+		x := letter(n, began.Add(time.Duration(n)*time.Millisecond), strings.Repeat("x", 300))
+		x.Trigger = fmt.Sprint("t", n%1000)
+		h.Dead(x)
+	}
+	l := h.Letters()
+	if err := h.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var after engine.Cursor
+	quickest := time.Hour
+	for range 50 {
+		begin := time.Now()
+		found, err := l.Page(&engine.LetterQuery{Limit: 100, After: after})
+		quickest = min(quickest, time.Since(begin))
+		if err != nil || len(found.Letters) != 100 || found.Total != many || !found.More {
+			t.Fatalf("%d of %d, %v", len(found.Letters), found.Total, err)
+		}
+		after = found.Letters[99].Cursor()
+	}
+	begin := time.Now()
+	found, err := l.Page(&engine.LetterQuery{Limit: 100, Trigger: "t7"})
+	if err != nil || len(found.Letters) != 100 || found.Total != 100 {
+		t.Fatalf("%d of %d, %v", len(found.Letters), found.Total, err)
+	}
+	t.Logf("100 rows in %s; those of a trigger, and how many, in %s", quickest, time.Since(begin))
+	if quickest > 50*time.Millisecond {
+		t.Errorf("100 rows take %s", quickest)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOldLettersGo, while none comes.
+func TestOldLettersGo(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	h, err := history.Keep(history.Options{Dir: t.TempDir(), Dead: history.LetterLimits{Age: 300 * time.Millisecond}, Log: slog.New(slog.DiscardHandler), Metrics: reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Letters().Keep(letter(1, time.Now(), "x"), engine.LetterOfParked("inbox", "1", "no event", nil, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	const of = `# HELP onward_dead_letters_kept Dead letters that are kept here, by kind: given up, and neither sent again nor removed.
+# TYPE onward_dead_letters_kept gauge
+onward_dead_letters_kept{kind="destination"} %d
+onward_dead_letters_kept{kind="event"} 0
+onward_dead_letters_kept{kind="invocation"} 0
+onward_dead_letters_kept{kind="parked"} %d
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(fmt.Sprintf(of, 1, 1)), "onward_dead_letters_kept"); err != nil {
+		t.Error(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	wrote := make(chan struct{})
+	go func() {
+		defer close(wrote)
+		h.Write(ctx)
+	}()
+	for deadline := time.Now().Add(30 * time.Second); len(ids(t, h.Letters())) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("they stay")
+		}
+	}
+	stop()
+	<-wrote
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(fmt.Sprintf(of, 0, 0)), "onward_dead_letters_kept"); err != nil {
+		t.Error(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFormerLettersAreTakenOver from the file of a former version, with what was removed.
+func TestFormerLettersAreTakenOver(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	db, err := bbolt.Open(filepath.Join(dir, "dead.db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC()
+	if err := db.Update(func(tx *bbolt.Tx) error {
+		all, err := tx.CreateBucket([]byte("letters"))
+		if err != nil {
+			return err
+		}
+		gone, err := tx.CreateBucket([]byte("gone"))
+		if err != nil {
+			return err
+		}
+		for n := range 1500 {
+			if err := all.Put(binary.BigEndian.AppendUint64(nil, uint64(n)), []byte(lang.Of(letter(n, now, "data")).JSON())); err != nil {
+				return err
+			}
+		}
+		return gone.Put([]byte(letter(2000, now, "").ID), []byte{1})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h := letters(t, dir, history.LetterLimits{})
+	h.Dead(letter(2000, now, "")) // As a restart folds it again.
+	found, err := h.Letters().Page(&engine.LetterQuery{Limit: 1})
+	if err != nil || found.Total != 1500 {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if x, err := h.Letters().Get(letter(7, now, "").ID); err != nil || x == nil || x.Data != lang.Of("data") {
+		t.Errorf("%+v, %v", x, err)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "dead.db")); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
 	}
 }
