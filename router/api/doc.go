@@ -6,6 +6,10 @@
 //	GET  /v1/runs, /v1/runs/RUN, .../explain, .../watch (server-sent events)    what is done, and why it is not further
 //	GET  /v1/runs/RUN/counts, .../field?step=PATH, .../flow, /v1/triggers/NAME  the picture of a run: see below
 //	POST /v1/runs/RUN/cancel, /v1/runs/RUN/signals/NAME, /v1/triggers/NAME      what is asked for; acknowledged when it is durable, and of facts, what became
+//	GET  /v1/dead, /v1/dead/LETTER, DELETE the same, POST .../redrive           what was given up; ?trigger= function= tenant= run= kind= error= text= since= until=
+//	                                                                            choose, limit= and after= page, group=cause counts by cause. kind is invocation (a run's
+//	                                                                            call), destination (an event of its end), event (one that no trigger could take, through an
+//	                                                                            error), or parked (what came in and is no event)
 //	GET  /v1/triggers, /v1/functions, /v1/parked, /metrics, /healthz, /readyz   how the router is
 //	GET  /v1/peer, /v1/load, /v1/runs/RUN/ended, POST /v1/facts                           what routers ask one another
 //

@@ -1,7 +1,6 @@
 package history
 
 import (
-	"cmp"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -109,27 +108,34 @@ func (d *drawer) change(f func(tx *sql.Tx) error) error {
 // put adds letters, or replaces them in their place, and returns how many the limits have pushed off.
 func (d *drawer) put(letters []*engine.Letter, now time.Time) (dropped int, err error) {
 	err = d.change(func(tx *sql.Tx) error {
-		for _, x := range letters {
-			var gone int
-			if err := tx.QueryRow("SELECT count(*) FROM gone WHERE id = ?", x.ID).Scan(&gone); err != nil {
-				return err
-			}
-			if gone > 0 {
-				continue
-			}
-			head, data := encodeLetter(x)
-			fault := cmp.Or(x.Error, &lang.Error{})
-			if _, err := tx.Exec(`INSERT INTO letter (id, at, kind, "trigger", function, starts, tenant, run, error, class, size, head, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-				ON CONFLICT (id) DO UPDATE SET at = excluded.at, "trigger" = excluded."trigger", function = excluded.function, starts = excluded.starts,
-				tenant = excluded.tenant, run = excluded.run, error = excluded.error, class = excluded.class, size = excluded.size, head = excluded.head, data = excluded.data`,
-				x.ID, x.Time.UnixNano(), x.Kind(), x.Trigger, x.To, x.Starts, x.Tenant, x.Run, fault.Type, fault.Class.String(), len(head)+len(data), head, data); err != nil {
-				return err
-			}
+		if err := putAll(tx, letters); err != nil {
+			return err
 		}
 		dropped, err = d.bound(tx, now)
 		return err
 	})
 	return dropped, err
+}
+
+func putAll(tx *sql.Tx, letters []*engine.Letter) error {
+	if len(letters) == 0 {
+		return nil
+	}
+	put, err := tx.Prepare(`INSERT INTO letter (id, at, kind, "trigger", function, starts, tenant, run, error, class, size, head, data)
+		SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 WHERE NOT EXISTS (SELECT 1 FROM gone WHERE id = ?1)
+		ON CONFLICT (id) DO UPDATE SET at = excluded.at, "trigger" = excluded."trigger", function = excluded.function, starts = excluded.starts,
+		tenant = excluded.tenant, run = excluded.run, error = excluded.error, class = excluded.class, size = excluded.size, head = excluded.head, data = excluded.data`)
+	if err != nil {
+		return err
+	}
+	for _, x := range letters {
+		head, data := encodeLetter(x)
+		fault := x.Fault()
+		if _, err := put.Exec(x.ID, x.Time.UnixNano(), x.Kind(), x.Trigger, x.To, x.Starts, x.Tenant, x.Run, fault.Type, fault.Class.String(), len(head)+len(data), head, data); err != nil {
+			return errors.Join(err, put.Close())
+		}
+	}
+	return put.Close()
 }
 
 // bound lets go of the letters that are too old, and of the oldest of too many; of these the latest stays, however large it is.
