@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/onward-router/onward/router/folder"
-	"go.etcd.io/bbolt"
 )
 
 // BackupFolder begins the names of the parts of a history in a backup. A part has whole rows, so that neither end holds all of them at a time.
@@ -42,24 +41,22 @@ func (h *Endings) Backup(ctx context.Context, put put) error {
 	return h.letters.backup(ctx, put)
 }
 
-func (l *Letters) backup(ctx context.Context, put put) error {
-	d, ok := l.shelf.(*drawer)
-	if !ok {
-		return nil
-	}
-	return d.db.View(func(tx *bbolt.Tx) error {
-		r, w := io.Pipe()
-		wrote := make(chan struct{})
-		go func() {
-			defer close(wrote)
-			_, err := tx.WriteTo(w)
-			w.CloseWithError(errors.Join(err, ctx.Err()))
-		}()
-		err := put(LettersFile, tx.Size(), r)
-		r.CloseWithError(err) // It is not read on.
-		<-wrote
+// backup gives a copy of the file, as it is at one moment: it is made beside it, and goes then.
+func (l *Letters) backup(ctx context.Context, put put) (err error) {
+	copied := l.drawer.name + ".backup"
+	f, err := os.OpenFile(copied, os.O_CREATE|os.O_TRUNC|os.O_RDWR, folder.FileMode)
+	if err != nil {
 		return err
-	})
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(copied)) }()
+	if _, err := l.drawer.db.ExecContext(ctx, "VACUUM INTO ?", copied); err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return put(LettersFile, info.Size(), f)
 }
 
 // backup gives the rows of all tables, as one transaction sees them: it keeps nobody from writing.

@@ -39,6 +39,7 @@ var drawerTables = []string{
 
 // A drawer is where dead letters are. One that was taken off does not come back: a restart folds the same records again.
 type drawer struct {
+	name    string // of the file; empty in memory
 	db      *sql.DB
 	limits  LetterLimits
 	removed atomic.Int64
@@ -53,7 +54,7 @@ func openDrawer(dir string, limits LetterLimits) (d *drawer, damaged, err error)
 		}
 		name = filepath.Join(dir, LettersFile)
 	}
-	d = &drawer{limits: limits}
+	d = &drawer{name: name, limits: limits}
 	if d.db, err = openTables(name, "full", drawerTables); err == nil || name == "" {
 		return d, nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -399,6 +400,42 @@ func TestFormerLettersAreTakenOver(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "dead.db")); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// TestBackupHasTheLetters as they are at one moment; the copy that it is made of is gone then.
+func TestBackupHasTheLetters(t *testing.T) {
+	t.Parallel()
+	dir, other := t.TempDir(), t.TempDir()
+	h := letters(t, dir, history.LetterLimits{})
+	x := letter(1, time.Now().UTC(), "data")
+	h.Dead(x)
+	for range 2 {
+		if err := h.Backup(t.Context(), func(name string, size int64, from io.Reader) error {
+			b, err := io.ReadAll(from)
+			if err != nil || int64(len(b)) != size {
+				return fmt.Errorf("%d of %d bytes, %w", len(b), size, err)
+			}
+			if name != history.LettersFile {
+				return nil
+			}
+			return os.WriteFile(filepath.Join(other, name), b, 0o600)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.backup")); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+	h = letters(t, other, history.LetterLimits{})
+	if got, err := h.Letters().Get(x.ID); err != nil || got == nil || lang.Of(got) != lang.Of(x) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := h.Close(); err != nil {
 		t.Error(err)
 	}
 }
