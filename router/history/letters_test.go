@@ -287,7 +287,7 @@ func TestManyLetters(t *testing.T) {
 		h.Dead(x)
 	}
 	l := h.Letters()
-	if err := h.Flush(); err != nil {
+	if err := h.Sync(); err != nil {
 		t.Fatal(err)
 	}
 	var after engine.Cursor
