@@ -3,6 +3,7 @@ package admission
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/filter"
@@ -11,12 +12,13 @@ import (
 // rules are the triggers in force, with an index by the one type of events that their filters can let through.
 type rules struct {
 	set     *config.Set
+	since   time.Time // in force
 	byType  map[string][]*config.Trigger
 	anyType []*config.Trigger
 }
 
 func newRules(set *config.Set) *rules {
-	r := &rules{set: set, byType: make(map[string][]*config.Trigger)}
+	r := &rules{set: set, since: time.Now(), byType: make(map[string][]*config.Trigger)}
 	for _, name := range set.TriggerNames() {
 		t := set.Triggers[name]
 		if kind, ok := filter.Type(t.Filters); ok {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/envelope"
@@ -64,6 +65,16 @@ func (g *Gate) Place(inv *engine.Invocation) (*engine.MatchedFact, error) {
 		return nil, &lang.Error{Type: "bad_event", Message: err.Error(), Class: lang.ClassFunction}
 	}
 	return &engine.MatchedFact{N: inv.N, Count: 1, Starts: starts}, nil
+}
+
+// settling is how long a reload of all routers may take, one after the other: documents in force for less may be followed by those that they are behind of.
+const settling = time.Minute
+
+// Current reports whether what the documents do not have has been taken away, as far as a run is concerned that began at a time: they were loaded after all
+// routers had those that it began with, and have been in force since.
+func (g *Gate) Current(began time.Time) bool {
+	since := g.rules.Load().since
+	return since.Sub(began) >= settling && time.Since(since) >= settling
 }
 
 // Child returns the id of the run that a call starts; false when nobody can tell.

@@ -3,7 +3,10 @@ package admission
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
@@ -92,4 +95,26 @@ func TestPlacedSubrun(t *testing.T) {
 	if final, ok := g.StartFor(t.Context(), call).(*lang.Error); !ok || final.Type != "bad_matches" {
 		t.Errorf("no place: %v", final)
 	}
+}
+
+// TestCurrent: documents say that a trigger is gone for good only when they are newer than the run, by as long as a reload of all routers takes, and have been
+// in force for as long.
+func TestCurrent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, loaded := new(Gate), time.Now()
+		g.Load(new(config.Set))
+		for _, x := range []struct {
+			after, before time.Duration // how long after loading it is, and how long before it the run began
+			want          bool
+		}{
+			{0, time.Hour, false}, {settling - 1, time.Hour, false}, {settling, time.Hour, true},
+			{settling, settling, true}, {settling, settling - 1, false}, {time.Hour, -time.Second, false},
+		} {
+			time.Sleep(time.Until(loaded.Add(x.after)))
+			if got := g.Current(loaded.Add(-x.before)); got != x.want {
+				t.Errorf("%s after loading, for a run %s older: %t", x.after, x.before, got)
+			}
+		}
+	})
 }

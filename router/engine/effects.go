@@ -86,6 +86,7 @@ type Invocation struct {
 	Heartbeat time.Duration // the try may go so long without one, from sending; 0 is for ever
 	Expires   time.Time     // its step's deadline: after this nobody waits for it; zero without one
 	Created   time.Time     // fold time
+	Began     int64         // when its run did, fold time
 	Cause     string        // id of the event that led to it
 	Fuel      int           // runs that what this starts may lead to, all together
 	Continued int           // which continuation of its attempt it is; 0 is none

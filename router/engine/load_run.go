@@ -189,7 +189,7 @@ type awaited struct {
 }
 
 func loadLive(l *loader, r *run) *live {
-	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Redrive: r.rare().redrives, Traced: traceparent(r.event)}
+	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Redrive: r.rare().redrives, Traced: traceparent(r.event), Began: r.started}
 	entry := &live{inv: inv, accepted: l.int()}
 	inv.Purpose, inv.Path, inv.Function, inv.ToTrigger, inv.Contract = Purpose(l.uint()), l.text(), l.text(), l.text(), l.text()
 	inv.Attempt, inv.Input, inv.Timeout = l.whole(), l.value(), time.Duration(l.int())

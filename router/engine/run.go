@@ -173,7 +173,7 @@ func (c *cause) String() string {
 // number gives an invocation a new number, and what it has from its run.
 func (s *State) number(r *run, inv *Invocation) {
 	r.next++
-	inv.N, inv.Run, inv.Tenant, inv.Trigger, inv.Redrive, inv.Traced = r.next, r.id, r.tenant, r.def.Trigger, r.rare().redrives, traceparent(r.event)
+	inv.N, inv.Run, inv.Tenant, inv.Trigger, inv.Redrive, inv.Traced, inv.Began = r.next, r.id, r.tenant, r.def.Trigger, r.rare().redrives, traceparent(r.event), r.started
 	if inv.Created.IsZero() {
 		inv.Created, inv.Cause = s.Now(), s.cause.String()
 	}

@@ -207,3 +207,27 @@ func TestSubrunOfNoTrigger(t *testing.T) {
 		}
 	})
 }
+
+// TestSubrunOfATriggerTakenAway: where the documents are known to be newer than the run, it need not wait for others.
+func TestSubrunOfATriggerTakenAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, leave := newBench(t, config.Function{Concurrency: 2}, nil)
+		defer leave()
+		b.Intake.(*intake).start = func(*engine.Invocation) error { return fmt.Errorf("%w %q", triggers.ErrNoTrigger, "t") }
+		b.Intake.(*intake).current = func(began time.Time) bool { return began.Unix() == 5 }
+		for n, began := range []int64{4, 5} {
+			b.add(b.owner, &engine.Invocation{Run: one, N: uint32(n), Purpose: engine.Call, Type: engine.TypeSub, ToTrigger: "t", Starts: []byte("placed"), Began: began * 1e9})
+		}
+		b.add(b.owner, &engine.Invocation{Run: one, N: 9, Purpose: engine.Notify, ToTrigger: "t", Began: 5e9})
+		synctest.Wait()
+		all := b.take()
+		if len(all) != 1 {
+			t.Fatalf("%d records", len(all))
+		}
+		f, err := engine.DecodeGaveUp(all[0].Payload)
+		if err != nil || f.N != 1 || f.Err.Type != "unknown_trigger" || !strings.Contains(f.Err.Message, "loaded after this run began") {
+			t.Errorf("%+v, %v", f, err)
+		}
+	})
+}

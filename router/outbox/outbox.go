@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -41,6 +42,9 @@ type Intake interface {
 	StartFor(ctx context.Context, inv *engine.Invocation) error
 	// Child returns the id of the run that a call of a trigger starts; false when it cannot be told.
 	Child(inv *engine.Invocation) (journal.RunID, bool)
+	// Current reports whether a trigger that the documents do not have has been taken away, for a run that began at a time: they are newer than it. Else
+	// another router may have newer ones.
+	Current(began time.Time) bool
 }
 
 // Options are what an outbox is made of.
@@ -183,7 +187,8 @@ func (it *item) old() bool {
 }
 
 // missingAge is how long an item waits for a function, or a trigger, that the documents do not have: as long as a reload of all routers takes, one after
-// the other, or a person who sees what he has taken away. Beyond that somebody has to hear of it.
+// the other, or a person who sees what he has taken away. Beyond that somebody has to hear of it. A run that waits for another one hears of a missing trigger
+// sooner, where it is known that no reload brings it (Intake.Current).
 const missingAge = 10 * time.Minute
 
 // add takes an invocation over. It is sent with the next pump.
@@ -272,12 +277,16 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 			gone = time.Now()
 			o.Log.Warn("the trigger that a destination names is not in the documents; the event of the run's end waits for it", "trigger", inv.ToTrigger, "run", inv.Run, "atMost", missingAge)
 		}
-		if time.Since(gone) >= missingAge {
-			what, then := "not delivered", "onward dead redrive"
-			if inv.Purpose == engine.Call {
-				what, then = "its run was not started", "start this run again"
+		long := time.Since(gone) >= missingAge
+		switch why := fmt.Sprintf("it has been missing for %s", missingAge); {
+		case inv.Purpose != engine.Call && long:
+			o.gaveUp(s, inv, lang.Failf(lang.ClassPlatform, "unknown_trigger", "%s; not delivered: %s; load documents that have it, then: onward dead redrive", err, why))
+			return
+		case inv.Purpose == engine.Call && (long || o.Intake.Current(time.Unix(0, inv.Began))):
+			if !long {
+				why = "documents that were loaded after this run began do not have it"
 			}
-			o.gaveUp(s, inv, lang.Failf(lang.ClassPlatform, "unknown_trigger", "%s; %s: it has been missing for %s; load documents that have it, then: %s", err, what, missingAge, then))
+			o.gaveUp(s, inv, lang.Failf(lang.ClassPlatform, "unknown_trigger", "%s; its run was not started: %s; load documents that have it, then: start this run again", err, why))
 			return
 		}
 	case errors.As(err, &final):

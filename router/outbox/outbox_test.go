@@ -70,9 +70,12 @@ func (w *owner) take() []journal.Record {
 
 // An intake takes ends in, with what a test says.
 type intake struct {
-	match []byte
-	start func(*engine.Invocation) error
+	match   []byte
+	start   func(*engine.Invocation) error
+	current func(began time.Time) bool
 }
+
+func (i *intake) Current(began time.Time) bool { return i.current != nil && i.current(began) }
 
 func (i *intake) Event(inv *engine.Invocation) *event.Event {
 	e := event.New()

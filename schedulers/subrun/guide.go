@@ -11,7 +11,7 @@ func (*Subrun) Guide() plugin.Guide {
 			"What runs start has an eighth of the fuel of their own chain: four, one inside the other.",
 		Yields: "What the run yields; null where that was skipped. Without `wait` an object whose `run` is its id.",
 		Errors: []string{
-			"unknown_trigger: the documents have had no such trigger for ten minutes (class platform)",
+			"unknown_trigger: the documents have no such trigger: at once when they were loaded a minute or more after the run began, and have been in force for one; else once it has been missing for ten minutes, since another router may have newer ones (class platform)",
 			"bad_event: the trigger has a `concurrency` key, and the input yields none (class function)",
 			"chain_limit: too many runs one inside the other (class platform)",
 		},
