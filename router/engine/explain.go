@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -55,7 +56,7 @@ func (s *State) Status(id journal.RunID, waiting int) (*Status, bool) {
 	}
 	st.Queue = s.queueOf(r)
 	if r.root != nil {
-		st.Root = s.stepStatus(r.root, waiting)
+		st.Root = statusOf(r.root, waiting)
 	}
 	return st, true
 }
@@ -89,7 +90,38 @@ func (l *live) status() *InvocationStatus {
 	return st
 }
 
-func (s *State) stepStatus(t *task, waiting int) *StepStatus {
+// statusMost bounds the steps of a status, level by level: who looks does not hold the fold up, however many are open.
+const statusMost = 500
+
+// A look is a status on its way.
+type look struct {
+	waiting int // open children of a slot that are shown
+	left    int // steps that still may be
+	todo    []looked
+	frames  map[*frame]*StepStatus // that wait for signals
+}
+
+type looked struct {
+	t  *task
+	st *StepStatus
+}
+
+// statusOf tells of a run's open steps, those further up first.
+func statusOf(root *task, waiting int) *StepStatus {
+	l := &look{waiting: waiting, left: statusMost}
+	st := l.shallow(root)
+	for len(l.todo) > 0 {
+		x := l.todo[0]
+		l.todo = l.todo[1:]
+		l.within(x.t, x.st)
+	}
+	root.run.rare().waits.tell(l.frames)
+	return st
+}
+
+// shallow tells of a step without what is in it.
+func (l *look) shallow(t *task) *StepStatus {
+	l.left--
 	st := &StepStatus{Path: t.path(), Does: t.step.Use, Since: time.Unix(0, t.opened).UTC(), Attempt: int(t.tries), LastError: t.lastErr}
 	if t.step.Target != "" {
 		st.Does = t.step.Use + " " + t.step.Target
@@ -104,16 +136,24 @@ func (s *State) stepStatus(t *task, waiting int) *StepStatus {
 		st.Invocation = l.status()
 	}
 	st.Retry = t.retryStatus()
+	st.Stopping = t.few().sequel != goesOn
+	if t.handler != nil || t.body != nil || t.few().twin != nil {
+		l.todo = append(l.todo, looked{t, st})
+	}
+	return st
+}
+
+// within tells of what is in a step.
+func (l *look) within(t *task, st *StepStatus) {
 	if t.handler != nil {
-		st.Handler = s.stepStatus(t.handler, waiting)
+		st.Handler = l.shallow(t.handler)
 	}
 	if twin := t.few().twin; twin != nil {
-		st.Twin = s.stepStatus(twin, waiting)
+		st.Twin = l.shallow(twin)
 	}
-	st.Stopping = t.few().sequel != goesOn
 	f := t.body
 	if f == nil {
-		return st
+		return
 	}
 	if f.note != "" {
 		st.Note = lang.Trusted(f.note)
@@ -123,17 +163,17 @@ func (s *State) stepStatus(t *task, waiting int) *StepStatus {
 			st.Timers = append(st.Timers, TimerStatus{named.name, time.Unix(0, d.due).UTC()})
 		}
 	}
-	for _, w := range t.run.rare().waits.all() {
-		if w.frame == f {
-			st.Awaits = append(st.Awaits, w.name)
+	if f.awaits > 0 {
+		if l.frames == nil {
+			l.frames = make(map[*frame]*StepStatus)
 		}
+		l.frames[f] = st
 	}
 	for i := range f.slots {
 		if f.slots[i].spawned > 0 {
-			st.Slots = append(st.Slots, s.slotStatus(f, i, waiting))
+			st.Slots = append(st.Slots, l.slot(f, i))
 		}
 	}
-	return st
 }
 
 func (t *task) retryStatus() *RetryStatus {
@@ -155,7 +195,7 @@ func (t *task) retryStatus() *RetryStatus {
 	return st
 }
 
-func (s *State) slotStatus(f *frame, at, waiting int) SlotStatus {
+func (l *look) slot(f *frame, at int) SlotStatus {
 	sl := &f.slots[at]
 	st := SlotStatus{
 		Name: f.info.childLabel(f.owner.run.def, at), Spawned: sl.spawned, Open: len(sl.tasks), Succeeded: sl.succeeded, Failed: sl.failed,
@@ -164,12 +204,28 @@ func (s *State) slotStatus(f *frame, at, waiting int) SlotStatus {
 	if when := f.info.children[at].When; sl.skipped > 0 && !when.IsZero() {
 		st.When = when.Source()
 	}
-	open := sl.sorted()
-	for _, t := range open[:min(waiting, len(open))] {
+	for _, t := range sl.first(min(l.waiting, l.left)) {
 		st.Indexes = append(st.Indexes, t.number())
-		st.Waiting = append(st.Waiting, s.stepStatus(t, waiting))
+		st.Waiting = append(st.Waiting, l.shallow(t))
 	}
 	return st
+}
+
+// first returns the first n open children, in order, without putting all in order.
+func (sl *slot) first(n int) []*task {
+	if n <= 0 {
+		return nil
+	}
+	out := make([]*task, 0, min(n, len(sl.tasks))+1)
+	for _, t := range sl.tasks { // Each has its place, in whatever order they come.
+		if len(out) == n && t.index > out[n-1].index {
+			continue
+		}
+		i, _ := slices.BinarySearchFunc(out, t, func(a, b *task) int { return cmp.Compare(a.index, b.index) })
+		out = slices.Insert(out, i, t)
+		out = out[:min(n, len(out))]
+	}
+	return out
 }
 
 func (i *stepInfo) childLabel(d *definition, at int) string {

@@ -237,6 +237,28 @@ func (l *waitList) all() []wait {
 	return out
 }
 
+// tell enters what each of some frames waits for, by name.
+func (l *waitList) tell(frames map[*frame]*StepStatus) {
+	if len(frames) == 0 {
+		return
+	}
+	for _, w := range l.few {
+		if st := frames[w.frame]; st != nil {
+			st.Awaits = append(st.Awaits, w.name)
+		}
+	}
+	for name, all := range l.many { // They are put in order.
+		for _, f := range all {
+			if st := frames[f]; st != nil {
+				st.Awaits = append(st.Awaits, name)
+			}
+		}
+	}
+	for _, st := range frames { // Each on its own: the order does not matter.
+		slices.Sort(st.Awaits)
+	}
+}
+
 // timerNames are the timers that a policy has set, by its names for them.
 type timerNames struct {
 	few  []namedTimer

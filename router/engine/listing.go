@@ -29,11 +29,15 @@ type Listing struct {
 	Want  func(*Summary) (rank int64, want bool)
 	Waits bool // only runs that wait for signals, with these
 
-	found []listed // a heap, the last first
+	found []listed               // a heap, the last first
+	kept  map[journal.RunID]bool // of those that were looked at
 	all   []Seen
 	next  int // runs that are still to be looked at lie below
 	begun bool
 }
+
+// awaitsAtOnce is how many signals that are waited for take as long to look at as a run.
+const awaitsAtOnce = 4
 
 type listed struct {
 	place Place
@@ -56,6 +60,7 @@ func (s *State) List(l *Listing, most int) (more bool) {
 		x := r.summary()
 		if l.Waits {
 			x.Awaits = r.awaits()
+			most -= len(x.Awaits) / awaitsAtOnce
 		}
 		rank, want := l.Want(x)
 		if want || r.rare().redrives > 0 {
@@ -65,7 +70,11 @@ func (s *State) List(l *Listing, most int) (more bool) {
 			continue
 		}
 		place := Place{rank, r.id}
-		if (l.After == nil || place.Compare(*l.After) > 0) && !slices.ContainsFunc(l.found, func(y listed) bool { return y.place.Run == r.id }) {
+		if (l.After == nil || place.Compare(*l.After) > 0) && !l.kept[r.id] {
+			if l.kept == nil {
+				l.kept = make(map[journal.RunID]bool)
+			}
+			l.kept[r.id] = true
 			l.keep(listed{place, *x})
 		}
 	}

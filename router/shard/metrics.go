@@ -11,7 +11,7 @@ import (
 const triggersMost = 1000
 
 type metrics struct {
-	fold, snapshot, hop                            prometheus.Histogram
+	fold, asked, snapshot, hop                     prometheus.Histogram
 	records, ended                                 *prometheus.CounterVec
 	dead, twins                                    *prometheus.CounterVec
 	took                                           *meter.Histograms
@@ -40,6 +40,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "onward_run_seconds", Help: "Time of a run from its start to its end, by trigger.", Buckets: prometheus.ExponentialBuckets(1e-3, 4, 14),
 		}, "trigger", triggers),
 		fold:     histogram("fold", "Time to fold one record."),
+		asked:    histogram("ask", "Time that the fold stood still for somebody who asked what it knows, by the API."),
 		hop:      histogram("router", "Time from an answer's arrival until it was durable and folded, and what follows from it was handed on: what the router adds to each step."),
 		snapshot: histogram("snapshot", "Time that the fold stood still for a snapshot."),
 		records:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_records_total", Help: "Records folded, by kind and by what they did."}, []string{"kind", "reason"}),
@@ -68,7 +69,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.twins.WithLabelValues(what)
 	}
 	if reg != nil {
-		reg.MustRegister(m.fold, m.hop, m.snapshot, m.records, m.ended, m.took, m.parked,
+		reg.MustRegister(m.fold, m.asked, m.hop, m.snapshot, m.records, m.ended, m.took, m.parked,
 			m.deaths, m.skipped, m.tooLarge, m.dead, m.twins, m.runs, m.paused, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
 	}
 	return m

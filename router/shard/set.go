@@ -57,6 +57,8 @@ type Options struct {
 	Stuck time.Duration
 	// Hop, which may be nil, is told for every answer how long it took from its arrival until it was durable and folded. It must not block.
 	Hop func(time.Duration)
+	// Held, which may be nil, is told how long each who asked what a fold knows has held it. It must not block.
+	Held func(time.Duration)
 	// Now is the clock on the wall, and Elapsed one that nobody sets. Defaults: the machine's.
 	Now     func() time.Time
 	Elapsed func() time.Duration
@@ -136,6 +138,14 @@ func (set *Set) Ask(ctx context.Context, id journal.RunID, f func(*engine.State)
 		return fmt.Errorf("run %s: %w", id, journal.ErrMoving)
 	}
 	return s.ask(ctx, f)
+}
+
+// held notes how long somebody who asked has held a fold.
+func (set *Set) held(d time.Duration) {
+	set.metrics.asked.Observe(d.Seconds())
+	if set.Held != nil {
+		set.Held(d)
+	}
 }
 
 // listMost is how many runs are looked at in one go: the fold stands still meanwhile.

@@ -167,7 +167,9 @@ func (s *Shard) loop(ctx context.Context) error {
 				return context.Cause(ctx)
 			}
 		case ask := <-s.asks:
+			begin := time.Now()
 			ask(s.state)
+			s.set.held(time.Since(begin))
 		case s.turn() <- struct{}{}:
 			s.beginSave()
 		case <-s.saving.ready():
