@@ -286,3 +286,48 @@ func BenchmarkIdleRun(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRedriveWide redrives a run of 100,000 branches of which 37 failed: how long one record of it holds the fold at most, and all of them.
+func BenchmarkRedriveWide(b *testing.B) {
+	const n = 100_000
+	reg := registry()
+	set, findings := config.Parse("t.yaml", []byte(wideDocument), reg, nil)
+	for _, f := range findings {
+		b.Fatal(f)
+	}
+	def := set.Triggers["t"].Definition
+	fact := engine.RedriveFact{Number: 1, ID: [16]byte{1}, Start: engine.StartFact{Trigger: "t", Digest: def.Digest(), Data: lang.Of(n)}, Next: 1}
+	for i := range n {
+		if i%2703 != 7 {
+			fact.Memo = append(fact.Memo, engine.Recall{Path: fmt.Sprintf("f[%d]", i), Input: engine.SumOf(lang.Of(i)), Outcome: lang.Of(map[string]int{"result": i})})
+		}
+	}
+	slices.SortFunc(fact.Memo, func(x, y engine.Recall) int { return strings.Compare(x.Path, y.Path) })
+	var most time.Duration
+	for b.Loop() {
+		state := engine.New(reg, nil)
+		var out engine.Effects
+		at, calls := time.Unix(1e9, 0), 0
+		fold := func(rec journal.Record) {
+			at = at.Add(time.Millisecond)
+			rec.Time = at
+			begin := time.Now()
+			reason, err := state.Fold(&rec, &out)
+			if most = max(most, time.Since(begin)); err != nil || reason != engine.Applied {
+				b.Fatal(reason, err)
+			}
+			calls += len(out.Send)
+		}
+		fold(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(def)})
+		for _, part := range fact.Split(256 << 10) {
+			fold(engine.Record(journal.Redrive, journal.RunID{1}, part))
+		}
+		for owed := state.Owing(1); len(owed) > 0; owed = state.Owing(1) {
+			fold(engine.Record(journal.More, owed[0].Run, &engine.MoreFact{Part: owed[0].Part}))
+		}
+		if calls != 37 {
+			b.Fatalf("%d calls", calls)
+		}
+	}
+	b.ReportMetric(float64(most.Microseconds())/1e3, "ms/longest-record")
+}
