@@ -15,13 +15,14 @@ import (
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/journal/file"
+	"github.com/onward-router/onward/triggers"
 )
 
 // A BackupHead is what a backup says of itself.
 type BackupHead = backup.Head
 
 // ErrBackingUp is that one backup is made at a time.
-var ErrBackingUp = errors.New("a backup is being made already; wait for its end")
+var ErrBackingUp = fmt.Errorf("%w: a backup is being made already; wait for its end", triggers.ErrBusy)
 
 // Backup writes a backup of a router, which goes on: of its journal where that is a folder's, of the history, of the dead letters and of what is paused. All
 // that was acknowledged before is in it. With an error, what was written is no backup.
@@ -90,8 +91,12 @@ func Restore(from *os.File, dir string) (*Restored, error) {
 	}
 	if names, err := os.ReadDir(dir); err != nil {
 		return nil, err
-	} else if len(names) > 0 {
-		return nil, fmt.Errorf("%s is not empty (%s is in it); a backup is restored into an empty folder: name another one", dir, names[0].Name())
+	} else {
+		for _, entry := range names {
+			if entry.Name() != "lost+found" { // A new disk has it.
+				return nil, fmt.Errorf("%s is not empty (%s is in it); a backup is restored into an empty folder: name another one", dir, entry.Name())
+			}
+		}
 	}
 	lock, err := folder.Take(dir, file.LockName)
 	if err != nil {

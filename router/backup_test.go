@@ -41,6 +41,9 @@ triggers: { id: { flow: { wait: 1ms } } }
 		t.Error(err)
 	}
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "lost+found"), 0o700); err != nil { // As a new disk has it.
+		t.Fatal(err)
+	}
 	x, err := router.Restore(to, dir)
 	if err != nil || x.Backup.Journal != "none" || x.Records != 0 {
 		t.Fatalf("%+v, %v", x, err)
@@ -56,5 +59,22 @@ triggers: { id: { flow: { wait: 1ms } } }
 	}
 	if _, err := router.Restore(to, dir); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Error(err)
+	}
+}
+
+// TestBackupOfOneOfSeveral says that the journal is not in it.
+func TestBackupOfOneOfSeveral(t *testing.T) {
+	t.Parallel()
+	c := openCluster(t, 1, peersDocument)
+	to, err := os.Create(filepath.Join(t.TempDir(), "one.backup"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	if err := c.members[0].Router.Backup(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	if x, err := router.Restore(to, filepath.Join(t.TempDir(), "none")); err != nil || x.Backup.Journal != "kafka" || x.Records != 0 {
+		t.Errorf("%+v, %v", x, err)
 	}
 }

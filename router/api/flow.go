@@ -4,13 +4,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"slices"
 
-	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
-	"github.com/onward-router/onward/triggers"
 )
 
 // A FlowLine is a definition as a tree of steps, and where a run's end goes.
@@ -59,12 +56,9 @@ func (a *API) flowOf(def *lang.Definition) (*FlowLine, error) {
 
 // getTrigger tells of a trigger with its flow as a tree.
 func (a *API) getTrigger(w http.ResponseWriter, q *http.Request) error {
-	set, name := a.Set(), q.PathValue("trigger")
-	t := set.Triggers[name]
-	who := access.Asking(q.Context())
-	if t == nil || !who.Owns(t.Tenant) {
-		names := slices.DeleteFunc(set.TriggerNames(), func(n string) bool { return !who.Owns(set.Triggers[n].Tenant) })
-		return fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, name, lang.Nearest(name, names))
+	t, err := a.triggerOf(q.Context(), q.PathValue("trigger"))
+	if err != nil {
+		return err
 	}
 	said, err := a.flowOf(t.Definition)
 	if err != nil {

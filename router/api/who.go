@@ -221,12 +221,7 @@ func (a *API) owned(ctx context.Context, id journal.RunID, patient bool) error {
 
 // tenantOf says whose a run is. It is asked for without regard to who asks.
 func (a *API) tenantOf(ctx context.Context, id journal.RunID) (tenant string, known bool, err error) {
-	if err := a.Shards.Ask(ctx, id, func(s *engine.State) {
-		var st *engine.Status
-		if st, known = s.Status(id, 0); known {
-			tenant = st.Tenant
-		}
-	}); err != nil || known {
+	if err := a.Shards.Ask(ctx, id, func(s *engine.State) { tenant, known = s.TenantOf(id) }); err != nil || known {
 		return tenant, known, err
 	}
 	f := a.Endings.Find(id)

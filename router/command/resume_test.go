@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/onward-router/onward/router/journal/file"
 )
 
 // TestRunGoesOnAfterItsDeath: run is killed amid a map, and run --resume ends it; what had been answered is not asked again.
@@ -91,6 +94,42 @@ triggers: { many: { flow: { map: { items: 8, do: { function: work, input: "${ in
 		}
 	}
 	if out, err := command("run", doc, "--data-dir", data, "--resume").CombinedOutput(); err != nil || !strings.Contains(string(out), "no run is open in") {
+		t.Errorf("%s, %v", out, err)
+	}
+}
+
+// TestInterruptedRunSaysHowItGoesOn: its state is saved, and the exit code is the signal's.
+func TestInterruptedRunSaysHowItGoesOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	doc, data := filepath.Join(dir, "doc.yaml"), filepath.Join(dir, "data")
+	if err := os.WriteFile(doc, []byte("version: 1\ntriggers: { long: { flow: { wait: 1h } } }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var errs bytes.Buffer
+	child := onwardCommand("", "run", doc, "--data-dir", data, "--data", "1")
+	child.Stderr = &errs
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	begun := func() bool { // All partitions are claimed, and the run is defined and started.
+		r, err := file.Inspect(file.Options{Dir: data})
+		return err == nil && r.Records >= r.Partitions+2
+	}
+	for deadline := time.Now().Add(30 * time.Second); !begun(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the run does not begin")
+		}
+	}
+	if err := child.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	err := child.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 130 || !strings.Contains(errs.String(), "the same documents with --data-dir "+data+" --resume go on with it") {
+		t.Errorf("%v: %s", err, errs.String())
+	}
+	if out, err := onwardCommand("", "run", doc, "--data-dir", data).CombinedOutput(); err == nil || !strings.Contains(string(out), "runs are open in there (1)") {
 		t.Errorf("%s, %v", out, err)
 	}
 }

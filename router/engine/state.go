@@ -121,6 +121,14 @@ func (s *State) Definition(d lang.Digest) (*lang.Definition, bool) {
 	return def.Definition, true
 }
 
+// TenantOf says whose an open run is.
+func (s *State) TenantOf(id journal.RunID) (tenant string, open bool) {
+	if r := s.runs[id]; r != nil {
+		return r.tenant, true
+	}
+	return "", false
+}
+
 // Ended reports whether the run is remembered as ended and gone.
 func (s *State) Ended(id journal.RunID) bool { return s.tombstones.has(id) }
 
