@@ -30,7 +30,7 @@ test:
 	go vet ./...
 	go tool staticcheck ./...
 	@test -n "$(RACE)" || echo "no C compiler: the tests run without the race detector"
-	@notes=$$(mktemp); export KAFKATEST_NOTES=$$notes; code=0; \
+	@notes=$$(mktemp); export TOOLTEST_NOTES=$$notes; code=0; \
 	all="$$(go list ./... | grep -vE '$(PURE)')"; pure="$$(go list ./... | grep -E '$(PURE)')"; \
 	echo "go test $(RACE), all but what has no goroutines"; go test $(RACE) $$all || code=1; \
 	echo "go test, of what has none"; go test $$pure || code=1; \

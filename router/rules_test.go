@@ -28,6 +28,8 @@ var allowed = []struct {
 	{"config/envelope", []string{"config/envelope", "config/lang", "config/plugin"}},
 	{"config/lang/yamldoc", []string{"config/lang"}},
 	{"config/lang", []string{"config/plugin"}},
+	{"config/tooltest", nil},
+	{"config/kafka/kafkatest", []string{"config/kafka", "config/tooltest"}},
 	{"config/kafka", []string{"config/lang", "config/plugin", "config/kafka"}},
 	{"triggers/kafka", []string{"config/envelope", "config/guard", "config/kafka", "config/lang", "config/plugin", "triggers"}},
 	{"triggers", []string{"config/envelope", "config/guard", "config/plugin", "triggers"}},

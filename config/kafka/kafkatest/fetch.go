@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 const log4jVersion = "2.24.3" // the one that this Kafka is built with
@@ -31,18 +33,18 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 // jars returns the folder of the server's jars, which it fetches when this user has none.
 func jars() (string, error) {
 	if _, err := exec.LookPath("java"); err != nil {
-		return "", fmt.Errorf("%w: java is not installed", errMissing)
+		return "", fmt.Errorf("%w: java is not installed", tooltest.ErrMissing)
 	}
-	return cached("kafka-"+Version, func(part string) (string, error) {
+	return tooltest.Cached("kafka-"+Version, func(part string) (string, error) {
 		if err := os.WriteFile(filepath.Join(part, "pom.xml"), []byte(pom), 0o644); err != nil {
 			return "", err
 		}
 		libs := filepath.Join(part, "libs")
-		if _, err := fetch(slow, part, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+libs, "-DincludeScope=runtime"); err != nil {
+		if _, err := tooltest.Fetch(tooltest.Slow, part, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+libs, "-DincludeScope=runtime"); err != nil {
 			return "", err
 		}
 		if found, _ := filepath.Glob(filepath.Join(libs, "kafka_2.13-*.jar")); len(found) == 0 {
-			return "", fmt.Errorf("%w: mvn fetched no server", errMissing)
+			return "", fmt.Errorf("%w: mvn fetched no server", tooltest.ErrMissing)
 		}
 		return libs, nil
 	})

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 )
@@ -142,36 +143,13 @@ func freePort() int {
 	}
 }
 
-// errMissing says that this machine has not what is needed; any other error is a fault.
-var errMissing = errors.New("it is not to be had")
-
 func notRun(t testing.TB, err error) {
 	t.Helper()
 	const cure = "install java 17 or later and mvn, or set KAFKA_BROKERS=host:port"
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("tests on a real Kafka: %v; %s", err, cure)
 	}
-	lacking(t, "on a real Kafka", err, cure)
-}
-
-// lacking skips a test for want of something, and notes it where make test collects what it says in its last line.
-func lacking(t testing.TB, with string, err error, cure string) {
-	t.Helper()
-	if !errors.Is(err, errMissing) {
-		t.Fatalf("tests %s: %v; %s", with, err, cure)
-	}
-	why := fmt.Sprintf("the tests %s: %s; %s", with, strings.Join(strings.Fields(err.Error()), " "), cure)
-	if file := os.Getenv("KAFKATEST_NOTES"); file != "" {
-		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		if _, err := fmt.Fprintln(f, why); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Skipf("NOT RUN: %s is among %s", t.Name(), why)
+	tooltest.Lacking(t, "on a real Kafka", err, cure)
 }
 
 // Fake starts kfake with that many nodes, for one test.

@@ -149,7 +149,7 @@ func TestLacking(t *testing.T) {
 	notes := filepath.Join(dir, "notes")
 	bare := func(env ...string) ([]byte, error) {
 		c := exec.Command(os.Args[0], "-test.run", "TestShared|TestForeign", "-test.v")
-		c.Env = append([]string{"HOME=" + dir, "PATH=" + dir, "KAFKATEST_NOTES=" + notes}, env...)
+		c.Env = append([]string{"HOME=" + dir, "PATH=" + dir, "TOOLTEST_NOTES=" + notes}, env...)
 		return c.CombinedOutput()
 	}
 	out, err := bare()

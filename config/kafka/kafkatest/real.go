@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 // real is a cluster of Apache Kafka's own processes, each a broker and a controller.
@@ -96,7 +98,7 @@ func (r *real) prepare(n *node) error {
 		return err
 	}
 	cmd := exec.Command("java", n.java("kafka.tools.StorageTool", "format", "-t", "T253YXJkVGVzdHNLYWZrYQ", "-c", n.properties())...)
-	cmd.SysProcAttr = dieWithParent()
+	cmd.SysProcAttr = tooltest.DieWithParent()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("format node %d: %w: %s", n.id, err, out)
 	}
@@ -162,7 +164,7 @@ func (n *node) start() error {
 		return err
 	}
 	cmd := exec.Command("java", n.java("kafka.Kafka", n.properties())...)
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, dieWithParent()
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, tooltest.DieWithParent()
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()

@@ -2,7 +2,11 @@
 
 package kafkatest
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/onward-router/onward/config/tooltest"
+)
 
 // real needs signals.
 type real struct{ control }
@@ -13,7 +17,7 @@ type node struct {
 }
 
 func startReal(int, *Link, func(*node) (string, error)) (*real, error) {
-	return nil, fmt.Errorf("%w: this system has no signals to stop it with", errMissing)
+	return nil, fmt.Errorf("%w: this system has no signals to stop it with", tooltest.ErrMissing)
 }
 
 func (r *real) addresses() []string { return nil }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package kafkatest
+package tooltest
 
 import (
 	"fmt"
@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cached returns a folder of this user's cache, which fill makes where there is none: fill gets a folder beside it and returns the one of its own that is
+// Cached returns a folder of this user's cache, which fill makes where there is none: fill gets a folder beside it and returns the one of its own that is
 // to be kept. Test binaries that run at the same time fill once.
-func cached(name string, fill func(part string) (string, error)) (string, error) {
+func Cached(name string, fill func(part string) (string, error)) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", errMissing, err)
+		return "", fmt.Errorf("%w: %w", ErrMissing, err)
 	}
 	dir := filepath.Join(cache, "onward", name)
 	if _, err := os.Stat(dir); err == nil {

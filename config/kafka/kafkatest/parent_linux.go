@@ -1,6 +1,0 @@
-package kafkatest
-
-import "syscall"
-
-// dieWithParent has the kernel kill a child when the thread that started it ends, also when the test binary is killed.
-func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
