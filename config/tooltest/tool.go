@@ -171,3 +171,18 @@ func Lacking(t testing.TB, with string, err error, cure string) {
 	}
 	t.Skipf("NOT RUN: %s is among %s", t.Name(), why)
 }
+
+// Chromium returns the browser of the machine, or Debian's.
+func Chromium() (*Tool, error) {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return &Tool{Path: path}, nil
+		}
+	}
+	x, root, err := Debian("chromium")
+	if err != nil {
+		return nil, err
+	}
+	x.Path = filepath.Join(root, "usr/lib/chromium/chromium")
+	return x, x.Works("--version")
+}

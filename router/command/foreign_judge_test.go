@@ -16,7 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -253,7 +253,7 @@ func (g *foreign) judgeParked() {
 }
 
 // judgeNode: cloudevents of npm reads the same attributes and data, from Kafka and over HTTP.
-func (g *foreign) judgeNode(node *kafkatest.Tool, records map[string][]*kgo.Record) {
+func (g *foreign) judgeNode(node *tooltest.Tool, records map[string][]*kgo.Record) {
 	g.t.Helper()
 	var lines bytes.Buffer
 	var want []message

@@ -21,6 +21,7 @@ import (
 
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -61,7 +62,7 @@ type foreign struct {
 	ctx      context.Context
 	brokers  *kafkatest.Cluster
 	prefix   string
-	kcat     *kafkatest.Tool
+	kcat     *tooltest.Tool
 	producer *kgo.Client
 
 	giveUp func()

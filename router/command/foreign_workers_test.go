@@ -10,14 +10,14 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 func (g *foreign) bootstrap() string { return strings.Join(g.brokers.Brokers(), ",") }
 
 // keep runs a worker until the test ends, and hands over the lines that it prints. One that ends before ends the test.
-func (g *foreign) keep(x *kafkatest.Tool, args []string, each func(line string) error) {
+func (g *foreign) keep(x *tooltest.Tool, args []string, each func(line string) error) {
 	g.t.Helper()
 	ctx, cancel := context.WithCancel(g.ctx)
 	c := x.Command(ctx, args...)
@@ -52,7 +52,7 @@ func (g *foreign) keep(x *kafkatest.Tool, args []string, each func(line string) 
 }
 
 // workPython has the price of a part: the example's worker.
-func (g *foreign) workPython(python *kafkatest.Tool) {
+func (g *foreign) workPython(python *tooltest.Tool) {
 	args := []string{"testdata/foreign/price.py", "../../deploy/examples/05-kafka", g.bootstrap(), g.prefix + ".done", g.topic("price", "binary"), g.topic("price", "structured")}
 	g.keep(python, args, func(line string) error { return errors.New("a worker that has nothing to say") })
 }
@@ -184,7 +184,7 @@ func (g *foreign) produceKcat(m message) error {
 	return nil
 }
 
-func (g *foreign) producePython(python *kafkatest.Tool, list ...message) error {
+func (g *foreign) producePython(python *tooltest.Tool, list ...message) error {
 	var lines bytes.Buffer
 	for _, m := range list {
 		if err := json.NewEncoder(&lines).Encode(m); err != nil {
