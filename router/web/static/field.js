@@ -11,7 +11,7 @@ export class Field {
   constructor({ select, hover }) {
     this.select = select;
     this.states = new Uint8Array(0);
-    this.zoom = 1; this.top = 0; this.sel = -1;
+    this.zoom = 1; this.ticks = 0; this.top = 0; this.sel = -1;
     this.canvas = h('canvas', { tabindex: '0', role: 'img', height });
     this.tip = h('div', { class: 'tip', hidden: true });
     this.legend = h('div', { class: 'legend' });
@@ -26,13 +26,22 @@ export class Field {
     this.scheme = matchMedia('(prefers-color-scheme: dark)');
     this.scheme.addEventListener('change', this.recolor = () => { this.colors = undefined; this.draw(); });
   }
-  set(states) { this.states = states; this.count(); this.later(); }
+  set(states) { this.states = states; this.count(); this.draw(); performance.mark('field drawn'); }
   // change takes what has changed: indexes and their states.
   change(indexes, states) {
     for (let i = 0; i < indexes.length; i++) if (indexes[i] < this.states.length) this.states[indexes[i]] = states[i];
     this.count(); this.later();
   }
   later() { this.frame ||= requestAnimationFrame(() => { this.frame = 0; this.draw(); }); }
+  // tick is change, measured: what it takes is a budget of the page.
+  tick(indexes, states) {
+    const begin = performance.now();
+    this.change(indexes, states);
+    cancelAnimationFrame(this.frame); this.frame = 0;
+    this.draw();
+    performance.measure('tick', { start: begin });
+    if (++this.ticks % 500 === 0) performance.clearMeasures('tick');
+  }
   count() {
     const c = new Array(words.length).fill(0), all = this.states;
     for (let i = 0; i < all.length; i++) c[all[i]]++;

@@ -76,7 +76,7 @@ class View {
       if (!this.field) return;
       if (said.states) this.field.set(unpack(said));
       else if (said.size !== this.field.states.length) this.load();
-      else { const at = [], is = []; for (let i = 0; i < said.changed.length; i += 2) { at.push(said.changed[i]); is.push(said.changed[i + 1]); } this.field.change(at, is); }
+      else { const at = [], is = []; for (let i = 0; i < said.changed.length; i += 2) { at.push(said.changed[i]); is.push(said.changed[i + 1]); } this.field.tick(at, is); }
       this.listSoon();
     });
   }
