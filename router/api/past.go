@@ -97,7 +97,7 @@ func (a *API) getSteps(w http.ResponseWriter, q *http.Request) error {
 		said.Open, err = a.openSteps(q, id)
 	}
 	if len(said.Steps) > 0 || q.URL.Query().Get("after") != "" {
-		return reply(w, http.StatusOK, said)
+		return replyPacked(w, q, said)
 	}
 	// Its partition may have moved here since: another router has what was.
 	a.Cluster.Gather(q, func() (any, func()) {
@@ -111,7 +111,7 @@ func (a *API) getSteps(w http.ResponseWriter, q *http.Request) error {
 	if len(said.Steps) == 0 && err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, said)
+	return replyPacked(w, q, said)
 }
 
 // getBelow tells what became of what is at a path and below it, and what of it is open.
@@ -146,7 +146,7 @@ func (a *API) getBelow(w http.ResponseWriter, q *http.Request, id journal.RunID,
 	if len(said.Steps) == 0 && err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, said)
+	return replyPacked(w, q, said)
 }
 
 // The most parts of a time, and the most steps that are told of one by one.
@@ -205,7 +205,7 @@ func (a *API) getStrips(w http.ResponseWriter, q *http.Request) error {
 			return err
 		}
 	}
-	return reply(w, http.StatusOK, said)
+	return replyPacked(w, q, said)
 }
 
 // withOpen adds the calls of a run that are open.

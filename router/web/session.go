@@ -138,14 +138,14 @@ func (s *sessions) set(w http.ResponseWriter, token string) {
 }
 
 // form shows the form of a login.
-func (s *sessions) form(w http.ResponseWriter, a *assets, code int, wrong, next string) {
-	page, err := a.fill("login.html", map[string]string{"Wrong": wrong, "Next": own(next)})
+func (s *sessions) form(w http.ResponseWriter, q *http.Request, a *assets, code int, wrong, next string) {
+	page, err := a.fill("login.html", map[string]any{"Wrong": wrong, "Next": own(next)})
 	if err != nil {
 		s.Log.Error("the page of the login cannot be written", "error", err)
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
 	}
-	send(w, code, page)
+	send(w, q, code, page)
 }
 
 // own is an address if it is one of this router's pages, and that of the runs else: a link must not lead from the login to somewhere else.
@@ -163,17 +163,17 @@ func (s *sessions) login(w http.ResponseWriter, q *http.Request, a *assets) {
 	next := q.PostForm.Get("next")
 	switch tooLarge := new(http.MaxBytesError); {
 	case errors.As(err, &tooLarge):
-		s.form(w, a, http.StatusRequestEntityTooLarge, "That is too long for a token.", next)
+		s.form(w, q, a, http.StatusRequestEntityTooLarge, "That is too long for a token.", next)
 		return
 	case err != nil:
-		s.form(w, a, http.StatusBadRequest, "The form did not arrive whole. Send it again.", next)
+		s.form(w, q, a, http.StatusBadRequest, "The form did not arrive whole. Send it again.", next)
 		return
 	}
 	token := strings.TrimSpace(q.PostForm.Get("token"))
 	who, known := s.WhoHas(token)
 	if token == "" || !known {
 		s.Log.Warn("a login without a valid token is refused", "status", http.StatusUnauthorized, "from", q.RemoteAddr)
-		s.form(w, a, http.StatusUnauthorized, "No token is like that.", next)
+		s.form(w, q, a, http.StatusUnauthorized, "No token is like that.", next)
 		return
 	}
 	s.Log.Info("somebody has logged in to the page", "token", who.Name, "from", q.RemoteAddr)

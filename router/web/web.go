@@ -35,8 +35,11 @@ type Options struct {
 	Now    func() time.Time // nil is the machine's
 }
 
-// pages are the addresses of the frame.
-var pages = []string{"/{$}", "/runs", "/runs/{run}", "/waits", "/dead", "/events", "/triggers", "/functions", "/routers"}
+// pages are the addresses of the frame, with the modules that each needs at once.
+var pages = map[string][]string{
+	"/{$}": {"runs"}, "/runs": {"runs"}, "/runs/{run}": {"run", "flow", "field", "time", "drawer", "waits"}, "/waits": {"waits"}, "/dead": {"dead"}, "/events": {"events"},
+	"/triggers": {"parts"}, "/functions": {"parts"}, "/routers": {"parts"},
+}
 
 // policy is what browsers are to refuse: all that does not come from the router itself, every script in markup, and being framed.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -54,24 +57,23 @@ func Handler(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	frame, err := a.fill("index.html", nil)
-	if err != nil {
-		return nil, err
-	}
 	mux := http.NewServeMux()
 	guard := o.Guard
 	if o.WhoHas != nil { // Who asks has to prove it, under whatever name the router is reached; in the pages themselves is nothing of anybody.
 		guard = func(h http.Handler) http.Handler { return h }
 	}
-	show := guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { send(w, http.StatusOK, frame) }))
-	for _, p := range pages {
-		mux.Handle("GET "+p, show)
+	for p, modules := range pages {
+		frame, err := a.fill("index.html", map[string]any{"Modules": append([]string{"dom", "api", "ask"}, modules...), "Login": o.WhoHas != nil})
+		if err != nil {
+			return nil, err
+		}
+		mux.Handle("GET "+p, guard(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { send(w, q, http.StatusOK, frame) })))
 	}
 	mux.Handle("GET /assets/{digest}/{name}", http.HandlerFunc(a.serve))
 	mux.Handle("GET /session", guard(http.HandlerFunc(s.tell)))
 	if o.WhoHas != nil {
 		mux.Handle("GET /login", http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			s.form(w, a, http.StatusOK, "", q.URL.Query().Get("next"))
+			s.form(w, q, a, http.StatusOK, "", q.URL.Query().Get("next"))
 		}))
 		mux.Handle("POST /login", sameOrigin(func(w http.ResponseWriter, q *http.Request) { s.login(w, q, a) }))
 		mux.Handle("POST /logout", sameOrigin(s.logout))
@@ -87,14 +89,32 @@ func Handler(o Options) (http.Handler, error) {
 }
 
 // send answers with a page of ours.
-func send(w http.ResponseWriter, code int, page []byte) {
+func send(w http.ResponseWriter, q *http.Request, code int, page []byte) {
 	head := w.Header()
 	head.Set("Content-Type", "text/html; charset=utf-8")
 	head.Set("Content-Security-Policy", policy)
 	head.Set("Cross-Origin-Opener-Policy", "same-origin")
 	head.Set("Cache-Control", "no-store")
+	head.Set("Vary", "Accept-Encoding")
+	if packs(q) {
+		head.Set("Content-Encoding", "gzip")
+		page = zip(page)
+	}
 	w.WriteHeader(code)
 	_, _ = w.Write(page) // The client has gone: nobody is left to be told.
+}
+
+// packs reports whether a client takes what is packed.
+func packs(q *http.Request) bool {
+	return slices.Contains(strings.FieldsFunc(q.Header.Get("Accept-Encoding"), func(r rune) bool { return r == ',' || r == ' ' }), "gzip")
+}
+
+func zip(text []byte) []byte {
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // A level that there is, into memory.
+	_, _ = z.Write(text)
+	_ = z.Close()
+	return b.Bytes()
 }
 
 // An asset is a file that browsers keep.
@@ -105,10 +125,9 @@ type asset struct {
 
 // assets are all of them, under a digest of all: who has an old page gets none of the new.
 type assets struct {
-	digest  string
-	byName  map[string]asset
-	modules []string
-	pages   *template.Template
+	digest string
+	byName map[string]asset
+	pages  *template.Template
 }
 
 // pack compresses what is embedded.
@@ -129,22 +148,11 @@ func pack() (*assets, error) {
 		if strings.HasSuffix(name, ".html") {
 			continue
 		}
-		var zipped bytes.Buffer
-		z, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
-		if _, err := z.Write(text); err != nil {
-			return nil, err
-		}
-		if err := z.Close(); err != nil {
-			return nil, err
-		}
 		kind := mime.TypeByExtension(path.Ext(name))
 		if strings.HasSuffix(name, ".js") {
 			kind = "text/javascript; charset=utf-8"
-			if name != "main.js" {
-				a.modules = append(a.modules, name)
-			}
 		}
-		a.byName[name] = asset{kind, text, zipped.Bytes()}
+		a.byName[name] = asset{kind, text, zip(text)}
 	}
 	a.digest = hex.EncodeToString(sum.Sum(nil)[:8])
 	a.pages, err = template.ParseFS(static, "static/*.html")
@@ -152,11 +160,8 @@ func pack() (*assets, error) {
 }
 
 // fill writes a page.
-func (a *assets) fill(name string, more map[string]string) ([]byte, error) {
-	said := map[string]any{"Assets": "/assets/" + a.digest, "Modules": a.modules}
-	for k, v := range more {
-		said[k] = v
-	}
+func (a *assets) fill(name string, said map[string]any) ([]byte, error) {
+	said["Assets"] = "/assets/" + a.digest
 	var b bytes.Buffer
 	if err := a.pages.ExecuteTemplate(&b, name, said); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -175,7 +180,7 @@ func (a *assets) serve(w http.ResponseWriter, q *http.Request) {
 	head.Set("Cache-Control", "public, max-age=31536000, immutable")
 	head.Set("Vary", "Accept-Encoding")
 	body := x.plain
-	if slices.Contains(strings.FieldsFunc(q.Header.Get("Accept-Encoding"), func(r rune) bool { return r == ',' || r == ' ' }), "gzip") {
+	if packs(q) {
 		head.Set("Content-Encoding", "gzip")
 		body = x.zipped
 	}

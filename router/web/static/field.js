@@ -73,6 +73,7 @@ export class Field {
     g.clearRect(0, 0, w, height);
     this.colors ||= colors(this.canvas);
     const all = this.states, first = this.top * cols * per, gap = size >= 5 ? 1 : 0;
+    if (size < 5) { this.pixels(g, W, H, size * dpr, cols, per, first); this.frameOf(g, size, per, cols); return; }
     const byState = words.map(() => []);
     for (let i = first, x = 0, y = 0; i < all.length && y < height; i += per) {
       let s = all[i];
@@ -83,11 +84,31 @@ export class Field {
     byState.forEach((at, s) => {
       if (!at.length) return;
       g.fillStyle = this.colors[s];
-      g.globalAlpha = words[s] === 'succeeded' || words[s] === 'over' ? 0.55 : words[s] === 'pending' ? 0.18 : 1;
+      g.globalAlpha = strength(words[s]);
       for (let k = 0; k < at.length; k += 2) g.fillRect(at[k], at[k + 1], size - gap, size - gap);
       g.globalAlpha = 1;
       if (size >= 8) mark(g, words[s], at, size - gap, this.colors.ground);
     });
+    this.frameOf(g, size, per, cols);
+  }
+  // pixels draws cells that are too small for marks: rows of them are filled in memory, and put on the canvas as one picture.
+  pixels(g, W, H, size, cols, per, first) {
+    const image = this.image && this.image.width === W && this.image.height === H ? this.image : this.image = g.createImageData(W, H);
+    const px = new Uint32Array(image.data.buffer), all = this.states, colors = this.colors.packed;
+    px.fill(colors.ground);
+    const rows = Math.ceil(H / size);
+    for (let row = 0, i = first; row < rows && i < all.length; row++) {
+      const y = Math.floor(row * size), tall = Math.max(1, Math.floor((row + 1) * size) - y - (size >= 3 ? 1 : 0)), at = y * W;
+      if (y >= H) break;
+      for (let col = 0; col < cols && i < all.length; col++, i += per) {
+        const s = per > 1 ? all[this.worst(i, per)] : all[i], x = Math.floor(col * size), end = Math.min(W, Math.floor((col + 1) * size) - (size >= 3 ? 1 : 0));
+        px.fill(colors[s], at + x, at + Math.max(end, x + 1));
+      }
+      for (let k = 1; k < tall && y + k < H; k++) px.copyWithin(at + k * W, at, at + W);
+    }
+    g.putImageData(image, 0, 0);
+  }
+  frameOf(g, size, per, cols) {
     if (this.sel >= 0) {
       const cell = Math.floor(this.sel / per) - this.top * cols, x = cell % cols * size, y = Math.floor(cell / cols) * size;
       g.strokeStyle = this.colors.text; g.lineWidth = 2;
@@ -141,10 +162,18 @@ export class Field {
   close() { this.watch.disconnect(); this.scheme.removeEventListener('change', this.recolor); cancelAnimationFrame(this.frame); }
 }
 
+// strength is how much a state stands out: what needs nobody's eyes is faint.
+const strength = word => word === 'succeeded' || word === 'over' ? 0.55 : word === 'pending' ? 0.18 : 1;
+const rgb = hex => [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16));
+
 function colors(el) {
   const style = getComputedStyle(el), of = name => style.getPropertyValue('--' + name).trim();
   const out = words.map(w => of({ pending: 'queued', over: 'succeeded' }[w] || w));
   out.text = of('text'); out.ground = of('bg');
+  // For pixels: mixed with the ground as the larger cells are, as the canvas keeps them in memory.
+  const ground = rgb(of('raised')), mix = (c, a) => { const [r, g, b] = rgb(c).map((x, i) => Math.round(x * a + ground[i] * (1 - a))); return 255 << 24 | b << 16 | g << 8 | r; };
+  out.packed = out.map((c, i) => mix(c, strength(words[i])));
+  out.packed.ground = mix(of('raised'), 1);
   return out;
 }
 

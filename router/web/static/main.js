@@ -2,14 +2,11 @@
 import { h, n } from './dom.js';
 import { get, live } from './api.js';
 import { copy, open, close, wrong } from './ask.js';
-import runs from './runs.js';
-import run from './run.js';
-import waits from './waits.js';
-import dead from './dead.js';
-import events from './events.js';
-import { triggers, functions, routers } from './parts.js';
 
-const views = [[/^\/(?:runs)?$/, runs], [/^\/runs\/([^/]+)$/, run], [/^\/waits$/, waits], [/^\/dead$/, dead], [/^\/events$/, events], [/^\/triggers$/, triggers], [/^\/functions$/, functions], [/^\/routers$/, routers]];
+// A view's module is fetched when it is first shown; the frame has told the browser of the one that its address asks for.
+const part = name => () => import('./parts.js').then(m => m[name]);
+const of = file => () => import(file).then(m => m.default);
+const views = [[/^\/(?:runs)?$/, of('./runs.js')], [/^\/runs\/([^/]+)$/, of('./run.js')], [/^\/waits$/, of('./waits.js')], [/^\/dead$/, of('./dead.js')], [/^\/events$/, of('./events.js')], [/^\/triggers$/, part('triggers')], [/^\/functions$/, part('functions')], [/^\/routers$/, part('routers')]];
 const main = document.getElementById('main');
 let at; // the view that is open: { view, args, update, key, close }
 
@@ -32,7 +29,7 @@ const app = {
 
 async function show(focus) {
   const hit = views.map(([re, view]) => [location.pathname.match(re), view]).find(([m]) => m);
-  const [m, view] = hit || [[], lost];
+  const [m, view] = hit || [[], async () => lost];
   const args = m.slice(1).map(decodeURIComponent);
   for (const a of document.querySelectorAll('nav a')) {
     const on = a.pathname === location.pathname || a.pathname === '/runs' && /^\/($|runs\/)/.test(location.pathname);
@@ -48,10 +45,15 @@ async function show(focus) {
   live('');
   if (focus) { window.scrollTo(0, 0); main.focus({ preventScroll: true }); }
   at = { view, args };
+  const mine = at;
   try {
-    Object.assign(at, await view(main, app, ...args));
+    const open = await view();
+    if (mine !== at) return; // Somebody was faster.
+    const opened = await open(main, app, ...args);
+    if (mine === at) Object.assign(at, opened);
+    else if (opened && opened.close) opened.close();
   } catch (e) {
-    main.append(wrong(e));
+    if (mine === at) main.append(wrong(e));
   }
 }
 
@@ -111,11 +113,13 @@ async function counts() {
   setTimeout(counts, 10_000);
 }
 
-const me = await fetch('/session', { credentials: 'same-origin' }).then(r => r.json()).catch(() => ({}));
-if (me.login && !me.right) location.assign('/login?next=' + encodeURIComponent(location.pathname + location.search));
-else {
-  Object.assign(app.me, me);
-  document.getElementById('logout').hidden = !me.login;
-  show();
-  counts();
+if (document.body.dataset.login === undefined) { show(); counts(); } else {
+  const me = await fetch('/session', { credentials: 'same-origin' }).then(r => r.json()).catch(() => ({}));
+  if (!me.right) location.assign('/login?next=' + encodeURIComponent(location.pathname + location.search));
+  else {
+    Object.assign(app.me, me);
+    document.getElementById('logout').hidden = false;
+    show();
+    counts();
+  }
 }

@@ -22,7 +22,10 @@ export default async function run(main, app, id) {
 class View {
   constructor(main, app, id) {
     Object.assign(this, { app, id, counts: {}, rates: [] });
-    this.head = h('div', { class: 'head' });
+    this.top = h('div', { class: 'bar' });
+    this.whys = h('div', { class: 'why', role: 'status' });
+    this.sums = h('div', { class: 'facts' });
+    this.head = h('div', { class: 'head' }, this.top, this.whys, this.sums);
     this.trouble = h('div');
     this.tabs = h('div', { class: 'views', role: 'tablist', 'aria-label': 'Views' }, ['flow', 'field', 'time'].map((name, i) => h('button', { type: 'button', role: 'tab', 'data-view': name, title: `key ${i + 1}`, onclick: () => app.set({ view: name, t: '' }) }, name[0].toUpperCase() + name.slice(1))));
     this.body = h('div', { role: 'tabpanel' });
@@ -37,16 +40,25 @@ class View {
     document.addEventListener('visibilitychange', this.seen);
   }
   async begin() {
-    const [head, flow, counts] = await Promise.all([this.ask(''), this.ask('/flow').catch(e => ({ failed: e })), this.ask('/counts').catch(() => undefined)]);
+    // All is asked for at once, and each shown as it comes: the field does not wait for what is written above it.
+    const q = this.app.query, step = q.get('view') === 'field' && q.get('step');
+    this.early = step && { group: this.groupOf(step), said: this.ask('/field', { step: this.groupOf(step) }) };
+    if (this.early) this.early.said.catch(() => {}); // Who waits for it is told.
+    const counts = this.ask('/counts').then(said => this.count(said.steps), () => {});
+    const why = this.ask('/explain').then(lines, () => []);
+    const [head, flow] = await Promise.all([this.ask(''), this.ask('/flow').catch(e => ({ failed: e }))]);
     this.def = flow.flow;
     if (flow.failed) this.trouble.append(wrong(flow.failed));
     this.facts = head;
-    if (counts) this.count(counts.steps);
-    const why = await this.ask('/explain').catch(() => ({}));
-    this.why = lines(why);
+    this.why = [];
     this.draw();
-    this.fit();
-    this.listen();
+    if (!step) await counts;
+    const fitted = this.fit();
+    this.why = await why;
+    await counts;
+    this.draw();
+    await fitted;
+    if (!this.field) this.listen();
     const todo = this.app.query.get('do');
     if (todo) { this.app.set({ do: '' }); todo === 'cancel' ? this.cancel() : this.runAgain(); }
   }
@@ -96,7 +108,7 @@ class View {
     this.flow.update(counts);
   }
   total(path) { return Object.values(this.counts[path] || {}).reduce((a, b) => a + b, 0); }
-  sums() {
+  totals() {
     const out = {};
     for (const c of Object.values(this.counts)) for (const [k, x] of Object.entries(c)) out[k] = (out[k] || 0) + x;
     return out;
@@ -105,28 +117,30 @@ class View {
   pace() {
     const [a, b] = [this.rates[0], this.rates[this.rates.length - 1]];
     if (this.ended || !a || b[0] - a[0] < 1000) return {};
-    const rate = (b[1] - a[1]) / (b[0] - a[0]) * 1000, sums = this.sums();
+    const rate = (b[1] - a[1]) / (b[0] - a[0]) * 1000, sums = this.totals();
     const left = (sums.pending || 0) + (sums.queued || 0) + (sums.running || 0);
     return { rate, eta: rate > 0 && left ? left / rate * 1000 : undefined };
   }
 
   draw() {
-    const r = this.facts, sums = this.sums(), { rate, eta } = this.pace();
+    const r = this.facts, sums = this.totals(), { rate, eta } = this.pace();
     const is = r.state, lasted = (this.ended ? ms(r.ended) : Date.now()) - ms(r.started);
     const event = r.event || {};
-    const sig = JSON.stringify([is, r.calls, sums, this.why, Math.floor(lasted / 1000), rate && Math.round(rate), r.redrives]);
-    if (sig === this.sig) return;
-    this.sig = sig;
-    this.gave();
+    const changed = (part, ...of) => { const sig = JSON.stringify(of), was = part.sig; part.sig = sig; return sig !== was; };
     const fact = (name, text) => text === undefined || text === '' ? undefined : h('span', null, name, ' ', h('b', null, text));
     const why = this.why.slice(0, 6);
-    this.head.replaceChildren(
-      h('div', { class: 'bar' }, h('h1', null, state(is)), h('b', null, r.trigger), h('code', { class: 'sub' }, this.id), h('button', { type: 'button', class: 'quiet', onclick: () => copy(this.id) }, 'Copy id'), h('span', { class: 'grow' }), ...this.buttons()),
-      h('div', { class: 'why', role: 'status' }, why.map((line, i) => h('div', { class: i ? 'sub' : r.error && this.ended ? 'error' : '' }, cut(line, 600))), this.why.length > why.length && h('div', { class: 'sub' }, `and ${n(this.why.length - why.length)} more lines: onward runs explain ${this.id}`)),
-      h('div', { class: 'facts' }, order.filter(k => sums[k]).map(k => h('span', { class: 'state ' + k }, icon(k), h('span', null, `${n(sums[k])} ${k}`))),
+    if (changed(this.top, is, this.ended, !!r.error, !!r.paused)) {
+      this.gave();
+      this.top.replaceChildren(h('h1', null, state(is)), h('b', null, r.trigger), h('code', { class: 'sub' }, this.id), h('button', { type: 'button', class: 'quiet', onclick: () => copy(this.id) }, 'Copy id'), h('span', { class: 'grow' }), ...this.buttons());
+    }
+    if (changed(this.whys, this.why, this.ended)) {
+      this.whys.replaceChildren(...[why.map((line, i) => h('div', { class: i ? 'sub' : r.error && this.ended ? 'error' : '' }, cut(line, 600))), this.why.length > why.length && h('div', { class: 'sub' }, `and ${n(this.why.length - why.length)} more lines: onward runs explain ${this.id}`)].flat().filter(Boolean));
+    }
+    if (changed(this.sums, r.calls, sums, Math.floor(lasted / 1000), rate && Math.round(rate), r.redrives, this.ended)) {
+      this.sums.replaceChildren(...[order.filter(k => sums[k]).map(k => h('span', { class: 'state ' + k }, icon(k), h('span', null, `${n(sums[k])} ${k}`))),
         fact('started', utc(r.started).slice(0, 19) + ' UTC'), fact(this.ended ? 'took' : 'for', took(lasted)), fact('calls', n(r.calls)), rate !== undefined && fact('a second', n(Math.round(rate))), eta && fact('done in about', took(eta)),
-        r.redrives && fact('redrives', n(r.redrives)), event.id && h('span', null, 'event ', h('a', { href: '/events?id=' + seg(event.id) }, event.id)), event.parentrun && h('span', null, 'started by ', h('a', { href: '/runs/' + event.parentrun }, event.parentrun.slice(0, 12) + '…'))),
-    );
+        r.redrives && fact('redrives', n(r.redrives)), event.id && h('span', null, 'event ', h('a', { href: '/events?id=' + seg(event.id) }, event.id)), event.parentrun && h('span', null, 'started by ', h('a', { href: '/runs/' + event.parentrun }, event.parentrun.slice(0, 12) + '…'))].flat().filter(Boolean));
+    }
   }
   // gave shows what the run gave, or by which error it ended.
   gave() {
@@ -145,7 +159,7 @@ class View {
   async fit(again) {
     const q = this.app.query, view = ['field', 'time'].includes(q.get('view')) ? q.get('view') : 'flow';
     for (const t of this.tabs.children) t.setAttribute('aria-selected', String(t.dataset.view === view));
-    const step = q.get('step') || (view === 'field' ? this.widest() : '');
+    const step = q.get('step') || (view === 'field' ? this.widest ||= this.findWidest() : '');
     const want = [view, view === 'field' ? this.groupOf(step) : '', view === 'flow' ? q.get('at') : '', view === 'time' ? q.get('t') : ''].join('\n');
     const sel = q.get('sel') || '';
     if (want !== this.shown || again) {
@@ -172,7 +186,7 @@ class View {
     if (this.time && !(this.timed > Date.now() - 2000)) { this.timed = Date.now(); this.showtime().catch(() => {}); }
     if (!this.field) this.listSoon();
   }
-  widest() {
+  findWidest() {
     let best = '', most = 0;
     if (this.def) for (const s of steps(this.def)) if (s.many && this.total(s.path) > most) { most = this.total(s.path); best = s.path; }
     if (!best && this.def) for (const s of steps(this.def)) if (s.path) return s.path;
@@ -208,7 +222,9 @@ class View {
     this.listen();
   }
   async load() {
-    const group = this.group, said = await this.ask('/field', { step: group });
+    const group = this.group, early = this.early && this.early.group === group && this.early.said;
+    this.early = undefined;
+    const said = await (early || this.ask('/field', { step: group }));
     if (group !== this.group || !this.field) return;
     this.cursor = said.cursor;
     this.field.set(unpack(said));
