@@ -63,7 +63,7 @@ export function ask({ title, text, fields = [], command: words, preview, run, bu
       e.preventDefault();
       go.disabled = true;
       try {
-        const text = await run(values());
+        const text = await run(values(), text => said.replaceChildren(h('p', { class: 'sub' }, text)));
         close();
         if (text) say(text);
       } catch (e) {

@@ -49,7 +49,7 @@ export default function dead(main, app) {
     { name: 'To', cell: c => c.function },
     { name: 'Error', class: 'wide', cell: c => h('a', { href: '/dead?' + new URLSearchParams(Object.entries({ ...ofCause(c), cause: 'one' }).filter(([, v]) => v)) }, h('b', null, c.error || 'see'), ' ', h('span', { class: 'cut sub' }, c.message)), sig: c => [c.error, c.message, location.search] },
     { name: 'Last', cell: c => when(c.last), sig: c => c.last + Math.floor(Date.now() / 1000) },
-    { name: '', class: 'acts', cell: c => app.may('operate') && c.kind ? [h('button', { type: 'button', onclick: () => mend(ofCause(c), 'redrive', c.count, poll) }, 'Send again…'), ' ', h('button', { type: 'button', onclick: () => mend(ofCause(c), 'purge', c.count, poll) }, 'Remove…')] : '', sig: c => c.count },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: c => app.may('operate') && c.kind ? [h('button', { type: 'button', onclick: () => mend(ofCause(c), 'redrive', c.count, poll) }, 'Send again…'), ' ', h('button', { type: 'button', onclick: () => mend(ofCause(c), 'purge', c.count, poll) }, 'Remove…')] : '', sig: c => c.count },
   ], { key: c => [c.kind, c.trigger, c.function, c.error].join('\n'), label: 'Causes' });
   const letters = new Table([
     { name: 'When', cell: x => when(x.time), sig: x => x.time + Math.floor(Date.now() / 1000) },
@@ -57,7 +57,7 @@ export default function dead(main, app) {
     { name: 'Step', cell: x => x.path },
     { name: 'Error', class: 'wide', cell: x => h('span', { class: 'cut' }, x.error ? `${x.error.type}: ${x.error.message}` : ''), sig: x => x.error },
     { name: 'Tries', class: 'num opt', cell: x => n(x.attempt + (x.redrives || 0)) },
-    { name: '', class: 'acts', cell: x => [h('button', { type: 'button', onclick: () => show(x.letter) }, 'Show'), ...(app.may('operate') ? [' ', h('button', { type: 'button', onclick: async () => { await post(`/v1/dead/${seg(x.letter)}/redrive`).catch(e => open('Not delivered', wrong(e), command('onward dead redrive ' + x.letter))); poll.now(); } }, 'Send again')] : [])], sig: x => x.letter },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: x => [h('button', { type: 'button', onclick: () => show(x.letter) }, 'Show'), ...(app.may('operate') ? [' ', h('button', { type: 'button', onclick: async () => { await post(`/v1/dead/${seg(x.letter)}/redrive`).catch(e => open('Not delivered', wrong(e), command('onward dead redrive ' + x.letter))); poll.now(); } }, 'Send again')] : [])], sig: x => x.letter },
   ], { key: x => x.letter, label: 'Dead letters' });
   const text = h('input', { type: 'search', placeholder: 'Text: in names, reason or data', 'aria-label': 'Text', size: 28, 'data-filter': true, onchange: () => app.set({ text: text.value.trim() }) });
   const back = h('a', { href: '/dead' }, 'All causes');

@@ -55,7 +55,7 @@ export class Drawer {
   link(path) { const q = new URLSearchParams(location.search); q.set('sel', path); return q; }
   tries(own) {
     if (!own.length) return undefined;
-    return h('table', { class: 'tries' }, h('thead', null, h('tr', null, ['Try', 'Queued', 'Function', 'Router', ''].map(x => h('th', { scope: 'col' }, x)))),
+    return h('table', { class: 'tries' }, h('thead', null, h('tr', null, ['Try', 'Queued', 'Function', 'Router', 'Outcome'].map(x => h('th', { scope: 'col' }, x)))),
       h('tbody', null, own.slice(-12).map((s, i) => {
         const t = times(s);
         return [h('tr', null, h('td', { title: `queued ${utc(s.queued)}\nsent ${utc(s.sent)}\nended ${utc(s.ended)}` }, `${s.attempt || i + 1}`), h('td', { class: 'num' }, took(t.queue)), h('td', { class: 'num' }, took(t.function)), h('td', { class: 'num' }, took(t.router)), h('td', null, state(s.again ? 'failed' : s.outcome, s.again ? 'tried again' : s.outcome), split(t), s.error && s.again && h('div', { class: 'error' }, `${s.error.type}: ${s.error.message}`)))];

@@ -62,7 +62,7 @@ export function triggers(main, app) {
     { name: 'Filters', class: 'num', cell: t => n(t.filters) },
     { name: 'State', cell: t => t.paused ? state('paused', held(t.paused)) : state('up', 'takes events'), sig: t => t.paused || 0 },
     { name: 'Definition', class: 'opt mono', cell: t => t.digest },
-    { name: '', class: 'acts', cell: t => [h('a', { href: '/runs?trigger=' + seg(t.trigger), class: 'button' }, 'Runs'), ' ', app.may('operate') ? h('button', { type: 'button', onclick: () => start(t) }, 'Start…') : '', ' ', pauseButton(t)], sig: t => [t.trigger, !!t.paused] },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: t => [h('a', { href: '/runs?trigger=' + seg(t.trigger), class: 'button' }, 'Runs'), ' ', app.may('operate') ? h('button', { type: 'button', onclick: () => start(t) }, 'Start…') : '', ' ', pauseButton(t)], sig: t => [t.trigger, !!t.paused] },
   ], { key: t => t.trigger, label: 'Triggers' });
   const area = h('textarea', { id: 'test-event', 'data-filter': true, spellcheck: 'false', value: JSON.stringify({ specversion: '1.0', id: 'test-1', type: 'com.example.thing', source: '/me', data: {} }, null, 2) });
   const verdicts = h('div', { role: 'status' });
@@ -105,7 +105,7 @@ export function functions(main, app) {
     { name: 'Held', class: 'num opt', cell: f => f.held ? n(f.held) : '' },
     { name: 'Rate', class: 'opt', cell: f => f.rate ? f.rate + (f.burst ? `, burst ${n(f.burst)}` : '') : '' },
     { name: 'Why', class: 'wide', cell: f => h('span', null, f.paused ? held(f.paused) : f.error || '', f.next && f.state === 'down' ? h('div', { class: 'sub' }, 'tried again ', when(f.next)) : '', f.since && f.state !== 'up' ? h('div', { class: 'sub' }, 'since ', utc(f.since)) : ''), sig: f => [f.paused, f.error, f.next, f.state, f.next && Math.floor(Date.now() / 1000)] },
-    { name: '', class: 'acts', cell: f => app.may('operate') ? [h('button', { type: 'button', onclick: () => limit(f) }, 'Limit…'), ' ', h('button', { type: 'button', onclick: () => halt('functions', f.function, !!f.paused, view.poll) }, f.paused ? 'Resume…' : 'Pause…')] : '', sig: f => [f.function, !!f.paused, f.limit] },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: f => app.may('operate') ? [h('button', { type: 'button', onclick: () => limit(f) }, 'Limit…'), ' ', h('button', { type: 'button', onclick: () => halt('functions', f.function, !!f.paused, view.poll) }, f.paused ? 'Resume…' : 'Pause…')] : '', sig: f => [f.function, !!f.paused, f.limit] },
   ], { key: f => f.function, label: 'Functions' });
   return Object.assign(view, page(main, app, 'Functions', table, async () => (await get('/v1/functions')).functions, () => empty('There are no functions in the documents. See some:', 'onward lint deploy/examples/01-word-count')));
 }

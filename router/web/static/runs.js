@@ -23,9 +23,21 @@ function bulk(app, verb, title, wants) {
       return h('div', null, h('p', null, said.total ? `${n(said.total)} runs of this filter` : 'No run is of this filter.', said.total > 5 && ', among them:'),
         h('ul', null, said.runs.map(r => h('li', null, h('code', null, r.run), ' ', r.trigger, ' ', r.state))), wants && h('p', { class: 'sub' }, wants));
     },
-    run: async () => {
-      const said = await post('/v1/runs/' + verb, query);
-      return `${title}: ${n(said.done ?? 0)} done` + (said.refused ? `, ${n(said.refused)} refused` : '');
+    run: async (_, progress) => {
+      const all = [];
+      for (let after; ;) { // First which, then each: what is done changes what is listed.
+        const said = await get('/v1/runs', { ...query, limit: 1000, after });
+        all.push(...said.runs.map(r => r.run));
+        if (!(after = said.next)) break;
+      }
+      let done = 0, refused = 0;
+      await Promise.all(Array.from({ length: 4 }, async () => {
+        for (let run; (run = all.pop());) {
+          await post(`/v1/runs/${seg(run)}/${verb}`).then(() => done++, e => { if (!e.status || e.status === 401 || e.status === 403) { all.length = 0; throw e; } refused++; });
+          progress(`${n(done + refused)} of ${n(done + refused + all.length)}`);
+        }
+      }));
+      return `${title}: ${n(done)} done` + (refused ? `, ${n(refused)} refused` : '');
     },
   });
 }

@@ -31,7 +31,7 @@ export default function waits(main, app) {
     { name: 'About', class: 'wide', cell: w => w.subject || w.event || '' },
     { name: 'Since', cell: w => when(w.since), sig: w => w.since + Math.floor(Date.now() / 1000) },
     { name: 'Gives up', class: 'opt', cell: w => w.expires ? utc(w.expires).slice(0, 19) + ' UTC' : '' },
-    { name: '', class: 'acts', cell: w => app.may('operate') ? h('button', { type: 'button', onclick: () => answer(w.run, w.signal, () => poll.now()) }, 'Answer…') : '', sig: w => w.run + w.signal },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: w => app.may('operate') ? h('button', { type: 'button', onclick: () => answer(w.run, w.signal, () => poll.now()) }, 'Answer…') : '', sig: w => w.run + w.signal },
   ], { key: w => [w.run, w.path, w.signal].join(' '), label: 'Waits' });
   const inputs = {};
   const form = h('form', { class: 'bar', role: 'search', onsubmit: e => { e.preventDefault(); app.set(Object.fromEntries(filters.map(k => [k, inputs[k].value.trim()]))); } },

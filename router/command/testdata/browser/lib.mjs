@@ -12,7 +12,7 @@ const { chromium } = require('playwright-core');
 export const axe = require.resolve('axe-core/axe.min.js');
 export { assert };
 
-export const patience = 20_000;
+export const patience = 60_000;
 
 // eventually waits until f gives something true.
 export async function eventually(what, f) {
