@@ -18,18 +18,20 @@ type kin struct {
 	came    map[sendKey]int  // outcomes that came
 	late    map[sendKey]bool // an outcome came when the parent had ended, or gone on
 	loose   map[sendKey]bool
+	placed  map[sendKey]journal.RunID // by the records that say so
+	moved   []string
 	begun   map[journal.RunID]int
 	ended   map[journal.RunID]int
 	asked   map[journal.RunID]int // cancels that came from a parent
 	ahead   map[journal.RunID]bool
 
 	// What was seen, so that a test can tell whether it proves anything: by whether parent and child are of one partition or of two.
-	children, across, cancelled, overtaken, repeated, left int
+	children, across, cancelled, overtaken, repeated, left, unplaced int
 }
 
 func newKin() *kin {
 	return &kin{
-		calls: map[sendKey]*engine.Invocation{}, dropped: map[sendKey]bool{}, heard: map[sendKey]int{}, came: map[sendKey]int{}, loose: map[sendKey]bool{}, late: map[sendKey]bool{},
+		calls: map[sendKey]*engine.Invocation{}, dropped: map[sendKey]bool{}, heard: map[sendKey]int{}, came: map[sendKey]int{}, loose: map[sendKey]bool{}, late: map[sendKey]bool{}, placed: map[sendKey]journal.RunID{},
 		begun: map[journal.RunID]int{}, ended: map[journal.RunID]int{}, asked: map[journal.RunID]int{}, ahead: map[journal.RunID]bool{},
 	}
 }
@@ -61,6 +63,12 @@ func (k *kin) see(rec *journal.Record, reason engine.Reason, out *engine.Effects
 	for _, inv := range out.Send {
 		if inv.Purpose == engine.Call && inv.ToTrigger != "" {
 			at := sendKey{inv.Run, inv.N}
+			if run, placed := simulate.Placed(inv); placed {
+				if was, again := k.placed[at]; again && was != run {
+					k.moved = append(k.moved, inv.ID())
+				}
+				k.placed[at] = run
+			}
 			k.calls[at], k.loose[at] = inv, inv.Type == engine.TypeLoose
 		}
 	}
@@ -78,8 +86,15 @@ func (k *kin) see(rec *journal.Record, reason engine.Reason, out *engine.Effects
 func (k *kin) faults(partitions int) (wrong []string) {
 	bad := func(format string, a ...any) { wrong = append(wrong, fmt.Sprintf(format, a...)) }
 	of := func(run journal.RunID) int { return int(uint64(run.Route()) * uint64(partitions) >> 32) }
+	for _, call := range k.moved {
+		bad("%s: its run was placed twice", call)
+	}
 	for at, inv := range k.calls {
-		child := simulate.ChildID(inv.ToTrigger, inv.ID())
+		child, placed := k.placed[at]
+		if !placed {
+			child = simulate.ChildID(inv.ToTrigger, inv.ID()) // Dropped before it had one.
+			k.unplaced++
+		}
 		k.children++
 		if of(child) != of(inv.Run) {
 			k.across++

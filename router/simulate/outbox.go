@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -94,21 +95,61 @@ func (o *outbox) end(inv *engine.Invocation) {
 			return
 		}
 		for i, def := range starts {
-			_ = w.start(inv, def, engine.Share(inv.Fuel, len(starts), i)) // What has no key starts nothing.
+			key := ""
+			if w.o.Key != nil {
+				var err error
+				if key, err = w.o.Key(def, eventOf(inv), inv.Input); err != nil {
+					continue // What has no key starts nothing.
+				}
+			}
+			w.start(ChildID(def.Trigger, inv.ID()), key, inv, def, engine.Share(inv.Fuel, len(starts), i))
 		}
 		o.t.write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
 	})
 }
 
-// ChildID is the id of the run of a trigger that an event starts: for a subrun, the event is the call.
+// ChildID is the id of the run of a trigger that an event starts.
 func ChildID(trigger, event string) journal.RunID {
 	hash := sha256.Sum256([]byte(trigger + " " + event))
 	return journal.RunID(hash[:16])
 }
 
+// place is the run that a call starts, and its key: what the owner finds that is first to journal it. Another one finds another run, as with other documents.
+func (o *outbox) place(inv *engine.Invocation) ([]byte, error) {
+	run := ChildID(inv.ToTrigger, fmt.Sprint(inv.ID(), " by ", o.t.id))
+	w, key := o.t.w, ""
+	for _, def := range w.o.Starts(inv) {
+		if w.o.Key != nil {
+			var err error
+			if key, err = w.o.Key(def, eventOf(inv), inv.Input); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return append(run[:], key...), nil
+}
+
+// Placed is the run that a call starts, or that the call has started which it cancels; false while none was journaled.
+func Placed(inv *engine.Invocation) (journal.RunID, bool) {
+	if len(inv.Starts) < len(journal.RunID{}) {
+		return journal.RunID{}, false
+	}
+	return journal.RunID(inv.Starts[:len(journal.RunID{})]), true
+}
+
 // between carries what passes between a run and one that it starts; each arrives once it arrives, in any order.
 func (o *outbox) between(inv *engine.Invocation) {
 	w := o.t.w
+	child, placed := Placed(inv)
+	if inv.Purpose == engine.Call && !placed {
+		starts, err := o.place(inv)
+		if err != nil {
+			o.t.write(engine.Record(journal.GaveUp, inv.Run, &engine.GaveUpFact{N: inv.N, Err: lang.Failf(lang.ClassFunction, "bad_event", "%v", err)}))
+			return
+		}
+		o.t.write(engine.Record(journal.Matched, inv.Run, &engine.MatchedFact{N: inv.N, Count: 1, Starts: starts}))
+		return
+	}
 	w.After(w.transit(), func() {
 		if o.t.over {
 			return
@@ -119,44 +160,37 @@ func (o *outbox) between(inv *engine.Invocation) {
 			rec, _ := inv.Answer()
 			w.come(rec)
 		case engine.Cancel:
-			w.come(engine.Record(journal.Cancel, ChildID(inv.ToTrigger, inv.Cause), &engine.CancelFact{Reason: "the run that started it no longer waits for it", Ahead: true}))
-		default:
-			var err error
-			for _, def := range w.o.Starts(inv) {
-				err = w.start(inv, def, inv.Fuel)
+			if !placed {
+				child = ChildID(inv.ToTrigger, inv.Cause) // It has none; whoever looks for it finds nothing.
 			}
-			switch {
-			case err != nil:
-				done = engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Failure(lang.Failf(lang.ClassFunction, "bad_event", "%v", err))})
-			case inv.Type == engine.TypeLoose:
-				done = engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Of(map[string]string{"run": ChildID(inv.ToTrigger, inv.ID()).String()}))})
+			w.come(engine.Record(journal.Cancel, child, &engine.CancelFact{Reason: "the run that started it no longer waits for it", Ahead: true}))
+		default:
+			for _, def := range w.o.Starts(inv) {
+				w.start(child, string(inv.Starts[len(child):]), inv, def, inv.Fuel)
+			}
+			if inv.Type == engine.TypeLoose {
+				done = engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Of(map[string]string{"run": child.String()}))})
 			}
 		}
 		o.t.write(done)
 	})
 }
 
+func eventOf(inv *engine.Invocation) lang.Value {
+	return lang.Of(map[string]string{"id": inv.ID(), "source": "/onward/" + inv.Trigger, "type": inv.Type})
+}
+
 // start starts a run of a definition by the event of a run's end, or of a step that calls it.
-func (w *World) start(inv *engine.Invocation, def *lang.Definition, fuel int) error {
-	run := ChildID(def.Trigger, inv.ID())
+func (w *World) start(run journal.RunID, key string, inv *engine.Invocation, def *lang.Definition, fuel int) {
 	f := engine.StartFact{
-		Trigger: def.Trigger, Digest: def.Digest(), Data: inv.Input, Spent: engine.LimitsOf(journal.Level).Fuel - fuel,
-		Event: lang.Of(map[string]string{"id": inv.ID(), "source": "/onward/" + inv.Trigger, "type": inv.Type}),
+		Trigger: def.Trigger, Digest: def.Digest(), Data: inv.Input, Spent: engine.LimitsOf(journal.Level).Fuel - fuel, Event: eventOf(inv), Key: key,
 	}
 	if inv.Type == engine.TypeSub {
 		f.Parent = inv.ID()
 	}
-	if w.o.Key != nil {
-		key, err := w.o.Key(def, f.Event, f.Data)
-		if err != nil {
-			return err
-		}
-		f.Key = key
-	}
 	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = def.Tenant
 	w.come(rec)
-	return nil
 }
 
 // come makes a record durable that comes from another run; it may come again.
