@@ -18,6 +18,7 @@ type report struct {
 	tidied, cancelled                                                               int // frames that tidied up, cancelled runs
 	tried, silent                                                                   int // records of calls that were not answered, or fell silent
 	children, across                                                                int // runs that steps have started, those in another partition
+	reached                                                                         map[string]int
 }
 
 // A fence is DESIGN 2 once more, by itself: a claim counts when its epoch is the next one, and a negative fact when its epoch is the current one.
@@ -275,6 +276,7 @@ func (p *play) checkRun(t *testing.T, run journal.RunID, s *story, outcomes map[
 		return
 	}
 	want, ok := p.flow.eval(s.data, s)
+	r.reached = s.reached // Of all runs of the play.
 	if !ok {
 		r.failed++
 		if o.Verdict != lang.Failed {

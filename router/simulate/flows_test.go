@@ -23,6 +23,7 @@ type story struct {
 	signals map[string]any // by name
 	calls   int            // functions that are called, retries not counted
 	cancel  bool           // somebody asks for the end of the run
+	reached map[string]int // settings that were come to
 	exact   bool           // false: a failure cancels what ran beside it, so that how many are called is up to chance
 }
 
@@ -31,12 +32,16 @@ type anError struct{}
 
 // A garden grows flows.
 type garden struct {
-	rng    *rand.Rand
-	names  int
-	story  *story
-	inside int              // of maps, whose children would all wait for one signal
-	subs   []map[string]any // flows of triggers that steps start runs of
-	below  int              // how many runs the flow that grows is away from the first
+	settings settings
+	own      map[uintptr]bool // documents of steps that are counted by themselves
+	keep     []map[string]any // so that no other has the address of one
+	rng      *rand.Rand
+	names    int
+	story    *story
+	inside   int              // of maps, whose children would all wait for one signal
+	subs     []map[string]any // flows of triggers that steps start runs of
+	flows    []body           // flows with names
+	below    int              // how many runs the flow that grows is away from the first
 }
 
 func (g *garden) name(kind string) string {
@@ -46,15 +51,16 @@ func (g *garden) name(kind string) string {
 
 // flow returns a random step, at most depth policies deep.
 func (g *garden) flow(depth int) node {
-	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.weave, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone, g.started, g.cleaned, g.picked, g.pages, g.grouped, g.joined}
+	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.weave, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone, g.started, g.cleaned, g.picked, g.pages, g.grouped, g.joined,
+		g.met, g.met, g.crowd, g.crowd, g.loaded, g.hurried, g.named, g.loose, g.graph, g.graph}
 	if depth > 0 && g.rng.IntN(5) > 0 {
-		return kinds[g.rng.IntN(len(kinds))](depth - 1)
+		return g.seen(kinds[g.rng.IntN(len(kinds))](depth - 1))
 	}
-	leaves := []func() node{g.function, g.function, g.function, g.flaky, g.slow, g.more, g.wait, g.passed, g.ruled, g.until, g.signal, g.signals}
+	leaves := []func() node{g.function, g.function, g.function, g.flaky, g.slow, g.more, g.wait, g.passed, g.ruled, g.until, g.patient, g.beating, g.signal, g.signals}
 	if g.inside > 0 {
 		leaves = leaves[:len(leaves)-2]
 	}
-	return leaves[g.rng.IntN(len(leaves))]()
+	return g.seen(leaves[g.rng.IntN(len(leaves))]())
 }
 
 // function calls one of three that answer with a pair of their number and their input.
@@ -131,8 +137,12 @@ func (g *garden) signal() node {
 }
 
 // failing is a step that fails, each time.
-func (g *garden) failing(depth int) node {
-	switch g.rng.IntN(5) {
+func (g *garden) failing(depth int) node { return g.seen(g.fails(depth)) }
+
+func (g *garden) fails(depth int) node {
+	switch g.rng.IntN(7) {
+	case 5, 6:
+		return g.hopeless(depth)
 	case 4:
 		return node{doc: map[string]any{"fail": map[string]any{"type": "sold_out", "message": "${ size(data) } are left", "data": "${ data }"}}, eval: func(any, *story) (any, bool) { return nil, false }}
 	case 0:
@@ -187,7 +197,7 @@ func (g *garden) looped(depth int) node {
 	if g.rng.IntN(2) == 0 {
 		did := g.name("did")
 		settings = map[string]any{
-			"do": inner.doc, "until": fmt.Sprintf("${ %s == %d }", did, n), "max": n + 1, "state": map[string]any{did: 0}, "next": map[string]any{did: "${ " + did + " + 1 }"},
+			"do": inner.doc, "until": fmt.Sprintf("${ %s == %d }", did, n), "max": n + g.rng.IntN(2), "onMax": "take", "state": map[string]any{did: 0}, "next": map[string]any{did: "${ " + did + " + 1 }"},
 		}
 	}
 	if g.rng.IntN(2) == 0 {
@@ -356,10 +366,7 @@ func (g *garden) dag(depth int) node {
 				needs[i], words, leaf[p] = append(needs[i], p), append(words, names[p]), false
 			}
 		}
-		doc := map[string]any{"name": names[i]}
-		for k, v := range steps[i].doc {
-			doc[k] = v
-		}
+		doc := g.with(steps[i], map[string]any{"name": names[i]})
 		if words != nil {
 			doc["needs"], doc["rule"] = words, rules[g.rng.IntN(len(rules))]
 		}
@@ -393,10 +400,7 @@ func (g *garden) dag(depth int) node {
 func (g *garden) choice(depth int) node {
 	a, b := g.flow(depth), g.flow(depth)
 	at := g.rng.IntN(10)
-	first := map[string]any{"if": fmt.Sprintf("${ size(data) > %d }", at)}
-	for k, v := range a.doc {
-		first[k] = v
-	}
+	first := g.with(a, map[string]any{"if": fmt.Sprintf("${ size(data) > %d }", at)})
 	return node{doc: map[string]any{"choice": map[string]any{"cases": []any{first}, "else": b.doc}}, eval: func(in any, s *story) (any, bool) {
 		if len(s.data.([]any)) > at {
 			return a.eval(in, s)
@@ -406,7 +410,7 @@ func (g *garden) choice(depth int) node {
 }
 
 // document puts a flow into a document whose functions are the garden's.
-func document(t testing.TB, flow map[string]any, subs []map[string]any) string {
+func document(t testing.TB, flow map[string]any, g *garden) string {
 	t.Helper()
 	text, err := json.Marshal(flow)
 	if err != nil {
@@ -414,8 +418,11 @@ func document(t testing.TB, flow map[string]any, subs []map[string]any) string {
 	}
 	var b strings.Builder
 	b.WriteString("version: 1\nfunctions:\n")
-	for _, f := range []string{"f0", "f1", "f2", "flaky", "more", "slow", "boom"} {
+	for _, f := range []string{"f0", "f1", "f2", "flaky", "more", "slow", "boom", "long", "mute", "picky", "mend"} {
 		retry := ", retry: { attempts: 50, backoff: 1s, max: 10s }"
+		if f == "picky" || f == "mend" {
+			retry = ", retry: { attempts: 50, backoff: 1s, max: 10s, never: [boom] }"
+		}
 		if f == "boom" {
 			retry = ""
 		}
@@ -426,10 +433,23 @@ func document(t testing.TB, flow map[string]any, subs []map[string]any) string {
 		if f == "slow" {
 			bound = "heartbeat: 4s"
 		}
+		if f == "long" {
+			bound = "timeout: 0s"
+		}
 		fmt.Fprintf(&b, "  %s: { http: { url: \"http://127.0.0.1:1/\" }, %s%s }\n", f, bound, retry)
 	}
+	if len(g.flows) > 0 {
+		b.WriteString("flows:\n")
+	}
+	for i, flow := range g.flows {
+		text, err := json.Marshal(flow.doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "  flow%d: %s\n", i, text)
+	}
 	b.WriteString("triggers:\n  next: { onSuccess: { name: told, log: next } }\n")
-	for i, sub := range subs {
+	for i, sub := range g.subs {
 		text, err := json.Marshal(sub)
 		if err != nil {
 			t.Fatal(err)
@@ -444,9 +464,21 @@ func document(t testing.TB, flow map[string]any, subs []map[string]any) string {
 // answer is what the garden's functions do.
 func answer(inv *engine.Invocation) lang.Outcome {
 	switch {
-	case inv.Function == "boom", inv.Function == "flaky" && inv.Attempt <= 2:
+	case inv.Function == "boom", inv.Function == "flaky" && inv.Attempt <= 2, inv.Function == "mend" && inv.Redrive == 0:
 		return lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke"))
-	case inv.Function == "flaky", inv.Function == "slow":
+	case inv.Function == "picky":
+		var asked struct {
+			Fails bool
+			Value json.RawMessage
+		}
+		if err := inv.Input.Decode(&asked); err != nil {
+			panic(err)
+		}
+		if asked.Fails {
+			return lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke"))
+		}
+		return lang.Success(lang.Trusted(string(asked.Value)))
+	case inv.Function == "flaky", inv.Function == "slow", inv.Function == "long", inv.Function == "mute", inv.Function == "mend":
 		return lang.Success(inv.Input)
 	case inv.Function == "more":
 		if state, goesOn := strings.CutPrefix(inv.Input.JSON(), `{"state":`); goesOn {
@@ -460,6 +492,8 @@ func answer(inv *engine.Invocation) lang.Outcome {
 // same compares what a run yielded with what it was to yield.
 func same(got, want any) bool {
 	switch want := want.(type) {
+	case expectation:
+		return want.met(got)
 	case anError:
 		object, ok := got.(map[string]any)
 		return ok && object["type"] != nil && object["path"] != nil

@@ -41,7 +41,7 @@ func (k *kin) see(rec *journal.Record, reason engine.Reason, out *engine.Effects
 	over := sendKey{rec.Run, outcomeOf(rec)}
 	switch rec.Kind {
 	case journal.Start:
-		if f, _ := engine.DecodeStart(rec.Payload); reason == engine.Applied && f.Parent != "" {
+		if reason == engine.Applied {
 			k.begun[rec.Run]++
 		}
 	case journal.Cancel:
@@ -107,7 +107,7 @@ func (k *kin) faults(partitions int) (wrong []string) {
 		}
 		switch {
 		case k.loose[at]:
-			if k.ended[child] != 1 || k.asked[child] > 0 && !k.dropped[at] {
+			if k.ended[child] != 1 && !k.dropped[at] || k.ended[child] != k.begun[child] || k.asked[child] > 0 && !k.dropped[at] {
 				bad("%s: its run is nobody's, ends %d times and is cancelled %d times", inv.ID(), k.ended[child], k.asked[child])
 			}
 		case k.dropped[at]:

@@ -163,11 +163,11 @@ func (g *garden) joined(depth int) node {
 // ended is a flow that ends its run early: of a run that a step has started, so that the others can be told.
 func (g *garden) ended(flow node) node {
 	k := g.rng.IntN(100)
-	steps := []any{flow.doc, map[string]any{"end": map[string]any{"value": k}}, map[string]any{"function": "boom"}}
-	return node{doc: map[string]any{"sequence": steps}, eval: func(in any, s *story) (any, bool) {
+	steps := []any{flow.doc, map[string]any{"end": map[string]any{"value": k}, "when": "${ size(data) < 1000 }"}, map[string]any{"function": "boom"}}
+	return g.seen(node{doc: map[string]any{"sequence": steps}, eval: func(in any, s *story) (any, bool) {
 		if _, ok := flow.eval(in, s); !ok {
 			return nil, false
 		}
 		return float64(k), true
-	}}
+	}})
 }

@@ -5,22 +5,18 @@ import "fmt"
 // weave is a dag with all that a dag has beside needs: a setup with its teardown, elements that wait for elements, a
 // branch, a limit and needs with words.
 func (g *garden) weave(depth int) node {
-	n, name := g.rng.IntN(5), g.name("")
+	n, name, decides := g.rng.IntN(5), g.name(""), g.rng.IntN(2) == 0
 	g.inside++ // Of two twins one would take the signal of a step, and the other that of a step beside it: neither would end.
 	first, second, work, taken, left := g.flow(min(depth, 1)), g.flow(min(depth, 1)), g.flow(min(depth, 1)), g.flow(min(depth, 1)), g.flow(0)
 	g.inside--
 	step := func(kind string, of node, keys map[string]any) map[string]any {
-		doc := map[string]any{"name": kind + name}
-		for _, from := range []map[string]any{of.doc, keys} {
-			for k, v := range from {
-				doc[k] = v
-			}
-		}
+		doc := g.with(of, keys)
+		doc["name"] = kind + name
 		return doc
 	}
 	fixed := func(f string) node { return node{doc: map[string]any{"function": f}} }
 	steps := []any{
-		step("takes", fixed("f1"), map[string]any{"teardown": "sets" + name, "needs": []any{"taken" + name, "left" + name}}),
+		step("takes", fixed("f1"), map[string]any{"teardown": "sets" + name, "needs": []any{"taken" + name, "left" + name}, "decides": decides}),
 		step("sets", fixed("f0"), map[string]any{"output": "${ input }"}),
 		step("first", first, map[string]any{"over": n, "needs": "sets" + name, "window": g.rng.IntN(3)}),
 		step("second", second, map[string]any{"over": n, "needs": map[string]any{"first" + name: "same", "second" + name: []int{-1, -2}}}),
@@ -57,6 +53,10 @@ func (g *garden) weave(depth int) node {
 			s.exact = false
 			return nil, false
 		}
-		return map[string]any{"taken" + name: out, "left" + name: nil}, true
+		all := map[string]any{"taken" + name: out, "left" + name: nil}
+		if decides { // It counts for how the dag ends, and is in what that yields.
+			all["takes"+name] = []any{1.0, map[string]any{"sets" + name: in, "taken" + name: out, "left" + name: nil}}
+		}
+		return all, true
 	}}
 }

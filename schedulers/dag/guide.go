@@ -36,7 +36,7 @@ const guide = "A step runs as soon as its rule over the steps that it needs allo
 func (*DAG) Guide() plugin.Guide {
 	return plugin.Guide{
 		Text:   guide,
-		Yields: "An object of what the leaves - the steps that no other needs, teardowns left out - yielded, by name; null for skipped ones. With a join that tells how each ended, that in their place; with join: any, what the first leaf to succeed yielded.",
+		Yields: "An object of what the leaves - the steps that no other needs, teardowns that do not decide left out - yielded, by name; null for skipped ones. With a join that tells how each ended, that in their place; with join: any, what the first leaf to succeed yielded.",
 		Errors: []string{
 			"bad_items: `over` yields neither a list nor a whole number from 0, or another number of items than a step whose elements are needed by index (class function)",
 			"bad_window: `window` yields no whole number from 0 to 10,000 (class function)",
