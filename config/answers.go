@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/lang/yamldoc"
@@ -17,14 +18,20 @@ type Answers struct {
 	Functions map[string][]Answer
 	Signals   []SentSignal
 	Cancel    *AskedCancel // nil: nobody cancels the run
+	Run       string       // its id; empty is one of the mock's own
 }
 
-// An Answer is what a function does with a call: exactly one of Result, Continue, Error and Lost. The first of a function's answers whose When holds
-// and whose Times are not used up counts. The expressions see input, attempt (from 1), path (of the step) and call (of the function, from 1).
+// An Answer is what a function does with a call: exactly one of Result, Continue, Error and Lost. The first of a function's answers that is for the call by its
+// Path, its Attempt and its When, and whose Times are not used up, counts. The expressions see input, attempt (from 1), path (of the step) and call (of the
+// function, from 1).
 type Answer struct {
+	Path     string          `doc:"path" help:"the answer is for calls of the step of this path"`
+	Attempt  int             `doc:"attempt,above0" help:"the answer is for this try of a call, from 1"`
 	When     lang.Expr       `doc:"when" help:"the answer is for calls for which this is true; it sees input, attempt, path and call"`
 	Times    int             `doc:"times" help:"for so many calls; then those after it count. 0: for all"`
 	After    plugin.Duration `doc:"after" help:"how long the function takes"`
+	At       plugin.Duration `doc:"at" help:"in place of after: when the answer comes, from the run's start; at once where that has passed"`
+	Beats    *Beats          `doc:"beats" help:"heartbeats meanwhile, of a call that has a heartbeat: then it is silent, and lost once it was for too long"`
 	Result   lang.Expr       `doc:"result" help:"what it answers; it sees input, attempt, path and call"`
 	Continue lang.Expr       `doc:"continue" help:"the state with which it asks to be invoked again"`
 	Error    *AnswerError    `doc:"error" help:"how it fails"`
@@ -32,6 +39,23 @@ type Answer struct {
 	Twice    bool            `doc:"twice" help:"it answers by an event, and that event comes twice"`
 
 	resultSaid bool
+}
+
+// Beats are the heartbeats of a mocked function.
+type Beats struct {
+	Every plugin.Duration `doc:"every,value,required,above0" help:"how often one comes"`
+	Until plugin.Duration `doc:"until,above0" help:"how long they come, from the call; default: until the answer"`
+}
+
+// For is how many there are of a call that takes so long.
+func (b *Beats) For(took time.Duration) int {
+	if b == nil {
+		return 0
+	}
+	if b.Until > 0 {
+		took = b.Until.D()
+	}
+	return int(took / b.Every.D())
 }
 
 // An AnswerError is how a mocked function fails.
@@ -82,13 +106,22 @@ func (a answers) Check() []plugin.Problem {
 				said++
 			}
 		}
+		if a[i].Lost && a[i].Beats != nil && a[i].Beats.Until == 0 {
+			out = append(out, plugin.Problem{Path: []string{fmt.Sprint(i), "beats"}, What: "an answer that never comes, and heartbeats for ever", Cure: "write { every: 10s, until: 40s }"})
+		}
+		if a[i].After > 0 && a[i].At > 0 {
+			out = append(out, plugin.Problem{Path: []string{fmt.Sprint(i)}, What: "an answer says after or at, and this one both", Cure: "leave one out"})
+		}
+		if a[i].Attempt < 0 {
+			out = append(out, plugin.Problem{Path: []string{fmt.Sprint(i), "attempt"}, What: fmt.Sprintf("an answer for try %d, and the first is 1", a[i].Attempt), Cure: "write 1 or more, or leave it out"})
+		}
 		if a[i].Lost && a[i].Twice {
 			out = append(out, plugin.Problem{Path: []string{fmt.Sprint(i)}, What: "an answer that never comes cannot come twice", Cure: "leave lost or twice out"})
 		}
 		if said != 1 {
 			out = append(out, plugin.Problem{Path: []string{fmt.Sprint(i)}, What: fmt.Sprintf("an answer says one of result, continue, error and lost, and this one %d", said), Cure: "write { result: ... }"})
 		}
-		if i > 0 && a[i-1].Times == 0 && a[i-1].When.IsZero() {
+		if i > 0 && a[i-1].Times == 0 && a[i-1].When.IsZero() && a[i-1].Path == "" && a[i-1].Attempt == 0 {
 			out = append(out, plugin.Problem{Path: []string{fmt.Sprint(i)}, What: "an answer that is never given: the one before it is for all calls", Cure: "give that one times: or when:"})
 		}
 	}
@@ -99,6 +132,7 @@ type answersDoc struct {
 	Functions map[string]answers `doc:"functions" help:"what each function answers: one answer or a list"`
 	Signals   []SentSignal       `doc:"signals" help:"signals that come to the run"`
 	Cancel    *AskedCancel       `doc:"cancel" help:"when somebody cancels the run"`
+	Run       string             `doc:"run" help:"the id of the run that is mocked: with that of a run that was, the pauses between tries are spread as they were"`
 }
 
 var answerNames = []string{"attempt", "call", "input", "path"}
@@ -115,7 +149,7 @@ func ParseAnswers(file string, text []byte, r *plugin.Registry, set *Set, trigge
 	}
 	var doc answersDoc
 	findings = lang.Decode(nodes[0], &doc, r)
-	out := &Answers{Functions: make(map[string][]Answer), Signals: doc.Signals, Cancel: doc.Cancel}
+	out := &Answers{Functions: make(map[string][]Answer), Signals: doc.Signals, Cancel: doc.Cancel, Run: doc.Run}
 	known := slices.DeleteFunc(slices.Sorted(maps.Keys(set.Functions)), func(name string) bool { return strings.Contains(name, "[") })
 	for _, name := range slices.Sorted(maps.Keys(doc.Functions)) {
 		out.Functions[name] = doc.Functions[name]

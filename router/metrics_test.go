@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -51,4 +54,64 @@ triggers:
 			t.Errorf("nothing is %s", form)
 		}
 	}
+}
+
+// TestMetricsTellOfTwins: a second try that decides, one that fails, and one that comes too late.
+func TestMetricsTellOfTwins(t *testing.T) {
+	t.Parallel()
+	var calls sync.Map
+	functions := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		_, _ = io.Copy(io.Discard, q.Body) // The server hears of a cancel once it has read all.
+		made, _ := calls.LoadOrStore(q.URL.Path, &pair{came: make(chan struct{})})
+		p := made.(*pair)
+		second := p.calls.Add(1) == 2
+		switch {
+		case q.URL.Path == "/won" && second:
+		case q.URL.Path == "/won":
+			<-q.Context().Done() // It is cancelled.
+			return
+		case q.URL.Path == "/failed" && second:
+			defer close(p.came)
+			w.WriteHeader(http.StatusInternalServerError)
+		case second: // Of a step that the first call ends.
+			close(p.came)
+			<-q.Context().Done()
+			return
+		default:
+			<-p.came
+		}
+		fmt.Fprint(w, "1")
+	}))
+	t.Cleanup(functions.Close)
+	r := start(t, t.TempDir(), fmt.Sprintf(`version: 1
+functions:
+  won: { http: { url: "%[1]s/won" } }
+  failed: { http: { url: "%[1]s/failed" } }
+  late: { http: { url: "%[1]s/late" } }
+triggers:
+  t: { flow: { forkjoin: { branches: [{ function: won }, { function: failed }, { function: late }], speculate: 20ms } } }
+`, functions.URL))
+	if f := r.run("t", "1", "1"); f.State != "succeeded" {
+		t.Fatalf("%+v", f)
+	}
+	resp, err := http.Get("http://" + r.Addr() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{`onward_twins_total{what="started"} 3`, `onward_twins_total{what="won"} 1`, `onward_twins_total{what="lost"} 2`} {
+		if !strings.Contains(string(b), "\n"+line+"\n") {
+			t.Errorf("there is no %s", line)
+		}
+	}
+}
+
+// pair is the two calls of a function.
+type pair struct {
+	calls atomic.Int32
+	came  chan struct{} // the second one has come
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +28,8 @@ type mock struct {
 	answers *config.Answers
 	world   *simulate.World
 	cache   *lang.Cache
-	used    map[string][]int // per function: how often each of its answers was given
+	run     journal.RunID // others are those that its steps start
+	books   map[string]*book
 	calls   map[string]int
 	lines   int
 	quiet   bool
@@ -40,10 +42,24 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 	if err := p.refuse(findings); err != nil {
 		return err
 	}
-	m := &mock{p: p, set: set, answers: answers, cache: lang.NewCache(engine.DefaultCacheBytes), used: make(map[string][]int), calls: make(map[string]int), quiet: quiet}
+	m := &mock{p: p, set: set, answers: answers, cache: lang.NewCache(engine.DefaultCacheBytes), run: journal.RunID{1}, books: make(map[string]*book), calls: make(map[string]int), quiet: quiet}
+	if answers.Run != "" {
+		run, err := journal.ParseRunID(answers.Run)
+		if err != nil {
+			return exitError{exitUsage, fmt.Errorf("--mock: run: %w", err)}
+		}
+		m.run = run
+	}
 	m.world = simulate.New(simulate.Options{
 		Registry: p.registry, Function: m.function, Observe: m.observe,
 		Concurrency: func(function string) int { return set.Functions[function].Concurrency }, Starts: m.starts,
+		Rate: func(function string) (time.Duration, int) {
+			f := set.Functions[function]
+			if f.Rate.IsZero() {
+				return 0, 0
+			}
+			return f.Rate.Per / time.Duration(f.Rate.N), f.Burst
+		},
 		Key: func(def *lang.Definition, event, data lang.Value) (string, error) {
 			return set.Triggers[def.Trigger].KeyOf(event, data)
 		},
@@ -58,7 +74,7 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 	if m.fault != nil {
 		return exitError{exitUsage, m.fault}
 	}
-	ended := slices.IndexFunc(m.world.Ended, func(e simulate.End) bool { return e.Run == runID })
+	ended := slices.IndexFunc(m.world.Ended, func(e simulate.End) bool { return e.Run == m.run })
 	if ended < 0 {
 		return exitError{exitRun, m.stuck()}
 	}
@@ -67,9 +83,6 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 	}
 	return p.result(engine.EndingOf(&m.world.Ended[ended].Ended), &hops{}, quiet)
 }
-
-// runID is the run of a mocked world; others are those that its steps start.
-var runID = journal.RunID{1}
 
 // starts are the subruns: what the ends of runs lead to is not played.
 func (m *mock) starts(inv *engine.Invocation) []*lang.Definition {
@@ -86,7 +99,7 @@ func (m *mock) start(trigger string, input lang.Value) error {
 	if err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
-	start := engine.Record(journal.Start, runID, &engine.StartFact{Trigger: trigger, Digest: def.Digest(), Event: event, Data: input, Key: key})
+	start := engine.Record(journal.Start, m.run, &engine.StartFact{Trigger: trigger, Digest: def.Digest(), Event: event, Data: input, Key: key})
 	start.Tenant = m.set.Triggers[trigger].Tenant
 	for _, name := range m.set.TriggerNames() {
 		m.world.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(m.set.Triggers[name].Definition)})
@@ -94,28 +107,78 @@ func (m *mock) start(trigger string, input lang.Value) error {
 	m.world.Append(start)
 	for i, s := range m.answers.Signals {
 		f := engine.SignalFact{Source: "/mock", ID: fmt.Sprint(i), Name: s.Name, Data: s.Data}
-		m.world.After(s.After.D(), func() { m.world.Append(engine.Record(journal.Signal, runID, &f)) })
+		m.world.After(s.After.D(), func() { m.world.Append(engine.Record(journal.Signal, m.run, &f)) })
 	}
 	if c := m.answers.Cancel; c != nil {
-		m.world.After(c.After.D(), func() { m.world.Append(engine.Record(journal.Cancel, runID, &engine.CancelFact{Reason: c.Reason})) })
+		m.world.After(c.After.D(), func() { m.world.Append(engine.Record(journal.Cancel, m.run, &engine.CancelFact{Reason: c.Reason})) })
 	}
 	return nil
 }
 
+// A book finds the answers of a function, whatever their number: those for a path by it, the others in order.
+type book struct {
+	list   []config.Answer
+	used   []int // how often each was given
+	paths  map[string][]int
+	others []int
+}
+
+func newBook(list []config.Answer) *book {
+	b := &book{list: list, used: make([]int, len(list)), paths: make(map[string][]int)}
+	for i := range list {
+		if path := list[i].Path; path != "" {
+			b.paths[path] = append(b.paths[path], i)
+		} else {
+			b.others = append(b.others, i)
+		}
+	}
+	return b
+}
+
+// candidates are the answers that may be for a path, in the order of the file. What is used up at the head of an order is left out for good.
+func (b *book) candidates(path string) iter.Seq[int] {
+	head := func(order []int) []int {
+		for len(order) > 0 && b.spent(order[0]) {
+			order = order[1:]
+		}
+		return order
+	}
+	if own := b.paths[path]; own != nil {
+		b.paths[path] = head(own)
+	}
+	b.others = head(b.others)
+	return func(yield func(int) bool) {
+		own, others := b.paths[path], b.others
+		for len(own)+len(others) > 0 {
+			from := &own
+			if len(own) == 0 || len(others) > 0 && others[0] < own[0] {
+				from = &others
+			}
+			if !yield((*from)[0]) {
+				return
+			}
+			*from = (*from)[1:]
+		}
+	}
+}
+
+func (b *book) spent(i int) bool { return b.list[i].Times > 0 && b.used[i] >= b.list[i].Times }
+
 // function gives the first answer that is for the call.
 func (m *mock) function(inv *engine.Invocation, _ int) simulate.Answer {
-	list := m.answers.Functions[inv.Function]
-	if m.used[inv.Function] == nil {
-		m.used[inv.Function] = make([]int, len(list))
+	b := m.books[inv.Function]
+	if b == nil {
+		b = newBook(m.answers.Functions[inv.Function])
+		m.books[inv.Function] = b
 	}
 	m.calls[inv.Function]++
 	vars := lang.Vars{
 		{Name: "input", Value: inv.Input}, {Name: "attempt", Value: lang.Of(inv.Attempt)}, {Name: "path", Value: lang.Text(inv.Path)},
 		{Name: "call", Value: lang.Of(m.calls[inv.Function])},
 	}
-	for i := range list {
-		a := &list[i]
-		if a.Times > 0 && m.used[inv.Function][i] >= a.Times {
+	for i := range b.candidates(inv.Path) {
+		a := &b.list[i]
+		if b.spent(i) || a.Attempt > 0 && a.Attempt != inv.Attempt {
 			continue
 		}
 		if !a.When.IsZero() {
@@ -125,14 +188,17 @@ func (m *mock) function(inv *engine.Invocation, _ int) simulate.Answer {
 				continue
 			}
 		}
-		m.used[inv.Function][i]++
+		b.used[i]++
 		return m.give(inv, a, vars)
 	}
 	return m.wrong(inv, "functions", fmt.Errorf("no answer is left for call %d, with input %.200s; add one", m.calls[inv.Function], inv.Input))
 }
 
 func (m *mock) give(inv *engine.Invocation, a *config.Answer, vars lang.Vars) simulate.Answer {
-	out := simulate.Answer{After: a.After.D(), Never: a.Lost, Twice: a.Twice}
+	out := simulate.Answer{After: max(a.After.D(), a.At.D()-m.world.Now()), Never: a.Lost, Twice: a.Twice}
+	if out.Beats = a.Beats.For(out.After); out.Beats > 0 {
+		out.Every = a.Beats.Every.D()
+	}
 	switch {
 	case a.Error != nil:
 		out.Outcome = lang.Failure(&lang.Error{Type: a.Error.Type, Message: a.Error.Message, Class: a.Error.Class, Data: a.Error.Data})
@@ -203,7 +269,7 @@ func (m *mock) observe(at time.Duration, c engine.Change) {
 func (m *mock) stuck() error {
 	var lines []string
 	m.world.States(func(_, _ int, s *engine.State) {
-		if st, ok := s.Status(runID, 3); ok {
+		if st, ok := s.Status(m.run, 3); ok {
 			lines = router.ExplainStatus(st, s.Now())
 		}
 	})

@@ -1,11 +1,13 @@
 package command
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,8 +48,8 @@ func (p *program) allSteps(c *cobra.Command, k *client, run string) (steps []*ro
 func (p *program) runsMock(k *client) *cobra.Command {
 	return &cobra.Command{
 		Use: "mock RUN", Short: "Print what a run's functions answered, as a file for onward run --mock.", Args: cobra.ExactArgs(1),
-		Long: "Mock prints the answers that a run got as a file that onward run --mock plays: each call answers what it answered then, after as long. A call that was\n" +
-			"not answered is lost. Signals are not in it: add them under signals.\n\n" + runHelp,
+		Long: "Mock prints the answers that a run got, and the signals, as a file that onward run --mock plays: each call answers what it answered then, and when, from the\n" +
+			"run's start. A call that was not answered is lost. What runs answered that it started is in theirs.\n\n" + runHelp,
 		Example: "  onward runs mock RUN > answers.yaml\n  onward run flow.yaml --mock answers.yaml --data @input.json",
 		RunE: func(c *cobra.Command, args []string) error {
 			steps, err := p.allSteps(c, k, args[0])
@@ -64,47 +66,73 @@ func (p *program) runsMock(k *client) *cobra.Command {
 	}
 }
 
-// mockOf writes the answers of a run's calls. JSON is YAML.
+// mockOf writes the answers of a run's calls, and its signals. JSON is YAML.
 func mockOf(run string, steps []*router.PastStep) (string, error) {
-	var order []string
-	by := make(map[string][]string)
+	slices.SortStableFunc(steps, func(a, b *router.PastStep) int { return a.Ended.Compare(b.Ended) })
+	var begin, last time.Time
 	for _, s := range steps {
-		if s.Function == "" || s.Delivery {
+		if begin.IsZero() || s.Queued.Before(begin) {
+			begin = s.Queued
+		}
+	}
+	var order, signals []string
+	by := make(map[string][]answer)
+	for _, s := range steps {
+		if s.Function == "" && s.Signal == "" || s.Delivery {
 			continue
 		}
 		if s.OutputSize > 0 {
-			return "", fmt.Errorf("of the answer at %s only the begin was kept, its %d bytes are over history.value; raise that setting, run it again, then try again", s.Path, s.OutputSize)
+			return "", fmt.Errorf("of what came at %s only the begin was kept, its %d bytes are over history.value; raise that setting, run it again, then try again", s.Path, s.OutputSize)
+		}
+		// What came at one time came in an order.
+		if last = last.Add(1); s.Ended.After(last) {
+			last = s.Ended
+		}
+		at := lang.Text(max(last.Sub(begin), 0).String())
+		if s.Signal != "" {
+			signals = append(signals, lang.Object(lang.Member{Key: "name", Value: lang.Text(s.Signal)}, lang.Member{Key: "after", Value: at}, lang.Member{Key: "data", Value: s.Output}).JSON())
+			continue
 		}
 		if by[s.Function] == nil {
 			order = append(order, s.Function)
 		}
-		by[s.Function] = append(by[s.Function], answerOf(s))
+		by[s.Function] = append(by[s.Function], answer{s.N, answerOf(s, at)})
 	}
-	if len(order) == 0 {
+	if len(order)+len(signals) == 0 {
 		return "", fmt.Errorf("nothing is known of calls of run %s; it made none, or the history does not reach so far back", run)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# What the functions of run %s answered.\nfunctions:\n", run)
+	fmt.Fprintf(&b, "# What the functions of run %[1]s answered, and when; which signals came.\nrun: %[1]s\nfunctions:\n", run)
 	for _, f := range order {
 		fmt.Fprintf(&b, "  %s:\n", lang.Text(f).JSON())
+		// Of two calls of a path, the first in the file is for the one that was made first.
+		slices.SortStableFunc(by[f], func(a, b answer) int { return cmp.Compare(a.n, b.n) })
 		for _, a := range by[f] {
-			fmt.Fprintf(&b, "    - %s\n", a)
+			fmt.Fprintf(&b, "    - %s\n", a.text)
 		}
+	}
+	if len(signals) > 0 {
+		fmt.Fprint(&b, "signals:\n")
+	}
+	for _, s := range signals {
+		fmt.Fprintf(&b, "  - %s\n", s)
 	}
 	return b.String(), nil
 }
 
-// answerOf is one answer, for the call of a path and a try.
-func answerOf(s *router.PastStep) string {
+// An answer is one of a call by its number.
+type answer struct {
+	n    uint32
+	text string
+}
+
+// answerOf is one answer, for the call of a path and a try. It comes when it came then: how long the router took for it is a part of that, so that what came
+// before something else comes before it again.
+func answerOf(s *router.PastStep, at lang.Value) string {
 	members := []lang.Member{
-		{Key: "when", Value: lang.Text(fmt.Sprintf("${ path == %s && attempt == %d }", lang.Text(s.Path).JSON(), s.Attempt))},
-		{Key: "times", Value: lang.Of(1)},
+		{Key: "path", Value: lang.Text(s.Path)}, {Key: "attempt", Value: lang.Of(max(s.Attempt, 1))}, {Key: "times", Value: lang.Of(1)},
 	}
-	took := s.Ended.Sub(s.Queued)
-	if s.Times != nil {
-		took = s.Times.Function.D()
-	}
-	answered := lang.Member{Key: "after", Value: lang.Text(max(took, 0).Round(time.Microsecond).String())}
+	answered := lang.Member{Key: "at", Value: at}
 	escaped := lang.Trusted(strings.ReplaceAll(s.Output.JSON(), "${", "$${"))
 	switch {
 	case s.Outcome == "succeeded":

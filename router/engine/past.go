@@ -14,6 +14,7 @@ type PastStep struct {
 	N        uint32 `json:"n,omitempty"` // of an invocation
 	Function string `json:"function,omitempty"`
 	Trigger  string `json:"starts,omitempty"` // that it started a run of, instead of a function
+	Signal   string `json:"signal,omitempty"` // that came then: the entry is no step's, and its output is what came with it
 	Delivery bool   `json:"delivery,omitempty"`
 	Attempt  int    `json:"attempt,omitempty"`
 	Outcome  string `json:"outcome"`

@@ -46,6 +46,7 @@ func (s *State) foldSignal(r *run, payload []byte) Reason {
 		return Limited
 	}
 	s.cause = cause{id: f.ID}
+	s.traceSignal(r, &f)
 	s.keepSignals(r, keptSignal{f.Name, f.Data, key})
 	return Applied
 }

@@ -12,6 +12,7 @@ type Trace struct {
 	Run     journal.RunID
 	Inv     *Invocation // nil: a step
 	Path    string
+	Signal  string // that it is the coming of, under a path of its own, if it is one
 	Attempt int
 	Input   lang.Value
 	Outcome lang.Outcome
@@ -33,6 +34,13 @@ func (t *Trace) AppendPath(b []byte) []byte {
 		return append(b, t.Path...)
 	}
 	return append(b, path...)
+}
+
+// traceSignal notes that a signal came.
+func (s *State) traceSignal(r *run, f *SignalFact) {
+	if len(f.Name) <= s.limits.NameBytes { // No step waits for a longer one.
+		s.out.Traces = append(s.out.Traces, Trace{Run: r.id, Path: "signal " + f.Name, Signal: f.Name, Outcome: lang.Success(f.Data), Queued: s.now, Ended: s.now})
+	}
 }
 
 // trace notes what became of an invocation. Where its record does not say when it was sent, that is when a function accepted it, or when it was tried first.

@@ -16,7 +16,8 @@ const (
 	markDelivery
 	markInputCut
 	markOutputCut
-	markTimed // it says when its sender had it, and when its answer came
+	markTimed  // it says when its sender had it, and when its answer came
+	markSignal // a signal came: its name stands in the place of a function's
 )
 
 func appendText(b []byte, text string) []byte {
@@ -43,6 +44,9 @@ func appendStep(b []byte, t *engine.Trace, most int) []byte {
 		if t.Inv.Purpose == engine.Notify {
 			marks |= markDelivery
 		}
+	}
+	if t.Signal != "" {
+		marks, function = markSignal, t.Signal
 	}
 	if t.Again {
 		marks |= markAgain
@@ -226,6 +230,9 @@ func decodeStep(run journal.RunID, text []byte) (*engine.PastStep, error) {
 	}
 	if t, known := h.times(); known {
 		s.Times = &t
+	}
+	if h.marks&markSignal != 0 {
+		s.Signal, s.Function = s.Function, ""
 	}
 	s.Input, s.InputSize = r.value(h.marks&markInputCut != 0)
 	if h.verdict == lang.Failed || h.verdict == lang.Cancelled {

@@ -12,7 +12,7 @@ func (h *Endings) Past(run journal.RunID) (past []engine.Past, err error) {
 	err = h.store.walk(streamSteps, run, place{page: -1}, func(_ place, text []byte) bool {
 		r := reader{b: text}
 		x := r.head()
-		if x.marks&markDelivery != 0 {
+		if x.marks&(markDelivery|markSignal) != 0 {
 			return true
 		}
 		var s *engine.PastStep

@@ -173,8 +173,11 @@ func (g *garden) wide(v *vertex, keys map[string]any, before []*vertex, leaf []b
 	inner, n := g.flow(0), g.rng.IntN(5)
 	for at, x := range before {
 		if x.over > 0 && g.rng.IntN(2) == 0 {
-			v.pairs, n, leaf[at] = at+1, x.over-1, false
+			v.pairs, n = at+1, x.over-1
 		}
+	}
+	if v.pairs > 0 {
+		leaf[v.pairs-1] = false
 	}
 	v.over = n + 1
 	var condition string

@@ -22,8 +22,10 @@ type Answer struct {
 	Twice bool
 	// Never says that no answer comes at all.
 	Never bool
-	// Beats is how many heartbeats it sends, each when half of the time has passed that the try may go without one. Then it is silent.
+	// Beats is how many heartbeats it sends, each after Every, or, where that is 0, when half of the time has passed that the try may go without one. Then it is
+	// silent.
 	Beats int
+	Every time.Duration
 }
 
 // An outbox sends what a tenure's fold obliges to, again under the same id until it has an answer.
@@ -46,6 +48,13 @@ type item struct {
 type lane struct {
 	flying int
 	queue  []*item
+	free   time.Duration // when all that its rate lets through at once may be sent again
+	waits  bool          // for its rate
+}
+
+// wait is how long it is until one more may be sent.
+func (l *lane) wait(now, every time.Duration, burst int) time.Duration {
+	return max(l.free-time.Duration(max(burst, 1)-1)*every-now, 0)
 }
 
 func (o *outbox) init(t *tenure) {
@@ -218,12 +227,17 @@ func (o *outbox) hold(h engine.Halt) {
 
 // keeps lays a call of a paused run aside.
 func (o *outbox) keeps(it *item) bool {
-	kept, paused := o.kept[it.inv.Run]
-	if !paused || it.inv.Purpose != engine.Call {
+	if !o.pauses(it) {
 		return false
 	}
-	o.kept[it.inv.Run] = append(kept, it)
+	o.kept[it.inv.Run] = append(o.kept[it.inv.Run], it)
 	return true
+}
+
+// pauses reports a call of a run that is paused.
+func (o *outbox) pauses(it *item) bool {
+	_, paused := o.kept[it.inv.Run]
+	return paused && it.inv.Purpose == engine.Call
 }
 
 func (o *outbox) enqueue(it *item) {
@@ -266,6 +280,9 @@ func (o *outbox) pump() {
 		}
 		for len(l.queue) > 0 && (limit == 0 || l.flying < limit) {
 			it := l.queue[0]
+			if o.current(it) && o.rated(l, it) {
+				break
+			}
 			l.queue = l.queue[1:]
 			if o.current(it) && !o.keeps(it) {
 				l.flying++
@@ -274,6 +291,30 @@ func (o *outbox) pump() {
 			}
 		}
 	}
+}
+
+// rated reports whether a call has to wait for the rate of its function; it is counted when it does not.
+func (o *outbox) rated(l *lane, it *item) bool {
+	w := o.t.w
+	if w.o.Rate == nil || it.inv.Purpose != engine.Call || o.pauses(it) {
+		return false
+	}
+	every, burst := w.o.Rate(it.inv.Function)
+	if every == 0 {
+		return false
+	}
+	if wait := l.wait(w.now, every, burst); wait > 0 {
+		if !l.waits {
+			l.waits = true
+			w.After(wait, func() {
+				l.waits = false
+				o.pump()
+			})
+		}
+		return true
+	}
+	l.free = max(l.free, w.now) + every
+	return false
 }
 
 func (o *outbox) send(it *item) {
@@ -315,10 +356,13 @@ func (o *outbox) arrive(it *item) {
 	k := key{inv.Run, inv.N}
 	w.calls[k]++
 	a := w.o.Function(inv, w.calls[k])
-	if inv.Heartbeat > 0 && (a.Never || a.Beats > 0) {
+	if inv.Heartbeat > 0 {
 		w.beating[k] = true
 		o.listen(it)
-		w.beat(inv, a.Beats)
+		if a.Every == 0 {
+			a.Every = inv.Heartbeat / 2
+		}
+		w.beat(inv, a.Every, a.Beats)
 	}
 	switch {
 	case a.Never:
@@ -355,17 +399,17 @@ func (o *outbox) silent(it *item) {
 }
 
 // beat sends heartbeats to whoever has the call then.
-func (w *World) beat(inv *engine.Invocation, n int) {
+func (w *World) beat(inv *engine.Invocation, every time.Duration, n int) {
 	if n == 0 {
 		return
 	}
-	w.After(inv.Heartbeat/2, func() {
+	w.After(every, func() {
 		for _, t := range w.tenures {
 			if it := t.outbox.items[key{inv.Run, inv.N}]; it != nil && !t.over && !t.stalled {
 				it.beat = w.now
 			}
 		}
-		w.beat(inv, n-1)
+		w.beat(inv, every, n-1)
 	})
 }
 

@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 1000, "plays of TestPlays")
+	seeds = flag.Int("seeds", 800, "plays of TestPlays")
 	first = flag.Uint64("seed", 0, "the first seed of TestPlays")
 )
 
@@ -195,7 +195,7 @@ func (p *play) function(inv *engine.Invocation, _ int) simulate.Answer {
 	return a
 }
 
-// TestPlays runs a thousand seeds with every kind of fault; what the checkers hold against each play is in check_test.go.
+// TestPlays runs many seeds with every kind of fault; what the checkers hold against each play is in check_test.go.
 func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()

@@ -54,8 +54,9 @@ func (g *garden) weave(depth int) node {
 			return nil, false
 		}
 		all := map[string]any{"taken" + name: out, "left" + name: nil}
-		if decides { // It counts for how the dag ends, and is in what that yields.
-			all["takes"+name] = []any{1.0, map[string]any{"sets" + name: in, "taken" + name: out, "left" + name: nil}}
+		if decides { // It is a step like any other, the only one that no other needs.
+			all["sets"+name] = in
+			all = map[string]any{"takes" + name: []any{1.0, all}}
 		}
 		return all, true
 	}}

@@ -34,6 +34,8 @@ type Options struct {
 	Key func(def *lang.Definition, event, data lang.Value) (string, error)
 	// Concurrency bounds how many invocations of a function are in flight; nil or 0 is no bound.
 	Concurrency func(function string) int
+	// Rate is how often a function may be sent to, every so long, and how often at once after a pause; nil or 0 is no bound. Each owner has its own count.
+	Rate func(function string) (every time.Duration, burst int)
 	// Observe is told of the decisions of every owner's fold, in virtual time. It may be nil.
 	Observe func(at time.Duration, c engine.Change)
 	// Durable is told of each record that a log has taken, before anybody reads it; it may Strike. It may be nil.
