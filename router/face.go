@@ -73,7 +73,10 @@ type (
 	Rerun        = api.Rerun
 	Pause        = engine.Pause // since when, by whom and why something is paused
 	Explanation  = api.Explanation
-	Redriven     = api.Redriven // what a redrive of a run does
+	Redriven     = api.Redriven     // what a redrive of a run does
+	BulkRun      = api.BulkRun      // what became of one run of a query
+	BulkDone     = api.BulkDone     // of all of them
+	Refused      = triggers.Refused // why something was refused
 )
 
 // The kinds of dead letters that are not sent again as others are.

@@ -10,6 +10,9 @@
 //	                                                                            choose, limit= and after= page, group=cause counts by cause. kind is invocation (a run's
 //	                                                                            call), destination (an event of its end), event (one that no trigger could take, through an
 //	                                                                            error), or parked (what came in and is no event)
+//	POST /v1/runs/redrive, /rerun, /cancel, /signal?signal=NAME                 the same of all runs of a query: that of GET /v1/runs, with limit=, rate=50/s, dryRun=true;
+//	                                                                            {total, runs, done, refused, left, errors}, as lines (Accept: application/x-ndjson) with
+//	                                                                            one a run as it is done. Who hangs up stops it after the run that is at work
 //	GET  /v1/triggers, /v1/functions, /v1/parked, /metrics, /healthz, /readyz   how the router is
 //	GET  /v1/peer, /v1/load, /v1/runs/RUN/ended, POST /v1/facts                           what routers ask one another
 //

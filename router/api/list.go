@@ -343,14 +343,27 @@ func (a *API) getRuns(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if !a.Cluster.IsPeer(r.Context()) {
+		said, err := a.runsOf(w, r, q)
+		if err != nil {
+			return err
+		}
+		return reply(w, http.StatusOK, said)
+	}
 	found, err := a.listRuns(r.Context(), q)
 	if err != nil {
 		return err
 	}
-	if a.Cluster.IsPeer(r.Context()) {
-		said := found.part(q, false)
-		said.Ended, said.Reopened = found.ended.bytes(), found.reopened.bytes()
-		return reply(w, http.StatusOK, said)
+	said := found.part(q, false)
+	said.Ended, said.Reopened = found.ended.bytes(), found.reopened.bytes()
+	return reply(w, http.StatusOK, said)
+}
+
+// runsOf lists the runs of all routers; w is told which do not answer.
+func (a *API) runsOf(w http.ResponseWriter, r *http.Request, q *runQuery) (*RunList, error) {
+	found, err := a.listRuns(r.Context(), q)
+	if err != nil {
+		return nil, err
 	}
 	more := false
 	unanswered := a.Cluster.Gather(r, func() (any, func()) {
@@ -364,7 +377,7 @@ func (a *API) getRuns(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set(unansweredHeader, strings.Join(unanswered, ", "))
 	}
 	found.drop()
-	return reply(w, http.StatusOK, found.part(q, more))
+	return found.part(q, more), nil
 }
 
 // join adds what another router has.

@@ -28,7 +28,7 @@ type route struct {
 
 // routes are all operations under /v1.
 func (a *API) routes() []route {
-	return []route{
+	return append(a.bulkRoutes(), []route{
 		{"GET /v1/whoami", access.Read, ofTenant, a.getWho},
 		{"GET /v1/version", access.Read, ofTenant, a.getVersion},
 		{"GET /v1/backup", access.Admin, ofRouter, a.getBackup},
@@ -77,5 +77,5 @@ func (a *API) routes() []route {
 			a.Cluster.Prove(w, q)
 			return nil
 		}},
-	}
+	}...)
 }

@@ -1,11 +1,12 @@
 package command
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 type selection struct {
 	filters     map[string]*string // of GET /v1/runs
 	failed, yes bool
+	dry         bool // of those that have no other way to try
 	rate        config.Rate
 	limit       int
 }
@@ -38,6 +40,11 @@ func (s *selection) flags(c *cobra.Command) {
 	completeFlag(c, "state", fixed(runStates...))
 }
 
+// dryRun is for what one run cannot be tried with: a query can.
+func (s *selection) dryRun(c *cobra.Command) {
+	c.Flags().BoolVar(&s.dry, "dry-run", false, "of a query: only say which runs it finds")
+}
+
 const selectionHelp = "In place of RUN, --failed, --state, --trigger, --tenant, --error, --since and --until say which runs, of those that onward runs list finds; how many that are\n" +
 	"is said, and asked, before anything is done. Without a terminal, --yes is needed. Ctrl-C stops after the run that is at work; the same command goes on with\n" +
 	"the rest."
@@ -52,13 +59,13 @@ func (s *selection) queries() bool {
 }
 
 // find lists the runs that a query finds.
-func (p *program) find(ctx context.Context, k *client, s *selection) ([]router.RunLine, error) {
+func (p *program) find(ctx context.Context, k *client, s *selection) ([]router.RunLine, url.Values, error) {
 	state := s.filters["state"]
 	if s.failed && *state != "" && *state != "failed" {
-		return nil, fmt.Errorf("--failed and --state %s contradict each other; leave one out", *state)
+		return nil, nil, fmt.Errorf("--failed and --state %s contradict each other; leave one out", *state)
 	}
 	if s.limit < 1 {
-		return nil, fmt.Errorf("--limit %d; write 1 or more", s.limit)
+		return nil, nil, fmt.Errorf("--limit %d; write 1 or more", s.limit)
 	}
 	q := make(url.Values)
 	for name, f := range s.filters {
@@ -70,37 +77,38 @@ func (p *program) find(ctx context.Context, k *client, s *selection) ([]router.R
 	for _, name := range []string{"since", "until"} {
 		at, err := p.timeFlag(name, *s.filters[name])
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		q.Set(name, at)
 	}
 	said, err := p.listRuns(ctx, k, q, "", s.limit)
 	if err != nil {
-		return nil, exitError{exitRun, err}
+		return nil, nil, exitError{exitRun, err}
 	}
 	if left := said.Total - len(said.Runs); left > 0 {
 		fmt.Fprintf(p.errs, "--limit %d leaves out %d of the %d runs that were found\n", s.limit, left, said.Total)
 	}
-	return said.Runs, nil
+	return said.Runs, q, nil
 }
 
-// A bulkDone is what became of the runs that a query found.
-type bulkDone struct {
-	Runs   int      `json:"runs"`
-	Done   int      `json:"done"`
-	Failed int      `json:"failed"`
-	Errors []string `json:"errors,omitempty"` // the first of them
-	Left   int      `json:"left,omitempty"`   // it was stopped before
+// An errand is what is done to all runs of a query: an operation of the API, and how its answer about one run is told.
+type errand struct {
+	verb, what string
+	query      url.Values // of the operation
+	body       []byte
+	key        string // idempotency key
+	dry        bool
+	line       func(run string, answer []byte) (string, error)
 }
 
-// bulk does something to all runs of a query: asked for, at a rate, with progress, until it is stopped.
-func (p *program) bulk(c *cobra.Command, k *client, s *selection, what string, dry bool, do func(ctx context.Context, run string) (string, error)) error {
-	found, err := p.find(c.Context(), k, s)
+// bulk has the router do something to all runs of a query: asked for, at a rate, with progress, until it is stopped.
+func (p *program) bulk(c *cobra.Command, k *client, s *selection, e *errand) error {
+	found, q, err := p.find(c.Context(), k, s)
 	if err != nil {
 		return err
 	}
-	if len(found) > 0 && !s.yes && !dry {
-		question := fmt.Sprintf("%s %d runs, %s to %s?", what, len(found), found[0].Run, found[len(found)-1].Run)
+	if len(found) > 0 && !s.yes && !e.dry {
+		question := fmt.Sprintf("%s %d runs, %s to %s?", e.what, len(found), found[0].Run, found[len(found)-1].Run)
 		if !p.attended() {
 			return fmt.Errorf("%s nobody is there to answer; write --yes", question)
 		}
@@ -108,45 +116,101 @@ func (p *program) bulk(c *cobra.Command, k *client, s *selection, what string, d
 			return err
 		}
 	}
-	b := bulkDone{Runs: len(found)}
-	begin, said := time.Now(), time.Now()
-	for i, l := range found {
-		if turn(c.Context(), s.rate, begin, i) != nil {
-			b.Left = len(found) - i
-			break
-		}
-		line, err := do(context.WithoutCancel(c.Context()), l.Run)
-		if err != nil {
-			if b.Failed++; len(b.Errors) < 20 {
-				b.Errors = append(b.Errors, l.Run+": "+err.Error())
-			}
-		} else if b.Done++; p.output != "json" {
-			fmt.Fprintln(p.out, line)
-		}
-		if time.Since(said) > progressEvery {
-			said = time.Now()
-			fmt.Fprintf(p.errs, "%d of %d runs, %d refused\n", i+1, len(found), b.Failed)
-		}
+	maps.Copy(q, e.query)
+	q.Set("limit", fmt.Sprint(s.limit))
+	q.Set("rate", s.rate.String())
+	q.Set("dryRun", fmt.Sprint(e.dry))
+	headers := map[string]string{"Accept": "application/x-ndjson", "Content-Type": "application/json"}
+	if e.key != "" {
+		headers["Idempotency-Key"] = e.key
 	}
-	if err := p.print(b, func(w io.Writer) {
-		for _, line := range b.Errors {
-			fmt.Fprintln(w, line)
+	resp, err := k.do(c.Context(), "POST", "/v1/runs/"+e.verb+"?"+q.Encode(), e.body, headers)
+	if err != nil {
+		return exitError{exitRun, err}
+	}
+	defer resp.Body.Close()
+	done, err := p.followAll(c.Context(), resp.Body, e)
+	if err != nil {
+		return exitError{exitRun, err}
+	}
+	if err := p.print(done, func(w io.Writer) {
+		for _, x := range done.Errors {
+			fmt.Fprintf(w, "%s: %s\n", x.Run, refusedAs(x.Error))
 		}
-		fmt.Fprintf(w, "%d of %d runs; %d refused\n", b.Done, b.Runs, b.Failed)
-		if b.Left > 0 {
-			fmt.Fprintf(w, "stopped; %d are left: the same command goes on with them\n", b.Left)
+		fmt.Fprintf(w, "%d of %d runs; %d refused\n", done.Done, done.Runs, done.Refused)
+		if done.Left > 0 {
+			fmt.Fprintf(w, "stopped; %d are left: the same command goes on with them\n", done.Left)
 		}
 	}); err != nil {
 		return err
 	}
-	if b.Failed > 0 || b.Left > 0 {
+	if done.Refused > 0 || done.Left > 0 {
 		return errSaid
 	}
 	return nil
 }
 
+func refusedAs(no *router.Refused) string {
+	if no.Cure != "" {
+		return no.Message + "; " + no.Cure
+	}
+	return no.Message
+}
+
+// followAll tells what becomes of one run after the other. An interrupt ends it: how far it came is what was told by then.
+func (p *program) followAll(ctx context.Context, from io.Reader, e *errand) (done router.BulkDone, _ error) {
+	dec := json.NewDecoder(from)
+	if err := dec.Decode(&done); err != nil {
+		return done, fmt.Errorf("the answer cannot be read: %w; is it a router of this version?", err)
+	}
+	said := time.Now()
+	for told := 0; told < done.Runs; told = done.Done + done.Refused {
+		var x struct {
+			router.BulkRun
+			Left int `json:"left"` // of the last line
+		}
+		err := dec.Decode(&x)
+		switch {
+		case ctx.Err() != nil, err == nil && x.Left > 0:
+			done.Left = done.Runs - told
+			return done, nil
+		case err != nil:
+			return done, fmt.Errorf("after %d of %d runs: %w; the same command goes on with the rest", told, done.Runs, err)
+		case x.Error != nil:
+			if done.Refused++; len(done.Errors) < 20 {
+				done.Errors = append(done.Errors, x.BulkRun)
+			}
+		default:
+			line, err := e.line(x.Run, x.Answer)
+			if err != nil {
+				return done, err
+			}
+			if done.Done++; p.output != "json" {
+				fmt.Fprintln(p.out, line)
+			}
+		}
+		if time.Since(said) > progressEvery {
+			said = time.Now()
+			fmt.Fprintf(p.errs, "%d of %d runs, %d refused\n", done.Done+done.Refused, done.Runs, done.Refused)
+		}
+	}
+	return done, nil
+}
+
+// lineOf tells of an answer. A dry run of what one run cannot be tried with has none.
+func lineOf[T any](what string, tell func(*T) string) func(string, []byte) (string, error) {
+	return func(run string, answer []byte) (string, error) {
+		if len(answer) == 0 {
+			return "would " + what + " run " + run, nil
+		}
+		x := new(T)
+		err := json.Unmarshal(answer, x)
+		return tell(x), err
+	}
+}
+
 // on does something to the run that is named, or to all of a query.
-func (p *program) on(c *cobra.Command, k *client, s *selection, args []string, what string, dry bool, one func() error, do func(ctx context.Context, run string) (string, error)) error {
+func (p *program) on(c *cobra.Command, k *client, s *selection, args []string, one func() error, e *errand) error {
 	switch {
 	case len(args) == 1 && s.queries():
 		return errors.New("RUN and a query together; leave one out")
@@ -155,7 +219,7 @@ func (p *program) on(c *cobra.Command, k *client, s *selection, args []string, w
 	case !s.queries():
 		return errors.New("which run? give its id, or say which by --failed, --state, --trigger or --since; see onward runs list")
 	}
-	return p.bulk(c, k, s, what, dry, do)
+	return p.bulk(c, k, s, e)
 }
 
 func (p *program) runsRedrive(k *client) *cobra.Command {
@@ -168,16 +232,13 @@ func (p *program) runsRedrive(k *client) *cobra.Command {
 		return said, err
 	}
 	c := &cobra.Command{Use: "redrive [RUN]", Short: "Let a run that failed go on: only what failed is done again.", Args: cobra.MaximumNArgs(1), RunE: func(c *cobra.Command, args []string) error {
-		return p.on(c, k, &s, args, "redrive", dry, func() error {
+		return p.on(c, k, &s, args, func() error {
 			said, err := ask(c.Context(), args[0])
 			if err != nil {
 				return exitError{exitRun, err}
 			}
 			return p.print(said, func(w io.Writer) { redriven(w, &said) })
-		}, func(ctx context.Context, run string) (string, error) {
-			said, err := ask(ctx, run)
-			return summary(&said), err
-		})
+		}, &errand{verb: "redrive", what: "redrive", query: url.Values{"from": {from}, "definition": {definition}}, dry: dry, line: lineOf("redrive", summary)})
 	}}
 	c.Long = "Redrive lets a run that failed or was cancelled go on, under its own id. Steps that had succeeded keep what they gave, if they are given the same input; all\n" +
 		"else is done again: what failed, what was not reached, what was undone. Its destinations are told of the new end. With --from, that step and all that\n" +
@@ -234,24 +295,13 @@ func (p *program) runsRerun(k *client) *cobra.Command {
 			q.Set("input", "given")
 			body = []byte(v.JSON())
 		}
-		ask := func(ctx context.Context, run string) (string, *router.Rerun, error) {
+		return p.on(c, k, &s, args, func() error {
 			said := new(router.Rerun)
-			err := k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/rerun?"+q.Encode(), bytes.Clone(body), map[string]string{"Content-Type": "application/json"}, said)
-			if dry {
-				return fmt.Sprintf("the event of run %s would start trigger %s again", run, said.Trigger), said, err
-			}
-			return fmt.Sprintf("run %s of %s has the event of run %s", said.Run, said.Trigger, run), said, err
-		}
-		return p.on(c, k, &s, args, "rerun", dry, func() error {
-			line, said, err := ask(c.Context(), args[0])
-			if err != nil {
+			if err := k.send(c.Context(), "/v1/runs/"+url.PathEscape(args[0])+"/rerun?"+q.Encode(), body, map[string]string{"Content-Type": "application/json"}, said); err != nil {
 				return exitError{exitRun, err}
 			}
-			return p.print(said, func(w io.Writer) { fmt.Fprintln(w, line) })
-		}, func(ctx context.Context, run string) (string, error) {
-			line, _, err := ask(ctx, run)
-			return line, err
-		})
+			return p.print(said, func(w io.Writer) { fmt.Fprintln(w, rerun(said)) })
+		}, &errand{verb: "rerun", what: "rerun", query: q, body: body, dry: dry, line: lineOf("rerun", rerun)})
 	}
 	c.Long = "Rerun starts another run of the trigger, by the documents in force, with the event of a run that has ended. The event has a new id, and rerunof names the\n" +
 		"former run. The history keeps the input up to history.value, and of runs that failed up to more; where it is gone that is said. To change it, say --input.\n\n" + selectionHelp + "\n\n" + runHelp
@@ -260,4 +310,12 @@ func (p *program) runsRerun(k *client) *cobra.Command {
 	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would be started")
 	s.flags(c)
 	return c
+}
+
+// rerun says what became of one.
+func rerun(x *router.Rerun) string {
+	if x.DryRun {
+		return fmt.Sprintf("the event of run %s would start trigger %s again", x.RerunOf, x.Trigger)
+	}
+	return fmt.Sprintf("run %s of %s has the event of run %s", x.Run, x.Trigger, x.RerunOf)
 }

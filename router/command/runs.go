@@ -133,30 +133,32 @@ func (p *program) runsExplain(k *client) *cobra.Command {
 func (p *program) runsCancel(k *client) *cobra.Command {
 	var reason string
 	var s selection
-	ask := func(ctx context.Context, run string) (line string, said router.Became, err error) {
-		err = k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/cancel?reason="+url.QueryEscape(reason), nil, nil, &said)
-		if said.Became == triggers.Accepted.String() {
-			return fmt.Sprintf("the cancel of run %s is journaled; what it did is not known yet: see onward runs get %s", said.Run, said.Run), said, err
-		}
-		return fmt.Sprintf("run %s is being cancelled", said.Run), said, err
+	ask := func(ctx context.Context, run string) (said router.Became, err error) {
+		return said, k.send(ctx, "/v1/runs/"+url.PathEscape(run)+"/cancel?reason="+url.QueryEscape(reason), nil, nil, &said)
 	}
 	c := &cobra.Command{Use: "cancel [RUN]", Short: "Cancel a run, or all that a query finds.", Args: cobra.MaximumNArgs(1), RunE: func(c *cobra.Command, args []string) error {
-		return p.on(c, k, &s, args, "cancel", false, func() error {
-			line, said, err := ask(c.Context(), args[0])
+		return p.on(c, k, &s, args, func() error {
+			said, err := ask(c.Context(), args[0])
 			if err != nil {
 				return exitError{exitRun, err}
 			}
-			return p.print(said, func(w io.Writer) { fmt.Fprintln(w, line) })
-		}, func(ctx context.Context, run string) (string, error) {
-			line, _, err := ask(ctx, run)
-			return line, err
-		})
+			return p.print(said, func(w io.Writer) { fmt.Fprintln(w, cancelled(&said)) })
+		}, &errand{verb: "cancel", what: "cancel", query: url.Values{"reason": {reason}}, dry: s.dry, line: lineOf("cancel", cancelled)})
 	}}
 	s.flags(c)
+	s.dryRun(c)
 	c.Long = "Cancel ends a run: nothing more is invoked, and its state is cancelled. It exits with 1, and changes nothing, when the run has ended or there is none.\n\n" + selectionHelp + "\n\n" + runHelp
 	c.Example = "  onward runs cancel --state running --trigger word-count\n  onward runs cancel RUN --reason \"wrong input\""
 	c.Flags().StringVar(&reason, "reason", "", "why, kept with the run")
 	return c
+}
+
+// cancelled says what became of a cancel.
+func cancelled(said *router.Became) string {
+	if said.Became == triggers.Accepted.String() {
+		return fmt.Sprintf("the cancel of run %s is journaled; what it did is not known yet: see onward runs get %s", said.Run, said.Run)
+	}
+	return fmt.Sprintf("run %s is being cancelled", said.Run)
 }
 
 func (p *program) runsSignal(k *client) *cobra.Command {
@@ -168,21 +170,19 @@ func (p *program) runsSignal(k *client) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		ask := func(ctx context.Context, run string) (router.Became, error) {
-			return k.signal(ctx, run, name, v, key)
-		}
-		return p.on(c, k, &s, args[:len(args)-1], "send signal "+name+" to", false, func() error {
-			said, err := ask(c.Context(), args[0])
+		return p.on(c, k, &s, args[:len(args)-1], func() error {
+			said, err := k.signal(c.Context(), args[0], name, v, key)
 			if err != nil {
 				return exitError{exitRun, err}
 			}
 			return p.print(said, func(w io.Writer) { fmt.Fprintln(w, signalled(said)) })
-		}, func(ctx context.Context, run string) (string, error) {
-			said, err := ask(ctx, run)
-			return signalled(said), err
+		}, &errand{
+			verb: "signal", what: "send signal " + name + " to", query: url.Values{"signal": {name}}, body: []byte(v.JSON()), key: key, dry: s.dry,
+			line: lineOf("signal", func(x *router.Became) string { return signalled(*x) }),
 		})
 	}}
 	s.flags(c)
+	s.dryRun(c)
 	c.Long = "Signal sends a run what a step of the policy signal waits for. One that comes before the step is kept for it. It exits with 1, and changes nothing, when\n" +
 		"the run has ended, there is none, or it takes no more.\n\n" + selectionHelp + "\n\n" + runHelp
 	c.Example = "  onward runs signal RUN approved --data '{\"by\": \"Ada\"}'"
