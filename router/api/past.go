@@ -288,7 +288,7 @@ type FoundEvents struct {
 	Next   string              `json:"next,omitempty"`
 }
 
-// getEvents lists the events that came. Each router has those that came to it: with a cursor one goes on at the router that gave it.
+// getEvents lists the events that came, to whichever router. A cursor is a time, and holds at each of them.
 func (a *API) getEvents(w http.ResponseWriter, q *http.Request) error {
 	limit, err := limitOf(q)
 	if err != nil {
@@ -302,10 +302,14 @@ func (a *API) getEvents(w http.ResponseWriter, q *http.Request) error {
 	if said.Events, said.Next, err = a.someEvents(q.Context(), after, limit, taken); err != nil {
 		return err
 	}
-	if after == "" {
-		a.gatherEvents(w, q, &said.Events)
+	a.gatherEvents(w, q, &said)
+	slices.SortStableFunc(said.Events, func(x, y *engine.PastEvent) int { return x.Place().Compare(y.Place()) })
+	if len(said.Events) > limit {
+		said.Events, said.Next = said.Events[:limit], "more"
 	}
-	slices.SortStableFunc(said.Events, func(x, y *engine.PastEvent) int { return y.Came.Compare(x.Came) })
+	if n := len(said.Events); said.Next != "" && n > 0 {
+		said.Next = said.Events[n-1].Place().String()
+	}
 	return reply(w, http.StatusOK, said)
 }
 
@@ -349,10 +353,14 @@ func (a *API) ownsRun(ctx context.Context, who access.Who, r engine.PastRun) boo
 }
 
 // gatherEvents adds what the other routers say.
-func (a *API) gatherEvents(w http.ResponseWriter, q *http.Request, all *[]*engine.PastEvent) {
+func (a *API) gatherEvents(w http.ResponseWriter, q *http.Request, said *FoundEvents) {
 	unanswered := a.Cluster.Gather(q, func() (any, func()) {
 		theirs := new(FoundEvents)
-		return theirs, func() { *all = append(*all, theirs.Events...) }
+		return theirs, func() {
+			if said.Events = append(said.Events, theirs.Events...); theirs.Next != "" {
+				said.Next = theirs.Next
+			}
+		}
 	})
 	if len(unanswered) > 0 {
 		w.Header().Set(unansweredHeader, strings.Join(unanswered, ", "))
@@ -369,7 +377,7 @@ func (a *API) getEvent(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	said := FoundEvents{Events: a.eventsFor(q.Context(), events)}
-	a.gatherEvents(w, q, &said.Events)
+	a.gatherEvents(w, q, &said)
 	if len(said.Events) == 0 { // It came before a crash, or by another way than a source.
 		found, err := a.Past.Runs(engine.RunQuery{Event: id, Tenant: access.Asking(q.Context()).Tenant, Limit: partDefault})
 		if err != nil {

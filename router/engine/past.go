@@ -1,6 +1,12 @@
 package engine
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -115,6 +121,39 @@ type PastEvent struct {
 	Note   string    `json:"note,omitempty"`
 	Runs   []PastRun `json:"runs,omitempty"`
 	Again  bool      `json:"again,omitempty"` // it was told by the journal, after a crash: by which source it came is not known
+}
+
+// An EventPlace is where an event stands in the list of those that came, the latest first. It is the same at every router.
+type EventPlace struct {
+	Came int64
+	Key  string // tells those of one moment apart
+}
+
+// Place is where e stands.
+func (e *PastEvent) Place() EventPlace {
+	sum := sha256.Sum256([]byte(e.ID + "\x00" + e.Source))
+	return EventPlace{e.Came.UnixNano(), hex.EncodeToString(sum[:6])}
+}
+
+// Compare orders places as the list does.
+func (p EventPlace) Compare(o EventPlace) int {
+	return cmp.Or(cmp.Compare(o.Came, p.Came), cmp.Compare(p.Key, o.Key))
+}
+
+// String is the place as a cursor.
+func (p EventPlace) String() string { return strconv.FormatInt(p.Came, 10) + "." + p.Key }
+
+// ParseEventPlace reads a cursor; empty is nil, the list's begin.
+func ParseEventPlace(text string) (*EventPlace, error) {
+	if text == "" {
+		return nil, nil
+	}
+	came, key, ok := strings.Cut(text, ".")
+	n, err := strconv.ParseInt(came, 10, 64)
+	if !ok || err != nil || len(key) != 12 {
+		return nil, fmt.Errorf("%.60q is %w", text, ErrCursor)
+	}
+	return &EventPlace{n, key}, nil
 }
 
 // A PastRun is a run that an event started, or had started.

@@ -29,6 +29,22 @@ func (s *Store) mark(text string) (p place, err error) {
 	return parsePlace(at)
 }
 
+// cursor reads a timeline's: the place of the last entry that was given. Another history has other places.
+func (s *Store) cursor(text string) (place, error) {
+	if text == "" {
+		return place{page: -1}, nil
+	}
+	name, at, _ := strings.Cut(text, ":")
+	p, err := parsePlace(at)
+	switch {
+	case err != nil || at == "":
+		return p, fmt.Errorf("%.60q is %w", text, engine.ErrCursor)
+	case name != s.name:
+		return p, fmt.Errorf("%.60q is of another router's history, or of one that was lost since; leave after out to begin anew: %w", text, engine.ErrCursor)
+	}
+	return p, nil
+}
+
 // Became gives how each step of a run stands that has ended, as often as it ended, in order: its path without the last index, that index, -1 for none. late
 // says that it was noted behind a mark. With after, a mark too, it gives what is behind that; it reports whether it could: a mark may be another history's,
 // or of what was let go of since, and then it gives all.

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"slices"
@@ -80,38 +81,38 @@ func (h *Endings) Event(id string) (all []*engine.PastEvent, err error) {
 
 // Events gives up to limit events behind a cursor that were taken for something, if that is not empty, the latest first.
 func (h *Endings) Events(after string, limit int, taken string) (all []*engine.PastEvent, next string, err error) {
-	from, err := parsePlace(after)
+	from, err := engine.ParseEventPlace(after)
 	if err != nil {
 		return nil, "", err
 	}
 	all = []*engine.PastEvent{}
 	for _, p := range slices.Backward(h.store.all(streamEvents)) {
-		if from.page >= 0 && p.n > from.page {
-			continue
+		s := h.store
+		s.mu.RLock()
+		first, last := p.from, p.to
+		s.mu.RUnlock()
+		if from != nil && first > from.Came || len(all) == limit && last < all[limit-1].Came.UnixNano() {
+			continue // They are noted about in the order in which they came, not quite.
 		}
-		raw, err := h.store.read(p)
+		raw, err := s.read(p)
 		if err != nil {
 			return nil, "", err
 		}
-		var texts [][]byte
-		if err := each(raw, func(_ int, _ journal.RunID, text []byte) bool { texts = append(texts, text); return true }); err != nil {
-			return nil, "", err
-		}
-		for i, text := range slices.Backward(texts) {
-			if p.n == from.page && i >= from.entry {
-				continue
-			}
+		var bad error
+		if err := each(raw, func(_ int, _ journal.RunID, text []byte) bool {
 			e := new(engine.PastEvent)
-			if err := json.Unmarshal(text, e); err != nil {
-				return nil, "", err
+			if bad = json.Unmarshal(text, e); bad == nil && (taken == "" || e.Taken == taken) && (from == nil || from.Compare(e.Place()) < 0) {
+				all = append(all, e)
 			}
-			if taken != "" && e.Taken != taken {
-				continue
-			}
-			if all = append(all, e); len(all) == limit {
-				return all, place{p.n, i}.String(), nil
-			}
+			return bad == nil
+		}); err != nil || bad != nil {
+			return nil, "", cmp.Or(err, bad)
 		}
+		slices.SortStableFunc(all, func(a, b *engine.PastEvent) int { return a.Place().Compare(b.Place()) })
+		all = all[:min(len(all), limit)]
 	}
-	return all, "", nil
+	if len(all) == limit {
+		next = all[limit-1].Place().String()
+	}
+	return all, next, nil
 }

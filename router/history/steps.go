@@ -13,7 +13,7 @@ import (
 
 // Timeline gives up to limit steps of a run behind a cursor; failed asks only for those that failed for good.
 func (h *Endings) Timeline(run journal.RunID, after string, limit int, failed bool) (*engine.Timeline, error) {
-	from, err := parsePlace(after)
+	from, err := h.store.cursor(after)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func (h *Endings) Timeline(run journal.RunID, after string, limit int, failed bo
 	var bad error
 	err = h.store.walk(stream, run, from, func(at place, text []byte) bool {
 		if len(t.Steps) == limit {
-			t.Next = last.String()
+			t.Next = h.store.name + ":" + last.String()
 			return false
 		}
 		var s *engine.PastStep
