@@ -44,6 +44,7 @@ type Settings struct {
 	Drain      time.Duration
 	Snapshot   int
 	LowWater   int64
+	Traces     Traces
 
 	// Journal is file or kafka; what follows is for kafka only, but for the cluster, which documents inherit.
 	Journal   string
@@ -63,6 +64,9 @@ type setting struct {
 	def  any
 	help string
 	set  func(s *Settings, value string) error
+	// foreign are variables of others' that count where neither a flag nor ours says anything; shown is what people see of a value that has secrets.
+	foreign []string
+	shown   func(value string) string
 }
 
 func text(f func(*Settings) *string) func(*Settings, string) error {
@@ -127,50 +131,52 @@ func (s *Settings) sasl() *kafka.SASL {
 	return s.Kafka.SASL
 }
 
-var settings = []setting{
-	{"listen", "127.0.0.1:8080", "address of the HTTP API and of webhooks", text(func(s *Settings) *string { return &s.Listen })},
-	{"data", "onward-data", "folder of the journal", text(func(s *Settings) *string { return &s.Data })},
-	{"durability", "fsync", "fsync (survives a power cut) or os (survives kill -9)", text(func(s *Settings) *string { return &s.Durability })},
-	{"insecure", false, "let the listener leave loopback without authentication", flag(func(s *Settings) *bool { return &s.Insecure })},
-	{"auth.env", "", "environment variable that holds the API's token", text(func(s *Settings) *string { return &s.AuthEnv })},
-	{"auth.file", "", "file that holds the API's token", text(func(s *Settings) *string { return &s.AuthFile })},
-	{"auth.tokens", "", "file of API tokens, each with a right (read, operate, admin) and perhaps a tenant: onward token new prints a line of it; read again at SIGHUP", text(func(s *Settings) *string { return &s.AuthTokens })},
-	{"tls.cert", "", "the listener's certificate (PEM), read again when it is renewed; with it, HTTPS is spoken only", text(func(s *Settings) *string { return &s.TLS.Cert })},
-	{"tls.key", "", "the key of the certificate (PEM)", text(func(s *Settings) *string { return &s.TLS.Key })},
-	{"tls.client-ca", "", "authorities (PEM) of clients' certificates; with it, every client needs one", text(func(s *Settings) *string { return &s.TLS.ClientCA })},
-	{"tls.ca", "", "authorities (PEM) of the other routers' certificates; default: tls.client-ca, or the system's", text(func(s *Settings) *string { return &s.TLS.CA })},
-	{"hosts", "", "names under which the listener is asked, with commas between several; without a token, others than these, its address and localhost are refused", list(func(s *Settings) *[]string { return &s.Hosts })},
-	{"log.level", "info", "debug, info, warn or error", text(func(s *Settings) *string { return &s.LogLevel })},
-	{"log.format", "text", "text or json", text(func(s *Settings) *string { return &s.LogFormat })},
-	{"limits.steps", 2_000_000, "steps open in all runs beyond which starts are refused with 429", whole(func(s *Settings) *int { return &s.MaxSteps })},
-	{"limits.bytes", 2 << 30, "bytes of values that the open runs keep beyond which starts are refused with 429", whole(func(s *Settings) *int { return &s.MaxBytes })},
-	{"limits.runs", 1_000_000, "open runs beyond which starts are refused with 429", whole(func(s *Settings) *int { return &s.MaxRuns })},
-	{"limits.connections", 8192, "open connections to the listener; the one that has been idle for longest makes room", whole(func(s *Settings) *int { return &s.MaxConns })},
-	{"limits.requests", 4096, "requests at work beyond which callers get 503", whole(func(s *Settings) *int { return &s.MaxAsked })},
-	{"history.runs", 100_000, "ended runs that are kept for people and for repeated requests", whole(func(s *Settings) *int { return &s.History })},
-	{"history.bytes", 1 << 30, "bytes of ended runs, steps and events that are kept, as they are on disk; beyond, the oldest go", whole(func(s *Settings) *int64 { return &s.HistoryMax })},
-	{"history.age", "720h", "how long ended runs, steps and events are kept", span(func(s *Settings) *time.Duration { return &s.HistoryAge })},
-	{"history.value", 16 << 10, "bytes of an input or an output of a step that are kept", whole(func(s *Settings) *int { return &s.HistoryVal })},
-	{"dead.bytes", 256 << 20, "bytes of dead letters that are kept; beyond, the oldest go", whole(func(s *Settings) *int64 { return &s.DeadMax })},
-	{"dead.age", "720h", "how long dead letters are kept", span(func(s *Settings) *time.Duration { return &s.DeadAge })},
-	{"watchdog", "1m", "how long the fold of one record may take before the router gives up", span(func(s *Settings) *time.Duration { return &s.Stuck })},
-	{"drain", "10s", "how long invocations under way may take to end when the router is to stop", span(func(s *Settings) *time.Duration { return &s.Drain })},
-	{"snapshot.records", 200_000, "records of a partition between snapshots", whole(func(s *Settings) *int { return &s.Snapshot })},
-	{"journal", "file", "file (one machine's disk) or kafka (several routers on a cluster)", text(func(s *Settings) *string { return &s.Journal })},
-	{"advertise", "", "host:port at which the other routers reach this one's API; default: listen", text(func(s *Settings) *string { return &s.Advertise })},
-	{"kafka.brokers", "", "host:port of brokers, with commas between several, for the journal and for documents that name none; default: KAFKA_BROKERS", list(func(s *Settings) *[]string { return &s.Kafka.Brokers })},
-	{"kafka.prefix", "onward", "begin of the names of the journal's topics, and the name of the group", text(func(s *Settings) *string { return &s.Prefix })},
-	{"kafka.session", "10s", "how long a router may be silent before its partitions are given to others", span(func(s *Settings) *time.Duration { return &s.Session })},
-	{"kafka.tls.enabled", false, "encrypt; the settings beside it imply it", flag(func(s *Settings) *bool { return &s.tls })},
-	{"kafka.tls.ca", "", "certificate authorities to trust (PEM); default: the system's", text(func(s *Settings) *string { return &s.tlsSettings().CA })},
-	{"kafka.tls.cert", "", "the router's own certificate (PEM)", text(func(s *Settings) *string { return &s.tlsSettings().Cert })},
-	{"kafka.tls.key", "", "the key of the certificate (PEM)", text(func(s *Settings) *string { return &s.tlsSettings().Key })},
-	{"kafka.tls.server-name", "", "the name that the brokers' certificates must have", text(func(s *Settings) *string { return &s.tlsSettings().ServerName })},
-	{"kafka.sasl.mechanism", "", "plain, scram-sha-256 or scram-sha-512", text(func(s *Settings) *string { return &s.sasl().Mechanism })},
-	{"kafka.sasl.username", "", "the router's name at the cluster", text(func(s *Settings) *string { return &s.sasl().Username })},
-	{"kafka.sasl.password-env", "", "environment variable that holds the password", text(func(s *Settings) *string { return &s.sasl().Password.Env })},
-	{"kafka.sasl.password-file", "", "file that holds the password", text(func(s *Settings) *string { return &s.sasl().Password.File })},
-	{"disk.low-water", 256 << 20, "free bytes below which starts are refused with 507", whole(func(s *Settings) *int64 { return &s.LowWater })},
+var settings = append(own, traceSettings...)
+
+var own = []setting{
+	{key: "listen", def: "127.0.0.1:8080", help: "address of the HTTP API and of webhooks", set: text(func(s *Settings) *string { return &s.Listen })},
+	{key: "data", def: "onward-data", help: "folder of the journal", set: text(func(s *Settings) *string { return &s.Data })},
+	{key: "durability", def: "fsync", help: "fsync (survives a power cut) or os (survives kill -9)", set: text(func(s *Settings) *string { return &s.Durability })},
+	{key: "insecure", def: false, help: "let the listener leave loopback without authentication", set: flag(func(s *Settings) *bool { return &s.Insecure })},
+	{key: "auth.env", def: "", help: "environment variable that holds the API's token", set: text(func(s *Settings) *string { return &s.AuthEnv })},
+	{key: "auth.file", def: "", help: "file that holds the API's token", set: text(func(s *Settings) *string { return &s.AuthFile })},
+	{key: "auth.tokens", def: "", help: "file of API tokens, each with a right (read, operate, admin) and perhaps a tenant: onward token new prints a line of it; read again at SIGHUP", set: text(func(s *Settings) *string { return &s.AuthTokens })},
+	{key: "tls.cert", def: "", help: "the listener's certificate (PEM), read again when it is renewed; with it, HTTPS is spoken only", set: text(func(s *Settings) *string { return &s.TLS.Cert })},
+	{key: "tls.key", def: "", help: "the key of the certificate (PEM)", set: text(func(s *Settings) *string { return &s.TLS.Key })},
+	{key: "tls.client-ca", def: "", help: "authorities (PEM) of clients' certificates; with it, every client needs one", set: text(func(s *Settings) *string { return &s.TLS.ClientCA })},
+	{key: "tls.ca", def: "", help: "authorities (PEM) of the other routers' certificates; default: tls.client-ca, or the system's", set: text(func(s *Settings) *string { return &s.TLS.CA })},
+	{key: "hosts", def: "", help: "names under which the listener is asked, with commas between several; without a token, others than these, its address and localhost are refused", set: list(func(s *Settings) *[]string { return &s.Hosts })},
+	{key: "log.level", def: "info", help: "debug, info, warn or error", set: text(func(s *Settings) *string { return &s.LogLevel })},
+	{key: "log.format", def: "text", help: "text or json", set: text(func(s *Settings) *string { return &s.LogFormat })},
+	{key: "limits.steps", def: 2_000_000, help: "steps open in all runs beyond which starts are refused with 429", set: whole(func(s *Settings) *int { return &s.MaxSteps })},
+	{key: "limits.bytes", def: 2 << 30, help: "bytes of values that the open runs keep beyond which starts are refused with 429", set: whole(func(s *Settings) *int { return &s.MaxBytes })},
+	{key: "limits.runs", def: 1_000_000, help: "open runs beyond which starts are refused with 429", set: whole(func(s *Settings) *int { return &s.MaxRuns })},
+	{key: "limits.connections", def: 8192, help: "open connections to the listener; the one that has been idle for longest makes room", set: whole(func(s *Settings) *int { return &s.MaxConns })},
+	{key: "limits.requests", def: 4096, help: "requests at work beyond which callers get 503", set: whole(func(s *Settings) *int { return &s.MaxAsked })},
+	{key: "history.runs", def: 100_000, help: "ended runs that are kept for people and for repeated requests", set: whole(func(s *Settings) *int { return &s.History })},
+	{key: "history.bytes", def: 1 << 30, help: "bytes of ended runs, steps and events that are kept, as they are on disk; beyond, the oldest go", set: whole(func(s *Settings) *int64 { return &s.HistoryMax })},
+	{key: "history.age", def: "720h", help: "how long ended runs, steps and events are kept", set: span(func(s *Settings) *time.Duration { return &s.HistoryAge })},
+	{key: "history.value", def: 16 << 10, help: "bytes of an input or an output of a step that are kept", set: whole(func(s *Settings) *int { return &s.HistoryVal })},
+	{key: "dead.bytes", def: 256 << 20, help: "bytes of dead letters that are kept; beyond, the oldest go", set: whole(func(s *Settings) *int64 { return &s.DeadMax })},
+	{key: "dead.age", def: "720h", help: "how long dead letters are kept", set: span(func(s *Settings) *time.Duration { return &s.DeadAge })},
+	{key: "watchdog", def: "1m", help: "how long the fold of one record may take before the router gives up", set: span(func(s *Settings) *time.Duration { return &s.Stuck })},
+	{key: "drain", def: "10s", help: "how long invocations under way may take to end when the router is to stop", set: span(func(s *Settings) *time.Duration { return &s.Drain })},
+	{key: "snapshot.records", def: 200_000, help: "records of a partition between snapshots", set: whole(func(s *Settings) *int { return &s.Snapshot })},
+	{key: "journal", def: "file", help: "file (one machine's disk) or kafka (several routers on a cluster)", set: text(func(s *Settings) *string { return &s.Journal })},
+	{key: "advertise", def: "", help: "host:port at which the other routers reach this one's API; default: listen", set: text(func(s *Settings) *string { return &s.Advertise })},
+	{key: "kafka.brokers", def: "", help: "host:port of brokers, with commas between several, for the journal and for documents that name none; default: KAFKA_BROKERS", set: list(func(s *Settings) *[]string { return &s.Kafka.Brokers })},
+	{key: "kafka.prefix", def: "onward", help: "begin of the names of the journal's topics, and the name of the group", set: text(func(s *Settings) *string { return &s.Prefix })},
+	{key: "kafka.session", def: "10s", help: "how long a router may be silent before its partitions are given to others", set: span(func(s *Settings) *time.Duration { return &s.Session })},
+	{key: "kafka.tls.enabled", def: false, help: "encrypt; the settings beside it imply it", set: flag(func(s *Settings) *bool { return &s.tls })},
+	{key: "kafka.tls.ca", def: "", help: "certificate authorities to trust (PEM); default: the system's", set: text(func(s *Settings) *string { return &s.tlsSettings().CA })},
+	{key: "kafka.tls.cert", def: "", help: "the router's own certificate (PEM)", set: text(func(s *Settings) *string { return &s.tlsSettings().Cert })},
+	{key: "kafka.tls.key", def: "", help: "the key of the certificate (PEM)", set: text(func(s *Settings) *string { return &s.tlsSettings().Key })},
+	{key: "kafka.tls.server-name", def: "", help: "the name that the brokers' certificates must have", set: text(func(s *Settings) *string { return &s.tlsSettings().ServerName })},
+	{key: "kafka.sasl.mechanism", def: "", help: "plain, scram-sha-256 or scram-sha-512", set: text(func(s *Settings) *string { return &s.sasl().Mechanism })},
+	{key: "kafka.sasl.username", def: "", help: "the router's name at the cluster", set: text(func(s *Settings) *string { return &s.sasl().Username })},
+	{key: "kafka.sasl.password-env", def: "", help: "environment variable that holds the password", set: text(func(s *Settings) *string { return &s.sasl().Password.Env })},
+	{key: "kafka.sasl.password-file", def: "", help: "file that holds the password", set: text(func(s *Settings) *string { return &s.sasl().Password.File })},
+	{key: "disk.low-water", def: 256 << 20, help: "free bytes below which starts are refused with 507", set: whole(func(s *Settings) *int64 { return &s.LowWater })},
 }
 
 // An Origin is a setting's effective value and where it came from.
@@ -211,7 +217,7 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 	for _, s := range settings {
 		keys, envs = append(keys, s.key), append(envs, envName(s.key))
 		v.SetDefault(s.key, s.def)
-		errs = append(errs, v.BindEnv(s.key, envName(s.key)))
+		errs = append(errs, v.BindEnv(append([]string{s.key, envName(s.key)}, s.foreign...)...))
 		if flag := f.Lookup(flagName(s.key)); flag != nil {
 			errs = append(errs, v.BindPFlag(s.key, flag))
 		}
@@ -237,17 +243,32 @@ func LoadSettings(f *pflag.FlagSet, file string) (Settings, []Origin, error) {
 		o := Origin{Key: s.key, Value: valueOf(v.Get(s.key)), From: "default", Help: s.help}
 		if flag := f.Lookup(flagName(s.key)); flag != nil && flag.Changed {
 			o.From = "flag --" + flag.Name
-		} else if os.Getenv(envName(s.key)) != "" {
-			o.From = "env " + envName(s.key)
+		} else if name := firstSet(append([]string{envName(s.key)}, s.foreign...)); name != "" {
+			o.From = "env " + name
 		} else if v.InConfig(s.key) {
 			o.From = "file " + file
 		}
 		if err := s.set(&out, o.Value); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w (from %s)", s.key, err, o.From))
 		}
+		if s.key == "traces.endpoint" {
+			out.Traces.from = strings.TrimPrefix(o.From, "env ")
+		}
+		if s.shown != nil {
+			o.Value = s.shown(o.Value)
+		}
 		origins = append(origins, o)
 	}
 	return out, origins, errors.Join(append(errs, out.check()...)...)
+}
+
+// firstSet is the first of these variables that is set; empty is none.
+func firstSet(names []string) string {
+	i := slices.IndexFunc(names, func(name string) bool { return os.Getenv(name) != "" })
+	if i < 0 {
+		return ""
+	}
+	return names[i]
 }
 
 // readFile reads a file of settings into v, and returns the keys that are none. A key of several words may be written as one (clientCA for client-ca):
@@ -356,6 +377,7 @@ func (s *Settings) check() []error {
 	case t.Cert == "" && t.ClientCA+t.CA != "":
 		errs = append(errs, errors.New("tls.client-ca and tls.ca need tls.cert and tls.key; set those too"))
 	}
+	errs = append(errs, s.Traces.check()...)
 	if s.AuthEnv != "" && s.AuthFile != "" {
 		errs = append(errs, errors.New("auth.env and auth.file are both set; keep one"))
 	}
@@ -371,7 +393,7 @@ func (s *Settings) Secrets() []string {
 	if s.Kafka.SASL != nil && s.Kafka.SASL.Password.Env != "" {
 		out = append(out, s.Kafka.SASL.Password.Env)
 	}
-	return out
+	return append(out, s.Traces.secrets()...)
 }
 
 // Token is the API's token.

@@ -19,6 +19,7 @@ import (
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
+	"github.com/onward-router/onward/router/traces"
 	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -33,6 +34,7 @@ const (
 type (
 	HistoryLimits = history.Limits
 	DeadLimits    = history.LetterLimits
+	TraceOptions  = traces.Options // where traces go, and how much of them
 )
 
 // What a listener is made of.

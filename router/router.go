@@ -30,6 +30,7 @@ import (
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/outbox"
 	"github.com/onward-router/onward/router/shard"
+	"github.com/onward-router/onward/router/traces"
 	"github.com/onward-router/onward/router/web"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/triggers"
@@ -75,6 +76,8 @@ type Options struct {
 	History HistoryLimits
 	// Dead bounds the dead letters that are kept beside it.
 	Dead DeadLimits
+	// Traces says where traces of runs go. Its log, metrics and version are the router's.
+	Traces TraceOptions
 	// Stuck is how long the fold of one record may take before the router gives up: Run returns an error, and the process is to be started again.
 	// Default one minute.
 	Stuck time.Duration
@@ -92,6 +95,7 @@ type Router struct {
 	shards  *shard.Set
 	outbox  *outbox.Outbox
 	endings *history.Endings
+	traces  *traces.Traces // nil without
 	sources []api.Source
 	cluster *cluster.Cluster
 	control *control.Controls
@@ -146,8 +150,14 @@ func Open(o Options) (*Router, error) {
 	if err := registerOwn(o.Metrics, r.disk); err != nil {
 		return nil, err
 	}
+	o.Traces.Log, o.Traces.Metrics = o.Log, o.Metrics
+	o.Traces.Version = Build().Version
+	var err error
+	if r.traces, err = traces.New(o.Traces); err != nil {
+		return nil, err
+	}
 	r.gate = admission.New(admission.Options{
-		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, MaxRecord: maxRecord, Dead: r.died, Note: r.note, Log: o.Log, Metrics: o.Metrics,
+		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, MaxRecord: maxRecord, Dead: r.died, Note: r.note, Trace: r.traces.Of(), Log: o.Log, Metrics: o.Metrics,
 	}, o.Set)
 	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics})
 	if err := r.load(o.Set); err != nil {
@@ -175,6 +185,9 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 		Journal: timed, Layout: r.layout, Registry: o.Registry, Ends: r.endings, Definition: r.gate.Definition,
 		Outbox: func(s *shard.Shard) shard.Outbox { return r.outbox.For(s) }, SnapshotEvery: o.SnapshotEvery, Stuck: o.Stuck, Hop: o.Hop, Dir: o.Dir, Now: o.Now, Elapsed: o.Elapsed,
 		Log: o.Log, Metrics: o.Metrics,
+	}
+	if r.traces != nil {
+		so.Spans = func() shard.Spans { return r.traces.Tenure() }
 	}
 	shared, _ := o.Journal.(journal.Shared)
 	if shared != nil {
@@ -351,6 +364,15 @@ func (r *Router) Addr() string {
 // Ready is closed once all partitions that are this router's are claimed.
 func (r *Router) Ready() <-chan struct{} { return r.shards.Ready() }
 
+// record begins to write down what is told of runs, and to tell of it, until ctx ends.
+func (r *Router) record(ctx context.Context, others *sync.WaitGroup) {
+	others.Go(func() { r.endings.Write(ctx) })
+	others.Go(func() { r.control.Run(ctx) })
+	if r.traces != nil {
+		others.Go(func() { r.traces.Run(ctx) })
+	}
+}
+
 // Run works until ctx ends; then it stops taking in, lets what is under way end, saves the state, and returns nil. An error is fatal.
 func (r *Router) Run(ctx context.Context) error {
 	r.ran.Store(true)
@@ -361,8 +383,7 @@ func (r *Router) Run(ctx context.Context) error {
 	owners.Go(func() { failed <- r.shards.Run(owning) })
 	recording, recorded := context.WithCancel(context.WithoutCancel(ctx))
 	defer recorded()
-	others.Go(func() { r.endings.Write(recording) })
-	others.Go(func() { r.control.Run(recording) })
+	r.record(recording, &others)
 	stuck := make(chan error, 1)
 	others.Go(func() { r.shards.Watchdog(owning, stuck) })
 	others.Go(func() { r.shards.BecomeReady(owning) })

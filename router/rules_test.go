@@ -22,10 +22,11 @@ var allowed = []struct {
 }{
 	{"config/plugin", nil},
 	{"config/guard", nil},
+	{"config/traceparent", nil},
 	{"config/quiet", nil},
 	{"config/meter", nil},
 	{"config/access", []string{"config/lang", "config/plugin"}},
-	{"config/envelope", []string{"config/envelope", "config/lang", "config/plugin"}},
+	{"config/envelope", []string{"config/envelope", "config/lang", "config/plugin", "config/traceparent"}},
 	{"config/lang/yamldoc", []string{"config/lang"}},
 	{"config/lang", []string{"config/plugin"}},
 	{"config/tooltest", nil},
@@ -33,7 +34,7 @@ var allowed = []struct {
 	{"config/kafka", []string{"config/lang", "config/plugin", "config/kafka"}},
 	{"triggers/kafka", []string{"config/envelope", "config/guard", "config/kafka", "config/lang", "config/plugin", "triggers"}},
 	{"triggers", []string{"config/envelope", "config/guard", "config/plugin", "triggers"}},
-	{"sinks/kafka", []string{"config/envelope", "config/kafka", "config/lang", "config/plugin", "sinks"}},
+	{"sinks/kafka", []string{"config/envelope", "config/kafka", "config/lang", "config/plugin", "config/traceparent", "sinks"}},
 	{"sinks/exec", []string{"config/envelope", "config/guard", "config/lang", "config/plugin", "sinks"}},
 	{"sinks", []string{"config/envelope", "config/guard", "config/plugin", "sinks"}},
 	{"schedulers", []string{"config/lang", "config/plugin", "schedulers"}},
@@ -45,13 +46,15 @@ var allowed = []struct {
 	{"router/journal/kafka", []string{"config/kafka", "router/folder", "router/journal"}},
 	{"router/journal/file", []string{"router/folder", "router/journal"}},
 	{"router/journal", []string{"router/journal"}},
-	{"router/engine", []string{"config/lang", "config/plugin", "schedulers", "router/journal"}},
+	{"router/engine/enginetest", []string{"router/engine", "router/journal"}},
+	{"router/engine", []string{"config/lang", "config/plugin", "config/traceparent", "schedulers", "router/journal"}},
 	{"router/admission", []string{"config", "router/engine", "router/journal", "triggers"}},
 	{"router/shard", []string{"config/lang", "config/meter", "config/plugin", "router/engine", "router/folder", "router/journal", "triggers"}},
 	{"router/api", []string{"config", "router/control", "router/engine", "router/journal", "triggers"}},
 	{"router/cluster", []string{"config/access", "config/plugin", "router/engine", "router/journal"}},
 	{"router/outbox", []string{"config", "router/control", "router/engine", "router/journal", "sinks", "triggers"}},
 	{"router/history", []string{"config/lang", "config/plugin", "router/engine", "router/folder", "router/journal"}},
+	{"router/traces", []string{"config/lang", "config/traceparent", "router/engine", "router/journal"}},
 	{"router/soak", nil},
 	{"router/web", []string{"config/access", "triggers"}},
 	{"router/door", []string{"triggers"}},
@@ -61,11 +64,11 @@ var allowed = []struct {
 	{"router/cmd", []string{"config/plugin", "router/command", "schedulers", "sinks", "triggers"}},
 	{"deploy/demo", nil},
 	{"deploy/examples", []string{"config", "router/command", "schedulers", "sinks", "triggers"}},
-	{"=router", []string{"config", "router/admission", "router/api", "router/backup", "router/cluster", "router/control", "router/door", "router/engine", "router/folder", "router/history", "router/journal", "router/outbox", "router/shard", "router/web", "sinks", "triggers"}},
+	{"=router", []string{"config", "router/admission", "router/api", "router/backup", "router/cluster", "router/control", "router/door", "router/engine", "router/folder", "router/history", "router/journal", "router/outbox", "router/shard", "router/traces", "router/web", "sinks", "triggers"}},
 }
 
 // pure are the folders whose code decides: no clock, randomness, I/O, goroutines. Packages of laws below them, named *test, decide nothing.
-var pure = []string{"config/lang", "schedulers", "router/engine"}
+var pure = []string{"config/lang", "config/traceparent", "schedulers", "router/engine"}
 
 var bannedImports = []string{"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog", "path/filepath", "os/exec", "context"}
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/traceparent"
 )
 
 // MaxCompletion is what the data of a function's completion may have, whatever a door's limit is: a value inside a run has up to 16 MiB, and a larger
@@ -71,7 +72,8 @@ type Head struct {
 	media   media
 	gzipped bool
 	draft   *draft
-	unread  error // why the data cannot be read, where that is known before they are
+	traced  traceparent.Context // beside the event
+	unread  error               // why the data cannot be read, where that is known before they are
 }
 
 // A Bad is an event of a batch that is none.
@@ -142,6 +144,7 @@ func FromHTTP(header http.Header) (*Head, error) {
 	case h.mode == binaryMode:
 		err = h.draft.headers(header)
 	}
+	h.traced = tracedHTTP(header)
 	return h, firstOf(err, h.refused())
 }
 
@@ -272,7 +275,8 @@ func FromRecord[H ~Field](headers []H) (*Head, error) {
 		return nil, nil
 	case contents > 1 || encodings > 1:
 		return nil, invalid("header content-type or content-encoding comes twice")
-	case h.mode != binaryMode:
+	}
+	if h.traced = TracedRecord(headers); h.mode != binaryMode {
 		return h, nil
 	}
 	for i := range headers {
@@ -328,6 +332,14 @@ func (h *Head) Limit(l Limits) int {
 
 // Read makes the events of a body: one, or those of a batch, of which some may be bad. The error is for all of it. The events may keep body.
 func (h *Head) Read(body []byte, l Limits) ([]event.Event, []Bad, error) {
+	events, bad, err := h.read(body, l)
+	for i := range events {
+		Trace(&events[i], h.traced)
+	}
+	return events, bad, err
+}
+
+func (h *Head) read(body []byte, l Limits) ([]event.Event, []Bad, error) {
 	if h.mode == binaryMode {
 		e, err := h.binary(body, l)
 		return []event.Event{e}, nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/traceparent"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
@@ -64,6 +65,7 @@ type Options struct {
 	Note         func(e *event.Event, source string, r *triggers.Receipt) // nil or told what became of an event that was to start something
 	MaxRecord    int                                                      // bytes that the journal takes of one record's payload; 0 is any
 	Dead         func(...*engine.Letter)                                  // keeps what a trigger could not take, before its sender hears that it was taken; nil keeps nothing
+	Trace        func(*engine.Invocation) *traceparent.Context            // the span of what is sent, nil being none; nil: its event carries what its run was started with
 	Log          *slog.Logger
 	Metrics      prometheus.Registerer // nil registers nothing
 }

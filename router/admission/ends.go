@@ -34,9 +34,9 @@ func (g *Gate) Event(inv *engine.Invocation) *event.Event {
 	case engine.Cancel: // It names the call as it was sent.
 		named := *inv
 		named.Cause = g.tags.Seal(inv.Cause)
-		return eventOf(&named, named.ID())
+		return g.eventOf(&named, named.ID())
 	}
-	return eventOf(inv, id)
+	return g.eventOf(inv, id)
 }
 
 // Seal gives the id of a call as it is sent.

@@ -23,7 +23,7 @@ func (g *Gate) startedBy(inv *engine.Invocation) (beginning, *event.Event, error
 	if inv.Purpose == engine.Cancel {
 		id = inv.Cause
 	}
-	e := eventOf(inv, id) // Not sealed: who sees the child's event is not who may answer the call.
+	e := g.eventOf(inv, id) // Not sealed: who sees the child's event is not who may answer the call.
 	set := g.Set()
 	t := set.Triggers[inv.ToTrigger]
 	if len(inv.Starts) > 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/traceparent"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
@@ -25,7 +26,6 @@ const (
 	extPartition   = "partitionkey"
 	extIdempotency = "idempotencykey"
 	extExpiry      = "expirytime"
-	extTrace       = "traceparent"
 	extFuel        = "onwardfuel"
 	extAttempt     = "onwardattempt"
 )
@@ -127,8 +127,8 @@ func signalOf(e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
 	return run, &engine.SignalFact{Source: e.Source(), ID: e.ID(), Name: e.Subject(), Data: data}, err, true
 }
 
-// eventOf makes the event of an invocation, or of a run's end, under an id.
-func eventOf(i *engine.Invocation, id string) *event.Event {
+// eventOf makes the event of an invocation, or of a run's end, under an id. Its trace context names what the tracing says, or else what the run was started by.
+func (g *Gate) eventOf(i *engine.Invocation, id string) *event.Event {
 	run, subject, key, contentType := i.Run.String(), i.Function, id, event.ApplicationJSON
 	switch i.Purpose {
 	case engine.Notify, engine.Route:
@@ -150,8 +150,14 @@ func eventOf(i *engine.Invocation, id string) *event.Event {
 	if !i.Expires.IsZero() {
 		ext[extExpiry] = types.Timestamp{Time: i.Expires}
 	}
-	if i.Traced != "" {
-		ext[extTrace] = i.Traced
+	traced := i.Traced
+	if g.Trace != nil {
+		traced = g.Trace(i)
+	}
+	if traced != nil {
+		if ext[traceparent.Parent] = traced.Parent; traced.State != "" {
+			ext[traceparent.State] = traced.State
+		}
 	}
 	ctx := &event.EventContextV1{
 		ID: id, Type: i.Type, Source: envelope.Source("/onward/" + i.Trigger), Subject: &subject, DataContentType: &contentType, Extensions: ext,

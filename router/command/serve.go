@@ -87,7 +87,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 		Set: set, Registry: p.registry, Journal: j, Log: log, Metrics: metrics, Listen: s.Listen, Token: s.Token(), Tokens: tokens, Insecure: s.Insecure, Drain: s.Drain,
 		TLS: listenerTLS(s), Advertise: s.Advertise, Hosts: append(s.Hosts, s.Advertise), Limits: router.Limits{Connections: s.MaxConns, Requests: s.MaxAsked}, Secrets: s.Secrets(),
 		MaxRuns: s.MaxRuns, MaxSteps: s.MaxSteps, MaxBytes: s.MaxBytes, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, Now: p.now, History: router.HistoryLimits{Runs: s.History, Bytes: s.HistoryMax, Age: s.HistoryAge, Value: s.HistoryVal},
-		Dead: router.DeadLimits{Bytes: s.DeadMax, Age: s.DeadAge},
+		Dead: router.DeadLimits{Bytes: s.DeadMax, Age: s.DeadAge}, Traces: tracesOf(s),
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)
@@ -119,6 +119,14 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	quiet.Flush(log)
 	log.Info("stopped")
 	return nil
+}
+
+func tracesOf(s config.Settings) router.TraceOptions {
+	t := s.Traces
+	return router.TraceOptions{
+		Endpoint: t.Endpoint, Headers: t.Headers, Timeout: t.Timeout, Gzip: t.Compression == "gzip", CA: t.CA, Cert: t.Cert, Key: t.Key,
+		Sample: t.Sample, Spans: t.Spans, Queue: t.Queue, Environment: os.Environ(),
+	}
 }
 
 // listenerTLS is nil where the listener speaks plain HTTP.

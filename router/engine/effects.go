@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/traceparent"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -90,7 +91,8 @@ type Invocation struct {
 	Cause     string        // id of the event that led to it
 	Fuel      int           // runs that what this starts may lead to, all together
 	Continued int           // which continuation of its attempt it is; 0 is none
-	Traced    string        // traceparent of the event that started the run; may be empty
+	// Traced is the trace context of the event that started the run; nil is none.
+	Traced *traceparent.Context
 
 	// Type is the CloudEvents type: dev.onward.function.invoke, or the run's end.
 	Type string
@@ -258,6 +260,7 @@ type Ended struct {
 	Key      string
 	Numbers  uint32
 	Redrives uint32
+	Traced   *traceparent.Context // of the event that started it; nil is none
 }
 
 // A Change is one decision, for those who watch: `runs watch`, the log, and the plays' traces.

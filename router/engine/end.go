@@ -67,7 +67,7 @@ func (s *State) announce(r *run, key string) {
 	s.out.Ended = append(s.out.Ended, Ended{
 		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Outcome: *r.outcome, Cancelled: r.cancelled,
 		Started: time.Unix(0, r.started).UTC(), Ended: time.Unix(0, r.ended).UTC(), Event: r.event, Input: r.data, Calls: int(r.calls), EventType: kind, Data: data,
-		EventID: EndID(r.id, r.rare().redrives), Spent: s.limits.Fuel - r.fuel, Key: key, Numbers: r.next, Redrives: r.rare().redrives,
+		EventID: EndID(r.id, r.rare().redrives), Spent: s.limits.Fuel - r.fuel, Key: key, Numbers: r.next, Redrives: r.rare().redrives, Traced: r.traced,
 	})
 }
 

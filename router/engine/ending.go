@@ -38,14 +38,19 @@ type Again struct {
 func EndingOf(e *Ended) *Ending {
 	input := e.Input
 	f := &Ending{
-		ID: e.Run.String(), Tenant: e.Tenant, Trigger: e.Trigger, State: e.Outcome.Verdict.String(), Started: e.Started, Ended: e.Ended, Calls: e.Calls,
+		ID: e.Run.String(), Tenant: e.Tenant, Trigger: e.Trigger, State: e.State(), Started: e.Started, Ended: e.Ended, Calls: e.Calls,
 		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data, Redrives: e.Redrives, Input: &input,
 		Again: &Again{hex.EncodeToString(e.Digest[:]), e.Spent, e.Key, e.Numbers},
 	}
-	if e.Cancelled {
-		f.State = "cancelled"
-	}
 	return f
+}
+
+// State is the word for how a run has ended.
+func (e *Ended) State() string {
+	if e.Cancelled {
+		return "cancelled"
+	}
+	return e.Outcome.Verdict.String()
 }
 
 // Kept is the form in which an Ending is kept on disk and passed from one router to another: with the event of its end, as clients that wait get it.

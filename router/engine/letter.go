@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/traceparent"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -34,6 +35,7 @@ type Letter struct {
 	Fuel     int         `json:"fuel,omitempty"`
 	Cont     int         `json:"continued,omitempty"`
 	Traced   string      `json:"traceparent,omitempty"`
+	State    string      `json:"tracestate,omitempty"`
 	Matched  []byte      `json:"matched,omitempty"` // what the filters let through
 	Data     lang.Value  `json:"data,omitzero"`
 	// Redrives, LastRedrive and LastError tell of the times that it was sent again and did not arrive.
@@ -93,10 +95,14 @@ func LetterID(run journal.RunID, n uint32) string { return fmt.Sprintf("%s.%d", 
 // LetterOf is the dead letter of what was given up.
 func LetterOf(d *Dead) *Letter {
 	i := d.Invocation
+	var traced traceparent.Context
+	if i.Traced != nil {
+		traced = *i.Traced
+	}
 	return &Letter{
 		ID: LetterID(i.Run, i.N), Time: d.Time, Tenant: i.Tenant, Trigger: i.Trigger, Run: i.Run.String(), N: i.N, What: i.Purpose.String(), Event: i.ID(), Type: i.Type,
 		Path: i.Path, To: i.Function, Starts: i.ToTrigger, Contract: i.Contract, Attempt: i.Attempt, Error: d.Err, Created: i.Created, Cause: i.Cause, Fuel: i.Fuel,
-		Cont: i.Continued, Traced: i.Traced, Matched: i.Starts, Data: i.Input,
+		Cont: i.Continued, Traced: traced.Parent, State: traced.State, Matched: i.Starts, Data: i.Input,
 	}
 }
 
@@ -108,7 +114,10 @@ func (l *Letter) Invocation() (*Invocation, error) {
 	}
 	i := &Invocation{
 		Run: run, N: l.N, Tenant: l.Tenant, Trigger: l.Trigger, Path: l.Path, Function: l.To, ToTrigger: l.Starts, Contract: l.Contract, Attempt: l.Attempt,
-		Created: l.Created, Cause: l.Cause, Fuel: l.Fuel, Continued: l.Cont, Traced: l.Traced, Type: l.Type, Starts: l.Matched, Input: l.Data,
+		Created: l.Created, Cause: l.Cause, Fuel: l.Fuel, Continued: l.Cont, Type: l.Type, Starts: l.Matched, Input: l.Data,
+	}
+	if c, ok := traceparent.Of(l.Traced, l.State); ok {
+		i.Traced = &c
 	}
 	for p, word := range purposes {
 		if word == l.What {

@@ -16,6 +16,7 @@ func (s *State) loadRun(l *loader) *run {
 		return r
 	}
 	r.event, r.data, r.fuel, r.started = l.value(), l.value(), l.whole(), l.int()
+	r.traced = traced(r.event)
 	r.next, r.calls, r.attempts, r.cancelled = l.number(), int32(l.uint()), int32(l.uint()), l.bool()
 	if l.bool() {
 		o := l.outcome()
@@ -189,7 +190,7 @@ type awaited struct {
 }
 
 func loadLive(l *loader, r *run) *live {
-	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Redrive: r.rare().redrives, Traced: traceparent(r.event), Began: r.started}
+	inv := &Invocation{N: l.number(), Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Redrive: r.rare().redrives, Traced: r.traced, Began: r.started}
 	entry := &live{inv: inv, accepted: l.int()}
 	inv.Purpose, inv.Path, inv.Function, inv.ToTrigger, inv.Contract = Purpose(l.uint()), l.text(), l.text(), l.text(), l.text()
 	inv.Attempt, inv.Input, inv.Timeout = l.whole(), l.value(), time.Duration(l.int())

@@ -14,6 +14,7 @@ import (
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/engine/enginetest"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/schedulers"
 	"github.com/onward-router/onward/schedulers/builtin"
@@ -112,6 +113,7 @@ type stage struct {
 	past   map[journal.RunID][]engine.Past
 	ends   map[journal.RunID]engine.Ended
 	starts map[journal.RunID]engine.StartFact
+	steps  *enginetest.Steps
 }
 
 // TestPlays plays testdata/*.txt: each file shows a rule. -rewrite takes the traces as they are now.
@@ -127,11 +129,14 @@ func TestPlays(t *testing.T) {
 			s := &stage{
 				t: t, reg: registry(), begin: begin, now: begin, epoch: 1, defs: make(map[string]*lang.Definition),
 				runs: make(map[string]journal.RunID), names: make(map[journal.RunID]string),
-				calls: make(map[string]*engine.Invocation), past: make(map[journal.RunID][]engine.Past), ends: make(map[journal.RunID]engine.Ended), starts: make(map[journal.RunID]engine.StartFact),
+				calls: make(map[string]*engine.Invocation), past: make(map[journal.RunID][]engine.Past), ends: make(map[journal.RunID]engine.Ended), starts: make(map[journal.RunID]engine.StartFact), steps: enginetest.NewSteps(),
 			}
 			s.state = engine.New(s.reg, s.observe)
 			datadriven.RunTest(t, file, s.do)
 			s.laws()
+			for _, wrong := range s.steps.Faults() {
+				t.Error(wrong)
+			}
 			if *golden {
 				keep(t, strings.TrimSuffix(filepath.Base(file), ".txt"), s.log)
 			}
@@ -216,6 +221,7 @@ func (s *stage) fold(d *datadriven.TestData, rec journal.Record) {
 		s.say("  stops: %v", err)
 		return
 	}
+	s.steps.See(&s.out)
 	s.log = append(s.log, rec)
 	if reason != engine.Applied {
 		s.say("  %s", reason)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/traceparent"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -30,6 +31,7 @@ type run struct {
 	live   few[live] // invocations without an outcome
 	timers few[timer]
 	seldom *seldom
+	traced *traceparent.Context // of the event that started it; nil is none
 
 	outcome *lang.Outcome // once ended
 	ended   int64         // when
@@ -82,7 +84,7 @@ func sortedDigests[V any](m map[lang.Digest]V) []lang.Digest {
 func sortedNumbers[V any](m map[uint32]V) []uint32 { return slices.Sorted(maps.Keys(m)) }
 
 func newRun(id journal.RunID, tenant string, def *definition, f *StartFact, now int64) *run {
-	return &run{id: id, tenant: tenant, def: def, event: f.Event, data: f.Data, started: now}
+	return &run{id: id, tenant: tenant, def: def, event: f.Event, data: f.Data, started: now, traced: traced(f.Event)}
 }
 
 // begin makes a run and opens its flow. before, which may be nil, has what came before the run could begin.
@@ -173,7 +175,7 @@ func (c *cause) String() string {
 // number gives an invocation a new number, and what it has from its run.
 func (s *State) number(r *run, inv *Invocation) {
 	r.next++
-	inv.N, inv.Run, inv.Tenant, inv.Trigger, inv.Redrive, inv.Traced, inv.Began = r.next, r.id, r.tenant, r.def.Trigger, r.rare().redrives, traceparent(r.event), r.started
+	inv.N, inv.Run, inv.Tenant, inv.Trigger, inv.Redrive, inv.Traced, inv.Began = r.next, r.id, r.tenant, r.def.Trigger, r.rare().redrives, r.traced, r.started
 	if inv.Created.IsZero() {
 		inv.Created, inv.Cause = s.Now(), s.cause.String()
 	}
@@ -190,12 +192,29 @@ func (s *State) addLive(r *run, inv *Invocation, t *task) {
 	s.out.Send = append(s.out.Send, inv)
 }
 
-func traceparent(event lang.Value) string {
+// traced is the trace context that an event carries; nil is none. Its texts are the event's own, which is kept anyhow.
+func traced(event lang.Value) *traceparent.Context {
+	text := event.JSON()
 	// Most events carry none: looking for the word is cheaper than decoding.
-	if !strings.Contains(event.JSON(), `"traceparent"`) {
-		return ""
+	if !strings.Contains(text, `"`+traceparent.Parent+`"`) {
+		return nil
 	}
-	return attribute(event, "traceparent")
+	var attrs map[string]any
+	if event.Decode(&attrs) != nil {
+		return nil
+	}
+	parent, _ := attrs[traceparent.Parent].(string)
+	state, _ := attrs[traceparent.State].(string)
+	c, ok := traceparent.Of(parent, state)
+	if !ok {
+		return nil
+	}
+	for _, part := range []*string{&c.Parent, &c.State} {
+		if at := strings.Index(text, *part); at >= 0 {
+			*part = text[at : at+len(*part)]
+		}
+	}
+	return &c
 }
 
 // dropLive forgets an invocation whose result no longer counts.

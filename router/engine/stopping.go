@@ -197,6 +197,9 @@ func (s *State) cleanUp(f *frame) bool {
 
 // cancel stops a step and all below it, and reports whether it is gone. Nobody is told of its end, but who cancelled it once it is gone.
 func (s *State) cancel(t *task, leave bool) bool {
+	if !t.ended {
+		s.traceStopped(t, leave)
+	}
 	t.ended = true
 	for _, id := range []uint32{t.deadlineTimer, t.retryTimer, t.tryTimer} {
 		s.dropTimer(t.run, id)

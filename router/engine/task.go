@@ -487,6 +487,7 @@ func (s *State) finish(t *task, o lang.Outcome) {
 // settle hands the outcome of an ended step to who waits for it: the step it handles, its parent's policy, or the run.
 func (s *State) settle(t *task, o lang.Outcome) {
 	if t.gone() {
+		s.traceGone(t, o)
 		return
 	}
 	if t.few().of == nil {

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"strings"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/traceparent"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -13,14 +15,24 @@ type Trace struct {
 	Inv     *Invocation // nil: a step
 	Path    string
 	Signal  string // that it is the coming of, under a path of its own, if it is one
+	Policy  string // of a step: its policy's name; empty for one that calls
 	Attempt int
 	Input   lang.Value
 	Outcome lang.Outcome
 	// Queued and Ended are the fold's times in nanoseconds: when it was to be sent, or the step opened, and its end. Between them lie Made, Sent and
 	// Arrived, by the clock of who sent it (Sending); 0 is not known.
 	Queued, Made, Sent, Arrived, Ended int64
-	Again                              bool // it failed, and is tried again
 
+	Again bool // it failed, and is tried again
+	Ends  bool // its step has ended as it did: there is no Trace of that
+	Quiet bool // of a step whose end says nothing that its invocations do not, or that was stopped: only for those who want each step
+
+	// Spot is where its step stands; the zero Spot is nowhere in the flow.
+	Spot    Spot
+	Redrive uint32               // of the run
+	Traced  *traceparent.Context // of the event that started the run; nil is none
+
+	step *task // that it is a try of
 	task *task // whose path it is; nil: Path has to be looked at
 }
 
@@ -43,16 +55,88 @@ func (s *State) traceSignal(r *run, f *SignalFact) {
 	}
 }
 
+// A StepKey names a step of a run, once for each time that it was opened.
+type StepKey struct {
+	Redrive, Frame uint32
+	Path           string
+}
+
+// Step names the step that it tells of, or that its invocation is a try of; false: nothing in the flow.
+func (t *Trace) Step() (StepKey, bool) {
+	k := StepKey{t.Redrive, t.Spot.Frame, t.Path}
+	if t.Spot.Is == Unnamed {
+		k.Path = ""
+	}
+	return k, t.Spot.Is != 0
+}
+
+// Above names the step that Step is a part of; false: it is part of the run alone.
+func (t *Trace) Above() (StepKey, bool) {
+	if t.Spot.Is != Inside {
+		return StepKey{}, false
+	}
+	return StepKey{t.Redrive, t.Spot.Above, t.Path[:max(strings.LastIndexByte(t.Path, '/'), 0)]}, true
+}
+
+// A Spot is where a step stands in its run. Of two steps of one path, one in each try of a policy, the frames differ.
+type Spot struct {
+	Frame  uint32 // the number of the frame that it is a child of; 0 is none
+	Above  uint32 // that of the step that it is a part of
+	Opened int64
+	Is     Standing
+}
+
+// A Standing says what a step is part of.
+type Standing uint8
+
+// The standings.
+const (
+	Inside  Standing = iota + 1 // of the step whose path is its own without the last part
+	Top                         // of none: it is the flow itself
+	Unnamed                     // the same, without a name: its path is the empty one, and in a Trace what it does
+)
+
+// stands is where t stands.
+func (t *task) stands() Spot {
+	p := Spot{Opened: t.opened, Is: Inside}
+	if t.frame != nil {
+		p.Frame = t.frame.n
+	}
+	switch up := t.parent(); {
+	case up == nil && t.step.Use != lang.UseFunction && t.step.Name == "":
+		p.Is = Unnamed
+	case up == nil:
+		p.Is = Top
+	case up.frame != nil:
+		p.Above = up.frame.n
+	}
+	return p
+}
+
+// first is the step that t is a second try of, or t.
+func (t *task) first() *task {
+	if of := t.few().of; of != nil {
+		return of
+	}
+	return t
+}
+
 // trace notes what became of an invocation. Where its record does not say when it was sent, that is when a function accepted it, or when it was tried first.
-func (s *State) trace(l *live, o lang.Outcome, when Sending) {
+func (s *State) trace(l *live, o lang.Outcome, when Sending) *Trace {
 	i, sent := l.inv, nanos(when.Sent)
 	if sent == 0 {
 		sent = max(l.accepted, -l.accepted)
 	}
 	s.out.Traces = append(s.out.Traces, Trace{
-		Run: i.Run, Inv: i, Path: i.Path, Attempt: i.Attempt, Input: i.Input, Outcome: o,
+		Run: i.Run, Inv: i, Path: i.Path, Attempt: i.Attempt, Input: i.Input, Outcome: o, Redrive: i.Redrive, Traced: i.Traced,
 		Queued: i.Created.UnixNano(), Made: nanos(when.Made), Sent: sent, Arrived: nanos(when.Arrived), Ended: s.now,
 	})
+	t := &s.out.Traces[len(s.out.Traces)-1]
+	if l.task != nil {
+		t.step = l.task.first()
+		t.Spot = t.step.stands()
+	}
+	return t
 }
 
 // traceCall is trace for a call that its step waited for, whose outcome is given to it now.
@@ -66,8 +150,12 @@ func (s *State) traceCall(l *live, o lang.Outcome, when Sending) {
 
 // traceDropped is trace for an invocation that nobody waits for any more.
 func (s *State) traceDropped(l *live) {
-	e := lang.Error{Class: lang.ClassCancelled, Type: "cancelled", Message: "nobody waits for it any more"}
-	s.trace(l, lang.Outcome{Verdict: lang.Cancelled, Err: &e}, Sending{})
+	t := s.trace(l, unwanted(), Sending{})
+	t.Ends = t.step != nil && t.step.ended && l.task == t.step
+}
+
+func unwanted() lang.Outcome {
+	return lang.Outcome{Verdict: lang.Cancelled, Err: &lang.Error{Class: lang.ClassCancelled, Type: "cancelled", Message: "nobody waits for it any more"}}
 }
 
 // traceDelivery is trace for the event of a run's end at a destination.
@@ -79,33 +167,64 @@ func (s *State) traceDelivery(inv *Invocation, e *lang.Error, again bool) {
 	if e != nil {
 		o = lang.Failure(e)
 	}
-	s.trace(&live{inv: inv}, o, Sending{})
-	s.out.Traces[len(s.out.Traces)-1].Again = again
+	s.trace(&live{inv: inv}, o, Sending{}).Again = again
 }
 
 // traceStep notes the end of a step, unless the trace of its last invocation says the same.
 func (s *State) traceStep(t *task, o lang.Outcome) {
-	calls := t.step.Use == lang.UseFunction || t.info().starts != ""
-	if calls && t.tries > 0 && o.Verdict != lang.Failed {
-		return
+	quiet := false
+	if t.calls() && t.tries > 0 {
+		if last := s.lastCall(t, o.Verdict == lang.Failed); last != nil {
+			last.Ends = true
+			return
+		}
+		quiet = o.Verdict != lang.Failed
 	}
-	path := t.place()
-	if calls && t.tries > 0 && s.traced(path) {
-		return
+	s.traceEnd(t, o, quiet)
+}
+
+// calls reports whether t is an invocation, tried for once or more.
+func (t *task) calls() bool { return t.step.Use == lang.UseFunction || t.info().starts != "" }
+
+func (s *State) traceEnd(t *task, o lang.Outcome, quiet bool) {
+	policy := t.step.Use
+	if t.calls() {
+		policy = ""
 	}
 	s.out.Traces = append(s.out.Traces, Trace{
-		Run: t.run.id, Path: path, Attempt: int(t.tries), Input: t.input, Outcome: o, Queued: t.opened, Ended: s.now,
+		Run: t.run.id, Path: t.place(), Policy: policy, Attempt: int(t.tries), Input: t.input, Outcome: o, Queued: t.opened, Ended: s.now, Quiet: quiet,
+		Spot: t.stands(), Redrive: t.run.rare().redrives, Traced: t.run.traced,
 	})
 }
 
-// traced reports whether this fold has noted the failure of an invocation of a path, as one of its latest.
-func (s *State) traced(path string) bool {
+// traceStopped notes that a step is cancelled, unless the trace of its invocation says so. One whose invocation is left alone has ended for those that were
+// before it: it is none of the step's any more.
+func (s *State) traceStopped(t *task, leave bool) {
+	if t.few().of == nil && (t.inv == 0 && (t.tries > 0 || t.handler != nil) || t.inv != 0 && leave && t.tries > 1) {
+		s.traceEnd(t, unwanted(), true)
+	}
+}
+
+// traceGone notes the end of a step for which nobody waits any more.
+func (s *State) traceGone(t *task, o lang.Outcome) {
+	if t.few().of != nil {
+		return
+	}
+	if last := s.lastCall(t, false); last != nil {
+		last.Ends = true
+		return
+	}
+	s.traceEnd(t, o, true)
+}
+
+// lastCall is what this fold has noted of an invocation of t, as one of its latest; of one that has failed, where that is asked for.
+func (s *State) lastCall(t *task, failed bool) *Trace {
 	for i := len(s.out.Traces) - 1; i >= max(0, len(s.out.Traces)-8); i-- {
-		if x := &s.out.Traces[i]; x.Inv != nil && x.Path == path && x.Outcome.Verdict == lang.Failed {
-			return true
+		if x := &s.out.Traces[i]; x.step == t && (!failed || x.Outcome.Verdict == lang.Failed) {
+			return x
 		}
 	}
-	return false
+	return nil
 }
 
 // nanos is a time of a Sending; 0 is not known.

@@ -97,6 +97,9 @@ func (h *Endings) Take(partition int, rec *journal.Record, traces []engine.Trace
 	if s.begin(partition, rec.Offset, now) {
 		for i := range traces {
 			t := &traces[i]
+			if t.Quiet {
+				continue
+			}
 			h.tellGap(now)
 			p := s.room(streamSteps, now)
 			if p == nil {

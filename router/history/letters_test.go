@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/traceparent"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/history"
 	"github.com/onward-router/onward/router/journal"
@@ -37,7 +38,7 @@ func letter(n int, at time.Time, data string) *engine.Letter {
 	return engine.LetterOf(&engine.Dead{
 		Invocation: &engine.Invocation{
 			Run: journal.RunID{1}, N: uint32(n), Purpose: engine.Notify, Tenant: "acme", Trigger: "t", Path: "end:alert", Function: "alert", Type: "dev.onward.run.failed",
-			Attempt: 3, Input: lang.Of(data), Created: at, Cause: "why", Fuel: 7, Traced: "00-1-2-01", Contract: "http",
+			Attempt: 3, Input: lang.Of(data), Created: at, Cause: "why", Fuel: 7, Traced: &traceparent.Context{Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", State: "a=1"}, Contract: "http",
 		},
 		Err: lang.Failf(lang.ClassFunction, "http_500", "it broke"), Time: at,
 	})

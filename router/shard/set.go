@@ -42,6 +42,12 @@ type Ends interface {
 	Reaches(partition int) int64
 }
 
+// Spans take what the folds of a tenure tell, to make traces of it. They do not block, and keep nothing of the lists.
+type Spans interface {
+	Take(rec *journal.Record, owned bool, traces []engine.Trace, ended []engine.Ended)
+	Claimed() // the partition is
+}
+
 // Options are what the shards of a process are made of.
 type Options struct {
 	Journal    journal.Journal
@@ -50,6 +56,7 @@ type Options struct {
 	Registry   *plugin.Registry
 	Outbox     func(*Shard) Outbox
 	Ends       Ends
+	Spans      func() Spans             // of a tenure; nil: nobody asks for traces
 	Definition func(lang.Digest) []byte // the payload that brings a definition; nil when this process does not have it
 	// SnapshotEvery is the number of records between snapshots of a partition.
 	SnapshotEvery int

@@ -25,6 +25,7 @@ import (
 type Shard struct {
 	set     *Set
 	out     Outbox
+	spans   Spans // may be nil
 	ctx     context.Context
 	t       journal.Tenure
 	log     *slog.Logger
@@ -61,7 +62,9 @@ func (set *Set) fold(tenure context.Context, t journal.Tenure) error {
 		since: spread(set.SnapshotEvery, t.Partition(), set.Layout.Partitions), asks: make(chan func(*engine.State)),
 		clock: newClock(set.Now, set.Elapsed), counts: make(map[counted]prometheus.Counter),
 	}
-	s.out = set.Outbox(s)
+	if s.out = set.Outbox(s); set.Spans != nil {
+		s.spans = set.Spans()
+	}
 	if _, err := rand.Read(s.nonce); err != nil {
 		return err
 	}
@@ -418,6 +421,9 @@ func (s *Shard) record(rec *journal.Record) {
 		endings = append(endings, s.ended(&ended[i]))
 	}
 	s.set.Ends.Take(s.t.Partition(), rec, s.effects.Traces, ended, endings)
+	if s.spans != nil {
+		s.spans.Take(rec, s.owned, s.effects.Traces, ended)
+	}
 }
 
 func (s *Shard) claimed(rec *journal.Record, reason engine.Reason) error {
@@ -428,7 +434,9 @@ func (s *Shard) claimed(rec *journal.Record, reason engine.Reason) error {
 	own := bytes.Equal(f.Nonce, s.nonce)
 	switch {
 	case own && reason == engine.Applied:
-		s.owned = true
+		if s.owned = true; s.spans != nil {
+			s.spans.Claimed()
+		}
 		s.clock.trust(s.state.Now())
 		s.journalPassed()
 		s.state.Paused(s.out.Halt)

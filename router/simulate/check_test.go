@@ -8,6 +8,7 @@ import (
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/engine/enginetest"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/simulate"
 )
@@ -59,6 +60,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 		replays = append(replays, replay)
 		var out engine.Effects
 		var f fence
+		steps := enginetest.NewSteps()
 		for i := range log {
 			reason, err := replay.Fold(&log[i], &out)
 			if err != nil {
@@ -84,6 +86,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 			}
 			ends.see(&log[i], reason, &out)
 			kin.see(&log[i], reason, &out)
+			steps.See(&out)
 			for _, h := range out.Halts {
 				pauses.see(h, int64(i))
 			}
@@ -103,6 +106,9 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 				}
 				outcomes[e.Run] = e.Outcome
 			}
+		}
+		for _, wrong := range steps.Faults() {
+			t.Errorf("seed %d: %s", p.seed, wrong)
 		}
 	}
 	ends.check(t, p, &r)

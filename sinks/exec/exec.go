@@ -152,6 +152,12 @@ func (k *sink) env(d *sinks.Delivery) ([]string, error) {
 		env = append(env, "CE_SUBJECT=")
 	}
 	envelope.Each(e, func(name, text string) { env = append(env, "CE_"+strings.ToUpper(name)+"="+text) })
+	if c, ok := envelope.Traced(e); ok && !k.s.Env.has("TRACEPARENT") { // As OpenTelemetry's programs read it.
+		env = append(env, "TRACEPARENT="+c.Parent)
+		if c.State != "" {
+			env = append(env, "TRACESTATE="+c.State)
+		}
+	}
 	return env, nil
 }
 

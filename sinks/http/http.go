@@ -180,6 +180,11 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 	} else {
 		envelope.WriteHeaders(req.Header, d.Event)
 	}
+	if c, ok := envelope.Traced(d.Event); ok {
+		if req.Header[envelope.HeaderParent] = []string{c.Parent}; c.State != "" {
+			req.Header[envelope.HeaderState] = []string{c.State}
+		}
+	}
 	for name, h := range k.s.Headers {
 		v, err := h.value()
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/config/traceparent"
 	"github.com/onward-router/onward/sinks"
 	segmentio "github.com/segmentio/kafka-go"
 )
@@ -183,6 +184,7 @@ func (k *sink) record(e *event.Event) (name string, r kafka.Record, err error) {
 	} else {
 		r.Value, r.Headers = e.Data(), binaryHeaders(e)
 	}
+	r.Headers = append(r.Headers, k.traced(e)...)
 	for _, h := range slices.Sorted(maps.Keys(k.s.Headers)) {
 		v, err := k.s.Headers[h].value()
 		if err != nil {
@@ -191,6 +193,20 @@ func (k *sink) record(e *event.Event) (name string, r kafka.Record, err error) {
 		r.Headers = append(r.Headers, kafka.Header{Key: h, Value: []byte(v)})
 	}
 	return name, r, nil
+}
+
+// traced are the headers of W3C's trace context, but for those that the document sets.
+func (k *sink) traced(e *event.Event) (out []kafka.Header) {
+	c, ok := envelope.Traced(e)
+	if !ok {
+		return nil
+	}
+	for _, h := range []kafka.Header{{Key: traceparent.Parent, Value: []byte(c.Parent)}, {Key: traceparent.State, Value: []byte(c.State)}} {
+		if _, own := k.s.Headers[h.Key]; !own && len(h.Value) > 0 {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 // binaryHeaders writes an event's attributes as headers (Kafka binding 1.0, section 3.2), sorted by name.

@@ -49,3 +49,43 @@ func TestNumbersAreKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestTraceContextIsAHeader, in both modes, unless the document sets that header itself.
+func TestTraceContextIsAHeader(t *testing.T) {
+	t.Parallel()
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for _, c := range []struct{ settings, parent, state, want string }{
+		{`"mode": "binary"`, parent, "a=1", "traceparent=" + parent + " tracestate=a=1 "},
+		{`"mode": "structured"`, parent, "", "traceparent=" + parent + " "},
+		{`"headers": {"traceparent": "mine"}`, parent, "a=1", "tracestate=a=1 traceparent=mine "},
+		{`"mode": "binary"`, "garbage", "a=1", ""},
+		{`"mode": "binary"`, "", "", ""},
+	} {
+		n, err := lang.ParseJSONNode([]byte(`{"topic": "t", "brokers": ["127.0.0.1:1"], ` + c.settings + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := new(Settings)
+		if findings := lang.Decode(n, s, new(plugin.Registry)); len(findings) > 0 {
+			t.Fatal(findings)
+		}
+		e := event.New()
+		e.SetID("1")
+		e.SetSource("/s")
+		e.SetType("t")
+		if c.parent != "" {
+			e.SetExtension("traceparent", c.parent)
+			e.SetExtension("tracestate", c.state)
+		}
+		_, r, err := (&sink{s: s}).record(&e)
+		got := ""
+		for _, h := range r.Headers {
+			if strings.HasPrefix(h.Key, "trace") {
+				got += h.Key + "=" + string(h.Value) + " "
+			}
+		}
+		if err != nil || got != c.want {
+			t.Errorf("%+v: %q, %v", c, got, err)
+		}
+	}
+}

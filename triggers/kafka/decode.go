@@ -36,6 +36,7 @@ func (s *Source) decode(topic string, partition int, r *kafka.Record) ([]event.E
 	e, err := s.mapped(topic, partition, r)
 	if err == nil {
 		err = envelope.Fill(&e, contentOf(r), r.Value, limits)
+		envelope.Trace(&e, envelope.TracedRecord(r.Headers))
 	}
 	return []event.Event{e}, nil, err
 }
