@@ -39,7 +39,7 @@ func (p *program) resume(ctx context.Context, set *config.Set, dir string, quiet
 		return fmt.Errorf("--data-dir: %w; name the folder that the run was started with", err)
 	}
 	ended, failed := 0, 0
-	err := p.embedded(ctx, set, dir, new(hops), func(journal.Journal) error { return nil }, func(ctx context.Context, r *router.Router) error {
+	err := p.embedded(ctx, set, dir, dir, new(hops), func(journal.Journal) error { return nil }, func(ctx context.Context, r *router.Router) error {
 		return p.resumeAll(ctx, r, quiet, func(f *router.Finished) {
 			if ended++; f.Error != nil {
 				failed++

@@ -124,7 +124,7 @@ func (p *program) runHere(ctx context.Context, set *config.Set, trigger string, 
 	}
 	h := &hops{}
 	var f *router.Finished
-	err := p.embedded(ctx, set, dir, h, func(j journal.Journal) error {
+	err := p.embedded(ctx, set, dir, named, h, func(j journal.Journal) error {
 		// What is open in there would be carried out beside the new run, by these documents, and left where it is when that one ends.
 		n, err := openRuns(ctx, j, p.registry)
 		if err == nil && n > 0 {
@@ -148,8 +148,8 @@ func (p *program) runHere(ctx context.Context, set *config.Set, trigger string, 
 	return p.result(f, h, quiet)
 }
 
-// embedded has a router of its own work on a folder until do returns. before looks at the journal first.
-func (p *program) embedded(ctx context.Context, set *config.Set, dir string, h *hops, before func(journal.Journal) error, do func(context.Context, *router.Router) error) error {
+// embedded has a router of its own work on a folder until do returns, with a history in kept, which may be empty. before looks at the journal first.
+func (p *program) embedded(ctx context.Context, set *config.Set, dir, kept string, h *hops, before func(journal.Journal) error, do func(context.Context, *router.Router) error) error {
 	log := slog.New(slog.NewTextHandler(p.errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	j, err := file.Open(file.Options{Dir: dir, SegmentBytes: 8 << 20, Log: log})
 	if err != nil {
@@ -160,7 +160,7 @@ func (p *program) embedded(ctx context.Context, set *config.Set, dir string, h *
 		return err
 	}
 	set.Sources = nil
-	r, err := router.Open(router.Options{Set: set, Registry: p.registry, Journal: j, Log: log, Hop: h.add, Dir: dir})
+	r, err := router.Open(router.Options{Set: set, Registry: p.registry, Journal: j, Log: log, Hop: h.add, Dir: kept})
 	if err != nil {
 		return err
 	}
