@@ -50,7 +50,7 @@ type Function struct {
 	Retry       lang.Retries
 	Deadline    time.Duration
 	MaxAge      time.Duration // from its first sending an invocation may go so long without an answer
-	Resends     int           // and be sent again so often under the same id; 0 is as often as MaxAge allows
+	Resends     *int          // and be sent again so often under the same id; nil is as often as MaxAge allows
 	Rate        Rate          // how often one router sends to it
 	Burst       int           // how many at once, after a pause; 1 or more with a Rate
 	Pos         lang.Pos
@@ -165,7 +165,7 @@ type functionDoc struct {
 	Deadline    plugin.Duration `doc:"deadline,above0" help:"bound on a step that calls it, all told; a step may say its own"`
 	Retry       lang.Retries    `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart; a step may say its own"`
 	MaxAge      plugin.Duration `doc:"maxAge" help:"how long an invocation or event may go without an answer, from its first sending; then it is given up" default:"6h"`
-	Resends     int             `doc:"resends" help:"how often it may be sent again, under the same id, when there is no answer; default: as often as maxAge allows"`
+	Resends     *int            `doc:"resends" help:"how often it may be sent again, under the same id, when there is no answer; 0 is never; default: as often as maxAge allows"`
 	Rate        Rate            `doc:"rate" help:"how often each router may send to it: 10/s, 90/m or 5000/h; what is sent again counts too, what is too much waits. Default: as often as concurrency allows"`
 	Burst       *int            `doc:"burst" help:"how many may be sent at once after a pause, where a rate is said; default: as many as a second of the rate, at least one"`
 	Cancel      bool            `doc:"cancel" help:"tell it when a call of it that was sent and has no outcome is dropped - its run was cancelled, nobody waits for it any more, its time was over - by an event dev.onward.function.cancel whose causationid is the call's id"`
@@ -202,8 +202,8 @@ func (f *functionDoc) Check() []plugin.Problem {
 	if f.Concurrency < 1 {
 		out = append(out, plugin.Problem{Path: []string{"concurrency"}, What: fmt.Sprintf("a concurrency of %d lets nothing through", f.Concurrency), Cure: "write 1 or more"})
 	}
-	if f.Resends < 0 {
-		out = append(out, plugin.Problem{Path: []string{"resends"}, What: fmt.Sprintf("%d is not a number of times", f.Resends), Cure: "write 1 or more, or leave it out"})
+	if f.Resends != nil && *f.Resends < 0 {
+		out = append(out, plugin.Problem{Path: []string{"resends"}, What: fmt.Sprintf("%d is not a number of times", *f.Resends), Cure: "write 0 or more, or leave it out"})
 	}
 	switch {
 	case f.Burst == nil:

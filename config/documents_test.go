@@ -130,7 +130,7 @@ triggers:
 		t.Fatal(findings)
 	}
 	for name, want := range map[string]time.Duration{"behind": 0, "said": 2 * time.Minute, "front": 30 * time.Second} {
-		if f := set.Functions[name]; f.Timeout != want || f.MaxAge != 6*time.Hour || f.Resends != 0 {
+		if f := set.Functions[name]; f.Timeout != want || f.MaxAge != 6*time.Hour || f.Resends != nil {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}

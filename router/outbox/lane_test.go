@@ -458,6 +458,21 @@ func reasonOf(t *testing.T, facts []journal.Record) *lang.Error {
 	return f.Err
 }
 
+// TestNeverSentAgain: a zero that a document says is a zero.
+func TestNeverSentAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, leave := newBench(t, config.Function{MaxAge: time.Hour, Resends: new(0)}, func(_ *bench, _ int, d *sinks.Delivery) { d.Done(sinks.Again(0, away)) })
+		defer leave()
+		b.put(nil)
+		b.pump()
+		synctest.Wait()
+		if e := reasonOf(t, b.take()); !strings.Contains(e.Error(), "not to be sent again (resends: 0); one try: ") {
+			t.Error(e)
+		}
+	})
+}
+
 // TestGivenUpWithTheReason: by age, by the number of sends, for want of a completion; and an operator may change his mind meanwhile.
 func TestGivenUpWithTheReason(t *testing.T) {
 	t.Parallel()
@@ -470,7 +485,7 @@ func TestGivenUpWithTheReason(t *testing.T) {
 		sends  int
 	}{
 		"age":     {config.Function{MaxAge: time.Hour}, refuse, time.Hour, []string{"undelivered", "within 1h0m0s of its first sending (maxAge)", "status 503"}, 0},
-		"resends": {config.Function{MaxAge: time.Hour, Resends: 4}, refuse, 10 * time.Second, []string{"undelivered", "sent again 4 times (resends)"}, 5},
+		"resends": {config.Function{MaxAge: time.Hour, Resends: new(4)}, refuse, 10 * time.Second, []string{"undelivered", "sent again 4 times (resends)"}, 5},
 		"accepted": {config.Function{MaxAge: time.Hour}, func(_ *bench, _ int, d *sinks.Delivery) { d.Done(sinks.Accept()) }, time.Hour,
 			[]string{"unanswered", "no completion came within 1h0m0s (maxAge)"}, 1},
 	} {

@@ -294,7 +294,7 @@ func (o *Outbox) resend(it *item, r sinks.Result) {
 	}
 	it.again++
 	it.stop = nil
-	if fn := it.lane.fn; it.old() || fn != nil && fn.Resends > 0 && it.again > fn.Resends {
+	if fn := it.lane.fn; it.old() || fn != nil && fn.Resends != nil && it.again > *fn.Resends {
 		o.mu.Unlock()
 		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, it.inv, it.undelivered()) })
 		return
@@ -341,8 +341,10 @@ func (it *item) undelivered() *lang.Error {
 		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered by the deadline of its step; %s", tries)
 	case fn == nil:
 		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered: the documents have not had function %q for %s; load those that define it, then: onward dead redrive", it.inv.Function, missingAge)
-	case fn.Resends > 0 && it.again > fn.Resends:
-		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered: sent again %d times (resends), and no answer; %s", fn.Resends, tries)
+	case fn.Resends != nil && *fn.Resends == 0:
+		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered: no answer, and it is not to be sent again (resends: 0); %s", tries)
+	case fn.Resends != nil && it.again > *fn.Resends:
+		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered: sent again %d times (resends), and no answer; %s", *fn.Resends, tries)
 	}
 	return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered within %s of its first sending (maxAge); %s", fn.MaxAge, tries)
 }
