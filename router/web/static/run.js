@@ -12,10 +12,10 @@ const pattern = path => path.replaceAll(/\[\d+\]/g, '[*]');
 const done = s => ['succeeded', 'failed', 'skipped', 'cancelled'].includes(s);
 const page = 50;
 
-export default async function run(main, app, id) {
+export default function run(main, app, id) {
   app.title('Run ' + id.slice(0, 12));
   const v = new View(main, app, id);
-  await v.begin();
+  v.begin().catch(e => v.trouble.replaceChildren(wrong(e))); // Keys and the address count from the first moment on.
   return { update: () => v.fit(), key: e => v.key(e), close: () => v.close() };
 }
 
@@ -157,6 +157,7 @@ class View {
 
   // fit makes the view what the address says.
   async fit(again) {
+    if (!this.facts) return; // It will, once it is known what there is.
     const q = this.app.query, view = ['field', 'time'].includes(q.get('view')) ? q.get('view') : 'flow';
     for (const t of this.tabs.children) t.setAttribute('aria-selected', String(t.dataset.view === view));
     const step = q.get('step') || (view === 'field' ? this.widest ||= this.findWidest() : '');
@@ -354,6 +355,7 @@ class View {
     });
   }
   key(e) {
+    if (!this.facts) return false;
     const q = this.app.query, selected = this.table && this.table.selected();
     switch (e.key) {
       case '1': case '2': case '3': this.app.set({ view: ['flow', 'field', 'time'][e.key - 1], t: '' }); return true;
