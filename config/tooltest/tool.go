@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -120,9 +121,17 @@ func Debian(name string) (*Tool, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	libraries, err := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu*"))
-	if err != nil {
-		return nil, "", err
+	var libraries []string
+	for _, where := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*", "usr/lib/*-linux-gnu*/*"} { // Some keep theirs in a folder below.
+		found, err := filepath.Glob(filepath.Join(root, where, "*.so*"))
+		if err != nil {
+			return nil, "", err
+		}
+		for _, file := range found {
+			if dir := filepath.Dir(file); !slices.Contains(libraries, dir) {
+				libraries = append(libraries, dir)
+			}
+		}
 	}
 	return &Tool{Env: []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, ":")}}, root, nil
 }

@@ -60,7 +60,7 @@ export class Poll {
     const began = performance.now();
     try {
       await this.f();
-      live('live');
+      if (!this.held) live('live');
     } catch (e) {
       if (e.name === 'AbortError') return;
       if (e.status === 0) live('the router does not answer; asking again');

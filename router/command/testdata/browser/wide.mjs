@@ -36,7 +36,7 @@ triggers:
 
   // Opening: from the request to all cells on the canvas and the list below, on a new tab each time; what is sent is all of it, as it comes over the wire.
   const opened = [];
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 4; i++) {
     const p = await page(router, '');
     const before = await slowness(p);
     const wire = await p.context().newCDPSession(p);
