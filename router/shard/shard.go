@@ -386,9 +386,7 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 		s.clock.trust(s.state.Now())
 		s.log.Debug("a timer fired early; it is fired later", "run", rec.Run)
 	}
-	for _, h := range s.effects.Halts {
-		s.out.Halt(h)
-	}
+	s.halt(true)
 	for _, inv := range s.effects.Send {
 		if inv.Purpose == engine.Cancel {
 			s.out.Add(inv) // While it is known whether the call was sent.
@@ -397,12 +395,22 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 	if len(s.effects.Stop) > 0 {
 		s.out.Stop(s.effects.Stop, rec.Run, engine.AnswerOf(rec))
 	}
+	s.halt(false) // A run that ends goes on with that; what was kept of it and is stopped is not sent.
 	for _, inv := range s.effects.Send {
 		if inv.Purpose != engine.Cancel {
 			s.out.Add(inv)
 		}
 	}
 	return nil
+}
+
+// halt tells of the runs that are paused from now on, or of those that go on.
+func (s *Shard) halt(paused bool) {
+	for _, h := range s.effects.Halts {
+		if h.Paused == paused {
+			s.out.Halt(h)
+		}
+	}
 }
 
 // record hands on what is over.

@@ -29,6 +29,7 @@ type desk struct {
 	sent  []*engine.Invocation
 	stops []*engine.Invocation
 	halts []engine.Halt
+	after []int // by halt: how many stops came before it
 	left  int
 	ended []*engine.Ending
 	dead  []*engine.Letter
@@ -49,7 +50,7 @@ func (d *desk) Stop(list []*engine.Invocation, _ journal.RunID, _ engine.Answer)
 func (d *desk) Halt(h engine.Halt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.halts = append(d.halts, h)
+	d.halts, d.after = append(d.halts, h), append(d.after, len(d.stops))
 }
 
 func (d *desk) Pump() {}
@@ -191,6 +192,25 @@ func answer(t *testing.T, r *rig, inv *engine.Invocation) {
 	t.Helper()
 	r.owner.Write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Of(8))}))
 	synctest.Wait()
+}
+
+// TestCancelOfAPausedRun: what was kept of it is stopped before it goes on with its end: else it would be sent, for a moment.
+func TestCancelOfAPausedRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := memory.New(memory.Options{Partitions: 1})
+		r := run(t, j, "")
+		id := start(t, j, 1)
+		turn(t, j, journal.Pause, id)
+		r.owner.Write(engine.Record(journal.Cancel, id, &engine.CancelFact{}))
+		synctest.Wait()
+		if len(r.halts) != 2 || !r.halts[0].Paused || r.halts[1].Paused || len(r.stops) != 1 || !slices.Equal(r.after, []int{0, 1}) {
+			t.Errorf("told were %v, after %v of %d stops", r.halts, r.after, len(r.stops))
+		}
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestTenureGoesOnWhereTheLastOneWas: a run's definition is brought, its timer fires by the clock, what was open is sent again by the next owner under

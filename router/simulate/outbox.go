@@ -63,7 +63,13 @@ func (o *outbox) init(t *tenure) {
 
 func (o *outbox) add(inv *engine.Invocation) {
 	k := key{inv.Run, inv.N}
-	if inv.Purpose == engine.Return || inv.Purpose == engine.Cancel && inv.ToTrigger != "" || inv.Purpose == engine.Call && inv.ToTrigger != "" && o.t.w.o.Starts != nil {
+	if o.subrun(inv) && o.items[k] == nil {
+		if it := (&item{inv: inv}); o.keeps(it) {
+			o.items[k] = it
+			return
+		}
+	}
+	if inv.Purpose == engine.Return || inv.Purpose == engine.Cancel && inv.ToTrigger != "" || o.subrun(inv) {
 		o.between(inv)
 		return
 	}
@@ -86,6 +92,11 @@ func (o *outbox) add(inv *engine.Invocation) {
 		return
 	}
 	o.enqueue(it)
+}
+
+// subrun reports whether a call starts a run.
+func (o *outbox) subrun(inv *engine.Invocation) bool {
+	return inv.Purpose == engine.Call && inv.ToTrigger != "" && o.t.w.o.Starts != nil
 }
 
 // end lets the end of a run start runs: what the filters let through is journaled first, and started again by whoever does not know that it was.
@@ -219,7 +230,12 @@ func (o *outbox) hold(h engine.Halt) {
 	kept := o.kept[h.Run]
 	delete(o.kept, h.Run)
 	for _, it := range kept {
-		if o.current(it) {
+		switch {
+		case !o.current(it):
+		case o.subrun(it.inv):
+			delete(o.items, key{it.inv.Run, it.inv.N})
+			o.between(it.inv)
+		default:
 			o.enqueue(it)
 		}
 	}

@@ -39,7 +39,11 @@ type family struct {
 }
 
 func newFamily(t *testing.T, reg *plugin.Registry, seed uint64, o simulate.Options) *family {
-	set, findings := config.Parse("t.yaml", []byte(nested), reg, nil)
+	return familyOf(t, reg, nested, seed, o)
+}
+
+func familyOf(t *testing.T, reg *plugin.Registry, document string, seed uint64, o simulate.Options) *family {
+	set, findings := config.Parse("t.yaml", []byte(document), reg, nil)
 	for _, f := range findings {
 		t.Fatal(f)
 	}
@@ -226,5 +230,74 @@ func TestSubrunsStruckAtEveryRecord(t *testing.T) {
 	t.Logf("%d records, struck %d times; %v", records, struck, ends)
 	if struck < records*5 {
 		t.Errorf("%d records, and struck %d times only", records, struck)
+	}
+}
+
+const pausing = `version: 1
+functions: { f: { exec: cat } }
+triggers:
+  leaf: { flow: { function: f } }
+  late: { flow: { sequence: [{ function: f }, { map: { items: 3, do: { subrun: leaf } } }] } }
+`
+
+// TestSubrunsOfPausedRuns: over two partitions, with and without faults, a run that is paused starts no other, though it goes on deciding; those that it has
+// started go on, and their answers are taken. Cancelled while it is paused, it never starts one.
+func TestSubrunsOfPausedRuns(t *testing.T) {
+	t.Parallel()
+	reg := registry()
+	const resumed = 90 * time.Second
+	var held, early, across int
+	for seed := range uint64(30) {
+		o := simulate.Options{Partitions: 2}
+		if seed > 0 {
+			o.Faults.Rate = allFaults
+		}
+		f := familyOf(t, reg, pausing, seed, o)
+		turn := func(id byte, kind journal.Kind, at time.Duration) {
+			f.w.After(at, func() {
+				f.w.Append(engine.Record(kind, journal.RunID{id * 43, id}, &engine.PauseFact{ID: "1", By: "ada"}))
+			})
+		}
+		for id := byte(1); id <= 4; id++ {
+			cancel := time.Duration(0)
+			if id == 2 {
+				cancel = resumed / 2
+			}
+			f.start(id, "late", cancel, time.Second)
+			pause := 1500 * time.Millisecond // Before f can have answered.
+			if id == 3 {
+				pause = 20 * time.Second // Children may be at work.
+			}
+			turn(id, journal.Pause, pause)
+			turn(id, journal.Resume, resumed)
+		}
+		f.judge(map[string]int{})
+		begin, first := f.w.Logs()[0][0].Time, f.defs["leaf"].Digest()
+		for partition, log := range f.w.Logs() {
+			for i := range log {
+				x, err := engine.DecodeStart(log[i].Payload)
+				if log[i].Kind != journal.Start || err != nil || x.Digest != first {
+					continue
+				}
+				parent, _, _, _ := engine.ParseInvocationID(x.Parent)
+				after := log[i].Time.Sub(begin)
+				switch {
+				case parent[1] == 2:
+					t.Errorf("seed %d: a run that was cancelled while it was paused started one after %s", seed, after)
+				case parent[1] == 3 && after < resumed:
+					early++
+				case after < resumed-5*time.Second: // The logs have clocks of their own.
+					t.Errorf("seed %d: run %d, which is paused, started one after %s", seed, parent[1], after)
+				default:
+					held++
+				}
+				if partition != int(parent[0]>>7) {
+					across++
+				}
+			}
+		}
+	}
+	if held < 60 || early < 30 || across < 60 {
+		t.Errorf("%d starts that were held, %d that were not, and %d across partitions prove nothing", held, early, across)
 	}
 }

@@ -153,17 +153,25 @@ func (t *tenure) fold(rec journal.Record) {
 	if reason == engine.Early {
 		t.arm(100 * time.Millisecond)
 	}
-	for _, h := range t.out.Halts {
-		t.outbox.hold(h)
-	}
+	t.halt(true)
 	for _, inv := range t.out.Stop {
 		t.outbox.stop(inv)
 	}
+	t.halt(false)
 	for _, inv := range t.out.Send {
 		t.outbox.add(inv)
 	}
 	t.outbox.pump()
 	t.pay()
+}
+
+// halt keeps the calls of runs that are paused, or sends what was kept of those that go on.
+func (t *tenure) halt(paused bool) {
+	for _, h := range t.out.Halts {
+		if h.Paused == paused {
+			t.outbox.hold(h)
+		}
+	}
 }
 
 // pay writes down that runs may do more of what they owe.
