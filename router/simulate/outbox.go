@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"maps"
@@ -63,9 +64,9 @@ func (o *outbox) init(t *tenure) {
 
 func (o *outbox) add(inv *engine.Invocation) {
 	k := key{inv.Run, inv.N}
-	if o.subrun(inv) && o.items[k] == nil {
-		if it := (&item{inv: inv}); o.keeps(it) {
-			o.items[k] = it
+	if o.subrun(inv) {
+		if it := (&item{inv: inv}); o.items[k] != nil || o.keeps(it) {
+			o.items[k] = cmp.Or(o.items[k], it)
 			return
 		}
 	}
