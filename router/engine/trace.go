@@ -200,7 +200,7 @@ func (s *State) traceEnd(t *task, o lang.Outcome, quiet bool) {
 // traceStopped notes that a step is cancelled, unless the trace of its invocation says so. One whose invocation is left alone has ended for those that were
 // before it: it is none of the step's any more.
 func (s *State) traceStopped(t *task, leave bool) {
-	if t.few().of == nil && (t.inv == 0 && (t.tries > 0 || t.handler != nil) || t.inv != 0 && leave && t.tries > 1) {
+	if t.few().of == nil && (t.tries > 0 || t.handler != nil) && (t.inv == 0 || leave) {
 		s.traceEnd(t, unwanted(), true)
 	}
 }
