@@ -177,7 +177,7 @@ func (r *running) flowNames(run journal.RunID) {
 		counted = append(counted, c.Path)
 	}
 	for _, s := range steps.Summary {
-		if !strings.HasPrefix(s.Path, "end:") {
+		if !strings.HasPrefix(s.Path, "end:") && !strings.HasPrefix(s.Path, "signal ") { // Those are no steps.
 			summed = append(summed, s.Path)
 		}
 	}

@@ -123,11 +123,11 @@ func (r *digestRun) add(text []byte) {
 	r.body = binary.AppendUvarint(r.body, (uint64(delta<<1)^uint64(delta>>63))<<digestShift|uint64(state))
 }
 
-// became is how a step stands by its entry; false of one that goes on, and of deliveries.
+// became is how a step stands by its entry; false of one that goes on, of deliveries and of signals.
 func became(text []byte) (path []byte, state engine.StepState, ok bool) {
 	r := reader{b: text}
 	marks, verdict, path := r.place()
-	if r.bad || marks&(markAgain|markDelivery) != 0 {
+	if r.bad || marks&(markAgain|markDelivery|markSignal) != 0 {
 		return nil, 0, false
 	}
 	state, ok = engine.StateOf(verdict)
