@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"os/exec"
 	"reflect"
 	"regexp"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"github.com/onward-router/onward/triggers"
 	kafkasource "github.com/onward-router/onward/triggers/kafka"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"sigs.k8s.io/yaml"
 )
 
@@ -300,5 +302,43 @@ func TestRunsLimit(t *testing.T) {
 		if s.Key == "limits.runs" && (s.Value != "1000000" || !strings.Contains(string(alerts), "onward_runs > 800000")) {
 			t.Errorf("limits.runs is %s", s.Value)
 		}
+	}
+}
+
+// TestMetricsAreLinted by the rules of Prometheus itself, as they are gathered.
+func TestMetricsAreLinted(t *testing.T) {
+	t.Parallel()
+	address, metrics := serve(t)
+	checkPath(t, "metrics", address, "/metrics")
+	problems, err := testutil.GatherAndLint(metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestPromtool has Prometheus's own tool check the rules, and what a router exposes, where the tool is there; where it is not, that is said at the end of make test.
+func TestPromtool(t *testing.T) {
+	t.Parallel()
+	tool, err := exec.LookPath("promtool")
+	if err != nil {
+		note(t, "promtool's check of deploy/alerts.yaml and of the metrics (install promtool: Debian has it in the package prometheus)")
+		return
+	}
+	if out, err := exec.CommandContext(t.Context(), tool, "check", "rules", "alerts.yaml").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	address, _ := serve(t)
+	resp, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	check := exec.CommandContext(t.Context(), tool, "check", "metrics")
+	check.Stdin = resp.Body
+	if out, err := check.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }

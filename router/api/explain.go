@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -95,7 +96,7 @@ func (a *API) Explain(ctx context.Context, id journal.RunID) (*Explanation, erro
 		if f.State == lang.Skipped.String() {
 			line += skipped(f.Result)
 		}
-		failed, err := a.failedPath(id, f)
+		failed, err := a.failedPath(ctx, id, f)
 		said.Reasons = append([]Reason{{Kind: whyEnded, Text: line, Since: f.Ended}}, failed...)
 		return said, err
 	}
@@ -111,12 +112,33 @@ func skipped(result lang.Value) string {
 	return ": the condition of its flow (when) was not true"
 }
 
+// failedSteps are the steps of a run that failed for good: of this router's history, or of another one's, where its partition was.
+func (a *API) failedSteps(ctx context.Context, id journal.RunID) (*engine.Timeline, error) {
+	t, err := a.Past.Timeline(id, "", explained, true)
+	if err != nil || len(t.Steps) > 0 {
+		return t, err
+	}
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("/v1/runs/%s/steps?failed=true&limit=%d", id, explained), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	a.Cluster.Gather(q, func() (any, func()) {
+		theirs := new(RunSteps)
+		return theirs, func() {
+			if len(theirs.Steps) > len(t.Steps) {
+				t = &theirs.Timeline
+			}
+		}
+	})
+	return t, nil
+}
+
 // failedPath tells of the calls of a failed run that failed for good, with their inputs and tries, as far as the history has them.
-func (a *API) failedPath(id journal.RunID, f *engine.Ending) (said []Reason, _ error) {
+func (a *API) failedPath(ctx context.Context, id journal.RunID, f *engine.Ending) (said []Reason, _ error) {
 	if f.State != lang.Failed.String() {
 		return nil, nil
 	}
-	t, err := a.Past.Timeline(id, "", explained, true)
+	t, err := a.failedSteps(ctx, id)
 	if err != nil {
 		return nil, err
 	}

@@ -23,13 +23,14 @@ type WaitLine struct {
 // A WaitList is who waits for signals, the longest first.
 type WaitList struct {
 	Waits []WaitLine `json:"waits"`
-	Total int        `json:"total"` // also those beyond the limit
+	Total int        `json:"total"`          // whatever the part
+	Next  string     `json:"next,omitempty"` // cursor of the next part; empty: there is no more
 }
 
 // getWaits lists who waits for which signal since when.
 func (a *API) getWaits(w http.ResponseWriter, r *http.Request) error {
 	v := r.URL.Query()
-	if err := checkKeys(v, []string{"run", "tenant", "trigger", "signal", "limit"}); err != nil {
+	if err := checkKeys(v, []string{"run", "tenant", "trigger", "signal", "limit", "after"}); err != nil {
 		return err
 	}
 	limit, err := limitOf(r)
@@ -40,10 +41,17 @@ func (a *API) getWaits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	after, err := cursorOf(v.Get("after"))
+	if err != nil {
+		return err
+	}
+	behind := func(run string, x *engine.Await) bool {
+		return after == engine.Cursor{} || waitCursor(run, x).compare(after) > 0
+	}
 	run, trigger, signal := strings.ToLower(v.Get("run")), v.Get("trigger"), v.Get("signal")
 	said := WaitList{Waits: []WaitLine{}}
 	counts := make(map[string]int) // by run: one may be looked at twice
-	err = a.Shards.List(r.Context(), engine.Listing{Limit: limit, Waits: true, Want: func(x *engine.Summary) (int64, bool) {
+	err = a.Shards.List(r.Context(), engine.Listing{Limit: limit + 1, Waits: true, Want: func(x *engine.Summary) (int64, bool) {
 		if run != "" && x.Run.String() != run || tenant != "" && x.Tenant != tenant || trigger != "" && x.Trigger != trigger {
 			return 0, false
 		}
@@ -54,7 +62,11 @@ func (a *API) getWaits(w http.ResponseWriter, r *http.Request) error {
 			return 0, false
 		}
 		counts[x.Run.String()] = len(x.Awaits)
-		x.Awaits = x.Awaits[:min(len(x.Awaits), limit)]
+		x.Awaits = slices.DeleteFunc(x.Awaits, func(y engine.Await) bool { return !behind(x.Run.String(), &y) })
+		if len(x.Awaits) == 0 {
+			return 0, false
+		}
+		x.Awaits = x.Awaits[:min(len(x.Awaits), limit+1)]
 		return x.Awaits[0].Since.UnixNano(), true
 	}}, func(part *engine.Listing) {
 		for _, x := range part.Runs() {
@@ -71,19 +83,52 @@ func (a *API) getWaits(w http.ResponseWriter, r *http.Request) error {
 	for _, n := range counts {
 		said.Total += n
 	}
+	more := false
 	unanswered := a.Cluster.Gather(r, func() (any, func()) {
 		theirs := new(WaitList)
 		return theirs, func() {
 			said.Total += theirs.Total
+			more = more || theirs.Next != ""
 			said.Waits = append(said.Waits, theirs.Waits...)
 		}
 	})
 	if len(unanswered) > 0 {
 		w.Header().Set(unansweredHeader, strings.Join(unanswered, ", "))
 	}
-	slices.SortStableFunc(said.Waits, func(x, y WaitLine) int {
-		return cmp.Or(x.Since.Compare(y.Since), strings.Compare(x.Run, y.Run), strings.Compare(x.Path, y.Path))
-	})
-	said.Waits = said.Waits[:min(len(said.Waits), limit)]
+	said.cut(limit, more)
 	return reply(w, http.StatusOK, said)
+}
+
+// cursorOf reads where a list goes on; without a text it is the zero one.
+func cursorOf(text string) (after engine.Cursor, err error) {
+	if text == "" {
+		return after, nil
+	}
+	if after, err = engine.ParseCursor(text); err != nil {
+		return after, invalid("after: %w", err)
+	}
+	return after, nil
+}
+
+// cut sorts, and leaves so many.
+func (l *WaitList) cut(limit int, more bool) {
+	slices.SortStableFunc(l.Waits, func(x, y WaitLine) int {
+		return waitCursor(x.Run, &x.Await).compare(waitCursor(y.Run, &y.Await).Cursor)
+	})
+	more = more || len(l.Waits) > limit
+	l.Waits = l.Waits[:min(len(l.Waits), limit)]
+	if n := len(l.Waits); more && n > 0 {
+		l.Next = waitCursor(l.Waits[n-1].Run, &l.Waits[n-1].Await).String()
+	}
+}
+
+// A waitPlace is where a wait stands in the list: the longest first, and those of one moment by run, step and signal.
+type waitPlace struct{ engine.Cursor }
+
+func waitCursor(run string, x *engine.Await) waitPlace {
+	return waitPlace{engine.Cursor{N: x.Since.UnixNano(), ID: run + "/" + x.Path + "/" + x.Signal}}
+}
+
+func (p waitPlace) compare(o engine.Cursor) int {
+	return cmp.Or(cmp.Compare(p.N, o.N), strings.Compare(p.ID, o.ID))
 }

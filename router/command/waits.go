@@ -25,11 +25,12 @@ func (p *program) waits() *cobra.Command {
 
 func (p *program) waitsList(k *client) *cobra.Command {
 	var limit int
+	var after string
 	c := &cobra.Command{Use: "list", Short: "List who waits for which signal, the longest first.", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
 		if limit < 1 || limit > listPart {
 			return fmt.Errorf("--limit %d; write 1 to %d", limit, listPart)
 		}
-		q := url.Values{"limit": {fmt.Sprint(limit)}}
+		q := url.Values{"limit": {fmt.Sprint(limit)}, "after": {after}}
 		for _, name := range []string{"tenant", "trigger", "signal", "run"} {
 			q.Set(name, c.Flag(name).Value.String())
 		}
@@ -47,6 +48,9 @@ func (p *program) waitsList(k *client) *cobra.Command {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Run, l.Trigger, l.Signal, l.Path, when(l.Since), end, l.Event)
 			}
 			fmt.Fprintf(w, "%d of %d\n", len(said.Waits), said.Total)
+			if said.Next != "" {
+				fmt.Fprintf(w, "there is more: --after %s\n", said.Next)
+			}
 		})
 	}}
 	c.Long = "List prints the steps that wait for a signal, of all routers' runs, the longest first: what a person is to answer. GIVES UP is when it stops waiting, EVENT the\n" +
@@ -56,6 +60,7 @@ func (p *program) waitsList(k *client) *cobra.Command {
 	c.Flags().String("trigger", "", "only runs of this trigger")
 	c.Flags().String("signal", "", "only signals of this name")
 	c.Flags().String("run", "", "only this run")
+	c.Flags().StringVar(&after, "after", "", "go on behind this cursor, which the part before ends with")
 	c.Flags().IntVar(&limit, "limit", 100, "at most so many")
 	return c
 }
