@@ -7,7 +7,8 @@ export class Refused extends Error {
   }
 }
 
-async function ask(method, path, params, { body, headers, signal } = {}) {
+// send asks, and gives the answer if it is none of refusal.
+async function send(method, path, params, { body, headers, signal } = {}) {
   const url = new URL(path, location.origin);
   for (const [k, v] of Object.entries(params || {})) if (v !== undefined && v !== null && v !== '') url.searchParams.set(k, v);
   let answer;
@@ -21,24 +22,34 @@ async function ask(method, path, params, { body, headers, signal } = {}) {
     location.assign('/login?next=' + encodeURIComponent(location.pathname + location.search));
     throw new Refused(401, { message: 'log in' });
   }
-  const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(answer.status, said.error || {});
+  if (!answer.ok) throw new Refused(answer.status, (await answer.json().catch(() => ({}))).error || {});
+  return answer;
+}
+
+async function ask(method, path, params, o) {
+  const answer = await send(method, path, params, o);
+  const said = await answer.json();
   said.unanswered = answer.headers.get('Onward-Unanswered') || undefined;
   return said;
+}
+
+// lines asks for what is told line by line, as it is done.
+export async function* lines(path, params) {
+  const answer = await send('POST', path, params, { headers: { Accept: 'application/x-ndjson' } });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ''; ;) {
+    const { value, done } = await reader.read();
+    const all = (rest + (value || '')).split('\n');
+    rest = done ? '' : all.pop();
+    for (const line of all) if (line) yield JSON.parse(line);
+    if (done) return;
+  }
 }
 
 export const get = (path, params, o) => ask('GET', path, params, o);
 export const post = (path, params, body, o) => ask('POST', path, params, body === undefined ? o : { ...o, body, headers: { 'Content-Type': 'application/json', ...(o && o.headers) } });
 export const del = (path, params) => ask('DELETE', path, params);
 export const seg = encodeURIComponent;
-
-export async function blob(path, params, signal) {
-  const url = new URL(path, location.origin);
-  for (const [k, v] of Object.entries(params || {})) if (v !== undefined && v !== '') url.searchParams.set(k, v);
-  const answer = await fetch(url, { signal, credentials: 'same-origin' });
-  if (!answer.ok) throw new Refused(answer.status, ((await answer.json().catch(() => ({}))).error) || {});
-  return answer;
-}
 
 // A Poll asks again and again, as long as somebody looks: never faster than every second, and seldom what takes the router long.
 export class Poll {

@@ -4,8 +4,15 @@ import { get, seg } from './api.js';
 import { command, word, wrong, copy } from './ask.js';
 import { answer } from './waits.js';
 
-// times are where a call's time went, in milliseconds: queued, at the function, and at the router.
-export const times = s => s.times ? { queue: s.times.queue / 1e6, function: s.times.function / 1e6, router: s.times.router / 1e6 } : {};
+// span reads a duration, such as 1m2.5s, in milliseconds.
+function span(text) {
+  let total = 0;
+  for (const [, x, unit] of text.matchAll(/([\d.]+)(h|ms|m|µs|ns|s)/g)) total += x * { h: 3600e3, m: 60e3, s: 1e3, ms: 1, 'µs': 1e-3, ns: 1e-6 }[unit];
+  return total;
+}
+
+// times are where a call's time went: queued, at the function, and at the router.
+export const times = s => s.times ? { queue: span(s.times.queue), function: span(s.times.function), router: span(s.times.router) } : {};
 
 function split(t) {
   const all = (t.queue || 0) + (t.function || 0) + (t.router || 0) || 1;

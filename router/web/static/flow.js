@@ -10,8 +10,7 @@ function does(s) {
   if (s.starts) return 'starts ' + s.starts;
   if (s.use === 'function') return s.target === s.label ? 'function' : 'function ' + s.target;
   if (s.use === 'flow') return s.target ? 'flow ' + s.target : 'flow';
-  const mark = { each: '⇉ ', again: '↻ ', one: '⑂ ', beside: '⇶ ', graph: '⛶ ' }[s.shape] || '';
-  return mark + s.use + (s.caption ? ' ' + s.caption : '');
+  return ({ each: '⇉ ', again: '↻ ' }[s.shape] || '') + s.use + (s.caption ? ' ' + s.caption : '');
 }
 
 export class Flow {

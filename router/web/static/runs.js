@@ -1,6 +1,6 @@
 // The list of runs, by the filters of `onward runs list`.
 import { h, state, icon, n, took, ms, when, Table } from './dom.js';
-import { get, post, Poll, seg } from './api.js';
+import { get, lines, Poll, seg } from './api.js';
 import { ask, word, empty, wrong, copy } from './ask.js';
 
 const states = ['running', 'waiting', 'queued', 'paused', 'failed', 'succeeded', 'cancelled', 'skipped'];
@@ -24,20 +24,13 @@ function bulk(app, verb, title, wants) {
         h('ul', null, said.runs.map(r => h('li', null, h('code', null, r.run), ' ', r.trigger, ' ', r.state))), wants && h('p', { class: 'sub' }, wants));
     },
     run: async (_, progress) => {
-      const all = [];
-      for (let after; ;) { // First which, then each: what is done changes what is listed.
-        const said = await get('/v1/runs', { ...query, limit: 1000, after });
-        all.push(...said.runs.map(r => r.run));
-        if (!(after = said.next)) break;
+      let said;
+      for await (const line of lines('/v1/runs/' + verb, { ...query, limit: 10_000 })) {
+        if (line.run) said[line.error ? 'refused' : 'done']++;
+        else said = line;
+        progress(`${n(said.done + said.refused)} of ${n(said.runs)}`);
       }
-      let done = 0, refused = 0;
-      await Promise.all(Array.from({ length: 4 }, async () => {
-        for (let run; (run = all.pop());) {
-          await post(`/v1/runs/${seg(run)}/${verb}`).then(() => done++, e => { if (!e.status || e.status === 401 || e.status === 403) { all.length = 0; throw e; } refused++; });
-          progress(`${n(done + refused)} of ${n(done + refused + all.length)}`);
-        }
-      }));
-      return `${title}: ${n(done)} done` + (refused ? `, ${n(refused)} refused` : '');
+      return `${title}: ${n(said.done)} done` + (said.refused ? `, ${n(said.refused)} refused` : '') + (said.left ? `, ${n(said.left)} left` : '');
     },
   });
 }

@@ -61,6 +61,7 @@ triggers:
   assert.equal(await p.title(), `Run ${failed.slice(0, 12)} - Onward`);
   await p.locator('button.node', { hasText: 'hard' }).click();
   await eventually('the drawer shows the error', async () => (await p.locator('.drawer').textContent()).includes('<img src=x'));
+  assert.match(await p.locator('.drawer .split3').first().getAttribute('aria-label'), /^queued [\d.]+ ms, function [\d.]+ m?s, router [\d.]+ m?s$/);
   await button('Close').click();
   await button('Redrive…').click();
   await eventually('the preview', async () => (await p.locator('dialog').textContent()).includes('1 steps keep'));
