@@ -19,6 +19,7 @@ type report struct {
 	tidied, cancelled                                                               int // frames that tidied up, cancelled runs
 	tried, silent                                                                   int // records of calls that were not answered, or fell silent
 	children, across                                                                int // runs that steps have started, those in another partition
+	redriven                                                                        int // ends of runs that went on after their end
 	reached                                                                         map[string]int
 }
 
@@ -50,7 +51,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	emitted := make(map[sendKey]*engine.Invocation)
 	dropped, told := make(map[sendKey]bool), make(map[string]int)
 	offsets := make(map[sendKey]int64)
-	outcomes := make(map[journal.RunID]lang.Outcome)
+	outcomes, ended := make(map[journal.RunID]lang.Outcome), make(map[string]lang.Outcome) // The last one of a run that was redriven; each, by the id of its event.
 	ends, kin := newDeliveries(), newKin()
 	pauses := make(pauses)
 	var replays []*engine.State
@@ -101,10 +102,13 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 				}
 			}
 			for _, e := range out.Ended {
-				if _, twice := outcomes[e.Run]; twice {
+				if _, twice := ended[e.EventID]; twice {
 					t.Errorf("seed %d: run %s ends twice", p.seed, e.Run)
 				}
-				outcomes[e.Run] = e.Outcome
+				outcomes[e.Run], ended[e.EventID] = e.Outcome, e.Outcome
+				if e.Redrives > 0 {
+					r.redriven++
+				}
 			}
 		}
 		for _, wrong := range steps.Faults() {
@@ -123,7 +127,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	}
 	r.children, r.across = kin.children, kin.across
 	for _, e := range p.w.Ended {
-		if o := outcomes[e.Run]; o.Verdict != e.Outcome.Verdict || o.Value != e.Outcome.Value {
+		if o := ended[e.EventID]; o.Verdict != e.Outcome.Verdict || o.Value != e.Outcome.Value {
 			t.Errorf("seed %d: tenure %d saw run %s end as %v, and the log says %v", p.seed, e.Tenure, e.Run, e.Outcome, o)
 		}
 	}

@@ -36,7 +36,7 @@ type chronicle struct {
 	folded      int
 }
 
-func newChronicle() *chronicle {
+func newChronicle(limits func(level uint8) engine.Limits) *chronicle {
 	s := &chronicle{
 		inputs: map[sendKey]*engine.Invocation{}, past: map[journal.RunID][]engine.Past{}, ends: map[journal.RunID]engine.Ended{},
 		starts: map[journal.RunID]engine.StartFact{}, kept: map[string]bool{}, calls: map[string]bool{},
@@ -55,10 +55,11 @@ func newChronicle() *chronicle {
 		}
 		s.past[c.Run] = append(s.past[c.Run], x)
 	})
+	s.state.Bound(limits)
 	return s
 }
 
-func (s *chronicle) read(t *testing.T, log []journal.Record) {
+func (s *chronicle) read(t testing.TB, log []journal.Record) {
 	var out engine.Effects
 	for ; s.folded < len(log); s.folded++ {
 		rec := &log[s.folded]
@@ -111,7 +112,7 @@ func TestRedriveUnderFaults(t *testing.T) {
 		ids := byte(0)
 		var look func()
 		look = func() {
-			s := newChronicle()
+			s := newChronicle(engine.LimitsOf)
 			s.read(t, w.Logs()[0])
 			for i := range 8 {
 				run := journal.RunID{1, byte(i)}
@@ -151,7 +152,7 @@ func TestRedriveUnderFaults(t *testing.T) {
 		if err := w.Run(400_000); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		s := newChronicle()
+		s := newChronicle(engine.LimitsOf)
 		s.read(t, w.Logs()[0])
 		for i := range 8 {
 			run := journal.RunID{1, byte(i)}

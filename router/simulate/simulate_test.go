@@ -50,6 +50,11 @@ type play struct {
 	runs   []journal.RunID
 	story  []*story
 	called map[journal.RunID]map[string]bool // paths
+	t      testing.TB
+	reg    *plugin.Registry
+	asked  uint64 // redrives
+	mends  bool   // a run fails until it is redriven
+	died   int    // senders of redrives, between two parts
 }
 
 var allFaults = map[simulate.Fault]float64{
@@ -58,16 +63,22 @@ var allFaults = map[simulate.Fault]float64{
 }
 
 func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulate.Fault]float64) *play {
-	p := &play{seed: seed, rng: rand.New(rand.NewPCG(seed, 2)), called: make(map[journal.RunID]map[string]bool)}
+	p := &play{t: t, reg: reg, seed: seed, mends: seed%8 == 3, rng: rand.New(rand.NewPCG(seed, 2)), called: make(map[journal.RunID]map[string]bool)}
 	data := make([]any, 1+p.rng.IntN(8))
 	text := make([]lang.Value, len(data))
 	for i := range data {
 		data[i], text[i] = float64(i*i), lang.Of(i*i)
 	}
 	g := newGarden(reg, p.rng, &story{data: data, signals: make(map[string]any), reached: make(map[string]int), exact: true})
-	parts := []node{g.mapping(2), g.flow(3), g.forkjoin(1)}
-	if p.rng.IntN(10) == 0 {
-		parts[2] = g.failing(2)
+	var parts []node
+	switch {
+	case p.mends:
+		g.inside++ // A signal that comes between two lives of a run is lost.
+		parts = []node{g.mapping(1), g.flow(2), g.mended(1)}
+	case p.rng.IntN(10) == 0:
+		parts = []node{g.mapping(2), g.flow(3), g.failing(2)}
+	default:
+		parts = []node{g.mapping(2), g.flow(3), g.forkjoin(1)}
 	}
 	p.flow = node{doc: map[string]any{"sequence": []any{parts[0].doc, parts[1].doc, parts[2].doc}}, eval: func(in any, s *story) (any, bool) {
 		for _, part := range parts {
@@ -90,6 +101,7 @@ func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulat
 	p.def, p.next = p.defs["t"], p.defs["next"]
 	p.w = simulate.New(simulate.Options{
 		Registry: reg, Seed: seed, Partitions: 1 + int(seed%3), Function: p.function, Faults: simulate.Faults{Rate: faults}, Limits: p.limits, Deliver: deliver, Starts: p.starts,
+		Observe: p.observe,
 	})
 	for _, name := range set.TriggerNames() {
 		if name != "t" {
@@ -200,7 +212,7 @@ func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()
 	total, reached := make(map[simulate.Fault]int), make(map[string]int)
-	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, told, tidied, cancelled, children, across, tried, silent int
+	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, told, tidied, cancelled, children, across, tried, silent, redriven, died int
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	const workers = 4
@@ -226,6 +238,7 @@ func TestPlays(t *testing.T) {
 				steps, records = steps+p.w.Steps(), records+len(p.w.Logs()[0])
 				invocations, repeated, failed = invocations+r.invocations, repeated+r.repeated, failed+r.failed
 				stale += r.stale
+				redriven, died = redriven+r.redriven, died+p.died
 				parts += r.parts
 				held, told = held+r.held, told+r.told
 				children, across, tried, silent = children+r.children, across+r.across, tried+r.tried, silent+r.silent
@@ -251,6 +264,9 @@ func TestPlays(t *testing.T) {
 	}
 	if across < *seeds/4 || tried < *seeds/4 || silent < *seeds/4 {
 		t.Errorf("%d children, %d of them in another partition, %d calls that were not answered and %d that fell silent prove nothing", children, across, tried, silent)
+	}
+	if redriven < *seeds/5 || died < *seeds/100 {
+		t.Errorf("%d ends of runs that were redriven and %d senders that died prove nothing", redriven, died)
 	}
 	if dead < 2**seeds || chained < 2**seeds || signals < *seeds {
 		t.Errorf("%d dead letters, %d runs that ends have started and %d signals prove nothing", dead, chained, signals)
