@@ -21,6 +21,7 @@ type report struct {
 	children, across                                                                int // runs that steps have started, those in another partition
 	redriven                                                                        int // ends of runs that went on after their end
 	reached                                                                         map[string]int
+	seen                                                                            map[string]int // kinds of changes, and types of the errors that steps ended with
 }
 
 // A fence is DESIGN 2 once more, by itself: a claim counts when its epoch is the next one, and a negative fact when its epoch is the current one.
@@ -56,7 +57,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	pauses := make(pauses)
 	var replays []*engine.State
 	for _, log := range p.w.Logs() {
-		replay := engine.New(reg, nil)
+		replay := engine.New(reg, r.see)
 		replay.Bound(p.limits)
 		replays = append(replays, replay)
 		var out engine.Effects
@@ -135,6 +136,16 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 		p.checkRun(t, run, p.story[i], outcomes, &r)
 	}
 	return r
+}
+
+// see counts what was decided.
+func (r *report) see(c engine.Change) {
+	if r.seen == nil {
+		r.seen = make(map[string]int)
+	}
+	if r.seen[c.Kind.String()]++; c.Outcome.Err != nil && (c.Kind == engine.StepEnded || c.Kind == engine.Retrying || c.Kind == engine.Caught) {
+		r.seen[c.Outcome.Err.Type]++
+	}
 }
 
 // count counts what a play is to have, to prove anything.

@@ -51,16 +51,22 @@ func (g *garden) name(kind string) string {
 
 // flow returns a random step, at most depth policies deep.
 func (g *garden) flow(depth int) node {
-	kinds := []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.weave, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone, g.started, g.cleaned, g.picked, g.pages, g.grouped, g.joined,
-		g.met, g.met, g.crowd, g.crowd, g.loaded, g.hurried, g.named, g.loose, g.graph, g.graph}
+	kinds, leaves := g.kinds()
 	if depth > 0 && g.rng.IntN(5) > 0 {
 		return g.seen(kinds[g.rng.IntN(len(kinds))](depth - 1))
 	}
-	leaves := []func() node{g.function, g.function, g.function, g.flaky, g.slow, g.more, g.wait, g.passed, g.ruled, g.until, g.patient, g.beating, g.signal, g.signals}
 	if g.inside > 0 {
 		leaves = leaves[:len(leaves)-2]
 	}
 	return g.seen(leaves[g.rng.IntN(len(leaves))]())
+}
+
+// kinds are those of policies, and those of steps without any; of them the last two wait for signals.
+func (g *garden) kinds() (kinds []func(int) node, leaves []func() node) {
+	kinds = []func(int) node{g.sequence, g.forkjoin, g.mapping, g.dag, g.weave, g.choice, g.caught, g.tidied, g.raced, g.looped, g.undone, g.started, g.cleaned, g.picked, g.pages, g.grouped, g.joined,
+		g.met, g.met, g.crowd, g.crowd, g.loaded, g.hurried, g.named, g.loose, g.graph, g.graph}
+	leaves = []func() node{g.function, g.function, g.function, g.flaky, g.slow, g.more, g.wait, g.passed, g.ruled, g.until, g.patient, g.beating, g.signal, g.signals}
+	return kinds, leaves
 }
 
 // function calls one of three that answer with a pair of their number and their input.

@@ -20,11 +20,6 @@ func (e either) met(got any) bool {
 	return false
 }
 
-// anyValue stands for any value; what there is to say of it is said elsewhere.
-type anyValue struct{}
-
-func (anyValue) met(any) bool { return true }
-
 // aRun stands for what a run yields that nobody waits for.
 type aRun struct{}
 
@@ -75,7 +70,7 @@ func (g *garden) meeting(settings map[string]any, n int, words ...string) meetin
 	case "untilFailed":
 		join["until"] = fmt.Sprintf("${ failed >= %d }", m.need)
 	case "tolerate":
-		m.need--
+		m.need = g.rng.IntN(min(n, 2))
 		tolerate := map[string]any{"count": m.need}
 		switch g.rng.IntN(3) {
 		case 0: // One that is not reached.
@@ -352,7 +347,7 @@ func (g *garden) metIn(doc map[string]any, m meeting, keys []string, ends func(i
 
 // picked by number: what fails of the items of a map, and what is skipped.
 func (g *garden) some() (fails, skips func(i int) bool, condition string) {
-	a, b := g.rng.IntN(4), 1+g.rng.IntN(4)
+	a, b := g.rng.IntN(4), 1+g.rng.IntN(4) // None fails where a is 0.
 	fails = func(i int) bool { return i%4 == a && a > 0 }
 	if g.rng.IntN(3) > 0 {
 		return fails, func(int) bool { return false }, ""
@@ -367,7 +362,7 @@ func (g *garden) crowd(depth int) node {
 	g.inside--
 	slow := g.rng.IntN(4) == 0
 	settings := map[string]any{"items": n}
-	m := g.meeting(settings, n, append([]string{"tolerate", "tolerate"}, allWords...)...)
+	m := g.meeting(settings, n, append([]string{"tolerate", "tolerate", "tolerate", "tolerate"}, allWords...)...)
 	fails, skips, condition := g.some()
 	steps := []any{inner.doc, map[string]any{"function": "picky", "input": "${ [index, input] }"}}
 	if slow {

@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 800, "plays of TestPlays")
+	seeds = flag.Int("seeds", 600, "plays of TestPlays")
 	first = flag.Uint64("seed", 0, "the first seed of TestPlays")
 )
 
@@ -63,6 +63,17 @@ var allFaults = map[simulate.Fault]float64{
 }
 
 func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulate.Fault]float64) *play {
+	return newPlayOf(t, reg, seed, plot{faults: faults})
+}
+
+// A plot is what a play is made by beside its seed.
+type plot struct {
+	faults  map[simulate.Fault]float64
+	flow    func(g *garden) node                // nil is a large one, and two or three runs of it with clients
+	durable func(w *simulate.World, record int) // it may strike, when so many records are durable
+}
+
+func newPlayOf(t testing.TB, reg *plugin.Registry, seed uint64, of plot) *play {
 	p := &play{t: t, reg: reg, seed: seed, mends: seed%8 == 3, rng: rand.New(rand.NewPCG(seed, 2)), called: make(map[journal.RunID]map[string]bool)}
 	data := make([]any, 1+p.rng.IntN(8))
 	text := make([]lang.Value, len(data))
@@ -72,6 +83,9 @@ func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulat
 	g := newGarden(reg, p.rng, &story{data: data, signals: make(map[string]any), reached: make(map[string]int), exact: true})
 	var parts []node
 	switch {
+	case of.flow != nil:
+		p.mends = false
+		parts = []node{of.flow(g)}
 	case p.mends:
 		g.inside++ // A signal that comes between two lives of a run is lost.
 		parts = []node{g.mapping(1), g.flow(2), g.mended(1)}
@@ -80,7 +94,11 @@ func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulat
 	default:
 		parts = []node{g.mapping(2), g.flow(3), g.forkjoin(1)}
 	}
-	p.flow = node{doc: map[string]any{"sequence": []any{parts[0].doc, parts[1].doc, parts[2].doc}}, eval: func(in any, s *story) (any, bool) {
+	docs := make([]any, len(parts))
+	for i := range parts {
+		docs[i] = parts[i].doc
+	}
+	p.flow = node{doc: map[string]any{"sequence": docs}, eval: func(in any, s *story) (any, bool) {
 		for _, part := range parts {
 			var ok bool
 			if in, ok = part.eval(in, s); !ok {
@@ -99,14 +117,34 @@ func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulat
 		p.defs[name] = trigger.Definition
 	}
 	p.def, p.next = p.defs["t"], p.defs["next"]
+	records := 0
 	p.w = simulate.New(simulate.Options{
-		Registry: reg, Seed: seed, Partitions: 1 + int(seed%3), Function: p.function, Faults: simulate.Faults{Rate: faults}, Limits: p.limits, Deliver: deliver, Starts: p.starts,
+		Durable: func(*journal.Record) {
+			if records++; of.durable != nil {
+				of.durable(p.w, records)
+			}
+		},
+		Registry: reg, Seed: seed, Partitions: 1 + int(seed%3), Function: p.function, Faults: simulate.Faults{Rate: of.faults}, Limits: p.limits, Deliver: deliver, Starts: p.starts,
 		Observe: p.observe,
 	})
 	for _, name := range set.TriggerNames() {
 		if name != "t" {
 			p.w.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(p.defs[name])})
 		}
+	}
+	if of.flow != nil {
+		run, s := journal.RunID{200, 7}, g.story
+		p.runs, p.story = append(p.runs, run), append(p.story, s)
+		start := engine.Record(journal.Start, run, &engine.StartFact{Trigger: "t", Digest: p.def.Digest(), Data: lang.List(text...)})
+		p.w.After(time.Second, func() {
+			p.w.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(p.def)}, start)
+		})
+		for _, name := range slices.Sorted(maps.Keys(s.signals)) {
+			p.w.After(2*time.Second, func() {
+				p.w.Append(engine.Record(journal.Signal, run, &engine.SignalFact{Source: "/client", ID: name, Name: name, Data: lang.Of(s.signals[name])}))
+			})
+		}
+		return p
 	}
 	for i := range 2 + p.rng.IntN(2) {
 		run := journal.RunID{byte(i * 85), 0, 0, byte(i), 7}
@@ -211,7 +249,7 @@ func (p *play) function(inv *engine.Invocation, _ int) simulate.Answer {
 func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()
-	total, reached := make(map[simulate.Fault]int), make(map[string]int)
+	total, reached, seen := make(map[simulate.Fault]int), make(map[string]int), make(map[string]int)
 	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, told, tidied, cancelled, children, across, tried, silent, redriven, died int
 	var mu sync.Mutex
 	var wait sync.WaitGroup
@@ -235,6 +273,9 @@ func TestPlays(t *testing.T) {
 				for key := range r.reached {
 					reached[key]++
 				}
+				for what, n := range r.seen {
+					seen[what] += n
+				}
 				steps, records = steps+p.w.Steps(), records+len(p.w.Logs()[0])
 				invocations, repeated, failed = invocations+r.invocations, repeated+r.repeated, failed+r.failed
 				stale += r.stale
@@ -249,7 +290,7 @@ func TestPlays(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	t.Logf("%d seeds: %d steps, %d records, %d invocations, %d of them sent more than once, %d failed runs, %d stale records; faults: %v", *seeds, steps, records, invocations, repeated, failed, stale, total)
+	t.Logf("%d seeds: %d steps, %d records, %d invocations, %d of them sent more than once, %d failed runs, %d stale records; faults: %v; %v", *seeds, steps, records, invocations, repeated, failed, stale, total, seen)
 	if failed == 0 || stale < *seeds/20 || parts < *seeds {
 		t.Errorf("%d failed runs, %d stale records and %d parts that were owed prove nothing", failed, stale, parts)
 	}
@@ -261,6 +302,11 @@ func TestPlays(t *testing.T) {
 	}
 	if rare := settingsOf(reg).missing(reached, *seeds/100); len(rare) > 0 {
 		t.Errorf("keys of policies that too few plays come to: %s", strings.Join(rare, ", "))
+	}
+	for _, what := range []string{"timeout", "deadline", "heartbeat_timeout", "join_deadline", "join_unreachable", "too_many_failed", "loop_limit", "twinned", "cleaning-up", "run-redriven", "recalled"} {
+		if seen[what] < *seeds/50 {
+			t.Errorf("%s: %d times only; it proves nothing", what, seen[what])
+		}
 	}
 	if across < *seeds/4 || tried < *seeds/4 || silent < *seeds/4 {
 		t.Errorf("%d children, %d of them in another partition, %d calls that were not answered and %d that fell silent prove nothing", children, across, tried, silent)
