@@ -98,9 +98,25 @@ func flag(f func(*Settings) *bool) func(*Settings, string) error {
 
 func span(f func(*Settings) *time.Duration) func(*Settings, string) error {
 	return func(s *Settings, value string) error {
-		d, err := time.ParseDuration(value)
-		if *f(s) = d; err != nil || d <= 0 {
-			return fmt.Errorf("%q is not a duration above 0; write 30s or 1m", value)
+		d, err := plugin.ParseDuration(value)
+		if *f(s) = d.D(); err != nil {
+			return err
+		}
+		if d == 0 {
+			return fmt.Errorf("%q is not a duration above 0; write 30s, 1m or 7d", value)
+		}
+		return nil
+	}
+}
+
+func size[T int | int64](f func(*Settings) *T) func(*Settings, string) error {
+	return func(s *Settings, value string) error {
+		n, err := plugin.ParseSize(value)
+		if err != nil {
+			return err
+		}
+		if *f(s) = T(n); n < 1 {
+			return fmt.Errorf("%q is not a size above 0; write 64KiB, 512MiB or 2GiB", value)
 		}
 		return nil
 	}
@@ -149,16 +165,16 @@ var own = []setting{
 	{key: "log.level", def: "info", help: "debug, info, warn or error", set: text(func(s *Settings) *string { return &s.LogLevel })},
 	{key: "log.format", def: "text", help: "text or json", set: text(func(s *Settings) *string { return &s.LogFormat })},
 	{key: "limits.steps", def: 2_000_000, help: "steps open in all runs beyond which starts are refused with 429", set: whole(func(s *Settings) *int { return &s.MaxSteps })},
-	{key: "limits.bytes", def: 2 << 30, help: "bytes of values that the open runs keep beyond which starts are refused with 429", set: whole(func(s *Settings) *int { return &s.MaxBytes })},
+	{key: "limits.bytes", def: "2GiB", help: "how much of values the open runs may keep; beyond, starts are refused with 429", set: size(func(s *Settings) *int { return &s.MaxBytes })},
 	{key: "limits.runs", def: 1_000_000, help: "open runs beyond which starts are refused with 429", set: whole(func(s *Settings) *int { return &s.MaxRuns })},
 	{key: "limits.connections", def: 8192, help: "open connections to the listener; the one that has been idle for longest makes room", set: whole(func(s *Settings) *int { return &s.MaxConns })},
 	{key: "limits.requests", def: 4096, help: "requests at work beyond which callers get 503", set: whole(func(s *Settings) *int { return &s.MaxAsked })},
 	{key: "history.runs", def: 100_000, help: "ended runs that are kept for people and for repeated requests", set: whole(func(s *Settings) *int { return &s.History })},
-	{key: "history.bytes", def: 1 << 30, help: "bytes of ended runs, steps and events that are kept, as they are on disk; beyond, the oldest go", set: whole(func(s *Settings) *int64 { return &s.HistoryMax })},
-	{key: "history.age", def: "720h", help: "how long ended runs, steps and events are kept", set: span(func(s *Settings) *time.Duration { return &s.HistoryAge })},
-	{key: "history.value", def: 16 << 10, help: "bytes of an input or an output of a step that are kept", set: whole(func(s *Settings) *int { return &s.HistoryVal })},
-	{key: "dead.bytes", def: 256 << 20, help: "bytes of dead letters that are kept; beyond, the oldest go", set: whole(func(s *Settings) *int64 { return &s.DeadMax })},
-	{key: "dead.age", def: "720h", help: "how long dead letters are kept", set: span(func(s *Settings) *time.Duration { return &s.DeadAge })},
+	{key: "history.bytes", def: "1GiB", help: "how much of ended runs, steps and events is kept on disk; beyond, the oldest go", set: size(func(s *Settings) *int64 { return &s.HistoryMax })},
+	{key: "history.age", def: "30d", help: "how long ended runs, steps and events are kept", set: span(func(s *Settings) *time.Duration { return &s.HistoryAge })},
+	{key: "history.value", def: "16KiB", help: "how much of an input or an output of a step is kept", set: size(func(s *Settings) *int { return &s.HistoryVal })},
+	{key: "dead.bytes", def: "256MiB", help: "how much of dead letters is kept; beyond, the oldest go", set: size(func(s *Settings) *int64 { return &s.DeadMax })},
+	{key: "dead.age", def: "30d", help: "how long dead letters are kept", set: span(func(s *Settings) *time.Duration { return &s.DeadAge })},
 	{key: "watchdog", def: "1m", help: "how long the fold of one record may take before the router gives up", set: span(func(s *Settings) *time.Duration { return &s.Stuck })},
 	{key: "drain", def: "10s", help: "how long invocations under way may take to end when the router is to stop", set: span(func(s *Settings) *time.Duration { return &s.Drain })},
 	{key: "snapshot.records", def: 200_000, help: "records of a partition between snapshots", set: whole(func(s *Settings) *int { return &s.Snapshot })},
@@ -176,7 +192,7 @@ var own = []setting{
 	{key: "kafka.sasl.username", def: "", help: "the router's name at the cluster", set: text(func(s *Settings) *string { return &s.sasl().Username })},
 	{key: "kafka.sasl.password-env", def: "", help: "environment variable that holds the password", set: text(func(s *Settings) *string { return &s.sasl().Password.Env })},
 	{key: "kafka.sasl.password-file", def: "", help: "file that holds the password", set: text(func(s *Settings) *string { return &s.sasl().Password.File })},
-	{key: "disk.low-water", def: 256 << 20, help: "free bytes below which starts are refused with 507", set: whole(func(s *Settings) *int64 { return &s.LowWater })},
+	{key: "disk.low-water", def: "256MiB", help: "how much has to be free on the disk; below, starts are refused with 507", set: size(func(s *Settings) *int64 { return &s.LowWater })},
 }
 
 // An Origin is a setting's effective value and where it came from.

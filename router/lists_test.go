@@ -39,7 +39,7 @@ func TestRunIsListedOnceWhileItEnds(t *testing.T) {
 		runs = append(runs, run)
 	}
 	eventually(t, func() error {
-		if said, _ := listOf(t, r.Addr(), "state=running"); said.Total != n {
+		if said, _ := listOf(t, r.Addr(), "state=waiting"); said.Total != n {
 			return fmt.Errorf("%d of %d", said.Total, n)
 		}
 		return nil
@@ -92,7 +92,7 @@ func TestRunIsListedOnceWhileItEnds(t *testing.T) {
 func TestListRefusesWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	r := startWith(t, attacked, func(*router.Options) {})
-	for _, query := range []string{"limit=100000", "limit=0", "limit=x", "sort=colour", "order=left", "since=today", "after=x", "after=1.x", "colour=red", "triger=ask"} {
+	for _, query := range []string{"limit=100000", "limit=0", "limit=x", "sort=colour", "order=left", "since=soon", "state=lost", "after=x", "after=1.x", "colour=red", "triger=ask"} {
 		if _, status := listOf(t, r.Addr(), query); !strings.HasPrefix(status, "400") {
 			t.Errorf("%s: %s", query, status)
 		}

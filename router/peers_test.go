@@ -242,7 +242,7 @@ func TestListsAreGathered(t *testing.T) {
 		return slices.ContainsFunc(said.Runs, func(l router.RunLine) bool { return l.Run == id.String() })
 	}
 	eventually(t, func() error {
-		resp, err := c.members[0].get("/v1/runs?state=running&limit=1000", &said)
+		resp, err := c.members[0].get("/v1/runs?state=waiting&limit=1000", &said)
 		if err != nil || resp.Header.Get("Onward-Unanswered") != "" || !has(mine) || !has(theirs) {
 			return fmt.Errorf("%d lines, %v", len(said.Runs), err)
 		}

@@ -80,7 +80,7 @@ var cures = map[kafka.Error]string{
 	kafka.OffsetMetadataTooLarge:             "raise the brokers' offset.metadata.max.bytes",
 	kafka.TopicAlreadyExists:                 "",
 	kafka.InvalidPartitionNumber:             "choose another number of partitions",
-	kafka.InvalidReplicationFactor:           "choose a replication factor that the cluster has brokers for",
+	kafka.InvalidReplicationFactor:           "choose a replication factor that the cluster has brokers for: with one broker, onward kafka init --replication 1",
 	kafka.InvalidConfiguration:               "correct the topic's settings",
 	kafka.InvalidRequiredAcks:                "",
 	kafka.IllegalGeneration:                  "",

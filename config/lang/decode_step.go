@@ -87,6 +87,10 @@ var synonyms = map[string]string{
 	"try": "finally", "always": "finally", "defer": "finally", "ensure": "finally", "throw": "fail", "raise": "fail", "error": "fail", "noop": "pass", "value": "pass", "set": "pass", "return": "end", "exit": "end", "succeed": "end", "stop": "end",
 	"compensate": "undo saga", "compensation": "undo saga", "rollback": "undo saga", "transaction": "saga", "dependsOn": "needs", "depends_on": "needs", "requires": "needs", "task": "function", "call": "function", "invoke": "function", "action": "function", "subflow": "flow", "workflow": "flow",
 	"onError": "catch", "on_error": "catch", "rescue": "catch", "except": "catch", "retries": "retry", "params": "input", "with": "input", "args": "input", "result": "output", "id": "name",
+	// Amazon's States Language, Argo, Airflow.
+	"itemspath": "items", "itemselector": "input", "itemprocessor": "do", "iterator": "do", "maxconcurrency": "window", "parallelism": "window", "withitems": "items", "withparam": "items", "suspend": "signal", "depends": "needs",
+	"timeoutseconds": "timeout", "heartbeatseconds": "heartbeat", "resultselector": "output", "outputpath": "output", "inputpath": "input", "retrystrategy": "retry", "sensor": "signal", "task_group": "sequence", "expand": "map", "states": "sequence",
+	"upstream": "needs", "onexit": "finally", "exithandler": "finally", "maxattempts": "attempts", "intervalseconds": "backoff", "backoffrate": "factor", "errorequals": "on",
 }
 
 // meant says which known word stands for an unknown one.

@@ -11,14 +11,14 @@ type Schema = map[string]any
 type Schemer interface{ Schema() Schema }
 
 // durations is the pattern of Go's form of a duration without its sign.
-const durations = `(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$`
+const durations = `(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)d(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$`
 
 // Zero is the schema of durations of no time, and of the number: what a key that must say more is not.
 func Zero() Schema {
 	return Schema{"anyOf": []any{Schema{"const": 0}, Schema{"type": "string", "pattern": zeroDuration}}}
 }
 
-const zeroDuration = `^\+?(0|((0+(\.0*)?|\.0+)(ns|us|µs|μs|ms|s|m|h))+)$`
+const zeroDuration = `^\+?(0|((0+(\.0*)?|\.0+)(ns|us|µs|μs|ms|s|m|h|d))+)$`
 
 // Schema is the form of durations.
 func (Duration) Schema() Schema {

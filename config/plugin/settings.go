@@ -11,17 +11,10 @@ import (
 // Duration is a span of time as documents write it ("200ms", "30s", "24h"). Its text form is Go's.
 type Duration time.Duration
 
-// UnmarshalText reads Go's form of a duration. Negative durations are refused.
-func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is not a duration; write a number with a unit, such as 200ms, 30s, 5m or 24h", text)
-	}
-	if v < 0 || text[0] == '-' {
-		return fmt.Errorf("duration %q is negative", text)
-	}
-	*d = Duration(v)
-	return nil
+// UnmarshalText reads what ParseDuration does.
+func (d *Duration) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDuration(string(text))
+	return err
 }
 
 // MarshalText writes Go's form of a duration.

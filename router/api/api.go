@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -88,6 +89,8 @@ type Cluster interface {
 // An Outbox knows where an invocation is, in words, since when, and when it will be given up.
 type Outbox interface {
 	Explain(run journal.RunID, n uint32) (why string, since, end time.Time)
+	// Unsent counts the calls of a run that no function has been sent yet.
+	Unsent(tenant, trigger string, run journal.RunID) int
 	// Progress is an invocation's last heartbeat, with its data.
 	Progress(run journal.RunID, n uint32) (last time.Time, data lang.Value)
 	// Standing says where each of some invocations of a run is.
@@ -137,6 +140,7 @@ type Source struct {
 // An API answers who asks. Its methods may be called concurrently.
 type API struct {
 	Options
+	patterns  []string // that Handler serves, in the mux's form
 	redriving sync.Map // ids of the dead letters that are being sent again
 }
 
@@ -154,6 +158,9 @@ var errUnknownRun = errors.New("unknown run")
 // errRequest is wrapped with what of a request is wrong and what to write.
 var errRequest = errors.New("the request is not valid")
 
+// Patterns are those that Handler serves, in the form of http.ServeMux; it was called before.
+func (a *API) Patterns() []string { return slices.Clone(a.patterns) }
+
 // Handler is the HTTP API, with the sources that are paths. guard is put before what nobody has to prove himself for.
 func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
@@ -163,12 +170,16 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 		}
 		return h
 	}
-	for _, x := range a.routes() {
-		mux.Handle(x.pattern, a.authenticated(guard, x))
+	handle := func(pattern string, h http.Handler) {
+		a.patterns = append(a.patterns, pattern)
+		mux.Handle(pattern, h)
 	}
-	mux.Handle("GET /metrics", a.metered(open(promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))))
-	mux.Handle("GET /healthz", open(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, 200, map[string]string{"status": "ok"}) })))
-	mux.Handle("GET /readyz", open(http.HandlerFunc(a.getReady)))
+	for _, x := range a.routes() {
+		handle(x.pattern, a.authenticated(guard, x))
+	}
+	handle("GET /metrics", a.metered(open(promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))))
+	handle("GET /healthz", open(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, http.StatusOK, Health{Status: "ok"}) })))
+	handle("GET /readyz", open(http.HandlerFunc(a.getReady)))
 	paths := make(map[string]bool)
 	for _, s := range a.Sources {
 		h, ok := s.Source.(triggers.HTTPSource)
@@ -183,7 +194,7 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 		if !h.Authenticates() {
 			handler = guard(handler)
 		}
-		mux.Handle(path, handler)
+		handle(path, handler)
 	}
 	return mux, nil
 }
@@ -256,10 +267,7 @@ func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
 		_ = refuse(w, http.StatusServiceUnavailable, "not ready: "+err.Error(), "")
 		return
 	}
-	said := struct {
-		Status  string            `json:"status"`
-		Sources map[string]string `json:"sources,omitempty"` // what keeps them from taking events
-	}{"ready", nil}
+	said := Health{Status: "ready"}
 	if said.Sources = a.troubles(); len(said.Sources) > 0 {
 		said.Status = "degraded"
 	}

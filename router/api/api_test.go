@@ -98,6 +98,8 @@ func (h *house) Standing(_ journal.RunID, numbers []uint32) []engine.StepState {
 	return make([]engine.StepState, len(numbers))
 }
 
+func (h *house) Unsent(string, string, journal.RunID) int { return 0 }
+
 func (h *house) Explain(journal.RunID, uint32) (string, time.Time, time.Time) {
 	return "", time.Time{}, time.Time{}
 }

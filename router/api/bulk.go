@@ -69,10 +69,7 @@ var bulkRate = config.Rate{N: 50, Per: time.Second}
 func (a *API) postBulk(b *bulk) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, q *http.Request) error {
 		ask := q.URL.Query()
-		dry, err := dryRun(ask)
-		if err != nil {
-			return err
-		}
+		dry := isTrue(q, "dryRun")
 		rate := bulkRate
 		if text := ask.Get("rate"); text != "" {
 			if err := rate.UnmarshalText([]byte(text)); err != nil {

@@ -254,7 +254,7 @@ func TestDeadLettersAreChosen(t *testing.T) {
 		t.Errorf("%d %s", code, body)
 	}
 	for query, want := range map[string]string{
-		"tigger=t": "chooses no dead letters; write trigger", "kind=x": "write one of invocation", "since=soon": "is no time; write", "until=soon": "is no time; write", "after=x": "take next from the answer before",
+		"tigger=t": `did you mean \"trigger\"`, "kind=x": "write invocation, destination", "since=soon": "is no time; write", "until=soon": "is no time; write", "after=x": "take next from the answer before",
 		"group=x": "write cause", "limit=x": "number from 1",
 	} {
 		if code, body, _ := ask("GET", "/v1/dead?"+query, ""); code != 400 || !strings.Contains(body, want) {

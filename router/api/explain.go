@@ -192,7 +192,7 @@ func ExplainStatus(st *engine.Status, now time.Time) []string { return linesOf(e
 
 func explain(st *engine.Status, now time.Time) []Reason {
 	switch st.State {
-	case "waiting":
+	case "stranded":
 		said := []Reason{{Kind: whyDefinition, Text: "waiting for the definition that it started with; load the documents that it was started from"}}
 		if p := st.Paused; p != nil {
 			said = append(said, Reason{Kind: whyPaused, Text: paused(p), Since: p.Since})

@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
 )
 
@@ -33,53 +32,28 @@ type letterQuery struct {
 	grouped                                     bool
 }
 
-// letterQueryOf reads a choice. A parameter that is none is refused: a misspelt one would choose too much.
+// letterQueryOf reads a choice.
 func letterQueryOf(ask url.Values, now time.Time) (f letterQuery, err error) {
-	f.limit = 100
-	for _, key := range slices.Sorted(maps.Keys(ask)) {
-		text := ask.Get(key)
-		if text == "" {
-			continue
-		}
-		switch key {
-		case "trigger":
-			f.trigger = text
-		case "function":
-			f.function = text
-		case "tenant":
-			f.tenant = text
-		case "run":
-			f.run = strings.ToLower(text)
-		case "error":
-			f.fault = text
-		case "text":
-			f.text = strings.ToLower(text)
-		case "kind":
-			if f.kind = text; !slices.Contains(engine.LetterKinds, text) {
-				return f, fmt.Errorf("%w: kind %.40q is none; write one of %s", errRequest, text, strings.Join(engine.LetterKinds, ", "))
-			}
-		case "since":
-			f.since, err = whenOf(key, text, now)
-		case "until":
-			f.until, err = whenOf(key, text, now)
-		case "after":
-			if f.after, err = engine.ParseCursor(text); err != nil {
-				err = invalid("after: %w", err)
-			}
-		case "limit":
-			f.limit, err = limitFrom(text)
-		case "group":
-			if f.grouped = text == "cause"; !f.grouped {
-				err = fmt.Errorf("%w: group %.40q is none; write cause", errRequest, text)
-			}
-		default:
-			err = fmt.Errorf("%w: %.40q chooses no dead letters; write trigger, function, tenant, run, kind, error, text, since, until, after, limit or group", errRequest, key)
-		}
-		if err != nil {
+	f = letterQuery{
+		trigger: ask.Get("trigger"), function: ask.Get("function"), tenant: ask.Get("tenant"), run: strings.ToLower(ask.Get("run")), kind: ask.Get("kind"), fault: ask.Get("error"),
+		text: strings.ToLower(ask.Get("text")), limit: partDefault, grouped: ask.Get("group") != "",
+	}
+	if f.since, err = whenOf("since", ask.Get("since"), now); err != nil {
+		return f, err
+	}
+	if f.until, err = whenOf("until", ask.Get("until"), now); err != nil {
+		return f, err
+	}
+	if text := ask.Get("after"); text != "" {
+		if f.after, err = engine.ParseCursor(text); err != nil {
+			err = invalid("after: %w", err)
 			return f, err
 		}
 	}
-	return f, nil
+	if text := ask.Get("limit"); text != "" {
+		f.limit, err = limitFrom(text)
+	}
+	return f, err
 }
 
 // lettersMost is how many lines a list has; a router tells another one more, so that it knows of more.
@@ -94,17 +68,14 @@ func limitFrom(text string) (int, error) {
 	return min(n, lettersMost+1), nil
 }
 
-// whenOf reads a time: how long ago it was (1h), the day that it is (today, in UTC), or a time of RFC 3339.
+// whenOf reads a time as people write it; none is the zero one.
 func whenOf(key, text string, now time.Time) (time.Time, error) {
-	if text == "today" {
-		return now.UTC().Truncate(24 * time.Hour), nil
+	if text == "" {
+		return time.Time{}, nil
 	}
-	if ago, ok := lang.ParseSpan(lang.Of(text)); ok {
-		return now.Add(-ago), nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
+	at, err := plugin.ParseMoment(text, now)
 	if err != nil {
-		return at, fmt.Errorf("%w: %s %.40q is no time; write how long ago it was, such as 1h or 90m, or today (UTC), or 2026-11-27T06:00:00Z", errRequest, key, text)
+		return at, invalid("%s: %w", key, err)
 	}
 	return at, nil
 }

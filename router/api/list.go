@@ -27,8 +27,9 @@ type RunLine struct {
 	Error   string     `json:"error,omitempty"` // its type
 	Started time.Time  `json:"started"`
 	Ended   *time.Time `json:"ended,omitempty"`
-	Calls   int        `json:"calls"`
-	Open    int        `json:"open"`
+	Calls   int        `json:"calls"`             // that were sent
+	Queued  int        `json:"queued,omitempty"`  // that are to be sent yet
+	Open    int        `json:"open"`              // those without an outcome
 	Signals int        `json:"signals,omitempty"` // that it waits for
 
 	Paused *engine.Pause `json:"paused,omitempty"`
@@ -85,9 +86,6 @@ type runQuery struct {
 	after                                                *engine.Place
 }
 
-// queryKeys are what one may ask for; anything else would be passed over without a word.
-var queryKeys = []string{"tenant", "trigger", "state", "error", "event", "parent", "text", "since", "until", "sort", "order", "limit", "after"}
-
 func invalid(format string, a ...any) error {
 	return fmt.Errorf("%w: %w", errRequest, fmt.Errorf(format, a...))
 }
@@ -103,9 +101,6 @@ func checkKeys(v url.Values, known []string) error {
 
 func parseRunQuery(r *http.Request) (*runQuery, error) {
 	v := r.URL.Query()
-	if err := checkKeys(v, queryKeys); err != nil {
-		return nil, err
-	}
 	q := &runQuery{
 		tenant: v.Get("tenant"), trigger: v.Get("trigger"), state: v.Get("state"), failure: v.Get("error"), event: v.Get("event"),
 		parent: strings.ToLower(v.Get("parent")), text: strings.ToLower(v.Get("text")), sort: cmp.Or(v.Get("sort"), byStarted),
@@ -117,26 +112,14 @@ func parseRunQuery(r *http.Request) (*runQuery, error) {
 	if q.limit, err = limitOf(r); err != nil {
 		return nil, err
 	}
-	for _, x := range []struct {
-		key  string
-		into *time.Time
-	}{{"since", &q.since}, {"until", &q.until}} {
-		if text := v.Get(x.key); text != "" {
-			if *x.into, err = time.Parse(time.RFC3339, text); err != nil {
-				return nil, invalid("%s %.40q is no time; write one as RFC 3339 has it: 2026-01-31T15:04:05Z", x.key, text)
-			}
-		}
+	now := time.Now()
+	if q.since, err = whenOf("since", v.Get("since"), now); err != nil {
+		return nil, err
 	}
-	if !slices.Contains([]string{byStarted, byEnded, byDuration}, q.sort) {
-		return nil, invalid("runs are not sorted by %.40q; write started, ended or duration", q.sort)
+	if q.until, err = whenOf("until", v.Get("until"), now); err != nil {
+		return nil, err
 	}
-	switch v.Get("order") {
-	case "", "down":
-	case "up":
-		q.up = true
-	default:
-		return nil, invalid("order %.40q; write up or down", v.Get("order"))
-	}
+	q.up = v.Get("order") == "up"
 	if text := v.Get("after"); text != "" {
 		if q.after, err = parseRunPlace(text); err != nil {
 			return nil, err
@@ -295,6 +278,12 @@ func (a *API) listRuns(ctx context.Context, q *runQuery) (*runsFound, error) {
 		err = bad
 	}
 	found.lines = cut(found.lines, q.limit+1)
+	for i := range found.lines {
+		if l := &found.lines[i].line; l.Ended == nil && l.Open > 0 {
+			l.Queued = min(a.Outbox.Unsent(l.Tenant, l.Trigger, found.lines[i].place.Run), l.Calls)
+			l.Calls -= l.Queued
+		}
+	}
 	return found, err
 }
 

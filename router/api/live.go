@@ -54,9 +54,6 @@ func (a *API) getLive(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	ask := q.URL.Query()
-	if err := checkKeys(ask, []string{"step", "after"}); err != nil {
-		return err
-	}
 	v := &viewer{a: a, w: w, id: id, step: strings.TrimSuffix(ask.Get("step"), "[*]"), cursor: ask.Get("after")}
 	if last := q.Header.Get("Last-Event-ID"); last != "" {
 		v.cursor = last

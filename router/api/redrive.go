@@ -7,9 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -73,19 +71,6 @@ func (a *API) ended(ctx context.Context, id journal.RunID) (*engine.Ending, erro
 	return f, nil
 }
 
-// dryRun says whether nothing is to be done. What is neither yes nor no is refused: somebody who wanted to look is not to start a run.
-func dryRun(ask url.Values) (bool, error) {
-	text := ask.Get("dryRun")
-	if text == "" {
-		return false, nil
-	}
-	dry, err := strconv.ParseBool(text)
-	if err != nil {
-		return false, fmt.Errorf("%w: dryRun is %.40q; write true or false", errRequest, text)
-	}
-	return dry, nil
-}
-
 // inputOf is the data of the event that started a run; false is not known.
 func inputOf(f *engine.Ending) (lang.Value, bool) {
 	if f.Input != nil {
@@ -108,14 +93,7 @@ func (a *API) postRedriveRun(w http.ResponseWriter, q *http.Request) error {
 	if err := checkText("from", ask.Get("from")); err != nil {
 		return err
 	}
-	if d := ask.Get("definition"); d != "" && d != "latest" {
-		return fmt.Errorf("%w: definition is %q; write latest, or leave it out for that by which the run ran", errRequest, d)
-	}
-	dry, err := dryRun(ask)
-	if err != nil {
-		return err
-	}
-	said, err := a.redrive(q.Context(), id, ask.Get("from"), ask.Get("definition") == "latest", dry)
+	said, err := a.redrive(q.Context(), id, ask.Get("from"), ask.Get("definition") == "latest", isTrue(q, "dryRun"))
 	return a.answered(w, said, err)
 }
 
@@ -320,10 +298,7 @@ func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (*Rerun,
 	if err := checkText("Idempotency-Key", key); err != nil {
 		return nil, err
 	}
-	dry, err := dryRun(q.URL.Query())
-	if err != nil {
-		return nil, err
-	}
+	dry := isTrue(q, "dryRun")
 	f, err := a.ended(q.Context(), id)
 	if err != nil {
 		return nil, err

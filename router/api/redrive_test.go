@@ -1,22 +1,24 @@
 package api
 
 import (
-	"errors"
-	"net/url"
+	"strings"
 	"testing"
 )
 
-// Who wanted to look only, and mistyped it, starts nothing.
-func TestDryRun(t *testing.T) {
+// TestWhatIsNoFlagDoesNothing: somebody who wanted to look, and mistyped it, is to start nothing. So is a word that is none, and a parameter that there is not.
+func TestWhatIsNoFlagDoesNothing(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]bool{"": false, "true": true, "1": true, "false": false, "0": false} {
-		if dry, err := dryRun(url.Values{"dryRun": {text}}); err != nil || dry != want {
-			t.Errorf("%q: %t, %v", text, dry, err)
+	h := new(house)
+	ask := serve(t, h, "")
+	for query, want := range map[string]string{
+		"rerun?dryRun=maybe": `dryRun is \"maybe\"; write true or false`, "redrive?definition=newest": "write latest", "redrive?dry-run=true": `unknown parameter \"dry-run\"; did you mean \"dryRun\"`,
+		"rerun?input=here": "write given",
+	} {
+		if code, body, _ := ask("POST", "/v1/runs/"+myRun+"/"+query, "1"); code != 400 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", query, code, body)
 		}
 	}
-	for _, text := range []string{"maybe", "yes", "TRUE ", "\x00"} {
-		if _, err := dryRun(url.Values{"dryRun": {text}}); !errors.Is(err, errRequest) {
-			t.Errorf("%q: %v", text, err)
-		}
+	if len(h.asked) > 0 {
+		t.Errorf("%q was done", h.asked)
 	}
 }

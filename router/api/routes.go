@@ -29,6 +29,7 @@ type route struct {
 // routes are all operations under /v1.
 func (a *API) routes() []route {
 	return append(a.bulkRoutes(), []route{
+		{"GET /v1/openapi.json", access.Read, ofTenant, a.getOpenAPI},
 		{"GET /v1/whoami", access.Read, ofTenant, a.getWho},
 		{"GET /v1/version", access.Read, ofTenant, a.getVersion},
 		{"GET /v1/backup", access.Admin, ofRouter, a.getBackup},

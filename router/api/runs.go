@@ -9,8 +9,18 @@ import (
 
 	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
 )
+
+// waitOf is how long somebody waits.
+func waitOf(text string) (time.Duration, error) {
+	var d plugin.Duration
+	if err := d.UnmarshalText([]byte(text)); err != nil {
+		return 0, invalid("wait: %w", err)
+	}
+	return min(d.D(), 5*time.Minute), nil
+}
 
 func (a *API) getRun(w http.ResponseWriter, q *http.Request) error {
 	id, err := runOf(q)
@@ -18,11 +28,11 @@ func (a *API) getRun(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	if text := q.URL.Query().Get("wait"); text != "" {
-		d, err := time.ParseDuration(text)
+		d, err := waitOf(text)
 		if err != nil {
-			return fmt.Errorf("%w: wait %q is not a duration such as 30s", errRequest, text)
+			return err
 		}
-		ctx, cancel := context.WithTimeout(q.Context(), min(d, 5*time.Minute))
+		ctx, cancel := context.WithTimeout(q.Context(), d)
 		defer cancel()
 		if f, err := a.Wait(ctx, id); err == nil {
 			return reply(w, 200, f)
@@ -46,11 +56,11 @@ func (a *API) getEnded(w http.ResponseWriter, q *http.Request) error {
 	}
 	f := a.Endings.Find(id)
 	if text := q.URL.Query().Get("wait"); f == nil && text != "" && a.Shards.Has(id) {
-		d, err := time.ParseDuration(text)
+		d, err := waitOf(text)
 		if err != nil {
-			return fmt.Errorf("%w: wait %q is not a duration such as 30s", errRequest, text)
+			return err
 		}
-		ctx, cancel := context.WithTimeout(q.Context(), min(d, 5*time.Minute))
+		ctx, cancel := context.WithTimeout(q.Context(), d)
 		defer cancel()
 		f, _ = a.Wait(ctx, id) // The time was over: it has not ended.
 	}

@@ -50,6 +50,8 @@ func (a *API) Status(ctx context.Context, id journal.RunID, waiting int) (*engin
 		return nil, nil, err
 	}
 	if st != nil {
+		st.Queued = min(a.Outbox.Unsent(st.Tenant, st.Trigger, id), st.Calls)
+		st.Calls -= st.Queued
 		if st.Root != nil {
 			a.fillIn(st.Root)
 		}

@@ -73,7 +73,12 @@ func (a *API) authenticated(guard func(http.Handler) http.Handler, x route) http
 			_ = refuse(w, http.StatusForbidden, what, cure)
 			return
 		}
-		if err := a.answer(w, q.WithContext(access.With(q.Context(), who)), x); err != nil {
+		known := accounts[x.pattern]
+		err = known.checkQuery(q.URL.Query())
+		if err == nil {
+			err = a.answer(w, q.WithContext(access.With(q.Context(), who)), x)
+		}
+		if err != nil {
 			fail(w, err)
 		}
 	})

@@ -117,6 +117,7 @@ func (p *program) bulk(c *cobra.Command, k *client, s *selection, e *errand) err
 		}
 	}
 	maps.Copy(q, e.query)
+	q.Del("after")
 	q.Set("limit", fmt.Sprint(s.limit))
 	q.Set("rate", s.rate.String())
 	q.Set("dryRun", fmt.Sprint(e.dry))

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
@@ -193,7 +194,7 @@ func (p *program) send() *cobra.Command {
 			if id == "" {
 				id = router.NewID()
 			}
-			h := map[string]string{"Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Source": source, "Ce-Type": kind, "Content-Type": "application/json"}
+			h := map[string]string{"Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Source": source, "Ce-Type": kind, "Ce-Time": time.Now().UTC().Format(time.RFC3339Nano), "Content-Type": "application/json"}
 			if subject != "" {
 				h["Ce-Subject"] = subject
 			}
@@ -275,9 +276,9 @@ func (p *patience) Set(text string) error {
 		*p = patience(time.Duration(n) * time.Second)
 		return nil
 	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return fmt.Errorf("%q is no time to wait; write one such as 30s or 2m", text)
+	d, err := plugin.ParseDuration(text)
+	if err != nil {
+		return err
 	}
 	*p = patience(d)
 	return nil

@@ -148,7 +148,7 @@ var (
 	dottedWord  = regexp.MustCompile(`\b[a-z]+(?:\.[a-z][a-z-]*)+\b`)
 	doneWord    = regexp.MustCompile(`\b(?:set|raise|lower|by|with|leave out) ([a-z]+(?:\.[a-z][a-z-]*)+)\b`)
 	keyWord     = regexp.MustCompile(`(?:^|[\s{,(])([a-z][a-zA-Z]*): (?:[{\["$]|[A-Z]{2})`)
-	pathWord    = regexp.MustCompile(`/v1(?:/[a-z{}]+)+`)
+	pathWord    = regexp.MustCompile(`/v1(?:/[a-z{}]+)+(?:[.]json)?`)
 	routeWord   = regexp.MustCompile(`^[A-Z]+ (/v1/\S+)$`)
 )
 

@@ -9,11 +9,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router"
+	"github.com/onward-router/onward/router/engine"
 	"github.com/spf13/cobra"
 )
 
-var runStates = []string{"running", "queued", "paused", "redriving", "cancelling", "ending", "succeeded", "failed", "skipped", "cancelled"}
+var runStates = engine.RunStates
 
 // listPart is how many are asked for at a time.
 const listPart = 10_000
@@ -47,9 +49,9 @@ func (p *program) runsList(k *client) *cobra.Command {
 		return p.print(said, func(w io.Writer) { writeRuns(w, said) })
 	}}
 	c.Long = "List prints runs, those that are open and those that have ended, as far as the history reaches: the latest first, each once, all routers' together.\n" +
-		"CALLS counts invocations made, OPEN those that are under way, SIGNALS those that are waited for, ERROR is the type of the error that a run ended with.\n" +
+		"CALLS counts invocations that were sent, OPEN those that have no outcome yet, sent or not, SIGNALS those that are waited for, ERROR is the type of the error that a run ended with.\n" +
 		"Below stands how many there are in all, and with which --after the list goes on.\n\n" +
-		"A time is a duration before now (90s, 1h, 7d), today, yesterday, or as RFC 3339 has it. A run is of a time in which it was at work.\n\n" + clientHelp
+		"A time is how long ago it was (90s, 1h, 7d), today or yesterday (in UTC, as all times are), or as RFC 3339 has it. A run is of a time in which it was at work.\n\n" + clientHelp
 	c.Example = "  onward runs list --state failed --trigger word-count --since today\n  onward runs list --event order-17\n  onward runs list --sort duration --since 1h -o json"
 	f := c.Flags()
 	f.String("tenant", "", "only runs of this tenant")
@@ -76,26 +78,12 @@ func (p *program) timeFlag(name, text string) (string, error) {
 	if p.now != nil {
 		now = p.now()
 	}
-	at, err := time.Parse(time.RFC3339, text)
-	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
-	switch {
-	case text == "":
+	if text == "" {
 		return "", nil
-	case text == "today":
-		at = midnight
-	case text == "yesterday":
-		at = midnight.AddDate(0, 0, -1)
-	case err != nil:
-		var days int
-		if n, _ := fmt.Sscanf(text, "%dd", &days); n == 1 && text == fmt.Sprintf("%dd", days) && days >= 0 {
-			at = now.AddDate(0, 0, -days)
-			break
-		}
-		d, err := time.ParseDuration(text)
-		if err != nil || d < 0 {
-			return "", fmt.Errorf("--%s %q is no time; write a duration such as 1h or 7d, today, yesterday, or 2026-01-31T15:04:05Z", name, text)
-		}
-		at = now.Add(-d)
+	}
+	at, err := plugin.ParseMoment(text, now)
+	if err != nil {
+		return "", fmt.Errorf("--%s: %w", name, err)
 	}
 	return at.UTC().Format(time.RFC3339Nano), nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router"
@@ -161,7 +162,7 @@ func (p *program) triggersTest(k *client) *cobra.Command {
 			if v, err = dataFlag(data); err != nil {
 				return err
 			}
-			e := map[string]any{"specversion": "1.0", "id": id, "source": source, "type": kind, "datacontenttype": "application/json", "data": v}
+			e := map[string]any{"specversion": "1.0", "id": id, "source": source, "type": kind, "time": time.Now().UTC(), "datacontenttype": "application/json", "data": v}
 			if subject != "" {
 				e["subject"] = subject
 			}

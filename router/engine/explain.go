@@ -9,6 +9,9 @@ import (
 	"github.com/onward-router/onward/router/journal"
 )
 
+// RunStates are all that a run can be in, those of open runs first.
+var RunStates = []string{"running", "waiting", "queued", "paused", "redriving", "cancelling", "ending", "stranded", "succeeded", "failed", "skipped", "cancelled"}
+
 func (r *run) phase() string {
 	switch {
 	case r.outcome != nil:
@@ -22,6 +25,9 @@ func (r *run) phase() string {
 	}
 	if r.rare().halt != nil {
 		return "paused"
+	}
+	if r.live.len() == 0 && (r.rare().waits.n > 0 || r.timers.len() > 0) {
+		return "waiting"
 	}
 	return "running"
 }
@@ -66,7 +72,7 @@ func (s *State) statusWaiting(id journal.RunID) (*Status, bool) {
 	if w == nil {
 		return nil, false
 	}
-	st := &Status{Run: id, Tenant: w.tenant, Trigger: w.fact.Trigger, State: "waiting", Paused: w.halt().pause(), Started: s.Now(), Event: w.fact.Event, Now: s.Now()}
+	st := &Status{Run: id, Tenant: w.tenant, Trigger: w.fact.Trigger, State: "stranded", Paused: w.halt().pause(), Started: s.Now(), Event: w.fact.Event, Now: s.Now()}
 	for i := range w.signals {
 		st.Signals = append(st.Signals, w.signals[i].Name)
 	}

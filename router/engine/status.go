@@ -13,11 +13,12 @@ type Status struct {
 	Run     journal.RunID `json:"run"`
 	Tenant  string        `json:"tenant"`
 	Trigger string        `json:"trigger"`
-	State   string        `json:"state"` // running, queued (behind others of its key), paused, cancelling (what was cancelled cleans up), ending (its end is being delivered), waiting (for its definition)
+	State   string        `json:"state"` // running, waiting (for signals or timers only), queued (behind others of its key), paused, redriving, cancelling (what was cancelled cleans up), ending (its end is being delivered), stranded (its definition is not known)
 	Paused  *Pause        `json:"paused,omitempty"`
 	Queue   *Queue        `json:"queue,omitempty"`
 	Started time.Time     `json:"started"`
-	Calls   int           `json:"calls"` // invocations made so far
+	Calls   int           `json:"calls"`            // invocations made so far; of what people are told, those that were sent
+	Queued  int           `json:"queued,omitempty"` // that are to be sent yet; filled in by the owner
 	Event   lang.Value    `json:"event"`
 	Outcome string        `json:"outcome,omitempty"` // of a run that is ending
 	Result  lang.Value    `json:"result,omitzero"`

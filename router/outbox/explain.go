@@ -76,6 +76,23 @@ func tries(n int) string {
 // until says how long it is to a time, never less than a second.
 func until(at, now time.Time) time.Duration { return max(at.Sub(now).Round(time.Second), time.Second) }
 
+// Unsent counts the calls of a run that no function has been sent yet: they wait in their lanes, or are kept back.
+func (o *Outbox) Unsent(tenant, trigger string, run journal.RunID) (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, l := range o.lanes {
+		for _, it := range l.waiting.of(tenant, trigger, string(run[:])) {
+			if it.state == queued && it.tries == 0 {
+				n++
+			}
+		}
+	}
+	if k := o.kept[run]; k != nil {
+		n += len(k.aside) + len(k.subs)
+	}
+	return n
+}
+
 // Functions tells of all functions.
 func (o *Outbox) Functions() []control.FunctionStatus {
 	o.mu.Lock()

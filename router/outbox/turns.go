@@ -49,3 +49,13 @@ func (q *turns) pop() *item {
 	}
 	return it
 }
+
+// of gives what a run has queued.
+func (q *turns) of(keys ...string) []*item {
+	for _, key := range keys {
+		if q = q.by[key]; q == nil {
+			return nil
+		}
+	}
+	return q.items
+}

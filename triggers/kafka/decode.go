@@ -26,7 +26,7 @@ func (s *Source) decode(topic string, partition int, r *kafka.Record) ([]event.E
 	if err != nil {
 		return nil, nil, err
 	}
-	limits := envelope.Limits{Event: s.s.MaxEvent, Batch: maxBatch}
+	limits := envelope.Limits{Event: int(s.s.MaxEvent), Batch: maxBatch}
 	switch {
 	case head != nil:
 		return head.Read(r.Value, limits)

@@ -23,7 +23,7 @@ type Settings struct {
 	Topics    []string        `doc:"topics,list,required" help:"names of topics, or patterns between slashes: /orders\\..*/"`
 	Group     string          `doc:"group,required" help:"the consumer group; routers of one group share the partitions"`
 	Start     string          `doc:"start" help:"where a partition begins for which the group has committed nothing: earliest or latest; with latest, what is written to a new topic or partition before it is seen is passed over" default:"earliest"`
-	MaxEvent  int             `doc:"maxEvent" help:"bytes of one event at most; functions' completions may have 16 MiB" default:"1048576"`
+	MaxEvent  plugin.Size     `doc:"maxEvent" help:"how large one event may be; functions' completions may have 16MiB" default:"1MiB"`
 	OnInvalid Invalid         `doc:"onInvalid" help:"what becomes of a record that is no event, and of a bad event of a batch: park (kept for show, counted), skip (counted) or {deadletter: TOPIC}" default:"park"`
 	As        *Mapping        `doc:"as" help:"makes events of records that are none: expressions over key, value, headers, topic, partition, offset and time"`
 	Session   plugin.Duration `doc:"session,above0" help:"how long a router may be silent before its partitions are given to others" default:"10s"`

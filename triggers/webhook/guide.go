@@ -11,8 +11,8 @@ func (*Settings) Guide() plugin.Guide {
 webhook:
   path: /orders
   auth: { bearer: { env: HOME } }
-  maxEvent: 65536
-  maxBatch: 1048576
+  maxEvent: 64KiB
+  maxBatch: 1MiB
 `,
 			`
 webhook: { auth: { bearer: { file: /etc/hostname } } }

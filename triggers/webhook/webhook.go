@@ -28,10 +28,10 @@ import (
 
 // Settings are the source's part of a document.
 type Settings struct {
-	Path     string `doc:"path" help:"the path on the router's listener" default:"/events"`
-	Auth     *Auth  `doc:"auth" help:"who may send"`
-	MaxEvent int    `doc:"maxEvent" help:"bytes of one event's data at most; functions' completions (dev.onward.function.*) may have 16 MiB" default:"1048576"`
-	MaxBatch int    `doc:"maxBatch" help:"bytes of one batch at most, decompressed" default:"16777216"`
+	Path     string      `doc:"path" help:"the path on the router's listener" default:"/events"`
+	Auth     *Auth       `doc:"auth" help:"who may send"`
+	MaxEvent plugin.Size `doc:"maxEvent" help:"how large one event's data may be; functions' completions (dev.onward.function.*) may have 16MiB" default:"1MiB"`
+	MaxBatch plugin.Size `doc:"maxBatch" help:"how large one batch may be, decompressed" default:"16MiB"`
 }
 
 // Auth says how callers prove who they are.
@@ -307,7 +307,7 @@ func (w *Webhook) body(rw http.ResponseWriter, r *http.Request) ([]byte, *envelo
 }
 
 func (w *Webhook) limits() envelope.Limits {
-	return envelope.Limits{Event: w.s.MaxEvent, Batch: w.s.MaxBatch}
+	return envelope.Limits{Event: int(w.s.MaxEvent), Batch: int(w.s.MaxBatch)}
 }
 
 // read takes the events out of a body, or says with which status it is refused.
