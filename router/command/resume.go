@@ -52,6 +52,8 @@ func (p *program) resume(ctx context.Context, set *config.Set, dir string, quiet
 		return exitError{exitRun, fmt.Errorf("%w; the runs in there are with it, and go on as long as it runs: see onward runs list", err)}
 	case err != nil && ctx.Err() != nil:
 		return exitError{exitRun, fmt.Errorf("%w; the same command goes on with what is open", err)}
+	case errors.As(err, new(exitError)):
+		return err
 	case err != nil:
 		return exitError{exitRun, err}
 	case ended == 0 && !quiet:

@@ -152,8 +152,11 @@ func (p *program) runHere(ctx context.Context, set *config.Set, trigger string, 
 func (p *program) embedded(ctx context.Context, set *config.Set, dir, kept string, h *hops, before func(journal.Journal) error, do func(context.Context, *router.Router) error) error {
 	log := slog.New(slog.NewTextHandler(p.errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	j, err := file.Open(file.Options{Dir: dir, SegmentBytes: 8 << 20, Log: log})
-	if err != nil {
+	switch {
+	case errors.Is(err, folder.ErrTaken):
 		return err
+	case err != nil: // Nothing was run: the folder has to be another, or mended.
+		return exitError{exitUsage, err}
 	}
 	defer j.Close()
 	if err := before(j); err != nil {
