@@ -246,7 +246,7 @@ func TestWhoAsksHearsWhatBecameOfIt(t *testing.T) {
 	} {
 		for _, path := range []string{"/v1/runs/" + run + "/signals/go", "/v1/runs/" + run + "/cancel"} {
 			code, body, _ := serve(t, &house{fate: c.fate}, "")("POST", path, "1")
-			if code != c.code || !strings.Contains(body, c.said) || strings.Contains(body, "RUN") {
+			if code != c.code || !strings.Contains(body, c.said) || strings.Contains(body, " RUN") {
 				t.Errorf("%s: %s: %d %s", c.fate, path, code, body)
 			}
 		}
