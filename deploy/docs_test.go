@@ -315,7 +315,7 @@ func document(part, text string) string {
 func note(t *testing.T, what string) {
 	t.Helper()
 	t.Logf("NOT RUN: %s", what)
-	file := os.Getenv("KAFKATEST_NOTES")
+	file := os.Getenv("TOOLTEST_NOTES")
 	if file == "" {
 		return
 	}

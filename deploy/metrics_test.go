@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/kafka"
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/command"
 	"github.com/onward-router/onward/router/journal/memory"
@@ -319,15 +321,24 @@ func TestMetricsAreLinted(t *testing.T) {
 	}
 }
 
-// TestPromtool has Prometheus's own tool check the rules, and what a router exposes, where the tool is there; where it is not, that is said at the end of make test.
+// promtool is Prometheus's own, the machine's or Debian's.
+var promtool = &tooltest.Search{With: "of the rules and metrics by promtool", Cure: "install promtool: Debian has it in the package prometheus", Find: func() (*tooltest.Tool, error) {
+	if path, err := exec.LookPath("promtool"); err == nil {
+		return &tooltest.Tool{Path: path}, nil
+	}
+	x, root, err := tooltest.Debian("prometheus")
+	if err != nil {
+		return nil, err
+	}
+	x.Path = filepath.Join(root, "usr/bin/promtool")
+	return x, x.Works("--version")
+}}
+
+// TestPromtool has Prometheus's own tool check the rules, and what a router exposes.
 func TestPromtool(t *testing.T) {
 	t.Parallel()
-	tool, err := exec.LookPath("promtool")
-	if err != nil {
-		note(t, "promtool's check of deploy/alerts.yaml and of the metrics (install promtool: Debian has it in the package prometheus)")
-		return
-	}
-	if out, err := exec.CommandContext(t.Context(), tool, "check", "rules", "alerts.yaml").CombinedOutput(); err != nil {
+	tool := promtool.Get(t)
+	if out, err := tool.Command(t.Context(), "check", "rules", "alerts.yaml").CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 	address, _ := serve(t)
@@ -336,7 +347,7 @@ func TestPromtool(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	check := exec.CommandContext(t.Context(), tool, "check", "metrics")
+	check := tool.Command(t.Context(), "check", "metrics")
 	check.Stdin = resp.Body
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
