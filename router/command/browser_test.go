@@ -52,7 +52,7 @@ func TestPage(t *testing.T) {
 			turn <- struct{}{}
 			defer func() { <-turn }()
 			c := x.Command(t.Context(), story)
-			c.Env = append(c.Env, "ONWARD="+self, "TMPDIR="+t.TempDir(), "GORACE=atexit_sleep_ms=0")
+			c.Env = append(c.Env, "ONWARD="+self, "TMPDIR="+t.TempDir(), "GORACE=atexit_sleep_ms=0", "RACE="+raced)
 			c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 			begin := time.Now()
 			out, err := c.CombinedOutput()
