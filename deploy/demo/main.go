@@ -51,7 +51,7 @@ func run(listen, onward, documents string, tiles int) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	router := exec.CommandContext(ctx, onward, "serve", documents, "--data", filepath.Join(dir, "data"), "--listen", listen)
+	router := exec.CommandContext(ctx, onward, "serve", documents, "--data", filepath.Join(dir, "data"), "--listen", listen, "--log-level", "error")
 	router.Stderr, router.Stdout = os.Stderr, os.Stdout
 	router.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C comes here, and the router is asked to drain.
 	router.Cancel = func() error { return router.Process.Signal(syscall.SIGTERM) }
