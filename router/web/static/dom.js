@@ -39,7 +39,8 @@ export function took(ms, rough) {
   return Math.floor(s / 86400) + ' d ' + Math.floor(s % 86400 / 3600) + ' h';
 }
 
-export const ms = iso => iso ? Date.parse(iso) : NaN;
+// ms is a time in milliseconds; of one that has not come, which Go writes as the year 1, there is none.
+export const ms = iso => iso && !iso.startsWith('0001') ? Date.parse(iso) : NaN;
 export const utc = iso => iso ? new Date(iso).toISOString().replace('T', ' ').replace(/\.(\d{3})Z$/, '.$1 UTC') : '';
 
 // when is a time as it is read at a glance; its title is the whole of it.

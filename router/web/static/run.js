@@ -256,7 +256,7 @@ class View {
         { name: 'Step', cell: s => h('a', { href: '?' + this.drawer.link(s.path), onclick: e => { e.preventDefault(); e.stopPropagation(); this.app.set({ sel: s.path }); } }, s.path), sig: s => s.path },
         { name: 'Calls', class: 'opt', cell: s => s.function || s.starts || '' },
         { name: 'Try', class: 'num opt', cell: s => s.attempt ? String(s.attempt) : '' },
-        { name: 'Took', class: 'num', cell: s => took((s.ended ? ms(s.ended) : Date.now()) - ms(s.queued)) },
+        { name: 'Took', class: 'num', cell: s => took((ms(s.ended) || Date.now()) - ms(s.queued)) },
         { name: 'Error', class: 'wide', cell: s => s.error ? `${s.error.type}: ${cut(s.error.message || '', 200)}` : '' },
       ], { key: s => [s.path, s.n || '', s.attempt || '', s.outcome].join(' '), label: 'Steps, failed first' }), { of: 'steps' });
     }

@@ -17,6 +17,9 @@ triggers: { t: { flow: { name: many, map: { items: 400, join: settled, results: 
   const label = () => one.locator('canvas').getAttribute('aria-label');
   await eventually('some are at work', async () => held.length >= 20 && /running/.test(await label()));
   await eventually('some are done', async () => { for (const f of held.splice(0, 3)) f(); return /[1-9]\d* succeeded/.test(await label()); }); // An answer may come too late.
+  const list = await page(router, `/runs/${run}`, { context: one.context(), expect });
+  await eventually('what is open has taken some time', async () => /^[1-9\d.]+ m?s/.test(await list.locator('tr[data-key^="many "] td').nth(4).textContent()));
+  await list.close();
   await router.kill();
   for (const p of [one, two]) await eventually('it says that the router is away', async () => /does not answer/.test(await p.locator('#live').textContent()));
   free = true;
