@@ -163,7 +163,7 @@ func (r *running) strips(path string) {
 	if r.get(path+"/steps?path=two", &below); len(below.Steps) != 3 {
 		r.t.Errorf("two and what is below it: %v", below.Steps)
 	}
-	for _, bad := range []string{"?bins=0", "?bins=x", "?single=100000", "?from=yesterday", "?form=1"} {
+	for _, bad := range []string{"?bins=0", "?bins=x", "?single=100000", "?from=yesterday", "?form=1", "?from=0001-01-01T00:00:00Z", "?to=9999-12-31T00:00:00Z"} {
 		var no struct{ Error struct{ Message string } }
 		if code := r.get(path+"/strips"+bad, &no); code != 400 || no.Error.Message == "" {
 			r.t.Errorf("%s: %d %v", bad, code, no)

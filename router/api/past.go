@@ -196,6 +196,11 @@ func (a *API) getStrips(w http.ResponseWriter, q *http.Request) error {
 			}
 		}
 	}
+	for key, at := range map[string]time.Time{"from": from, "to": to} {
+		if at.Year() < 1970 || at.Year() > 2200 { // Nanoseconds would not count beyond.
+			return invalid("%s %.40q is a time in which no run was; write one of the run's", key, ask.Get(key))
+		}
+	}
 	if !to.After(from) {
 		to = from.Add(time.Millisecond)
 	}
