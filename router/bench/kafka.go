@@ -43,8 +43,13 @@ func Kafka(ctx context.Context, o Options, shape KafkaShape) ([]Result, error) {
 	if err := fits(shape.Width); err != nil {
 		return nil, err
 	}
+	bare, err := o.bareKafka(ctx, shape)
+	if err != nil {
+		return nil, err
+	}
+	defer bare.client.Close()
 	name := fmt.Sprintf("kafka join %d x %d, %d routers", shape.Joins, shape.Width, shape.Replicas)
-	join, err := o.measure(ctx, name, "event", shape.Joins*shape.Width, false, nil, func() (sample, error) {
+	join, err := o.measure(ctx, name, "event", shape.Joins*shape.Width, false, bare.copied, func() (sample, error) {
 		return o.kafkaRig(ctx, shape, func(g *kafkaRig) (sample, error) { return g.join(ctx) })
 	})
 	if err != nil {
@@ -62,6 +67,13 @@ func Kafka(ctx context.Context, o Options, shape KafkaShape) ([]Result, error) {
 		return nil, err
 	}
 	steady.Latency, steady.Durability, steady.Bytes = "topic to topic", join.Durability, len(loadData)
+	if !o.NoLimit {
+		once, err := bare.passed(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s, at best: %w", steady.Workload, err)
+		}
+		steady.Share = float64(2*once) / float64(steady.P50) // Into a topic and out again, twice.
+	}
 	return []Result{*join, *steady}, nil
 }
 

@@ -65,6 +65,9 @@ func Snapshot(ctx context.Context, o Options, shape SnapshotShape) ([]Result, er
 	if err != nil {
 		return nil, err
 	}
+	if err := o.probeShares(ctx, quiet, busy); err != nil {
+		return nil, err
+	}
 	begin = time.Now()
 	if err := g.close(); err != nil {
 		return nil, err
@@ -75,6 +78,18 @@ func Snapshot(ctx context.Context, o Options, shape SnapshotShape) ([]Result, er
 	}
 	o.Say("stopped after %s", busy.Stop.Round(10*time.Millisecond))
 	return []Result{*quiet, *busy}, nil
+}
+
+// probeShares gives each its share of what the machine gives at best: a run that does nothing is one commit, its start's.
+func (o *Options) probeShares(ctx context.Context, results ...*Result) error {
+	once, err := o.least(ctx, commits(1, 1, recordBytes))
+	if err != nil {
+		return fmt.Errorf("at best: %w", err)
+	}
+	for _, r := range results {
+		r.Share = float64(once) / float64(r.P50)
+	}
+	return nil
 }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
