@@ -159,7 +159,7 @@ type loader struct {
 }
 
 type functionDoc struct {
-	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time" default:"64"`
+	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time; some contracts have a default of their own" default:"64"`
 	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own. 30s unless said, and 0s is none; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
 	Heartbeat   plugin.Duration `doc:"heartbeat,above0" help:"how long a try may go without a heartbeat (an event dev.onward.function.heartbeat whose causationid is the call's id) or an outcome, from sending; without a timeout that is said, it is the only bound. A step may say its own"`
 	Deadline    plugin.Duration `doc:"deadline,above0" help:"bound on a step that calls it, all told; a step may say its own"`
@@ -169,7 +169,7 @@ type functionDoc struct {
 	Rate        Rate            `doc:"rate" help:"how often each router may send to it: 10/s, 90/m or 5000/h; what is sent again counts too, what is too much waits. Default: as often as concurrency allows"`
 	Burst       *int            `doc:"burst" help:"how many may be sent at once after a pause, where a rate is said; default: as many as a second of the rate, at least one"`
 	Cancel      bool            `doc:"cancel" help:"tell it when a call of it that was sent and has no outcome is dropped - its run was cancelled, nobody waits for it any more, its time was over - by an event dev.onward.function.cancel whose causationid is the call's id"`
-	Contract    string          `doc:"contract" help:"how to ask and how to tell failure: http or lambda" default:"http"`
+	Contract    string          `doc:"contract" help:"how to ask, how the answer reads, and what proves nothing" default:"http"`
 }
 
 // into takes over what the document says. A function that is answered later, by an event, has no timeout unless it says one: what waits in its topic is
@@ -183,8 +183,33 @@ func (f *functionDoc) into(out *Function, n *lang.Node) {
 		out.Burst = max(int(f.Rate.In(time.Second)), 1)
 	}
 	out.Heartbeat, out.bounded = f.Heartbeat.D(), n.Get("timeout") != nil
-	if later, ok := out.Settings.(plugin.Later); !out.bounded && (ok && later.AnswersLater() || out.Heartbeat > 0) {
+	later, ok := out.Settings.(plugin.Later)
+	answersLater := ok && later.AnswersLater()
+	if by, ok := out.Settings.(plugin.Contracted); ok && slices.Contains(by.Contracts(), f.Contract) {
+		terms := by.Terms(f.Contract)
+		if answersLater = answersLater || terms.Later; n.Get("concurrency") == nil {
+			out.Concurrency = terms.Concurrency
+		}
+	}
+	if !out.bounded && (answersLater || out.Heartbeat > 0) {
 		out.Timeout = 0
+	}
+}
+
+// contract finds a way of asking that a function's sink does not know.
+func (l *loader) contract(f *Function, n *lang.Node, path string) {
+	known := []string{"http"}
+	by, ok := f.Settings.(plugin.Contracted)
+	if ok {
+		known = by.Contracts()
+	}
+	at := n.Get("contract")
+	switch {
+	case at == nil || slices.Contains(known, f.Contract):
+	case ok:
+		l.find(at.Pos, path+".contract", lang.Nearest(f.Contract, known), "unknown contract %q", f.Contract)
+	default:
+		l.find(at.Pos, path+".contract", "leave it out", "contract %q says how functions answer over HTTP, and this one is behind %s", f.Contract, f.Sink.Name)
 	}
 }
 
@@ -193,8 +218,6 @@ var (
 	functionKeys = append([]string{"heartbeat", "deadline", "contract", "cancel", "retry"}, deliveryKeys...)
 	deliveryKeys = []string{"concurrency", "timeout", "maxAge", "resends", "rate", "burst"}
 )
-
-var contracts = []string{"http", "lambda"}
 
 // Check reports what no function can have.
 func (f *functionDoc) Check() []plugin.Problem {
@@ -211,9 +234,6 @@ func (f *functionDoc) Check() []plugin.Problem {
 		out = append(out, plugin.Problem{Path: []string{"burst"}, What: fmt.Sprintf("a burst of %d lets nothing through", *f.Burst), Cure: "write 1 or more, or leave it out"})
 	case f.Rate.IsZero():
 		out = append(out, plugin.Problem{Path: []string{"burst"}, What: "a burst without a rate bounds nothing", Cure: "add rate: 10/s, or bound what is at work by concurrency:"})
-	}
-	if !slices.Contains(contracts, f.Contract) {
-		out = append(out, plugin.Problem{Path: []string{"contract"}, What: fmt.Sprintf("unknown contract %q", f.Contract), Cure: lang.Nearest(f.Contract, contracts)})
 	}
 	return out
 }
@@ -395,6 +415,7 @@ func (l *loader) function(name string, pos lang.Pos, n *lang.Node) {
 	}
 	f.Sink, f.Settings = c, settings
 	doc.into(f, rest)
+	l.contract(f, rest, path)
 	if no, is := settings.(plugin.Uncancelled); is && f.Cancel {
 		l.find(rest.Get("cancel").Pos, path+".cancel", "leave it out", "function %q cannot be told of a cancel: %s", name, no.NotCancelled())
 	}

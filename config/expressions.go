@@ -109,9 +109,15 @@ func evaluates(t reflect.Type, seen map[reflect.Type]bool) bool {
 	return false
 }
 
-// idle finds expressions in settings of a sink or a source, where nothing evaluates them.
-func (l *loader) idle(n *lang.Node, path string) {
+// idle finds expressions in settings of a type, of a sink or a source, where nothing evaluates them.
+func (l *loader) idle(n *lang.Node, t reflect.Type, path string) {
+	if t != nil && t.Kind() != reflect.Struct && evaluates(t, make(map[reflect.Type]bool)) {
+		return
+	}
 	if n.Kind == lang.ScalarNode {
+		if t == typeExpr {
+			return
+		}
 		if found := strings.TrimSpace(braces.FindString(n.Text())); found != "" {
 			l.find(n.Pos, path, "write out what it stands for, or $${ for the characters; what changes by event belongs into the step's input", "an expression where none is evaluated: %s", n.Text())
 		}
@@ -123,6 +129,22 @@ func (l *loader) idle(n *lang.Node, path string) {
 		if n.Kind == lang.MapNode {
 			key = n.Keys[i].Name
 		}
-		l.idle(item, path+"."+key)
+		l.idle(item, below(t, key), path+"."+key)
 	}
+}
+
+// below is the type of what stands under a key of a type's value; nil where nothing evaluates it.
+func below(t reflect.Type, key string) reflect.Type {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || t == typeExpr || t.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("doc"), ","); name == key {
+			return t.Field(i).Type
+		}
+	}
+	return nil
 }

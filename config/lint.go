@@ -481,9 +481,7 @@ func (c *checker) destination(d *destination, word string, i int) {
 func decodeSettings(n *lang.Node, c plugin.Component, l *loader, path string) (any, bool) {
 	settings := reflect.New(c.Settings)
 	ok := l.prefixed(path, lang.Decode(n, settings.Interface(), l.registry))
-	if !evaluates(c.Settings, make(map[reflect.Type]bool)) {
-		l.idle(n, path)
-	}
+	l.idle(n, c.Settings, path)
 	if ok && l.registry.Prepare != nil {
 		l.registry.Prepare(settings.Interface())
 	}

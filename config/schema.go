@@ -64,8 +64,28 @@ func components(s *lang.Schemas, r *plugin.Registry, x plugin.Schema, door plugi
 
 func function(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
 	x := s.Form(reflect.TypeFor[functionDoc]())
+	words := []any{}
+	for _, name := range contractsOf(r) {
+		words = append(words, name)
+	}
+	x["properties"].(plugin.Schema)["contract"].(plugin.Schema)["enum"] = words
 	components(s, r, x, plugin.Sink)
 	return x
+}
+
+// contractsOf lists the contracts that the sinks of a registry know; http, the default, is the first.
+func contractsOf(r *plugin.Registry) []string {
+	names := []string{"http"}
+	for _, c := range r.List(plugin.Sink) {
+		if by, ok := reflect.New(c.Settings).Interface().(plugin.Contracted); ok {
+			for _, name := range by.Contracts() {
+				if !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	return names
 }
 
 func source(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
@@ -89,11 +109,7 @@ func trigger(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
 
 // Schema tells what Check refuses.
 func (*functionDoc) Schema() plugin.Schema {
-	words := make([]any, len(contracts))
-	for i, c := range contracts {
-		words[i] = c
-	}
-	return plugin.Schema{"properties": plugin.Schema{"concurrency": plugin.Schema{"minimum": 1}, "resends": plugin.Schema{"minimum": 0}, "burst": plugin.Schema{"minimum": 1}, "contract": plugin.Schema{"enum": words}},
+	return plugin.Schema{"properties": plugin.Schema{"concurrency": plugin.Schema{"minimum": 1}, "resends": plugin.Schema{"minimum": 0}, "burst": plugin.Schema{"minimum": 1}},
 		"dependentRequired": plugin.Schema{"burst": []any{"rate"}}}
 }
 

@@ -36,6 +36,7 @@ var allowed = []struct {
 	{"triggers", []string{"config/envelope", "config/guard", "config/plugin", "triggers"}},
 	{"sinks/kafka", []string{"config/envelope", "config/kafka", "config/lang", "config/plugin", "config/traceparent", "sinks"}},
 	{"sinks/exec", []string{"config/envelope", "config/guard", "config/lang", "config/plugin", "sinks"}},
+	{"sinks/http", []string{"config/envelope", "config/guard", "config/lang", "config/plugin", "sinks"}},
 	{"sinks", []string{"config/envelope", "config/guard", "config/plugin", "sinks"}},
 	{"schedulers", []string{"config/lang", "config/plugin", "schedulers"}},
 	{"config/filter", []string{"config/plugin"}},

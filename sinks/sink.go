@@ -52,6 +52,8 @@ type Result struct {
 	Completion Completion
 	After      time.Duration // asked for by the receiver (Retry-After); 0 leaves it to the outbox
 	Err        *Error        // for Retry and Failed
+	// Busy is closed when the far end has let go of an invocation that was given up: until then its room goes to no other. nil: it is free at once.
+	Busy <-chan struct{}
 }
 
 // A Completion is a function's answer.
@@ -59,6 +61,8 @@ type Completion struct {
 	Data     []byte // JSON: the value, or for Continue the state
 	Continue bool   // it ran out of time and asks to be invoked again with its state
 	Err      *Error // it failed; Data is ignored
+	// Reply is the event that a function has answered, of a type of its own: it goes on into the router too. nil: the answer is a value and no more.
+	Reply *event.Event
 }
 
 // An Error is why a delivery or a function failed. Class is one of function, throttle, platform, timeout, cancelled.
@@ -92,17 +96,19 @@ func Ended(ctx context.Context, what string) Result {
 	return Fail(&Error{Type: "cancelled", Message: what + ": it is no longer wanted", Class: "cancelled"})
 }
 
-// Each starts each delivery in a goroutine of its own, and ends it with what deliver returns. A panic ends that delivery, as one that cannot succeed.
+// Each starts each delivery in a goroutine of its own, and ends it with what deliver returns.
 func Each(d []*Delivery, deliver func(*Delivery) Result) {
 	for _, d := range d {
-		go func() {
-			var r Result
-			if err := guard.Do("deliver", func() { r = deliver(d) }); err != nil {
-				r = Fail(&Error{Type: "router_panicked", Message: err.Error(), Class: "platform"})
-			}
-			d.Done(r)
-		}()
+		go func() { d.Done(Guarded(func() Result { return deliver(d) })) }()
 	}
+}
+
+// Guarded returns what deliver does. A panic is the end of that delivery, as of one that cannot succeed.
+func Guarded(deliver func() Result) (r Result) {
+	if err := guard.Do("deliver", func() { r = deliver() }); err != nil {
+		r = Fail(&Error{Type: "router_panicked", Message: err.Error(), Class: "platform"})
+	}
+	return r
 }
 
 // A Host is what the router offers to the sinks that it makes.

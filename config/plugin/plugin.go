@@ -66,6 +66,18 @@ type Prober interface {
 // A Later is the settings of a sink whose far end takes invocations and answers none: their completions come later, as events.
 type Later interface{ AnswersLater() bool }
 
+// A Contracted is the settings of a sink whose functions can be asked in more than one way (a function's contract). The first of Contracts is the default.
+type Contracted interface {
+	Contracts() []string
+	Terms(contract string) Terms
+}
+
+// Terms are what a contract brings to a function whose document does not say it.
+type Terms struct {
+	Concurrency int
+	Later       bool // its completions come later, as events, as a Later's do
+}
+
 // An Uncancelled is the settings of a sink whose functions cannot be told that a call is dropped: it says why not.
 type Uncancelled interface{ NotCancelled() string }
 

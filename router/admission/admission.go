@@ -106,6 +106,7 @@ type intake struct {
 	ctx      context.Context
 	accepts  config.Accepts
 	asks     bool
+	inside   bool      // what runs bring about: it is never refused for being too much
 	until    time.Time // when those who ask for fates have waited enough
 	rules    *rules
 	records  []journal.Record
@@ -127,7 +128,7 @@ func (g *Gate) Admit(ctx context.Context, events []event.Event) ([]triggers.Rece
 // when all of it is durable. asks: the receipts of completions and signals tell their fate. source names it to people.
 func (g *Gate) For(source string, accepts config.Accepts, asks bool) triggers.Admit {
 	return func(ctx context.Context, events []event.Event) (receipts []triggers.Receipt, err error) {
-		if panicked := guard.Do("admission", func() { receipts, err = g.admit(ctx, accepts, asks, events) }); panicked != nil {
+		if panicked := guard.Do("admission", func() { receipts, err = g.admit(ctx, accepts, asks, false, events) }); panicked != nil {
 			return nil, panicked
 		}
 		g.say(source, events, receipts)
@@ -135,14 +136,14 @@ func (g *Gate) For(source string, accepts config.Accepts, asks bool) triggers.Ad
 	}
 }
 
-func (g *Gate) admit(ctx context.Context, accepts config.Accepts, asks bool, events []event.Event) ([]triggers.Receipt, error) {
-	if g.draining.Load() {
+func (g *Gate) admit(ctx context.Context, accepts config.Accepts, asks, inside bool, events []event.Event) ([]triggers.Receipt, error) {
+	if g.draining.Load() && !inside {
 		return nil, triggers.ErrDraining
 	}
 	begin := time.Now()
 	g.admitting.Add(int64(len(events)))
 	defer g.admitting.Add(-int64(len(events)))
-	in := &intake{g: g, ctx: ctx, accepts: accepts, asks: asks, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
+	in := &intake{g: g, ctx: ctx, accepts: accepts, asks: asks, inside: inside, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
 	in.records, in.whose = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
 	for i := range events {
 		in.guarded(i, &events[i])
@@ -239,7 +240,7 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 		receipt.Err = fmt.Errorf("%w: %d bytes of data, and the limit is %d; pass large data by reference (dataref)", triggers.ErrTooLarge, len(e.Data()), MaxEventBytes)
 		return
 	}
-	if !completed && in.busy() != nil {
+	if !completed && !in.inside && in.busy() != nil {
 		receipt.Err = in.refused
 		in.g.metrics.refused.Inc()
 		return
@@ -265,7 +266,7 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 		if outside {
 			share = max(share, 1) // What many triggers take is no chain yet.
 		}
-		if why := in.g.Runs.Full(b.run); why != "" && !completed {
+		if why := in.g.Runs.Full(b.run); why != "" && !completed && !in.inside {
 			*receipt = triggers.Receipt{Err: elsewhere(why)} // What others of its triggers start is started: sent again, it is completed.
 			in.g.metrics.refused.Inc()
 			return

@@ -5,8 +5,10 @@ import (
 	"errors"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/filter"
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/triggers"
@@ -37,6 +39,30 @@ func (g *Gate) Event(inv *engine.Invocation) *event.Event {
 		return g.eventOf(&named, named.ID())
 	}
 	return g.eventOf(inv, id)
+}
+
+// Reply takes in the event that a function has answered an invocation with: it meets the filters as any event does whose cause is the invocation. It keeps its
+// type, source, data and extensions; its id is the invocation's, since a function that is asked again answers with another one.
+func (g *Gate) Reply(ctx context.Context, inv *engine.Invocation, e *event.Event) error {
+	reply, sent := e.Clone(), g.tags.Seal(inv.ID())
+	reply.SetID(sent + "~reply")
+	reply.SetExtension(extCausation, sent)
+	reply.SetExtension(extCorrelation, inv.Run.String())
+	var receipts []triggers.Receipt
+	var err error
+	if guard.Do("admission", func() { receipts, err = g.admit(ctx, config.AcceptsAll, false, true, []event.Event{reply}) }) != nil {
+		return nil // It is logged, and would do it again.
+	}
+	if err != nil {
+		return err
+	}
+	switch why := receipts[0].Err; {
+	case errors.Is(why, triggers.ErrFull), errors.Is(why, triggers.ErrBusy):
+		return why
+	case why != nil:
+		g.Log.Warn("an event that a function has answered is not taken", "function", inv.Function, "run", inv.Run, "type", e.Type(), "error", why)
+	}
+	return nil
 }
 
 // Seal gives the id of a call as it is sent.

@@ -364,3 +364,45 @@ func FuzzBeats(f *testing.F) {
 		}
 	})
 }
+
+// TestReplies: an event that a function has answered goes on as it is, under the invocation's id, with its fuel, and never is too much. Repeated, it starts the
+// same run.
+func TestReplies(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, strings.Replace(document, "orders: {", "paid: { filters: [{ exact: { type: com.example.paid, region: eu } }], flow: { function: f } }\n  orders: {", 1))
+	d.others = "full"
+	g.Max.Runs, d.folds = 1, 1
+	reply := eventFor(t, "7", "com.example.paid", `{"paid":true}`, "region", "eu", "causationid", "of-its-own")
+	g.Drain()
+	for range 2 {
+		if err := g.Reply(t.Context(), call, &reply); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var starts []engine.StartFact
+	var runs []journal.RunID
+	for _, rec := range d.records {
+		if rec.Kind == journal.Start {
+			f, err := engine.DecodeStart(rec.Payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			starts, runs = append(starts, f), append(runs, rec.Run)
+		}
+	}
+	if len(starts) != 2 || runs[0] != runs[1] {
+		t.Fatalf("%d starts of %v", len(starts), runs)
+	}
+	for _, want := range []string{`"type":"com.example.paid"`, `"region":"eu"`, `"causationid":"` + g.Seal(call.ID()) + `"`, `"id":"` + g.Seal(call.ID()) + `~reply"`, `"correlationid":"` + call.Run.String() + `"`} {
+		if !strings.Contains(starts[0].Event.JSON(), want) {
+			t.Errorf("%s is not in %s", want, starts[0].Event.JSON())
+		}
+	}
+	if starts[0].Spent == 0 {
+		t.Error("it brings fuel of its own")
+	}
+	other := eventFor(t, "8", "com.example.unknown", "1")
+	if err := g.Reply(t.Context(), call, &other); err != nil {
+		t.Errorf("one that nobody waits for: %v", err)
+	}
+}

@@ -42,6 +42,8 @@ type Intake interface {
 	StartFor(ctx context.Context, inv *engine.Invocation) error
 	// Child returns the id of the run that a call of a trigger starts; false when it cannot be told.
 	Child(inv *engine.Invocation) (journal.RunID, bool)
+	// Reply takes in the event that a function has answered an invocation with, durably, and is idempotent by the invocation. An error says that it may yet be.
+	Reply(ctx context.Context, inv *engine.Invocation, e *event.Event) error
 	// Current reports whether a trigger that the documents do not have has been taken away, for a run that began at a time: they are newer than it. Else
 	// another router may have newer ones.
 	Current(began time.Time) bool
@@ -147,9 +149,10 @@ type item struct {
 	gone   bool      // forgotten
 	former bool      // it is older than the tenure: a former owner may have sent it
 	stop   context.CancelFunc
-	timer  *time.Timer // of its state
-	age    *time.Timer // gives it up
-	by     *kept       // that it is kept by
+	timer  *time.Timer     // of its state
+	age    *time.Timer     // gives it up
+	by     *kept           // that it is kept by
+	busy   <-chan struct{} // its function works on though it was given up
 	pulse  pulse
 }
 

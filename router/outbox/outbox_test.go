@@ -73,6 +73,11 @@ type intake struct {
 	match   []byte
 	start   func(*engine.Invocation) error
 	current func(began time.Time) bool
+	reply   func(e *event.Event) error
+}
+
+func (i *intake) Reply(_ context.Context, _ *engine.Invocation, e *event.Event) error {
+	return i.reply(e)
 }
 
 func (i *intake) Current(began time.Time) bool { return i.current != nil && i.current(began) }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
@@ -117,8 +118,16 @@ func overOf(ctx context.Context, timed bool) over {
 	return timeOver
 }
 
-// release gives the function's room back.
+// release gives the function's room back, once it has let go of what it was sent.
 func (o *Outbox) release(it *item) {
+	if busy := it.busy; busy != nil {
+		it.busy = nil
+		go func() {
+			<-busy
+			o.release(it)
+		}()
+		return
+	}
 	o.mu.Lock()
 	l := it.lane
 	l.flying--
@@ -161,6 +170,11 @@ func (o *Outbox) done(it *item, r sinks.Result, how over, end time.Time) {
 	inv, s, call := it.inv, it.owner, it.inv.Purpose == engine.Call
 	arrived := r.Verdict == sinks.Completed || r.Verdict == sinks.Accepted
 	o.judge(it, r, arrived, how)
+	it.busy = r.Busy
+	if reply := r.Completion.Reply; reply != nil && call && !o.reply(it, reply) {
+		o.abort(it) // Its partition's next owner sends it again, and has its answer anew.
+		return
+	}
 	switch {
 	case r.Verdict == sinks.Completed && call:
 		outcome := outcomeOf(r, o.MaxValue)
@@ -190,6 +204,26 @@ func (o *Outbox) done(it *item, r sinks.Result, how over, end time.Time) {
 		o.finish(it, wasGivenUp, func() { o.gaveUp(s, inv, errorFrom(refusal, o.MaxValue)) })
 	}
 }
+
+// reply has the event taken in that a function has answered, before its outcome is written: what is done twice by a crash in between is the same. It reports
+// false when the owner has left.
+func (o *Outbox) reply(it *item, reply *event.Event) bool {
+	for {
+		err := o.Intake.Reply(it.owner.Context(), it.inv, reply)
+		if err == nil {
+			return true
+		}
+		o.Log.Warn("the event that a function has answered cannot be taken in yet", "function", it.inv.Function, "run", it.inv.Run, "error", err)
+		select {
+		case <-it.owner.Context().Done():
+			return false
+		case <-time.After(replyPause):
+		}
+	}
+}
+
+// replyPause is between two tries to take in a function's event.
+const replyPause = time.Second
 
 // judge books what a delivery's end says of its function, and tells people when that changes its state.
 func (o *Outbox) judge(it *item, r sinks.Result, arrived bool, how over) {

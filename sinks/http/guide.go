@@ -1,17 +1,24 @@
 package http
 
-import "github.com/onward-router/onward/config/plugin"
+import (
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/sinks/http/contract"
+)
 
 // Guide is what the reference page tells beside the keys.
 func (*Settings) Guide() plugin.Guide {
 	return plugin.Guide{
 		Text: "Sends each invocation as a request; the response is its completion: 2xx and the body, or 202 when the completion comes later, by an event. No answer, 408, 425, 429, 502, 503 and\n" +
-			"504 are sent again under the same id; other codes are failures.",
+			"504 are sent again under the same id; other codes are failures. A function's `contract` says otherwise for its kind:\n\n" + contract.Table(),
 		Errors: []string{
 			"bad_request: the invocation cannot be made a request (class platform)",
 			"http_4xx, http_5xx: it answered that code; the type has the number, such as `http_404` (class function, for 429 throttle)",
 			"unreachable: it could not be reached, and was given up (class platform)",
 			"too_large: the response has too many bytes (class function)",
+			"failed: the rule `fail` takes its answer for a failure, which says no type (class function)",
+			"expression_error: the rule `fail` cannot judge its answer (class function)",
+			"exec_timeout: with `contract: openfaas`, the watchdog has ended it (class timeout)",
+			"upstream_died: with `contract: openfaas`, its process has died (class platform)",
 			"Runtime.Unavailable: with `contract: lambda`, that runtime has no place (class throttle)",
 		},
 		Examples: []string{
@@ -22,6 +29,7 @@ http:
   headers: { X-Api-Key: { env: HOME }, X-Pin: { file: /etc/hostname }, X-Plain: text, X-Same: { text: text } }
   body: empty
   mode: structured
+  fail: "${ status >= 400 || body.error != null }"
 `,
 		},
 	}

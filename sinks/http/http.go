@@ -1,7 +1,7 @@
 // Package http is the sink that carries events out by HTTP, in the binary or structured mode of the CloudEvents HTTP binding 1.0.
 //
 // The response to an invocation is its completion. A response that proves nothing - no answer, or a code that proves nothing under the function's contract
-// (codes.go) - is tried again under the same id.
+// (package contract) - is tried again under the same id.
 package http
 
 import (
@@ -15,14 +15,16 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/http/contract"
 )
 
 // Settings are the sink's part of a document.
@@ -32,6 +34,7 @@ type Settings struct {
 	Headers map[string]Header `doc:"headers" help:"further headers: texts, or {env: NAME} and {file: PATH} for secrets"`
 	Body    string            `doc:"body" help:"data (the input as JSON) or empty" default:"data"`
 	Mode    string            `doc:"mode" help:"binary (attributes in headers) or structured (the event as JSON)" default:"binary"`
+	Fail    lang.Expr         `doc:"fail" help:"which answers are failures, in place of the contract's rule: a condition over status, headers and body, such as ${ status >= 400 || body.error != null }. A member or header that is not there is null. It is not asked about codes that prove nothing"`
 }
 
 // A Header is a text, or a secret.
@@ -68,7 +71,43 @@ func (s *Settings) Check() []plugin.Problem {
 	if s.Body != "data" && s.Body != "empty" {
 		out = append(out, plugin.Problem{Path: []string{"body"}, What: fmt.Sprintf("unknown body %q", s.Body), Cure: "write data or empty"})
 	}
+	return append(out, s.checkFail()...)
+}
+
+// checkFail reports a rule that no answer can be judged by.
+func (s *Settings) checkFail() (out []plugin.Problem) {
+	for _, f := range s.Fail.Check() {
+		out = append(out, plugin.Problem{Path: []string{"fail"}, What: f.What, Cure: f.Cure})
+	}
+	if _, constant := s.Fail.Const(); constant {
+		out = append(out, plugin.Problem{Path: []string{"fail"}, What: "a rule that says the same of every answer", Cure: `write "${ status >= 400 || body.error != null }"`})
+	} else if kind := s.Fail.Kind(); kind != lang.KindAny && kind != lang.KindBool {
+		out = append(out, plugin.Problem{Path: []string{"fail"}, What: fmt.Sprintf("a rule that is a %s, and never true or false: %s", kind, s.Fail.Source()), Cure: `compare it: "${ body.error != null }"`})
+	}
+	for _, name := range s.Fail.Names() {
+		if !slices.Contains(contract.FailNames, name) {
+			out = append(out, plugin.Problem{Path: []string{"fail"}, What: fmt.Sprintf("unknown name %q", name), Cure: lang.Nearest(name, contract.FailNames)})
+		}
+	}
 	return out
+}
+
+// Contracts lists how functions can be asked.
+func (*Settings) Contracts() []string { return contract.Names() }
+
+// Terms tells what a contract brings to a function of these settings.
+func (s *Settings) Terms(name string) (t plugin.Terms) {
+	c := contract.Named(name)
+	if t.Concurrency = c.Concurrency; name == "lambda" && contract.Emulated(s.URL) {
+		t.Concurrency = 1
+	}
+	for header, v := range s.Headers {
+		switch {
+		case name == "lambda" && strings.EqualFold(header, "X-Amz-Invocation-Type") && v.Text == "Event", name == "openfaas" && strings.EqualFold(header, "X-Callback-Url"):
+			t.Later = true
+		}
+	}
+	return t
 }
 
 // Schema tells what Check refuses.
@@ -87,13 +126,13 @@ func isToken(s string) bool {
 	})
 }
 
-// MaxResponse bounds the body of a response; a larger one is an outcome of its own, too_large.
-const MaxResponse = 16 << 20
-
 type sink struct {
 	s      *Settings
 	client *http.Client
 	url    *url.URL
+	life   context.Context // until Close
+	die    context.CancelFunc
+	held   sync.WaitGroup // calls that nobody waits for, and whose runtime works on
 }
 
 // New makes the sink. Its connections are as many as the outbox has deliveries in flight.
@@ -103,7 +142,8 @@ func New(_ string, s *Settings, h sinks.Host) (sinks.Sink, error) {
 		return nil, err
 	}
 	n := max(h.Concurrency, 1)
-	return &sink{s: s, url: u, client: &http.Client{
+	life, die := context.WithCancel(context.Background())
+	return &sink{s: s, url: u, life: life, die: die, client: &http.Client{
 		Transport: &http.Transport{
 			Proxy:        http.ProxyFromEnvironment,
 			DialContext:  (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -116,6 +156,8 @@ func New(_ string, s *Settings, h sinks.Host) (sinks.Sink, error) {
 }
 
 func (k *sink) Close() error {
+	k.die()
+	k.held.Wait()
 	k.client.CloseIdleConnections()
 	return nil
 }
@@ -124,24 +166,58 @@ func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 	sinks.Each(deliveries, k.deliver)
 }
 
-func (k *sink) deliver(d *sinks.Delivery) (result sinks.Result) {
+func (k *sink) deliver(d *sinks.Delivery) sinks.Result {
+	c := contract.Named(d.Contract)
 	req, err := k.request(d)
 	if err != nil {
 		return sinks.Fail(&sinks.Error{Type: "bad_request", Message: err.Error(), Class: "platform"})
 	}
+	if c.Ask != nil && d.Invoke {
+		c.Ask(d, req)
+	}
+	if c.Whole && d.Invoke {
+		return k.whole(c, d, req)
+	}
+	return k.exchange(c, d, req)
+}
+
+// busyMost is how long the room of a call is held that nobody waits for any more: no runtime works for longer (AWS's 15 minutes).
+const busyMost = 15 * time.Minute
+
+// whole asks a runtime that works on when a call is broken off: the call is not, and its room is free once there is an answer, or none can come.
+func (k *sink) whole(c *contract.Contract, d *sinks.Delivery, req *http.Request) sinks.Result {
+	ctx, cancel := context.WithTimeout(k.life, busyMost)
+	ended, busy := make(chan sinks.Result, 1), make(chan struct{})
+	k.held.Go(func() {
+		defer close(busy)
+		defer cancel()
+		ended <- sinks.Guarded(func() sinks.Result { return k.exchange(c, d, req.WithContext(ctx)) })
+	})
+	select {
+	case r := <-ended:
+		return r
+	case <-d.Context.Done():
+		r := k.noAnswer(d, d.Context.Err())
+		r.Busy = busy
+		return r
+	}
+}
+
+// exchange sends a request and reads the answer.
+func (k *sink) exchange(c *contract.Contract, d *sinks.Delivery, req *http.Request) sinks.Result {
 	resp, err := k.client.Do(req)
 	if err != nil {
 		return k.noAnswer(d, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxResponse+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, contract.MaxResponse+1))
 	if err != nil {
 		return k.noAnswer(d, err)
 	}
-	if len(body) > MaxResponse {
-		return sinks.CompleteError(&sinks.Error{Type: "too_large", Message: fmt.Sprintf("the response has more than %d bytes; pass a dataref instead", MaxResponse), Class: "function"})
+	if len(body) > contract.MaxResponse {
+		return sinks.CompleteError(&sinks.Error{Type: "too_large", Message: fmt.Sprintf("the response has more than %d bytes; pass a dataref instead", contract.MaxResponse), Class: "function"})
 	}
-	return judge(d, resp, body)
+	return c.Read(&contract.Answer{Code: resp.StatusCode, Header: resp.Header, Body: body}, d.Invoke, k.s.Fail)
 }
 
 // noAnswer tells a try whose time is over from a delivery that may not have arrived.
@@ -200,117 +276,6 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 		req.Header.Set(name, v)
 	}
 	return req, nil
-}
-
-// judge makes a result of a response.
-func judge(d *sinks.Delivery, resp *http.Response, body []byte) sinks.Result {
-	code := resp.StatusCode
-	if d.Invoke && d.Contract == "lambda" {
-		if r, said := lambda(resp, body); said {
-			return r
-		}
-	}
-	switch {
-	case provesNothing(d.Contract, code):
-		class := "platform"
-		if code == 429 {
-			class = "throttle"
-		}
-		return sinks.Again(retryAfter(resp.Header), &sinks.Error{Type: "http_" + strconv.Itoa(code), Message: message(code, body), Class: class})
-	case code == 202:
-		return sinks.Accept()
-	case code >= 300 && code < 400:
-		return sinks.Fail(&sinks.Error{Type: "http_" + strconv.Itoa(code), Class: "platform", Message: fmt.Sprintf("it redirects to %q; put that address into url", resp.Header.Get("Location"))})
-	case code >= 400:
-		return sinks.CompleteError(failure(resp, body))
-	}
-	if !d.Invoke {
-		return sinks.Accept()
-	}
-	answer, err := envelope.FromAnswer(resp.Header, body, MaxResponse)
-	if err != nil {
-		return unread(err)
-	}
-	return completion(answer)
-}
-
-// unread is the outcome of an answer that is none, or too large.
-func unread(err error) sinks.Result {
-	kind := "bad_response"
-	if r := (*envelope.Refusal)(nil); errors.As(err, &r) && r.Reason == envelope.TooLarge {
-		kind = "too_large"
-	}
-	return sinks.CompleteError(&sinks.Error{Type: kind, Message: "the response is no answer: " + err.Error(), Class: "function"})
-}
-
-// completion makes a result of the answer of a function, which may be an event that says itself how it went.
-func completion(a envelope.Answer) sinks.Result {
-	switch a.Type {
-	case envelope.Failed:
-		return sinks.CompleteError(errorOf(envelope.FailureOf(a.Value, a.Problem), "failed", "the function failed"))
-	case envelope.Continue:
-		r := sinks.Complete([]byte(a.Value.JSON()))
-		r.Completion.Continue = true
-		return r
-	}
-	return sinks.Complete([]byte(a.Value.JSON()))
-}
-
-// failure makes an error of the answer to a call that failed: what it says is its data where it can be read, and a message else.
-func failure(resp *http.Response, body []byte) *sinks.Error {
-	var said envelope.Failure
-	a, err := envelope.FromAnswer(resp.Header, body, MaxResponse)
-	if text, isText := a.Text(); isText {
-		body = []byte(text)
-	} else if err == nil {
-		said = envelope.FailureOf(a.Value, a.Problem)
-	}
-	return errorOf(said, "http_"+strconv.Itoa(resp.StatusCode), message(resp.StatusCode, body))
-}
-
-// errorOf fills in what a failure does not say.
-func errorOf(f envelope.Failure, kind, text string) *sinks.Error {
-	e := &sinks.Error{Type: kind, Message: text, Class: "function"}
-	if f.Type != "" {
-		e.Type = f.Type
-	}
-	if f.Message != "" {
-		e.Message = f.Message
-	}
-	if !f.Data.IsNull() {
-		e.Data = []byte(f.Data.JSON())
-	}
-	return e
-}
-
-func message(code int, body []byte) string {
-	text := strings.TrimSpace(string(bytes.ToValidUTF8(body, []byte("?"))))
-	if len(text) > 500 {
-		text = strings.ToValidUTF8(text[:500], "") + "..."
-	}
-	if text == "" {
-		return fmt.Sprintf("status %d %s", code, http.StatusText(code))
-	}
-	return fmt.Sprintf("status %d: %s", code, text)
-}
-
-// retryAfterMost is what counts of a Retry-After that asks for more: the outbox waits for less yet.
-const retryAfterMost = 24 * time.Hour
-
-// retryAfter reads the header's seconds or date (RFC 9110, section 10.2.3).
-func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if v != "" && strings.Trim(v, "0123456789") == "" {
-		seconds, err := strconv.Atoi(v)
-		if err != nil || seconds > int(retryAfterMost/time.Second) {
-			return retryAfterMost
-		}
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return min(max(time.Until(at), 0), retryAfterMost)
-	}
-	return 0
 }
 
 // Register enters the sink.

@@ -20,7 +20,9 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/http/contract"
 	"github.com/onward-router/onward/sinks/sinktest"
 )
 
@@ -280,23 +282,9 @@ func TestBody(t *testing.T) {
 	}
 }
 
-// TestRetryAfter reads both forms, and takes nonsense for none.
+// TestRetryAfter: a date as well.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
-	for v, want := range map[string][2]time.Duration{
-		"7":  {7 * time.Second, 7 * time.Second},
-		"0":  {},
-		"":   {},
-		"-1": {}, "soon": {}, "1.5": {},
-		// What asks for too much is not ignored.
-		"2000000": {retryAfterMost, retryAfterMost}, "99999999999999999999": {retryAfterMost, retryAfterMost}, "Fri, 31 Dec 2999 23:59:59 GMT": {retryAfterMost, retryAfterMost},
-		time.Now().Add(time.Minute).UTC().Format(http.TimeFormat):  {50 * time.Second, time.Minute},
-		time.Now().Add(-time.Minute).UTC().Format(http.TimeFormat): {},
-	} {
-		if got := retryAfter(http.Header{"Retry-After": {v}}); got < want[0] || got > want[1] {
-			t.Errorf("%q: %s", v, got)
-		}
-	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
 		w.WriteHeader(http.StatusTooManyRequests)
@@ -340,10 +328,10 @@ func TestHugeResponse(t *testing.T) {
 		t.Errorf("%.200s", got)
 	}
 	exact := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `"`+strings.Repeat("x", MaxResponse-2)+`"`)
+		_, _ = io.WriteString(w, `"`+strings.Repeat("x", contract.MaxResponse-2)+`"`)
 	}))
 	defer exact.Close()
-	if r := deliver(t, &Settings{URL: exact.URL}, invocation(t.Context())); r.Verdict != sinks.Completed || len(r.Completion.Data) != MaxResponse {
+	if r := deliver(t, &Settings{URL: exact.URL}, invocation(t.Context())); r.Verdict != sinks.Completed || len(r.Completion.Data) != contract.MaxResponse {
 		t.Errorf("of the limit exactly: %.200s", describe(r))
 	}
 }
@@ -402,7 +390,9 @@ func TestCheck(t *testing.T) {
 	for name, change := range map[string]func(*Settings){
 		"no url": func(s *Settings) { s.URL = "" }, "ftp": func(s *Settings) { s.URL = "ftp://a/b" }, "no host": func(s *Settings) { s.URL = "http:///x" },
 		"mode": func(s *Settings) { s.Mode = "batched" }, "body": func(s *Settings) { s.Body = "all" }, "method": func(s *Settings) { s.Method = "PO ST" },
-		"header": func(s *Settings) { s.Headers = map[string]Header{"a b": {Text: "x"}} },
+		"header":                   func(s *Settings) { s.Headers = map[string]Header{"a b": {Text: "x"}} },
+		"a rule with another name": func(s *Settings) { s.Fail = expr(t, "${ code >= 400 }") }, "a rule that is none": func(s *Settings) { s.Fail = expr(t, "yes") },
+		"a rule that is a number": func(s *Settings) { s.Fail = expr(t, "${ status + 1 }") }, "a rule with a text around it": func(s *Settings) { s.Fail = expr(t, "${ status } >= 400") },
 	} {
 		s := good
 		change(&s)
@@ -410,6 +400,61 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v", name, s.Check())
 		}
 	}
+}
+
+func expr(t *testing.T, text string) lang.Expr {
+	e, err := lang.ParseExpr(lang.Text(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestWholeCalls: a call of Lambda that is given up is not broken off, and says when the runtime has let go of it; Close breaks it off.
+func TestWholeCalls(t *testing.T) {
+	t.Parallel()
+	answer, came := make(chan struct{}), make(chan context.Context, 2)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		came <- r.Context()
+		select {
+		case <-answer:
+		case <-r.Context().Done():
+		}
+	}))
+	defer s.Close()
+	k, err := New("f", &Settings{URL: s.URL, Method: "POST", Mode: "binary", Body: "data"}, sinks.Host{Concurrency: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	give := func() sinks.Result {
+		ctx, cancel := context.WithCancel(t.Context())
+		d, done := invocation(ctx), make(chan sinks.Result, 1)
+		d.Contract, d.Done = "lambda", func(r sinks.Result) { done <- r }
+		k.Deliver(ctx, []*sinks.Delivery{d})
+		at := <-came
+		cancel()
+		r := <-done
+		select {
+		case <-r.Busy:
+			t.Error("it has let go at once")
+		case <-at.Done():
+			t.Error("it was broken off")
+		default:
+		}
+		return r
+	}
+	r := give()
+	if r.Verdict != sinks.Failed || r.Err.Class != "cancelled" {
+		t.Error(describe(r))
+	}
+	answer <- struct{}{}
+	<-r.Busy
+	r = give()
+	if err := k.Close(); err != nil {
+		t.Error(err)
+	}
+	<-r.Busy
 }
 
 func TestNoAnswer(t *testing.T) {

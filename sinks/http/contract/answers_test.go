@@ -1,4 +1,4 @@
-package http
+package contract
 
 import (
 	"bytes"
@@ -37,7 +37,7 @@ func (s said) judge(t *testing.T) string {
 	if s.code == 0 {
 		s.code = 200
 	}
-	return describe(judge(d, &http.Response{StatusCode: s.code, Header: h}, []byte(s.body)))
+	return describe(judge(d, s.code, h, []byte(s.body)))
 }
 
 const asJSON, asText, asHTML = "Content-Type: application/json", "Content-Type: text/plain; charset=utf-8", "Content-Type: text/html"
@@ -98,7 +98,10 @@ func TestFailures(t *testing.T) {
 		"enveloped, more": {said{code: 500, header: asJSON, body: `{"error":{"type":"T","message":"m"},"id":5}`}, `error function T: m {"error":{"type":"T","message":"m"},"id":5}`},
 		"a list":          {said{code: 500, header: asJSON, body: `[1]`}, `error function http_500: status 500: [1] [1]`},
 		"text":            {said{code: 500, header: asText, body: "boom"}, `error function http_500: status 500: boom `},
-		"HTML":            {said{code: 500, header: asHTML, body: "<h1>boom</h1>"}, `error function http_500: status 500: <h1>boom</h1> `},
+		"HTML":            {said{code: 500, header: asHTML, body: "<h1>boom</h1>"}, `error function http_500: status 500: boom `},
+		"Flask's page":    {said{code: 500, header: asHTML, body: "<!doctype html>\n<html lang=en>\n<title>500 Internal Server Error</title>\n<h1>Internal Server Error</h1>\n<p>The server"}, `error function http_500: status 500: Internal Server Error `},
+		"a page unsaid":   {said{code: 500, body: "<!DOCTYPE html><p>no</p>"}, `error function http_500: status 500: no `},
+		"no page":         {said{code: 500, header: asText, body: "<nil> is no map"}, `error function http_500: status 500: <nil> is no map `},
 		"gzip":            {said{code: 500, header: asJSON + "\nContent-Encoding: gzip", body: zip(`{"type":"T","message":"m"}`)}, `error function T: m `},
 		"no JSON":         {said{code: 500, header: asJSON, body: `{`}, `error function http_500: status 500: { `},
 		"nothing":         {said{code: 500}, `error function http_500: status 500 Internal Server Error `},

@@ -1,4 +1,4 @@
-package http
+package contract
 
 import (
 	"net/http"
@@ -8,10 +8,10 @@ import (
 	"github.com/onward-router/onward/sinks"
 )
 
-// TestEveryCode: what each status says under each contract, an answer of nothing else; the table in codes.go in other words.
+// TestEveryCode: what each status says under each contract, an answer of nothing else; the table in contract.go in other words.
 func TestEveryCode(t *testing.T) {
 	t.Parallel()
-	for _, contract := range []string{"http", "lambda"} {
+	for _, contract := range Names() {
 		for code := 200; code < 600; code++ {
 			want := sinks.Completed
 			class := map[bool]string{true: "function"}[code >= 400]
@@ -26,10 +26,17 @@ func TestEveryCode(t *testing.T) {
 			if code >= 300 && code < 400 {
 				want, class = sinks.Failed, "platform"
 			}
-			if contract == "lambda" && (code == 404 || code == 500 || code > 504) {
+			switch {
+			case contract == "lambda" && (code == 404 || code == 500 || code > 504):
 				class = "platform"
+			case contract == "knative" && code == 202:
+				want = sinks.Completed
+			case contract == "knative" && (code == 404 || code == 409):
+				want, class = sinks.Retry, "platform"
+			case contract == "openfaas" && code == 408:
+				want, class = sinks.Completed, "timeout"
 			}
-			r := judge(&sinks.Delivery{Invoke: true, Contract: contract}, &http.Response{StatusCode: code, Header: http.Header{}}, nil)
+			r := judge(&sinks.Delivery{Invoke: true, Contract: contract}, code, http.Header{}, nil)
 			got := ""
 			switch {
 			case r.Err != nil:
@@ -56,13 +63,15 @@ func TestCodesOfRuntimes(t *testing.T) {
 		class    string
 	}{
 		"functions-framework, a failure":       {"http", 500, "Content-Type: text/html", "<h1>Internal Server Error</h1>", sinks.Completed, "function"},
-		"of-watchdog, exec_timeout":            {"http", 504, "X-Openfaas-Internal: of-watchdog", "", sinks.Retry, "platform"},
-		"of-watchdog, at its limit":            {"http", 429, "", "", sinks.Retry, "throttle"},
-		"classic-watchdog, exec_timeout":       {"http", 408, "", "", sinks.Retry, "platform"},
-		"classic-watchdog, a failure":          {"http", 500, "", "exit status 1", sinks.Completed, "function"},
+		"of-watchdog, exec_timeout":            {"openfaas", 504, "X-Openfaas-Internal: of-watchdog", "", sinks.Completed, "timeout"},
+		"of-watchdog, its function died":       {"openfaas", 500, "X-Openfaas-Internal: of-watchdog", "", sinks.Completed, "platform"},
+		"of-watchdog, at its limit":            {"openfaas", 429, "", "", sinks.Retry, "throttle"},
+		"the gateway's own time-out":           {"openfaas", 504, "", "", sinks.Retry, "platform"},
+		"classic-watchdog, exec_timeout":       {"openfaas", 408, "", "", sinks.Completed, "timeout"},
+		"classic-watchdog, a failure":          {"openfaas", 500, "", "exit status 1", sinks.Completed, "function"},
 		"OpenWhisk, a developer's error":       {"http", 502, "", `{"error":"boom"}`, sinks.Retry, "platform"},
 		"OpenWhisk, initialized twice":         {"http", 403, "", "", sinks.Completed, "function"},
-		"Knative, done":                        {"http", 202, "", "", sinks.Accepted, ""},
+		"Knative, done":                        {"knative", 202, "", "", sinks.Completed, ""},
 		"Lambda, a function's failure":         {"lambda", 200, "X-Amz-Function-Error: Unhandled", `{"errorType":"E","errorMessage":"m"}`, sinks.Completed, "function"},
 		"Lambda, a result like a failure":      {"lambda", 200, "X-Amzn-Requestid: 1", `{"errorType":"E","errorMessage":"m"}`, sinks.Completed, ""},
 		"Lambda, throttled":                    {"lambda", 429, "X-Amzn-Requestid: 1", "{}", sinks.Retry, "throttle"},
@@ -78,7 +87,7 @@ func TestCodesOfRuntimes(t *testing.T) {
 		if key, value, ok := strings.Cut(c.header, ": "); ok {
 			h.Set(key, value)
 		}
-		r := judge(&sinks.Delivery{Invoke: true, Contract: c.contract}, &http.Response{StatusCode: c.code, Header: h}, []byte(c.body))
+		r := judge(&sinks.Delivery{Invoke: true, Contract: c.contract}, c.code, h, []byte(c.body))
 		got := ""
 		switch {
 		case r.Err != nil:

@@ -1,4 +1,4 @@
-package http
+package contract
 
 import (
 	"encoding/json"
@@ -9,29 +9,41 @@ import (
 	"github.com/onward-router/onward/sinks"
 )
 
-// lambda tells what is Lambda's own in an answer; false leaves it to the rules for all.
+// lambda is AWS Lambda's Invoke API, a function URL, and the runtime interface emulator. None of them breaks a call off when who asked has gone.
+//
+// Called with X-Amz-Invocation-Type: Event it answers 202, and the completion comes as the record of a destination: mode structured sends the whole event as the
+// payload, so that requestPayload.id is the invocation's id.
+var lambda = &Contract{
+	Name: "lambda", Summary: "AWS Lambda's Invoke API, a function URL or the runtime emulator: a 200 may be a failure", Concurrency: concurrency, Whole: true,
+	Unproven: usual, own: readLambda,
+}
+
+// Emulated reports an address of the runtime interface emulator, which dies of a second call beside the first.
+func Emulated(path string) bool { return strings.HasSuffix(path, "/functions/function/invocations") }
+
+// readLambda tells what is Lambda's own in an answer; false leaves it to the rules for all.
 //
 // A failure comes with status 200: told by X-Amz-Function-Error, or Error-Type as the runtime emulator has it. Where neither they nor AWS's headers
 // are there, by a body with errorType, or by the emulator's text of a time-out. A result that has an errorType beside AWS's headers is a result.
-func lambda(resp *http.Response, body []byte) (sinks.Result, bool) {
+func readLambda(a *Answer) (sinks.Result, bool) {
 	var said struct {
 		Type    string `json:"errorType"`
 		Message string `json:"errorMessage"`
 	}
-	h := resp.Header
-	a, err := envelope.FromAnswer(h, body, MaxResponse)
+	h := a.Header
+	answer, err := envelope.FromAnswer(h, a.Body, MaxResponse)
 	if err == nil {
-		_ = json.Unmarshal([]byte(a.Value.JSON()), &said) // What is no object says nothing.
+		_ = json.Unmarshal([]byte(answer.Value.JSON()), &said) // What is no object says nothing.
 	}
 	header, kind := h.Get("X-Amz-Function-Error"), h.Get("Error-Type")
-	text, _ := a.Text()
+	text, _ := answer.Text()
 	timedOut := strings.HasPrefix(text, "Task timed out after ")
-	switch code := resp.StatusCode; {
+	switch code := a.Code; {
 	case code == http.StatusBadRequest && (said.Type == "Runtime.Unavailable" || kind == "Runtime.Unavailable"):
-		return sinks.Again(0, &sinks.Error{Type: "Runtime.Unavailable", Message: message(code, body), Class: "throttle"}), true
+		return sinks.Again(0, &sinks.Error{Type: "Runtime.Unavailable", Message: a.message(a.Body), Class: "throttle"}), true
 	case code == http.StatusBadGateway && said.Type != "" && !isAWS(h):
 	case code == http.StatusNotFound || code == 500 || code > 504:
-		e := failure(resp, body)
+		e := a.failure()
 		e.Class = "platform"
 		if name, _, _ := strings.Cut(h.Get("X-Amzn-Errortype"), ":"); name != "" {
 			e.Type = name
@@ -55,7 +67,7 @@ func lambda(resp *http.Response, body []byte) (sinks.Result, bool) {
 		e.Class = "timeout"
 	}
 	if err == nil {
-		e.Data = []byte(a.Value.JSON())
+		e.Data = []byte(answer.Value.JSON())
 	}
 	return sinks.CompleteError(e), true
 }

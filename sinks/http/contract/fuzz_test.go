@@ -1,4 +1,4 @@
-package http
+package contract
 
 import (
 	"net/http"
@@ -36,9 +36,9 @@ func FuzzAnswer(f *testing.F) {
 				delete(header, name)
 			}
 		}
-		for _, contract := range []string{"http", "lambda"} {
+		for _, contract := range Names() {
 			d := &sinks.Delivery{Context: t.Context(), Invoke: true, Contract: contract}
-			r := judge(d, &http.Response{StatusCode: max(200, int(code)%600), Header: header}, body)
+			r := judge(d, max(200, int(code)%600), header, body)
 			if r.Verdict < sinks.Accepted || r.Verdict > sinks.Failed || r.After < 0 || r.After > 24*time.Hour {
 				t.Errorf("%s: verdict %d, after %s", contract, r.Verdict, r.After)
 			}

@@ -1,7 +1,6 @@
-package http
+package contract
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 
@@ -17,7 +16,7 @@ func TestTable(t *testing.T) {
 			continue
 		}
 		n++
-		got := describe(judge(invocation(t.Context()), &http.Response{StatusCode: 200, Header: c.Header()}, []byte(c.Body)))
+		got := describe(judge(invocation(t.Context()), 200, c.Header(), []byte(c.Body)))
 		want, reason := c.Answered()
 		switch {
 		case reason == "" && got != "completed "+want:
