@@ -33,6 +33,7 @@ type stepInfo struct {
 	version  int // of the policy
 	settings any
 	children []*lang.Step
+	below    []*stepInfo    // per child: what is known of it; nil where there is none
 	named    map[string]int // children by their names
 	many     []bool         // per child: it may run more than once
 	cleans   []bool         // per child: it cleans up; nil when none does
@@ -145,7 +146,7 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 	if x, ok := info.settings.(lang.Starter); ok {
 		info.starts, info.waits = x.Starts()
 	}
-	info.many = make([]bool, len(info.children))
+	info.many, info.below = make([]bool, len(info.children)), make([]*stepInfo, len(info.children))
 	labels := make(map[string]int, len(info.children))
 	declarer, _ := info.settings.(schedulers.Declarer)
 	own := ownLabels(step, info.children)
@@ -181,6 +182,7 @@ func (d *definition) add(reg *plugin.Registry, step *lang.Step, label string) er
 		if err := d.add(reg, child, unique[slot]); err != nil {
 			return err
 		}
+		info.below[slot] = d.steps[child]
 		info.looks = info.looks || d.steps[child].looks
 	}
 	for i := range step.Catch {

@@ -142,13 +142,14 @@ func expressionError(where string, err error) *lang.Error {
 // path is where the task stands in its run: labels from the top, with an index where a step runs more than once. An unnamed policy at the top has none.
 func (t *task) path() string { return string(t.appendPath(nil)) }
 
-func (t *task) appendPath(b []byte) []byte {
-	info := t.run.def.steps[t.step]
+func (t *task) appendPath(b []byte) []byte { return t.appendPathOf(b, t.info()) }
+
+func (t *task) appendPathOf(b []byte, info *stepInfo) []byte {
 	switch {
 	case t.handles != nil:
 		b = t.handles.appendPath(b)
 	case t.frame != nil:
-		b = t.frame.owner.appendPath(b)
+		b = t.frame.owner.appendPathOf(b, t.frame.info)
 	case t.step.Use != lang.UseFunction && t.step.Name == "":
 		return b
 	}

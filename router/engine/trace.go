@@ -27,7 +27,7 @@ type Trace struct {
 	Ends  bool // its step has ended as it did: there is no Trace of that
 	Quiet bool // of a step whose end says nothing that its invocations do not, or that was stopped: only for those who want each step
 
-	// Spot is where its step stands; the zero Spot is nowhere in the flow.
+	// Spot is where a step stands. A call's is looked for when it is asked: Stands.
 	Spot    Spot
 	Redrive uint32               // of the run
 	Traced  *traceparent.Context // of the event that started the run; nil is none
@@ -61,21 +61,32 @@ type StepKey struct {
 	Path           string
 }
 
+// Stands is where the step stands that it tells of, or that its invocation is a try of; the zero Spot is nowhere in the flow. It may be asked for as long as
+// nothing else is folded.
+func (t *Trace) Stands() Spot {
+	if t.step != nil {
+		return t.step.stands()
+	}
+	return t.Spot
+}
+
 // Step names the step that it tells of, or that its invocation is a try of; false: nothing in the flow.
 func (t *Trace) Step() (StepKey, bool) {
-	k := StepKey{t.Redrive, t.Spot.Frame, t.Path}
-	if t.Spot.Is == Unnamed {
+	at := t.Stands()
+	k := StepKey{t.Redrive, at.Frame, t.Path}
+	if at.Is == Unnamed {
 		k.Path = ""
 	}
-	return k, t.Spot.Is != 0
+	return k, at.Is != 0
 }
 
 // Above names the step that Step is a part of; false: it is part of the run alone.
 func (t *Trace) Above() (StepKey, bool) {
-	if t.Spot.Is != Inside {
+	at := t.Stands()
+	if at.Is != Inside {
 		return StepKey{}, false
 	}
-	return StepKey{t.Redrive, t.Spot.Above, t.Path[:max(strings.LastIndexByte(t.Path, '/'), 0)]}, true
+	return StepKey{t.Redrive, at.Above, t.Path[:max(strings.LastIndexByte(t.Path, '/'), 0)]}, true
 }
 
 // A Spot is where a step stands in its run. Of two steps of one path, one in each try of a policy, the frames differ.
@@ -127,16 +138,24 @@ func (s *State) trace(l *live, o lang.Outcome, when Sending) *Trace {
 	if sent == 0 {
 		sent = max(l.accepted, -l.accepted)
 	}
-	s.out.Traces = append(s.out.Traces, Trace{
-		Run: i.Run, Inv: i, Path: i.Path, Attempt: i.Attempt, Input: i.Input, Outcome: o, Redrive: i.Redrive, Traced: i.Traced,
-		Queued: i.Created.UnixNano(), Made: nanos(when.Made), Sent: sent, Arrived: nanos(when.Arrived), Ended: s.now,
-	})
-	t := &s.out.Traces[len(s.out.Traces)-1]
+	t := s.nextTrace() // Field by field: a value of its size that is made and copied costs as much as all that is in it.
+	t.Run, t.Inv, t.Path, t.Attempt, t.Input, t.Outcome, t.Redrive, t.Traced = i.Run, i, i.Path, i.Attempt, i.Input, o, i.Redrive, i.Traced
+	t.Queued, t.Made, t.Sent, t.Arrived, t.Ended = i.Created.UnixNano(), nanos(when.Made), sent, nanos(when.Arrived), s.now
 	if l.task != nil {
 		t.step = l.task.first()
-		t.Spot = t.step.stands()
 	}
 	return t
+}
+
+// nextTrace is room for one more, empty.
+func (s *State) nextTrace() *Trace {
+	n := len(s.out.Traces)
+	if n < cap(s.out.Traces) {
+		s.out.Traces = s.out.Traces[:n+1] // Effects.reset has emptied it.
+	} else {
+		s.out.Traces = append(s.out.Traces, Trace{})
+	}
+	return &s.out.Traces[n]
 }
 
 // traceCall is trace for a call that its step waited for, whose outcome is given to it now.

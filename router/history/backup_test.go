@@ -3,6 +3,7 @@ package history
 import (
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,8 @@ func TestBackupOfHistory(t *testing.T) {
 		t.Fatal(err, bad)
 	}
 	defer d.close()
-	big := bytes.Repeat([]byte("0123456789abcdef"), 100_000) // More than a part.
+	big := make([]byte, 1_600_000) // More than a part, and no smaller when it is packed.
+	_, _ = rand.NewChaCha8([32]byte{}).Read(big)
 	var saves []save
 	for i := range 5 {
 		saves = append(saves, save{page: &page{n: int64(i + 1), stream: streamSteps}, entries: i, from: -7, to: 1 << 60, ids: []byte{1, 2, 3, byte(i)}, body: big[i:], digest: []byte{byte(i)}})
@@ -66,7 +68,8 @@ func TestBackupOfHistory(t *testing.T) {
 		t.Errorf("%d pages, %v, %q", pages, cursors, again.id)
 	}
 	for i := range saves {
-		if b, err := again.body(int64(i + 1)); err != nil || !bytes.Equal(b, saves[i].body) {
+		b, err := again.body(int64(i + 1))
+		if raw, e := unpack(b); err != nil || e != nil || !bytes.Equal(raw, saves[i].body) {
 			t.Errorf("page %d has %d bytes, %v", i+1, len(b), err)
 		}
 	}

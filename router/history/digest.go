@@ -20,11 +20,15 @@ const (
 	digestShift  = 4
 )
 
+// countedRuns is how many runs a digester counts apart.
+const countedRuns = 1024
+
 // A digester makes digests. Its room is used again.
 type digester struct {
-	runs []*digestRun
-	by   map[journal.RunID]*digestRun
-	free []*digestRun
+	steps [countedRuns]uint32 // of the runs that share a number
+	runs  []*digestRun
+	by    map[journal.RunID]*digestRun
+	free  []*digestRun
 }
 
 type digestRun struct {
@@ -45,9 +49,15 @@ func (d *digester) of(raw []byte, entries, runs int) []byte {
 	if runs == 0 || entries/runs < digestFewest/8 { // Many runs, each of a few steps.
 		return nil
 	}
+	if !d.count(raw) {
+		return nil
+	}
 	defer d.reset()
 	var last *digestRun
 	if each(raw, func(_ int, id journal.RunID, text []byte) bool {
+		if d.steps[short(id)%countedRuns] < digestFewest {
+			return true
+		}
 		if last == nil || last.id != id {
 			last = d.run(id)
 		}
@@ -68,8 +78,19 @@ func (d *digester) of(raw []byte, entries, runs int) []byte {
 	if out == nil {
 		return nil
 	}
-	packed, _ := pack(out, nil)
-	return packed
+	return pack(out, nil)
+}
+
+// count counts the steps of each run, some runs together, and reports whether any may have many.
+func (d *digester) count(raw []byte) (any bool) {
+	clear(d.steps[:])
+	err := each(raw, func(_ int, id journal.RunID, _ []byte) bool {
+		n := &d.steps[short(id)%countedRuns]
+		*n++
+		any = any || *n == digestFewest
+		return true
+	})
+	return any && err == nil
 }
 
 func (d *digester) reset() {

@@ -26,6 +26,7 @@ type disk struct {
 	name string
 	id   string // which tells this history from others
 	db   *sql.DB
+	room []byte // of who writes: a page as it is on disk, which the driver copies
 }
 
 // openDisk opens the file, or makes one. A file that cannot be read, or is a newer version's, is set aside under another name, as damaged says.
@@ -144,7 +145,11 @@ func (d *disk) write(saves []save, drop []int64, cursors map[int]cursor) (err er
 	defer put.Close()
 	for i := range saves {
 		s := &saves[i]
-		_, err := put.Exec(s.page.n, s.page.stream, s.entries, s.runs, s.from, s.to, s.ids, s.body)
+		body := pack(s.body, d.room)
+		if s.packed = len(body); cap(body) <= 2*pageRoom {
+			d.room = body
+		}
+		_, err := put.Exec(s.page.n, s.page.stream, s.entries, s.runs, s.from, s.to, s.ids, body)
 		if err == nil && s.digest != nil {
 			_, err = tx.Exec("INSERT OR REPLACE INTO digest VALUES (?, ?)", s.page.n, s.digest)
 		}

@@ -35,7 +35,8 @@ type page struct {
 	packed  []byte // in a history without a disk: the entries of a sealed page
 	digest  []byte // and its digest
 	ids     []uint32
-	sorted  int // so many of ids are in order, each once
+	recent  *recent // what was entered in ids lately; nil once nothing is added
+	sorted  int     // so many of ids are in order, each once
 	entries int
 	runs    int // that have ended, of its entries
 	from    int64
@@ -44,6 +45,17 @@ type page struct {
 	sealed  bool        // nothing is added any more
 	dirty   bool        // it has what the disk has not
 	lent    atomic.Bool // somebody may read raw
+}
+
+// recent remembers some of the ids that a page has, so that runs whose entries come in turns are not entered with each.
+type recent [256]uint32
+
+// has reports whether an id is remembered, and remembers it.
+func (r *recent) has(x uint32) bool {
+	at := &r[x%uint32(len(r))]
+	was := *at
+	*at = x
+	return was == x && x != 0
 }
 
 // short is what a page remembers of an id: of a page without the run hardly any looks like one that has it, and what is read is compared whole.
@@ -55,7 +67,7 @@ func (p *page) begin(id journal.RunID, at int64) (begin int) {
 		p.from, p.to = at, at
 	}
 	p.from, p.to = min(p.from, at), max(p.to, at)
-	if x := short(id); len(p.ids) == 0 || p.ids[len(p.ids)-1] != x || len(p.ids) == p.sorted {
+	if x := short(id); !p.recent.has(x) {
 		p.ids = append(p.ids, x)
 	}
 	if len(p.ids)-p.sorted > 4096 {
@@ -118,15 +130,15 @@ var errSpoiled = errors.New("a page makes no sense")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// pack is the form of entries on disk: what they come to, compressed, behind a checksum. It returns room for the next, too.
-func pack(raw, room []byte) (packed, _ []byte) {
+// pack is the form of entries on disk: what they come to, compressed, behind a checksum. It is in room, where there is enough of it.
+func pack(raw, room []byte) []byte {
 	if most := 4 + s2.MaxEncodedLen(len(raw)); cap(room) < most {
 		room = make([]byte, most)
 	}
 	room = room[:cap(room)]
 	b := room[:4+len(s2.Encode(room[4:], raw))]
 	binary.BigEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
-	return slices.Clone(b), room
+	return b
 }
 
 func unpack(b []byte) ([]byte, error) {

@@ -43,7 +43,8 @@ type save struct {
 	runs     int
 	from, to int64
 	ids      []byte
-	body     []byte
+	body     []byte // as it is in memory
+	packed   int    // what it comes to on disk
 	sealed   bool
 	digest   []byte // nil: none
 }
@@ -60,6 +61,7 @@ type Store struct {
 
 	mu      sync.RWMutex
 	streams [streamEnd][]*page // oldest first
+	recent  [streamEnd]recent  // of the last page of each
 	dirty   []*page
 	next    int64
 	cursors map[int]*cursor
@@ -208,7 +210,8 @@ func (s *Store) room(stream byte, at int64) *page {
 	}
 	p := s.last(stream)
 	if p == nil || p.sealed {
-		p = &page{n: s.next, stream: stream, raw: s.blank()}
+		s.recent[stream] = recent{}
+		p = &page{n: s.next, stream: stream, raw: s.blank(), recent: &s.recent[stream]}
 		s.next++
 		s.streams[stream] = append(s.streams[stream], p)
 	}
@@ -324,15 +327,18 @@ func (s *Store) write() error {
 	if len(saves)+len(drop)+len(cursors) == 0 {
 		return nil
 	}
-	var room []byte
+	d := s.file()
 	for i := range saves {
 		x := &saves[i]
 		if x.sealed && x.page.stream == streamSteps {
 			x.digest = s.digester.of(x.body, x.entries, len(x.ids)/4)
 		}
-		x.body, room = pack(x.body, room)
+		if d == nil {
+			x.body = pack(x.body, nil)
+			x.packed = len(x.body)
+		}
 	}
-	if d := s.file(); d != nil {
+	if d != nil {
 		if err := d.write(saves, numbers(drop), cursors); err != nil {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -379,7 +385,7 @@ func (s *Store) settle(saves []save, drop []*page) {
 	for i := range saves {
 		x := &saves[i]
 		p := x.page
-		size := len(x.body) + len(x.ids) + len(x.digest)
+		size := x.packed + len(x.ids) + len(x.digest)
 		s.bytes += int64(size - p.size)
 		p.size = size
 		if p.dirty = len(p.raw) > x.length; p.dirty || !p.sealed {
@@ -390,6 +396,7 @@ func (s *Store) settle(saves []save, drop []*page) {
 		}
 		p.raw = nil
 		p.ids = slices.Clone(p.ids) // Without the room that it grew by.
+		p.recent = nil
 		if s.disk == nil {
 			p.packed, p.digest = x.body, x.digest
 		}

@@ -75,7 +75,7 @@ func entryOf(t *engine.Trace, at int64) entry {
 		run: t.Run, redrive: t.Redrive, traced: t.Traced, at: at, began: t.Queued, ended: t.Ended, outcome: t.Outcome.Verdict.String(), failure: failureOf(t.Outcome),
 	}
 	if key, in := t.Step(); in {
-		e.step = &step{key: key, ends: t.Inv == nil || t.Ends, policy: t.Policy, path: t.Path, opened: t.Spot.Opened, attempts: t.Attempt}
+		e.step = &step{key: key, ends: t.Inv == nil || t.Ends, policy: t.Policy, path: t.Path, opened: t.Stands().Opened, attempts: t.Attempt}
 		e.step.above, e.step.inside = t.Above()
 	}
 	if i := t.Inv; i != nil {
