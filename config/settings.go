@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
@@ -45,6 +46,7 @@ type Settings struct {
 	Snapshot   int
 	LowWater   int64
 	Traces     Traces
+	Egress     Egress
 
 	// Journal is file or kafka; what follows is for kafka only, but for the cluster, which documents inherit.
 	Journal   string
@@ -54,6 +56,9 @@ type Settings struct {
 	Advertise string
 	tls       bool
 }
+
+// Egress says where the router's own requests may go. See package egress.
+type Egress struct{ Allow, Deny []string }
 
 // ListenerTLS are the PEM files of the listener's certificates.
 type ListenerTLS struct{ Cert, Key, ClientCA, CA string }
@@ -161,6 +166,8 @@ var own = []setting{
 	{key: "tls.key", def: "", help: "the key of the certificate (PEM)", set: text(func(s *Settings) *string { return &s.TLS.Key })},
 	{key: "tls.client-ca", def: "", help: "authorities (PEM) of clients' certificates; with it, every client needs one", set: text(func(s *Settings) *string { return &s.TLS.ClientCA })},
 	{key: "tls.ca", def: "", help: "authorities (PEM) of the other routers' certificates; default: tls.client-ca, or the system's", set: text(func(s *Settings) *string { return &s.TLS.CA })},
+	{key: "egress.allow", def: "*", help: "where functions, destinations, token endpoints and issuers may be: names, *.example.com, addresses, nets, with commas between; * is everywhere. What is link-local, or a cloud's metadata service, has to be named by its address", set: list(func(s *Settings) *[]string { return &s.Egress.Allow })},
+	{key: "egress.deny", def: "", help: "where they may not be, whatever egress.allow says: names, *.example.com, addresses, nets, with commas between", set: list(func(s *Settings) *[]string { return &s.Egress.Deny })},
 	{key: "hosts", def: "", help: "names under which the listener is asked, with commas between several; without a token, others than these, its address and localhost are refused", set: list(func(s *Settings) *[]string { return &s.Hosts })},
 	{key: "log.level", def: "info", help: "debug, info, warn or error", set: text(func(s *Settings) *string { return &s.LogLevel })},
 	{key: "log.format", def: "text", help: "text or json", set: text(func(s *Settings) *string { return &s.LogFormat })},
@@ -392,6 +399,9 @@ func (s *Settings) check() []error {
 		errs = append(errs, errors.New("tls.cert and tls.key go together; set both, or neither"))
 	case t.Cert == "" && t.ClientCA+t.CA != "":
 		errs = append(errs, errors.New("tls.client-ca and tls.ca need tls.cert and tls.key; set those too"))
+	}
+	if _, err := egress.New(s.Egress.Allow, s.Egress.Deny); err != nil {
+		errs = append(errs, err)
 	}
 	errs = append(errs, s.Traces.check()...)
 	if s.AuthEnv != "" && s.AuthFile != "" {

@@ -17,6 +17,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/access"
+	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/config/quiet"
@@ -60,6 +61,8 @@ type Options struct {
 	Limits door.Limits
 	// Secrets are environment variables that hold secrets of the process, besides those that the documents name: no function gets them.
 	Secrets []string
+	// Egress says where functions and destinations may be; nil is the default.
+	Egress *egress.Policy
 	// MaxRuns, MaxSteps (open in the runs), MaxBytes (kept by them) and MaxAdmitting (events at a time) refuse starts beyond them. Defaults 1,000,000,
 	// 2,000,000, 2 GiB and 100,000.
 	MaxRuns, MaxSteps, MaxBytes, MaxAdmitting int
@@ -279,7 +282,8 @@ func (r *Router) host() sinks.Host {
 			_, is := r.secrets.Load(name)
 			return is
 		},
-		Log: func(ctx context.Context, msg string, args ...any) { r.o.Log.InfoContext(ctx, msg, args...) },
+		Egress: r.o.Egress,
+		Log:    func(ctx context.Context, msg string, args ...any) { r.o.Log.InfoContext(ctx, msg, args...) },
 	}
 }
 

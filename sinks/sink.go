@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/plugin"
 )
@@ -122,6 +123,8 @@ type Host struct {
 	Concurrency int
 	// Secret reports the environment variables that settings or documents name as secrets; nil: none is known. No function gets them unasked.
 	Secret func(name string) bool
+	// Egress says where requests may go; nil is the default.
+	Egress *egress.Policy
 }
 
 // A Factory makes a sink from its settings (a pointer to the type it was registered with) without side effects.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/access"
+	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/quiet"
 	"github.com/onward-router/onward/router"
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,6 +75,10 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 			return err
 		}
 	}
+	to, err := egress.New(s.Egress.Allow, s.Egress.Deny)
+	if err != nil {
+		return err
+	}
 	j, closeJournal, err := p.openServed(ctx, s, log, metrics)
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopped before the journal was open", "error", err)
@@ -85,7 +90,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	defer func() { _ = closeJournal() }() // What was acknowledged is durable already.
 	r, err := router.Open(router.Options{
 		Set: set, Registry: p.registry, Journal: j, Log: log, Metrics: metrics, Listen: s.Listen, Token: s.Token(), Tokens: tokens, Insecure: s.Insecure, Drain: s.Drain,
-		TLS: listenerTLS(s), Advertise: s.Advertise, Hosts: append(s.Hosts, s.Advertise), Limits: router.Limits{Connections: s.MaxConns, Requests: s.MaxAsked}, Secrets: s.Secrets(),
+		TLS: listenerTLS(s), Advertise: s.Advertise, Hosts: append(s.Hosts, s.Advertise), Limits: router.Limits{Connections: s.MaxConns, Requests: s.MaxAsked}, Secrets: s.Secrets(), Egress: to,
 		MaxRuns: s.MaxRuns, MaxSteps: s.MaxSteps, MaxBytes: s.MaxBytes, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, Now: p.now, History: router.HistoryLimits{Runs: s.History, Bytes: s.HistoryMax, Age: s.HistoryAge, Value: s.HistoryVal},
 		Dead: router.DeadLimits{Bytes: s.DeadMax, Age: s.DeadAge}, Traces: tracesOf(s),
 	})

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
-	"time"
+
+	"github.com/onward-router/onward/config/certs"
 )
 
 // TLS are the files of a listener's certificates (PEM). They are read again when they have changed: a renewed certificate counts from the next connection
@@ -17,20 +17,11 @@ type TLS struct {
 	Cert, Key string
 	ClientCA  string // authorities of clients' certificates: with it, clients have to have one; empty: they need none
 	CA        string // authorities of the other routers' certificates; empty: ClientCA, or else the system's
+	// Optional lets clients in without a certificate, too: one that is shown has to be of ClientCA, and what asks for one looks itself.
+	Optional bool
 
-	mu      sync.Mutex
-	looked  time.Time
-	stamps  [4]stamp
-	now     *loaded
-	refused string // what was wrong with the files that are not in force
-}
-
-// lookEvery is how often the files are looked at, at most.
-const lookEvery = time.Second
-
-type stamp struct {
-	at   time.Time
-	size int64
+	once  sync.Once
+	watch certs.Watch[*loaded]
 }
 
 // loaded is what the files hold.
@@ -51,10 +42,10 @@ func (t *TLS) load() (*loaded, error) {
 	if out.cert, err = tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
 		return nil, fmt.Errorf("tls.cert %s, tls.key %s: %w; name a certificate and its key, both PEM", t.Cert, t.Key, err)
 	}
-	if out.clients, err = poolOf("tls.client-ca", t.ClientCA); err != nil {
+	if out.clients, err = certs.Pool("tls.client-ca", t.ClientCA); err != nil {
 		return nil, err
 	}
-	if out.routers, err = poolOf("tls.ca", t.CA); err != nil {
+	if out.routers, err = certs.Pool("tls.ca", t.CA); err != nil {
 		return nil, err
 	}
 	if out.routers == nil {
@@ -63,57 +54,19 @@ func (t *TLS) load() (*loaded, error) {
 	out.server = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{out.cert}, NextProtos: []string{"http/1.1"}}
 	if out.clients != nil {
 		out.server.ClientAuth, out.server.ClientCAs = tls.RequireAndVerifyClientCert, out.clients
+		if t.Optional {
+			out.server.ClientAuth = tls.VerifyClientCertIfGiven
+		}
 	}
 	return out, nil
 }
 
-// poolOf reads certificate authorities; nil for no file.
-func poolOf(what, file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s: %s holds no certificate; name a PEM file", what, file)
-	}
-	return pool, nil
-}
-
 // current returns what is in force, after a look at the files where the last one was a while ago.
 func (t *TLS) current(log *slog.Logger) (*loaded, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.now != nil && time.Since(t.looked) < lookEvery {
-		return t.now, nil
-	}
-	t.looked = time.Now()
-	var stamps [4]stamp
-	for i, file := range []string{t.Cert, t.Key, t.ClientCA, t.CA} {
-		if info, err := os.Stat(file); err == nil {
-			stamps[i] = stamp{info.ModTime(), info.Size()}
-		}
-	}
-	if t.now != nil && stamps == t.stamps && t.refused == "" {
-		return t.now, nil
-	}
-	fresh, err := t.load()
-	switch {
-	case err == nil:
-		if t.now != nil {
-			log.Info("the listener's certificates were read again", "cert", t.Cert)
-		}
-		t.now, t.stamps, t.refused = fresh, stamps, ""
-	case t.now == nil:
-		return nil, err
-	case err.Error() != t.refused:
-		t.refused = err.Error()
-		log.Error("the listener's certificates have changed and cannot be used; the former stay in force", "error", err)
-	}
-	return t.now, nil
+	t.once.Do(func() {
+		t.watch.What, t.watch.Files, t.watch.Load = "the listener's certificates", []string{t.Cert, t.Key, t.ClientCA, t.CA}, t.load
+	})
+	return t.watch.Current(log)
 }
 
 // server is the listener's configuration. Each handshake gets what is in force.

@@ -113,11 +113,7 @@ func TestRenewedCertificates(t *testing.T) {
 	if name, err := subject(t, ca.client(), d); name != "first" {
 		t.Fatal(name, err)
 	}
-	again := func() { // The next handshake looks at the files, as it would a second later.
-		files.mu.Lock()
-		files.looked = time.Time{}
-		files.mu.Unlock()
-	}
+	again := files.watch.Look // As it would be a second later.
 	write(t, dir, "cert.pem", []byte("half a certific"))
 	again()
 	if name, err := subject(t, ca.client(), d); name != "first" {

@@ -13,6 +13,8 @@ func (*Settings) Guide() plugin.Guide {
 		Errors: []string{
 			"bad_request: the invocation cannot be made a request (class platform)",
 			"http_4xx, http_5xx: it answered that code; the type has the number, such as `http_404` (class function, for 429 throttle)",
+			"egress_refused: the settings of egress do not let the router connect there (class platform); it is not tried again but as retry says",
+			"unready: a secret, a certificate or a token of the router's could not be had, and it was given up (class platform)",
 			"unreachable: it could not be reached, and was given up (class platform)",
 			"too_large: the response has too many bytes (class function)",
 			"failed: the rule `fail` takes its answer for a failure, which says no type (class function)",
@@ -30,6 +32,37 @@ http:
   body: empty
   mode: structured
   fail: "${ status >= 400 || body.error != null }"
+`,
+			`
+http:
+  url: "https://pay.example.com/charge"
+  auth:
+    oauth2:
+      tokenURL: "https://login.example.com/token"
+      clientID: router
+      clientSecret: { file: /etc/hostname }
+      scopes: [charge]
+      params: { audience: pay }
+      style: body
+  sign: { style: github, secrets: [{ env: HOME }, { file: /etc/hostname }], header: X-Signature, prefix: "sha256=", encoding: hex }
+`,
+			`
+http:
+  url: "https://pay.example.com/charge"
+  auth: { basic: { username: router, password: { env: HOME } } }
+  tls: { ca: /etc/onward/ca.pem, cert: /etc/onward/cert.pem, key: /etc/onward/key.pem, serverName: pay.internal }
+`,
+			`
+http: { url: "https://pay.example.com/charge", auth: { bearer: { env: HOME } } }
+`,
+			`
+http: { url: "https://pay.example.com/charge", auth: { bearer: { file: /etc/hostname } } }
+`,
+			`
+http: { url: "https://pay.example.com/charge", auth: { basic: { username: router, password: { file: /etc/hostname } } } }
+`,
+			`
+http: { url: "https://pay.example.com/charge", auth: { oauth2: { tokenURL: "https://login.example.com/token", clientID: router, clientSecret: { env: HOME } } } }
 `,
 		},
 	}

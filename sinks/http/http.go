@@ -10,8 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,9 +20,11 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/config/sign"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/http/contract"
 )
@@ -35,6 +37,9 @@ type Settings struct {
 	Body    string            `doc:"body" help:"data (the input as JSON) or empty" default:"data"`
 	Mode    string            `doc:"mode" help:"binary (attributes in headers) or structured (the event as JSON)" default:"binary"`
 	Fail    lang.Expr         `doc:"fail" help:"which answers are failures, in place of the contract's rule: a condition over status, headers and body, such as ${ status >= 400 || body.error != null }. A member or header that is not there is null. It is not asked about codes that prove nothing"`
+	Auth    *Auth             `doc:"auth" help:"how the router proves who it is: bearer, basic or oauth2"`
+	Sign    *sign.HMAC        `doc:"sign" help:"signs each request by HMAC-SHA256, over its body"`
+	TLS     *TLS              `doc:"tls" help:"certificates; a client certificate proves who the router is (mTLS)"`
 }
 
 // A Header is a text, or a secret.
@@ -63,6 +68,11 @@ func (s *Settings) Check() []plugin.Problem {
 	for _, name := range slices.Sorted(maps.Keys(s.Headers)) {
 		if !isToken(name) {
 			out = append(out, plugin.Problem{Path: []string{"headers", name}, What: fmt.Sprintf("%q is not a header's name", name), Cure: "write letters, digits and -"})
+		}
+	}
+	for name := range s.Headers {
+		if s.Auth != nil && strings.EqualFold(name, "Authorization") {
+			out = append(out, plugin.Problem{Path: []string{"headers", name}, What: "auth gives this header", Cure: "keep one of them"})
 		}
 	}
 	if s.Mode != "binary" && s.Mode != "structured" {
@@ -127,38 +137,38 @@ func isToken(s string) bool {
 }
 
 type sink struct {
-	s      *Settings
-	client *http.Client
-	url    *url.URL
-	life   context.Context // until Close
-	die    context.CancelFunc
-	held   sync.WaitGroup // calls that nobody waits for, and whose runtime works on
+	name    string
+	s       *Settings
+	url     *url.URL
+	clients *clients
+	tokens  *tokens         // nil without oauth2
+	asking  *clients        // of tokens
+	told    sync.Map        // what was refused, and said
+	life    context.Context // until Close
+	die     context.CancelFunc
+	held    sync.WaitGroup // calls that nobody waits for, and whose runtime works on
 }
 
 // New makes the sink. Its connections are as many as the outbox has deliveries in flight.
-func New(_ string, s *Settings, h sinks.Host) (sinks.Sink, error) {
+func New(name string, s *Settings, h sinks.Host) (sinks.Sink, error) {
 	u, err := url.Parse(s.URL)
 	if err != nil {
 		return nil, err
 	}
-	n := max(h.Concurrency, 1)
-	life, die := context.WithCancel(context.Background())
-	return &sink{s: s, url: u, life: life, die: die, client: &http.Client{
-		Transport: &http.Transport{
-			Proxy:        http.ProxyFromEnvironment,
-			DialContext:  (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			MaxIdleConns: n, MaxIdleConnsPerHost: n, MaxConnsPerHost: n, IdleConnTimeout: 90 * time.Second,
-			TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: 256 << 10,
-			WriteBufferSize: 4 << 10, ReadBufferSize: 4 << 10,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	k := &sink{name: name, s: s, url: u, clients: newClients(s, h, true)}
+	k.life, k.die = context.WithCancel(context.Background())
+	if s.Auth != nil && s.Auth.OAuth2 != nil {
+		k.asking = newClients(s, h, false)
+		k.tokens = newTokens(s.Auth.OAuth2, k.asking.get)
+	}
+	return k, nil
 }
 
 func (k *sink) Close() error {
 	k.die()
 	k.held.Wait()
-	k.client.CloseIdleConnections()
+	k.clients.close()
+	k.asking.close()
 	return nil
 }
 
@@ -203,33 +213,60 @@ func (k *sink) whole(c *contract.Contract, d *sinks.Delivery, req *http.Request)
 	}
 }
 
-// exchange sends a request and reads the answer.
+// exchange proves who asks, sends a request and reads the answer. A token that was fetched before and is refused now may have been taken back: then it is
+// tried once more with a fresh one.
 func (k *sink) exchange(c *contract.Contract, d *sinks.Delivery, req *http.Request) sinks.Result {
-	resp, err := k.client.Do(req)
-	if err != nil {
-		return k.noAnswer(d, err)
+	resp, body, err := k.send(d, req)
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && k.tokens != nil {
+		k.tokens.drop(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "))
+		resp, body, err = k.send(d, req)
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, contract.MaxResponse+1))
-	if err != nil {
+	switch {
+	case err != nil:
 		return k.noAnswer(d, err)
-	}
-	if len(body) > contract.MaxResponse {
+	case len(body) > contract.MaxResponse:
 		return sinks.CompleteError(&sinks.Error{Type: "too_large", Message: fmt.Sprintf("the response has more than %d bytes; pass a dataref instead", contract.MaxResponse), Class: "function"})
 	}
 	return c.Read(&contract.Answer{Code: resp.StatusCode, Header: resp.Header, Body: body}, d.Invoke, k.s.Fail)
 }
 
-// noAnswer tells a try whose time is over from a delivery that may not have arrived.
+// send sends a request once, and returns the answer, whose body was read. An errUnready says that nothing was sent.
+func (k *sink) send(d *sinks.Delivery, req *http.Request) (*http.Response, []byte, error) {
+	client, err := k.clients.get()
+	if err == nil {
+		err = k.prove(d, req)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errUnready, err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, contract.MaxResponse+1))
+	return resp, body, err
+}
+
+// noAnswer tells a try whose time is over from a delivery that may not have arrived, and from one that was not sent.
 func (k *sink) noAnswer(d *sinks.Delivery, err error) sinks.Result {
 	if d.Context.Err() != nil {
 		return sinks.Ended(d.Context, "no answer from "+k.url.Host)
 	}
-	var ue *url.Error
-	if errors.As(err, &ue) {
+	if ue := (*url.Error)(nil); errors.As(err, &ue) && !errors.Is(err, errUnready) {
 		err = ue.Err
 	}
-	return sinks.Again(0, &sinks.Error{Type: "unreachable", Message: fmt.Sprintf("%s: %v", k.url.Host, err), Class: "platform"})
+	if refused := (*egress.Refused)(nil); errors.As(err, &refused) {
+		if _, said := k.told.LoadOrStore(refused.Error(), nil); !said {
+			slog.Error("a function is not connected to: the settings of egress do not let it", "function", k.name, "error", refused)
+		}
+		return sinks.Fail(&sinks.Error{Type: "egress_refused", Message: refused.Error(), Class: "platform"})
+	}
+	kind := "unreachable"
+	if errors.Is(err, errUnready) {
+		kind = "unready"
+	}
+	return sinks.Again(0, &sinks.Error{Type: kind, Message: fmt.Sprintf("%s: %v", k.url.Host, err), Class: "platform"})
 }
 
 func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
@@ -261,21 +298,25 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 			req.Header[envelope.HeaderState] = []string{c.State}
 		}
 	}
+	return req, k.addHeaders(req)
+}
+
+// addHeaders adds those of the settings.
+func (k *sink) addHeaders(req *http.Request) error {
 	for name, h := range k.s.Headers {
 		v, err := h.value()
 		if err != nil {
-			return nil, fmt.Errorf("header %s: %w", name, err)
+			return fmt.Errorf("header %s: %w", name, err)
 		}
-		if strings.ContainsFunc(v, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
-			return nil, fmt.Errorf("header %s: its value has a control character, such as a line's end", name)
+		if err := setHeader(req.Header, name, v); err != nil {
+			return err
 		}
 		if strings.EqualFold(name, "Host") {
 			req.Host = v
-			continue
+			req.Header.Del(name)
 		}
-		req.Header.Set(name, v)
 	}
-	return req, nil
+	return nil
 }
 
 // Register enters the sink.
