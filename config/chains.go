@@ -17,38 +17,60 @@ func endOf(trigger, kind string) filter.Attributes {
 	attributes := map[string]string{
 		"specversion": "1.0", "id": "0~end", "source": "/onward/" + trigger, "type": kind, "subject": "0", "correlationid": "0", "datacontenttype": "application/json",
 	}
-	return func(name string) (string, bool) {
+	return filter.Texts(func(name string) (string, bool) {
 		v, ok := attributes[name]
 		return v, ok
+	})
+}
+
+// takers are, by trigger, what its filters take of runs' ends: the kind of an end of its own, and the first trigger of which it takes an end.
+type takers struct {
+	own, of map[string]string
+}
+
+// takers looks at the end of each trigger's runs with an index of all filters: among many triggers few can take it.
+func (l *loader) takers(names []string) (t takers) {
+	t.own, t.of = make(map[string]string), make(map[string]string)
+	lists := make([][]filter.Filter, len(names))
+	for i, name := range names {
+		lists[i] = l.triggers[name].Filters
 	}
+	index := filter.NewIndex(lists)
+	for _, name := range names {
+		for _, kind := range endTypes {
+			end := endOf(name, kind)
+			for _, i := range index.Candidates(end, nil) {
+				taker := names[i]
+				if taker != name && t.of[taker] != "" || taker == name && t.own[name] != "" || !filter.MatchAll(lists[i], end) {
+					continue
+				}
+				if taker == name {
+					t.own[name] = kind
+				}
+				if t.of[taker] == "" {
+					t.of[taker] = name
+				}
+			}
+		}
+	}
+	return t
 }
 
 // chains warns of filters that take the ends of runs: those of the trigger's own, which starts itself again and again, and any that no filter speaks of.
-func (l *loader) chains(t *triggerDoc, triggers []string) {
-	if len(t.Filters) == 0 {
-		return // Without filters a trigger does not see them.
+func (l *loader) chains(t *triggerDoc, takes takers) {
+	if len(t.Filters) == 0 || !t.When.IsZero() {
+		return // Without filters a trigger does not see them; with a condition it says itself which it means.
 	}
 	warn := func(what, cure string) {
 		l.warnings = append(l.warnings, lang.Finding{Pos: t.pos, Path: "triggers." + t.name + ".filters", What: what, Cure: cure, Warning: true})
 	}
-	takes := func(trigger string) (kind string) {
-		for _, kind := range endTypes {
-			if filter.MatchAll(t.Filters, endOf(trigger, kind)) {
-				return kind
-			}
-		}
-		return ""
-	}
-	if kind := takes(t.name); kind != "" {
+	if kind := takes.own[t.name]; kind != "" {
 		warn(fmt.Sprintf("they take the ends of its own runs (%s): each starts another, until the fuel of the chain is used up", kind),
 			fmt.Sprintf("add { not: { exact: { source: /onward/%s } } }", t.name))
 		return
 	}
-	if speaksOfEnds(t.Filters) {
-		return
-	}
-	if i := slices.IndexFunc(triggers, func(name string) bool { return takes(name) != "" }); i >= 0 {
-		warn(fmt.Sprintf("they take the ends of the runs of %q as well", triggers[i]), "add { not: { prefix: { type: dev.onward. } } }, or say the types that are meant")
+	if of := takes.of[t.name]; of != "" && !speaksOfEnds(t.Filters) {
+		warn(fmt.Sprintf("they take the ends of the runs of %q as well", of), "add { not: { prefix: { type: dev.onward. } } }, or say the types that are meant")
 	}
 }
 
@@ -59,6 +81,9 @@ func speaksOfEnds(filters []filter.Filter) bool {
 			if strings.HasPrefix(attributes["type"], "dev.onward.") || strings.HasPrefix(attributes["source"], "/onward/") {
 				return true
 			}
+		}
+		if strings.Contains(f.SQL, "dev.onward.") || strings.Contains(f.SQL, "/onward/") {
+			return true
 		}
 		return speaksOfEnds(f.All) || speaksOfEnds(f.Any) || f.Not != nil && speaksOfEnds([]filter.Filter{*f.Not})
 	})

@@ -70,6 +70,7 @@ type Trigger struct {
 	Name       string
 	Tenant     string
 	Filters    []filter.Filter
+	When       lang.Expr // of an event that the filters let through; zero is true
 	Key        lang.Expr // which of its runs belong together; zero for a trigger without concurrency
 	Definition *lang.Definition
 	Digest     lang.Digest
@@ -241,6 +242,7 @@ func (f *functionDoc) Check() []plugin.Problem {
 type triggerDoc struct {
 	Tenant      string          `doc:"tenant" help:"who the trigger and its runs belong to" default:"default"`
 	Filters     []filter.Filter `doc:"filters" help:"all of them must let an event through; without any, every event is let through but those of runs' ends and functions' completions (dev.onward.run.*, dev.onward.function.*)"`
+	When        lang.Expr       `doc:"when" help:"what must be true of an event that the filters let through, of event and data: \"${ data.amount > 13 }\". Where it is false or fails the trigger does not take the event"`
 	Concurrency *concurrencyDoc `doc:"concurrency" help:"how many runs of one key may be at work at a time, and what becomes of those beyond it"`
 	Flow        *lang.Step      `doc:"flow" help:"what to run; without it the event goes straight to the destinations"`
 	OnSuccess   lang.Value      `doc:"onSuccess" help:"where the event of the run's success goes: a destination or a list"`
@@ -573,8 +575,10 @@ func split(n *lang.Node, names []string) (rest, taken *lang.Node) {
 
 // finish checks what refers to other parts, and compiles.
 func (l *loader) finish() (*Set, []lang.Finding) {
-	for _, name := range slices.Sorted(maps.Keys(l.triggers)) {
-		l.compile(l.triggers[name])
+	names := slices.Sorted(maps.Keys(l.triggers))
+	takes := l.takers(names)
+	for _, name := range names {
+		l.compile(l.triggers[name], takes)
 	}
 	l.keepSecrets()
 	if len(l.findings) > 0 {

@@ -59,6 +59,8 @@ filters:
   - suffix: { subject: .eu }
   - any: [{ exact: { source: /shops/1 } }, { exact: { source: /shops/2 } }]
   - not: { all: [{ exact: { source: /shops/2 } }, { prefix: { subject: test } }] }
+  - sql: "EXISTS country AND country NOT IN ('CH', 'LI')"
+when: "${ data.amount > 13 }"
 concurrency: { key: "${ data.orderId }", limit: 1, when: queue }
 flow: { function: charge }
 onSuccess: { log: charged }

@@ -14,7 +14,7 @@ import (
 )
 
 // compile checks a trigger and makes its definition.
-func (l *loader) compile(t *triggerDoc) {
+func (l *loader) compile(t *triggerDoc, takes takers) {
 	def := &lang.Definition{Version: DocumentVersion, Tenant: t.Tenant, Trigger: t.name, Flow: t.Flow}
 	c := &checker{l: l, trigger: t.name, def: def, names: make(map[string]lang.Pos), heights: make(map[*lang.Step]int), signals: make(map[*lang.Step]bool), stops: make(map[*lang.Step]bool)}
 	if t.Flow != nil {
@@ -26,10 +26,11 @@ func (l *loader) compile(t *triggerDoc) {
 	if why := filter.Contradiction(t.Filters); why != "" {
 		l.find(t.pos, "triggers."+t.name+".filters", "all filters must match; write alternatives under any:", "filters that no event passes: %s", why)
 	}
+	c.wanted(t)
 	if t.Concurrency != nil {
 		c.concurrency(t)
 	}
-	l.chains(t, slices.Sorted(maps.Keys(l.triggers)))
+	l.chains(t, takes)
 	for i, word := range []string{"onSuccess", "onFailure"} {
 		for k := range t.destinations[i] {
 			c.destination(&t.destinations[i][k], word, k)
@@ -45,7 +46,7 @@ func (l *loader) compile(t *triggerDoc) {
 		l.find(t.pos, "triggers."+t.name, "add flow: or onSuccess:", "a trigger without a flow and without a destination does nothing")
 	}
 	if len(l.findings) == 0 {
-		trigger := &Trigger{Name: t.name, Tenant: t.Tenant, Filters: t.Filters, Definition: def, Digest: def.Digest(), Pos: t.pos}
+		trigger := &Trigger{Name: t.name, Tenant: t.Tenant, Filters: t.Filters, When: t.When, Definition: def, Digest: def.Digest(), Pos: t.pos}
 		if t.Concurrency != nil {
 			trigger.Key = t.Concurrency.Key
 		}

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/filter/cesql"
 	"github.com/onward-router/onward/config/plugin"
 )
 
-// A Filter is one dialect over context attributes. All attributes of a map must match, by case; an attribute that the event lacks does not.
+// A Filter is one dialect over context attributes. All attributes of a map must match, by case; an attribute that the event lacks does not. An expression
+// of sql whose evaluation errs does not match; Check is what compiles it, and before that it matches nothing.
 type Filter struct {
 	Exact  map[string]string `doc:"exact" help:"attributes that must equal these texts"`
 	Prefix map[string]string `doc:"prefix" help:"attributes that must begin with these texts"`
@@ -19,9 +22,12 @@ type Filter struct {
 	All    []Filter          `doc:"all" help:"filters that must all match"`
 	Any    []Filter          `doc:"any" help:"filters of which one must match"`
 	Not    *Filter           `doc:"not" help:"a filter that must not match"`
+	SQL    string            `doc:"sql" help:"a CloudEvents SQL expression over attributes that must be true, such as type = 'com.example.order' AND NOT (country IN ('CH', 'LI')); where it errs, as over an attribute that the event lacks, it does not match"`
+
+	sql *cesql.Expr
 }
 
-// Check reports filters without or with several dialects, empty ones, and names that no attribute has.
+// Check reports filters without or with several dialects, empty ones, and what no event can have. It compiles sql.
 func (f *Filter) Check() []plugin.Problem {
 	var dialects []string
 	var out []plugin.Problem
@@ -37,30 +43,68 @@ func (f *Filter) Check() []plugin.Problem {
 			out = append(out, plugin.Problem{Path: []string{d.name}, What: d.name + " names no attribute", Cure: "write " + d.name + ": { type: com.example.thing }"})
 		}
 		for name, text := range d.attrs {
-			if !isName(name) {
-				out = append(out, plugin.Problem{Path: []string{d.name, name}, What: fmt.Sprintf("%q is no attribute's name", name), Cure: "names are lower-case letters and digits"})
-			} else if text == "" {
-				out = append(out, plugin.Problem{Path: []string{d.name, name}, What: fmt.Sprintf("%s compares %q with an empty text", d.name, name)})
+			if p := impossible(d.name, name, text); p.What != "" {
+				p.Path = []string{d.name, name}
+				out = append(out, p)
 			}
 		}
 	}
-	if f.All != nil {
-		dialects = append(dialects, "all")
-	}
-	if f.Any != nil {
-		dialects = append(dialects, "any")
+	for name, given := range map[string]bool{"all": f.All != nil, "any": f.Any != nil, "not": f.Not != nil, "sql": f.SQL != ""} {
+		if given {
+			dialects = append(dialects, name)
+		}
 	}
 	if f.All != nil && len(f.All) == 0 || f.Any != nil && len(f.Any) == 0 {
 		out = append(out, plugin.Problem{What: "an empty list of filters"})
 	}
-	if f.Not != nil {
-		dialects = append(dialects, "not")
+	if f.SQL != "" {
+		out = append(out, f.compile()...)
 	}
 	if len(dialects) != 1 {
 		out = append(out, plugin.Problem{What: fmt.Sprintf("a filter has one dialect, and this one has %d", len(dialects)), Cure: "write a list of filters: all of them must match"})
 	}
 	slices.SortFunc(out, func(a, b plugin.Problem) int { return strings.Compare(a.What, b.What) })
 	return out
+}
+
+// compile reads sql. What is right and cannot be meant is no better than what is wrong.
+func (f *Filter) compile() []plugin.Problem {
+	var wrong []*cesql.Error
+	var err error
+	if f.sql, err = cesql.Compile(f.SQL); err != nil {
+		wrong = []*cesql.Error{err.(*cesql.Error)}
+	} else {
+		wrong = f.sql.Doubts()
+	}
+	var out []plugin.Problem
+	for _, e := range wrong {
+		out = append(out, plugin.Problem{Path: []string{"sql"}, What: fmt.Sprintf("at character %d: %s", e.At, e.What), Cure: e.Cure})
+	}
+	return out
+}
+
+// maxText is how long an attribute may be: the doors take no longer ones (envelope.MaxAttribute).
+const maxText = 1 << 10
+
+// impossible says why no event's attribute can be compared with a text.
+func impossible(dialect, name, text string) (p plugin.Problem) {
+	switch {
+	case !isName(name):
+		p.What, p.Cure = fmt.Sprintf("%q is no attribute's name", name), "names are lower-case letters and digits"
+	case name == "data":
+		p.What, p.Cure = "data is no attribute, and filters do not see it", `ask for it by the trigger's when: "${ data.amount > 13 }"`
+	case text == "":
+		p.What = fmt.Sprintf("%s compares %q with an empty text", dialect, name)
+	case len(text) > maxText:
+		p.What, p.Cure = fmt.Sprintf("no event has %q with %d bytes: an attribute has at most %d", name, len(text), maxText), "compare with less of it, by prefix:"
+	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f && r <= 0x9f }):
+		p.What, p.Cure = fmt.Sprintf("no event has %q with a control character", name), "look for a line break in it"
+	case dialect == "exact" && name == "time":
+		if _, err := time.Parse(time.RFC3339, text); err != nil {
+			p.What, p.Cure = fmt.Sprintf("no event has the time %q", text), "write RFC 3339, such as 2006-01-02T15:04:05Z"
+		}
+	}
+	return p
 }
 
 // Schema tells what Check refuses.
@@ -70,12 +114,12 @@ func (*Filter) Schema() plugin.Schema {
 	}
 	some := plugin.Schema{"minItems": 1}
 	var dialects []any
-	for _, d := range []string{"exact", "prefix", "suffix", "all", "any", "not"} {
+	for _, d := range []string{"exact", "prefix", "suffix", "all", "any", "not", "sql"} {
 		dialects = append(dialects, plugin.Schema{"required": []any{d}})
 	}
 	return plugin.Schema{
 		"oneOf":      dialects,
-		"properties": plugin.Schema{"exact": attributes, "prefix": attributes, "suffix": attributes, "all": some, "any": some},
+		"properties": plugin.Schema{"exact": attributes, "prefix": attributes, "suffix": attributes, "all": some, "any": some, "sql": plugin.Schema{"minLength": 1, "maxLength": cesql.MaxText}},
 	}
 }
 
@@ -88,77 +132,112 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// Attributes reads an event's context attributes by name.
-type Attributes func(name string) (string, bool)
+// Attributes reads an event's context attributes by name. Numbers and booleans are what they were sent as: over HTTP, headers are texts.
+type Attributes = cesql.Attributes
 
-// Of returns the attributes of an event, extensions included, in their canonical text.
+// Texts are attributes that are all texts.
+func Texts(read func(name string) (string, bool)) Attributes {
+	return func(name string) (cesql.Value, bool) {
+		s, ok := read(name)
+		return cesql.Text(s), ok
+	}
+}
+
+// Of returns the attributes of an event, extensions included; times with the offset that they came with.
 func Of(e *event.Event) Attributes {
-	return func(name string) (string, bool) {
+	return func(name string) (cesql.Value, bool) {
 		switch name {
 		case "id":
-			return e.ID(), true
+			return cesql.Text(e.ID()), true
 		case "source":
-			return e.Source(), true
+			return cesql.Text(e.Source()), true
 		case "type":
-			return e.Type(), true
+			return cesql.Text(e.Type()), true
 		case "specversion":
-			return e.SpecVersion(), true
+			return cesql.Text(e.SpecVersion()), true
 		case "subject":
-			return e.Subject(), e.Subject() != ""
+			return cesql.Text(e.Subject()), e.Subject() != ""
 		case "datacontenttype":
-			return e.DataContentType(), e.DataContentType() != ""
+			return cesql.Text(e.DataContentType()), e.DataContentType() != ""
 		case "dataschema":
-			return e.DataSchema(), e.DataSchema() != ""
+			return cesql.Text(e.DataSchema()), e.DataSchema() != ""
 		case "time":
-			return types.FormatTime(e.Time()), !e.Time().IsZero()
+			return cesql.Text(e.Time().Format(time.RFC3339Nano)), !e.Time().IsZero()
 		}
 		ctx, ok := e.Context.(*event.EventContextV1) // Whose Extensions method would copy them.
 		if !ok {
-			return "", false
+			return cesql.Value{}, false
 		}
 		switch v := ctx.Extensions[name].(type) {
 		case nil:
-			return "", false
+			return cesql.Value{}, false
 		case string:
-			return v, true
+			return cesql.Text(v), true
+		case int32:
+			return cesql.Int(v), true
+		case bool:
+			return cesql.Bool(v), true
 		default:
 			text, err := types.Format(v)
-			return text, err == nil
+			return cesql.Text(text), err == nil
 		}
 	}
 }
 
 // Match reports whether a filter lets the attributes through.
-func (f *Filter) Match(a Attributes) bool {
-	compare := func(want map[string]string, how func(s, x string) bool) bool {
-		for name, x := range want {
-			if s, ok := a(name); !ok || !how(s, x) {
-				return false
-			}
-		}
-		return true
-	}
+func (f *Filter) Match(a Attributes) bool { return f.match(a, new(error)) }
+
+// match is Match; erred becomes the first error of an evaluation.
+func (f *Filter) match(a Attributes, erred *error) bool {
 	switch {
 	case f.Exact != nil:
-		return compare(f.Exact, func(s, x string) bool { return s == x })
+		return compare(f.Exact, a, func(s, x string) bool { return s == x })
 	case f.Prefix != nil:
-		return compare(f.Prefix, strings.HasPrefix)
+		return compare(f.Prefix, a, strings.HasPrefix)
 	case f.Suffix != nil:
-		return compare(f.Suffix, strings.HasSuffix)
+		return compare(f.Suffix, a, strings.HasSuffix)
 	case f.All != nil:
-		return MatchAll(f.All, a)
+		return matchAll(f.All, a, erred)
 	case f.Any != nil:
-		return slices.ContainsFunc(f.Any, func(x Filter) bool { return x.Match(a) })
+		for i := range f.Any {
+			if f.Any[i].match(a, erred) {
+				return true
+			}
+		}
+		return false
 	case f.Not != nil:
-		return !f.Not.Match(a)
+		return !f.Not.match(a, erred)
+	case f.sql != nil:
+		matches, err := f.sql.Match(a)
+		if err != nil && *erred == nil {
+			*erred = err
+		}
+		return matches
 	}
 	return false
 }
 
+func compare(want map[string]string, a Attributes, how func(s, x string) bool) bool {
+	for name, x := range want {
+		if s, ok := a(name); !ok || !how(s.String(), x) {
+			return false
+		}
+	}
+	return true
+}
+
 // MatchAll reports whether all filters let the attributes through; no filter lets everything through.
-func MatchAll(filters []Filter, a Attributes) bool {
+func MatchAll(filters []Filter, a Attributes) bool { return matchAll(filters, a, new(error)) }
+
+// Try is MatchAll; the error, a *cesql.Error, is the first of an evaluation that was asked for.
+func Try(filters []Filter, a Attributes) (matches bool, err error) {
+	matches = matchAll(filters, a, &err)
+	return matches, err
+}
+
+func matchAll(filters []Filter, a Attributes, erred *error) bool {
 	for i := range filters {
-		if !filters[i].Match(a) {
+		if !filters[i].match(a, erred) {
 			return false
 		}
 	}
@@ -191,7 +270,7 @@ func (f *Filter) explain(a Attributes) string {
 		for _, name := range names {
 			if s, ok := a(name); !ok {
 				return fmt.Sprintf("it has no %s", name)
-			} else if !d.how(s, d.attrs[name]) {
+			} else if !d.how(s.String(), d.attrs[name]) {
 				return fmt.Sprintf("%s %q %s %q", name, s, d.word, d.attrs[name])
 			}
 		}
@@ -201,19 +280,25 @@ func (f *Filter) explain(a Attributes) string {
 		return Explain(f.All, a)
 	case f.Not != nil:
 		return "a filter under not matches"
+	case f.sql != nil:
+		return f.explainSQL(a)
 	}
 	return "none of the filters under any matches"
 }
 
-// Type returns the one type of events that filters can let through, and whether there is only one: an index for routers with many triggers.
-func Type(filters []Filter) (string, bool) {
-	for i := range filters {
-		if t, ok := filters[i].Exact["type"]; ok {
-			return t, true
-		}
-		if t, ok := Type(filters[i].All); ok && filters[i].All != nil {
-			return t, true
-		}
+func (f *Filter) explainSQL(a Attributes) string {
+	const most = 100
+	source := f.SQL
+	if len(source) > most {
+		source = strings.ToValidUTF8(source[:most], "") + "..."
 	}
-	return "", false
+	_, err := f.sql.Match(a)
+	switch e, _ := err.(*cesql.Error); {
+	case e == nil:
+		return "it is not so that " + source
+	case e.Kind == cesql.MissingAttribute:
+		return e.What + ", which its sql compares"
+	default:
+		return fmt.Sprintf("sql fails at character %d: %s", e.At, e.What)
+	}
 }

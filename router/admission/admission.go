@@ -205,7 +205,11 @@ func (in *intake) take(i int, e *event.Event) {
 	}
 	completed := receipt.Kind == triggers.Completion
 	a := filter.Of(e)
-	matched := in.rules.match(e.Type(), a)
+	matched, c := in.rules.match(e.Type(), a, in.g.metrics), &content{e: e}
+	var nos []no
+	if in.accepts.Starts && len(e.Data()) <= MaxEventBytes {
+		matched, nos = wanted(matched, c, in.g.metrics)
+	}
 	switch {
 	case len(matched) > 0 && completed && !in.accepts.Starts:
 		receipt.Note = "it starts nothing: this source does not accept starts"
@@ -213,14 +217,14 @@ func (in *intake) take(i int, e *event.Event) {
 		if foreign {
 			receipt.Note = "it completes nothing: its causationid is no id of an invocation that this router sent"
 		}
-		in.takeStarts(i, e, matched)
+		in.takeStarts(i, c, matched)
 	case completed:
 	case foreign:
 		receipt.Err = fmt.Errorf("%w: causationid %q is no id of an invocation that this router sent; send back the id as it came, to its last character", triggers.ErrRefused, clip(envelope.Extension(e, extCausation)))
 	case !in.accepts.Starts:
 		receipt.Err = in.notAccepted("events that start something")
 	default:
-		receipt.Kind, receipt.Note = triggers.Unmatched, in.rules.why(a)
+		receipt.Kind, receipt.Note = triggers.Unmatched, in.rules.why(e.Type(), a, nos)
 		in.g.metrics.unmatched(e.Type())
 	}
 }
@@ -229,8 +233,8 @@ func (in *intake) take(i int, e *event.Event) {
 func clip(s string) string { return s[:min(len(s), 200)] }
 
 // takeStarts takes event i as what starts a run of each trigger that it matched.
-func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
-	receipt := &in.receipts[i]
+func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
+	receipt, e := &in.receipts[i], c.e
 	completed := receipt.Kind == triggers.Completion
 	if len(e.Data()) > MaxEventBytes {
 		if completed {
@@ -245,12 +249,10 @@ func (in *intake) takeStarts(i int, e *event.Event, matched []*config.Trigger) {
 		in.g.metrics.refused.Inc()
 		return
 	}
-	data, err := dataOf(e)
-	if err != nil {
-		receipt.Err = err
+	if receipt.Err = c.read(); receipt.Err != nil {
 		return
 	}
-	attrs := envelope.Attributes(e)
+	attrs, data := c.attrs, c.data
 	if !completed {
 		receipt.Kind = triggers.Matched
 	}

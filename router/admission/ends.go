@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
@@ -16,7 +17,14 @@ import (
 
 // Match returns what the filters let through of a run's end; nil is nothing.
 func (g *Gate) Match(inv *engine.Invocation) *engine.MatchedFact {
-	matched := g.rules.Load().match(inv.Type, routed(inv))
+	matched := g.rules.Load().match(inv.Type, routed(inv), g.metrics)
+	if len(matched) > 0 {
+		c := &content{data: inv.Input, have: true}
+		if slices.ContainsFunc(matched, func(t *config.Trigger) bool { return !t.When.IsZero() }) {
+			c.attrs = envelope.Attributes(g.Event(inv))
+		}
+		matched, _ = wanted(matched, c, g.metrics)
+	}
 	if len(matched) == 0 {
 		return nil
 	}
@@ -70,7 +78,7 @@ func (g *Gate) Seal(id string) string { return g.tags.Seal(id) }
 
 // routed reads the attributes of a run's end event without making the event.
 func routed(inv *engine.Invocation) filter.Attributes {
-	return func(name string) (string, bool) {
+	return filter.Texts(func(name string) (string, bool) {
 		switch name {
 		case "id":
 			return inv.ID(), true
@@ -86,7 +94,7 @@ func routed(inv *engine.Invocation) filter.Attributes {
 			return event.ApplicationJSON, true
 		}
 		return "", false
-	}
+	})
 }
 
 // StartFor starts what was matched of a run's end, or the trigger that a destination names: repeated, under the same run ids. A *lang.Error is final;

@@ -11,6 +11,8 @@ type metrics struct {
 	taken          [triggers.Heartbeat + 1]prometheus.Counter // events, by what they were taken for
 	refused        prometheus.Counter
 	unmatchedTypes *prometheus.CounterVec
+	drops          *prometheus.CounterVec
+	triggers       *meter.Labels
 	types          *meter.Labels
 }
 
@@ -23,12 +25,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		unmatchedTypes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_unmatched_events_total", Help: "Events that no trigger took, by type (the first 100 types)."}, []string{"type"}),
 		types:          meter.NewLabels(100),
+		drops: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "onward_trigger_dropped_events_total",
+			Help: "Events that a trigger's filters let through and its when did not (when), or on which its when or its sql failed (when_error, sql_error), by trigger (the first 1,000).",
+		}, []string{"trigger", "why"}),
+		triggers: meter.NewLabels(1000),
 	}
 	for _, kind := range []triggers.Kind{triggers.Matched, triggers.Completion, triggers.Signal, triggers.Heartbeat} {
 		m.taken[kind] = events.WithLabelValues(kind.String())
 	}
 	if reg != nil {
-		reg.MustRegister(m.admit, events, m.unmatchedTypes)
+		reg.MustRegister(m.admit, events, m.unmatchedTypes, m.drops)
 	}
 	return m
 }
@@ -36,4 +43,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // unmatched counts an event that nothing took. Types come from outside: only so many get a label of their own.
 func (m *metrics) unmatched(kind string) {
 	m.unmatchedTypes.WithLabelValues(m.types.Of(kind)).Inc()
+}
+
+// dropped counts an event that a trigger does not take by its content, or for an expression that failed.
+func (m *metrics) dropped(trigger, why string) {
+	m.drops.WithLabelValues(m.triggers.Of(trigger), why).Inc()
 }

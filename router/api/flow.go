@@ -18,6 +18,7 @@ type FlowLine struct {
 	Digest    string           `json:"digest"`
 	Current   bool             `json:"current"` // it is in force
 	Filters   int              `json:"filters,omitempty"`
+	When      string           `json:"when,omitempty"`
 	Flow      *engine.FlowStep `json:"flow,omitempty"` // nil: the event goes straight to the destinations
 	OnSuccess []FlowEnd        `json:"onSuccess,omitempty"`
 	OnFailure []FlowEnd        `json:"onFailure,omitempty"`
@@ -64,7 +65,7 @@ func (a *API) getTrigger(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	said.Filters = len(t.Filters)
+	said.Filters, said.When = len(t.Filters), t.When.Source()
 	return reply(w, http.StatusOK, said)
 }
 

@@ -37,6 +37,7 @@ type TriggerLine struct {
 	Trigger string        `json:"trigger"`
 	Tenant  string        `json:"tenant"`
 	Filters int           `json:"filters"`
+	When    string        `json:"when,omitempty"`
 	Digest  string        `json:"digest"`
 	Paused  *engine.Pause `json:"paused,omitempty"`
 }
@@ -165,7 +166,7 @@ func (a *API) getTriggers(w http.ResponseWriter, q *http.Request) error {
 			continue
 		}
 		c := a.Controls.Get(control.Trigger, name)
-		said.Triggers = append(said.Triggers, TriggerLine{name, t.Tenant, len(t.Filters), fmt.Sprintf("%x", t.Digest[:8]), c.Halt()})
+		said.Triggers = append(said.Triggers, TriggerLine{name, t.Tenant, len(t.Filters), t.When.Source(), fmt.Sprintf("%x", t.Digest[:8]), c.Halt()})
 	}
 	return reply(w, http.StatusOK, said)
 }
