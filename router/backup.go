@@ -24,7 +24,7 @@ type BackupHead = backup.Head
 // ErrBackingUp is that one backup is made at a time.
 var ErrBackingUp = fmt.Errorf("%w: a backup is being made already; wait for its end", triggers.ErrBusy)
 
-// Backup writes a backup of a router, which goes on: of its journal where that is a folder's, of the history, of the dead letters and of what is paused. All
+// Backup writes a backup of a router, which goes on: of its journal where that is a folder's, of the history, of the dead letters, of what is paused and of how far sources are. All
 // that was acknowledged before is in it. With an error, what was written is no backup.
 //
 // The journal's snapshots come from before the history's copy, and its end from after that: so the history knows what the journal has let go of, and nothing
@@ -47,7 +47,7 @@ func (r *Router) Backup(ctx context.Context, to io.Writer) error {
 	}
 	defer w.Abort()
 	beside := func() error {
-		return errors.Join(r.endings.Backup(ctx, w.Put), r.control.Backup(w.Put))
+		return errors.Join(r.endings.Backup(ctx, w.Put), r.control.Backup(w.Put), r.backupMemories(w.Put))
 	}
 	if isFile {
 		err = copied.Backup(ctx, beside, w.Put)

@@ -309,11 +309,21 @@ func (r *Router) makeSources() error {
 		if k, ok := source.(triggers.Keeping); ok {
 			k.KeepParked(r.park)
 		}
-		asking, ok := source.(triggers.Asking)
-		r.sources = append(r.sources, api.Source{Name: name, Source: source, Admit: r.gate.For(name, s.Accepts, ok && asking.Asks())})
+		r.remember(name, source)
+		door := admission.Door{Source: name, Accepts: s.Accepts}
+		if a, ok := source.(triggers.Asking); ok {
+			door.Asks = a.Asks()
+		}
+		if o, ok := source.(triggers.Overlapping); ok {
+			door.Overlap = overlaps[o.Overlap()]
+		}
+		r.sources = append(r.sources, api.Source{Name: name, Source: source, Admit: r.gate.For(door)})
 	}
 	return nil
 }
+
+// overlaps are a source's words in the journal.
+var overlaps = map[string]engine.Overlap{triggers.OverlapSkip: engine.OverlapSkip, triggers.OverlapCancel: engine.OverlapCancel}
 
 // listen opens the listener, on loopback unless callers have to prove who they are.
 func (r *Router) listen() error {

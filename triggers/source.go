@@ -50,6 +50,43 @@ type Keeping interface {
 	KeepParked(keep func(Parked))
 }
 
+// A Memory keeps a few bytes of a source from one life of the router to the next.
+type Memory interface {
+	// Recall returns what was kept last; nil when nothing was.
+	Recall(ctx context.Context) ([]byte, error)
+	// Keep returns when it is durable.
+	Keep(ctx context.Context, b []byte) error
+}
+
+// A Remembering source goes on from where it was. Remember is called once, before Run: own is this router's alone, shared is that of all routers that have the
+// same journal, and the same as own where there is only one. A router without a folder forgets at its end.
+type Remembering interface {
+	Remember(own, shared Memory)
+}
+
+// The words of an Overlapping source.
+const (
+	OverlapAllow  = ""       // they are at work side by side
+	OverlapSkip   = "skip"   // the new one ends as skipped
+	OverlapCancel = "cancel" // the old one is cancelled
+)
+
+// An Overlapping source says what becomes of a run that it starts while another one of the same trigger is at work that it started.
+type Overlapping interface {
+	Overlap() string
+}
+
+// A Report says how far a source is, for people to see. What is zero is left out.
+type Report struct {
+	Next time.Time `json:"next,omitzero"` // when it will make an event
+	Last time.Time `json:"last,omitzero"` // when the latest one was due
+	At   string    `json:"at,omitempty"`  // where it is
+	Note string    `json:"note,omitempty"`
+}
+
+// A Reporting source says how far it is. Report may be called at any time.
+type Reporting interface{ Report() Report }
+
 // ParkedHelp is what onward_parked_total says of itself, which each source that parks registers with its name as the constant label source.
 const ParkedHelp = "What came in and was no event, by source; of the journal, places that held no record."
 

@@ -268,7 +268,7 @@ func clock(lib operation, part func(time.Time) int) operation {
 			if !ok || !ok2 {
 				return noOperation(a, b)
 			}
-			l, err := location(string(zone))
+			l, err := Location(string(zone))
 			if err != nil {
 				return types.NewErrFromString(err.Error())
 			}

@@ -35,8 +35,8 @@ var zoneCache struct {
 	known map[string]*time.Location
 }
 
-// location finds a zone by its name (Europe/Berlin) or its offset from UTC (+02:00, -05:30).
-func location(name string) (*time.Location, error) {
+// Location finds a zone by its name (Europe/Berlin) or its offset from UTC (+02:00, -05:30).
+func Location(name string) (*time.Location, error) {
 	if name == "UTC" || name == "" {
 		return time.UTC, nil
 	}

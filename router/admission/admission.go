@@ -104,6 +104,7 @@ func (g *Gate) Draining() bool { return g.draining.Load() }
 type intake struct {
 	g        *Gate
 	ctx      context.Context
+	door     *Door // nil: from inside
 	accepts  config.Accepts
 	asks     bool
 	inside   bool      // what runs bring about: it is never refused for being too much
@@ -121,29 +122,38 @@ type intake struct {
 
 // Admit takes events of any kind in, for those who do not ask what becomes of facts.
 func (g *Gate) Admit(ctx context.Context, events []event.Event) ([]triggers.Receipt, error) {
-	return g.For("", config.AcceptsAll, false)(ctx, events)
+	return g.For(Door{Accepts: config.AcceptsAll})(ctx, events)
+}
+
+// A Door is where events come in.
+type Door struct {
+	Source  string // its name, for people
+	Accepts config.Accepts
+	Asks    bool           // the receipts of completions and signals tell their fate
+	Overlap engine.Overlap // of the runs that it starts; 0 lets them
+	inside  bool           // what runs bring about: it is never refused for being too much
 }
 
 // For is how a source's events are taken in: completions, signals, and what triggers' filters let through, as far as the source accepts it. It returns
-// when all of it is durable. asks: the receipts of completions and signals tell their fate. source names it to people.
-func (g *Gate) For(source string, accepts config.Accepts, asks bool) triggers.Admit {
+// when all of it is durable.
+func (g *Gate) For(d Door) triggers.Admit {
 	return func(ctx context.Context, events []event.Event) (receipts []triggers.Receipt, err error) {
-		if panicked := guard.Do("admission", func() { receipts, err = g.admit(ctx, accepts, asks, false, events) }); panicked != nil {
+		if panicked := guard.Do("admission", func() { receipts, err = g.admit(ctx, &d, events) }); panicked != nil {
 			return nil, panicked
 		}
-		g.say(source, events, receipts)
+		g.say(d.Source, events, receipts)
 		return receipts, err
 	}
 }
 
-func (g *Gate) admit(ctx context.Context, accepts config.Accepts, asks, inside bool, events []event.Event) ([]triggers.Receipt, error) {
-	if g.draining.Load() && !inside {
+func (g *Gate) admit(ctx context.Context, door *Door, events []event.Event) ([]triggers.Receipt, error) {
+	if g.draining.Load() && !door.inside {
 		return nil, triggers.ErrDraining
 	}
 	begin := time.Now()
 	g.admitting.Add(int64(len(events)))
 	defer g.admitting.Add(-int64(len(events)))
-	in := &intake{g: g, ctx: ctx, accepts: accepts, asks: asks, inside: inside, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
+	in := &intake{g: g, ctx: ctx, door: door, accepts: door.Accepts, asks: door.Asks, inside: door.inside, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
 	in.records, in.whose = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
 	for i := range events {
 		in.guarded(i, &events[i])
@@ -306,6 +316,7 @@ type beginning struct {
 	key     string
 	tenant  string
 	parent  string // the invocation that waits for its end
+	overlap engine.Overlap
 }
 
 // beginning says which run of a trigger an event starts. The error says why it has no key.
@@ -325,6 +336,10 @@ func (in *intake) beginnings(matched []*config.Trigger, e *event.Event, attrs, d
 	begins = make([]beginning, 0, len(matched))
 	for _, t := range matched {
 		b, err := in.g.beginning(t, e, attrs, data)
+		if err == nil && in.door.Overlap != 0 && t.Key.IsZero() { // All that the source starts of the trigger lies together.
+			b.overlap, b.key = in.door.Overlap, "source/"+in.door.Source
+			b.run = in.g.Layout.KeyedRunID(t.Tenant, t.Name, b.key, e.Source(), e.ID())
+		}
 		if err == nil {
 			begins = append(begins, b)
 		} else if without == "" {
@@ -357,7 +372,7 @@ func (g *Gate) Again(ctx context.Context, l *engine.Letter) error {
 	if err := json.Unmarshal([]byte(l.Data.JSON()), &e); err != nil {
 		return fmt.Errorf("its event cannot be read: %w", err)
 	}
-	receipts, err := g.For("dead letters", config.Accepts{Starts: true}, false)(ctx, []event.Event{e})
+	receipts, err := g.For(Door{Source: "dead letters", Accepts: config.Accepts{Starts: true}})(ctx, []event.Event{e})
 	switch {
 	case err != nil:
 		return err
@@ -372,7 +387,7 @@ func (g *Gate) Again(ctx context.Context, l *engine.Letter) error {
 // start adds the record that starts a run with so much of its chain's fuel; false when the receipt says why there is none.
 func (in *intake) start(b *beginning, attrs, data lang.Value, fuel, receipt int) bool {
 	t := b.trigger
-	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel, Key: b.key, Parent: b.parent}
+	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel, Key: b.key, Parent: b.parent, Overlap: b.overlap}
 	rec := engine.Record(journal.Start, b.run, &f)
 	rec.Tenant = t.Tenant
 	p := in.g.Layout.Partition(b.run.Route())

@@ -58,7 +58,9 @@ func (g *Gate) Reply(ctx context.Context, inv *engine.Invocation, e *event.Event
 	reply.SetExtension(extCorrelation, inv.Run.String())
 	var receipts []triggers.Receipt
 	var err error
-	if guard.Do("admission", func() { receipts, err = g.admit(ctx, config.AcceptsAll, false, true, []event.Event{reply}) }) != nil {
+	if guard.Do("admission", func() {
+		receipts, err = g.admit(ctx, &Door{Accepts: config.AcceptsAll, inside: true}, []event.Event{reply})
+	}) != nil {
 		return nil // It is logged, and would do it again.
 	}
 	if err != nil {

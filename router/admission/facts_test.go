@@ -109,7 +109,7 @@ func TestWhatASourceAccepts(t *testing.T) {
 		{all, chained, triggers.Completion, nil, []journal.Kind{journal.Completion, journal.Define, journal.Start}},
 		{all, foreign, 0, triggers.ErrRefused, nil}, {completions, foreign, 0, triggers.ErrRefused, nil}, {config.Accepts{}, order, 0, triggers.ErrRefused, nil},
 	} {
-		receipts, err := g.For("inbox", c.accepts, false)(t.Context(), []event.Event{c.event})
+		receipts, err := g.For(Door{Source: "inbox", Accepts: c.accepts})(t.Context(), []event.Event{c.event})
 		if err != nil {
 			t.Fatal(i, err)
 		}
@@ -139,7 +139,7 @@ func TestFates(t *testing.T) {
 		if fate, err := g.Cancel(t.Context(), call.Run, "enough"); fate != c.want || err != nil {
 			t.Errorf("cancel, %s: %s, %v", c.folds, fate, err)
 		}
-		receipts, err := g.For("inbox", config.AcceptsAll, true)(t.Context(), []event.Event{eventFor(t, "c", envelope.Failed, "1", "causationid", g.Seal(call.ID())), eventFor(t, "b", "bill", "1")})
+		receipts, err := g.For(Door{Source: "inbox", Accepts: config.AcceptsAll, Asks: true})(t.Context(), []event.Event{eventFor(t, "c", envelope.Failed, "1", "causationid", g.Seal(call.ID())), eventFor(t, "b", "bill", "1")})
 		if err != nil || receipts[0].Fate == nil || receipts[0].Fate(t.Context()) != c.want || receipts[0].Fate(t.Context()) != c.want || receipts[1].Fate != nil {
 			t.Errorf("completion, %s: %+v, %v", c.folds, receipts, err)
 		}
@@ -244,7 +244,7 @@ func TestFactsGoToWhoFoldsTheirRuns(t *testing.T) {
 				done: eventFor(t, "c", envelope.Failed, "1", "causationid", g.Seal(call.ID())), other: eventFor(t, "c", envelope.Failed, "1", "causationid", g.Seal(nobodys.ID())), order: eventFor(t, "o", "order", "1"),
 			}[kind])
 		}
-		receipts, err := g.For("inbox", config.AcceptsAll, c.asks)(t.Context(), events)
+		receipts, err := g.For(Door{Source: "inbox", Accepts: config.AcceptsAll, Asks: c.asks})(t.Context(), events)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,7 +289,7 @@ func TestSpoiledCompletions(t *testing.T) {
 		"text": {read(sealed, envelope.Continue, "text/plain", "\xff"), "bad_response"}, "large": {read(sealed, envelope.Succeeded, "text/plain", strings.Repeat("x", envelope.MaxCompletion+1)), "too_large"},
 	} {
 		d.records, d.folds = nil, engine.Applied
-		receipts, err := g.For("inbox", config.AcceptsAll, true)(t.Context(), []event.Event{c.e})
+		receipts, err := g.For(Door{Source: "inbox", Accepts: config.AcceptsAll, Asks: true})(t.Context(), []event.Event{c.e})
 		if err != nil || receipts[0].Err != nil || receipts[0].Kind != triggers.Completion || !strings.Contains(receipts[0].Note, "("+c.want+")") || receipts[0].Fate(t.Context()) != triggers.Applied || !slices.Equal(d.kinds(), []journal.Kind{journal.Completion}) {
 			t.Errorf("%s: %+v, %v", name, receipts, err)
 			continue
@@ -310,7 +310,7 @@ func TestSpoiledCompletions(t *testing.T) {
 		}
 	}
 	e := read(sealed, envelope.Succeeded, "application/json", "{")
-	if receipts, err := g.For("inbox", config.Accepts{Starts: true}, false)(t.Context(), []event.Event{e}); err != nil || !errors.Is(receipts[0].Err, triggers.ErrInvalid) || len(d.records) > 0 {
+	if receipts, err := g.For(Door{Source: "inbox", Accepts: config.Accepts{Starts: true}})(t.Context(), []event.Event{e}); err != nil || !errors.Is(receipts[0].Err, triggers.ErrInvalid) || len(d.records) > 0 {
 		t.Errorf("at a source that takes no completions: %+v, %v", receipts, err)
 	}
 }
@@ -324,7 +324,7 @@ func TestHeartbeatsAreNotJournaled(t *testing.T) {
 	beat := func(id, data, cause string) event.Event {
 		return eventFor(t, id, "dev.onward.function.heartbeat", data, "causationid", cause)
 	}
-	receipts, err := g.For("inbox", config.AcceptsAll, true)(t.Context(), []event.Event{
+	receipts, err := g.For(Door{Source: "inbox", Accepts: config.AcceptsAll, Asks: true})(t.Context(), []event.Event{
 		beat("1", `{"at":1}`, sent), beat("2", "2", sent[:len(sent)-1]), eventFor(t, "3", envelope.Succeeded, "1", "causationid", sent), beat("4", "null", sent),
 	})
 	if err != nil || len(d.beats) != 2 || d.beats[0].Run != call.Run || d.beats[0].N != call.N || d.beats[0].Data.JSON() != `{"at":1}` || !slices.Equal(d.kinds(), []journal.Kind{journal.Completion}) {
@@ -337,7 +337,7 @@ func TestHeartbeatsAreNotJournaled(t *testing.T) {
 		t.Errorf("%+v", receipts)
 	}
 	for _, accepts := range []config.Accepts{{Starts: true}, {Signals: true}} {
-		receipts, err := g.For("inbox", accepts, false)(t.Context(), []event.Event{beat("5", "1", sent)})
+		receipts, err := g.For(Door{Source: "inbox", Accepts: accepts})(t.Context(), []event.Event{beat("5", "1", sent)})
 		if err != nil || !errors.Is(receipts[0].Err, triggers.ErrRefused) || len(d.beats) != 2 {
 			t.Errorf("%+v: %+v, %v", accepts, receipts, err)
 		}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -98,6 +99,9 @@ func (c *Controls) read(ctx context.Context) error {
 		}
 		next := make(map[string]Control, len(kept))
 		for key, value := range kept {
+			if !strings.HasPrefix(key, Function+"/") && !strings.HasPrefix(key, Trigger+"/") {
+				continue // Others keep things there too.
+			}
 			var x Control
 			if err := json.Unmarshal(value, &x); err != nil || x.Key() != key {
 				c.log.Error("a control cannot be read, and is passed over; pause or resume it again", "key", key)

@@ -23,6 +23,25 @@ type StartFact struct {
 	Spent   int    // what its chain has used up of its fuel; 0 for an event from outside
 	Parent  string // the invocation of another run that waits for its end; empty is none
 	Key     string // by which its trigger counts runs that are at work; empty is none
+	// Overlap says what becomes of runs of one Key where their trigger says nothing of it: one is at work at a time.
+	Overlap Overlap
+}
+
+// An Overlap is what becomes of a run that is to begin beside another one of its key.
+type Overlap uint8
+
+// The overlaps. The numbers are journaled.
+const (
+	OverlapSkip   Overlap = iota + 1 // it ends as skipped
+	OverlapCancel                    // the other one is cancelled, and it begins once that one has ended
+)
+
+// concurrency is what a trigger would say.
+func (o Overlap) concurrency() *lang.Concurrency {
+	if o == OverlapCancel {
+		return &lang.Concurrency{Limit: 1, When: lang.WhenCancelRunning}
+	}
+	return &lang.Concurrency{Limit: 1, When: lang.WhenDrop}
 }
 
 // CompletionFact is the outcome of an invocation.
@@ -287,13 +306,16 @@ func (f *StartFact) Append(b []byte) []byte {
 	b = appendDigest(b, f.Digest)
 	b = appendValue(b, f.Event)
 	b = appendValue(b, f.Data)
-	if b = binary.AppendUvarint(b, uint64(f.Spent)); f.Key == "" && f.Parent == "" {
+	if b = binary.AppendUvarint(b, uint64(f.Spent)); f.Key == "" && f.Parent == "" && f.Overlap == 0 {
 		return b
 	}
-	if b = appendText(b, f.Key); f.Parent == "" {
+	if b = appendText(b, f.Key); f.Parent == "" && f.Overlap == 0 {
 		return b
 	}
-	return appendText(b, f.Parent)
+	if b = appendText(b, f.Parent); f.Overlap == 0 {
+		return b
+	}
+	return append(b, byte(f.Overlap))
 }
 
 // DecodeStart reads StartFact.Append's form, also that of binaries that knew no keys.
@@ -306,7 +328,15 @@ func DecodeStart(p []byte) (f StartFact, err error) {
 		if more {
 			f.Parent = r.text()
 		}
-		if _, _, _, ok := ParseInvocationID(f.Parent); more && !ok || !more && f.Key == "" {
+		overlaps := len(r.b) > 0
+		if overlaps {
+			f.Overlap = Overlap(r.byte())
+		}
+		_, _, _, child := ParseInvocationID(f.Parent)
+		switch {
+		case overlaps && (f.Key == "" || f.Overlap < OverlapSkip || f.Overlap > OverlapCancel || f.Parent != "" && !child):
+			r.fail()
+		case !overlaps && (more && !child || !more && f.Key == ""):
 			r.fail()
 		}
 	}

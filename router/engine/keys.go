@@ -9,7 +9,7 @@ import (
 	"github.com/onward-router/onward/router/journal"
 )
 
-// Runs of one trigger whose events have one key (concurrency: in a trigger) lie in one partition, so that the fold decides which of them are at work. Each
+// Runs of one trigger whose events have one key (concurrency: in a trigger, overlap: in a source) lie in one partition, so that the fold decides which of them are at work. Each
 // start goes by the definition that it names: its limit, and what it does at the limit. Whoever waits begins in the order of arrival, once there are fewer
 // at work than its own limit says.
 
@@ -34,10 +34,18 @@ type place struct {
 
 // head is the run that begins next, when it may begin now.
 func (k *keyRoom) head() *run {
-	if len(k.wait) == 0 || len(k.work) >= k.wait[0].def.Concurrency.Limit {
+	if len(k.wait) == 0 || len(k.work) >= k.wait[0].atOnce() {
 		return nil
 	}
 	return k.wait[0]
+}
+
+// atOnce is how many runs of r's key may be at work when r begins.
+func (r *run) atOnce() int {
+	if r.def.Concurrency == nil { // Its start says that runs do not overlap.
+		return 1
+	}
+	return r.def.Concurrency.Limit
 }
 
 // queued reports whether r waits for others of its key.
@@ -64,9 +72,8 @@ func (s *State) roomOf(r *run) *keyRoom {
 	return k
 }
 
-// admit lets a run that has a key begin, wait, or end at once, as its trigger says.
-func (s *State) admit(r *run, key string) {
-	c := r.def.Concurrency
+// admit lets a run that has a key begin, wait, or end at once, as c says.
+func (s *State) admit(r *run, key string, c *lang.Concurrency) {
 	s.arrivals++
 	r.own().place = &place{key, s.arrivals, true}
 	k := s.roomOf(r)
@@ -100,7 +107,7 @@ func (s *State) admit(r *run, key string) {
 // makeRoom cancels the oldest runs of a key, until one more has a place. Those that clean up keep theirs until they have.
 func (s *State) makeRoom(k *keyRoom, r *run) {
 	olds := slices.Concat(k.work, k.wait)
-	for _, x := range olds[:len(olds)-r.def.Concurrency.Limit+1] {
+	for _, x := range olds[:len(olds)-r.atOnce()+1] {
 		if x.rare().result != nil {
 			continue
 		}
@@ -248,7 +255,7 @@ func (s *State) queueOf(r *run) *Queue {
 		return nil
 	}
 	k := s.roomOf(r)
-	q := &Queue{Key: k.name.key, Before: slices.Index(k.wait, r), Limit: r.def.Concurrency.Limit}
+	q := &Queue{Key: k.name.key, Before: slices.Index(k.wait, r), Limit: r.atOnce()}
 	for _, x := range k.work[:min(len(k.work), queueShown)] {
 		q.Work = append(q.Work, x.id)
 	}

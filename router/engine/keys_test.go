@@ -92,7 +92,13 @@ func TestStartWithAndWithoutAKey(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
-	for _, bad := range [][]byte{append(bytes.Clone(old), 0), append(bytes.Clone(old), 2, 'k'), append(f.Append(nil), 'x')} {
+	f.Overlap = engine.OverlapCancel
+	whole := f.Append(nil)
+	if got, err := engine.DecodeStart(whole); err != nil || got != f {
+		t.Errorf("%+v, %v; want %+v", got, err, f)
+	}
+	f.Overlap = 0
+	for _, bad := range [][]byte{append(bytes.Clone(old), 0), append(bytes.Clone(old), 2, 'k'), append(f.Append(nil), 'x'), append(whole[:len(whole)-1:len(whole)-1], 0), append(whole[:len(whole)-1:len(whole)-1], 3), append(whole[:len(whole):len(whole)], 0)} {
 		if got, err := engine.DecodeStart(bad); err == nil {
 			t.Errorf("%x is read as %+v", bad, got)
 		}

@@ -97,7 +97,7 @@ func (s *State) loadSeldom(l *loader, r *run) {
 	if flags&runWindows != 0 {
 		r.own().windows = l.windows(s.limits.Window)
 	}
-	if p := r.rare().place; p != nil && (r.outcome != nil || r.def.Concurrency == nil) {
+	if p := r.rare().place; p != nil && r.outcome != nil {
 		l.fail(errSnapshot)
 	}
 }

@@ -385,7 +385,7 @@ func (s *stage) start(d *datadriven.TestData) {
 	run := s.run(d)
 	f := engine.StartFact{
 		Trigger: name, Digest: def.Digest(), Event: lang.Of(map[string]string{"id": "event-" + s.names[run], "source": "/play", "type": "play"}), Data: s.value(d),
-		Spent: s.number(d, "spent", 0), Key: s.text(d, "key", ""),
+		Spent: s.number(d, "spent", 0), Key: s.text(d, "key", ""), Overlap: engine.Overlap(s.number(d, "overlap", 0)),
 	}
 	if parent, rest, ok := strings.Cut(s.text(d, "parent", ""), "~"); ok {
 		f.Parent = s.runs[parent].String() + "~" + rest

@@ -310,7 +310,7 @@ func (s *State) gather(r *run, f *RedriveFact) Reason {
 	case r.def.Flow == nil:
 		s.endRun(r, lang.Success(r.data))
 	case key != "" && r.def.Concurrency != nil:
-		s.admit(r, key)
+		s.admit(r, key, r.def.Concurrency)
 	default:
 		s.openFlow(r)
 	}

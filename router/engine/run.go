@@ -123,11 +123,14 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 			s.take(r, t)
 		}
 	}
-	if f.Key != "" && def.Concurrency != nil {
-		s.admit(r, f.Key)
-		return
+	switch {
+	case f.Key != "" && def.Concurrency != nil:
+		s.admit(r, f.Key, def.Concurrency)
+	case f.Overlap != 0:
+		s.admit(r, f.Key, f.Overlap.concurrency())
+	default:
+		s.openFlow(r)
 	}
-	s.openFlow(r)
 }
 
 func (s *State) openFlow(r *run) {

@@ -4,11 +4,13 @@ package all
 import (
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/triggers/kafka"
+	"github.com/onward-router/onward/triggers/schedule"
 	"github.com/onward-router/onward/triggers/webhook"
 )
 
 // Register enters them all.
 func Register(r *plugin.Registry) {
 	kafka.Register(r)
+	schedule.Register(r)
 	webhook.Register(r)
 }
