@@ -41,7 +41,7 @@ test:
 # The hostile hour, behind 100,000 calls of nested maps under kill -9: not part of test. Nothing may be lost or wrong.
 MINUTES ?= 60
 soak: build
-	go test ./router/command -run TestKillNested -v -args -nested-whole
+	go test ./router/command -run 'TestKill(Nested)?$$' -v -args -nested-whole
 	go test ./router -run TestWideRunIsSeenAndMended -v -args -wide-whole
 	bin/onward soak --minutes $(MINUTES)
 

@@ -152,7 +152,10 @@ func (k *tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestKill ends the real program with SIGKILL again and again under load: every acknowledged event takes effect, every join has the right members.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	const kills = 50
+	kills := 20
+	if *nestedWhole {
+		kills = 100
+	}
 	world := &tally{joins: make(map[string][]string), ids: make(map[string]int)}
 	functions := httptest.NewServer(world)
 	defer functions.Close()

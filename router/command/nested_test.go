@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-var nestedWhole = flag.Bool("nested-whole", false, "TestKillNested makes 100,000 calls, as make soak does")
+var nestedWhole = flag.Bool("nested-whole", false, "TestKillNested makes 100,000 calls and TestKill kills a hundred times, as make soak does")
 
 // A nest is the outside world of maps inside maps: it adds up what it is given, and keeps what all came to.
 type nest struct {
