@@ -160,7 +160,7 @@ type loader struct {
 }
 
 type functionDoc struct {
-	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time; some contracts have a default of their own" default:"64"`
+	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time; some contracts have a default of their own. 0 stops the function: each call fails at once, as zero_concurrency, and is kept as a dead letter" default:"64"`
 	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own. 30s unless said, and 0s is none; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
 	Heartbeat   plugin.Duration `doc:"heartbeat,above0" help:"how long a try may go without a heartbeat (an event dev.onward.function.heartbeat whose causationid is the call's id) or an outcome, from sending; without a timeout that is said, it is the only bound. A step may say its own"`
 	Deadline    plugin.Duration `doc:"deadline,above0" help:"bound on a step that calls it, all told; a step may say its own"`
@@ -223,8 +223,8 @@ var (
 // Check reports what no function can have.
 func (f *functionDoc) Check() []plugin.Problem {
 	var out []plugin.Problem
-	if f.Concurrency < 1 {
-		out = append(out, plugin.Problem{Path: []string{"concurrency"}, What: fmt.Sprintf("a concurrency of %d lets nothing through", f.Concurrency), Cure: "write 1 or more"})
+	if f.Concurrency < 0 {
+		out = append(out, plugin.Problem{Path: []string{"concurrency"}, What: fmt.Sprintf("a concurrency of %d", f.Concurrency), Cure: "write 1 or more, or 0 to stop the function"})
 	}
 	if f.Resends != nil && *f.Resends < 0 {
 		out = append(out, plugin.Problem{Path: []string{"resends"}, What: fmt.Sprintf("%d is not a number of times", *f.Resends), Cure: "write 0 or more, or leave it out"})
@@ -259,6 +259,9 @@ type destinationDoc struct {
 	Trigger  string       `doc:"trigger" help:"the trigger to start with the event, whatever its filters"`
 	When     lang.Expr    `doc:"when" help:"the destination is left out unless this is true"`
 	Data     lang.Expr    `doc:"data" help:"the event's data; default: how the run ended"`
+	Event    lang.Expr    `doc:"event" help:"attributes of the event in place of its own, by name: type, source, subject, id, extensions; ${ event } passes the event on that started the run"`
+	Format   string       `doc:"format" help:"the form in which others tell of it: aws (the record of an AWS Lambda destination), eventbridge (that record in EventBridge's envelope), dlq (the input, and the error in attributes)"`
+	ARN      string       `doc:"arn" help:"how aws and eventbridge name the function; default: arn:aws:lambda:onward:000000000000:function:NAME:$LATEST"`
 	Retry    lang.Retries `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart; default: what its function says, else 3 attempts. What is given up is kept as a dead letter"`
 }
 
@@ -503,13 +506,15 @@ func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destin
 	for i, item := range items {
 		path := fmt.Sprintf("triggers.%s.%s[%d]", t.name, word, i)
 		var doc destinationDoc
-		c, settings, rest, ok := l.component(plugin.Sink, path, item, append([]string{"name", "function", "trigger", "when", "data", "retry"}, deliveryKeys...))
+		c, settings, rest, ok := l.component(plugin.Sink, path, item, append([]string{"name", "function", "trigger", "when", "data", "event", "format", "arn", "retry"}, deliveryKeys...))
 		if item.Kind != lang.MapNode {
 			continue
 		}
 		rest, delivery := split(rest, deliveryKeys)
 		ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
-		d := destination{lang.Destination{Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data, Retry: doc.Retry}, item.Pos}
+		d := destination{lang.Destination{
+			Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data, Retry: doc.Retry, Event: doc.Event, Format: doc.Format, ARN: doc.ARN,
+		}, item.Pos}
 		targets := 0
 		if c.Name != "" {
 			targets++

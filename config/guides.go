@@ -68,9 +68,13 @@ onFailure: [{ function: remind }]
 `},
 	}
 	destinationGuide = plugin.Guide{
-		Text: "A destination is told of a run's end by one event with one id. It has every guarantee of a call: retry, age, history, dead letter.",
+		Text: "A destination is told of a run's end by one event with one id. It has every guarantee of a call: retry, age, history, dead letter.\n" +
+			"Its expressions see `event`, `data`, `input`, `output`, `error` and `run`, and `end`: `id` and `type` of the event, `condition` (Success, RetriesExhausted, EventAgeExceeded,\n" +
+			"ZeroReservedConcurrency or Cancelled), `attempts`, `started` and `ended`.",
 		Examples: []string{
 			"function: remind\nname: reminder\nwhen: \"${ data.amount > 13 }\"\ndata: \"${ {'late': true} }\"\nretry: { attempts: 5, backoff: 1s }",
+			"http: { url: \"http://127.0.0.1:7001/hook\" }\nformat: aws\narn: arn:aws:lambda:eu-central-1:123456789012:function:count:$LATEST",
+			"kafka: { topic: orders.paid }\nevent: { type: com.example.order.paid, subject: \"${ data.orderId }\", region: eu }",
 			"trigger: bookkeeping",
 			"log: charged",
 		},

@@ -445,13 +445,15 @@ func isIdent(s string) bool {
 // destination checks one destination, and that it can fire at all: silence is what people complain about most.
 func (c *checker) destination(d *destination, word string, i int) {
 	path := fmt.Sprintf("triggers.%s.%s[%d]", c.trigger, word, i)
-	sc := scope{vars: []string{"event", "data", "run", "input", "output", "error"}}
+	sc := scope{vars: []string{"event", "data", "run", "end", "input", "output", "error"}}
 	if word == "onSuccess" {
-		sc.vars = sc.vars[:5]
+		sc.vars = sc.vars[:6]
 	}
 	c.condition(d.When, sc, path+".when")
 	c.expr(d.When, sc, path+".when")
 	c.expr(d.Data, sc, path+".data")
+	c.expr(d.Event, sc, path+".event")
+	c.form(d, word, path)
 	c.l.retries(d.Retry, d.pos, path+".retry")
 	if v, constant := d.When.Const(); constant && v.JSON() != "true" {
 		c.find(d.pos, path, "write a condition in ${ }, or leave the destination out", "a destination that can never fire: its condition is never true")

@@ -120,7 +120,7 @@ func document(t *testing.T, p config.Page, example string) string {
 	case p.Kind == "policy" || p.Name == "step":
 		triggers = inside(triggers, "flow")
 	case p.Name == "destination":
-		triggers = inside(triggers, "onSuccess")
+		triggers = inside(triggers, "onSuccess") + "    flow: { pass: 1 }\n"
 	case p.Kind == "sink" || p.Name == "function":
 		functions = inside(functions, "")
 	case p.Kind == "source" || p.Name == "source":

@@ -109,7 +109,7 @@ func trigger(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
 
 // Schema tells what Check refuses.
 func (*functionDoc) Schema() plugin.Schema {
-	return plugin.Schema{"properties": plugin.Schema{"concurrency": plugin.Schema{"minimum": 1}, "resends": plugin.Schema{"minimum": 0}, "burst": plugin.Schema{"minimum": 1}},
+	return plugin.Schema{"properties": plugin.Schema{"concurrency": plugin.Schema{"minimum": 0}, "resends": plugin.Schema{"minimum": 0}, "burst": plugin.Schema{"minimum": 1}},
 		"dependentRequired": plugin.Schema{"burst": []any{"rate"}}}
 }
 
@@ -127,5 +127,12 @@ func (*triggerDoc) Schema() plugin.Schema {
 // Schema tells that names are not empty.
 func (*destinationDoc) Schema() plugin.Schema {
 	name := plugin.Schema{"minLength": 1}
-	return plugin.Schema{"properties": plugin.Schema{"function": name, "trigger": name, "name": plugin.Schema{"pattern": "^[A-Za-z0-9_-]{1,100}$"}}}
+	formats := make([]any, len(lang.Formats))
+	for i, f := range lang.Formats {
+		formats[i] = f
+	}
+	return plugin.Schema{"properties": plugin.Schema{
+		"function": name, "trigger": name, "name": plugin.Schema{"pattern": "^[A-Za-z0-9_-]{1,100}$"}, "format": plugin.Schema{"enum": formats},
+		"arn": plugin.Schema{"pattern": `^arn:[^:\s]*:[^:\s]*:[^:\s]*:[^:\s]*:[^:\s]*:[^:\s]*(:[^:\s]*)?$`, "maxLength": maxARN},
+	}}
 }

@@ -74,6 +74,9 @@ func (*Concurrency) Schema() plugin.Schema {
 	}}
 }
 
+// InvokePrefix is what the trigger of a function that is invoked by itself has before the function's name: a name that no document gives.
+const InvokePrefix = "function."
+
 // A Destination is where the event of a run's end goes: exactly one of Function (an inline sink is an anonymous function) and Trigger is set. Name is
 // its own among the trigger's; it comes from what it is, never from where it stands.
 type Destination struct {
@@ -83,7 +86,20 @@ type Destination struct {
 	When     Expr    `doc:"when"`
 	Data     Expr    `doc:"data"` // default: the outcome
 	Retry    Retries `doc:"retry,sole"`
+	Event    Expr    `doc:"event"`  // an object of attributes that replace those of the run's end
+	Format   string  `doc:"format"` // one of Formats; empty is our own
+	ARN      string  `doc:"arn"`    // how AWS's formats name the function
 }
+
+// The forms in which a destination may be told of a run's end, beside our own.
+const (
+	FormatAWS         = "aws"         // the record of an AWS Lambda destination
+	FormatEventBridge = "eventbridge" // that record in the envelope of EventBridge
+	FormatDLQ         = "dlq"         // what an AWS dead letter queue gets: the input, and the error in attributes
+)
+
+// Formats are all of them.
+var Formats = []string{FormatAWS, FormatEventBridge, FormatDLQ}
 
 // bind gives each step that names a flow the flow's body.
 func (d *Definition) bind() error {

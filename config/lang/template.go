@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -242,6 +243,30 @@ func (e Expr) Const() (Value, bool) {
 		return Null, false
 	}
 	return e.t.root.constant, true
+}
+
+// Shape returns the names of the members of a template that is an object, and those of them that are constant; none of another.
+func (e Expr) Shape() (constant Value, names []string) {
+	if e.t == nil {
+		return Object(), nil
+	}
+	switch p := &e.t.root; p.kind {
+	case partConstant:
+		var m map[string]Value
+		if p.constant.Decode(&m) != nil {
+			return Object(), nil
+		}
+		return p.constant, slices.Sorted(maps.Keys(m))
+	case partObject:
+		var list []Member
+		for i, name := range p.keys {
+			if p.items[i].kind == partConstant {
+				list = append(list, Member{name, p.items[i].constant})
+			}
+		}
+		return Object(list...), p.keys
+	}
+	return Object(), nil
 }
 
 // Texts returns the texts of a template that are no expressions.

@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -11,6 +12,7 @@ import (
 	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/traceparent"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/triggers"
 )
@@ -21,7 +23,7 @@ func (g *Gate) Match(inv *engine.Invocation) *engine.MatchedFact {
 	if len(matched) > 0 {
 		c := &content{data: inv.Input, have: true}
 		if slices.ContainsFunc(matched, func(t *config.Trigger) bool { return !t.When.IsZero() }) {
-			c.attrs = envelope.Attributes(g.Event(inv))
+			c.attrs = envelope.Attributes(g.eventOf(inv, inv.ID()))
 		}
 		matched, _ = wanted(matched, c, g.metrics)
 	}
@@ -36,7 +38,8 @@ func (g *Gate) Match(inv *engine.Invocation) *engine.MatchedFact {
 }
 
 // Event makes the event of an invocation. The id of a call is sealed: who sends it back as the cause of an outcome was sent it.
-func (g *Gate) Event(inv *engine.Invocation) *event.Event {
+// The error says why the attributes that a destination gives an event of a run's end make none.
+func (g *Gate) Event(inv *engine.Invocation) (*event.Event, error) {
 	id := inv.ID()
 	switch inv.Purpose {
 	case engine.Call:
@@ -44,9 +47,13 @@ func (g *Gate) Event(inv *engine.Invocation) *event.Event {
 	case engine.Cancel: // It names the call as it was sent.
 		named := *inv
 		named.Cause = g.tags.Seal(inv.Cause)
-		return g.eventOf(&named, named.ID())
+		return g.eventOf(&named, named.ID()), nil
 	}
-	return g.eventOf(inv, id)
+	e := g.eventOf(inv, id)
+	if inv.Attributes.IsNull() {
+		return e, nil
+	}
+	return e, envelope.Dress(e, inv.Attributes, extFuel, extAttempt, traceparent.Parent, traceparent.State)
 }
 
 // Reply takes in the event that a function has answered an invocation with: it meets the filters as any event does whose cause is the invocation. It keeps its
@@ -106,7 +113,12 @@ func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 		return g.between(ctx, inv)
 	}
 	if inv.ToTrigger != "" {
-		_, err := g.StartInside(ctx, inv.ToTrigger, g.Event(inv))
+		e, err := g.Event(inv)
+		if err == nil {
+			_, err = g.StartInside(ctx, inv.ToTrigger, e)
+		} else {
+			err = fmt.Errorf("%w: %w", triggers.ErrInvalid, err)
+		}
 		if errors.Is(err, triggers.ErrInvalid) {
 			return &lang.Error{Type: "bad_event", Message: err.Error(), Class: lang.ClassFunction} // It never will be taken.
 		}
@@ -116,7 +128,7 @@ func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 	if err != nil {
 		return &lang.Error{Type: "bad_matches", Message: err.Error(), Class: lang.ClassPlatform}
 	}
-	e := g.Event(inv)
+	e := g.eventOf(inv, inv.ID())
 	rl := g.rules.Load()
 	for i, m := range starts {
 		t := rl.set.Triggers[m.Trigger]

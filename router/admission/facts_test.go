@@ -23,7 +23,7 @@ var call = &engine.Invocation{Run: journal.RunID{1}, N: 7, Path: "orders", Purpo
 func TestOnlyWhoWasSentAnInvocationEndsIt(t *testing.T) {
 	t.Parallel()
 	g, d := open(t, document)
-	sent := g.Event(call).ID()
+	sent := sentAs(t, g, call)
 	if !strings.HasPrefix(sent, call.ID()+".") || len(sent) > len(call.ID())+12 {
 		t.Fatalf("the invocation is sent as %q", sent)
 	}
@@ -33,7 +33,7 @@ func TestOnlyWhoWasSentAnInvocationEndsIt(t *testing.T) {
 	other := New(Options{Journal: d, Layout: journal.Layout{Partitions: 4, Key: [32]byte{2}}, Runs: d, Log: g.Log}, g.Set())
 	for name, forged := range map[string]string{
 		"without a tag": call.ID(), "as the past had it": call.Run.String() + "~anything.7", "the next number": next.ID() + "." + tag, "another path": call.Run.String() + "~x.7." + tag,
-		"another run": (journal.RunID{2}).String() + sent[26:], "a guess": call.ID() + ".0000000000", "another journal's": other.Event(call).ID(), "cut": sent[:len(sent)-1],
+		"another run": (journal.RunID{2}).String() + sent[26:], "a guess": call.ID() + ".0000000000", "another journal's": sentAs(t, other, call), "cut": sent[:len(sent)-1],
 		"longer": sent + "0", "huge": call.ID() + strings.Repeat(".x", 1<<16), "bytes": "\xff\xfe." + tag, "no id at all": "order-7",
 	} {
 		for _, kind := range []string{envelope.Succeeded, envelope.Failed, envelope.Continue} {
@@ -60,7 +60,7 @@ func TestEndsHaveNoTag(t *testing.T) {
 	for _, p := range []engine.Purpose{engine.Notify, engine.Route} {
 		end := *call
 		end.Purpose = p
-		if got := g.Event(&end).ID(); got != end.ID() {
+		if got := sentAs(t, g, &end); got != end.ID() {
 			t.Errorf("%s: %q", p, got)
 		}
 	}
@@ -320,7 +320,7 @@ func TestSpoiledCompletions(t *testing.T) {
 func TestHeartbeatsAreNotJournaled(t *testing.T) {
 	t.Parallel()
 	g, d := open(t, document)
-	sent := g.Event(call).ID()
+	sent := sentAs(t, g, call)
 	beat := func(id, data, cause string) event.Event {
 		return eventFor(t, id, "dev.onward.function.heartbeat", data, "causationid", cause)
 	}

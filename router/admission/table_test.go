@@ -41,7 +41,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: %s %s, %v", c.Name, started.Event, started.Data, err)
 		}
 		e.SetType(envelope.Succeeded)
-		e.SetExtension("causationid", g.Event(call).ID())
+		e.SetExtension("causationid", sentAs(t, g, call))
 		d.records = nil
 		if receipts, err = g.Admit(t.Context(), []event.Event{e}); err != nil || receipts[0].Kind != triggers.Completion {
 			t.Errorf("%s, a completion: %+v, %v", c.Name, receipts, err)

@@ -24,6 +24,8 @@ type definition struct {
 	runs   int   // that began with it
 	idle   int64 // since when there are none
 	steps  map[*lang.Step]*stepInfo
+	// conditions says that a destination tells how its runs ended: only then they keep why a step was not tried again.
+	conditions bool
 }
 
 // A stepInfo is what the engine knows of a step beside the step itself.
@@ -59,12 +61,18 @@ func (s *State) compile(payload []byte) (*definition, error) {
 		return nil, foreign(digest, err)
 	}
 	def := &definition{Definition: parsed, digest: digest, idle: s.now, steps: make(map[*lang.Step]*stepInfo)}
+	def.conditions = slices.ContainsFunc(slices.Concat(parsed.OnSuccess, parsed.OnFailure), tellsEnd)
 	if parsed.Flow != nil {
 		if err := def.add(s.registry, parsed.Flow, stepLabel(parsed.Flow)); err != nil {
 			return nil, foreign(digest, err)
 		}
 	}
 	return def, nil
+}
+
+func tellsEnd(d lang.Destination) bool {
+	names := slices.Concat(d.When.Names(), d.Data.Names(), d.Event.Names())
+	return d.Format != "" || slices.Contains(names, "end")
 }
 
 // add enters a run.

@@ -96,6 +96,8 @@ type Invocation struct {
 
 	// Type is the CloudEvents type: dev.onward.function.invoke, or the run's end.
 	Type string
+	// Attributes are those that a destination gives the event of the run's end in place of its own, by name; null is none (Notify only).
+	Attributes lang.Value
 	// Starts is what the filters let through, once Matched was folded (Route only).
 	Starts []byte
 

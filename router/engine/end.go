@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -128,7 +130,7 @@ func (s *State) destined(r *run, d *lang.Destination, kind string, data lang.Val
 		Purpose: Notify, Path: "end:" + d.Name, Function: d.Function, ToTrigger: d.Trigger, Contract: r.def.Functions[d.Function].Contract,
 		Attempt: 1, Input: data, Type: kind, Created: route.Created, Cause: route.Cause,
 	}
-	scope := endScope{r: r, data: data}
+	scope := endScope{r: r, kind: kind}
 	if !d.When.IsZero() {
 		ok, err := d.When.EvalBool(scope, s.cache)
 		if err != nil {
@@ -140,16 +142,72 @@ func (s *State) destined(r *run, d *lang.Destination, kind string, data lang.Val
 			return nil
 		}
 	}
+	if e := s.dress(r, d, inv, scope); e != nil {
+		s.number(r, inv)
+		s.giveUp(r, inv, e)
+		return nil
+	}
+	return inv
+}
+
+// dress gives the event of r's end the form, the data and the attributes that a destination says.
+func (s *State) dress(r *run, d *lang.Destination, inv *Invocation, scope endScope) *lang.Error {
+	var own []lang.Member
+	switch d.Format {
+	case lang.FormatDLQ:
+		inv.Input, own = r.data, letterAttributes(r)
+	case lang.FormatAWS, lang.FormatEventBridge:
+		inv.Input = s.record(r, d)
+	}
 	if !d.Data.IsZero() {
 		v, err := d.Data.Eval(scope, s.cache)
 		if err != nil {
-			s.number(r, inv)
-			s.giveUp(r, inv, expressionError("data", err))
-			return nil
+			return expressionError("data", err)
 		}
 		inv.Input = v
 	}
-	return inv
+	if inv.Attributes = lang.Null; own != nil {
+		inv.Attributes = lang.Object(own...)
+	}
+	if d.Event.IsZero() {
+		return nil
+	}
+	v, err := d.Event.Eval(scope, s.cache)
+	if err != nil {
+		return expressionError("event", err)
+	}
+	said, ok := members(v)
+	if !ok {
+		return lang.Failf(lang.ClassFunction, "bad_event", "event yields %.80s, and not names of attributes with their texts", v.JSON())
+	}
+	inv.Attributes = lang.Object(replaced(own, said)...)
+	if inv.Attributes.Size() > maxDress {
+		return lang.Failf(lang.ClassFunction, "bad_event", "event yields attributes of %d bytes; all of an event's have at most %d", inv.Attributes.Size(), maxDress)
+	}
+	return nil
+}
+
+// maxDress bounds the attributes of an event, as JSON (config/envelope bounds what they say).
+const maxDress = 64 << 10
+
+// members are those of an object; ok is false for another value.
+func members(v lang.Value) (list []lang.Member, ok bool) {
+	var m map[string]lang.Value
+	if v.IsNull() || v.Decode(&m) != nil {
+		return nil, false
+	}
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, lang.Member{Key: name, Value: m[name]})
+	}
+	return list, true
+}
+
+// replaced is list with what is said put in place of its own, by name.
+func replaced(list, said []lang.Member) []lang.Member {
+	kept := slices.DeleteFunc(list, func(m lang.Member) bool {
+		return slices.ContainsFunc(said, func(x lang.Member) bool { return x.Key == m.Key })
+	})
+	return append(kept, said...)
 }
 
 // deliveryEnded takes how the event of r's end fared at the filters or at a destination: with an error it is tried again, as a call is, or given up.
@@ -178,7 +236,7 @@ func (s *State) deliveryEnded(r *run, inv *Invocation, e *lang.Error) {
 func (s *State) pauseDelivery(r *run, inv *Invocation, e *lang.Error) bool {
 	rules := r.retryOf(inv.Path)
 	at := rules.For(e)
-	if e.Type == "undelivered" || e.Type == "unknown_trigger" || at < 0 {
+	if e.Type == "undelivered" || e.Type == "unknown_trigger" || e.Type == ZeroConcurrency || at < 0 {
 		return false
 	}
 	if len(rules) > 1 {

@@ -186,7 +186,7 @@ var growths = map[string]growth{
 }
 
 // TestCostsGrowAsRunsDo: a run with ten times as much in it costs ten times as much, whatever the policy and whatever becomes of it. Times are held against
-// one another, with much room and three tries: what is quadratic costs a hundred times as much.
+// one another, with much room and five tries: what is quadratic costs a hundred times as much.
 func TestCostsGrowAsRunsDo(t *testing.T) { // Not parallel: it takes the time.
 	for _, name := range slices.Sorted(maps.Keys(growths)) {
 		g := growths[name]
@@ -196,7 +196,7 @@ func TestCostsGrowAsRunsDo(t *testing.T) { // Not parallel: it takes the time.
 				if many <= 5*few+40*time.Microsecond {
 					return
 				}
-				if try == 3 {
+				if try == 5 {
 					t.Fatalf("each of %d costs %s, and each of %d costs %s", g.n, few, 10*g.n, many)
 				}
 			}

@@ -38,6 +38,7 @@ type Letter struct {
 	State    string      `json:"tracestate,omitempty"`
 	Matched  []byte      `json:"matched,omitempty"` // what the filters let through
 	Data     lang.Value  `json:"data,omitzero"`
+	Dressed  lang.Value  `json:"attributes,omitzero"` // that the destination gives its event in place of its own
 	// Redrives, LastRedrive and LastError tell of the times that it was sent again and did not arrive.
 	Redrives    int       `json:"redrives,omitempty"`
 	LastRedrive time.Time `json:"lastRedrive,omitzero"`
@@ -102,7 +103,7 @@ func LetterOf(d *Dead) *Letter {
 	return &Letter{
 		ID: LetterID(i.Run, i.N), Time: d.Time, Tenant: i.Tenant, Trigger: i.Trigger, Run: i.Run.String(), N: i.N, What: i.Purpose.String(), Event: i.ID(), Type: i.Type,
 		Path: i.Path, To: i.Function, Starts: i.ToTrigger, Contract: i.Contract, Attempt: i.Attempt, Error: d.Err, Created: i.Created, Cause: i.Cause, Fuel: i.Fuel,
-		Cont: i.Continued, Traced: traced.Parent, State: traced.State, Matched: i.Starts, Data: i.Input,
+		Cont: i.Continued, Traced: traced.Parent, State: traced.State, Matched: i.Starts, Data: i.Input, Dressed: i.Attributes,
 	}
 }
 
@@ -114,7 +115,7 @@ func (l *Letter) Invocation() (*Invocation, error) {
 	}
 	i := &Invocation{
 		Run: run, N: l.N, Tenant: l.Tenant, Trigger: l.Trigger, Path: l.Path, Function: l.To, ToTrigger: l.Starts, Contract: l.Contract, Attempt: l.Attempt,
-		Created: l.Created, Cause: l.Cause, Fuel: l.Fuel, Continued: l.Cont, Type: l.Type, Starts: l.Matched, Input: l.Data,
+		Created: l.Created, Cause: l.Cause, Fuel: l.Fuel, Continued: l.Cont, Type: l.Type, Starts: l.Matched, Input: l.Data, Attributes: l.Dressed,
 	}
 	if c, ok := traceparent.Of(l.Traced, l.State); ok {
 		i.Traced = &c

@@ -70,7 +70,8 @@ func (s *State) loadRun(l *loader) *run {
 
 // loadSeldom reads what few runs have.
 func (s *State) loadSeldom(l *loader, r *run) {
-	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls | runWindows)
+	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls | runWindows | runAged)
+	r.aged = flags&runAged != 0
 	if flags&runStopping != 0 {
 		o := l.outcome()
 		r.own().result = &o
@@ -199,10 +200,13 @@ func loadLive(l *loader, r *run) *live {
 		inv.Starts = []byte(starts)
 	}
 	inv.Fuel, inv.Continued = l.whole(), l.whole()
-	flags := l.flags(hasCounts | callBeats)
+	flags := l.flags(hasCounts | callBeats | callDressed)
 	inv.counts = l.counts(flags, r.retryOf(inv.Path))
 	if flags&callBeats != 0 {
 		inv.Heartbeat = time.Duration(l.int())
+	}
+	if flags&callDressed != 0 {
+		inv.Attributes = l.value()
 	}
 	return entry
 }

@@ -300,6 +300,9 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 	if limit := inv.Expires.Sub(s.now); !inv.Expires.IsZero() && limit < time.Hour {
 		line += " expires in " + limit.String()
 	}
+	if !inv.Attributes.IsNull() {
+		line += " attributes=" + inv.Attributes.JSON()
+	}
 	if rec, ok := inv.Answer(); ok {
 		f, err := engine.DecodeCompletion(rec.Payload)
 		line += fmt.Sprintf(" answers %s n=%d %s %v %v", s.names[rec.Run], f.N, f.Outcome.Verdict, f.Outcome.Value, err)

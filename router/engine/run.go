@@ -46,6 +46,7 @@ type run struct {
 	saved uint32 // the last snapshot that it is in, or need not be
 
 	cancelled bool
+	aged      bool // the function that failed last had no time left for another try
 	asked     bool // its owner has been told that it owes, or will be; not state
 	stuck     bool // what it owes waits for others to end; not state
 }

@@ -112,7 +112,7 @@ func (t *task) stepNames() []string {
 // An endScope is what a destination's expressions see: the run's names, and how it ended.
 type endScope struct {
 	r    *run
-	data lang.Value
+	kind string // the type of the event of its end
 }
 
 func (e endScope) Lookup(name string) (lang.Term, bool) {
@@ -126,6 +126,8 @@ func (e endScope) Lookup(name string) (lang.Term, bool) {
 		return lang.Null, true
 	case "input":
 		return e.r.data, true
+	case "end":
+		return e.r.endValue(e.kind), true
 	}
 	return e.r.lookup(name)
 }

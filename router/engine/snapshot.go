@@ -248,7 +248,7 @@ func saveSeldom(w *writer, r *run) {
 	result, h, p := r.rare().result, r.rare().halt, r.rare().place
 	dropped := r.outcome != nil && r.outcome.Verdict == lang.Skipped && !r.outcome.Value.IsNull()
 	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped}, flag{runChild, r.rare().parent != ""},
-		flag{runRedriven, r.rare().redrives > 0}, flag{runRecalls, r.rare().recollection != nil}, flag{runWindows, len(r.rare().windows) > 0})
+		flag{runRedriven, r.rare().redrives > 0}, flag{runRecalls, r.rare().recollection != nil}, flag{runWindows, len(r.rare().windows) > 0}, flag{runAged, r.aged})
 	if result != nil {
 		w.outcome(*result)
 	}
@@ -322,10 +322,16 @@ func saveLive(w *writer, l *live) {
 	if inv.Heartbeat > 0 {
 		flags |= callBeats
 	}
+	if !inv.Attributes.IsNull() {
+		flags |= callDressed
+	}
 	w.uint(flags)
 	w.counts(inv.counts)
 	if inv.Heartbeat > 0 {
 		w.int(int64(inv.Heartbeat))
+	}
+	if !inv.Attributes.IsNull() {
+		w.value(inv.Attributes)
 	}
 	w.flush(64 << 10)
 }
@@ -373,8 +379,9 @@ func saveTask(w *writer, t *task) error {
 
 // The flags of what few have.
 const (
-	_         = 1 << iota // hasCounts
-	callBeats             // its heartbeat
+	_           = 1 << iota // hasCounts
+	callBeats               // its heartbeat
+	callDressed             // the attributes of its event
 )
 
 const (
@@ -386,6 +393,7 @@ const (
 	runRedriven             // how many times
 	runRecalls              // what it has not yet taken of what it had done before
 	runWindows              // windows that somebody has given to steps
+	runAged                 // what failed last had no time left for another try
 )
 
 const (

@@ -253,6 +253,9 @@ func (s *State) callEnded(l *live, o lang.Outcome) {
 func (s *State) attemptEnded(t *task, o lang.Outcome) {
 	s.dropTimer(t.run, t.tryTimer)
 	t.tryTimer, t.body = 0, nil
+	if t.step.Use == lang.UseFunction {
+		t.run.aged = false
+	}
 	if e := s.unfit("the outcome", o.Value); e != nil {
 		o = lang.Failure(e)
 	} else if o.Err != nil {
@@ -315,7 +318,7 @@ func (c *counts) of(rule int, tries int32) int {
 func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
 	rules := t.step.Retry
 	at := rules.For(e)
-	if at < 0 {
+	if at < 0 || e.Type == ZeroConcurrency { // A function that is stopped stays so.
 		return false, e
 	}
 	if len(rules) > 1 {
@@ -334,6 +337,7 @@ func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
 	pause := rules[at].Pause(backoff, most, counted, spread(t.run.id, t.path(), int(t.tries)))
 	if due, bounded := t.due(); bounded && s.now+int64(pause) >= due {
 		forbidden := *e
+		t.run.aged = t.run.def.conditions
 		forbidden.Message += fmt.Sprintf(" (not tried again: the next try would come in %s, the deadline in %s)", pause.Round(time.Millisecond), time.Duration(due-s.now).Round(time.Millisecond))
 		return false, &forbidden
 	}

@@ -26,6 +26,8 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 		return fmt.Sprintf("function %s is not in the documents; load those that define it", l.name), it.since, it.missed()
 	case it.state == held:
 		why = it.by.why
+	case it.state == queued && l.fn.Concurrency == 0:
+		why = fmt.Sprintf("function %s is stopped by concurrency: 0; it is given up in its turn", l.name)
 	case it.state == queued && l.is != up:
 		why = l.words(now)
 	case it.state == queued && l.flying < l.limit && !l.bucket.rate.IsZero():

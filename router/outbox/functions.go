@@ -30,6 +30,9 @@ type function struct {
 	former bool // a reload has replaced it: it is closed with the last of its uses
 }
 
+// room is how many invocations may be at work. Those of a function that concurrency: 0 has stopped go one after the other: each to be given up.
+func (f *function) room() int { return max(f.Concurrency, 1) }
+
 // get returns a function; nil while the documents do not have it.
 func (b *bound) get(name string) *function { return b.functions.Load().byName[name] }
 
@@ -39,7 +42,7 @@ func (o *Outbox) Load(set *config.Set) error {
 	for _, name := range slices.Sorted(maps.Keys(set.Functions)) {
 		f := set.Functions[name]
 		host := o.Host
-		if host.Concurrency = f.Concurrency; f.Cancel {
+		if host.Concurrency = max(f.Concurrency, 1); f.Cancel {
 			host.Concurrency *= 2 // Calls that hang do not keep it from hearing that they are dropped.
 		}
 		sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, host)

@@ -221,7 +221,7 @@ func (o *Outbox) limit(l *lane) {
 	if l.fn == nil {
 		return
 	}
-	l.limit = l.fn.Concurrency
+	l.limit = l.fn.room()
 	if n := o.limits[l.name]; n > 0 {
 		l.limit = min(n, l.limit)
 	}

@@ -77,7 +77,7 @@ func (l *lane) bind(fn *function) {
 	}
 	switch {
 	case fn != nil:
-		l.limit, l.missing = fn.Concurrency, time.Time{}
+		l.limit, l.missing = fn.room(), time.Time{}
 		l.bucket.set(fn.Rate, fn.Burst, time.Now())
 	case l.missing.IsZero():
 		l.missing = time.Now()

@@ -32,7 +32,8 @@ type Owner interface {
 // An Intake knows what an invocation is outside, and takes in again what never leaves the router: the ends of runs.
 type Intake interface {
 	// Event makes the event of an invocation, or of a run's end.
-	Event(inv *engine.Invocation) *event.Event
+	// Event makes the event of an invocation. The error is final: what a destination says of it makes no event.
+	Event(inv *engine.Invocation) (*event.Event, error)
 	// Match returns what the filters let through of a run's end; nil is nothing.
 	Match(inv *engine.Invocation) *engine.MatchedFact
 	// Place says which run a call of a trigger starts, to be journaled before it does. The errors are StartFor's.

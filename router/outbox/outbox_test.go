@@ -82,10 +82,10 @@ func (i *intake) Reply(_ context.Context, _ *engine.Invocation, e *event.Event) 
 
 func (i *intake) Current(began time.Time) bool { return i.current != nil && i.current(began) }
 
-func (i *intake) Event(inv *engine.Invocation) *event.Event {
+func (i *intake) Event(inv *engine.Invocation) (*event.Event, error) {
 	e := event.New()
 	e.SetID(inv.ID())
-	return &e
+	return &e, nil
 }
 
 func (i *intake) Match(inv *engine.Invocation) *engine.MatchedFact {
@@ -294,3 +294,27 @@ func kinds(facts []journal.Record) (out []journal.Kind) {
 }
 
 func (i *intake) Child(*engine.Invocation) (journal.RunID, bool) { return journal.RunID{}, false }
+
+// TestStoppedFunction: what goes to a function that concurrency: 0 has stopped is given up at once, in its turn; nothing is sent. So is what waited when a
+// reload stopped it.
+func TestStoppedFunction(t *testing.T) {
+	t.Parallel()
+	o, w, leave := inside(t, func(d *sinks.Delivery) { t.Error("it was invoked") })
+	defer leave()
+	o.bound.functions.Load().byName["f"].Concurrency = 0
+	for n := range uint32(3) {
+		o.add(w, &engine.Invocation{Run: journal.RunID{1}, N: n, Purpose: engine.Call, Function: "f", Created: w.Now()})
+	}
+	o.pump()
+	var errs []string
+	for _, r := range w.take() {
+		f, err := engine.DecodeGaveUp(r.Payload)
+		if r.Kind != journal.GaveUp || err != nil {
+			t.Fatalf("%v %v", r.Kind, err)
+		}
+		errs = append(errs, f.Err.Type)
+	}
+	if want := []string{engine.ZeroConcurrency, engine.ZeroConcurrency, engine.ZeroConcurrency}; !slices.Equal(errs, want) {
+		t.Errorf("%v", errs)
+	}
+}

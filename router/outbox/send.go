@@ -38,6 +38,12 @@ func (o *Outbox) send(it *item) {
 		o.release(it)
 		return
 	}
+	if fn.Concurrency == 0 && inv.Purpose != engine.Cancel {
+		it.lane.bucket.untake()
+		o.mu.Unlock()
+		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, inv, stopped(fn)) })
+		return
+	}
 	wait := now.Sub(it.since)
 	it.since = now
 	if it.tries++; it.tries == 1 {
@@ -52,9 +58,7 @@ func (o *Outbox) send(it *item) {
 	o.under.Add(1)
 	fn.use()
 	o.mu.Unlock()
-	d := &sinks.Delivery{
-		Context: ctx, Event: o.Intake.Event(inv), Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt,
-	}
+	d := &sinks.Delivery{Context: ctx, Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt}
 	var ended atomic.Bool
 	d.Done = func(r sinks.Result) {
 		if ended.Swap(true) {
@@ -68,10 +72,21 @@ func (o *Outbox) send(it *item) {
 		o.metrics.deliver.Of(fn.Sink.Name).Observe(end.Sub(now).Seconds(), end, inv.Run.String)
 		o.done(it, r, how, end)
 	}
+	var bad error
+	if d.Event, bad = o.Intake.Event(inv); bad != nil {
+		o.unuse(fn)
+		d.Done(sinks.Fail(&sinks.Error{Type: "bad_event", Message: bad.Error(), Class: "function"}))
+		return
+	}
 	defer o.unuse(fn)
 	if err := guard.Do("deliver", func() { fn.sink.Deliver(ctx, []*sinks.Delivery{d}) }); err != nil {
 		d.Done(sinks.Fail(&sinks.Error{Type: "router_panicked", Message: err.Error(), Class: "platform"}))
 	}
+}
+
+// stopped is how an invocation of a function ends whose document says concurrency: 0. It is kept as a dead letter; nobody tries it again.
+func stopped(fn *function) *lang.Error {
+	return lang.Failf(lang.ClassThrottle, engine.ZeroConcurrency, "function %q is stopped by concurrency: 0; raise it, and redrive", fn.Name)
 }
 
 // bound makes the context of a try. A try that has a timeout is not cut by the age of its invocation: it is at work. timed says that it ends by its
