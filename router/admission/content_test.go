@@ -88,7 +88,7 @@ func TestContent(t *testing.T) {
 	}
 	// A completion that no when takes completes all the same, and an outcome of another's that none takes is refused as ever.
 	e := eventFor(t, "c", "dev.onward.function.succeeded", `{"amount":1}`)
-	e.SetExtension("causationid", g.Event(call).ID())
+	e.SetExtension("causationid", sentAs(t, g, call))
 	if receipts, err := g.Admit(t.Context(), []event.Event{e}); err != nil || receipts[0].Kind != triggers.Completion || receipts[0].Note != "" {
 		t.Errorf("%+v, %v", receipts, err)
 	}
