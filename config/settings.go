@@ -61,7 +61,7 @@ type Settings struct {
 type Egress struct{ Allow, Deny []string }
 
 // ListenerTLS are the PEM files of the listener's certificates.
-type ListenerTLS struct{ Cert, Key, ClientCA, CA string }
+type ListenerTLS struct{ Cert, Key, ClientCA, ClientAuth, CA string }
 
 // A setting is one key with its default and its help: flags, variables, file and printout come from this table alone.
 type setting struct {
@@ -164,7 +164,8 @@ var own = []setting{
 	{key: "auth.tokens", def: "", help: "file of API tokens, each with a right (read, operate, admin) and perhaps a tenant: onward token new prints a line of it; read again at SIGHUP", set: text(func(s *Settings) *string { return &s.AuthTokens })},
 	{key: "tls.cert", def: "", help: "the listener's certificate (PEM), read again when it is renewed; with it, HTTPS is spoken only", set: text(func(s *Settings) *string { return &s.TLS.Cert })},
 	{key: "tls.key", def: "", help: "the key of the certificate (PEM)", set: text(func(s *Settings) *string { return &s.TLS.Key })},
-	{key: "tls.client-ca", def: "", help: "authorities (PEM) of clients' certificates; with it, every client needs one", set: text(func(s *Settings) *string { return &s.TLS.ClientCA })},
+	{key: "tls.client-auth", def: "required", help: "with tls.client-ca: required, or optional: who shows a certificate is known by it (mtls of a webhook), and the others prove themselves otherwise", set: text(func(s *Settings) *string { return &s.TLS.ClientAuth })},
+	{key: "tls.client-ca", def: "", help: "authorities (PEM) of clients' certificates; with it, every client needs one (see tls.client-auth)", set: text(func(s *Settings) *string { return &s.TLS.ClientCA })},
 	{key: "tls.ca", def: "", help: "authorities (PEM) of the other routers' certificates; default: tls.client-ca, or the system's", set: text(func(s *Settings) *string { return &s.TLS.CA })},
 	{key: "egress.allow", def: "*", help: "where functions, destinations, token endpoints and issuers may be: names, *.example.com, addresses, nets, with commas between; * is everywhere. What is link-local, or a cloud's metadata service, has to be named by its address", set: list(func(s *Settings) *[]string { return &s.Egress.Allow })},
 	{key: "egress.deny", def: "", help: "where they may not be, whatever egress.allow says: names, *.example.com, addresses, nets, with commas between", set: list(func(s *Settings) *[]string { return &s.Egress.Deny })},
@@ -373,6 +374,7 @@ func (s *Settings) check() []error {
 	oneOf("durability", s.Durability, "fsync", "os")
 	oneOf("log.level", s.LogLevel, "debug", "info", "warn", "error")
 	oneOf("log.format", s.LogFormat, "text", "json")
+	oneOf("tls.client-auth", s.TLS.ClientAuth, "required", "optional")
 	oneOf("journal", s.Journal, "file", "kafka")
 	if *s.tlsSettings() == (kafka.TLS{}) && !s.tls {
 		s.Kafka.TLS = nil

@@ -23,6 +23,7 @@ import (
 	"github.com/onward-router/onward/router/journal/memory"
 	"github.com/onward-router/onward/triggers"
 	kafkasource "github.com/onward-router/onward/triggers/kafka"
+	"github.com/onward-router/onward/triggers/webhook"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"sigs.k8s.io/yaml"
@@ -52,6 +53,11 @@ func serve(t *testing.T) (address string, metrics *prometheus.Registry) {
 		t.Fatal(err)
 	}
 	metrics.MustRegister(source.(triggers.Measured).Collectors()...) // Of a source on Kafka; it is never run.
+	hook, err := webhook.New("hook", new(webhook.Settings))
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics.MustRegister(hook.(triggers.Measured).Collectors()...) // Of a webhook.
 	ctx, stop := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- r.Run(ctx) }()

@@ -294,9 +294,14 @@ func (r *Router) makeSources() error {
 		if err != nil {
 			return fmt.Errorf("source %q: %w", name, err)
 		}
-		if g, ok := source.(triggers.Guarded); ok && !g.Secret().IsZero() {
-			if _, err := g.Secret().Read(); err != nil {
-				return fmt.Errorf("source %q: %w; set it, or take auth out", name, err)
+		if p, ok := source.(triggers.Placed); ok {
+			p.Place(triggers.Place{Egress: r.o.Egress})
+		}
+		if g, ok := source.(triggers.Guarded); ok {
+			for _, secret := range g.Secrets() {
+				if _, err := secret.Read(); err != nil {
+					return fmt.Errorf("source %q: %w; set it, or take it out of auth", name, err)
+				}
 			}
 		}
 		if m, ok := source.(triggers.Measured); ok {
@@ -334,7 +339,12 @@ func (r *Router) listen() error {
 	if err != nil {
 		return err
 	}
-	if proven := r.o.TLS != nil && r.o.TLS.ClientCA != ""; !loopback && !r.o.Insecure && !proven {
+	for _, s := range r.sources {
+		if c, ok := s.Source.(triggers.Certified); ok && c.WantsCertificates() && (r.o.TLS == nil || r.o.TLS.ClientCA == "") {
+			return fmt.Errorf("source %q knows callers by client certificates, and the listener asks for none; set tls.client-ca, with tls.client-auth: optional where others have none", s.Name)
+		}
+	}
+	if proven := r.o.TLS != nil && r.o.TLS.ClientCA != "" && !r.o.TLS.Optional; !loopback && !r.o.Insecure && !proven {
 		if r.o.Token.IsZero() && r.o.Tokens == nil {
 			return fmt.Errorf("listen %q leaves this machine without a token; set auth.env, auth.file or auth.tokens, or say --insecure", r.o.Listen)
 		}

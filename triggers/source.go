@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -148,8 +149,21 @@ type Tried struct {
 	Run     string `json:"run,omitempty"` // that it would start, or has started
 }
 
-// A Guarded source asks those who send for a secret. Without it nobody gets in, so a router does not start.
-type Guarded interface{ Secret() plugin.Secret }
+// A Guarded source asks those who send for secrets. Without one of them somebody is kept out, so a router does not start.
+type Guarded interface{ Secrets() []plugin.Secret }
+
+// A Certified source may know its callers by client certificates: the listener has to ask for them.
+type Certified interface{ WantsCertificates() bool }
+
+// A Placed source is told where it is, once, before anything else is asked of it.
+type Placed interface{ Place(p Place) }
+
+// A Place is what a router tells a source of it and of itself.
+type Place struct {
+	Egress *egress.Policy // where the source's own requests may go; nil is the default
+	// PerMinute is how many events of the source that start something are taken in a minute; 0 is no bound.
+	PerMinute int
+}
 
 // A Troubled source can say what keeps it from taking events at present; nil is nothing.
 type Troubled interface{ Trouble() error }

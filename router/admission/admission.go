@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/guard"
@@ -114,6 +116,7 @@ type intake struct {
 	receipts []triggers.Receipt
 	runs     []triggers.Run   // that facts are about; of receipts
 	whose    []int            // per record: the receipt that it is for; -1 for definitions
+	who      access.Who       // sends the events
 	refused  error            // why no more starts are taken
 	dead     []*engine.Letter // what a trigger could not take
 	beats    []engine.Beat
@@ -153,7 +156,7 @@ func (g *Gate) admit(ctx context.Context, door *Door, events []event.Event) ([]t
 	begin := time.Now()
 	g.admitting.Add(int64(len(events)))
 	defer g.admitting.Add(-int64(len(events)))
-	in := &intake{g: g, ctx: ctx, door: door, accepts: door.Accepts, asks: door.Asks, inside: door.inside, rules: g.rules.Load(), receipts: make([]triggers.Receipt, len(events))}
+	in := &intake{g: g, ctx: ctx, door: door, accepts: door.Accepts, asks: door.Asks, inside: door.inside, rules: g.rules.Load(), who: access.Asking(ctx), receipts: make([]triggers.Receipt, len(events))}
 	in.records, in.whose = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
 	for i := range events {
 		in.guarded(i, &events[i])
@@ -215,7 +218,7 @@ func (in *intake) take(i int, e *event.Event) {
 	}
 	completed := receipt.Kind == triggers.Completion
 	a := filter.Of(e)
-	matched, c := in.rules.match(e.Type(), a, in.g.metrics), &content{e: e}
+	matched, c := in.owned(in.rules.match(e.Type(), a, in.g.metrics)), &content{e: e}
 	var nos []no
 	if in.accepts.Starts && len(e.Data()) <= MaxEventBytes {
 		matched, nos = wanted(matched, c, in.g.metrics)
@@ -234,9 +237,19 @@ func (in *intake) take(i int, e *event.Event) {
 	case !in.accepts.Starts:
 		receipt.Err = in.notAccepted("events that start something")
 	default:
-		receipt.Kind, receipt.Note = triggers.Unmatched, in.rules.why(e.Type(), a, nos)
+		if receipt.Kind, receipt.Note = triggers.Unmatched, fmt.Sprintf("no trigger of tenant %s takes it", clip(in.who.Tenant)); in.who.Tenant == "" {
+			receipt.Note = in.rules.why(e.Type(), a, nos)
+		}
 		in.g.metrics.unmatched(e.Type())
 	}
+}
+
+// owned are the triggers that events of whoever sends them may start.
+func (in *intake) owned(matched []*config.Trigger) []*config.Trigger {
+	if in.who.Tenant == "" {
+		return matched
+	}
+	return slices.DeleteFunc(slices.Clone(matched), func(t *config.Trigger) bool { return !in.who.Owns(t.Tenant) })
 }
 
 // clip is a text of the outside, as far as it goes into a message.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/engine"
@@ -255,5 +256,38 @@ func TestEndsAreMatchedThenStarted(t *testing.T) {
 	}
 	if err := g.StartFor(t.Context(), &engine.Invocation{ToTrigger: "gone"}); !errors.Is(err, triggers.ErrNoTrigger) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestWhoseEvents: whoever is a tenant starts his own triggers, and hears nothing of others'.
+func TestWhoseEvents(t *testing.T) {
+	t.Parallel()
+	g, _ := open(t, `
+version: 1
+functions: { f: { log: f } }
+triggers:
+  shop: { tenant: shop, filters: [{ exact: { type: order } }], flow: { function: f } }
+  bank: { tenant: bank, filters: [{ exact: { type: order } }], flow: { function: f } }
+  secret: { tenant: bank, filters: [{ exact: { type: bill } }], flow: { function: f } }
+`)
+	for tenant, want := range map[string]string{"": "bank shop", "shop": "shop", "bank": "bank", "nobody": ""} {
+		ctx := context.Background()
+		if tenant != "" {
+			ctx = access.With(ctx, access.Who{Right: access.Operate, Tenant: tenant})
+		}
+		receipts, err := g.Admit(ctx, []event.Event{eventFor(t, "of-"+tenant, "order", "1"), eventFor(t, "b-"+tenant, "other", "1")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var started []string
+		for _, run := range receipts[0].Runs {
+			started = append(started, run.Trigger)
+		}
+		if got := strings.Join(started, " "); got != want || (want == "") != (receipts[0].Kind == triggers.Unmatched) {
+			t.Errorf("%q starts %q; want %q", tenant, got, want)
+		}
+		if note := receipts[1].Note; receipts[1].Kind != triggers.Unmatched || strings.Contains(note, "secret") != (tenant == "") {
+			t.Errorf("%q hears %q", tenant, note)
+		}
 	}
 }

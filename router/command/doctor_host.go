@@ -271,7 +271,7 @@ func (d *doctor) leaves() bool {
 		d.warn("listen", "set auth.env, auth.file or auth.tokens, auth of webhooks, and leave insecure out", "whoever reaches %s may do everything (insecure)", d.s.Listen)
 		return false
 	}
-	if d.s.TLS.ClientCA != "" {
+	if d.s.TLS.ClientCA != "" && d.s.TLS.ClientAuth != "optional" {
 		return false // Every caller shows a certificate.
 	}
 	if t := d.s.Token(); t.IsZero() && d.s.AuthTokens == "" {

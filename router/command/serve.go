@@ -139,7 +139,7 @@ func listenerTLS(s config.Settings) *router.TLS {
 	if s.TLS.Cert == "" {
 		return nil
 	}
-	return &router.TLS{Cert: s.TLS.Cert, Key: s.TLS.Key, ClientCA: s.TLS.ClientCA, CA: s.TLS.CA}
+	return &router.TLS{Cert: s.TLS.Cert, Key: s.TLS.Key, ClientCA: s.TLS.ClientCA, CA: s.TLS.CA, Optional: s.TLS.ClientAuth == "optional"}
 }
 
 func scheme(s config.Settings) string {

@@ -6,8 +6,6 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,27 +22,28 @@ import (
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/triggers"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Settings are the source's part of a document.
 type Settings struct {
-	Path     string      `doc:"path" help:"the path on the router's listener" default:"/events"`
-	Auth     *Auth       `doc:"auth" help:"who may send"`
-	MaxEvent plugin.Size `doc:"maxEvent" help:"how large one event's data may be; functions' completions (dev.onward.function.*) may have 16MiB" default:"1MiB"`
-	MaxBatch plugin.Size `doc:"maxBatch" help:"how large one batch may be, decompressed" default:"16MiB"`
-}
-
-// Auth says how callers prove who they are.
-type Auth struct {
-	Bearer plugin.Secret `doc:"bearer,required" help:"the token that callers send: {env: NAME} or {file: PATH}"`
+	Path      string      `doc:"path" help:"the path on the router's listener" default:"/events"`
+	Auth      []Way       `doc:"auth,list" help:"how callers prove who they are: a way, or a list of ways, any of which is enough; default: nobody has to"`
+	Handshake *Handshake  `doc:"handshake" help:"who is told that he may send, when he asks by OPTIONS (CloudEvents web hooks 1.0, section 4); default: whoever asks"`
+	MaxEvent  plugin.Size `doc:"maxEvent" help:"how large one event's data may be; functions' completions (dev.onward.function.*) may have 16MiB" default:"1MiB"`
+	MaxBatch  plugin.Size `doc:"maxBatch" help:"how large one batch may be, decompressed" default:"16MiB"`
 }
 
 // Check reports a path that cannot be served.
 func (s *Settings) Check() []plugin.Problem {
+	var out []plugin.Problem
 	if !isServed.MatchString(s.Path) || isOurs.MatchString(s.Path) {
-		return []plugin.Problem{{Path: []string{"path"}, What: fmt.Sprintf("%q cannot be served", s.Path), Cure: "write a path such as /events, and not below /v1/"}}
+		out = append(out, plugin.Problem{Path: []string{"path"}, What: fmt.Sprintf("%q cannot be served", s.Path), Cure: "write a path such as /events, and not below /v1/"})
 	}
-	return nil
+	if s.Auth != nil && len(s.Auth) == 0 {
+		out = append(out, plugin.Problem{Path: []string{"auth"}, What: "auth is an empty list, which nobody can meet", Cure: "write auth: { bearer: { env: NAME } }, or leave it out where anybody may send"})
+	}
+	return out
 }
 
 // The paths that a webhook may have: plain ones, whose spelling is the only one that there is. What the router itself answers is taken.
@@ -59,34 +58,96 @@ var isServed, isOurs = regexp.MustCompile(served), regexp.MustCompile(ours)
 
 // Schema tells what Check refuses.
 func (*Settings) Schema() plugin.Schema {
-	return plugin.Schema{"properties": plugin.Schema{"path": plugin.Schema{"pattern": served, "not": plugin.Schema{"pattern": ours}}}}
+	return plugin.Schema{"properties": plugin.Schema{
+		"path": plugin.Schema{"pattern": served, "not": plugin.Schema{"pattern": ours}}, "auth": plugin.Schema{"not": plugin.Schema{"const": []any{}}},
+	}}
 }
 
 // A Webhook is the source.
 type Webhook struct {
+	name     string
 	s        *Settings
+	place    triggers.Place
+	issuers  map[int]*issuer // by the place of their way in auth
+	signed   *memory         // nil where nothing is signed
+	origins  *http.CrossOriginProtection
+	unproven *prometheus.CounterVec
+	life     context.Context // of what goes on beside requests
+	die      context.CancelFunc
+	beside   sync.WaitGroup
+	caller   func() *http.Client // of callbacks
+	calling  chan struct{}       // has one for each callback under way
+
 	mu       sync.Mutex
+	ended    bool          // nothing goes on beside requests any more
 	draining chan struct{} // closed when no more events are taken
 	busy     sync.WaitGroup
 	inflated chan struct{} // has one for each request whose body was decompressed
 }
 
 // New makes the source.
-func New(_ string, s *Settings) (triggers.Source, error) {
-	return &Webhook{s: s, draining: make(chan struct{}), inflated: make(chan struct{}, inflating)}, nil
+func New(name string, s *Settings) (triggers.Source, error) {
+	w := &Webhook{
+		name: name, s: s, draining: make(chan struct{}), inflated: make(chan struct{}, inflating), origins: http.NewCrossOriginProtection(),
+		unproven: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "onward_unproven_requests_total", Help: "Requests to a webhook whose callers have not proved who they are, by source and reason.", ConstLabels: prometheus.Labels{"source": name},
+		}, []string{"reason"}),
+	}
+	for _, kind := range unprovenKinds {
+		w.unproven.WithLabelValues(kind) // A rate has to have something to begin from.
+	}
+	w.calling, w.caller = make(chan struct{}, callbacks), sync.OnceValue(w.newCaller)
+	w.life, w.die = context.WithCancel(context.Background())
+	for i := range s.Auth {
+		if h := s.Auth[i].HMAC; h != nil {
+			keep := 24 * time.Hour
+			if h.Timed() {
+				keep = 2 * h.Tolerance.D() // From the earliest that it is good to the last.
+			}
+			if w.signed == nil || keep > w.signed.keep {
+				w.signed = newMemory(keep)
+			}
+		}
+	}
+	w.Place(triggers.Place{})
+	return w, nil
 }
 
-var _ triggers.HTTPSource = (*Webhook)(nil)
+var (
+	_ triggers.HTTPSource = (*Webhook)(nil)
+	_ triggers.Guarded    = (*Webhook)(nil)
+	_ triggers.Placed     = (*Webhook)(nil)
+	_ triggers.Measured   = (*Webhook)(nil)
+)
 
-// Authenticates reports whether callers must send a token.
-func (w *Webhook) Authenticates() bool { return w.s.Auth != nil }
-
-// Secret is what callers must send; none when nobody must.
-func (w *Webhook) Secret() plugin.Secret {
-	if w.s.Auth == nil {
-		return plugin.Secret{}
+// Place takes over where the source is.
+func (w *Webhook) Place(p triggers.Place) {
+	w.place, w.issuers = p, make(map[int]*issuer)
+	for i := range w.s.Auth {
+		if o := w.s.Auth[i].OIDC; o != nil {
+			w.issuers[i] = newIssuer(o, p.Egress, w.life, w.aside)
+		}
 	}
-	return w.s.Auth.Bearer
+}
+
+// Collectors are the source's metrics.
+func (w *Webhook) Collectors() []prometheus.Collector { return []prometheus.Collector{w.unproven} }
+
+// Authenticates reports whether callers must prove who they are.
+func (w *Webhook) Authenticates() bool { return len(w.s.Auth) > 0 }
+
+// Secrets are what callers are known by.
+func (w *Webhook) Secrets() []plugin.Secret {
+	var all []plugin.Secret
+	for _, x := range w.s.Auth {
+		if x.Bearer != nil {
+			all = append(all, *x.Bearer)
+		}
+		if x.HMAC != nil {
+			all = append(all, x.HMAC.Secrets...)
+		}
+	}
+	return all
 }
 
 // Asks: who sends a completion or a signal hears what became of it.
@@ -100,7 +161,22 @@ func (w *Webhook) Run(ctx context.Context, _ triggers.Admit) error {
 	close(w.draining)
 	w.mu.Unlock()
 	w.busy.Wait()
+	w.mu.Lock()
+	w.ended = true
+	w.mu.Unlock()
+	w.die()
+	w.beside.Wait()
 	return nil
+}
+
+// aside does something beside requests; false: the source has ended.
+func (w *Webhook) aside(f func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ended {
+		w.beside.Go(f)
+	}
+	return !w.ended
 }
 
 // enter books a request whose events are about to be handed over; false when no more are taken.
@@ -146,22 +222,35 @@ func answer(rw http.ResponseWriter, code int, v any) {
 	_ = json.NewEncoder(rw).Encode(v) // The client has gone: nobody is left to be told.
 }
 
-func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.Admit) {
+// opens reports whether a request is one that sends events, now and from there; else it has answered.
+func (w *Webhook) opens(rw http.ResponseWriter, r *http.Request) bool {
 	switch r.Method {
 	case http.MethodPost:
 	case http.MethodOptions:
 		w.handshake(rw, r)
-		return
+		return false
 	default:
 		rw.Header().Set("Allow", "POST, OPTIONS")
 		refuse(rw, http.StatusMethodNotAllowed, r.Method+" is not how events are sent", "POST them", 0)
-		return
+		return false
 	}
 	if w.isDraining() {
 		refuseDraining(rw)
+		return false
+	}
+	if origin := r.Header.Get("WebHook-Request-Origin"); origin != "" && !w.welcomes(origin) {
+		refuse(rw, http.StatusForbidden, "this origin may not send here", "name it in handshake.origins of the source", 0)
+		return false
+	}
+	return true
+}
+
+func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.Admit) {
+	if !w.opens(rw, r) {
 		return
 	}
-	if !w.allowed(rw, r) {
+	who, ok := w.identify(rw, r)
+	if !ok {
 		return
 	}
 	wait, err := preferredWait(r.Header)
@@ -169,35 +258,17 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 		refuse(rw, http.StatusBadRequest, err.Error(), "write Prefer: wait=10", 0)
 		return
 	}
-	var body []byte
-	var head *envelope.Head
-	var code int
-	if panicked := guard.Do("decode", func() { body, head, code, err = w.body(rw, r) }); panicked != nil {
-		code, err = http.StatusInternalServerError, panicked
-	}
-	if err != nil {
-		refuse(rw, code, err.Error(), "", 0)
-		return
-	}
-	deflated := w.room(r)
+	events, deflated := w.events(rw, r, &who)
 	if deflated == nil {
-		return // Nobody is left to be told.
+		return
 	}
 	defer deflated()
-	var events []event.Event
-	if panicked := guard.Do("decode", func() { events, code, err = w.read(rw, head, body) }); panicked != nil {
-		code, err = http.StatusInternalServerError, panicked
-	}
-	if err != nil {
-		refuse(rw, code, err.Error(), "", 0)
-		return
-	}
 	if !w.enter() {
 		refuseDraining(rw)
 		return
 	}
 	defer w.busy.Done()
-	receipts, err := admit(r.Context(), events)
+	receipts, err := admit(as(r.Context(), who), events)
 	ids := make([]string, len(events))
 	for i := range events {
 		ids[i] = events[i].ID()
@@ -216,6 +287,42 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 	w.acknowledge(r.Context(), rw, ids, receipts)
 }
 
+// events reads the events of a request whose signature, where it has one, is good. leave gives back the room of what was decompressed and may be called twice;
+// nil: the request was refused, or nobody is left to be told.
+func (w *Webhook) events(rw http.ResponseWriter, r *http.Request, who *proof) (events []event.Event, leave func()) {
+	var body []byte
+	var head *envelope.Head
+	var code int
+	var err error
+	if panicked := guard.Do("decode", func() { body, head, code, err = w.body(rw, r, who.signed) }); panicked != nil {
+		code, err = http.StatusInternalServerError, panicked
+	}
+	if err != nil {
+		refuse(rw, code, err.Error(), "", 0)
+		return nil, nil
+	}
+	if no := w.verify(who, r, body); no != nil {
+		w.refuseUnproven(rw, no, false)
+		return nil, nil
+	}
+	if leave = w.room(r); leave == nil {
+		return nil, nil
+	}
+	if panicked := guard.Do("decode", func() { events, code, err = w.read(rw, head, body) }); panicked != nil {
+		code, err = http.StatusInternalServerError, panicked
+	}
+	switch {
+	case err != nil:
+		refuse(rw, code, err.Error(), "", 0)
+	case who.mark != "" && w.signed.isOther(who.mark, events, time.Now()):
+		w.refuseUnproven(rw, &unproven{http.StatusUnauthorized, kindReplayed, "the signature was that of another event; a signature is of the body, and the event has to stay what it was"}, false)
+	default:
+		return events, leave
+	}
+	leave()
+	return nil, nil
+}
+
 // inflating bounds the requests at a time that have a body to be decompressed: a few bytes of it may be all that an event or a batch may have.
 const inflating = 4
 
@@ -230,35 +337,6 @@ func (w *Webhook) room(r *http.Request) (leave func()) {
 	case <-r.Context().Done():
 		return nil
 	}
-}
-
-// handshake answers the validation request of CloudEvents web hooks 1.0, section 4: any origin may send, those who prove who they are.
-func (w *Webhook) handshake(rw http.ResponseWriter, r *http.Request) {
-	rw.Header().Set("Allow", "POST, OPTIONS")
-	if origin := r.Header.Get("WebHook-Request-Origin"); origin != "" {
-		rw.Header().Set("WebHook-Allowed-Origin", origin)
-		rw.Header().Set("WebHook-Allowed-Rate", "*")
-	}
-	rw.WriteHeader(http.StatusNoContent)
-}
-
-func (w *Webhook) allowed(rw http.ResponseWriter, r *http.Request) bool {
-	if w.s.Auth == nil {
-		return true
-	}
-	want, err := w.s.Auth.Bearer.Read()
-	if err != nil {
-		refuse(rw, http.StatusServiceUnavailable, "the router cannot read its own token: "+err.Error(), "", 5)
-		return false
-	}
-	scheme, got, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
-	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
-		rw.Header().Set("WWW-Authenticate", `Bearer realm="onward"`)
-		refuse(rw, http.StatusUnauthorized, "no valid token", "send Authorization: Bearer TOKEN", 0)
-		return false
-	}
-	return true
 }
 
 // maxWait bounds Prefer: wait.
@@ -282,8 +360,8 @@ func preferredWait(h http.Header) (time.Duration, error) {
 	return 0, nil
 }
 
-// body reads a request, as far as it has the form of one with events; or says with which status it is refused.
-func (w *Webhook) body(rw http.ResponseWriter, r *http.Request) ([]byte, *envelope.Head, int, error) {
+// body reads a request, as far as it has the form of one with events; or says with which status it is refused. whole: its signature is of all of it.
+func (w *Webhook) body(rw http.ResponseWriter, r *http.Request, whole bool) ([]byte, *envelope.Head, int, error) {
 	head, err := envelope.FromHTTP(r.Header)
 	if err != nil {
 		return nil, nil, refusalStatus(rw, err), err
@@ -295,7 +373,7 @@ func (w *Webhook) body(rw http.ResponseWriter, r *http.Request) ([]byte, *envelo
 		return body, head, 0, nil
 	case errors.As(err, &tooLarge):
 		why := &envelope.Refusal{Reason: envelope.TooLarge, What: fmt.Sprintf("more than %d bytes; pass large data by reference (dataref)", tooLarge.Limit)}
-		if head.Refuse(why) {
+		if !whole && head.Refuse(why) {
 			return nil, head, 0, nil
 		}
 		return nil, nil, http.StatusRequestEntityTooLarge, why

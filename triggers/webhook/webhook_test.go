@@ -440,7 +440,7 @@ func TestAuth(t *testing.T) {
 	}
 	for where, secret := range map[string]plugin.Secret{"env": {Env: "WEBHOOK_TEST_TOKEN"}, "file": {File: file}} {
 		s := settings()
-		s.Auth = &Auth{Bearer: secret}
+		s.Auth = []Way{{Bearer: &secret}}
 		for given, code := range map[string]int{"": 401, "Bearer": 401, "Bearer ": 401, "Bearer other": 401, "Bearer t0ken ": 401, "Basic t0ken": 401, "Bearer t0ken": 202, "bearer t0ken": 202} {
 			rec := serve(t, s, taking, "POST", ce("Authorization", given), "1")
 			if rec.Code != code || (code == 401) != (rec.Header().Get("WWW-Authenticate") != "") || strings.Contains(rec.Body.String(), "t0ken") {
@@ -455,7 +455,7 @@ func TestAuth(t *testing.T) {
 		}
 	}
 	s := settings()
-	s.Auth = &Auth{Bearer: plugin.Secret{Env: "WEBHOOK_TEST_UNSET"}}
+	s.Auth = []Way{{Bearer: &plugin.Secret{Env: "WEBHOOK_TEST_UNSET"}}}
 	if rec := serve(t, s, taking, "POST", ce("Authorization", "Bearer "), "1"); rec.Code != 503 || rec.Header().Get("Retry-After") == "" {
 		t.Errorf("its own token cannot be read: %d %s", rec.Code, rec.Body)
 	}
