@@ -81,7 +81,7 @@ func (a *API) getSteps(w http.ResponseWriter, q *http.Request) error {
 	}
 	failed := isTrue(q, "failed")
 	if strings.Contains(q.Header.Get("Accept"), Lines) {
-		return a.streamSteps(w, id, failed)
+		return a.streamSteps(w, q, id, failed)
 	}
 	if path := q.URL.Query().Get("path"); path != "" {
 		return a.getBelow(w, q, id, path, limit)
@@ -231,7 +231,7 @@ func (a *API) withOpen(q *http.Request, id journal.RunID, steps []*engine.PastSt
 }
 
 // streamSteps answers with all steps, a line each.
-func (a *API) streamSteps(w http.ResponseWriter, id journal.RunID, failed bool) error {
+func (a *API) streamSteps(w http.ResponseWriter, q *http.Request, id journal.RunID, failed bool) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	for cursor, begun := "", false; cursor != "" || !begun; begun = true {
@@ -241,6 +241,11 @@ func (a *API) streamSteps(w http.ResponseWriter, id journal.RunID, failed bool) 
 				panic(http.ErrAbortHandler) // Who reads is to see that it is not all.
 			}
 			return err
+		}
+		if !begun && len(t.Steps) == 0 {
+			if _, _, err := a.Status(q.Context(), id, 0); err != nil { // There is no such run.
+				return err
+			}
 		}
 		if !begun {
 			w.Header().Set("Content-Type", Lines)

@@ -66,6 +66,9 @@ func (a *API) ended(ctx context.Context, id journal.RunID) (*engine.Ending, erro
 		f = a.Cluster.Find(ctx, id)
 	}
 	if f == nil {
+		if st, _, err := a.Status(ctx, id, 0); err == nil && st != nil {
+			return nil, refusing(http.StatusConflict, "wait for its end, or cancel it by onward runs cancel "+id.String(), "run %s has not ended: it is %s", id, st.State)
+		}
 		return nil, refusing(http.StatusNotFound, "see onward runs list; of a run that the history has let go of the event has to be sent again", "the history has no ended run %s", id)
 	}
 	return f, nil

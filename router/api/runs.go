@@ -82,7 +82,10 @@ func (a *API) getExplain(w http.ResponseWriter, q *http.Request) error {
 	return reply(w, http.StatusOK, said)
 }
 
-// getWatch streams a run's changes as server-sent events, first what it is doing, last how it ended.
+// watchLook is how often a run that is watched is looked at whole: who falls behind its changes misses some.
+const watchLook = 2 * time.Second
+
+// getWatch streams a run's changes as server-sent events, first what it is doing, which comes again now and then, last how it ended.
 func (a *API) getWatch(w http.ResponseWriter, q *http.Request) error {
 	id, err := runOf(q)
 	if err != nil {
@@ -115,10 +118,20 @@ func (a *API) getWatch(w http.ResponseWriter, q *http.Request) error {
 			return nil
 		}
 	}
-	for {
+	again := time.NewTicker(watchLook)
+	defer again.Stop()
+	for changed := false; ; {
 		select {
 		case c := <-changes:
+			changed = true
 			send(c.Kind.String(), watchLine(c))
+		case <-again.C:
+			if changed {
+				changed = false
+				if st, _, err := a.Status(ctx, id, 10); err == nil && st != nil {
+					send("status", st)
+				}
+			}
 		case f := <-waiting:
 			for len(changes) > 0 { // What led to the end comes before it.
 				c := <-changes

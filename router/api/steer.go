@@ -14,6 +14,7 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/engine"
@@ -38,6 +39,7 @@ type TriggerLine struct {
 	Tenant  string        `json:"tenant"`
 	Filters int           `json:"filters"`
 	When    string        `json:"when,omitempty"`
+	Types   []string      `json:"types,omitempty"` // of events that its filters ask for by name
 	Digest  string        `json:"digest"`
 	Paused  *engine.Pause `json:"paused,omitempty"`
 }
@@ -166,7 +168,7 @@ func (a *API) getTriggers(w http.ResponseWriter, q *http.Request) error {
 			continue
 		}
 		c := a.Controls.Get(control.Trigger, name)
-		said.Triggers = append(said.Triggers, TriggerLine{name, t.Tenant, len(t.Filters), t.When.Source(), fmt.Sprintf("%x", t.Digest[:8]), c.Halt()})
+		said.Triggers = append(said.Triggers, TriggerLine{name, t.Tenant, len(t.Filters), t.When.Source(), filter.Types(t.Filters), fmt.Sprintf("%x", t.Digest[:8]), c.Halt()})
 	}
 	return reply(w, http.StatusOK, said)
 }

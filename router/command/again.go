@@ -37,7 +37,6 @@ func (s *selection) flags(c *cobra.Command) {
 	f.IntVar(&s.limit, "limit", 1000, "of those, at most so many, the latest first")
 	f.TextVar(&s.rate, "rate", config.Rate{N: 50, Per: time.Second}, "of those, at most so many, such as 10/s or 300/m")
 	f.BoolVar(&s.yes, "yes", false, "do not ask before")
-	completeFlag(c, "state", fixed(runStates...))
 }
 
 // dryRun is for what one run cannot be tried with: a query can.
@@ -146,7 +145,7 @@ func (p *program) bulk(c *cobra.Command, k *client, s *selection, e *errand) err
 		return err
 	}
 	if done.Refused > 0 || done.Left > 0 {
-		return errSaid
+		return exitError{exitRun, errSaid}
 	}
 	return nil
 }

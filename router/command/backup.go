@@ -118,6 +118,9 @@ func (p *program) writeBackup(ctx context.Context, name string, from func(contex
 	if err == nil {
 		err = folder.Sync(filepath.Dir(name))
 	}
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("stopped after %s, of which nothing is kept; the router goes on", bytesText(w.n))
+	}
 	if err != nil {
 		return exitError{exitRun, errors.Join(fmt.Errorf("no backup was made: %w", err), os.Remove(part))}
 	}

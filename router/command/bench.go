@@ -128,14 +128,23 @@ func (p *program) measure(ctx context.Context, o *bench.Options, measure func(ct
 	o.Registry = p.registry
 	o.Say = func(format string, args ...any) { fmt.Fprintf(p.errs, format+"\n", args...) }
 	o.Log = logger(config.Settings{LogLevel: "info"}, p.errs) // As serve's: what it costs is measured, too.
+	asked := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go spareMemory(ctx)
 	results, err := measure(ctx)
-	if err != nil {
+	if len(results) > 0 { // What was measured before something went wrong stands.
+		if printed := p.printBench(results); err == nil {
+			err = printed
+		}
+	}
+	switch {
+	case err != nil && asked.Err() != nil:
+		return exitError{exitRun, fmt.Errorf("stopped after %d measurements; what was under way is not counted", len(results))}
+	case err != nil:
 		return exitError{exitRun, err}
 	}
-	return p.printBench(results)
+	return nil
 }
 
 func (p *program) printBench(results []bench.Result) error {

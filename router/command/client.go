@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/triggers"
@@ -72,7 +73,7 @@ func (k *client) http() (*http.Client, error) {
 func (k *client) do(ctx context.Context, method, path string, body []byte, headers map[string]string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(k.addr, "/")+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, misuse{fmt.Errorf("--addr: %w; write http://HOST:PORT", err)}
 	}
 	if k.token != "" {
 		req.Header.Set("Authorization", "Bearer "+k.token)
@@ -82,15 +83,18 @@ func (k *client) do(ctx context.Context, method, path string, body []byte, heade
 	}
 	c, err := k.http()
 	if err != nil {
-		return nil, err
+		return nil, misuse{err}
 	}
 	resp, err := c.Do(req)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("the router at %s had not answered yet: %w", k.addr, context.Cause(ctx))
+	}
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return nil, fmt.Errorf("no router answers at %s: %w; start one with onward serve, or say --addr", k.addr, err)
+		return nil, unreachable{fmt.Errorf("no router answers at %s: %w; start one with onward serve, or say --addr", k.addr, err)}
 	}
 	if resp.StatusCode >= 400 {
 		defer resp.Body.Close()
@@ -178,8 +182,8 @@ func (p *program) send() *cobra.Command {
 	c := &cobra.Command{
 		Use: "send", Short: "Send an event to a running router's webhook.", Args: cobra.NoArgs,
 		Long: "Send posts one CloudEvent and prints what the router did with it: the runs that it started or reached, or why no trigger takes it. With --wait, it\n" +
-			"waits for the run that it started, and prints the run's result. It exits with 1 when the run failed, with 3 when no trigger takes the event, and with 4 when the\n" +
-			"result has not come by then.\n\n" +
+			"waits for the run that it started, and prints the run's result as run does. It exits with 1 when the run failed, with 3 when no trigger takes the event, and\n" +
+			"with 4 when the result has not come by then.\n\n" +
 			"An event with the source and id of one that came before starts nothing new.\n\n" + clientHelp,
 		Example: "  onward send --type com.example.corpus.uploaded --data '{\"packages\": [\"net/http\"]}'\n" +
 			"  onward send --type com.example.order --data @order.json --id order-17 --wait 30s",
@@ -201,7 +205,12 @@ func (p *program) send() *cobra.Command {
 			if wait > 0 {
 				h["Prefer"] = fmt.Sprintf("wait=%d", wait.seconds())
 			}
+			begin := time.Now()
 			resp, err := k.do(c.Context(), "POST", path, []byte(v.JSON()), h)
+			if c.Context().Err() != nil {
+				return exitError{exitRun, fmt.Errorf("stopped after %s; the event was sent, and may have been taken: see onward events show %s, or send it again with --id %s --source %s: it counts once",
+					time.Since(begin).Round(100*time.Millisecond), id, id, source)}
+			}
 			if err != nil {
 				return exitError{exitRun, err}
 			}
@@ -217,6 +226,7 @@ func (p *program) send() *cobra.Command {
 	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
 	c.Flags().StringVar(&path, "path", "/events", "the webhook's path")
 	c.Flags().Var(&wait, "wait", "how long to wait for the run's result, such as 30s; a number alone is seconds")
+	p.completeFlags(c, k)
 	return c
 }
 
@@ -227,12 +237,8 @@ func (p *program) sent(resp *http.Response, wait time.Duration) error {
 		return exitError{exitRun, fmt.Errorf("the answer ended early: %w; the same --id sends it again without harm", err)}
 	}
 	b = bytes.TrimSpace(b)
-	if resp.Header.Get("Ce-Type") != "" {
-		fmt.Fprintf(p.out, "%s\n", b)
-		if strings.HasSuffix(resp.Header.Get("Ce-Type"), ".failed") {
-			return exitError{exitRun, errSaid}
-		}
-		return nil
+	if kind := resp.Header.Get("Ce-Type"); kind != "" {
+		return p.ended(kind, b)
 	}
 	var said struct {
 		Events []struct {
@@ -266,6 +272,26 @@ func (p *program) sent(resp *http.Response, wait time.Duration) error {
 		return exitError{code, errSaid}
 	}
 	return nil
+}
+
+// ended prints the event of a run's end as run prints a result.
+func (p *program) ended(kind string, data []byte) error {
+	state := kind[strings.LastIndex(kind, ".")+1:]
+	if state == "succeeded" || state == "skipped" {
+		if v, err := lang.ParseValue(data); err == nil {
+			p.value(v)
+		} else { // It is no JSON, and goes as it came.
+			fmt.Fprintf(p.out, "%s\n", data)
+		}
+		return nil
+	}
+	var said struct {
+		Error *lang.Error `json:"error"`
+	}
+	if err := json.Unmarshal(data, &said); err != nil || said.Error == nil {
+		return exitError{exitRun, fmt.Errorf("the run %s, and the answer does not say why: %.200q; is it a router of this version?", state, data)}
+	}
+	return p.failure(state, said.Error)
 }
 
 // A patience is a flag that says how long somebody waits.

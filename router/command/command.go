@@ -4,7 +4,6 @@ package command
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,27 +25,6 @@ import (
 	"github.com/onward-router/onward/triggers"
 	"github.com/spf13/cobra"
 )
-
-// The exit codes.
-const (
-	exitOK    = 0
-	exitRun   = 1 // the run failed, or lint found something
-	exitUsage = 2 // the command line or the documents are wrong
-
-	exitUnmatched = 3   // no trigger takes the event
-	exitWaited    = 4   // what was waited for has not come in time
-	exitSignal    = 128 // and the signal's number: it was interrupted
-)
-
-// An exitError carries an exit code; quiet ones have said what is to be said.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e exitError) Error() string { return e.err.Error() }
-
-var errSaid = errors.New("said")
 
 // A program is one invocation of the command line.
 type program struct {
@@ -73,44 +51,7 @@ func Main(r *plugin.Registry, args []string) int {
 		stop()
 	}()
 	p := &program{registry: r, out: os.Stdout, errs: os.Stderr}
-	root := p.root()
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
-	code := exitUsage
-	var e exitError
-	if errors.As(err, &e) {
-		code, err = e.code, e.err
-	}
-	if s := came.Load(); s != 0 {
-		code = exitSignal + int(s)
-	}
-	switch {
-	case errors.Is(err, errSaid):
-	case p.output == "json":
-		_ = json.NewEncoder(p.errs).Encode(refusalOf(err, code)) // Who does not listen is not told.
-	default:
-		fmt.Fprintln(p.errs, "onward:", err)
-	}
-	return code
-}
-
-// refusalOf is an error as programs read it: what a router has said, or else what this command says.
-func refusalOf(err error, code int) triggers.Refusal {
-	var r refusal
-	if errors.As(err, &r) && r.said.Error.Message != "" {
-		return r.said
-	}
-	what := "failed"
-	switch {
-	case code == exitUsage:
-		what = "usage"
-	case code > exitSignal:
-		what = "interrupted"
-	}
-	return triggers.Refusal{Error: triggers.Refused{Code: what, Message: err.Error()}}
+	return p.execute(ctx, args, func() int { return int(came.Load()) })
 }
 
 func (p *program) root() *cobra.Command {
@@ -118,21 +59,22 @@ func (p *program) root() *cobra.Command {
 		Use: "onward", Short: "An event-driven destination router: parallel workloads on any FaaS.",
 		Long: "Onward takes function completion events in, decides by pluggable policies (fork-join, map, dag, ...) what is next, and sends the next\n" +
 			"invocations out. What it acknowledged it does not lose.\n\n" +
-			"Exit codes: 0 all is well, 1 a run failed, lint found something or no router answers, 2 the command line, the settings or the documents are wrong,\n" +
-			"3 no trigger takes the event that was sent, 4 what was waited for has not come in time, 130 it was interrupted (128 and the signal's number).",
+			exitHelp(),
 		Example:      "  onward lint deploy/examples/01-word-count\n  onward serve deploy/examples/01-word-count\n  onward runs list",
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVarP(&p.output, "output", "o", "table", "table or json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if p.output != "table" && p.output != "json" {
-			return fmt.Errorf("--output %q; write table or json", p.output)
+			return fmt.Errorf("--output %q is no form; write table or json", p.output)
 		}
 		return nil
 	}
 	completeFlag(root, "output", fixed("table", "json"))
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(p.serve(), p.run(), p.lint(), p.schema(), p.docs(), p.settings(), p.send(), p.runs(), p.waits(), p.events(), p.dead(), p.functions(), p.triggers(), p.kafka(), p.journal(), p.doctor(), p.bench(), p.soak(), p.token(), p.backup(), p.restore(), p.version())
+	root.SetOut(p.out)
+	root.SetErr(p.errs)
 	root.InitDefaultCompletionCmd()
 	guide(root)
 	return root
@@ -224,15 +166,12 @@ func (p *program) load(paths []string) (*config.Set, error) {
 	return set, p.refuse(findings)
 }
 
-// refuse prints findings; with any, the command ends.
+// refuse ends the command when there are findings.
 func (p *program) refuse(findings []lang.Finding) error {
 	if len(findings) == 0 {
 		return nil
 	}
-	for _, f := range findings {
-		fmt.Fprintln(p.errs, f)
-	}
-	return exitError{exitUsage, fmt.Errorf("%d findings; nothing was started", len(findings))}
+	return exitError{exitUsage, found(findings)}
 }
 
 func (p *program) lint() *cobra.Command {

@@ -26,6 +26,7 @@ func (p *program) dead() *cobra.Command {
 	}
 	clientFlags(c, k)
 	c.AddCommand(p.deadList(k), p.deadShow(k), p.deadRedrive(k), p.deadPurge(k), p.deadParked(k))
+	p.completeFlags(c, k)
 	for _, sub := range c.Commands() {
 		if strings.Contains(sub.Use, "LETTER") {
 			sub.ValidArgsFunction = lettersOf(k)

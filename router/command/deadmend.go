@@ -122,9 +122,6 @@ func (p *program) each(ctx context.Context, k *client, d *deed, args []string, d
 	return o, err
 }
 
-// progressEvery is how often it is said how far a command is.
-const progressEvery = 2 * time.Second
-
 // pace is how many may be done in a time; to look takes none.
 func (d *deed) pace() config.Rate {
 	if d.dryRun {

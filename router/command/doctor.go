@@ -197,7 +197,7 @@ func probe(ctx context.Context, s config.Settings, path string) (string, error) 
 	straight := &http.Client{Transport: transport}
 	resp, err := straight.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("no router answers at %s: %w", address, bare(err))
+		return "", unreachable{fmt.Errorf("no router answers at %s: %w; start one with onward serve, or name its --listen", address, bare(err))}
 	}
 	defer resp.Body.Close()
 	var said struct {
@@ -211,7 +211,7 @@ func probe(ctx context.Context, s config.Settings, path string) (string, error) 
 	case resp.StatusCode == http.StatusServiceUnavailable && said.Error.Message != "":
 		return "", fmt.Errorf("%w: %s", errNotReady, said.Error.Message)
 	}
-	return "", fmt.Errorf("no router answers at %s: %s is not a router's answer to %s", address, resp.Status, path)
+	return "", unreachable{fmt.Errorf("no router answers at %s: %s is not a router's answer to %s", address, resp.Status, path)}
 }
 
 // bare is an error without the address, path or temporary name that its wrapper repeats.

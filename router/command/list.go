@@ -56,7 +56,6 @@ func (p *program) runsList(k *client) *cobra.Command {
 	f := c.Flags()
 	f.String("tenant", "", "only runs of this tenant")
 	f.String("state", "", "only runs in this state: "+strings.Join(runStates, ", "))
-	completeFlag(c, "state", fixed(runStates...))
 	f.String("trigger", "", "only runs of this trigger")
 	f.String("error", "", "only runs that ended with an error of this type")
 	f.String("event", "", "only runs that the event of this id started")

@@ -1,17 +1,14 @@
 package command
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/onward-router/onward/config"
@@ -79,7 +76,7 @@ func (p *program) resumeAll(ctx context.Context, r *router.Router, quiet bool, t
 			if told[x.Run] {
 				continue
 			}
-			f, err := p.watchHere(ctx, r, new(hops), x.Run, fmt.Sprintf("%s (%d of %d)", x.Trigger, i+1, len(open)), quiet, func() error { return nil })
+			f, err := p.watchHere(ctx, r, x.Run, fmt.Sprintf("%s (%d of %d)", x.Trigger, i+1, len(open)), quiet, func() error { return nil })
 			if err != nil {
 				return err
 			}
@@ -170,14 +167,11 @@ func (p *program) runThere(ctx context.Context, dir string, set *config.Set, tri
 	if err := k.send(ctx, "/v1/triggers/"+url.PathEscape(trigger), []byte(input.JSON()), map[string]string{"Content-Type": "application/json"}, &said); err != nil {
 		return exitError{exitRun, err}
 	}
-	h := &hops{}
-	bar := p.progress(h, trigger, quiet)
-	f, err := k.watch(ctx, said.Run, bar.see)
+	f, err := p.watchThere(ctx, k, said.Run, trigger, foldTime, quiet)
 	if err != nil {
-		return exitError{exitRun, fmt.Errorf("%w; run %s goes on in the router at %s: see onward runs watch %s", err, said.Run, k.addr, said.Run)}
+		return err
 	}
-	bar.end()
-	return p.result(f, h, quiet)
+	return p.result(f, &hops{}, quiet)
 }
 
 // routes checks that a router has a trigger as the documents here say it.
@@ -196,36 +190,4 @@ func (k *client) routes(ctx context.Context, dir string, t *config.Trigger) erro
 		}
 	}
 	return fmt.Errorf("%s is open in the router at %s, whose documents have no trigger %q; have it read these (SIGHUP), or choose another folder", dir, k.addr, t.Name)
-}
-
-// foldTime is how long a run that has been started may take to be seen.
-const foldTime = 5 * time.Second
-
-// watch follows a run until it has ended, and tells each change by its kind.
-func (k *client) watch(ctx context.Context, run string, see func(kind string)) (*router.Finished, error) {
-	resp, err := k.do(ctx, "GET", "/v1/runs/"+url.PathEscape(run)+"/watch", nil, nil)
-	for begin := time.Now(); statusOf(err) == http.StatusNotFound && time.Since(begin) < foldTime && ctx.Err() == nil; {
-		time.Sleep(20 * time.Millisecond) // Its start is durable, and not folded yet.
-		resp, err = k.do(ctx, "GET", "/v1/runs/"+url.PathEscape(run)+"/watch", nil, nil)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 32<<20)
-	name := ""
-	for lines.Scan() {
-		if v, is := strings.CutPrefix(lines.Text(), "event: "); is {
-			name = v
-			see(name)
-		} else if v, is := strings.CutPrefix(lines.Text(), "data: "); is && name == "ended" {
-			f := new(router.Finished)
-			return f, json.Unmarshal([]byte(v), f)
-		}
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, errors.Join(lines.Err(), errors.New("the router ended the stream before the run had ended"))
 }

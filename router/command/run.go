@@ -8,9 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -21,7 +19,6 @@ import (
 	"github.com/onward-router/onward/router/folder"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/router/journal/file"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 )
 
@@ -132,7 +129,7 @@ func (p *program) runHere(ctx context.Context, set *config.Set, trigger string, 
 		}
 		return err
 	}, func(ctx context.Context, r *router.Router) (err error) {
-		f, err = p.follow(ctx, r, h, trigger, input, quiet)
+		f, err = p.follow(ctx, r, trigger, input, quiet)
 		return err
 	})
 	switch {
@@ -186,22 +183,8 @@ func (p *program) embedded(ctx context.Context, set *config.Set, dir, kept strin
 	return err
 }
 
-// hops gathers what the summary tells.
-type hops struct {
-	invoked, done int
-
-	mu       sync.Mutex
-	overhead []time.Duration
-}
-
-func (h *hops) add(d time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.overhead = append(h.overhead, d)
-}
-
 // follow starts the run and shows how it goes until it has ended.
-func (p *program) follow(ctx context.Context, r *router.Router, h *hops, trigger string, input lang.Value, quiet bool) (*router.Finished, error) {
+func (p *program) follow(ctx context.Context, r *router.Router, trigger string, input lang.Value, quiet bool) (*router.Finished, error) {
 	e := event.New()
 	e.SetID(router.NewID())
 	e.SetSource("/onward/run")
@@ -211,27 +194,34 @@ func (p *program) follow(ctx context.Context, r *router.Router, h *hops, trigger
 		return nil, err
 	}
 	id := r.RunIDOf(trigger, &e)
-	return p.watchHere(ctx, r, h, id, trigger, quiet, func() error {
+	return p.watchHere(ctx, r, id, trigger, quiet, func() error {
 		_, err := r.Start(ctx, trigger, &e)
 		return err
 	})
 }
 
 // watchHere shows how a run goes until it has ended; begin is called once all is seen.
-func (p *program) watchHere(ctx context.Context, r *router.Router, h *hops, id journal.RunID, title string, quiet bool, begin func() error) (*router.Finished, error) {
+func (p *program) watchHere(ctx context.Context, r *router.Router, id journal.RunID, title string, quiet bool, begin func() error) (*router.Finished, error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	changes := r.Watch(watching, id)
 	shown := make(chan struct{})
-	bar := p.progress(h, title, quiet)
+	bar := p.progress(title, quiet)
+	defer bar.end()
 	go func() {
 		defer close(shown)
+		again := time.NewTicker(lookEvery)
+		defer again.Stop()
 		for {
 			select {
 			case c := <-changes:
 				bar.see(c.Kind.String())
 				if c.Kind == engine.RunEnded {
 					return
+				}
+			case <-again.C: // Who falls behind misses changes.
+				if st, _, err := r.Status(watching, id, 0); err == nil && st != nil {
+					bar.set(st.Calls+st.Queued, st.Open)
 				}
 			case <-watching.Done():
 				return
@@ -243,83 +233,11 @@ func (p *program) watchHere(ctx context.Context, r *router.Router, h *hops, id j
 	}
 	f, err := r.Wait(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("stopped before the run ended: %w", err)
+		return nil, fmt.Errorf("stopped before the run ended, after %s", bar)
 	}
 	select {
 	case <-shown:
 	case <-time.After(time.Second):
 	}
-	bar.end()
 	return f, nil
-}
-
-// A progress shows the calls of a run where somebody looks, and counts them.
-type progress struct {
-	h   *hops
-	bar *progressbar.ProgressBar // nil: nobody looks
-}
-
-func (p *program) progress(h *hops, title string, quiet bool) *progress {
-	x := &progress{h: h}
-	if !quiet && terminal(p.errs) {
-		x.bar = progressbar.NewOptions(1, progressbar.OptionSetWriter(p.errs), progressbar.OptionSetDescription(title), progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(), progressbar.OptionSetItsString("calls"), progressbar.OptionThrottle(50*time.Millisecond), progressbar.OptionSetWidth(30),
-			progressbar.OptionClearOnFinish())
-	}
-	return x
-}
-
-// see counts a change of the run.
-func (x *progress) see(kind string) {
-	switch kind {
-	case engine.Invoked.String():
-		x.h.invoked++
-	case engine.Answered.String():
-		x.h.done++
-	}
-	if x.bar != nil {
-		x.bar.ChangeMax(max(x.h.invoked, 1))
-		_ = x.bar.Set(min(x.h.done, max(x.h.invoked, 1)))
-	}
-}
-
-func (x *progress) end() {
-	if x.bar != nil {
-		_ = x.bar.Finish()
-	}
-}
-
-// terminal reports whether a person looks at what is written: a bar in a log is noise.
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// result prints how the run ended: its value on standard output, the summary on standard error.
-func (p *program) result(f *router.Finished, h *hops, quiet bool) error {
-	if !quiet {
-		fmt.Fprintf(p.errs, "%s: %s in %s, %d calls\n", f.Trigger, f.State, f.Ended.Sub(f.Started).Round(100*time.Microsecond), f.Calls)
-		if n := len(h.overhead); n > 0 {
-			slices.Sort(h.overhead)
-			fmt.Fprintf(p.errs, "router overhead a hop (an outcome's arrival to its being folded): p50 %s, p99 %s\n", round(h.overhead[n/2]), round(h.overhead[n*99/100]))
-		}
-	}
-	if f.Error != nil {
-		fmt.Fprintln(p.out, f.Error.Value())
-		if f.State == "cancelled" {
-			return exitError{exitRun, fmt.Errorf("the run was cancelled: %s", f.Error.Message)}
-		}
-		return exitError{exitRun, fmt.Errorf("the run %s: %w", f.State, f.Error)}
-	}
-	var text string
-	if f.Result.Decode(&text) == nil && !f.Result.IsNull() && p.output == "table" {
-		fmt.Fprintln(p.out, strings.TrimRight(text, "\n"))
-		return nil
-	}
-	fmt.Fprintln(p.out, f.Result.JSON())
-	return nil
 }

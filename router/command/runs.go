@@ -1,17 +1,11 @@
 package command
 
 import (
-	"bufio"
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router"
@@ -35,82 +29,8 @@ func (p *program) runs() *cobra.Command {
 			sub.ValidArgsFunction = runsOf(k)
 		}
 	}
+	p.completeFlags(c, k)
 	return c
-}
-
-func (p *program) runsWatch(k *client) *cobra.Command {
-	return &cobra.Command{
-		Use: "watch RUN", Short: "Follow a run until it has ended.", Args: cobra.ExactArgs(1),
-		Long: "Watch prints what happens to a run, a line each, and at last how it ended. With -o json, a line is {\"event\": NAME, \"data\": {...}}. It exits with 1 when\n" +
-			"the run did not succeed.\n\n" + runHelp,
-		Example: "  onward runs watch RUN\n  onward runs watch -o json RUN | jq -r .event",
-		RunE: func(c *cobra.Command, args []string) error {
-			resp, err := k.do(c.Context(), "GET", "/v1/runs/"+url.PathEscape(args[0])+"/watch", nil, nil)
-			if err != nil {
-				return exitError{exitRun, err}
-			}
-			defer resp.Body.Close()
-			lines := bufio.NewScanner(resp.Body)
-			lines.Buffer(nil, 32<<20)
-			var name string
-			ended := errors.New("the router ended the stream before the run had ended; watch it again")
-			for lines.Scan() {
-				line := lines.Text()
-				if v, ok := strings.CutPrefix(line, "event: "); ok {
-					name = v
-				} else if v, ok := strings.CutPrefix(line, "data: "); ok {
-					last, err := p.watched(name, []byte(v))
-					if err != nil || last {
-						ended = err
-					}
-				}
-			}
-			if err := cmp.Or(lines.Err(), ended); err != nil {
-				return exitError{exitRun, err}
-			}
-			return nil
-		},
-	}
-}
-
-// watched prints one event of a stream, and says whether it is the last. The error is errSaid for a run that did not succeed.
-func (p *program) watched(name string, data []byte) (last bool, _ error) {
-	var f router.Finished
-	var l router.WatchLine
-	last = name == "ended"
-	if err := cmp.Or(json.Unmarshal(data, &f), json.Unmarshal(data, &l)); err != nil {
-		return last, fmt.Errorf("the event %q cannot be read: %w; is the router of another version?", name, err)
-	}
-	switch {
-	case p.output == "json":
-		fmt.Fprintf(p.out, "{\"event\":%q,\"data\":%s}\n", name, data)
-	case name == "status":
-		fmt.Fprintf(p.out, "%s of %s: %s since %s, %d calls so far\n", f.ID, f.Trigger, f.State, when(f.Started), f.Calls)
-	case last:
-		fmt.Fprintf(p.out, "%s in %s, %d calls\n", f.State, f.Ended.Sub(f.Started).Round(time.Millisecond), f.Calls)
-		if f.Error != nil {
-			fmt.Fprintln(p.out, f.Error.Value())
-		} else {
-			fmt.Fprintln(p.out, f.Result)
-		}
-	default:
-		words := []string{l.Time.UTC().Format("15:04:05.000Z"), fmt.Sprintf("%-14s", name), l.Path}
-		if l.Attempt > 1 {
-			words = append(words, fmt.Sprintf("(try %d)", l.Attempt))
-		}
-		if l.Wait != "" {
-			words = append(words, "in "+l.Wait)
-		}
-		words = append(words, l.Text, l.Outcome)
-		if l.Error != nil {
-			words = append(words, l.Error.Error())
-		}
-		fmt.Fprintln(p.out, strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " "))
-	}
-	if last && f.State != "succeeded" && f.State != "skipped" {
-		return true, errSaid
-	}
-	return last, nil
 }
 
 func (p *program) runsExplain(k *client) *cobra.Command {
@@ -147,7 +67,7 @@ func (p *program) runsCancel(k *client) *cobra.Command {
 	}}
 	s.flags(c)
 	s.dryRun(c)
-	c.Long = "Cancel ends a run: nothing more is invoked, and its state is cancelled. It exits with 1, and changes nothing, when the run has ended or there is none.\n\n" + selectionHelp + "\n\n" + runHelp
+	c.Long = "Cancel ends a run: nothing more is invoked, and its state is cancelled. It changes nothing, and exits with 6 when the run has ended, with 5 when there is none.\n\n" + selectionHelp + "\n\n" + runHelp
 	c.Example = "  onward runs cancel --state running --trigger word-count\n  onward runs cancel RUN --reason \"wrong input\""
 	c.Flags().StringVar(&reason, "reason", "", "why, kept with the run")
 	return c
@@ -183,8 +103,8 @@ func (p *program) runsSignal(k *client) *cobra.Command {
 	}}
 	s.flags(c)
 	s.dryRun(c)
-	c.Long = "Signal sends a run what a step of the policy signal waits for. One that comes before the step is kept for it. It exits with 1, and changes nothing, when\n" +
-		"the run has ended, there is none, or it takes no more.\n\n" + selectionHelp + "\n\n" + runHelp
+	c.Long = "Signal sends a run what a step of the policy signal waits for. One that comes before the step is kept for it. It changes nothing, and exits\n" +
+		"with 6 when the run has ended or takes no more, with 5 when there is none.\n\n" + selectionHelp + "\n\n" + runHelp
 	c.Example = "  onward runs signal RUN approved --data '{\"by\": \"Ada\"}'"
 	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
 	c.Flags().StringVar(&key, "key", "", "idempotency key: a signal of that name with a key that came before counts once")

@@ -68,7 +68,7 @@ func (p *program) functions() *cobra.Command {
 	limit.Example = "  onward functions limit charge 4\n  onward functions limit charge 0"
 	c.AddCommand(list, pause, resume, limit)
 	for _, sub := range []*cobra.Command{pause, resume, limit} {
-		sub.ValidArgsFunction = functionsOf(k)
+		sub.ValidArgsFunction = once(p.functionsOf(k))
 	}
 	return c
 }
@@ -103,8 +103,9 @@ func (p *program) triggers() *cobra.Command {
 			"limits.steps or limits.bytes refuse more. What is at work ends, and counts; deadlines count.\n")
 	resume := p.halt(k, "trigger", false, "Let a paused trigger's runs go on.", "Resume sends what a pause has held back, the oldest first.\n")
 	c.AddCommand(list, pause, resume, p.triggersTest(k))
+	p.completeFlags(c, k)
 	for _, sub := range []*cobra.Command{pause, resume} {
-		sub.ValidArgsFunction = runningTriggers(k)
+		sub.ValidArgsFunction = once(p.ofTriggers(k, nameOf))
 	}
 	return c
 }
@@ -181,7 +182,7 @@ func (p *program) triggersTest(k *client) *cobra.Command {
 		}
 		return p.tested(tried)
 	}}
-	c.Long = "Test asks every trigger what it would make of an event, and starts nothing: taken, with the id of the run, or the filter that says no, and why. It exits with 1\n" +
+	c.Long = "Test asks every trigger what it would make of an event, and starts nothing: taken, with the id of the run, or the filter that says no, and why. It exits with 3\n" +
 		"when none takes it.\n\n" + clientHelp
 	c.Example = "  onward triggers test order.json\n  onward triggers test --type com.example.order --data '{\"amount\": 7}'"
 	c.Flags().StringVar(&kind, "type", "", "the event's type")
@@ -211,7 +212,7 @@ func (p *program) tested(tried router.TestedEvent) error {
 		}
 	})
 	if err == nil && !taken {
-		return exitError{exitRun, errSaid}
+		return exitError{exitUnmatched, errSaid}
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -20,6 +21,7 @@ func (p *program) waits() *cobra.Command {
 	}
 	clientFlags(c, k)
 	c.AddCommand(p.waitsList(k), p.waitsAnswer(k))
+	p.completeFlags(c, k)
 	return c
 }
 
@@ -84,9 +86,12 @@ func (p *program) waitsAnswer(k *client) *cobra.Command {
 		}
 		if key == "" && !slices.Contains(names, args[1]) {
 			if len(names) == 0 {
+				if err := k.get(c.Context(), "/v1/runs/"+url.PathEscape(args[0]), new(json.RawMessage)); err != nil {
+					return exitError{exitRun, err}
+				}
 				names = []string{"none"}
 			}
-			return exitError{exitRun, fmt.Errorf("run %s does not wait for the signal %q, and of signals for %s; onward runs signal sends one that is kept for later", args[0], args[1], strings.Join(names, ", "))}
+			return exitError{exitRefused, fmt.Errorf("run %s does not wait for the signal %q, and of signals for %s; onward runs signal sends one that is kept for later", args[0], args[1], strings.Join(names, ", "))}
 		}
 		became, err := k.signal(c.Context(), args[0], args[1], v, key)
 		if err != nil {
@@ -94,7 +99,7 @@ func (p *program) waitsAnswer(k *client) *cobra.Command {
 		}
 		return p.print(became, func(w io.Writer) { fmt.Fprintln(w, signalled(became)) })
 	}}
-	c.Long = "Answer sends a run a signal that a step of it waits for. It exits with 1, and changes nothing, when none does. With --key, what came before under that key\n" +
+	c.Long = "Answer sends a run a signal that a step of it waits for. It exits with 6, and changes nothing, when none does, and with 5 when there is no such run. With --key, what came before under that key\n" +
 		"counts once, and one that nothing waits for is kept, as runs signal does.\n\n" + runHelp
 	c.Example = "  onward waits answer RUN approved --data '{\"by\": \"Ada\"}'"
 	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")

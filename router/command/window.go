@@ -33,8 +33,8 @@ func (p *program) runsWindow(k *client) *cobra.Command {
 		})
 	}}
 	c.Long = "Window changes the window of a map, or of a dag's step over a list, that is at work: the path is that which onward runs explain shows, and 0 is the most. A wider one opens\n" +
-		"more items at once; with a narrower one what is open goes on, and nothing opens until fewer are. A retry of the step begins with the document's window again. It exits\n" +
-		"with 1, and changes nothing, when there is no such run or step.\n\n" + runHelp
+		"more items at once; with a narrower one what is open goes on, and nothing opens until fewer are. A retry of the step begins with the document's window again. It changes\n" +
+		"nothing, and exits with 5, when there is no such run or step.\n\n" + runHelp
 	c.Example = "  onward runs window RUN map 100"
 	return c
 }

@@ -39,7 +39,7 @@ func (s *State) Status(id journal.RunID, waiting int) (*Status, bool) {
 		return s.statusWaiting(id)
 	}
 	st := &Status{
-		Run: id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(), Calls: int(r.calls), Event: r.event, Now: s.Now(),
+		Run: id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(), Calls: int(r.calls), Open: r.live.len(), Event: r.event, Now: s.Now(),
 	}
 	if r.outcome != nil {
 		st.Outcome, st.Result, st.Error = r.outcome.Verdict.String(), r.outcome.Value, r.outcome.Err

@@ -19,6 +19,7 @@ type Status struct {
 	Started time.Time     `json:"started"`
 	Calls   int           `json:"calls"`            // invocations made so far; of what people are told, those that were sent
 	Queued  int           `json:"queued,omitempty"` // that are to be sent yet; filled in by the owner
+	Open    int           `json:"open"`             // that have no outcome yet, sent or not
 	Event   lang.Value    `json:"event"`
 	Outcome string        `json:"outcome,omitempty"` // of a run that is ending
 	Result  lang.Value    `json:"result,omitzero"`

@@ -1,0 +1,59 @@
+package command
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router"
+)
+
+// hops gathers what the summary tells.
+type hops struct {
+	mu       sync.Mutex
+	overhead []time.Duration
+}
+
+func (h *hops) add(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.overhead = append(h.overhead, d)
+}
+
+// result prints how a run ended: its value on standard output, the summary on standard error.
+func (p *program) result(f *router.Finished, h *hops, quiet bool) error {
+	if !quiet {
+		fmt.Fprintf(p.errs, "%s: %s in %s, %d calls\n", f.Trigger, f.State, f.Ended.Sub(f.Started).Round(100*time.Microsecond), f.Calls)
+		if n := len(h.overhead); n > 0 {
+			slices.Sort(h.overhead)
+			fmt.Fprintf(p.errs, "router overhead a hop (an outcome's arrival to its being folded): p50 %s, p99 %s\n", round(h.overhead[n/2]), round(h.overhead[n*99/100]))
+		}
+	}
+	if f.Error != nil {
+		return p.failure(f.State, f.Error)
+	}
+	p.value(f.Result)
+	return nil
+}
+
+// value prints what a run yielded: a text as it is, in a pipe too, and anything else as JSON; with -o json all as JSON.
+func (p *program) value(v lang.Value) {
+	var text string
+	if p.output == "table" && !v.IsNull() && v.Decode(&text) == nil {
+		fmt.Fprintln(p.out, strings.TrimRight(text, "\n"))
+		return
+	}
+	fmt.Fprintln(p.out, v.JSON())
+}
+
+// failure prints the error that a run ended with, and ends the command.
+func (p *program) failure(state string, e *lang.Error) error {
+	fmt.Fprintln(p.out, e.Value())
+	if state == "cancelled" {
+		return exitError{exitRun, fmt.Errorf("the run was cancelled: %s", e.Message)}
+	}
+	return exitError{exitRun, fmt.Errorf("the run %s: %w", state, e)}
+}
