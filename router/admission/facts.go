@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -203,7 +204,7 @@ func (g *Gate) Signal(ctx context.Context, run journal.RunID, f engine.SignalFac
 
 // Cancel cancels a run, and says what became of it.
 func (g *Gate) Cancel(ctx context.Context, run journal.RunID, reason string) (triggers.Fate, error) {
-	return g.fact(ctx, engine.Record(journal.Cancel, run, &engine.CancelFact{Reason: reason}))
+	return g.fact(ctx, engine.Record(journal.Cancel, run, &engine.CancelFact{Reason: reason, ID: rand.Text()}))
 }
 
 // Facts makes facts about runs durable, together, and says of each what became of it where this router folds its run.

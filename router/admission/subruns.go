@@ -99,7 +99,7 @@ func (g *Gate) between(ctx context.Context, inv *engine.Invocation) error {
 	case err != nil:
 		return err
 	case inv.Purpose == engine.Cancel:
-		rec := engine.Record(journal.Cancel, b.run, &engine.CancelFact{Reason: fmt.Sprintf("run %s, which started it, no longer waits for it", inv.Run), Ahead: true})
+		rec := engine.Record(journal.Cancel, b.run, &engine.CancelFact{Reason: fmt.Sprintf("run %s, which started it, no longer waits for it", inv.Run), Ahead: true, ID: inv.ID()})
 		rec.Tenant = b.tenant
 		in.add(rec, 0)
 	default:

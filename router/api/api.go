@@ -34,7 +34,6 @@ import (
 type Intake interface {
 	Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error)
 	Signal(ctx context.Context, run journal.RunID, f engine.SignalFact) (triggers.Fate, error)
-	Cancel(ctx context.Context, run journal.RunID, reason string) (triggers.Fate, error)
 	Facts(ctx context.Context, facts []journal.Record) ([]triggers.Fate, error)
 	Beat(ctx context.Context, sent string, data lang.Value) (triggers.Fate, error)
 }
@@ -295,6 +294,7 @@ func runOf(q *http.Request) (journal.RunID, error) {
 	return id, nil
 }
 
+// postCancel cancels a run. The header Idempotency-Key tells repeats, also once the run was redriven.
 func (a *API) postCancel(w http.ResponseWriter, q *http.Request) error {
 	id, err := runOf(q)
 	if err != nil {
@@ -304,11 +304,15 @@ func (a *API) postCancel(w http.ResponseWriter, q *http.Request) error {
 	if err := checkText("reason", reason); err != nil {
 		return err
 	}
-	fate, err := a.Intake.Cancel(q.Context(), id, reason)
+	f := engine.CancelFact{Reason: reason, ID: keyOf(q)}
+	if err := checkText("Idempotency-Key", f.ID); err != nil {
+		return err
+	}
+	fates, err := a.Intake.Facts(q.Context(), []journal.Record{engine.Record(journal.Cancel, id, &f)})
 	if err != nil {
 		return err
 	}
-	return answer(w, fate, Became{Run: id.String()})
+	return answer(w, fates[0], Became{Run: id.String()})
 }
 
 // postTurn pauses a run or lets it go on. The header Idempotency-Key tells repeats.

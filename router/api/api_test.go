@@ -41,14 +41,17 @@ func (h *house) Signal(_ context.Context, _ journal.RunID, f engine.SignalFact) 
 	return h.fate, h.err
 }
 
-func (h *house) Cancel(_ context.Context, _ journal.RunID, reason string) (triggers.Fate, error) {
-	h.asked = append(h.asked, "cancel "+reason)
-	return h.fate, h.err
-}
-
 func (h *house) Facts(_ context.Context, facts []journal.Record) (fates []triggers.Fate, err error) {
 	for _, rec := range facts {
-		h.asked = append(h.asked, "fact "+rec.Kind.String()+" "+string(rec.Payload))
+		said := "fact " + rec.Kind.String() + " " + string(rec.Payload)
+		if rec.Kind == journal.Cancel {
+			f, err := engine.DecodeCancel(rec.Payload)
+			if err != nil {
+				return nil, err
+			}
+			said = "cancel " + f.Reason + " " + f.ID
+		}
+		h.asked = append(h.asked, said)
 		fates = append(fates, h.fate)
 	}
 	return fates, h.err
@@ -214,7 +217,7 @@ func TestWhatIsAskedForIsHandedOn(t *testing.T) {
 		{"/v1/triggers/t", `{"a":1}`, `start t {"a":1}`, 202},
 		{"/v1/runs/" + run + "/signals/go", `7`, "signal go /v1/signals/go k 7", 202},
 		{"/v1/runs/" + run + "/signals/stop", `7`, "signal stop /v1/signals/stop k 7", 202},
-		{"/v1/runs/" + run + "/cancel?reason=enough", ``, "cancel enough", 202},
+		{"/v1/runs/" + run + "/cancel?reason=enough", ``, "cancel enough k", 202},
 		{"/v1/triggers/t", `{`, "", 400},
 		{"/v1/triggers/t", `"` + strings.Repeat("x", 80) + `"`, "", 413},
 		{"/v1/runs/nonsense/cancel", ``, "", 404},

@@ -130,7 +130,7 @@ var accounts = map[string]account{
 	},
 	"GET /v1/runs/{run}/explain": {id: "explainRun", help: "Why a run is not further, or why it ended as it did.", says: map[int]any{200: Explanation{}}, fails: noRun},
 	"GET /v1/runs/{run}/watch":   {id: "watchRun", help: "The changes of a run until it has ended, as server-sent events: status, changes by kind, ended.", says: map[int]any{200: stream{}}, fails: noRun},
-	"POST /v1/runs/{run}/cancel": {id: "cancelRun", help: "Cancels a run.", query: []param{pReason}, says: became, fails: noFact},
+	"POST /v1/runs/{run}/cancel": {id: "cancelRun", help: "Cancels a run.", query: []param{pReason}, keyed: true, says: became, fails: noFact},
 	"POST /v1/runs/{run}/redrive": {
 		id: "redriveRun", help: "Lets a run that failed go on: only what failed is done again.", says: map[int]any{200: Redriven{}}, fails: map[int]string{404: "the history has no such ended run", 409: "it cannot be redriven, and why"},
 		query: []param{{"from", formText, "the step from which on all is done again"}, {"definition", "latest", "go by the documents in force"}, pDry},

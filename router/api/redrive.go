@@ -147,7 +147,7 @@ func (a *API) redrive(ctx context.Context, id journal.RunID, from string, latest
 		return said, nil
 	}
 	fact := engine.RedriveFact{
-		Number: number, Started: f.Started.UnixNano(), Next: f.Again.Numbers, Calls: uint32(f.Calls), Memo: plan.Memo,
+		Number: number, Started: f.Started.UnixNano(), Next: f.Again.Numbers, Calls: uint32(f.Calls), Told: f.Again.Told, Memo: plan.Memo,
 		Start: engine.StartFact{Trigger: f.Trigger, Digest: def.Digest(), Event: f.Event, Data: data, Spent: f.Again.Spent, Key: f.Again.Key},
 	}
 	_, _ = rand.Read(fact.ID[:]) // It does not fail.

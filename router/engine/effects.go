@@ -262,6 +262,7 @@ type Ended struct {
 	Key      string
 	Numbers  uint32
 	Redrives uint32
+	Told     []byte               // what it was told, of a run that may be redriven; nil is nothing
 	Traced   *traceparent.Context // of the event that started it; nil is none
 }
 

@@ -40,7 +40,10 @@ type pause struct {
 
 // endRun ends r. Its end is one event: it goes past all filters again, and to the trigger's destinations.
 func (s *State) endRun(r *run, o lang.Outcome) {
-	key := r.key()
+	key, told := r.key(), []byte(nil)
+	if o.Verdict == lang.Failed || o.Verdict == lang.Cancelled {
+		told = r.told()
+	}
 	s.leave(r)
 	r.root, r.outcome, r.ended = nil, &o, s.now
 	s.timers.live -= r.timers.len()
@@ -58,18 +61,18 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 			s.live--
 		}
 	}
-	s.announce(r, key)
+	s.announce(r, key, told)
 	s.tell(r)
 }
 
 // announce tells those who watch, wait or ask that r has ended.
-func (s *State) announce(r *run, key string) {
+func (s *State) announce(r *run, key string, told []byte) {
 	kind, data, _ := s.end(r)
 	s.note(r, Change{Kind: RunEnded, Outcome: *r.outcome})
 	s.out.Ended = append(s.out.Ended, Ended{
 		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Digest: r.def.digest, Outcome: *r.outcome, Cancelled: r.cancelled,
 		Started: time.Unix(0, r.started).UTC(), Ended: time.Unix(0, r.ended).UTC(), Event: r.event, Input: r.data, Calls: int(r.calls), EventType: kind, Data: data,
-		EventID: EndID(r.id, r.rare().redrives), Spent: s.limits.Fuel - r.fuel, Key: key, Numbers: r.next, Redrives: r.rare().redrives, Traced: r.traced,
+		EventID: EndID(r.id, r.rare().redrives), Spent: s.limits.Fuel - r.fuel, Key: key, Numbers: r.next, Redrives: r.rare().redrives, Traced: r.traced, Told: told,
 	})
 }
 

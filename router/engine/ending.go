@@ -32,6 +32,7 @@ type Again struct {
 	Spent      int    `json:"spent,omitempty"`
 	Key        string `json:"key,omitempty"`
 	Numbers    uint32 `json:"numbers"`
+	Told       []byte `json:"told,omitempty"` // by signals, pauses and the like
 }
 
 // EndingOf tells of a run's end.
@@ -40,7 +41,7 @@ func EndingOf(e *Ended) *Ending {
 	f := &Ending{
 		ID: e.Run.String(), Tenant: e.Tenant, Trigger: e.Trigger, State: e.State(), Started: e.Started, Ended: e.Ended, Calls: e.Calls,
 		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data, Redrives: e.Redrives, Input: &input,
-		Again: &Again{hex.EncodeToString(e.Digest[:]), e.Spent, e.Key, e.Numbers},
+		Again: &Again{hex.EncodeToString(e.Digest[:]), e.Spent, e.Key, e.Numbers, e.Told},
 	}
 	return f
 }

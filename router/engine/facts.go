@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -83,10 +84,21 @@ type SignalFact struct {
 	Data             lang.Value
 }
 
-// CancelFact cancels a run.
+// CancelFact cancels a run. ID tells repeats: one that comes again, once the run was redriven, is none. One without is told by nothing.
 type CancelFact struct {
 	Reason string
 	Ahead  bool // the run's start may come behind it, and is then to begin nothing
+	ID     string
+}
+
+// key tells repeats, as a pause's does.
+func (f *CancelFact) key() (k signalKey, has bool) {
+	if f.ID == "" {
+		return k, false
+	}
+	sum := sha256.Sum256([]byte(journal.Cancel.String() + "\x00" + f.ID))
+	copy(k[:], sum[:])
+	return k, true
 }
 
 // error is that of a run which was cancelled so.
@@ -512,20 +524,41 @@ func DecodeSignal(p []byte) (f SignalFact, err error) {
 
 // Append appends the fact's payload to b.
 func (f *CancelFact) Append(b []byte) []byte {
-	if b = appendText(b, f.Reason); f.Ahead {
-		return append(b, 1)
+	b = appendText(b, f.Reason)
+	var flags byte
+	if f.Ahead {
+		flags |= cancelAhead
+	}
+	if f.ID != "" {
+		flags |= cancelID
+	}
+	if flags != 0 {
+		b = append(b, flags)
+	}
+	if f.ID != "" {
+		b = appendText(b, f.ID)
 	}
 	return b
 }
+
+const (
+	cancelAhead = 1 << iota
+	cancelID
+)
 
 // DecodeCancel reads CancelFact.Append's form.
 func DecodeCancel(p []byte) (f CancelFact, err error) {
 	r := reader{b: p}
 	f = CancelFact{Reason: r.text()}
 	if len(r.b) > 0 {
-		f.Ahead = true
-		if r.byte() != 1 {
+		flags := r.byte()
+		if f.Ahead = flags&cancelAhead != 0; flags == 0 || flags > cancelAhead|cancelID {
 			r.fail()
+		}
+		if flags&cancelID != 0 {
+			if f.ID = r.text(); f.ID == "" {
+				r.fail()
+			}
 		}
 	}
 	return f, r.end("cancel")
@@ -615,9 +648,10 @@ func Smaller(rec *journal.Record) (journal.Record, bool) {
 		f, err := DecodeGaveUp(rec.Payload)
 		small.Payload = (&GaveUpFact{N: f.N, Err: e}).Append(nil)
 		return small, err == nil
-	case journal.Cancel:
-		small.Payload = (&CancelFact{Reason: e.Message}).Append(nil)
-		return small, true
+	case journal.Cancel: // Its reason is what is long.
+		f, err := DecodeCancel(rec.Payload)
+		small.Payload = (&CancelFact{Reason: e.Message, Ahead: f.Ahead, ID: f.ID}).Append(nil)
+		return small, err == nil && len(small.Payload) < len(rec.Payload)
 	}
 	return small, false
 }

@@ -497,7 +497,7 @@ func (s *stage) signal(d *datadriven.TestData) {
 }
 
 func (s *stage) cancel(d *datadriven.TestData) {
-	s.fold(d, engine.Record(journal.Cancel, s.run(d), &engine.CancelFact{Reason: s.text(d, "reason", ""), Ahead: d.HasArg("ahead")}))
+	s.fold(d, engine.Record(journal.Cancel, s.run(d), &engine.CancelFact{Reason: s.text(d, "reason", ""), Ahead: d.HasArg("ahead"), ID: s.text(d, "id", "")}))
 }
 
 func (s *stage) timedOut(d *datadriven.TestData) {

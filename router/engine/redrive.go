@@ -27,6 +27,7 @@ type RedriveFact struct {
 	Started int64  // when the run first began, Unix nanoseconds
 	Next    uint32 // the last number that the run had given when it ended
 	Calls   uint32 // that it had made by then; a record of before it was told says none
+	Told    []byte // Ended.Told; a record of before it was brought along says none
 
 	// Memo is in order of the paths, over all parts, each of them once.
 	Memo []Recall
@@ -75,8 +76,11 @@ func (f *RedriveFact) Append(b []byte) []byte {
 	for i := range f.Memo {
 		b = f.Memo[i].append(b)
 	}
-	if f.Part == 1 && f.Calls > 0 {
+	if f.Part == 1 && (f.Calls > 0 || len(f.Told) > 0) {
 		b = binary.AppendUvarint(b, uint64(f.Calls))
+	}
+	if f.Part == 1 {
+		b = append(b, f.Told...)
 	}
 	return b
 }
@@ -147,8 +151,14 @@ func DecodeRedrive(p []byte) (f RedriveFact, err error) {
 		f.Memo = append(f.Memo, x)
 	}
 	if f.Part == 1 && !r.bad && len(r.b) > 0 {
-		if f.Calls = r.number(); f.Calls == 0 || f.Calls > math.MaxInt32 {
+		f.Calls, f.Told = r.number(), r.b
+		if r.b = nil; f.Calls > math.MaxInt32 || f.Calls == 0 && len(f.Told) == 0 {
 			r.fail()
+		}
+		if len(f.Told) > 0 {
+			if keys, kept, err := readTold(f.Told); err != nil || len(keys)+len(kept) == 0 {
+				r.fail()
+			}
 		}
 	}
 	return f, r.end("redrive")
@@ -249,6 +259,7 @@ func (s *State) reopen(rec *journal.Record, f *RedriveFact) Reason {
 	r.own().redrives = f.Number
 	r.next = max(r.next, f.Next) + redriveGap
 	s.note(r, Change{Kind: RunRedriven, N: f.Number, Text: def.Trigger})
+	s.tellAgain(r, f.Told)
 	s.regather(r, f)
 	return s.gather(r, f)
 }

@@ -64,7 +64,7 @@ func (s *stage) redrive(d *datadriven.TestData) {
 	s.say("again %s", strings.Join(plan.Again, " "))
 	facts := engine.RedriveFact{
 		Number: uint32(s.number(d, "number", int(end.Redrives)+1)), ID: [16]byte{byte(s.number(d, "id", 1))}, Start: start, Started: end.Started.UnixNano(),
-		Next: end.Numbers, Calls: uint32(end.Calls), Memo: plan.Memo,
+		Next: end.Numbers, Calls: uint32(end.Calls), Told: end.Told, Memo: plan.Memo,
 	}.Split(s.number(d, "size", 1<<20))
 	first := s.number(d, "part", 1)
 	for _, f := range facts[first-1 : s.number(d, "to", len(facts))] {
@@ -90,6 +90,15 @@ func TestRedriveCoding(t *testing.T) {
 	}
 	if _, err := engine.DecodeRedrive(append(whole.Split(1 << 20)[0].Append(nil), 0)); err == nil {
 		t.Error("no calls, said twice, are taken")
+	}
+	told := counted
+	told.Calls, told.Told = 0, slices.Concat([]byte{1}, make([]byte, 16), []byte{1, 1, 'n'}, make([]byte, 16), []byte{1, '2'})
+	if got, err := engine.DecodeRedrive(told.Append(nil)); err != nil || !bytes.Equal(got.Told, told.Told) || got.Calls != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	told.Told = told.Told[:5]
+	if _, err := engine.DecodeRedrive(told.Append(nil)); err == nil {
+		t.Error("half of what a run was told is taken")
 	}
 	var memo []engine.Recall
 	parts := whole.Split(20)

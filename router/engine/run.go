@@ -424,6 +424,12 @@ func (s *State) foldCancel(r *run, payload []byte) Reason {
 	if r.outcome != nil {
 		return Finished
 	}
+	if key, has := f.key(); has {
+		if _, repeated := r.rare().seen[key]; repeated {
+			return Duplicate
+		}
+		s.remember(r.own(), key)
+	}
 	if r.rare().result != nil {
 		return Duplicate
 	}

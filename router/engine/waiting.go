@@ -96,10 +96,11 @@ func (s *State) endWaiting(w *waitingRun, o lang.Outcome, cancelled bool) Reason
 	if w.ended != nil {
 		return Finished
 	}
+	told := w.told()
 	w.signals, w.said, w.turns, w.ended = nil, nil, nil, &waitingEnd{o, cancelled, s.now}
 	r := w.unborn()
 	s.fuel(r, &w.fact)
-	s.announce(r, w.fact.Key)
+	s.announce(r, w.fact.Key, told)
 	return Applied
 }
 

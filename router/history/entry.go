@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"encoding/binary"
 	"time"
 
@@ -271,7 +272,8 @@ func appendEnding(b []byte, f *engine.Ending) []byte {
 		return b
 	}
 	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(f.Redrives)), uint64(f.Again.Numbers))
-	return appendText(appendText(binary.AppendUvarint(b, uint64(f.Again.Spent)), f.Again.Key), f.Again.Definition)
+	b = appendText(appendText(binary.AppendUvarint(b, uint64(f.Again.Spent)), f.Again.Key), f.Again.Definition)
+	return append(b, f.Again.Told...)
 }
 
 // decodeEnding reads appendEnding's form.
@@ -293,6 +295,9 @@ func decodeEnding(id journal.RunID, text []byte) (*engine.Ending, error) {
 	if f.Error != nil && len(r.b) > 1 {
 		f.Redrives = uint32(r.uint())
 		f.Again = &engine.Again{Numbers: uint32(r.uint()), Spent: int(r.uint()), Key: r.text(), Definition: r.text()}
+		if len(r.b) > 0 {
+			f.Again.Told = bytes.Clone(r.b)
+		}
 	}
 	if r.bad {
 		return nil, errSpoiled

@@ -60,10 +60,10 @@ func (g *garden) mended(depth int) node {
 	}}
 }
 
-// observe has somebody look at a run that failed, once its clients have sent all that they do: of what comes twice, a run that goes on has forgotten that it came.
+// observe has somebody look at a run that failed, soon or late: what its clients had sent it before may come again once it goes on.
 func (p *play) observe(at time.Duration, c engine.Change) {
 	if p.mends && c.Kind == engine.RunEnded && c.Outcome.Verdict == lang.Failed && c.Outcome.Err.Class != lang.ClassCancelled {
-		p.w.After(max(6*time.Minute-at, time.Second), func() { p.redrive(c.Run, 20) })
+		p.w.After(time.Second+time.Duration(p.rng.Int64N(int64(max(6*time.Minute-at, time.Minute)))), func() { p.redrive(c.Run, 20) })
 	}
 }
 
@@ -92,7 +92,7 @@ func (p *play) redrive(run journal.RunID, looks int) {
 		p.t.Fatal(err)
 	}
 	p.asked++
-	f := engine.RedriveFact{Number: end.Redrives + 1, Start: s.starts[run], Started: end.Started.UnixNano(), Next: end.Numbers, Memo: plan.Memo}
+	f := engine.RedriveFact{Number: end.Redrives + 1, Start: s.starts[run], Started: end.Started.UnixNano(), Next: end.Numbers, Told: end.Told, Memo: plan.Memo}
 	binary.BigEndian.PutUint64(f.ID[:], p.asked)
 	var at time.Duration
 	for k, part := range f.Split(1 + p.rng.IntN(400)) {

@@ -43,7 +43,9 @@ func (d *deliveries) see(rec *journal.Record, reason engine.Reason, out *engine.
 		key := fmt.Sprint(rec.Run, f.ID, " ", f.Name)
 		switch reason {
 		case engine.Applied:
-			d.signals[key]++
+			if d.signals[key]++; d.signals[key] > 1 {
+				d.fault("signal %s counts again", key)
+			}
 		case engine.Duplicate:
 			if d.signals[key] == 0 {
 				d.fault("signal %s is repeated before it came", key)
@@ -51,6 +53,17 @@ func (d *deliveries) see(rec *journal.Record, reason engine.Reason, out *engine.
 		case engine.Finished, engine.Unknown:
 		default:
 			d.fault("signal %s is %s", key, reason)
+		}
+	}
+	if rec.Kind == journal.Pause || rec.Kind == journal.Resume {
+		f, err := engine.DecodePause(rec.Payload)
+		if err != nil {
+			d.fault("a pause: %v", err)
+		}
+		if key := fmt.Sprint(rec.Run, rec.Kind, " ", f.ID); reason == engine.Applied {
+			if d.signals[key]++; d.signals[key] > 1 {
+				d.fault("%s counts again", key)
+			}
 		}
 	}
 	for _, e := range out.Ended {

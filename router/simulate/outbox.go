@@ -184,7 +184,7 @@ func (o *outbox) between(inv *engine.Invocation) {
 			if !placed {
 				child = ChildID(inv.ToTrigger, inv.Cause) // It has none; whoever looks for it finds nothing.
 			}
-			w.come(engine.Record(journal.Cancel, child, &engine.CancelFact{Reason: "the run that started it no longer waits for it", Ahead: true}))
+			w.come(engine.Record(journal.Cancel, child, &engine.CancelFact{Reason: "the run that started it no longer waits for it", Ahead: true, ID: inv.ID()}))
 		default:
 			for _, def := range w.o.Starts(inv) {
 				w.start(child, string(inv.Starts[len(child):]), inv, def, inv.Fuel)

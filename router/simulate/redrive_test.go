@@ -131,7 +131,7 @@ func TestRedriveUnderFaults(t *testing.T) {
 					t.Fatal(err)
 				}
 				ids++
-				parts := engine.RedriveFact{Number: end.Redrives + 1, ID: [16]byte{ids}, Start: s.starts[run], Started: end.Started.UnixNano(), Next: end.Numbers, Memo: plan.Memo}.Split(1 + rng.IntN(200))
+				parts := engine.RedriveFact{Number: end.Redrives + 1, ID: [16]byte{ids}, Start: s.starts[run], Started: end.Started.UnixNano(), Next: end.Numbers, Told: end.Told, Memo: plan.Memo}.Split(1 + rng.IntN(200))
 				var at time.Duration
 				for k, part := range parts {
 					if k > 0 && rng.IntN(8) == 0 {
