@@ -83,7 +83,7 @@ func (s *Set) TriggerNames() []string { return slices.Sorted(maps.Keys(s.Trigger
 // Load reads documents from files and from folders (all *.yaml and *.yml below them), and merges them. Findings are all that is wrong, by place; with
 // any, the set is nil. check, which may be nil, builds a component without running it.
 func Load(paths []string, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {
-	files, findings := expand(paths)
+	files, findings := Files(paths)
 	l := &loader{registry: r, check: check, set: &Set{
 		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger),
 	}, flows: make(map[string]*lang.Step), triggers: make(map[string]*triggerDoc)}
@@ -109,7 +109,8 @@ func Parse(name string, text []byte, r *plugin.Registry, check func(c plugin.Com
 	return l.finish()
 }
 
-func expand(paths []string) (files []string, findings []lang.Finding) {
+// Files returns the files of documents that paths name: themselves, and all *.yaml and *.yml below those that are folders.
+func Files(paths []string) (files []string, findings []lang.Finding) {
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		if err != nil {

@@ -1,24 +1,14 @@
 package config
 
 import (
-	"maps"
 	"reflect"
-	"slices"
 
 	"github.com/onward-router/onward/config/lang"
 )
 
-// SourcesDiffer names the first source, in order of the names, that two sets do not have alike; empty when they have the same. A source that is moved in its
-// document is the same.
-func SourcesDiffer(a, b *Set) string {
-	names := slices.Sorted(maps.Keys(a.Sources))
-	for _, name := range append(names, slices.Sorted(maps.Keys(b.Sources))...) {
-		x, y := a.Sources[name], b.Sources[name]
-		if x == nil || y == nil || x.Type.Name != y.Type.Name || x.Accepts != y.Accepts || !same(reflect.ValueOf(x.Settings), reflect.ValueOf(y.Settings)) {
-			return name
-		}
-	}
-	return ""
+// SameSource reports whether two sources are the same in what their documents say. One that is moved in its document is the same.
+func SameSource(a, b *Source) bool {
+	return a.Type.Name == b.Type.Name && a.Accepts == b.Accepts && same(reflect.ValueOf(a.Settings), reflect.ValueOf(b.Settings))
 }
 
 // same compares settings as documents say them: by what is exported, and expressions by their text.

@@ -43,6 +43,7 @@ type Settings struct {
 	DeadAge    time.Duration
 	Stuck      time.Duration
 	Drain      time.Duration
+	Watch      time.Duration // 0 is never
 	Snapshot   int
 	LowWater   int64
 	Traces     Traces
@@ -161,7 +162,7 @@ var own = []setting{
 	{key: "insecure", def: false, help: "let the listener leave loopback without authentication", set: flag(func(s *Settings) *bool { return &s.Insecure })},
 	{key: "auth.env", def: "", help: "environment variable that holds the API's token", set: text(func(s *Settings) *string { return &s.AuthEnv })},
 	{key: "auth.file", def: "", help: "file that holds the API's token", set: text(func(s *Settings) *string { return &s.AuthFile })},
-	{key: "auth.tokens", def: "", help: "file of API tokens, each with a right (read, operate, admin) and perhaps a tenant: onward token new prints a line of it; read again at SIGHUP", set: text(func(s *Settings) *string { return &s.AuthTokens })},
+	{key: "auth.tokens", def: "", help: "file of API tokens, each with a right (read, operate, admin) and perhaps a tenant: onward token new prints a line of it; read again when it changes, and at SIGHUP", set: text(func(s *Settings) *string { return &s.AuthTokens })},
 	{key: "tls.cert", def: "", help: "the listener's certificate (PEM), read again when it is renewed; with it, HTTPS is spoken only", set: text(func(s *Settings) *string { return &s.TLS.Cert })},
 	{key: "tls.key", def: "", help: "the key of the certificate (PEM)", set: text(func(s *Settings) *string { return &s.TLS.Key })},
 	{key: "tls.client-auth", def: "required", help: "with tls.client-ca: required, or optional: who shows a certificate is known by it (mtls of a webhook), and the others prove themselves otherwise", set: text(func(s *Settings) *string { return &s.TLS.ClientAuth })},
@@ -185,6 +186,11 @@ var own = []setting{
 	{key: "dead.age", def: "30d", help: "how long dead letters are kept", set: span(func(s *Settings) *time.Duration { return &s.DeadAge })},
 	{key: "watchdog", def: "1m", help: "how long the fold of one record may take before the router gives up", set: span(func(s *Settings) *time.Duration { return &s.Stuck })},
 	{key: "drain", def: "10s", help: "how long invocations under way may take to end when the router is to stop", set: span(func(s *Settings) *time.Duration { return &s.Drain })},
+	{key: "watch", def: "2s", help: "how often it is looked whether the documents or the tokens have changed; 0s reads them again at SIGHUP only", set: func(s *Settings, value string) error {
+		d, err := plugin.ParseDuration(value)
+		s.Watch = d.D()
+		return err
+	}},
 	{key: "snapshot.records", def: 200_000, help: "records of a partition between snapshots", set: whole(func(s *Settings) *int { return &s.Snapshot })},
 	{key: "journal", def: "file", help: "file (one machine's disk) or kafka (several routers on a cluster)", set: text(func(s *Settings) *string { return &s.Journal })},
 	{key: "advertise", def: "", help: "host:port at which the other routers reach this one's API; default: listen", set: text(func(s *Settings) *string { return &s.Advertise })},

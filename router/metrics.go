@@ -2,6 +2,7 @@ package router
 
 import (
 	"cmp"
+	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -11,18 +12,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// registerOwn registers what there is to see of the process: its build, and the disk of its folder, if it has one.
-func registerOwn(reg prometheus.Registerer, d *disk) error {
+// registerOwn registers what there is to see of the process: its build, its reloads, and the disk of its folder, if it has one.
+func registerOwn(reg prometheus.Registerer, d *disk) (reloads *prometheus.CounterVec, err error) {
 	is := Build()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "onward_build_info", Help: "1, with what this binary was made of: version, commit, whether there were changes beside it, when, and the Go release.",
 		ConstLabels: prometheus.Labels{"version": is.Version, "commit": cmp.Or(is.Commit, "unknown"), "modified": strconv.FormatBool(is.Modified), "built": is.Built, "go": is.Go},
 	})
 	build.Set(1)
-	if err := reg.Register(build); err != nil || d == nil {
-		return err
+	reloads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_reloads_total", Help: "Reloads of the documents, by outcome: loaded or refused."}, []string{"outcome"})
+	for _, outcome := range []string{"loaded", "refused"} {
+		reloads.WithLabelValues(outcome)
 	}
-	return reg.Register(d)
+	if err := errors.Join(reg.Register(build), reg.Register(reloads)); err != nil || d == nil {
+		return reloads, err
+	}
+	return reloads, reg.Register(d)
 }
 
 // self tells of this router, for who asks.

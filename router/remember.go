@@ -27,7 +27,8 @@ func (r *Router) remember(name string, source triggers.Source) {
 	if !ok {
 		return
 	}
-	var own triggers.Memory = new(fleeting)
+	kept, _ := r.memories.LoadOrStore(name, new(fleeting)) // One that a reload changes remembers, too.
+	own := kept.(triggers.Memory)
 	if r.o.Dir != "" {
 		own = memoryFile(filepath.Join(r.o.Dir, memoryPrefix+name+".json"))
 	}
@@ -81,7 +82,7 @@ func (r *Router) backupMemories(put func(name string, size int64, from io.Reader
 	if r.o.Dir == "" {
 		return nil
 	}
-	for _, s := range r.sources {
+	for _, s := range r.inlets.sources() {
 		name := memoryPrefix + s.Name + ".json"
 		b, err := memoryFile(filepath.Join(r.o.Dir, name)).Recall(context.Background())
 		if err != nil {

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,17 +97,21 @@ type Router struct {
 	outbox  *outbox.Outbox
 	endings *history.Endings
 	traces  *traces.Traces // nil without
-	sources []api.Source
+	inlets  inlets
+	reloads *prometheus.CounterVec
 	cluster *cluster.Cluster
 	control *control.Controls
 	api     *api.API
 	door    *door.Door // nil without a listener
 	handler http.Handler
+	routes  atomic.Pointer[http.Handler] // of the API and the sources
 	ran     atomic.Bool
 	began   time.Time
 	disk    *disk      // nil without a folder
 	backing sync.Mutex // of the backup that is being made
-	secrets sync.Map   // names of variables that hold secrets, by any document that was ever in force
+	// reloading is of the reload that is being made.
+	reloading sync.Mutex
+	secrets   sync.Map // names of variables that hold secrets, by any document that was ever in force
 }
 
 // recordRoom is what a record has around a value: ids, texts of errors.
@@ -150,12 +152,12 @@ func Open(o Options) (*Router, error) {
 	if o.Dir != "" {
 		r.disk = &disk{dir: o.Dir}
 	}
-	if err := registerOwn(o.Metrics, r.disk); err != nil {
+	var err error
+	if r.reloads, err = registerOwn(o.Metrics, r.disk); err != nil {
 		return nil, err
 	}
 	o.Traces.Log, o.Traces.Metrics = o.Log, o.Metrics
 	o.Traces.Version = Build().Version
-	var err error
 	if r.traces, err = traces.New(o.Traces); err != nil {
 		return nil, err
 	}
@@ -166,7 +168,10 @@ func Open(o Options) (*Router, error) {
 	if err := r.load(o.Set); err != nil {
 		return nil, err
 	}
-	if err := r.makeSources(); err != nil {
+	if r.inlets.now, err = r.makeInlets(o.Set, nil); err != nil {
+		return nil, err
+	}
+	if err := r.measure(r.inlets.now); err != nil {
 		return nil, err
 	}
 	if err := r.openFolder(timed); err != nil {
@@ -205,7 +210,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Addresses: r.addresses, TLS: r.peerTLS()})
 	r.api = api.New(api.Options{
 		Intake: r.gate, Registry: r.o.Registry, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Controls: r.control, Test: r.gate.Test, Redrive: r.redrive, Beat: r.beat,
-		Sources: r.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: r.outbox.Functions, Load: r.ownLoad, Parked: r.shards.Parked,
+		Sources: r.inlets.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: r.outbox.Functions, Load: r.ownLoad, Parked: r.shards.Parked,
 		Self: r.self, Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, Tokens: o.Tokens, Backup: r.Backup, Build: Build(), MaxBody: admission.MaxEventBytes,
 	})
 	return nil
@@ -287,49 +292,6 @@ func (r *Router) host() sinks.Host {
 	}
 }
 
-func (r *Router) makeSources() error {
-	for _, name := range slices.Sorted(maps.Keys(r.o.Set.Sources)) {
-		s := r.o.Set.Sources[name]
-		source, err := s.Type.Make.(triggers.Factory)(name, s.Settings)
-		if err != nil {
-			return fmt.Errorf("source %q: %w", name, err)
-		}
-		if p, ok := source.(triggers.Placed); ok {
-			p.Place(triggers.Place{Egress: r.o.Egress})
-		}
-		if g, ok := source.(triggers.Guarded); ok {
-			for _, secret := range g.Secrets() {
-				if _, err := secret.Read(); err != nil {
-					return fmt.Errorf("source %q: %w; set it, or take it out of auth", name, err)
-				}
-			}
-		}
-		if m, ok := source.(triggers.Measured); ok {
-			for _, c := range m.Collectors() {
-				if err := r.o.Metrics.Register(c); err != nil {
-					return fmt.Errorf("source %q: %w", name, err)
-				}
-			}
-		}
-		if k, ok := source.(triggers.Keeping); ok {
-			k.KeepParked(r.park)
-		}
-		r.remember(name, source)
-		door := admission.Door{Source: name, Accepts: s.Accepts}
-		if a, ok := source.(triggers.Asking); ok {
-			door.Asks = a.Asks()
-		}
-		if o, ok := source.(triggers.Overlapping); ok {
-			door.Overlap = overlaps[o.Overlap()]
-		}
-		r.sources = append(r.sources, api.Source{Name: name, Source: source, Admit: r.gate.For(door)})
-	}
-	return nil
-}
-
-// overlaps are a source's words in the journal.
-var overlaps = map[string]engine.Overlap{triggers.OverlapSkip: engine.OverlapSkip, triggers.OverlapCancel: engine.OverlapCancel}
-
 // listen opens the listener, on loopback unless callers have to prove who they are.
 func (r *Router) listen() error {
 	if r.o.Listen == "" {
@@ -348,11 +310,6 @@ func (r *Router) listen() error {
 		if r.o.Token.IsZero() && r.o.Tokens == nil {
 			return fmt.Errorf("listen %q leaves this machine without a token; set auth.env, auth.file or auth.tokens, or say --insecure", r.o.Listen)
 		}
-		for _, s := range r.sources {
-			if h, ok := s.Source.(triggers.HTTPSource); ok && !h.Authenticates() {
-				return fmt.Errorf("listen %q leaves this machine, and a webhook has no auth; add auth: { bearer: { env: NAME } }, or say --insecure", r.o.Listen)
-			}
-		}
 	}
 	r.door, err = door.Open(door.Options{Listen: r.o.Listen, TLS: r.o.TLS, Hosts: r.o.Hosts, Limits: r.o.Limits, Metrics: r.o.Metrics, Log: r.o.Log})
 	if err != nil {
@@ -366,15 +323,23 @@ func (r *Router) listen() error {
 
 // rooms are what there is behind the listener: the API, with the page around it.
 func (r *Router) rooms() (http.Handler, error) {
-	h, err := r.api.Handler(r.door.Guard)
-	if err != nil {
+	if err := r.route(); err != nil {
 		return nil, err
 	}
-	o := web.Options{API: h, Guard: r.door.Guard, Key: r.layout.Derive("session of the page"), Secure: r.door.Secure(), Log: r.o.Log}
+	o := web.Options{API: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { (*r.routes.Load()).ServeHTTP(w, q) }), Guard: r.door.Guard, Key: r.layout.Derive("session of the page"), Secure: r.door.Secure(), Log: r.o.Log}
 	if r.api.Guarded() {
 		o.WhoHas = r.api.WhoHas
 	}
 	return web.Handler(o)
+}
+
+// route puts the paths of the API, and of the sources that are paths, into force.
+func (r *Router) route() error {
+	h, err := r.api.Handler(r.door.Guard)
+	if err == nil {
+		r.routes.Store(&h)
+	}
+	return err
 }
 
 // Addr returns the listener's address; empty without one.
@@ -402,8 +367,8 @@ func (r *Router) Run(ctx context.Context) error {
 	r.ran.Store(true)
 	owning, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
-	failed := make(chan error, 2+len(r.sources))
-	var owners, feeders, others sync.WaitGroup
+	failed := make(chan error, 3)
+	var owners, others sync.WaitGroup
 	owners.Go(func() { failed <- r.shards.Run(owning) })
 	recording, recorded := context.WithCancel(context.WithoutCancel(ctx))
 	defer recorded()
@@ -413,17 +378,7 @@ func (r *Router) Run(ctx context.Context) error {
 	others.Go(func() { r.shards.BecomeReady(owning) })
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
-	for _, s := range r.sources {
-		feeders.Go(func() {
-			var err error
-			if panicked := guard.Do("source", func() { err = s.Run(feeding, s.Admit) }); panicked != nil {
-				err = panicked // It may have left anything behind: the router ends in good order, and begins anew.
-			}
-			if err != nil {
-				failed <- fmt.Errorf("source %q: %w", s.Name, err)
-			}
-		})
-	}
+	r.inlets.open(feeding, failed)
 	if r.door != nil {
 		go func() {
 			if err := r.door.Serve(r.handler); err != nil {
@@ -441,9 +396,7 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 	r.gate.Drain()
 	stop()
-	if !abandoned {
-		feeders.Wait()
-	}
+	r.inlets.close(!abandoned)
 	if r.door != nil {
 		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		r.door.Shutdown(down)
@@ -479,19 +432,6 @@ func (r *Router) Close() error {
 	}
 	r.cluster.Close()
 	return errors.Join(err, r.outbox.Close(), r.closeFolder())
-}
-
-// Reload puts other documents into force, whole or not at all. Runs keep the definitions that they began with. Sources are made at Open only: documents that
-// have others are refused.
-func (r *Router) Reload(set *config.Set) error {
-	if name := config.SourcesDiffer(r.o.Set, set); name != "" {
-		return fmt.Errorf("source %q is new, changed or gone, and sources are not reloaded; start the router again, or leave the sources as they were", name)
-	}
-	if err := r.load(set); err != nil {
-		return err
-	}
-	r.gate.Load(set)
-	return nil
 }
 
 // ReloadTokens reads the file of tokens again, whole or not at all.

@@ -108,7 +108,7 @@ type Options struct {
 	Controls Controls
 	Test     func(e *event.Event) []triggers.Tried // what each trigger would make of an event
 
-	Sources   []Source                                                // those that are paths are served; what they park is listed
+	Sources   func() []Source                                         // those in force: those that are paths are served; what they park is listed
 	Child     func(inv *engine.Invocation) (journal.RunID, bool)      // gives the run that a call of a trigger starts; nil: nobody knows
 	Seal      func(id string) string                                  // gives the id of a call as it is sent; nil: as it is
 	Set       func() *config.Set                                      // the documents in force
@@ -129,11 +129,13 @@ type Options struct {
 	MaxBody   int64
 }
 
-// A Source is one, with how what it brings is taken in.
+// A Source is one that is in force.
 type Source struct {
 	Name string
 	triggers.Source
-	Admit triggers.Admit
+	Path    string // where it is one on the router's listener: what it serves, and who
+	Handler http.Handler
+	Trouble func() error // what keeps it from taking events; nil is nothing
 }
 
 // An API answers who asks. Its methods may be called concurrently.
@@ -145,6 +147,9 @@ type API struct {
 
 // New makes an API.
 func New(o Options) *API {
+	if o.Sources == nil {
+		o.Sources = func() []Source { return nil }
+	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &API{Options: o}
 }
@@ -160,9 +165,11 @@ var errRequest = errors.New("the request is not valid")
 // Patterns are those that Handler serves, in the form of http.ServeMux; it was called before.
 func (a *API) Patterns() []string { return slices.Clone(a.patterns) }
 
-// Handler is the HTTP API, with the sources that are paths. guard is put before what nobody has to prove himself for.
+// Handler is the HTTP API, with the sources in force that are paths. guard is put before what nobody has to prove himself for. After a change of the sources it is to
+// be made anew; that is for one goroutine at a time.
 func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
+	a.patterns = nil
 	open := func(h http.Handler) http.Handler {
 		if !a.Guarded() {
 			return guard(h)
@@ -180,20 +187,20 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 	handle("GET /healthz", open(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = reply(w, http.StatusOK, Health{Status: "ok"}) })))
 	handle("GET /readyz", open(http.HandlerFunc(a.getReady)))
 	paths := make(map[string]bool)
-	for _, s := range a.Sources {
+	for _, s := range a.Sources() {
 		h, ok := s.Source.(triggers.HTTPSource)
 		if !ok {
 			continue
 		}
-		path, handler := h.Handler(s.Admit)
-		if paths[path] {
-			return nil, fmt.Errorf("two webhooks have the path %q; give one another", path)
+		if paths[s.Path] {
+			return nil, fmt.Errorf("two webhooks have the path %q; give one another", s.Path)
 		}
-		paths[path] = true
+		paths[s.Path] = true
+		handler := s.Handler
 		if !h.Authenticates() {
 			handler = guard(handler)
 		}
-		handle(path, handler)
+		handle(s.Path, handler)
 	}
 	return mux, nil
 }
@@ -276,11 +283,9 @@ func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
 // troubles are what keeps sources from taking events, by their names.
 func (a *API) troubles() map[string]string {
 	all := make(map[string]string)
-	for _, s := range a.Sources {
-		if t, ok := s.Source.(triggers.Troubled); ok {
-			if err := t.Trouble(); err != nil {
-				all[s.Name] = err.Error()
-			}
+	for _, s := range a.Sources() {
+		if err := s.Trouble(); err != nil {
+			all[s.Name] = err.Error()
 		}
 	}
 	return all
@@ -553,7 +558,7 @@ type ParkedList struct {
 // getParked lists what this router's sources got and what is no event, and the places in its part of the journal that hold no record.
 func (a *API) getParked(w http.ResponseWriter, _ *http.Request) error {
 	said := ParkedList{append([]triggers.Parked{}, a.Parked()...)}
-	for _, s := range a.Sources {
+	for _, s := range a.Sources() {
 		if p, ok := s.Source.(triggers.Parking); ok {
 			said.Parked = append(said.Parked, p.Parked()...)
 		}

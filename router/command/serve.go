@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"syscall"
 	"time"
 
@@ -26,9 +25,9 @@ func (p *program) serve() *cobra.Command {
 		Use: "serve FILE|DIR...", Short: "Route events by the documents, until SIGTERM.", Args: cobra.MinimumNArgs(1),
 		Long: "Serve takes events in by the documents' sources and routes them, until SIGTERM or an interrupt: then it takes nothing more in, lets what is under way\n" +
 			"end, saves its state and exits with 0; a second one ends it at once, and loses nothing either. Nothing is started when a document is wrong.\n\n" +
-			"SIGHUP reads the documents again: they come into force whole, or not at all when one is wrong. Runs keep what they began with.\n" +
-			"It reads the file of tokens (auth.tokens) again too, for itself.\n" +
-			"With a source that is new, changed or gone they are refused: sources need a start.\n\n" +
+			"Documents that change are read again, and at SIGHUP: they come into force whole, or not at all when one is wrong, which is logged once. Runs keep what they\n" +
+			"began with; what is queued goes by the functions' new words; sources begin and end, but for those that have not changed. The file of tokens (auth.tokens)\n" +
+			"is read again too, for itself. watch says how often is looked for changes.\n\n" +
 			"On the listener: webhooks' paths, the API under /v1/, /metrics, /healthz (it runs) and /readyz (it takes events).\n\n" + precedence,
 		Example: "  onward serve deploy/examples/01-word-count\n  onward serve documents --data /var/lib/onward --listen 0.0.0.0:8080 --auth-env ONWARD_TOKEN",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -37,6 +36,7 @@ func (p *program) serve() *cobra.Command {
 				return err
 			}
 			p.inherit(s.Kafka)
+			was := look(args)
 			set, err := p.load(args)
 			if err != nil {
 				return err
@@ -46,7 +46,7 @@ func (p *program) serve() *cobra.Command {
 					return err
 				}
 			}
-			return p.serveSet(c.Context(), s, set, args)
+			return p.serveSet(c.Context(), s, set, args, was)
 		},
 	}
 	c.Flags().StringVar(&from, "settings", "", "file of settings (YAML)")
@@ -56,8 +56,8 @@ func (p *program) serve() *cobra.Command {
 	return c
 }
 
-// serveSet routes by a set of documents until ctx ends.
-func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.Set, documents []string) error {
+// serveSet routes by a set of documents, which were read of files that looked so, until ctx ends.
+func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.Set, documents []string, was glance) error {
 	log := logger(s, p.errs)
 	slog.SetDefault(log) // Sources have no log of their own.
 	go spareMemory(ctx)
@@ -117,7 +117,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	}()
 	reloading, stop := context.WithCancel(ctx)
 	defer stop()
-	go p.reloads(reloading, r, documents, log)
+	go p.reloads(reloading, r, s, documents, was, log)
 	if err := r.Run(ctx); err != nil {
 		return exitError{exitRun, err}
 	}
@@ -147,37 +147,4 @@ func scheme(s config.Settings) string {
 		return "http://"
 	}
 	return "https://"
-}
-
-// reloads puts the documents into force anew at each SIGHUP.
-func (p *program) reloads(ctx context.Context, r *router.Router, documents []string, log *slog.Logger) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	for n := 1; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangups:
-		}
-		log := log.With("reload", n)             // Each is something new.
-		if err := r.ReloadTokens(); err != nil { // For themselves: a token is to be taken back whatever the documents say.
-			log.Error("the tokens are not reloaded", "error", err)
-		}
-		set, findings := config.Load(documents, p.registry, check)
-		for _, f := range findings {
-			log.Error("the documents are not reloaded", "finding", f.String())
-		}
-		if len(findings) > 0 {
-			continue
-		}
-		for _, f := range set.Warnings {
-			log.Warn("the documents say what is perhaps not meant", "finding", f.String())
-		}
-		if err := r.Reload(set); err != nil {
-			log.Error("the documents are not reloaded", "error", err)
-			continue
-		}
-		log.Info("the documents are reloaded", "triggers", len(set.Triggers), "functions", len(set.Functions))
-	}
 }
