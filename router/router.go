@@ -111,6 +111,7 @@ type Router struct {
 	backing sync.Mutex // of the backup that is being made
 	// reloading is of the reload that is being made.
 	reloading sync.Mutex
+	memories  sync.Map // of sources by name, where there is no folder
 	secrets   sync.Map // names of variables that hold secrets, by any document that was ever in force
 }
 
