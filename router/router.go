@@ -302,11 +302,6 @@ func (r *Router) listen() error {
 	if err != nil {
 		return err
 	}
-	for _, s := range r.sources {
-		if c, ok := s.Source.(triggers.Certified); ok && c.WantsCertificates() && (r.o.TLS == nil || r.o.TLS.ClientCA == "") {
-			return fmt.Errorf("source %q knows callers by client certificates, and the listener asks for none; set tls.client-ca, with tls.client-auth: optional where others have none", s.Name)
-		}
-	}
 	if proven := r.o.TLS != nil && r.o.TLS.ClientCA != "" && !r.o.TLS.Optional; !loopback && !r.o.Insecure && !proven {
 		if r.o.Token.IsZero() && r.o.Tokens == nil {
 			return fmt.Errorf("listen %q leaves this machine without a token; set auth.env, auth.file or auth.tokens, or say --insecure", r.o.Listen)

@@ -81,8 +81,8 @@ func (r *Router) makeInlets(set *config.Set, was []*inlet) (all []*inlet, err er
 			wrong = append(wrong, fmt.Errorf("source %q: two webhooks have the path %q; give one another", name, in.path))
 		}
 		paths[in.path] = true
-		if h, ok := in.source.(triggers.HTTPSource); ok && exposed && !h.Authenticates() {
-			wrong = append(wrong, fmt.Errorf("listen %q leaves this machine, and a webhook has no auth; add auth: { bearer: { env: NAME } }, or say --insecure", r.o.Listen))
+		if err := r.listened(in, exposed); err != nil {
+			wrong = append(wrong, err)
 		}
 		all = append(all, in)
 	}
@@ -128,9 +128,20 @@ func (r *Router) makeInlet(name string, spec *config.Source) (*inlet, error) {
 // overlaps are a source's words in the journal.
 var overlaps = map[string]engine.Overlap{triggers.OverlapSkip: engine.OverlapSkip, triggers.OverlapCancel: engine.OverlapCancel}
 
+// listened says why a source cannot be on the listener; nil when it can, or is not.
+func (r *Router) listened(in *inlet, exposed bool) error {
+	if c, ok := in.source.(triggers.Certified); ok && r.o.Listen != "" && c.WantsCertificates() && (r.o.TLS == nil || r.o.TLS.ClientCA == "") {
+		return fmt.Errorf("source %q knows callers by client certificates, and the listener asks for none; set tls.client-ca, with tls.client-auth: optional where others have none", in.name)
+	}
+	if h, ok := in.source.(triggers.HTTPSource); ok && exposed && !h.Authenticates() {
+		return fmt.Errorf("listen %q leaves this machine, and a webhook has no auth; add auth: { bearer: { env: NAME } }, or say --insecure", r.o.Listen)
+	}
+	return nil
+}
+
 // exposed reports a listener that leaves this machine, to callers who prove themselves by what they send alone.
 func (r *Router) exposed() (bool, error) {
-	if r.o.Listen == "" || r.o.Insecure || r.o.TLS != nil && r.o.TLS.ClientCA != "" {
+	if r.o.Listen == "" || r.o.Insecure || r.o.TLS != nil && r.o.TLS.ClientCA != "" && !r.o.TLS.Optional {
 		return false, nil
 	}
 	loopback, err := door.IsLoopback(r.o.Listen)
