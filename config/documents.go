@@ -31,6 +31,7 @@ type Set struct {
 	Functions map[string]*Function
 	Sources   map[string]*Source
 	Triggers  map[string]*Trigger
+	Tenants   map[string]*Tenant // those of whom something is said
 
 	// Warnings are what is right and perhaps not meant, by place.
 	Warnings []lang.Finding
@@ -62,6 +63,8 @@ type Source struct {
 	Type     plugin.Component
 	Settings any
 	Accepts  Accepts
+	Rate     Rate // how often each router takes events from it that start something
+	Burst    int  // how many at once, after a pause; 1 or more with a Rate
 	Pos      lang.Pos
 }
 
@@ -85,7 +88,7 @@ func (s *Set) TriggerNames() []string { return slices.Sorted(maps.Keys(s.Trigger
 func Load(paths []string, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {
 	files, findings := Files(paths)
 	l := &loader{registry: r, check: check, set: &Set{
-		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger),
+		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger), Tenants: make(map[string]*Tenant),
 	}, flows: make(map[string]*lang.Step), triggers: make(map[string]*triggerDoc)}
 	l.findings = findings
 	for _, file := range files {
@@ -103,7 +106,7 @@ func Load(paths []string, r *plugin.Registry, check func(c plugin.Component, nam
 // Parse reads one document from memory.
 func Parse(name string, text []byte, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {
 	l := &loader{registry: r, check: check, set: &Set{
-		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger),
+		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger), Tenants: make(map[string]*Tenant),
 	}, flows: make(map[string]*lang.Step), triggers: make(map[string]*triggerDoc)}
 	l.file(name, text)
 	return l.finish()
@@ -155,6 +158,7 @@ type loader struct {
 	set      *Set
 	flows    map[string]*lang.Step
 	triggers map[string]*triggerDoc
+	tenants  []namedAt
 	findings []lang.Finding
 	warnings []lang.Finding
 	gathered bool // the file at hand was found in a folder, and not named
@@ -182,7 +186,7 @@ func (f *functionDoc) into(out *Function, n *lang.Node) {
 	if out.Rate = f.Rate; f.Burst != nil {
 		out.Burst = *f.Burst
 	} else if !f.Rate.IsZero() {
-		out.Burst = max(int(f.Rate.In(time.Second)), 1)
+		out.Burst = f.Rate.oneSecond()
 	}
 	out.Heartbeat, out.bounded = f.Heartbeat.D(), n.Get("timeout") != nil
 	later, ok := out.Settings.(plugin.Later)
@@ -345,6 +349,8 @@ func (l *loader) section(key lang.Key, n *lang.Node) {
 		each(l.source)
 	case "triggers":
 		each(l.trigger)
+	case "tenants":
+		each(l.tenant)
 	default:
 		l.find(key.Pos, key.Name, lang.Nearest(key.Name, topKeys), "unknown key %q", key.Name)
 	}
@@ -467,9 +473,9 @@ func (l *loader) source(name string, pos lang.Pos, n *lang.Node) {
 		return
 	}
 	var doc sourceDoc
-	c, settings, rest, ok := l.component(plugin.Source, path, n, []string{"accepts"})
+	c, settings, rest, ok := l.component(plugin.Source, path, n, []string{"accepts", "rate", "burst"})
 	ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
-	l.set.Sources[name] = &Source{Name: name, Type: c, Settings: settings, Accepts: doc.accepts(), Pos: pos}
+	l.set.Sources[name] = &Source{Name: name, Type: c, Settings: settings, Accepts: doc.accepts(), Rate: doc.Rate, Burst: doc.burst(), Pos: pos}
 	if ok && c.Name == "" {
 		l.find(pos, path, "add webhook: { path: /events } or another source", "source %q says not what it is", name)
 	} else if ok {
@@ -587,6 +593,7 @@ func (l *loader) finish() (*Set, []lang.Finding) {
 		l.compile(l.triggers[name], takes)
 	}
 	l.keepSecrets()
+	l.strangers()
 	if len(l.findings) > 0 {
 		return nil, byPlace(append(l.findings, l.warnings...))
 	}

@@ -81,6 +81,6 @@ onFailure: [{ function: remind }]
 	}
 	sourceGuide = plugin.Guide{
 		Text:     "A source is a way in for events.",
-		Examples: []string{"webhook: { path: /events }\naccepts: [starts, signals]"},
+		Examples: []string{"webhook: { path: /events }\naccepts: [starts, signals]\nrate: 100/s\nburst: 200"},
 	}
 )

@@ -54,6 +54,9 @@ func (r Rate) IsZero() bool { return r.N == 0 }
 // In is how many times a span has room for.
 func (r Rate) In(d time.Duration) float64 { return float64(r.N) * float64(d) / float64(r.Per) }
 
+// oneSecond is what comes in a second of the rate, at least one.
+func (r Rate) oneSecond() int { return max(int(r.In(time.Second)), 1) }
+
 // Schema is the form of rates.
 func (Rate) Schema() plugin.Schema {
 	return plugin.Schema{"type": "string", "pattern": "^([1-9][0-9]{0,5}|1000000)/[smh]$", "description": "a number and a span, such as 10/s, 90/m or 5000/h"}

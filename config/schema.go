@@ -10,7 +10,7 @@ import (
 )
 
 // Sections are the keys of documents that hold names with what they stand for.
-var Sections = []string{"functions", "flows", "sources", "triggers"}
+var Sections = []string{"functions", "flows", "sources", "triggers", "tenants"}
 
 var topKeys = append([]string{"version"}, Sections...)
 
@@ -23,6 +23,7 @@ func Schema(r *plugin.Registry, section string) (plugin.Schema, error) {
 		"functions": names("things that can be invoked, by name", function(s, r)),
 		"flows":     names("steps to reuse, by name", plugin.Schema{"$ref": "#/$defs/step"}),
 		"sources":   names("ways in for events, by name", source(s, r)),
+		"tenants":   names("whom triggers belong to, by name: what is said of all of theirs", s.Form(reflect.TypeFor[tenantDoc]())),
 		"triggers":  names("rules by name: which events start what, and where the result goes", trigger(s, r)),
 	}
 	root, id := plugin.Schema{}, fmt.Sprintf("urn:onward:documents:%d", DocumentVersion)

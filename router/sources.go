@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/guard"
@@ -95,7 +96,11 @@ func (r *Router) makeInlet(name string, spec *config.Source) (*inlet, error) {
 		return nil, err
 	}
 	if p, ok := source.(triggers.Placed); ok {
-		p.Place(triggers.Place{Egress: r.o.Egress})
+		place := triggers.Place{Egress: r.o.Egress}
+		if !spec.Rate.IsZero() {
+			place.PerMinute = max(int(spec.Rate.In(time.Minute)), 1)
+		}
+		p.Place(place)
 	}
 	if g, ok := source.(triggers.Guarded); ok {
 		for _, secret := range g.Secrets() {

@@ -184,6 +184,27 @@ var (
 	ErrNoTrigger = errors.New("unknown trigger")
 )
 
+// A Paced is the error of an event that comes faster than its source, or the tenant whose triggers take it, has room for. It is an ErrBusy that knows its end.
+type Paced struct {
+	What  string
+	After time.Duration // until there is room for one
+}
+
+// Error says what is used up.
+func (p *Paced) Error() string { return ErrBusy.Error() + ": " + p.What }
+
+// Unwrap is ErrBusy.
+func (p *Paced) Unwrap() error { return ErrBusy }
+
+// RetryAfter is how many seconds whoever gets an ErrBusy is asked to wait.
+func RetryAfter(err error) int {
+	var p *Paced
+	if errors.As(err, &p) {
+		return max(int((p.After+time.Second-1)/time.Second), 1)
+	}
+	return 1
+}
+
 // IsFinal reports whether an event with this error is refused whenever it comes.
 func IsFinal(err error) bool {
 	return errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrRefused) || errors.Is(err, ErrPanicked)

@@ -81,6 +81,7 @@ type Gate struct {
 	definitions *definitionLog
 	draining    atomic.Bool
 	admitting   atomic.Int64
+	rates       rates
 }
 
 // New makes a gate for a set of documents.
@@ -118,6 +119,7 @@ type intake struct {
 	whose    []int            // per record: the receipt that it is for; -1 for definitions
 	who      access.Who       // sends the events
 	refused  error            // why no more starts are taken
+	paced    map[string]error // the same, of a tenant
 	dead     []*engine.Letter // what a trigger could not take
 	beats    []engine.Beat
 	beaters  []int // per beat: its receipt
@@ -285,6 +287,13 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 		receipt.Kind = triggers.Unmatched
 		in.g.metrics.unmatched(e.Type())
 		return
+	}
+	if !completed {
+		if err := in.pay(begins); err != nil {
+			*receipt = triggers.Receipt{Err: err}
+			in.g.metrics.refused.Inc()
+			return
+		}
 	}
 	for k, b := range begins {
 		share := engine.Share(fuel, len(begins), k)
@@ -485,6 +494,12 @@ func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journ
 	}
 	if why := g.Runs.Full(g.RunIDOf(trigger, e)); why != "" {
 		return journal.RunID{}, elsewhere(why)
+	}
+	if set := g.rules.Load().set; set.Triggers[trigger] != nil {
+		if err := g.pay(set, "", set.Triggers[trigger].Tenant); err != nil {
+			g.metrics.refused.Inc()
+			return journal.RunID{}, err
+		}
 	}
 	return g.StartInside(ctx, trigger, e)
 }

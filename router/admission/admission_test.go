@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
@@ -289,5 +291,94 @@ triggers:
 		if note := receipts[1].Note; receipts[1].Kind != triggers.Unmatched || strings.Contains(note, "secret") != (tenant == "") {
 			t.Errorf("%q hears %q", tenant, note)
 		}
+	}
+}
+
+// TestRates: starts beyond a source's or a tenant's rate are refused with the time to wait; outcomes, signals, and what comes from inside are not, and of a batch
+// what goes before the limit is taken.
+func TestRates(t *testing.T) {
+	t.Parallel()
+	g, d := open(t, `
+version: 1
+functions: { f: { log: f } }
+sources:
+  slow: { webhook: { path: /slow }, rate: 2/h }
+  fast: { webhook: { path: /fast }, rate: 3600/h, burst: 3 }
+  free: { webhook: { path: /free } }
+tenants:
+  shop: { rate: 1/h, burst: 4 }
+triggers:
+  shop: { tenant: shop, filters: [{ exact: { type: order } }], flow: { function: f } }
+  shop2: { tenant: shop, filters: [{ exact: { type: order } }], flow: { function: f } }
+  bank: { tenant: bank, filters: [{ exact: { type: bill } }], flow: { function: f } }
+`)
+	n := 0
+	admit := func(source string, kinds ...string) (refused []bool) {
+		t.Helper()
+		var events []event.Event
+		for _, kind := range kinds {
+			n++
+			events = append(events, eventFor(t, fmt.Sprint("e", n), kind, "1"))
+		}
+		receipts, err := g.For(Door{Source: source, Accepts: config.AcceptsAll})(context.Background(), events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range receipts {
+			var paced *triggers.Paced
+			if r.Err != nil && (!errors.As(r.Err, &paced) || !errors.Is(r.Err, triggers.ErrBusy) || paced.After <= 0 || len(r.Runs) > 0) {
+				t.Errorf("%s: %v", source, r.Err)
+			}
+			refused = append(refused, r.Err != nil)
+		}
+		return refused
+	}
+	no, yes := false, true
+	for i, c := range []struct {
+		source string
+		kinds  []string
+		want   []bool
+	}{
+		{"slow", []string{"bill"}, []bool{no}}, {"slow", []string{"bill"}, []bool{yes}}, // A rate of less than one a second has room for one.
+		{"slow", []string{"unmatched"}, []bool{no}}, // It starts nothing.
+		{"fast", []string{"bill", "bill", "bill", "bill", "bill"}, []bool{no, no, no, yes, yes}},
+		{"free", []string{"order", "order"}, []bool{no, no}}, {"free", []string{"order", "bill", "order"}, []bool{no, no, no}},
+		{"free", []string{"order", "bill", "order"}, []bool{yes, no, yes}}, {"slow", []string{"order"}, []bool{yes}},
+		{"unknown", []string{"bill", "bill"}, []bool{no, no}},
+	} {
+		if got := admit(c.source, c.kinds...); !slices.Equal(got, c.want) {
+			t.Errorf("case %d: refused %v; want %v", i, got, c.want)
+		}
+	}
+	e := eventFor(t, "by name", "any", "1")
+	if _, err := g.Start(context.Background(), "shop", &e); !errors.Is(err, triggers.ErrBusy) || triggers.RetryAfter(err) < 3000 {
+		t.Errorf("by name, beyond the tenant's rate: %v", err)
+	}
+	if _, err := g.StartInside(context.Background(), "shop", &e); err != nil {
+		t.Errorf("from inside: %v", err)
+	}
+	// An outcome and a signal by a source whose rate is used up.
+	d.kinds() // What came before.
+	outcome := eventFor(t, "outcome", "dev.onward.function.succeeded", "1", "causationid", g.Seal(call.ID()))
+	signal := eventFor(t, "signal", "dev.onward.signal", "1", "correlationid", call.Run.String())
+	signal.SetSubject("go")
+	receipts, err := g.For(Door{Source: "slow", Accepts: config.AcceptsAll})(context.Background(), []event.Event{outcome, signal})
+	if err != nil || receipts[0].Err != nil || receipts[1].Err != nil || len(d.kinds()) != 2 {
+		t.Errorf("%v, %v", receipts, err)
+	}
+	// Of two tolls one is not taken when the other lacks.
+	r, now := new(rates), time.Unix(1e9, 0)
+	a, b := toll{"source", "a", config.Rate{N: 1, Per: time.Hour}, 1}, toll{"tenant", "b", config.Rate{N: 1, Per: time.Hour}, 1}
+	if lacks, _ := r.pay(now, []toll{b}); lacks != nil {
+		t.Error(lacks)
+	}
+	if lacks, wait := r.pay(now, []toll{a, b}); lacks == nil || lacks.name != "b" || wait < 59*time.Minute || wait > time.Hour+time.Second {
+		t.Error(lacks, wait)
+	}
+	if lacks, _ := r.pay(now, []toll{a}); lacks != nil {
+		t.Error("a token was taken for nothing:", lacks)
+	}
+	if lacks, _ := r.pay(now.Add(time.Hour), []toll{a, b}); lacks != nil {
+		t.Error("tokens do not come back:", lacks)
 	}
 }

@@ -10,6 +10,7 @@ type metrics struct {
 	admit          prometheus.Histogram
 	taken          [triggers.Heartbeat + 1]prometheus.Counter // events, by what they were taken for
 	refused        prometheus.Counter
+	overRate       *prometheus.CounterVec
 	unmatchedTypes *prometheus.CounterVec
 	drops          *prometheus.CounterVec
 	triggers       *meter.Labels
@@ -30,12 +31,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Events that a trigger's filters let through and its when did not (when), or on which its when or its sql failed (when_error, sql_error), by trigger (the first 1,000).",
 		}, []string{"trigger", "why"}),
 		triggers: meter.NewLabels(1000),
+		overRate: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_over_rate_events_total", Help: "Events that were refused because a rate was used up, by whose it is (source, tenant)."}, []string{"by"}),
+	}
+	for _, by := range []string{"source", "tenant"} {
+		m.overRate.WithLabelValues(by) // A rate has to have something to begin from.
 	}
 	for _, kind := range []triggers.Kind{triggers.Matched, triggers.Completion, triggers.Signal, triggers.Heartbeat} {
 		m.taken[kind] = events.WithLabelValues(kind.String())
 	}
 	if reg != nil {
-		reg.MustRegister(m.admit, events, m.unmatchedTypes, m.drops)
+		reg.MustRegister(m.admit, events, m.unmatchedTypes, m.drops, m.overRate)
 	}
 	return m
 }

@@ -260,7 +260,7 @@ func fail(w http.ResponseWriter, err error) {
 		code = http.StatusRequestTimeout
 	case errors.Is(err, triggers.ErrBusy):
 		code = http.StatusTooManyRequests
-		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Retry-After", strconv.Itoa(triggers.RetryAfter(err)))
 	case errors.Is(err, triggers.ErrFull), errors.Is(err, journal.ErrFull):
 		code = http.StatusInsufficientStorage
 		w.Header().Set("Retry-After", "30")

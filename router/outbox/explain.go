@@ -30,7 +30,7 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 		why = fmt.Sprintf("function %s is stopped by concurrency: 0; it is given up in its turn", l.name)
 	case it.state == queued && l.is != up:
 		why = l.words(now)
-	case it.state == queued && l.flying < l.limit && !l.bucket.rate.IsZero():
+	case it.state == queued && l.flying < l.limit && !l.bucket.Rate().IsZero():
 		why = l.rateWords()
 	case it.state == queued:
 		why = fmt.Sprintf("function %s at its concurrency limit of %d", l.name, l.limit)

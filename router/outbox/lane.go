@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/sinks"
 )
@@ -45,7 +46,7 @@ type lane struct {
 	held    int // items whose runs are paused
 
 	cancels bool // of a function's two lanes it is the one of what tells it of dropped calls
-	bucket  *bucket
+	bucket  *config.Bucket
 	refill  *time.Timer // there will be a token
 	dry     time.Time   // since when what waits waits for one; zero: it does not
 
@@ -63,7 +64,7 @@ type lane struct {
 }
 
 func newLane(name string, fn *function) *lane {
-	l := &lane{name: name, is: up, told: up, since: time.Now(), bucket: new(bucket)}
+	l := &lane{name: name, is: up, told: up, since: time.Now(), bucket: new(config.Bucket)}
 	l.bind(fn)
 	return l
 }
@@ -78,14 +79,14 @@ func (l *lane) bind(fn *function) {
 	switch {
 	case fn != nil:
 		l.limit, l.missing = fn.room(), time.Time{}
-		l.bucket.set(fn.Rate, fn.Burst, time.Now())
+		l.bucket.Set(fn.Rate, fn.Burst, time.Now())
 	case l.missing.IsZero():
 		l.missing = time.Now()
 	}
 }
 
 // open reports whether one more may be sent now.
-func (l *lane) open(now time.Time) bool { return l.free(now) && l.bucket.wait(now) == 0 }
+func (l *lane) open(now time.Time) bool { return l.free(now) && l.bucket.Wait(now) == 0 }
 
 // free is open but for the rate. A lane that is held is free for a probe when its time has come.
 func (l *lane) free(now time.Time) bool {

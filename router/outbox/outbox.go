@@ -481,7 +481,7 @@ func (o *Outbox) fill(l *lane) {
 func (o *Outbox) place(l *lane, it *item, now time.Time) {
 	it.state = sending
 	l.flying++
-	l.bucket.take()
+	l.bucket.Take()
 	if !l.dry.IsZero() {
 		o.metrics.rateWait.WithLabelValues(l.name).Add(now.Sub(l.dry).Seconds())
 		l.dry = time.Time{}
@@ -501,7 +501,7 @@ func (o *Outbox) awaitToken(l *lane, now time.Time) {
 	if l.refill != nil {
 		return
 	}
-	l.refill = time.AfterFunc(l.bucket.wait(now), func() {
+	l.refill = time.AfterFunc(l.bucket.Wait(now), func() {
 		o.mu.Lock()
 		l.refill = nil
 		o.fill(l)

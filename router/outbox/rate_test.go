@@ -178,14 +178,14 @@ func TestBucketCountsWhole(t *testing.T) {
 	t.Parallel()
 	for _, rate := range []config.Rate{{N: 1, Per: time.Hour}, {N: 3, Per: time.Second}, {N: 7, Per: time.Minute}, {N: 999_983, Per: time.Second}, {N: 10, Per: time.Second}} {
 		now := time.Unix(1_000_000, 0)
-		var b bucket
-		b.set(rate, 1, now)
-		b.take()
+		var b config.Bucket
+		b.Set(rate, 1, now)
+		b.Take()
 		begin, taken := now, 0
 		for taken < 1000 {
-			wait := b.wait(now)
+			wait := b.Wait(now)
 			if wait == 0 {
-				b.take()
+				b.Take()
 				taken++
 				continue
 			}

@@ -19,27 +19,27 @@ func (o *Outbox) send(it *item) {
 	inv, now := it.inv, time.Now()
 	o.mu.Lock()
 	if it.old() {
-		it.lane.bucket.untake()
+		it.lane.bucket.Untake()
 		o.mu.Unlock()
 		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, inv, it.undelivered()) })
 		return
 	}
 	if !o.isCurrent(it) {
-		it.lane.bucket.untake()
+		it.lane.bucket.Untake()
 		o.mu.Unlock()
 		o.release(it)
 		return
 	}
 	fn := it.lane.fn
 	if fn == nil { // A reload has taken the function away since there was room.
-		it.lane.bucket.untake()
+		it.lane.bucket.Untake()
 		o.enqueue(it)
 		o.mu.Unlock()
 		o.release(it)
 		return
 	}
 	if fn.Concurrency == 0 && inv.Purpose != engine.Cancel {
-		it.lane.bucket.untake()
+		it.lane.bucket.Untake()
 		o.mu.Unlock()
 		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, inv, stopped(fn)) })
 		return

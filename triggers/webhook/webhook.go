@@ -442,7 +442,7 @@ func status(err error) (code, retryAfter int) {
 	case errors.Is(err, triggers.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge, 0
 	case errors.Is(err, triggers.ErrBusy):
-		return http.StatusTooManyRequests, 1
+		return http.StatusTooManyRequests, triggers.RetryAfter(err)
 	case errors.Is(err, triggers.ErrSlow):
 		return http.StatusRequestTimeout, 0
 	case errors.Is(err, triggers.ErrFull):
