@@ -72,7 +72,7 @@ func (d *draft) set(name, text string) (err error) {
 		}
 	case "time":
 		twice, d.ctx.Time = d.ctx.Time != nil, &d.at
-		d.at.Time, err = parseTime(text)
+		d.at.Time, err = ParseTime(text)
 	default:
 		return d.extend(name, text)
 	}
@@ -217,8 +217,8 @@ func isPath(s string) bool {
 	return s[0] == '/'
 }
 
-// parseTime reads RFC 3339, which lets T and Z be small.
-func parseTime(text string) (time.Time, error) {
+// ParseTime reads RFC 3339, which lets T and Z be small.
+func ParseTime(text string) (time.Time, error) {
 	var at time.Time
 	upper := text
 	if strings.ContainsAny(text, "tz") {

@@ -108,18 +108,36 @@ func newHead(contentType, encoding string, isEvent bool) (*Head, error) {
 			}
 		}
 	}
-	switch strings.ToLower(strings.TrimSpace(encoding)) {
-	case "", "identity":
-	case "gzip", "x-gzip":
-		h.gzipped = true
-	default:
-		err := unsupported("content encoding %q is not read; send it as it is, or with gzip", brief(encoding))
+	if h.gzipped, err = isGzipped(encoding); err != nil {
 		if h.mode != binaryMode {
 			return nil, err
 		}
 		h.unread = err
 	}
 	return h, nil
+}
+
+func isGzipped(encoding string) (bool, error) {
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "", "identity":
+		return false, nil
+	case "gzip", "x-gzip":
+		return true, nil
+	}
+	return false, unsupported("content encoding %q is not read; send it as it is, or with gzip", brief(encoding))
+}
+
+// Unpack is the body of a request that is no event, as it was before it was compressed; of limit bytes at most.
+func Unpack(header http.Header, body []byte, limit int) ([]byte, error) {
+	encoding, err := single(header, "Content-Encoding")
+	if err != nil {
+		return nil, err
+	}
+	h := new(Head)
+	if h.gzipped, err = isGzipped(encoding); err != nil {
+		return nil, err
+	}
+	return h.plain(body, limit)
 }
 
 // FromHTTP reads the headers of a request (HTTP binding 1.0).

@@ -17,7 +17,19 @@ kafka:
   start: latest
   maxEvent: 65536
   onInvalid: { deadletter: orders.bad }
-  as: { type: com.example.order, source: "/shop/${ topic }", id: "${ string(offset) }" }
+  as:
+    each: "${ body.orders }"
+    when: "${ !item.test }"
+    park: "${ has(item.amount) ? null : 'an order without an amount' }"
+    type: com.example.order
+    source: "/shop/${ topic }"
+    id: "${ string(offset) }-${ index }"
+    subject: "${ key }"
+    time: "${ item.at }"
+    cause: "${ item[?'call'].orValue(null) }"
+    verdict: "${ 'call' in item ? 'succeeded' : null }"
+    extensions: { region: "${ headers[?'region'].orValue(null) }" }
+    data: { order: "${ item }" }
   session: 20s
   rebalance: 30s
 `,

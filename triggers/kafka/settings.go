@@ -7,14 +7,13 @@ package kafka
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/triggers/mapping"
 )
 
 // Settings are the source's part of a document.
@@ -25,16 +24,9 @@ type Settings struct {
 	Start     string          `doc:"start" help:"where a partition begins for which the group has committed nothing: earliest or latest; with latest, what is written to a new topic or partition before it is seen is passed over" default:"earliest"`
 	MaxEvent  plugin.Size     `doc:"maxEvent" help:"how large one event may be; functions' completions may have 16MiB" default:"1MiB"`
 	OnInvalid Invalid         `doc:"onInvalid" help:"what becomes of a record that is no event, and of a bad event of a batch: park (kept for show, counted), skip (counted) or {deadletter: TOPIC}" default:"park"`
-	As        *Mapping        `doc:"as" help:"makes events of records that are none: expressions over key, value, headers, topic, partition, offset and time"`
+	As        *mapping.As     `doc:"as" help:"makes events of records that are none: expressions over body (or value), key, headers, topic, partition, offset and time"`
 	Session   plugin.Duration `doc:"session,above0" help:"how long a router may be silent before its partitions are given to others" default:"10s"`
 	Rebalance plugin.Duration `doc:"rebalance,above0" help:"how long the others wait for a router to take its new share" default:"10s"`
-}
-
-// A Mapping makes an event of a plain record; its value is the data.
-type Mapping struct {
-	Type   lang.Expr `doc:"type,required" help:"the event's type"`
-	Source lang.Expr `doc:"source" help:"the event's source; default: /kafka/TOPIC"`
-	ID     lang.Expr `doc:"id" help:"the event's id, the same whenever the record is read; default: TOPIC-PARTITION-OFFSET"`
 }
 
 // Invalid says what becomes of a record that is no event.
@@ -71,21 +63,8 @@ func (Invalid) Schema() plugin.Schema {
 	}}
 }
 
-var mappingNames = []string{"headers", "key", "offset", "partition", "time", "topic", "value"}
-
-// Check reports names that expressions do not see.
-func (m *Mapping) Check() []plugin.Problem {
-	var out []plugin.Problem
-	exprs := map[string]lang.Expr{"type": m.Type, "source": m.Source, "id": m.ID}
-	for _, key := range slices.Sorted(maps.Keys(exprs)) {
-		for _, name := range exprs[key].Names() {
-			if !slices.Contains(mappingNames, name) {
-				out = append(out, plugin.Problem{Path: []string{key}, What: fmt.Sprintf("unknown name %q", name), Cure: lang.Nearest(name, mappingNames)})
-			}
-		}
-	}
-	return out
-}
+// mappingNames are what expressions of as: see. body and value are the same.
+var mappingNames = []string{"body", "headers", "key", "offset", "partition", "time", "topic", "value"}
 
 // Check reports what cannot be read.
 func (s *Settings) Check() []plugin.Problem {
@@ -109,6 +88,9 @@ func (s *Settings) Check() []plugin.Problem {
 				out = append(out, plugin.Problem{Path: []string{"topics", fmt.Sprint(i)}, What: fmt.Sprintf("%s takes in %q, the topic of the source's own dead letters", t, dead), Cure: "write a pattern that leaves it out, or name another topic for dead letters"})
 			}
 		}
+	}
+	if s.As != nil {
+		out = append(out, s.As.Problems(mappingNames)...)
 	}
 	if s.Start != "earliest" && s.Start != "latest" {
 		out = append(out, plugin.Problem{Path: []string{"start"}, What: fmt.Sprintf("unknown start %q", s.Start), Cure: "write earliest or latest"})

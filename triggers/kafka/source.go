@@ -16,6 +16,7 @@ import (
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/triggers"
+	"github.com/onward-router/onward/triggers/mapping"
 	"github.com/prometheus/client_golang/prometheus"
 	segmentio "github.com/segmentio/kafka-go"
 )
@@ -26,8 +27,7 @@ type Source struct {
 	s        *Settings
 	client   *kafka.Client
 	producer *kafka.Producer // of dead letters
-	parked   parkedRecords
-	keep     func(triggers.Parked) // nil: nobody does
+	*triggers.Lot
 	balancer balancer
 
 	joining trouble
@@ -37,7 +37,6 @@ type Source struct {
 	invalid  *prometheus.CounterVec
 	setAside *prometheus.GaugeVec
 	stuck    *prometheus.GaugeVec
-	parkings prometheus.Counter
 }
 
 // New makes the source. It connects when it runs.
@@ -54,11 +53,10 @@ func New(name string, s *Settings) (triggers.Source, error) {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_source_" + metric + "_total", Help: help, ConstLabels: label}, []string{"topic", by})
 	}
 	return &Source{
-		name: name, s: s, client: c, producer: c.NewProducer(kafka.ProducerOptions{}),
+		name: name, s: s, client: c, Lot: triggers.NewLot(name), producer: c.NewProducer(kafka.ProducerOptions{}),
 		lag: gauge("lag", "Records of a partition that were not read."), setAside: gauge("set_aside", "Events of a partition that were refused for now and wait."),
 		stuck: gauge("stuck", "1 while a partition cannot go on: it cannot be read, or the router takes nothing of it."),
 		taken: counter("taken", "Events that were taken, by what they were taken for.", "kind"), invalid: counter("invalid", "Records that are no event, by what became of them.", "fate"),
-		parkings: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_parked_total", Help: triggers.ParkedHelp, ConstLabels: prometheus.Labels{"source": name}}),
 	}, nil
 }
 
@@ -93,7 +91,7 @@ func (s *Source) Probe(ctx context.Context) (string, error) {
 
 // Collectors are the source's metrics.
 func (s *Source) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{s.lag, s.taken, s.invalid, s.setAside, s.stuck, s.parkings}
+	return []prometheus.Collector{s.lag, s.taken, s.invalid, s.setAside, s.stuck, s.Count()}
 }
 
 // looking is how often patterns are held against the cluster's topics.
@@ -291,45 +289,14 @@ func (s *Source) watchTopics(ctx context.Context, topics []string, cancel contex
 	}
 }
 
-// parkedRecords are the latest records that are no events.
-type parkedRecords struct {
-	mu    sync.Mutex
-	list  []triggers.Parked
-	bytes int
-}
-
-// The bounds of what is parked, in memory: the oldest go first.
-const (
-	parkedMost  = 1000
-	parkedBytes = 16 << 20 // of all
-	parkedEach  = 1 << 20  // of one; what is larger is cut
-)
-
-func (p *parkedRecords) add(x triggers.Parked) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.list = append(p.list, x)
-	p.bytes += len(x.Bytes)
-	for len(p.list) > parkedMost || p.bytes > parkedBytes {
-		p.bytes -= len(p.list[0].Bytes)
-		p.list = p.list[1:]
-	}
-}
-
-// Parked returns the records that were set aside because they are no events, the latest last.
-func (s *Source) Parked() []triggers.Parked {
-	s.parked.mu.Lock()
-	defer s.parked.mu.Unlock()
-	return slices.Clone(s.parked.list)
-}
-
-// KeepParked has what is parked kept by somebody, before the offset behind it is committed.
-func (s *Source) KeepParked(keep func(triggers.Parked)) { s.keep = keep }
-
 // unfit deals with a record that is no event, before its offset is committed.
 func (s *Source) unfit(ctx context.Context, topic string, partition int, r *kafka.Record, why error) error {
-	s.invalid.WithLabelValues(topic, s.s.OnInvalid.Word).Inc()
-	switch s.s.OnInvalid.Word {
+	word := s.s.OnInvalid.Word
+	if errors.As(why, new(*mapping.Parking)) {
+		word = park // The document says so.
+	}
+	s.invalid.WithLabelValues(topic, word).Inc()
+	switch word {
 	case skip:
 		return nil
 	case deadletter:
@@ -343,14 +310,7 @@ func (s *Source) unfit(ctx context.Context, topic string, partition int, r *kafk
 		slog.Error("source: a record cannot go to the dead letters, and is parked", "source", s.name, "deadletter", s.s.OnInvalid.Topic, "error", err)
 	}
 	slog.Warn("source: a record is no event and is parked", "source", s.name, "topic", topic, "partition", partition, "offset", r.Offset, "error", why)
-	s.parkings.Inc()
-	x := triggers.Parked{
-		Source: s.name, Place: fmt.Sprintf("%s/%d/%d", topic, partition, r.Offset), Reason: why.Error(), Time: r.Time, Bytes: slices.Clone(r.Value[:min(len(r.Value), parkedEach)]),
-	}
-	s.parked.add(x)
-	if s.keep != nil {
-		s.keep(x)
-	}
+	s.Park(triggers.Parked{Source: s.name, Place: fmt.Sprintf("%s/%d/%d", topic, partition, r.Offset), Reason: why.Error(), Time: r.Time, Bytes: r.Value})
 	return nil
 }
 

@@ -207,9 +207,13 @@ func (p *reading) read(ctx context.Context, r *kafka.Record) (some []event.Event
 	return some, nil
 }
 
-// alone is the record of one event of a batch.
+// alone is the record of one event of a batch, or of one item that as: makes an event of.
 func alone(r *kafka.Record, raw []byte) *kafka.Record {
-	return &kafka.Record{Key: r.Key, Value: raw, Time: r.Time, Offset: r.Offset, Headers: []kafka.Header{{Key: "content-type", Value: []byte(envelope.Structured)}}}
+	content := envelope.Structured
+	if head, err := envelope.FromRecord(r.Headers); head == nil && err == nil {
+		content = event.ApplicationJSON
+	}
+	return &kafka.Record{Key: r.Key, Value: raw, Time: r.Time, Offset: r.Offset, Headers: []kafka.Header{{Key: "content-type", Value: []byte(content)}}}
 }
 
 // of is the record of an event that the router refused: its own, or of a batch the event alone.

@@ -31,7 +31,8 @@ type Settings struct {
 	Auth      []Way       `doc:"auth,list" help:"how callers prove who they are: a way, or a list of ways, any of which is enough; default: nobody has to"`
 	Handshake *Handshake  `doc:"handshake" help:"who is told that he may send, when he asks by OPTIONS (CloudEvents web hooks 1.0, section 4); default: whoever asks"`
 	MaxEvent  plugin.Size `doc:"maxEvent" help:"how large one event's data may be; functions' completions (dev.onward.function.*) may have 16MiB" default:"1MiB"`
-	MaxBatch  plugin.Size `doc:"maxBatch" help:"how large one batch may be, decompressed" default:"16MiB"`
+	MaxBatch  plugin.Size `doc:"maxBatch" help:"how large one batch may be, decompressed; so may a body of which as: makes several events" default:"16MiB"`
+	As        *As         `doc:"as" help:"makes events of requests that are none: expressions over body, headers (small letters), query and path"`
 }
 
 // Check reports a path that cannot be served.
@@ -42,6 +43,9 @@ func (s *Settings) Check() []plugin.Problem {
 	}
 	if s.Auth != nil && len(s.Auth) == 0 {
 		out = append(out, plugin.Problem{Path: []string{"auth"}, What: "auth is an empty list, which nobody can meet", Cure: "write auth: { bearer: { env: NAME } }, or leave it out where anybody may send"})
+	}
+	if s.As != nil {
+		out = append(out, s.As.problems()...)
 	}
 	return out
 }
@@ -65,6 +69,7 @@ func (*Settings) Schema() plugin.Schema {
 
 // A Webhook is the source.
 type Webhook struct {
+	*triggers.Lot
 	name     string
 	s        *Settings
 	place    triggers.Place
@@ -88,7 +93,7 @@ type Webhook struct {
 // New makes the source.
 func New(name string, s *Settings) (triggers.Source, error) {
 	w := &Webhook{
-		name: name, s: s, draining: make(chan struct{}), inflated: make(chan struct{}, inflating), origins: http.NewCrossOriginProtection(),
+		Lot: triggers.NewLot(name), name: name, s: s, draining: make(chan struct{}), inflated: make(chan struct{}, inflating), origins: http.NewCrossOriginProtection(),
 		unproven: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onward_unproven_requests_total", Help: "Requests to a webhook whose callers have not proved who they are, by source and reason.", ConstLabels: prometheus.Labels{"source": name},
 		}, []string{"reason"}),
@@ -118,6 +123,7 @@ var (
 	_ triggers.Guarded    = (*Webhook)(nil)
 	_ triggers.Placed     = (*Webhook)(nil)
 	_ triggers.Measured   = (*Webhook)(nil)
+	_ triggers.Keeping    = (*Webhook)(nil)
 )
 
 // Place takes over where the source is.
@@ -131,7 +137,9 @@ func (w *Webhook) Place(p triggers.Place) {
 }
 
 // Collectors are the source's metrics.
-func (w *Webhook) Collectors() []prometheus.Collector { return []prometheus.Collector{w.unproven} }
+func (w *Webhook) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{w.unproven, w.Count()}
+}
 
 // Authenticates reports whether callers must prove who they are.
 func (w *Webhook) Authenticates() bool { return len(w.s.Auth) > 0 }
@@ -258,7 +266,7 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 		refuse(rw, http.StatusBadRequest, err.Error(), "write Prefer: wait=10", 0)
 		return
 	}
-	events, deflated := w.events(rw, r, &who)
+	events, head, deflated := w.events(rw, r, &who)
 	if deflated == nil {
 		return
 	}
@@ -268,6 +276,7 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 		return
 	}
 	defer w.busy.Done()
+	note := w.settle(head)
 	receipts, err := admit(as(r.Context(), who), events)
 	ids := make([]string, len(events))
 	for i := range events {
@@ -284,14 +293,13 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request, admit triggers.
 	if wait > 0 && len(receipts) == 1 && isWaitable(r.Context(), &receipts[0]) && w.answerResult(rw, r, wait, receipts[0].Runs[0]) {
 		return
 	}
-	w.acknowledge(r.Context(), rw, ids, receipts)
+	w.acknowledge(r.Context(), rw, note, ids, receipts)
 }
 
 // events reads the events of a request whose signature, where it has one, is good. leave gives back the room of what was decompressed and may be called twice;
 // nil: the request was refused, or nobody is left to be told.
-func (w *Webhook) events(rw http.ResponseWriter, r *http.Request, who *proof) (events []event.Event, leave func()) {
+func (w *Webhook) events(rw http.ResponseWriter, r *http.Request, who *proof) (events []event.Event, head form, leave func()) {
 	var body []byte
-	var head *envelope.Head
 	var code int
 	var err error
 	if panicked := guard.Do("decode", func() { body, head, code, err = w.body(rw, r, who.signed) }); panicked != nil {
@@ -299,28 +307,31 @@ func (w *Webhook) events(rw http.ResponseWriter, r *http.Request, who *proof) (e
 	}
 	if err != nil {
 		refuse(rw, code, err.Error(), "", 0)
-		return nil, nil
+		return nil, nil, nil
 	}
 	if no := w.verify(who, r, body); no != nil {
 		w.refuseUnproven(rw, no, false)
-		return nil, nil
+		return nil, nil, nil
 	}
 	if leave = w.room(r); leave == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if panicked := guard.Do("decode", func() { events, code, err = w.read(rw, head, body) }); panicked != nil {
 		code, err = http.StatusInternalServerError, panicked
 	}
+	said := new(answered)
 	switch {
+	case errors.As(err, &said):
+		said.write(rw)
 	case err != nil:
 		refuse(rw, code, err.Error(), "", 0)
 	case who.mark != "" && w.signed.isOther(who.mark, events, time.Now()):
 		w.refuseUnproven(rw, &unproven{http.StatusUnauthorized, kindReplayed, "the signature was that of another event; a signature is of the body, and the event has to stay what it was"}, false)
 	default:
-		return events, leave
+		return events, head, leave
 	}
 	leave()
-	return nil, nil
+	return nil, nil, nil
 }
 
 // inflating bounds the requests at a time that have a body to be decompressed: a few bytes of it may be all that an event or a batch may have.
@@ -361,8 +372,8 @@ func preferredWait(h http.Header) (time.Duration, error) {
 }
 
 // body reads a request, as far as it has the form of one with events; or says with which status it is refused. whole: its signature is of all of it.
-func (w *Webhook) body(rw http.ResponseWriter, r *http.Request, whole bool) ([]byte, *envelope.Head, int, error) {
-	head, err := envelope.FromHTTP(r.Header)
+func (w *Webhook) body(rw http.ResponseWriter, r *http.Request, whole bool) ([]byte, form, int, error) {
+	head, err := w.form(r)
 	if err != nil {
 		return nil, nil, refusalStatus(rw, err), err
 	}
@@ -389,7 +400,7 @@ func (w *Webhook) limits() envelope.Limits {
 }
 
 // read takes the events out of a body, or says with which status it is refused.
-func (w *Webhook) read(rw http.ResponseWriter, head *envelope.Head, body []byte) ([]event.Event, int, error) {
+func (w *Webhook) read(rw http.ResponseWriter, head form, body []byte) ([]event.Event, int, error) {
 	events, bad, err := head.Read(body, w.limits())
 	if err == nil && len(bad) > 0 {
 		err = fmt.Errorf("event %d: %w", bad[0].Index, bad[0].Err) // Who sends a batch can send it without the one that is none.
@@ -489,6 +500,7 @@ func (w *Webhook) answerResult(rw http.ResponseWriter, r *http.Request, wait tim
 // An Answer is what is said of a request's events. Where one was refused, or did nothing, Error is the worst one's.
 type Answer struct {
 	Events []Taken           `json:"events"`
+	Note   string            `json:"note,omitempty"` // what became of what is none
 	Error  *triggers.Refused `json:"error,omitempty"`
 }
 
@@ -510,9 +522,9 @@ type TakenRun struct {
 
 // acknowledge answers with an entry an event. Where one was refused, or did nothing, the status is the worst one's: those without an error are durable,
 // and those that became something are folded.
-func (w *Webhook) acknowledge(ctx context.Context, rw http.ResponseWriter, ids []string, receipts []triggers.Receipt) {
+func (w *Webhook) acknowledge(ctx context.Context, rw http.ResponseWriter, note string, ids []string, receipts []triggers.Receipt) {
 	code, after := http.StatusOK, 0
-	said := Answer{Events: make([]Taken, len(receipts))}
+	said := Answer{Events: make([]Taken, len(receipts)), Note: note}
 	for i := range receipts {
 		x, c, a := entry(ctx, ids[i], &receipts[i])
 		if x.Error != nil && c > code {
