@@ -47,7 +47,7 @@ func (p *pace) burst() int {
 	if p.Burst != nil {
 		return *p.Burst
 	}
-	return p.Rate.oneSecond()
+	return p.Rate.OneSecond()
 }
 
 func (*pace) schema(more plugin.Schema) plugin.Schema {

@@ -186,7 +186,7 @@ func (f *functionDoc) into(out *Function, n *lang.Node) {
 	if out.Rate = f.Rate; f.Burst != nil {
 		out.Burst = *f.Burst
 	} else if !f.Rate.IsZero() {
-		out.Burst = f.Rate.oneSecond()
+		out.Burst = f.Rate.OneSecond()
 	}
 	out.Heartbeat, out.bounded = f.Heartbeat.D(), n.Get("timeout") != nil
 	later, ok := out.Settings.(plugin.Later)

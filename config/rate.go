@@ -15,8 +15,8 @@ type Rate struct {
 	Per time.Duration
 }
 
-// mostRate bounds N: beyond it there is nothing to hold back.
-const mostRate = 1_000_000
+// MostRate bounds N: beyond it there is nothing to hold back.
+const MostRate = 1_000_000
 
 var rateSpans = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}
 
@@ -28,8 +28,8 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	switch {
 	case err != nil || !known || number[0] < '1' || number[0] > '9':
 		return fmt.Errorf("%q is not a rate; write a whole number from 1 on and a span, such as 10/s, 90/m or 5000/h", text)
-	case n > mostRate:
-		return fmt.Errorf("a rate of %s is above %d; leave it out, or write less", text, mostRate)
+	case n > MostRate:
+		return fmt.Errorf("a rate of %s is above %d; leave it out, or write less", text, MostRate)
 	}
 	r.N, r.Per = n, per
 	return nil
@@ -54,8 +54,8 @@ func (r Rate) IsZero() bool { return r.N == 0 }
 // In is how many times a span has room for.
 func (r Rate) In(d time.Duration) float64 { return float64(r.N) * float64(d) / float64(r.Per) }
 
-// oneSecond is what comes in a second of the rate, at least one.
-func (r Rate) oneSecond() int { return max(int(r.In(time.Second)), 1) }
+// OneSecond is what comes in a second of the rate, at least one.
+func (r Rate) OneSecond() int { return max(int(r.In(time.Second)), 1) }
 
 // Schema is the form of rates.
 func (Rate) Schema() plugin.Schema {

@@ -165,7 +165,7 @@ func Open(o Options) (*Router, error) {
 	r.gate = admission.New(admission.Options{
 		Journal: timed, Layout: r.layout, Runs: runs{r}, Max: admission.Load{Runs: o.MaxRuns, Children: o.MaxSteps, Bytes: o.MaxBytes}, MaxAdmitting: o.MaxAdmitting, MaxValue: maxValue, MaxRecord: maxRecord, Dead: r.died, Note: r.note, Trace: r.traces.Of(), Log: o.Log, Metrics: o.Metrics,
 	}, o.Set)
-	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics})
+	r.outbox = outbox.New(outbox.Options{Intake: r.gate, Host: r.host(), Halt: r.halt, MaxValue: maxValue, Log: o.Log, Metrics: o.Metrics})
 	if err := r.load(o.Set); err != nil {
 		return nil, err
 	}
@@ -242,6 +242,19 @@ func (r *Router) openControls() (err error) {
 
 // controlsPatience is how long Open waits for what is paused, where the brokers have it.
 const controlsPatience = 30 * time.Second
+
+// halt pauses a function whose far end wants nothing any more.
+func (r *Router) halt(function, why string) {
+	ctx, cancel := context.WithTimeout(context.Background(), controlsPatience)
+	defer cancel()
+	if _, err := r.control.Set(ctx, control.Function, function, func(c *control.Control) {
+		if !c.Paused {
+			c.Paused, c.Since, c.By, c.Reason = true, time.Now().UTC().Round(0), "the router", why
+		}
+	}); err != nil {
+		r.o.Log.Error("a function that is gone could not be paused, and is asked again; pause it: onward functions pause NAME", "function", function, "error", err)
+	}
+}
 
 // addresses are those at which the other routers may ask this one.
 func (r *Router) addresses() []string { return []string{r.o.Advertise, r.o.Listen, r.Addr()} }

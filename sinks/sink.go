@@ -123,6 +123,10 @@ type Host struct {
 	Concurrency int
 	// Secret reports the environment variables that settings or documents name as secrets; nil: none is known. No function gets them unasked.
 	Secret func(name string) bool
+	// Pace bounds how many deliveries go to this sink in a minute, from now on until the sink is replaced; Halt stops its function until people let it go on, and
+	// says why. Either may be nil, and called at any time but in the Factory.
+	Pace func(perMinute int)
+	Halt func(why string)
 	// Egress says where requests may go; nil is the default.
 	Egress *egress.Policy
 }

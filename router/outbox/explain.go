@@ -103,7 +103,8 @@ func (o *Outbox) Functions() []control.FunctionStatus {
 	all := o.bound.functions.Load().byName
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		fn := all[name]
-		st := control.FunctionStatus{Function: name, Sink: fn.Sink.Name, Concurrency: fn.Concurrency, Rate: fn.Rate.String(), Burst: fn.Burst, State: up.String()}
+		rate, burst := fn.rate()
+		st := control.FunctionStatus{Function: name, Sink: fn.Sink.Name, Concurrency: fn.Concurrency, Rate: rate.String(), Burst: burst, State: up.String()}
 		if n := o.limits[name]; n > 0 {
 			st.Limit = min(n, fn.Concurrency)
 		}

@@ -26,12 +26,34 @@ type function struct {
 	sink sinks.Sink
 
 	// The outbox's lock guards these.
-	uses   int  // deliveries under way, and calls of Deliver
-	former bool // a reload has replaced it: it is closed with the last of its uses
+	paced  config.Rate // what the far end allows; zero: what the documents say
+	uses   int         // deliveries under way, and calls of Deliver
+	former bool        // a reload has replaced it: it is closed with the last of its uses
 }
 
 // room is how many invocations may be at work. Those of a function that concurrency: 0 has stopped go one after the other: each to be given up.
 func (f *function) room() int { return max(f.Concurrency, 1) }
+
+// rate is how often it is sent to, and how much at once: what the documents say, or less where the far end allows less.
+func (f *function) rate() (config.Rate, int) {
+	if f.paced.IsZero() || !f.Rate.IsZero() && f.Rate.In(time.Hour) <= f.paced.In(time.Hour) {
+		return f.Rate, f.Burst
+	}
+	return f.paced, f.paced.OneSecond()
+}
+
+// pace takes over what a function's far end allows.
+func (o *Outbox) pace(f *function, perMinute int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f.paced = config.Rate{N: min(perMinute, config.MostRate), Per: time.Minute}
+	for _, l := range o.lanes {
+		if l.fn == f {
+			rate, burst := f.rate()
+			l.bucket.Set(rate, burst, time.Now())
+		}
+	}
+}
 
 // get returns a function; nil while the documents do not have it.
 func (b *bound) get(name string) *function { return b.functions.Load().byName[name] }
@@ -45,11 +67,16 @@ func (o *Outbox) Load(set *config.Set) error {
 		if host.Concurrency = max(f.Concurrency, 1); f.Cancel {
 			host.Concurrency *= 2 // Calls that hang do not keep it from hearing that they are dropped.
 		}
-		sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, host)
-		if err != nil {
+		fn := &function{Function: f}
+		host.Pace = func(perMinute int) { o.pace(fn, perMinute) }
+		if o.Halt != nil {
+			host.Halt = func(why string) { o.Halt(name, why) }
+		}
+		var err error
+		if fn.sink, err = f.Sink.Make.(sinks.Factory)(name, f.Settings, host); err != nil {
 			return errors.Join(fmt.Errorf("function %q: %w", name, err), next.close())
 		}
-		next.byName[name] = &function{Function: f, sink: sink}
+		next.byName[name] = fn
 	}
 	was := o.bound.functions.Swap(next)
 	o.rebind()

@@ -79,7 +79,8 @@ func (l *lane) bind(fn *function) {
 	switch {
 	case fn != nil:
 		l.limit, l.missing = fn.room(), time.Time{}
-		l.bucket.Set(fn.Rate, fn.Burst, time.Now())
+		rate, burst := fn.rate()
+		l.bucket.Set(rate, burst, time.Now())
 	case l.missing.IsZero():
 		l.missing = time.Now()
 	}

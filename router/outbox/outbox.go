@@ -53,8 +53,9 @@ type Intake interface {
 // Options are what an outbox is made of.
 type Options struct {
 	Intake   Intake
-	Host     sinks.Host // what sinks are offered; Concurrency is each function's
-	MaxValue int        // bytes of a value inside a run
+	Host     sinks.Host                 // what sinks are offered; Concurrency is each function's
+	Halt     func(function, why string) // stops a function until people let it go on; nil: nothing does
+	MaxValue int                        // bytes of a value inside a run
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer // nil registers nothing
 }

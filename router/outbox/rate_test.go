@@ -213,3 +213,35 @@ func seconds(t *testing.T, c prometheus.Collector) (sum float64) {
 	}
 	return sum
 }
+
+// TestTheFarEndsRate: what a function's far end allows counts where it is less than what the documents say, until the function is made anew.
+func TestTheFarEndsRate(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		rate config.Rate
+		most int // in the first ten seconds
+	}{{config.Rate{}, 22}, {config.Rate{N: 100, Per: time.Second}, 22}, {config.Rate{N: 1, Per: time.Second}, 11}} {
+		synctest.Test(t, func(t *testing.T) {
+			burst := 0
+			if !c.rate.IsZero() {
+				burst = c.rate.OneSecond()
+			}
+			b, leave := newBench(t, config.Function{Rate: c.rate, Burst: burst}, func(_ *bench, _ int, d *sinks.Delivery) { ok(d) })
+			defer leave()
+			b.Outbox.pace(b.Outbox.bound.get("f"), 120)
+			for range 100 {
+				b.put(nil)
+			}
+			b.pump()
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if n := b.count(); n < c.most-1 || n > c.most {
+				t.Errorf("%s: %d sends in ten seconds", c.rate, n)
+			}
+			if st := b.state(); c.rate.IsZero() && st.Rate != "120/m" {
+				t.Errorf("%+v", st)
+			}
+			time.Sleep(time.Hour)
+		})
+	}
+}

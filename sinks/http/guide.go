@@ -14,6 +14,8 @@ func (*Settings) Guide() plugin.Guide {
 			"bad_request: the invocation cannot be made a request (class platform)",
 			"http_4xx, http_5xx: it answered that code; the type has the number, such as `http_404` (class function, for 429 throttle)",
 			"egress_refused: the settings of egress do not let the router connect there (class platform); it is not tried again but as retry says",
+			"handshake_refused: it has not agreed to be sent events, and was given up (class platform)",
+			"http_410: with `handshake`, it has answered 410 and the function was stopped; not resumed in time, what was for it was given up (class platform)",
 			"unready: a secret, a certificate or a token of the router's could not be had, and it was given up (class platform)",
 			"unreachable: it could not be reached, and was given up (class platform)",
 			"too_large: the response has too many bytes (class function)",
@@ -53,7 +55,7 @@ http:
   tls: { ca: /etc/onward/ca.pem, cert: /etc/onward/cert.pem, key: /etc/onward/key.pem, serverName: pay.internal }
 `,
 			`
-http: { url: "https://pay.example.com/charge", auth: { bearer: { env: HOME } } }
+http: { url: "https://pay.example.com/charge", auth: { bearer: { env: HOME } }, handshake: { origin: events.example.com, rate: 120 } }
 `,
 			`
 http: { url: "https://pay.example.com/charge", auth: { bearer: { file: /etc/hostname } } }

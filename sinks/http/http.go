@@ -31,15 +31,16 @@ import (
 
 // Settings are the sink's part of a document.
 type Settings struct {
-	URL     string            `doc:"url,required" help:"where to send, e.g. http://127.0.0.1:7001/count"`
-	Method  string            `doc:"method" help:"request method" default:"POST"`
-	Headers map[string]Header `doc:"headers" help:"further headers: texts, or {env: NAME} and {file: PATH} for secrets"`
-	Body    string            `doc:"body" help:"data (the input as JSON) or empty" default:"data"`
-	Mode    string            `doc:"mode" help:"binary (attributes in headers) or structured (the event as JSON)" default:"binary"`
-	Fail    lang.Expr         `doc:"fail" help:"which answers are failures, in place of the contract's rule: a condition over status, headers and body, such as ${ status >= 400 || body.error != null }. A member or header that is not there is null. It is not asked about codes that prove nothing"`
-	Auth    *Auth             `doc:"auth" help:"how the router proves who it is: bearer, basic or oauth2"`
-	Sign    *sign.HMAC        `doc:"sign" help:"signs each request by HMAC-SHA256, over its body"`
-	TLS     *TLS              `doc:"tls" help:"certificates; a client certificate proves who the router is (mTLS)"`
+	URL       string            `doc:"url,required" help:"where to send, e.g. http://127.0.0.1:7001/count"`
+	Method    string            `doc:"method" help:"request method" default:"POST"`
+	Headers   map[string]Header `doc:"headers" help:"further headers: texts, or {env: NAME} and {file: PATH} for secrets"`
+	Body      string            `doc:"body" help:"data (the input as JSON) or empty" default:"data"`
+	Mode      string            `doc:"mode" help:"binary (attributes in headers) or structured (the event as JSON)" default:"binary"`
+	Fail      lang.Expr         `doc:"fail" help:"which answers are failures, in place of the contract's rule: a condition over status, headers and body, such as ${ status >= 400 || body.error != null }. A member or header that is not there is null. It is not asked about codes that prove nothing"`
+	Auth      *Auth             `doc:"auth" help:"how the router proves who it is: bearer, basic or oauth2"`
+	Sign      *sign.HMAC        `doc:"sign" help:"signs each request by HMAC-SHA256, over its body"`
+	Handshake *Handshake        `doc:"handshake" help:"asks the far end by OPTIONS, before the first delivery, whether it wants to be sent events, keeps to the rate that it allows, and stops the function when it answers 410 (CloudEvents web hooks 1.0, section 4)"`
+	TLS       *TLS              `doc:"tls" help:"certificates; a client certificate proves who the router is (mTLS)"`
 }
 
 // A Header is a text, or a secret.
@@ -137,16 +138,18 @@ func isToken(s string) bool {
 }
 
 type sink struct {
-	name    string
-	s       *Settings
-	url     *url.URL
-	clients *clients
-	tokens  *tokens         // nil without oauth2
-	asking  *clients        // of tokens
-	told    sync.Map        // what was refused, and said
-	life    context.Context // until Close
-	die     context.CancelFunc
-	held    sync.WaitGroup // calls that nobody waits for, and whose runtime works on
+	name      string
+	s         *Settings
+	url       *url.URL
+	clients   *clients
+	tokens    *tokens  // nil without oauth2
+	asking    *clients // of tokens
+	host      sinks.Host
+	agreement agreement
+	told      sync.Map        // what was refused, and said
+	life      context.Context // until Close
+	die       context.CancelFunc
+	held      sync.WaitGroup // calls that nobody waits for, and whose runtime works on
 }
 
 // New makes the sink. Its connections are as many as the outbox has deliveries in flight.
@@ -155,7 +158,7 @@ func New(name string, s *Settings, h sinks.Host) (sinks.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &sink{name: name, s: s, url: u, clients: newClients(s, h, true)}
+	k := &sink{name: name, s: s, url: u, host: h, clients: newClients(s, h, true), agreement: agreement{turn: make(chan struct{}, 1)}}
 	k.life, k.die = context.WithCancel(context.Background())
 	if s.Auth != nil && s.Auth.OAuth2 != nil {
 		k.asking = newClients(s, h, false)
@@ -239,11 +242,20 @@ func (k *sink) send(d *sinks.Delivery, req *http.Request) (*http.Response, []byt
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errUnready, err)
 	}
+	if h := k.s.Handshake; h != nil {
+		if err := k.agree(req.Context(), client); err != nil {
+			return nil, nil, err
+		}
+		req.Header.Set("WebHook-Request-Origin", h.Origin)
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer resp.Body.Close()
+	if k.s.Handshake != nil && resp.StatusCode == http.StatusGone {
+		return nil, nil, k.left()
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, contract.MaxResponse+1))
 	return resp, body, err
 }
@@ -263,8 +275,10 @@ func (k *sink) noAnswer(d *sinks.Delivery, err error) sinks.Result {
 		return sinks.Fail(&sinks.Error{Type: "egress_refused", Message: refused.Error(), Class: "platform"})
 	}
 	kind := "unreachable"
-	if errors.Is(err, errUnready) {
-		kind = "unready"
+	for is, word := range map[error]string{errUnready: "unready", errRefused: "handshake_refused", errGone: "http_410"} {
+		if errors.Is(err, is) {
+			kind = word
+		}
 	}
 	return sinks.Again(0, &sinks.Error{Type: kind, Message: fmt.Sprintf("%s: %v", k.url.Host, err), Class: "platform"})
 }
