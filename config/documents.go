@@ -32,6 +32,8 @@ type Set struct {
 	Sources   map[string]*Source
 	Triggers  map[string]*Trigger
 	Tenants   map[string]*Tenant // those of whom something is said
+	// Calls are what each function is when it is invoked by itself, outside of any flow: a trigger without filters, by its name (lang.InvokePrefix).
+	Calls map[string]*Trigger
 
 	// Warnings are what is right and perhaps not meant, by place.
 	Warnings []lang.Finding
@@ -80,6 +82,14 @@ type Trigger struct {
 	Pos        lang.Pos
 }
 
+// Trigger returns the trigger of a name, be it of the documents or one of Calls; nil when there is none.
+func (s *Set) Trigger(name string) *Trigger {
+	if t := s.Triggers[name]; t != nil {
+		return t
+	}
+	return s.Calls[name]
+}
+
 // TriggerNames returns the triggers' names, sorted.
 func (s *Set) TriggerNames() []string { return slices.Sorted(maps.Keys(s.Triggers)) }
 
@@ -89,6 +99,7 @@ func Load(paths []string, r *plugin.Registry, check func(c plugin.Component, nam
 	files, findings := Files(paths)
 	l := &loader{registry: r, check: check, set: &Set{
 		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger), Tenants: make(map[string]*Tenant),
+		Calls: make(map[string]*Trigger),
 	}, flows: make(map[string]*lang.Step), triggers: make(map[string]*triggerDoc)}
 	l.findings = findings
 	for _, file := range files {
@@ -107,6 +118,7 @@ func Load(paths []string, r *plugin.Registry, check func(c plugin.Component, nam
 func Parse(name string, text []byte, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {
 	l := &loader{registry: r, check: check, set: &Set{
 		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger), Tenants: make(map[string]*Tenant),
+		Calls: make(map[string]*Trigger),
 	}, flows: make(map[string]*lang.Step), triggers: make(map[string]*triggerDoc)}
 	l.file(name, text)
 	return l.finish()
@@ -159,6 +171,7 @@ type loader struct {
 	flows    map[string]*lang.Step
 	triggers map[string]*triggerDoc
 	tenants  []namedAt
+	calls    []*triggerDoc // of the functions
 	findings []lang.Finding
 	warnings []lang.Finding
 	gathered bool // the file at hand was found in a folder, and not named
@@ -176,6 +189,8 @@ type functionDoc struct {
 	Burst       *int            `doc:"burst" help:"how many may be sent at once after a pause, where a rate is said; default: as many as a second of the rate, at least one"`
 	Cancel      bool            `doc:"cancel" help:"tell it when a call of it that was sent and has no outcome is dropped - its run was cancelled, nobody waits for it any more, its time was over - by an event dev.onward.function.cancel whose causationid is the call's id"`
 	Contract    string          `doc:"contract" help:"how to ask, how the answer reads, and what proves nothing" default:"http"`
+	OnSuccess   lang.Value      `doc:"onSuccess" help:"where the event of its success goes when it is invoked by itself (onward invoke), outside of any flow: a destination or a list"`
+	OnFailure   lang.Value      `doc:"onFailure" help:"where the event of its failure goes when it is invoked by itself: a destination or a list"`
 }
 
 // into takes over what the document says. A function that is answered later, by an event, has no timeout unless it says one: what waits in its topic is
@@ -221,7 +236,7 @@ func (l *loader) contract(f *Function, n *lang.Node, path string) {
 
 // functionKeys stand beside the sink of a function; deliveryKeys also beside that of a destination.
 var (
-	functionKeys = append([]string{"heartbeat", "deadline", "contract", "cancel", "retry"}, deliveryKeys...)
+	functionKeys = append([]string{"onSuccess", "onFailure", "heartbeat", "deadline", "contract", "cancel", "retry"}, deliveryKeys...)
 	deliveryKeys = []string{"concurrency", "timeout", "maxAge", "resends", "rate", "burst"}
 )
 
@@ -254,6 +269,7 @@ type triggerDoc struct {
 	OnFailure   lang.Value      `doc:"onFailure" help:"where the event of the run's failure goes: a destination or a list"`
 
 	name         string
+	path         string // in the documents
 	pos          lang.Pos
 	destinations [2][]destination
 }
@@ -435,6 +451,17 @@ func (l *loader) function(name string, pos lang.Pos, n *lang.Node) {
 	if ok {
 		l.build(c, path, name, settings, pos)
 	}
+	l.alone(f, rest)
+}
+
+// alone is a function that is invoked by itself: a flow of one step, with the destinations that the function says.
+func (l *loader) alone(f *Function, n *lang.Node) {
+	t := &triggerDoc{Tenant: DefaultTenant, name: lang.InvokePrefix + f.Name, path: "functions." + f.Name, pos: f.Pos, Flow: new(lang.Step)}
+	call := &lang.Node{Kind: lang.MapNode, Pos: f.Pos, Keys: []lang.Key{{Name: "function", Pos: f.Pos}}, Items: []*lang.Node{{Kind: lang.ScalarNode, Pos: f.Pos, Value: lang.Text(f.Name)}}}
+	l.prefixed(t.path, lang.Decode(call, t.Flow, l.registry))
+	t.destinations[0] = l.destinations(t, "onSuccess", n.Get("onSuccess"))
+	t.destinations[1] = l.destinations(t, "onFailure", n.Get("onFailure"))
+	l.calls = append(l.calls, t)
 }
 
 // patience checks what a function says of its tries.
@@ -492,7 +519,7 @@ func (l *loader) trigger(name string, pos lang.Pos, n *lang.Node) {
 	t := &triggerDoc{name: name, pos: pos}
 	l.triggers[name] = t
 	l.prefixed(path, lang.Decode(n, t, l.registry))
-	t.name, t.pos = name, pos
+	t.name, t.path, t.pos = name, path, pos
 	if n.Kind != lang.MapNode {
 		return
 	}
@@ -511,7 +538,7 @@ func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destin
 	}
 	var out []destination
 	for i, item := range items {
-		path := fmt.Sprintf("triggers.%s.%s[%d]", t.name, word, i)
+		path := fmt.Sprintf("%s.%s[%d]", t.path, word, i)
 		var doc destinationDoc
 		c, settings, rest, ok := l.component(plugin.Sink, path, item, append([]string{"name", "function", "trigger", "when", "data", "event", "format", "arn", "retry"}, deliveryKeys...))
 		if item.Kind != lang.MapNode {
@@ -591,6 +618,11 @@ func (l *loader) finish() (*Set, []lang.Finding) {
 	takes := l.takers(names)
 	for _, name := range names {
 		l.compile(l.triggers[name], takes)
+	}
+	for _, t := range l.calls {
+		if len(l.findings) == 0 || len(t.destinations[0])+len(t.destinations[1]) > 0 { // What is wrong with a function is said once.
+			l.compile(t, takes)
+		}
 	}
 	l.keepSecrets()
 	l.strangers()

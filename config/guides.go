@@ -47,6 +47,8 @@ rate: 10/s
 burst: 20
 cancel: true
 contract: http
+onSuccess: { kafka: { topic: counted } }
+onFailure: [{ log: failed, format: aws }]
 `},
 	}
 	triggerGuide = plugin.Guide{

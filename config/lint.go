@@ -16,10 +16,10 @@ import (
 // compile checks a trigger and makes its definition.
 func (l *loader) compile(t *triggerDoc, takes takers) {
 	def := &lang.Definition{Version: DocumentVersion, Tenant: t.Tenant, Trigger: t.name, Flow: t.Flow}
-	c := &checker{l: l, trigger: t.name, def: def, names: make(map[string]lang.Pos), heights: make(map[*lang.Step]int), signals: make(map[*lang.Step]bool), stops: make(map[*lang.Step]bool)}
+	c := &checker{l: l, trigger: t.name, path: t.path, def: def, names: make(map[string]lang.Pos), heights: make(map[*lang.Step]int), signals: make(map[*lang.Step]bool), stops: make(map[*lang.Step]bool)}
 	if t.Flow != nil {
 		c.collect(t.Flow)
-		if before := len(l.findings); c.step(t.Flow, scope{vars: flowNames}, "triggers."+t.name+".flow") && len(l.findings) == before {
+		if before := len(l.findings); c.step(t.Flow, scope{vars: flowNames}, t.path+".flow") && len(l.findings) == before {
 			c.depth(t.Flow)
 		}
 	}
@@ -50,7 +50,11 @@ func (l *loader) compile(t *triggerDoc, takes takers) {
 		if t.Concurrency != nil {
 			trigger.Key = t.Concurrency.Key
 		}
-		l.set.Triggers[t.name] = trigger
+		if strings.HasPrefix(t.name, lang.InvokePrefix) {
+			l.set.Calls[t.name] = trigger
+		} else {
+			l.set.Triggers[t.name] = trigger
+		}
 	}
 }
 
@@ -58,6 +62,7 @@ func (l *loader) compile(t *triggerDoc, takes takers) {
 type checker struct {
 	l       *loader
 	trigger string
+	path    string // of the trigger
 	def     *lang.Definition
 	names   map[string]lang.Pos // of all its steps
 	inside  []string            // the flows that it is inside of
@@ -444,7 +449,7 @@ func isIdent(s string) bool {
 
 // destination checks one destination, and that it can fire at all: silence is what people complain about most.
 func (c *checker) destination(d *destination, word string, i int) {
-	path := fmt.Sprintf("triggers.%s.%s[%d]", c.trigger, word, i)
+	path := fmt.Sprintf("%s.%s[%d]", c.path, word, i)
 	sc := scope{vars: []string{"event", "data", "run", "end", "input", "output", "error"}}
 	if word == "onSuccess" {
 		sc.vars = sc.vars[:6]

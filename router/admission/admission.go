@@ -507,7 +507,7 @@ func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journ
 // StartInside is Start for what runs bring about: it is never refused for being too much. What ends is bounded by what was started, and would not end.
 func (g *Gate) StartInside(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error) {
 	rl := g.rules.Load()
-	t := rl.set.Triggers[trigger]
+	t := rl.set.Trigger(trigger)
 	if t == nil {
 		return journal.RunID{}, fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, trigger, lang.Nearest(trigger, rl.set.TriggerNames()))
 	}
@@ -534,7 +534,7 @@ func (g *Gate) StartInside(ctx context.Context, trigger string, e *event.Event) 
 
 // RunIDOf returns the id of the run that Start makes of an event.
 func (g *Gate) RunIDOf(trigger string, e *event.Event) journal.RunID {
-	t := g.rules.Load().set.Triggers[trigger]
+	t := g.rules.Load().set.Trigger(trigger)
 	if t == nil {
 		return g.Layout.RunID(config.DefaultTenant, trigger, e.Source(), e.ID())
 	}

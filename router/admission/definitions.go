@@ -4,15 +4,19 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 )
 
 // Definition returns the payload of the record that brings a definition; nil when the documents in force do not have it.
 func (g *Gate) Definition(d lang.Digest) []byte {
-	for _, t := range g.Set().Triggers {
-		if t.Digest == d {
-			return engine.DefinePayload(t.Definition)
+	set := g.Set()
+	for _, triggers := range []map[string]*config.Trigger{set.Triggers, set.Calls} {
+		for _, t := range triggers {
+			if t.Digest == d {
+				return engine.DefinePayload(t.Definition)
+			}
 		}
 	}
 	return nil

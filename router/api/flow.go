@@ -49,7 +49,7 @@ func (a *API) flowOf(def *lang.Definition) (*FlowLine, error) {
 	said := &FlowLine{
 		Trigger: def.Trigger, Tenant: def.Tenant, Digest: hex.EncodeToString(digest[:]), Flow: shape.Flow(), OnSuccess: destinations(def.OnSuccess), OnFailure: destinations(def.OnFailure),
 	}
-	if t := a.Set().Triggers[def.Trigger]; t != nil {
+	if t := a.Set().Trigger(def.Trigger); t != nil {
 		said.Current = t.Digest == digest
 	}
 	return said, nil
@@ -107,7 +107,7 @@ func (a *API) definitionOf(q *http.Request, id journal.RunID) (def *lang.Definit
 	if err != nil || copy(digest[:], b) != len(digest) {
 		return nil, gone
 	}
-	if t := a.Set().Triggers[f.Trigger]; t != nil && t.Digest == digest {
+	if t := a.Set().Trigger(f.Trigger); t != nil && t.Digest == digest {
 		return t.Definition, nil
 	}
 	if err := a.Shards.Ask(q.Context(), id, func(s *engine.State) { def, _ = s.Definition(digest) }); err != nil || def != nil {

@@ -355,7 +355,7 @@ func (a *API) eventsFor(ctx context.Context, all []*engine.PastEvent) []*engine.
 
 // ownsRun reports whether a run that an event started is of who asks: by its trigger, where the documents have that still.
 func (a *API) ownsRun(ctx context.Context, who access.Who, r engine.PastRun) bool {
-	if t := a.Set().Triggers[r.Trigger]; t != nil {
+	if t := a.Set().Trigger(r.Trigger); t != nil {
 		return who.Owns(t.Tenant)
 	}
 	id, err := journal.ParseRunID(r.Run)

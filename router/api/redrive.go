@@ -180,7 +180,7 @@ func (a *API) redrivable(ctx context.Context, id journal.RunID, f *engine.Ending
 	default:
 		return 0, nil, nil, refusing(http.StatusConflict, "see onward runs explain "+id.String(), "run %s is %s: it has not ended", id, state)
 	}
-	current := a.Set().Triggers[f.Trigger]
+	current := a.Set().Trigger(f.Trigger)
 	if was == nil && current != nil && current.Digest == digest {
 		was = current.Definition
 	}

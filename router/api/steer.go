@@ -82,7 +82,7 @@ var errUnknownFunction = errors.New("unknown function")
 // triggerOf is a trigger of the documents that is there for who asks.
 func (a *API) triggerOf(ctx context.Context, name string) (*config.Trigger, error) {
 	who, set := access.Asking(ctx), a.Set()
-	if t := set.Triggers[name]; t != nil && who.Owns(t.Tenant) {
+	if t := set.Trigger(name); t != nil && who.Owns(t.Tenant) {
 		return t, nil
 	}
 	names := slices.DeleteFunc(set.TriggerNames(), func(n string) bool { return !who.Owns(set.Triggers[n].Tenant) })

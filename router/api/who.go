@@ -162,7 +162,7 @@ func (a *API) metricsOf(who access.Who) (some []*dto.MetricFamily, err error) {
 	for _, f := range all {
 		f.Metric = slices.DeleteFunc(f.Metric, func(m *dto.Metric) bool {
 			return !slices.ContainsFunc(m.Label, func(l *dto.LabelPair) bool {
-				t := set.Triggers[l.GetValue()]
+				t := set.Trigger(l.GetValue())
 				return l.GetName() == "tenant" && who.Owns(l.GetValue()) || l.GetName() == "trigger" && t != nil && who.Owns(t.Tenant)
 			})
 		})
