@@ -110,14 +110,20 @@ func trigger(s *lang.Schemas, r *plugin.Registry) plugin.Schema {
 
 // Schema tells what Check refuses.
 func (*functionDoc) Schema() plugin.Schema {
-	return plugin.Schema{"properties": plugin.Schema{"concurrency": plugin.Schema{"minimum": 0}, "resends": plugin.Schema{"minimum": 0}, "burst": plugin.Schema{"minimum": 1}},
+	told := toldForm()
+	return plugin.Schema{"properties": plugin.Schema{"onSuccess": told, "onFailure": told, "concurrency": plugin.Schema{"minimum": 0}, "resends": plugin.Schema{"minimum": 0}, "burst": plugin.Schema{"minimum": 1}},
 		"dependentRequired": plugin.Schema{"burst": []any{"rate"}}}
+}
+
+// toldForm is the form of destinations: one or a list.
+func toldForm() plugin.Schema {
+	one := plugin.Schema{"$ref": "#/$defs/destination"}
+	return plugin.Schema{"anyOf": []any{one, plugin.Schema{"type": "array", "items": one}}}
 }
 
 // Schema tells the form of destinations, and that a trigger does something.
 func (*triggerDoc) Schema() plugin.Schema {
-	one := plugin.Schema{"$ref": "#/$defs/destination"}
-	some := plugin.Schema{"anyOf": []any{one, plugin.Schema{"type": "array", "items": one}}}
+	some := toldForm()
 	fires := plugin.Schema{"required": []any{"onSuccess"}, "properties": plugin.Schema{"onSuccess": plugin.Schema{"not": plugin.Schema{"const": []any{}}}}}
 	return plugin.Schema{
 		"properties": plugin.Schema{"onSuccess": some, "onFailure": some},

@@ -521,11 +521,27 @@ type Started struct {
 
 // postStart starts a trigger by name with the body as data.
 func (a *API) postStart(w http.ResponseWriter, q *http.Request) error {
+	name := q.PathValue("trigger")
 	if access.Asking(q.Context()).Tenant != "" {
-		if _, err := a.triggerOf(q.Context(), q.PathValue("trigger")); err != nil {
+		if _, err := a.triggerOf(q.Context(), name); err != nil {
 			return err
 		}
 	}
+	return a.start(w, q, name, "/v1/triggers")
+}
+
+// postInvoke calls a function by itself with the body as its input: a run of one step, whose destinations are the function's.
+func (a *API) postInvoke(w http.ResponseWriter, q *http.Request) error {
+	name := q.PathValue(control.Function)
+	t := a.Set().Calls[lang.InvokePrefix+name]
+	if t == nil {
+		return a.noFunction(name)
+	}
+	return a.start(w, q, t.Name, "/v1/functions")
+}
+
+// start starts a run of a trigger by an event of its own.
+func (a *API) start(w http.ResponseWriter, q *http.Request, trigger, source string) error {
 	data, err := a.body(w, q)
 	if err != nil {
 		return err
@@ -536,13 +552,13 @@ func (a *API) postStart(w http.ResponseWriter, q *http.Request) error {
 	}
 	e := event.New()
 	e.SetID(key)
-	e.SetSource("/v1/triggers")
+	e.SetSource(source)
 	e.SetType("dev.onward.start")
 	e.SetTime(time.Now())
 	if err := e.SetData(event.ApplicationJSON, json.RawMessage(data.JSON())); err != nil {
 		return err
 	}
-	id, err := a.Intake.Start(q.Context(), q.PathValue("trigger"), &e)
+	id, err := a.Intake.Start(q.Context(), trigger, &e)
 	if err != nil {
 		return err
 	}

@@ -172,7 +172,11 @@ var accounts = map[string]account{
 	"POST /v1/triggers/{trigger}/pause":  {id: "pauseTrigger", help: "Keeps what runs of a trigger call from being sent.", query: []param{pBy, pReason}, says: map[int]any{200: Steered{}}, fails: map[int]string{404: "there is no such trigger"}},
 	"POST /v1/triggers/{trigger}/resume": {id: "resumeTrigger", help: "Sends what a pause has held back.", query: []param{pBy, pReason}, says: map[int]any{200: Steered{}}, fails: map[int]string{404: "there is no such trigger"}},
 
-	"GET /v1/functions":                    {id: "listFunctions", help: "The functions of the router that is asked, with their queues and states.", says: map[int]any{200: FunctionList{}}},
+	"GET /v1/functions": {id: "listFunctions", help: "The functions of the router that is asked, with their queues and states.", says: map[int]any{200: FunctionList{}}},
+	"POST /v1/functions/{function}/invoke": {
+		id: "invokeFunction", help: "Calls a function by itself, with the body as its input: a run of one step, which tells the function's destinations.", body: bodyData, keyed: true,
+		says: map[int]any{202: Started{}}, fails: map[int]string{404: "there is no such function"},
+	},
 	"POST /v1/functions/{function}/pause":  {id: "pauseFunction", help: "Keeps calls of a function from being sent.", query: []param{pBy, pReason}, says: map[int]any{200: Steered{}}, fails: map[int]string{404: "there is no such function"}},
 	"POST /v1/functions/{function}/resume": {id: "resumeFunction", help: "Sends what a pause has held back.", query: []param{pBy, pReason}, says: map[int]any{200: Steered{}}, fails: map[int]string{404: "there is no such function"}},
 	"POST /v1/functions/{function}/limit": {

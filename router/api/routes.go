@@ -65,6 +65,7 @@ func (a *API) routes() []route {
 		{"POST /v1/triggers/{trigger}/pause", access.Operate, ofTenant, a.postHalt(control.Trigger, true)},
 		{"POST /v1/triggers/{trigger}/resume", access.Operate, ofTenant, a.postHalt(control.Trigger, false)},
 		{"GET /v1/functions", access.Read, ofRouter, a.getFunctions},
+		{"POST /v1/functions/{function}/invoke", access.Operate, ofRouter, a.postInvoke},
 		{"POST /v1/functions/{function}/pause", access.Operate, ofRouter, a.postHalt(control.Function, true)},
 		{"POST /v1/functions/{function}/resume", access.Operate, ofRouter, a.postHalt(control.Function, false)},
 		{"POST /v1/functions/{function}/limit", access.Operate, ofRouter, a.postLimit},

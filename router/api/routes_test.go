@@ -90,6 +90,7 @@ func (heldBack) Set(_ context.Context, kind, name string, change func(*control.C
 
 func (t *town) open(tokens *access.Tokens) *API {
 	set := &config.Set{
+		Calls:     map[string]*config.Trigger{lang.InvokePrefix + "f": {Name: lang.InvokePrefix + "f", Tenant: config.DefaultTenant}},
 		Triggers:  map[string]*config.Trigger{"mine": {Name: "mine", Tenant: "a", Definition: &lang.Definition{Trigger: "mine", Tenant: "a"}}, "theirs": {Name: "theirs", Tenant: "b"}},
 		Functions: map[string]*config.Function{"f": {Name: "f", Concurrency: 8}},
 	}
@@ -160,6 +161,7 @@ var operations = []operation{
 	{"POST /v1/triggers/{trigger}/pause", "/v1/triggers/mine/pause", "", 200, 404, "paused"},
 	{"POST /v1/triggers/{trigger}/resume", "/v1/triggers/mine/resume", "", 200, 404, "since"},
 	{"GET /v1/functions", "", "", 200, 403, "concurrency"},
+	{"POST /v1/functions/{function}/invoke", "/v1/functions/f/invoke", "1", 202, 403, "run"},
 	{"POST /v1/functions/{function}/pause", "/v1/functions/f/pause", "", 200, 403, "paused"},
 	{"POST /v1/functions/{function}/resume", "/v1/functions/f/resume", "", 200, 403, "since"},
 	{"POST /v1/functions/{function}/limit", "/v1/functions/f/limit?limit=2", "", 200, 403, "limit\":"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -98,16 +99,15 @@ func (a *API) controlled(ctx context.Context, kind, name string) error {
 		_, err := a.triggerOf(ctx, name)
 		return err
 	}
-	set := a.Set()
-	if set.Functions[name] == nil {
-		var names []string
-		for n := range set.Functions {
-			names = append(names, n)
-		}
-		slices.Sort(names)
-		return fmt.Errorf("%w %q; %s", errUnknownFunction, name, lang.Nearest(name, names))
+	if a.Set().Functions[name] == nil {
+		return a.noFunction(name)
 	}
 	return nil
+}
+
+// noFunction says that there is no function of a name.
+func (a *API) noFunction(name string) error {
+	return fmt.Errorf("%w %q; %s", errUnknownFunction, name, lang.Nearest(name, slices.Sorted(maps.Keys(a.Set().Functions))))
 }
 
 // postHalt pauses a function or a trigger, or lets it go on. Said again, it changes nothing.

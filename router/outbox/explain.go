@@ -117,6 +117,9 @@ func (o *Outbox) Functions() []control.FunctionStatus {
 				st.Error, st.Next = l.why, l.until
 			}
 		}
+		if fn.Concurrency == 0 {
+			st.State = "stopped"
+		}
 		out = append(out, st)
 	}
 	return out
