@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/bits"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/onward-router/onward/router/api"
 	"github.com/onward-router/onward/router/engine"
@@ -102,6 +104,7 @@ func TestCountsAndField(t *testing.T) {
 	eventually(t, func() error {
 		return r.counts(run, true, "many {Pending:0 Queued:0 Running:1", "many/f[*] {Pending:50 Queued:42 Running:8 Waiting:0 Succeeded:180 Failed:20", "sequence {Pending:0 Queued:0 Running:1")
 	})
+	r.brush(path)
 	letGo()
 	eventually(t, func() error {
 		return r.counts(run, true, "ok {Pending:0 Queued:0 Running:0 Waiting:1", "many {Pending:0 Queued:0 Running:0 Waiting:0 Succeeded:1", "two/b {Pending:0 Queued:0 Running:0 Waiting:0 Succeeded:0 Failed:0 Skipped:1")
@@ -132,6 +135,53 @@ func TestCountsAndField(t *testing.T) {
 	}
 	if code := r.get("/v1/runs/"+journal.RunID{9}.String()+"/counts", &no); code != 404 {
 		t.Error(code, no)
+	}
+}
+
+// brush asks of a run at work what was, in which time: the open steps with their states, those in a time, and strips that have what is open.
+func (r *running) brush(path string) {
+	r.t.Helper()
+	var open api.RunSteps
+	is := make(map[string]int)
+	r.get(path+"/steps?open=true", &open)
+	for _, s := range open.Open {
+		is[s.Path[:min(4, len(s.Path))]+" "+s.State]++
+	}
+	if len(open.Steps) != 0 || is["many queued"] != 42 || is["many running"] != 9 {
+		r.t.Errorf("open: %v", is)
+	}
+	var slow api.RunSteps
+	if r.get(path+"/steps?slowest=true&limit=5", &slow); len(slow.Steps) != 5 || slow.Steps[0].Ended.Sub(slow.Steps[0].Queued) < slow.Steps[4].Ended.Sub(slow.Steps[4].Queued) {
+		r.t.Errorf("slowest: %+v", slow.Steps)
+	}
+	in := func(query string) (n int) {
+		var f api.RunField
+		r.get(path+"/field?step=many/f"+query, &f)
+		if len(f.Within) != 38 {
+			r.t.Fatalf("%s: %d bytes of 300 bits", query, len(f.Within))
+		}
+		for _, b := range f.Within {
+			n += bits.OnesCount8(b)
+		}
+		return n
+	}
+	now := time.Now().UTC().Format(time.RFC3339Nano)
+	if all, late, early := in("&to="+now), in("&from="+now), in("&to=2020-01-01T00:00:00Z"); all != 250 || late != 50 || early != 0 {
+		r.t.Errorf("of 250 branches %d were at work until now, %d are, %d were long ago", all, late, early)
+	}
+	var t engine.Strips
+	r.get(path+"/strips?bins=10&single=10", &t)
+	for _, s := range t.Strips {
+		if last := len(s.Running) - 1; s.Path == "many/f[*]" && (s.Total != 250 || s.Running[last] < 8 || s.Queued[last] != 42) {
+			r.t.Errorf("%+v", s)
+		}
+	}
+	for _, bad := range []string{"/field?step=many/f&from=now", "/field?step=many/f&from=" + now + "&to=2020-01-01T00:00:00Z", "/steps?open=true&failed=true", "/steps?slowest=true&after=x", "/live?after=garbage",
+		"/live?step=many/f&after=garbage", "/live?step=many/f&after=garbage:1", "/field?step=many/f&after=1.1"} {
+		var no struct{ Error struct{ Message string } }
+		if code := r.get(path+bad, &no); code != 400 || no.Error.Message == "" {
+			r.t.Errorf("%s: %d %v", bad, code, no)
+		}
 	}
 }
 

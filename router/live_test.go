@@ -92,6 +92,9 @@ func TestLive(t *testing.T) {
 	})
 	is, cursor := states(&first), first.Cursor
 	take := func(f *api.RunField) {
+		if f.States != nil {
+			is = states(f)
+		}
 		for i := 0; i+1 < len(f.Changed); i += 2 {
 			is[f.Changed[i]] = engine.StepState(f.Changed[i+1])
 		}

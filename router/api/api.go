@@ -65,6 +65,9 @@ type Past interface {
 	// Strips tells when the steps of a run were at work, Below of those at a path and below it.
 	Strips(run journal.RunID, from, to time.Time, bins, single int) (*engine.Strips, error)
 	Below(run journal.RunID, path string, limit int) (steps []*engine.PastStep, more bool, err error)
+	// Within gives the indexes of a step's activations that were at work in a time, Slowest the calls that took longest.
+	Within(run journal.RunID, group string, from, to time.Time, yield func(index int)) error
+	Slowest(run journal.RunID, limit int) ([]*engine.PastStep, error)
 	Event(id string) ([]*engine.PastEvent, error)
 	Events(after string, limit int, taken string) (all []*engine.PastEvent, next string, err error)
 	Runs(q engine.RunQuery) (*engine.FoundRuns, error)

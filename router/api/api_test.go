@@ -147,6 +147,10 @@ func (p past) Timeline(journal.RunID, string, int, bool) (*engine.Timeline, erro
 	return p.failed, nil
 }
 
+func (p past) Within(journal.RunID, string, time.Time, time.Time, func(int)) error { return nil }
+
+func (p past) Slowest(journal.RunID, int) ([]*engine.PastStep, error) { return nil, nil }
+
 func (p past) Mark() string { return "" }
 
 func (p past) Became(journal.RunID, string, string, func([]byte, int, engine.StepState, bool)) (bool, error) {

@@ -54,6 +54,9 @@ type RunField struct {
 	// Changed is in place of those where what has changed was asked for: index and number, in turns, of all that have ended since, and of all that are open.
 	Changed []int  `json:"changed,omitempty"`
 	Cursor  string `json:"cursor"` // asks for what changes from here on
+	// Within is given where a time is asked for: a bit of each activation, that of index 0 the lowest of the first byte; it is set of those that were queued or
+	// at work then.
+	Within []byte `json:"within,omitempty"`
 }
 
 // cells are the activations of a step at one place: one, or those of a frame, by their indexes.
@@ -92,6 +95,8 @@ type survey struct {
 
 	record  bool // what has changed
 	changed []int
+	spans   []openStep // what is open
+	within  []byte
 }
 
 func (v *survey) group(group string) *cells {
@@ -129,6 +134,7 @@ type openStep struct {
 	index int
 	is    engine.StepState
 	n     uint32
+	since int64 // nanoseconds
 }
 
 // glanceMost is how many open steps are looked at in one go: the fold stands still meanwhile.
@@ -138,8 +144,8 @@ const glanceMost = 1000
 func (a *API) look(ctx context.Context, id journal.RunID, group string, v *survey) (steps []openStep, err error) {
 	g := engine.Glance{
 		Group: group,
-		Step: func(group string, index int, is engine.StepState, n uint32) {
-			steps = append(steps, openStep{group, index, is, n})
+		Step: func(group string, index int, is engine.StepState, n uint32, since int64) {
+			steps = append(steps, openStep{group, index, is, n, since})
 		},
 		Slot: func(group string, many bool, spawned, opened int) {
 			if c := v.group(group); many {
@@ -202,6 +208,7 @@ func (a *API) survey(ctx context.Context, id journal.RunID, group, after string)
 	for _, c := range v.groups { // Each on its own.
 		c.settle()
 	}
+	v.spans = open
 	for _, x := range open {
 		v.group(x.group)
 		v.set(x.index, x.is)
@@ -309,9 +316,18 @@ func (a *API) getField(w http.ResponseWriter, q *http.Request) error {
 	case strings.Contains(step, "[*]"):
 		return fmt.Errorf("%w: step %.200q is many; write the indexes of what is around the last one, such as outer[0]/inner[*]", errRequest, step)
 	}
+	from, to, asked, err := brushOf(q)
+	if err != nil {
+		return err
+	}
 	v, err := a.survey(q.Context(), id, step, after)
 	if err != nil {
 		return err
+	}
+	if asked {
+		if err := a.within(id, step, from, to, v); err != nil {
+			return err
+		}
 	}
 	said := fieldOf(id, step, v)
 	if said.Size == 0 && !v.open {
@@ -336,6 +352,7 @@ func fieldOf(id journal.RunID, step string, v *survey) *RunField {
 	if c == nil {
 		c = new(cells)
 	}
+	f.Within = v.within
 	states := c.many
 	if c.single && len(states) == 0 {
 		states = []engine.StepState{c.one}

@@ -55,6 +55,9 @@ func (a *API) getLive(w http.ResponseWriter, q *http.Request) error {
 	}
 	ask := q.URL.Query()
 	v := &viewer{a: a, w: w, id: id, step: strings.TrimSuffix(ask.Get("step"), "[*]"), cursor: ask.Get("after")}
+	if v.step == "" && v.cursor != "" {
+		return invalid("after is a cursor of one step's field; say which with step, or leave after out")
+	}
 	if last := q.Header.Get("Last-Event-ID"); last != "" {
 		v.cursor = last
 	}

@@ -110,12 +110,12 @@ var accounts = map[string]account{
 	"GET /v1/runs/{run}": {id: "getRun", help: "What a run is doing, or how it ended.", query: []param{pWait}, says: map[int]any{200: oneOf{engine.Status{}, engine.Ending{}}}, fails: noRun},
 	"GET /v1/runs/{run}/steps": {
 		id: "listSteps", help: "What became of the steps and calls of a run, in the order in which that was known.", says: map[int]any{200: RunSteps{}}, lines: true, fails: noRun,
-		query: []param{{"path", formText, "only of the step at this path, and of what is below it"}, {"failed", formFlag, "only what failed for good"}, {"summary", formFlag, "also sums by path"}, pLimit, pAfter},
+		query: []param{{"path", formText, "only of the step at this path, and of what is below it"}, {"failed", formFlag, "only what failed for good"}, {"open", formFlag, "only what is open"}, {"slowest", formFlag, "the calls that took longest, the slowest first"}, {"summary", formFlag, "also sums by path"}, pLimit, pAfter},
 	},
 	"GET /v1/runs/{run}/counts": {id: "countSteps", help: "How many activations of each step are in which state.", says: map[int]any{200: RunCounts{}}, fails: noRun},
 	"GET /v1/runs/{run}/field": {
 		id: "getField", help: "How each activation of one step stands, or what has changed since a cursor.", says: map[int]any{200: RunField{}}, fails: noRun,
-		query: []param{{"step", formText, "the step's path, with the indexes of what is around it"}, {"after", formText, "cursor of the answer before"}},
+		query: []param{{"step", formText, "the step's path, with the indexes of what is around it"}, {"after", formText, "cursor of the answer before"}, {"from", formText, "also which were queued or at work from this time on, RFC 3339"}, {"to", formText, "until this time; default: now"}},
 	},
 	"GET /v1/runs/{run}/flow": {
 		id: "getFlow", help: "The definition by which a run runs, or ran, as a tree.", says: map[int]any{200: FlowLine{}}, fails: map[int]string{404: "there is no such run", 409: "the definition is not known any more"},

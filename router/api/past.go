@@ -87,6 +87,18 @@ func (a *API) getSteps(w http.ResponseWriter, q *http.Request) error {
 		return a.getBelow(w, q, id, path, limit)
 	}
 	said := &RunSteps{Run: id.String()}
+	switch {
+	case isTrue(q, "open"):
+		if said.Steps = []*engine.PastStep{}; failed || isTrue(q, "slowest") || isTrue(q, "summary") {
+			return invalid("open goes with none of failed, slowest and summary; ask for each on its own")
+		}
+		if said.Open, err = a.openSteps(q, id); err != nil {
+			return err
+		}
+		return replyPacked(w, q, said)
+	case isTrue(q, "slowest"):
+		return a.getSlowest(w, q, said, id, limit)
+	}
 	t, err := a.Past.Timeline(id, q.URL.Query().Get("after"), limit, failed)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRequest, err)
@@ -116,6 +128,30 @@ func (a *API) getSteps(w http.ResponseWriter, q *http.Request) error {
 	})
 	if len(said.Steps) == 0 && err != nil {
 		return err
+	}
+	return replyPacked(w, q, said)
+}
+
+// getSlowest tells of the calls of a run that took longest.
+func (a *API) getSlowest(w http.ResponseWriter, q *http.Request, said *RunSteps, id journal.RunID, limit int) (err error) {
+	if isTrue(q, "failed") || isTrue(q, "summary") || q.URL.Query().Get("after") != "" {
+		return invalid("slowest goes with none of failed, summary and after; raise limit for more")
+	}
+	if said.Steps, err = a.Past.Slowest(id, limit); err != nil {
+		return err
+	}
+	if len(said.Steps) == 0 {
+		a.Cluster.Gather(q, func() (any, func()) { // Its partition may have moved here since: another router has what was.
+			theirs := new(RunSteps)
+			return theirs, func() {
+				if len(theirs.Steps) > len(said.Steps) {
+					said.Steps = theirs.Steps
+				}
+			}
+		})
+		if err := a.known(q.Context(), id); len(said.Steps) == 0 && err != nil {
+			return err
+		}
 	}
 	return replyPacked(w, q, said)
 }
@@ -180,10 +216,10 @@ func (a *API) getStrips(w http.ResponseWriter, q *http.Request) error {
 	}
 	bins, single := 200, 200
 	for key, into := range map[string]*time.Time{"from": &from, "to": &to} {
-		if text := ask.Get(key); text != "" {
-			if *into, err = time.Parse(time.RFC3339, text); err != nil {
-				return invalid("%s %.40q is no time; write one as RFC 3339 has it: 2026-01-31T15:04:05Z", key, text)
-			}
+		if at, err := timeOf(q, key); err != nil {
+			return err
+		} else if !at.IsZero() {
+			*into = at
 		}
 	}
 	for key, x := range map[string]struct {
@@ -196,11 +232,6 @@ func (a *API) getStrips(w http.ResponseWriter, q *http.Request) error {
 			}
 		}
 	}
-	for key, at := range map[string]time.Time{"from": from, "to": to} {
-		if at.Year() < 1970 || at.Year() > 2200 { // Nanoseconds would not count beyond.
-			return invalid("%s %.40q is a time in which no run was; write one of the run's", key, ask.Get(key))
-		}
-	}
 	if !to.After(from) {
 		to = from.Add(time.Millisecond)
 	}
@@ -208,10 +239,17 @@ func (a *API) getStrips(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if said.Strips == nil {
+	switch {
+	case said.Strips == nil:
 		if said.Steps, err = a.withOpen(q, id, said.Steps, single); err != nil {
 			return err
 		}
+	case f == nil:
+		open, err := a.look(q.Context(), id, "", &survey{groups: make(map[string]*cells)})
+		if err != nil {
+			return err
+		}
+		enterOpen(said, open, time.Now())
 	}
 	return replyPacked(w, q, said)
 }
@@ -268,11 +306,19 @@ func (a *API) openSteps(q *http.Request, id journal.RunID) ([]*engine.PastStep, 
 		return nil, err
 	}
 	var open []*engine.PastStep
+	var calls []int
+	var numbers []uint32
 	var visit func(s *engine.StepStatus)
 	visit = func(s *engine.StepStatus) {
-		x := &engine.PastStep{Path: s.Path, Attempt: s.Attempt, Outcome: "open", Queued: s.Since, Error: s.LastError}
+		x := &engine.PastStep{Path: s.Path, Attempt: s.Attempt, Outcome: "open", Queued: s.Since, Error: s.LastError, State: engine.StepRunning.String()}
 		if inv := s.Invocation; inv != nil {
 			x.N, x.Function, x.Queued, x.Sent = inv.N, inv.Function, inv.Created, inv.Accepted
+			if inv.Starts == nil && inv.Accepted.IsZero() {
+				calls, numbers = append(calls, len(open)), append(numbers, inv.N)
+			}
+		}
+		if !s.RetryAt.IsZero() || len(s.Awaits)+len(s.Timers) > 0 && !atWork(s) {
+			x.State = engine.StepWaiting.String()
 		}
 		open = append(open, x)
 		for _, below := range []*engine.StepStatus{s.Handler, s.Twin} {
@@ -290,9 +336,21 @@ func (a *API) openSteps(q *http.Request, id journal.RunID) ([]*engine.PastStep, 
 		visit(st.Root)
 	}
 	for _, d := range st.Deliveries {
-		open = append(open, &engine.PastStep{Path: d.Path, N: d.N, Function: d.Function, Delivery: true, Attempt: d.Attempt, Outcome: "open", Queued: d.Created, Error: d.LastError})
+		x := &engine.PastStep{Path: d.Path, N: d.N, Function: d.Function, Delivery: true, Attempt: d.Attempt, Outcome: "open", Queued: d.Created, Error: d.LastError, State: engine.StepRunning.String()}
+		if !d.RetryAt.IsZero() {
+			x.State = engine.StepWaiting.String()
+		}
+		open = append(open, x)
+	}
+	for i, is := range a.Outbox.Standing(id, numbers) {
+		open[calls[i]].State = is.String()
 	}
 	return open, nil
+}
+
+// atWork reports whether something in a step is open.
+func atWork(s *engine.StepStatus) bool {
+	return s.Handler != nil || s.Twin != nil || slices.ContainsFunc(s.Slots, func(x engine.SlotStatus) bool { return len(x.Waiting) > 0 })
 }
 
 // FoundEvents is a part of the events that came, the latest first.

@@ -60,8 +60,9 @@ func StateOf(v lang.Verdict) (StepState, bool) {
 type Glance struct {
 	// Group is a path without its last index: only those steps are looked for. Empty is all.
 	Group string
-	// Step is told of each open step: its path without the last index, that index, -1 for none, and the number of its invocation, 0 for none.
-	Step func(group string, index int, is StepState, n uint32)
+	// Step is told of each open step: its path without the last index, that index, -1 for none, the number of its invocation, 0 for none, and since when it is
+	// open, in nanoseconds.
+	Step func(group string, index int, is StepState, n uint32, since int64)
 	// Slot is told of each step of an open frame: how many activations there are to be, and how many of them, the first, have opened; opened is -1 where
 	// they do not open in order.
 	Slot func(group string, many bool, spawned, opened int)
@@ -102,7 +103,7 @@ func (g *Glance) look(x glanced) (found int) {
 		return 0
 	}
 	if g.Group == "" || g.Group == x.group {
-		g.Step(x.group, x.index, t.state(), t.inv)
+		g.Step(x.group, x.index, t.state(), t.inv, t.opened)
 	}
 	if t.handler == nil && t.body == nil {
 		return 0

@@ -24,6 +24,7 @@ type PastStep struct {
 	Delivery bool   `json:"delivery,omitempty"`
 	Attempt  int    `json:"attempt,omitempty"`
 	Outcome  string `json:"outcome"`
+	State    string `json:"state,omitempty"` // of one that is open: queued, running or waiting
 	// Again says that it failed, and was tried again.
 	Again  bool      `json:"again,omitempty"`
 	Queued time.Time `json:"queued"` // a step: when it opened

@@ -20,13 +20,29 @@ func (h *Endings) Mark() string {
 	return fmt.Sprintf("%s:%d.%d", s.name, p.n, p.entries)
 }
 
-// mark reads what Mark gave: how many entries of which page lie before it. One that is another history's, or empty, lies before everything.
-func (s *Store) mark(text string) (p place, err error) {
-	name, at, _ := strings.Cut(text, ":")
-	if text == "" || name != s.name {
-		return place{}, nil
+// mark reads what Mark gave: how many entries of which page lie before it. One that is another history's, or of what this one has lost, or empty, lies before
+// everything; what was never a mark is refused.
+func (s *Store) mark(text string) (p place, own bool, err error) {
+	if text == "" {
+		return p, false, nil
 	}
-	return parsePlace(at)
+	name, at, _ := strings.Cut(text, ":")
+	if p, err = parsePlace(at); err != nil || at == "" || name == "" {
+		return place{}, false, fmt.Errorf("%.60q is %w", text, engine.ErrCursor)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if name != s.name {
+		return place{}, false, nil
+	}
+	var end place
+	if last := s.last(streamSteps); last != nil {
+		end = place{last.n, last.entries}
+	}
+	if end.page < p.page || end.page == p.page && end.entry < p.entry {
+		return place{}, false, nil
+	}
+	return p, true, nil
 }
 
 // cursor reads a timeline's: the place of the last entry that was given. Another history has other places.
@@ -50,17 +66,17 @@ func (s *Store) cursor(text string) (place, error) {
 // or of what was let go of since, and then it gives all.
 func (h *Endings) Became(run journal.RunID, after, mark string, yield func(group []byte, index int, is engine.StepState, late bool)) (since bool, err error) {
 	s := h.store
-	from, err := s.mark(after)
+	from, since, err := s.mark(after)
 	if err != nil {
 		return false, err
 	}
-	at, err := s.mark(mark)
+	at, _, err := s.mark(mark)
 	if err != nil {
 		return false, err
 	}
 	s.mu.RLock()
 	if all := s.streams[streamSteps]; len(all) > 0 && from.page < all[0].n {
-		from = place{}
+		from, since = place{}, false
 	}
 	s.mu.RUnlock()
 	pages := s.pages(streamSteps, run, from.page)
@@ -96,7 +112,7 @@ func (h *Endings) Became(run journal.RunID, after, mark string, yield func(group
 			return false, err
 		}
 	}
-	return from != (place{}), nil
+	return since, nil
 }
 
 // digests returns those of pages that have one.

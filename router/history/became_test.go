@@ -1,10 +1,12 @@
 package history_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/onward-router/onward/config/lang"
@@ -92,8 +94,14 @@ func TestBecame(t *testing.T) {
 			if at, _, since := standing(t, h, runs[0], "another:4.3", mark); !same(at, want[runs[0]]) || since {
 				t.Fatal("a mark of another history was taken")
 			}
-			if _, err := h.Became(runs[0], mark[:7]+"x", "", nil); err == nil {
-				t.Error("a mark that is none was taken")
+			name, _, _ := strings.Cut(mark, ":")
+			if at, _, since := standing(t, h, runs[0], name+":99999999.0", mark); !same(at, want[runs[0]]) || since {
+				t.Error("a mark behind the end of the history was taken")
+			}
+			for _, none := range []string{name, name + ":", name + ":x", ":1.1", "1.1", "garbage", "garbage:1", name + ":-1.0"} {
+				if _, err := h.Became(runs[0], none, "", nil); !errors.Is(err, engine.ErrCursor) {
+					t.Errorf("%q: %v", none, err)
+				}
 			}
 		}
 		check()

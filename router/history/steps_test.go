@@ -317,3 +317,44 @@ func BenchmarkTake(b *testing.B) {
 		}
 	}
 }
+
+// TestBrush: which activations were at work in a time, and the calls that took longest, of pages in memory and in the file.
+func TestBrush(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{"", t.TempDir()} {
+		h := keepFor(t, dir)
+		run, other := journal.RunID{1, 12: 7}, journal.RunID{2, 12: 7}
+		const n = 4000
+		wide(h, run, n, 1000)
+		take(h, n+1, branch(other, n+5000, nil))
+		if err := h.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		// Branch i is open until i+2 ms behind what is about the begin of all.
+		at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
+		var got []int
+		if err := h.Within(run, "map/count", at(n-8), at(n+10), func(i int) { got = append(got, i) }); err != nil || len(got) != 13 || got[0] != n-13 {
+			t.Errorf("%v, %v", got, err)
+		}
+		for _, none := range []struct {
+			group    string
+			from, to time.Time
+		}{{"map", at(0), at(n)}, {"map/coun", at(0), at(n)}, {"map/count", at(-10), at(-1)}, {"map/count", at(n + 10), at(n + 20)}} {
+			if err := h.Within(run, none.group, none.from, none.to, func(i int) { t.Errorf("%+v: %d", none, i) }); err != nil {
+				t.Error(err)
+			}
+		}
+		slow, err := h.Slowest(run, 3)
+		if err != nil || len(slow) != 3 {
+			t.Fatal(slow, err)
+		}
+		for i, s := range slow {
+			if want := fmt.Sprintf("map/count[%d]", n-1-i); s.Path != want || s.Outcome != "succeeded" {
+				t.Errorf("%d: %s %s, not %s", i, s.Path, s.Outcome, want)
+			}
+		}
+		if all, err := h.Slowest(run, 10_000); err != nil || len(all) != n {
+			t.Error(len(all), err)
+		}
+	}
+}

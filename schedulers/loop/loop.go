@@ -262,5 +262,8 @@ func (p *Loop) Sketch() schedulers.Sketch {
 	default:
 		out.Caption = p.Times.Source() + " times"
 	}
+	if !p.Max.IsZero() {
+		out.Caption += ", at most " + p.Max.Source() + " rounds"
+	}
 	return out
 }
