@@ -251,7 +251,7 @@ func (b *describer) webhook() object {
 var words = map[string]string{
 	"tracestate": "of the trace that it belongs to", "done": "with how many it was done", "refused": "with how many it was not", "left": "how many are left: it was stopped before", "errors": "the first of them", "answer": "what the operation says of it alone",
 	"endedRuns": "between routers: by which the same run is counted once", "reopenedRuns": "between routers: by which the same run is counted once", "strips": "by step, in bins of time",
-	"version": "the release, or devel", "commit": "of which it was made", "used": "bytes that the folder has", "free": "bytes that its disk has left", "partition": "its number", "lag": "records that are not folded yet", "unsaved": "records since the last snapshot",
+	"version": "the release, or devel", "commit": "of which it was made", "used": "bytes that the folder has", "free": "bytes that its disk has left", "partition": "its number", "lag": "records that are not folded yet", "unsaved": "records since the last snapshot", "saved": "when the last snapshot of this tenure counted",
 	"partitions": "that it folds", "routers": "by name",
 	"queue": "for whom it waits, or how long it was queued", "child": "the run that it has started", "progress": "what its last heartbeat said", "of": "of how many", "inputSize": "bytes that it had, where only the begin was kept",
 	"outputSize": "bytes that it had, where only the begin was kept", "times": "where the time went", "states": "two in a byte, that of the even index in the low half", "words": "what the numbers in states mean", "againSteps": "the first of them",

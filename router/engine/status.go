@@ -171,7 +171,9 @@ type PartitionStatus struct {
 	Offset  int64 `json:"offset"`
 	Lag     int64 `json:"lag"`
 	Unsaved int64 `json:"unsaved"`
-	Runs    int   `json:"runs"`
-	Paused  int   `json:"paused"`
-	Calls   int   `json:"calls"` // without an outcome
+	// Saved is when the last snapshot of this tenure counted.
+	Saved  time.Time `json:"saved,omitzero"`
+	Runs   int       `json:"runs"`
+	Paused int       `json:"paused"`
+	Calls  int       `json:"calls"` // without an outcome
 }

@@ -32,6 +32,8 @@ type saving struct {
 type saves struct {
 	atomic.Int64
 	work sync.WaitGroup
+	// since is how many records were folded after the last, and at when it counted, in nanoseconds; 0 before any of this tenure. They are for people.
+	since, at atomic.Int64
 }
 
 // spread is how many records of the first interval a partition leaves out, so that not all want their snapshots at once.
@@ -72,6 +74,7 @@ func (s *Shard) turn() chan<- struct{} {
 func (s *Shard) beginSave() {
 	offset, before := s.last, s.saved.Load()
 	s.since, s.pressed = 0, false
+	s.saved.since.Store(0)
 	if offset < 0 || offset == before {
 		<-s.set.saves
 		return
@@ -133,6 +136,7 @@ func (s *Shard) save(ctx context.Context, offset, before int64, write func(io.Wr
 		return err
 	}
 	s.saved.Store(offset)
+	s.saved.at.Store(time.Now().UnixNano())
 	if before < 0 {
 		return nil
 	}

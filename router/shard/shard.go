@@ -233,6 +233,7 @@ func (s *Shard) batch(b *journal.Batch) error {
 	st := s.state.Stats()
 	s.set.count(s, st)
 	s.next.Store(b.Next)
+	s.saved.since.Store(int64(s.since))
 	s.lag.Store(b.Lag)
 	if m, ok := s.t.(journal.Marker); ok && s.owned {
 		m.Mark(b.Next, st.Runs > 0 || st.Waiting > 0)

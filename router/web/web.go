@@ -37,8 +37,8 @@ type Options struct {
 
 // pages are the addresses of the frame, with the modules that each needs at once.
 var pages = map[string][]string{
-	"/{$}": {"runs"}, "/runs": {"runs"}, "/runs/{run}": {"run", "flow", "field", "time", "drawer", "waits"}, "/waits": {"waits"}, "/dead": {"dead"}, "/events": {"events"},
-	"/triggers": {"parts"}, "/functions": {"parts"}, "/routers": {"parts"},
+	"/{$}": {"runs"}, "/runs": {"runs"}, "/runs/{run}": {"run", "flow", "field", "fingers", "time", "drawer", "waits"}, "/waits": {"waits"}, "/dead": {"dead"}, "/events": {"events"},
+	"/triggers": {"parts", "flow"}, "/functions": {"parts", "flow"}, "/routers": {"parts", "flow"},
 }
 
 // policy is what browsers are to refuse: all that does not come from the router itself, every script in markup, and being framed.
@@ -152,11 +152,24 @@ func pack() (*assets, error) {
 		if strings.HasSuffix(name, ".js") {
 			kind = "text/javascript; charset=utf-8"
 		}
+		text = slim(text)
 		a.byName[name] = asset{kind, text, zip(text)}
 	}
 	a.digest = hex.EncodeToString(sum.Sum(nil)[:8])
 	a.pages, err = template.ParseFS(static, "static/*.html")
 	return a, err
+}
+
+// slim leaves out what only people read: indentation, and comments that are lines of their own. No text of the page goes over lines.
+func slim(text []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimLeft(line, " \t\n")
+		if len(line) > 0 && !bytes.HasPrefix(line, []byte("//")) {
+			out = append(out, line...)
+		}
+	}
+	return out
 }
 
 // fill writes a page.

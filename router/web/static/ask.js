@@ -1,10 +1,11 @@
 // A dialog for each thing that can be done: what it will do, what it needs to know, and the command that does the same.
-import { h } from './dom.js';
+import { h, cut } from './dom.js';
 
 const dialog = () => document.getElementById('dialog');
 
+// say tells what was done, or why nothing was; it is read aloud.
 export function say(text) {
-  const el = h('div', null, text);
+  const el = h('div', null, cut(text, 300));
   document.getElementById('said').append(el);
   setTimeout(() => el.remove(), 6000);
 }
@@ -25,13 +26,25 @@ export async function copy(text) {
 export const command = (text, get) => h('div', { class: 'command' }, h('code', null, text),
   h('button', { type: 'button', onclick: () => copy(get ? get() : text) }, 'Copy'));
 
+// copyCommand is a button for what does the same in a terminal.
+export const copyCommand = (f, what = 'lists the same') => h('button', { type: 'button', title: `the command that ${what} in a terminal`, onclick: () => copy(f()) }, 'Copy command');
+
 // word quotes what a shell would take apart.
 export const word = s => /^[\w@%+=:,./~^-]+$/.test(s) ? s : "'" + String(s).replaceAll("'", "'\\''") + "'";
 
 export function open(title, ...content) {
   const d = dialog();
   d.replaceChildren(h('h1', { id: 'dialog-title' }, title), ...content);
-  if (!d.open) d.showModal();
+  if (!d.open) {
+    const from = document.activeElement, row = from && from.closest('[data-key]');
+    // The focus goes back to where it was; if that is not there any more, to its row, or else to the page.
+    d.addEventListener('close', () => requestAnimationFrame(() => {
+      if (document.activeElement !== document.body || d.open) return;
+      const at = from && from.isConnected && !from.disabled ? from : row && document.querySelector(`tr[data-key="${CSS.escape(row.dataset.key)}"] :is(.acts button, a, button)`);
+      (at || document.getElementById('main')).focus({ preventScroll: true });
+    }), { once: true });
+    d.showModal();
+  }
   return d;
 }
 
@@ -75,10 +88,11 @@ export function ask({ title, text, fields = [], command: words, preview, run, bu
     const id = 'ask-' + f.name;
     const el = f.options ? h('select', { id }, f.options.map(o => h('option', { value: o.value ?? o }, o.text ?? o)))
       : f.area ? h('textarea', { id, spellcheck: 'false', value: f.value || '' })
-        : h('input', { id, type: f.type || 'text', value: f.value ?? '', placeholder: f.hint, autocomplete: 'off', min: f.min, max: f.max });
+        : h('input', { id, type: f.type || 'text', value: f.value ?? '', placeholder: f.hint, autocomplete: 'off', min: f.min, max: f.max, list: f.list && id + '-list' });
     inputs[f.name] = el;
     el.addEventListener(f.type === 'checkbox' || f.options ? 'change' : 'input', look);
-    return h('div', { class: 'field' }, h('label', { for: id }, f.label), el);
+    return h('div', { class: 'field' }, h('label', { for: id }, f.label), f.picks && h('div', { class: 'chips' }, f.picks.map(p => h('button', { type: 'button', onclick: () => { el.value = p; look(); } }, p))), el,
+      f.list && h('datalist', { id: id + '-list' }, f.list.map(x => h('option', { value: x }))));
   }), preview && shown, h('div', { class: 'sub' }, 'In a terminal:'),
   h('div', { class: 'command' }, code, h('button', { type: 'button', onclick: () => copy(code.textContent) }, 'Copy')), said,
   h('div', { class: 'ends' }, h('button', { type: 'button', onclick: close }, 'Close'), go));

@@ -1,7 +1,7 @@
 // Dead letters, by what they have in common; below, those of one cause.
-import { h, n, when, json, cut, Table } from './dom.js';
+import { h, n, many, when, json, cut, Table } from './dom.js';
 import { get, post, del, Poll, seg } from './api.js';
-import { ask, open, close, command, word, empty, wrong } from './ask.js';
+import { ask, open, close, command, word, empty, copyCommand } from './ask.js';
 
 const keys = ['kind', 'trigger', 'function', 'error', 'tenant', 'run', 'text', 'since'];
 const flags = c => keys.filter(k => c[k]).map(k => ` --${k} ${word(c[k])}`).join('');
@@ -20,12 +20,20 @@ function mend(choice, verb, total, poll) {
   const again = verb === 'redrive';
   ask({
     title: again ? 'Send these again' : 'Remove these', danger: !again, button: again ? 'Send again' : 'Remove', command: () => `onward dead ${verb}${flags(choice)} --yes`,
-    text: again ? `${n(total)} letters are sent again, one after the other. One that does not arrive is kept.` : `${n(total)} letters are removed, and cannot be brought back.`,
+    text: again ? `${many(total, 'letter is', 'letters are')} sent again, one after the other. One that does not arrive is kept.` : `${many(total, 'letter is', 'letters are')} removed, and cannot be brought back.`,
     run: async () => {
       const { done, kept } = await each(choice, x => again ? post(`/v1/dead/${seg(x.letter)}/redrive`) : del(`/v1/dead/${seg(x.letter)}`));
       poll.now();
       return `${n(done)} ${again ? 'sent again' : 'removed'}` + (kept ? `, ${n(kept)} kept` : '');
     },
+  });
+}
+
+// resend sends one letter again.
+function resend(id, poll) {
+  ask({
+    title: 'Send this letter again', button: 'Send again', text: 'It is removed once it has arrived; one that does not arrive is kept.', command: () => 'onward dead redrive ' + id,
+    run: async () => { await post(`/v1/dead/${seg(id)}/redrive`); poll.now(); return 'sent again'; },
   });
 }
 
@@ -57,13 +65,13 @@ export default function dead(main, app) {
     { name: 'Step', cell: x => x.path },
     { name: 'Error', class: 'wide', cell: x => h('span', { class: 'cut' }, x.error ? `${x.error.type}: ${x.error.message}` : ''), sig: x => x.error },
     { name: 'Tries', class: 'num opt', cell: x => n(x.attempt + (x.redrives || 0)) },
-    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: x => [h('button', { type: 'button', onclick: () => show(x.letter) }, 'Show'), ...(app.may('operate') ? [' ', h('button', { type: 'button', onclick: async () => { await post(`/v1/dead/${seg(x.letter)}/redrive`).catch(e => open('Not delivered', wrong(e), command('onward dead redrive ' + x.letter))); poll.now(); } }, 'Send again')] : [])], sig: x => x.letter },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: x => [h('button', { type: 'button', onclick: () => show(x.letter) }, 'Show…'), ...(app.may('operate') ? [' ', h('button', { type: 'button', onclick: () => resend(x.letter, poll) }, 'Send again…')] : [])], sig: x => x.letter },
   ], { key: x => x.letter, label: 'Dead letters' });
   const text = h('input', { type: 'search', placeholder: 'Text: in names, reason or data', 'aria-label': 'Text', size: 28, 'data-filter': true, onchange: () => app.set({ text: text.value.trim() }) });
   const back = h('a', { href: '/dead' }, 'All causes');
-  const tools = h('span', { class: 'bar' });
-  const body = h('div'), count = h('div', { class: 'foot', role: 'status' });
-  main.append(h('h1', { class: 'hidden' }, 'Dead letters'), h('div', { class: 'bar' }, back, text, h('span', { class: 'grow' }), tools), body, count);
+  const body = h('div'), count = h('div', { class: 'foot' });
+  app.head('Dead letters', 'What was given up: it is kept here until somebody sends it again or removes it.',
+    h('div', { class: 'bar' }, back, text, h('span', { class: 'grow' }), copyCommand(() => 'onward dead list' + flags(chosen()) + (one() ? '' : ' --group'))), body, count);
   let held = false;
   const table = () => one() ? letters : causes;
   const poll = new Poll(async () => {
@@ -77,7 +85,7 @@ export default function dead(main, app) {
       table().update(rows);
     } else body.replaceChildren(Object.values(chosen()).some(Boolean) ? h('div', { class: 'empty' }, h('p', null, 'No letter is of this filter.'), h('a', { href: '/dead' }, 'All causes'))
       : empty('No dead letters: nothing was given up. What would be listed here, the command lists too:', 'onward dead list'));
-    count.textContent = !total ? '' : one() ? `${n(rows.length)} of ${n(total)} letters, the latest first` : `${n(total)} letters of ${n(rows.length)} cause${rows.length === 1 ? '' : 's'}`;
+    count.textContent = !total ? '' : one() ? `${n(rows.length)} of ${many(total, 'letter')}, the latest first` : `${many(total, 'letter')} of ${many(rows.length, 'cause')}`;
   }, 2000);
   return {
     update: () => poll.now(),
@@ -87,7 +95,7 @@ export default function dead(main, app) {
         case 'j': return table().move(1);
         case 'k': return table().move(-1);
         case 'Enter': if (!row) return false; if (one()) show(row.letter); else app.set({ ...ofCause(row), cause: 'one' }, { push: true }); return true;
-        case 'r': if (row && !one() && app.may('operate')) mend(ofCause(row), 'redrive', row.count, poll); return !!row;
+        case 'r': if (row && app.can('operate')) one() ? resend(row.letter, poll) : mend(ofCause(row), 'redrive', row.count, poll); return !!row;
         case 'p': poll.hold(held = !held); return true;
       }
     },

@@ -20,10 +20,13 @@ export const svg = (tag, props, ...children) => fill(document.createElementNS(SV
 export const icon = name => svg('svg', { class: 'i ' + name, 'aria-hidden': 'true' }, svg('use', { href: '#i-' + shapeOf(name) }));
 
 const shapes = ['succeeded', 'failed', 'running', 'waiting', 'queued', 'paused', 'skipped', 'cancelled'];
-const like = { pending: 'queued', over: 'succeeded', ending: 'running', cancelling: 'cancelled', open: 'running', up: 'succeeded', down: 'failed', throttled: 'waiting', matched: 'succeeded', unmatched: 'skipped', refused: 'failed', ready: 'succeeded', degraded: 'waiting' };
+const like = { pending: 'queued', open: 'running', over: 'succeeded', ending: 'running', cancelling: 'cancelled', up: 'succeeded', down: 'failed', throttled: 'waiting', matched: 'succeeded', unmatched: 'skipped', refused: 'failed', ready: 'succeeded', degraded: 'waiting' };
 const shapeOf = name => shapes.includes(name) ? name : like[name] || 'queued';
 
 export const state = (name, text) => h('span', { class: 'state' }, icon(shapeOf(name)), h('span', null, text || name));
+
+// many is a number with what it counts.
+export const many = (x, one, more = one + 's') => `${n(x)} ${x === 1 ? one : more}`;
 
 export const n = x => x === undefined ? '' : x.toLocaleString('en-US');
 
@@ -67,9 +70,10 @@ export class Table {
   // columns: { name, class, cell(row) a text or an element, sig(row) what an element depends on }
   constructor(columns, { key, label, open }) {
     this.columns = columns; this.key = key; this.rows = new Map(); this.openRow = open;
-    this.body = h('tbody');
-    this.el = h('div', { class: 'scroll', role: 'region', 'aria-label': label, tabindex: '0' }, h('table', null,
-      h('thead', null, h('tr', null, columns.map(c => h('th', { scope: 'col', class: c.class }, c.head || c.name)))), this.body));
+    this.body = h('tbody', { role: 'rowgroup' });
+    // On a narrow screen rows are drawn as cards; the roles keep it a table for who has it read aloud.
+    this.el = h('div', { class: 'scroll', role: 'region', 'aria-label': label, tabindex: '0' }, h('table', { role: 'table', 'aria-label': label },
+      h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, columns.map(c => h('th', { scope: 'col', role: 'columnheader', class: c.class }, c.head || c.name)))), this.body));
   }
   update(rows) {
     const seen = new Set();
@@ -79,7 +83,7 @@ export class Table {
       seen.add(key);
       let r = this.rows.get(key);
       if (!r) {
-        r = { el: h('tr', { 'data-key': key }), cells: this.columns.map(c => h('td', { class: c.class })), sigs: [] };
+        r = { el: h('tr', { role: 'row', 'data-key': key }), cells: this.columns.map(c => h('td', { role: 'cell', class: c.class, 'data-label': typeof c.name === 'string' ? c.name : undefined })), sigs: [] };
         r.el.append(...r.cells);
         this.rows.set(key, r);
       }
@@ -90,7 +94,7 @@ export class Table {
         if (r.sigs[i] === sig) return;
         r.sigs[i] = sig;
         const cell = c.sig ? c.cell(row) : v;
-        r.cells[i].replaceChildren(...[cell].flat().filter(x => x !== undefined && x !== null && x !== ''));
+        r.cells[i].replaceChildren(...[cell].flat(Infinity).filter(x => x !== undefined && x !== null && x !== ''));
       });
       if (r.el === at) at = at.nextElementSibling;
       else this.body.insertBefore(r.el, at);

@@ -1,7 +1,7 @@
 // What became of the events that came: which started a run, which none, and why.
-import { h, n, state, when, Table } from './dom.js';
+import { h, n, many, state, icon, when, Table } from './dom.js';
 import { get, Poll, seg } from './api.js';
-import { empty, wrong } from './ask.js';
+import { empty, wrong, word, copyCommand } from './ask.js';
 
 export default function events(main, app) {
   app.title('Events');
@@ -13,12 +13,13 @@ export default function events(main, app) {
     { name: 'Type', cell: e => e.type },
     { name: 'Source', class: 'opt', cell: e => e.source },
     { name: 'By', class: 'opt', cell: e => e.by || '' },
-    { name: 'Runs, or why none', class: 'wide', cell: e => [(e.runs || []).slice(0, 5).map(r => [h('a', { href: '/runs/' + r.run }, r.trigger), ' ']), e.runs && e.runs.length > 5 ? `and ${n(e.runs.length - 5)} more` : '', e.note || ''], sig: e => [e.runs, e.note] },
+    { name: 'Runs, or why none', class: 'wide', cell: e => [(e.runs || []).slice(0, 5).map(r => [h('a', { href: '/runs/' + r.run, title: r.run }, r.trigger), ' ']), e.runs && e.runs.length > 5 ? `and ${n(e.runs.length - 5)} more` : '', e.note ? h('span', { class: 'cut', title: e.note }, e.note) : ''], sig: e => [e.runs, e.note] },
   ], { key: e => [e.came, e.source, e.event, e.by].join(' '), label: 'Events' });
   const id = h('input', { type: 'search', placeholder: 'Event id', 'aria-label': 'Event id', size: 34, 'data-filter': true, onchange: () => app.set({ id: id.value.trim(), taken: '' }, { push: true }) });
-  const chips = h('div', { class: 'chips', role: 'group', 'aria-label': 'Taken' }, ['matched', 'unmatched', 'refused'].map(t => h('button', { type: 'button', 'data-t': t, onclick: () => app.set({ taken: app.query.get('taken') === t ? '' : t, id: '' }, { push: true }) }, t)));
-  const body = h('div'), count = h('div', { class: 'foot', role: 'status' });
-  main.append(h('h1', { class: 'hidden' }, 'Events'), h('div', { class: 'bar' }, chips, id), body, count);
+  const chips = h('div', { class: 'chips', role: 'group', 'aria-label': 'Taken' }, ['matched', 'unmatched', 'refused'].map(t => h('button', { type: 'button', 'data-t': t, onclick: () => app.set({ taken: app.query.get('taken') === t ? '' : t, id: '' }, { push: true }) }, icon(t), t)));
+  const body = h('div'), count = h('div', { class: 'foot' });
+  const command = () => app.query.get('id') ? 'onward events show ' + word(app.query.get('id')) : 'onward events list' + (app.query.get('taken') ? ' --taken ' + app.query.get('taken') : '');
+  app.head('Events', 'What became of the events that came: which started a run, which none, and why.', h('div', { class: 'bar' }, chips, id, h('span', { class: 'grow' }), copyCommand(command)), body, count);
   const poll = new Poll(async () => {
     const want = app.query.get('id'), taken = app.query.get('taken') || '';
     if (document.activeElement !== id) id.value = want || '';
@@ -35,8 +36,8 @@ export default function events(main, app) {
     if (said.events.length) {
       if (body.firstChild !== table.el) body.replaceChildren(table.el);
       table.update(said.events);
-    } else body.replaceChildren(taken ? h('div', { class: 'empty' }, h('p', null, `No event was ${taken}.`)) : empty('No event has come yet. Send one:', "onward send --type TYPE --source /me --data '{}'"));
-    count.textContent = want ? 'onward events show ' + want : said.events.length ? (said.next ? 'the latest 100' : `${n(said.events.length)} events`) : '';
+    } else body.replaceChildren(taken ? h('div', { class: 'empty' }, h('p', null, `No event was ${taken}, as far as the history reaches.`), h('a', { href: '/events' }, 'All events')) : empty('No event has come yet. Send one:', "onward send --type TYPE --source /me --data '{}'"));
+    count.textContent = !said.events.length ? '' : said.next ? 'The latest 100; onward events list has those before.' : many(said.events.length, 'event');
   }, 2000);
   return {
     update: () => poll.now(),

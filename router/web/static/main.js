@@ -1,7 +1,7 @@
 // The page's frame: which view an address is, the keys, and what is told on top. The address is all of the state: who is sent it sees the same.
 import { h, n } from './dom.js';
 import { get, live } from './api.js';
-import { copy, open, close, wrong } from './ask.js';
+import { copy, open, close, say, wrong } from './ask.js';
 
 // A view's module is fetched when it is first shown; the frame has told the browser of the one that its address asks for.
 const part = name => () => import('./parts.js').then(m => m[name]);
@@ -24,6 +24,10 @@ const app = {
   },
   go(path) { history.pushState(null, '', path); show(true); },
   title(text) { document.title = text + ' - Onward'; },
+  // head begins a page of lists: its name, what it is for in a sentence, and what is on it.
+  head(name, about, ...parts) { main.append(h('div', { class: 'lede' }, h('h1', null, name), h('p', { class: 'sub' }, about)), ...parts); },
+  // can is may for a key: it says why it does nothing.
+  can(right) { const is = app.may(right); if (!is) say(`This token may only ${app.me.right}: it takes one with the right to ${right} to change anything.`); return is; },
   may(right) { return { read: 0, operate: 1, admin: 2 }[app.me.right] >= { read: 0, operate: 1, admin: 2 }[right]; },
 };
 
@@ -34,6 +38,7 @@ async function show(focus) {
   for (const a of document.querySelectorAll('nav a')) {
     const on = a.pathname === location.pathname || a.pathname === '/runs' && /^\/($|runs\/)/.test(location.pathname);
     on ? a.setAttribute('aria-current', 'page') : a.removeAttribute('aria-current');
+    if (on && a.parentElement.scrollWidth > a.parentElement.clientWidth) a.parentElement.scrollLeft = a.offsetLeft - 40;
   }
   if (at && at.view === view && String(at.args) === String(args)) {
     at.update && at.update();
@@ -42,6 +47,7 @@ async function show(focus) {
   if (at && at.close) at.close();
   if (document.getElementById('dialog').open) close();
   main.replaceChildren();
+  if (!app.may('operate')) main.append(h('p', { class: 'note' }, `You look on: the token ${app.me.name || ''} has the right to ${app.me.right}. What changes something needs one with the right to operate, and its buttons are not shown.`));
   live('');
   if (focus) { window.scrollTo(0, 0); main.focus({ preventScroll: true }); }
   at = { view, args };
@@ -59,7 +65,7 @@ async function show(focus) {
 
 function lost(el) {
   app.title('Nothing here');
-  el.append(h('div', { class: 'empty' }, h('p', null, 'There is no page of this address.'), h('a', { href: '/runs' }, 'All runs')));
+  el.append(h('h1', { class: 'hidden' }, 'Nothing here'), h('div', { class: 'empty' }, h('p', null, 'There is no page of this address.'), h('a', { href: '/runs' }, 'All runs')));
 }
 
 document.addEventListener('click', e => {

@@ -1,13 +1,14 @@
 // What the router is made of: triggers, functions, and the routers themselves.
-import { h, n, state, when, utc, bytes, took, ms, json, Table } from './dom.js';
+import { h, n, many, state, when, utc, bytes, took, ms, Table } from './dom.js';
 import { get, post, Poll, seg } from './api.js';
-import { ask, word, empty, wrong, command } from './ask.js';
+import { ask, open, close, word, empty, wrong, command, copy, copyCommand } from './ask.js';
+import { Flow } from './flow.js';
 
 // page is a view of one table that is asked for again and again.
-function page(main, app, title, table, fetch, none, { above = [], act } = {}) {
+function page(app, title, about, table, fetch, none, { above = [], below = [], lists, act } = {}) {
   app.title(title);
-  const body = h('div'), count = h('div', { class: 'foot', role: 'status' });
-  main.append(h('h1', { class: 'hidden' }, title), ...above, body, count);
+  const body = h('div'), count = h('span'), one = title.toLowerCase().replace(/s$/, '');
+  app.head(title, about, ...above, body, h('div', { class: 'foot' }, count, h('span', { class: 'grow' }), copyCommand(() => lists)), ...below);
   let held = false;
   const poll = new Poll(async () => {
     const rows = await fetch();
@@ -15,7 +16,7 @@ function page(main, app, title, table, fetch, none, { above = [], act } = {}) {
       if (body.firstChild !== table.el) body.replaceChildren(table.el);
       table.update(rows);
     } else body.replaceChildren(none());
-    count.textContent = rows.length ? `${n(rows.length)} ${title.toLowerCase()}` : '';
+    count.textContent = rows.length ? many(rows.length, one) : '';
   }, 1000);
   return {
     poll,
@@ -50,6 +51,15 @@ function halt(kind, name, paused, poll) {
 export function triggers(main, app) {
   const view = {};
   const pauseButton = t => app.may('operate') ? h('button', { type: 'button', onclick: () => halt('triggers', t.trigger, !!t.paused, view.poll) }, t.paused ? 'Resume…' : 'Pause…') : '';
+  // draw shows what a trigger does, as it is written.
+  const draw = async name => {
+    let said;
+    try { said = await get('/v1/triggers/' + seg(name)); } catch (e) { open(name, wrong(e)); return; }
+    const flow = new Flow({ select: s => copy(s.path), enter: at => flow.draw(said, at) });
+    open('Flow of ' + name, h('div', { class: 'scroll pad' }, flow.el), command('onward runs list --trigger ' + word(name)), h('div', { class: 'ends' }, h('button', { type: 'button', onclick: close }, 'Close'))).classList.add('large');
+    document.getElementById('dialog').addEventListener('close', e => { e.target.classList.remove('large'); flow.close(); }, { once: true });
+    flow.draw(said);
+  };
   const start = t => ask({
     title: `Start ${t.trigger}`, button: 'Start', fields: [{ name: 'data', label: 'Data of the event, as JSON', area: true, value: '{}' }],
     command: v => `onward send --trigger ${word(t.trigger)} --data ${word(v.data)}`,
@@ -59,12 +69,12 @@ export function triggers(main, app) {
   const table = new Table([
     { name: 'Trigger', cell: t => h('b', null, t.trigger), sig: t => t.trigger },
     { name: 'Tenant', cell: t => t.tenant || '' },
-    { name: 'Filters', class: 'num', cell: t => n(t.filters) },
+    { name: 'Takes', cell: t => t.type ? t.type + (t.filters > 1 ? `, by ${n(t.filters)} filters` : '') : t.filters ? 'by ' + many(t.filters, 'filter') : 'every event', sig: t => [t.type, t.filters] },
     { name: 'State', cell: t => t.paused ? state('paused', held(t.paused)) : state('up', 'takes events'), sig: t => t.paused || 0 },
-    { name: 'Definition', class: 'opt mono', cell: t => t.digest },
-    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: t => [h('a', { href: '/runs?trigger=' + seg(t.trigger), class: 'button' }, 'Runs'), ' ', app.may('operate') ? h('button', { type: 'button', onclick: () => start(t) }, 'Start…') : '', ' ', pauseButton(t)], sig: t => [t.trigger, !!t.paused] },
+    { name: 'Definition', class: 'opt', cell: t => h('code', null, t.digest), sig: t => t.digest },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: t => [h('button', { type: 'button', onclick: () => draw(t.trigger) }, 'Flow…'), ' ', h('a', { href: '/runs?trigger=' + seg(t.trigger), class: 'button' }, 'Runs'), ' ', app.may('operate') ? h('button', { type: 'button', onclick: () => start(t) }, 'Start…') : '', ' ', pauseButton(t)], sig: t => [t.trigger, !!t.paused] },
   ], { key: t => t.trigger, label: 'Triggers' });
-  const area = h('textarea', { id: 'test-event', 'data-filter': true, spellcheck: 'false', value: JSON.stringify({ specversion: '1.0', id: 'test-1', type: 'com.example.thing', source: '/me', data: {} }, null, 2) });
+  const area = h('textarea', { id: 'test-event', rows: '8', 'data-filter': true, spellcheck: 'false', value: JSON.stringify({ specversion: '1.0', id: 'test-1', type: 'com.example.thing', source: '/me', data: {} }, null, 2) });
   const verdicts = h('div', { role: 'status' });
   const test = async () => {
     try {
@@ -75,16 +85,17 @@ export function triggers(main, app) {
         { name: 'Trigger', cell: x => x.trigger },
         { name: 'Why', class: 'wide', cell: x => x.why || '' },
       ], { key: x => x.trigger, label: 'What each trigger would do' });
-      t.update(tried);
-      verdicts.replaceChildren(tried.length ? t.el : h('p', { class: 'sub' }, 'There are no triggers.'), command('onward triggers test EVENT.json'));
+      t.update(tried.sort((a, b) => !!b.taken - !!a.taken || a.trigger.localeCompare(b.trigger)));
+      const yes = tried.filter(x => x.taken).length;
+      verdicts.replaceChildren(h('p', null, h('b', null, yes ? `${many(yes, 'trigger takes', 'triggers take')} this event.` : 'No trigger takes this event.')), tried.length ? t.el : h('p', { class: 'sub' }, 'There are no triggers.'), command('onward triggers test EVENT.json'));
     } catch (e) {
       verdicts.replaceChildren(wrong(e));
     }
   };
   const tester = h('details', { open: app.query.get('test') !== null }, h('summary', null, 'Test an event against all of them: which filter says no'),
     h('label', { for: 'test-event' }, 'An event, as structured JSON. Nothing is started.'), area, h('div', { class: 'bar' }, h('button', { type: 'button', onclick: test }, 'Test')), verdicts);
-  return Object.assign(view, page(main, app, 'Triggers', table, async () => (await get('/v1/triggers')).triggers, () => empty('There are no triggers in the documents. See one:', 'onward lint deploy/examples/01-word-count'), {
-    above: [tester, h('h2', null, 'Triggers')], act: (k, t) => k === 'Enter' && (app.go('/runs?trigger=' + seg(t.trigger)), true),
+  return Object.assign(view, page(app, 'Triggers', 'What starts runs: events that their filters let through, or you.', table, async () => (await get('/v1/triggers')).triggers, () => empty('There are no triggers in the documents. See one:', 'onward lint deploy/examples/01-word-count'), {
+    above: [tester], lists: 'onward triggers list', act: (k, t) => k === 'Enter' && document.activeElement.tagName !== 'BUTTON' && (app.go('/runs?trigger=' + seg(t.trigger)), true),
   }));
 }
 
@@ -100,14 +111,14 @@ export function functions(main, app) {
     { name: 'State', cell: f => state(f.paused ? 'paused' : f.state), sig: f => f.paused ? 'paused' : f.state },
     { name: 'Function', cell: f => h('b', null, f.function), sig: f => f.function },
     { name: 'Sink', class: 'opt', cell: f => f.sink || '' },
-    { name: 'At work', class: 'num', cell: f => `${n(f.inFlight)} of ${n(f.limit || f.concurrency)}` },
+    { name: 'At work', class: 'num', cell: f => h('span', null, `${n(f.inFlight)} of ${n(f.limit || f.concurrency)}`, f.limit ? h('div', { class: 'sub' }, `limited; ${n(f.concurrency)} by the documents`) : ''), sig: f => [f.inFlight, f.limit, f.concurrency] },
     { name: 'Queued', class: 'num', cell: f => n(f.queued) },
     { name: 'Held', class: 'num opt', cell: f => f.held ? n(f.held) : '' },
     { name: 'Rate', class: 'opt', cell: f => f.rate ? f.rate + (f.burst ? `, burst ${n(f.burst)}` : '') : '' },
     { name: 'Why', class: 'wide', cell: f => h('span', null, f.paused ? held(f.paused) : f.error || '', f.next && f.state === 'down' ? h('div', { class: 'sub' }, 'tried again ', when(f.next)) : '', f.since && f.state !== 'up' ? h('div', { class: 'sub' }, 'since ', utc(f.since)) : ''), sig: f => [f.paused, f.error, f.next, f.state, f.next && Math.floor(Date.now() / 1000)] },
     { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: f => app.may('operate') ? [h('button', { type: 'button', onclick: () => limit(f) }, 'Limit…'), ' ', h('button', { type: 'button', onclick: () => halt('functions', f.function, !!f.paused, view.poll) }, f.paused ? 'Resume…' : 'Pause…')] : '', sig: f => [f.function, !!f.paused, f.limit] },
   ], { key: f => f.function, label: 'Functions' });
-  return Object.assign(view, page(main, app, 'Functions', table, async () => (await get('/v1/functions')).functions, () => empty('There are no functions in the documents. See some:', 'onward lint deploy/examples/01-word-count')));
+  return Object.assign(view, page(app, 'Functions', 'What is called, and how it is: a function that is down is tried again by itself, and what waits for it is sent then.', table, async () => (await get('/v1/functions')).functions, () => empty('There are no functions in the documents. See some:', 'onward lint deploy/examples/01-word-count'), { lists: 'onward functions list' }));
 }
 
 export function routers(main, app) {
@@ -115,12 +126,26 @@ export function routers(main, app) {
     { name: 'State', cell: r => state(r.state, r.why ? `${r.state}: ${r.why}` : r.state), sig: r => [r.state, r.why] },
     { name: 'Router', cell: r => [h('b', null, r.name), r.address ? h('div', { class: 'sub mono' }, r.address) : ''], sig: r => [r.name, r.address] },
     { name: 'Version', class: 'opt', cell: r => r.version || '' },
-    { name: 'Up', class: 'num opt', cell: r => r.started ? took(Date.now() - ms(r.started)) : '' },
+    { name: 'Up for', class: 'num opt', cell: r => r.started ? took(Date.now() - ms(r.started)) : '' },
     { name: 'Partitions', cell: r => (r.partitions || []).length > 8 ? n(r.partitions.length) : (r.partitions || []).map(p => p.partition).join(', ') },
     { name: 'Open runs', class: 'num', cell: r => n((r.partitions || []).reduce((a, p) => a + p.runs, 0)) },
-    { name: 'Behind', class: 'num', cell: r => n((r.partitions || []).reduce((a, p) => a + (p.lag || 0), 0)) },
-    { name: 'Oldest snapshot', class: 'opt', cell: r => { const all = (r.partitions || []).map(p => p.snapshot).filter(Boolean).sort(); return all.length ? when(all[0]) : 'none yet'; }, sig: r => [(r.partitions || []).map(p => p.snapshot), Math.floor(Date.now() / 1000)] },
+    { name: 'Records behind', class: 'num', cell: r => n((r.partitions || []).reduce((a, p) => a + (p.lag || 0), 0)) },
+    { name: 'Since snapshots', class: 'num opt', cell: r => many((r.partitions || []).reduce((a, p) => a + (p.unsaved || 0), 0), 'record') },
     { name: 'Disk', class: 'num', cell: r => r.disk ? `${bytes(r.disk.used)} used, ${bytes(r.disk.free)} free` : '' },
   ], { key: r => r.name, label: 'Routers' });
-  return page(main, app, 'Routers', table, async () => (await get('/v1/routers')).routers, () => empty('No router answers.', 'onward doctor'));
+  const parts = new Table([
+    { name: 'Partition', class: 'num', cell: p => n(p.partition) },
+    { name: 'Router', cell: p => p.router },
+    { name: 'State', cell: p => state(p.serving ? 'ready' : 'waiting', p.serving ? 'serving' : 'folding what was before'), sig: p => !!p.serving },
+    { name: 'Open runs', class: 'num', cell: p => n(p.runs) + (p.paused ? `, ${n(p.paused)} paused` : '') },
+    { name: 'Open calls', class: 'num', cell: p => n(p.calls) },
+    { name: 'Behind', class: 'num', cell: p => n(p.lag) },
+    { name: 'Since its snapshot', class: 'num', cell: p => n(p.unsaved) },
+    { name: 'Snapshot', cell: p => p.saved ? when(p.saved) : 'none since the start', sig: p => [p.saved, Math.floor(Date.now() / 1000)] },
+  ], { key: p => p.router + ' ' + p.partition, label: 'Partitions' });
+  return page(app, 'Routers', 'Who routes: each router folds some partitions of the journal. Records behind are durable and not looked at yet; those since snapshots are folded again at a start.', table, async () => {
+    const all = (await get('/v1/routers')).routers;
+    parts.update(all.flatMap(r => (r.partitions || []).map(p => ({ ...p, router: r.name }))).sort((a, b) => a.partition - b.partition));
+    return all;
+  }, () => empty('No router answers.', 'onward doctor'), { lists: 'curl -s ' + location.origin + '/v1/routers', below: [h('details', null, h('summary', null, 'Each partition'), parts.el)] });
 }

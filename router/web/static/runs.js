@@ -1,11 +1,11 @@
 // The list of runs, by the filters of `onward runs list`.
-import { h, state, icon, n, took, ms, when, Table } from './dom.js';
+import { h, state, icon, n, many, took, ms, when, Table } from './dom.js';
 import { get, lines, Poll, seg } from './api.js';
-import { ask, word, empty, wrong, copy } from './ask.js';
+import { ask, word, empty, wrong, copyCommand } from './ask.js';
 
 const states = ['running', 'waiting', 'queued', 'paused', 'failed', 'succeeded', 'cancelled', 'skipped'];
-const filters = [['text', 'Text', 'in event, result or error'], ['trigger', 'Trigger'], ['error', 'Error type'], ['event', 'Event id'], ['tenant', 'Tenant'], ['parent', 'Parent run'], ['since', 'Since', '1h, today or a time']];
-const keys = ['state', ...filters.map(f => f[0]), 'until', 'sort', 'order'];
+const filters = [['text', 'Text', 'Text in event, result, error', 25], ['trigger', 'Trigger'], ['error', 'Error type'], ['event', 'Event id'], ['tenant', 'Tenant'], ['parent', 'Parent run'], ['since', 'Since', 'Since: 1h, today', 13], ['until', 'Until', 'Until: 5m, a time', 13]];
+const keys = ['state', ...filters.map(f => f[0]), 'sort', 'order'];
 
 // flags are a query as the command has it.
 export const flags = q => keys.filter(k => q.get(k)).map(k => ` --${k} ${word(q.get(k))}`).join('');
@@ -20,7 +20,7 @@ function bulk(app, verb, title, wants) {
     title, danger: verb === 'cancel', button: title, command,
     preview: async () => {
       const said = await get('/v1/runs', { ...query, limit: 5 });
-      return h('div', null, h('p', null, said.total ? `${n(said.total)} runs of this filter` : 'No run is of this filter.', said.total > 5 && ', among them:'),
+      return h('div', null, h('p', null, said.total ? many(said.total, 'run') + ' of this filter' : 'No run is of this filter.', said.total > 5 && ', among them:'),
         h('ul', null, said.runs.map(r => h('li', null, h('code', null, r.run), ' ', r.trigger, ' ', r.state))), wants && h('p', { class: 'sub' }, wants));
     },
     run: async (_, progress) => {
@@ -53,12 +53,14 @@ export default function runs(main, app) {
   for (const s of states) chips.append(h('button', { type: 'button', 'data-state': s, onclick: () => app.set({ state: app.query.get('state') === s ? '' : s }, { push: true }) }, icon(s), s));
   const inputs = {};
   const form = h('form', { class: 'bar', role: 'search', onsubmit: e => { e.preventDefault(); app.set(Object.fromEntries(filters.map(([k]) => [k, inputs[k].value.trim()])), { push: true }); } },
-    filters.map(([k, label, hint], i) => {
+    filters.map(([k, label, hint, size], i) => {
       const id = 'f-' + k;
-      inputs[k] = h('input', { id, type: 'search', placeholder: hint ? `${label}: ${hint}` : label, 'aria-label': label, size: hint ? 22 : 11, 'data-filter': i === 0, onchange: () => form.requestSubmit() });
+      inputs[k] = h('input', { id, type: 'search', class: i > 1 && 'rest', placeholder: hint || label, 'aria-label': label, size: size || 9, 'data-filter': i === 0, onchange: () => form.requestSubmit() });
       return inputs[k];
-    }), h('button', { class: 'hidden' }, 'Filter'));
-  const count = h('span', { role: 'status' });
+    }), h('button', { class: 'hidden' }, 'Filter'),
+    h('button', { type: 'button', class: 'more', 'aria-expanded': 'false', onclick: e => e.target.setAttribute('aria-expanded', String(form.classList.toggle('all'))) }, 'More filters'));
+  if (filters.some(([k], i) => i > 1 && app.query.get(k))) form.classList.add('all');
+  const count = h('span');
   const foot = h('div', { class: 'foot' }, count);
   const moreButton = h('button', { type: 'button', onclick: async () => {
     const said = await get('/v1/runs', { ...choice(app.query), limit: 100, after: next });
@@ -69,10 +71,10 @@ export default function runs(main, app) {
     h('button', { type: 'button', onclick: () => bulk(app, 'redrive', 'Redrive all of these', 'Each goes on where it failed: what succeeded is kept.') }, 'Redrive…'),
     h('button', { type: 'button', onclick: () => bulk(app, 'cancel', 'Cancel all of these', 'Their calls are dropped; what has to be undone is undone first.') }, 'Cancel…'),
   ] : [];
-  acts.append(h('button', { type: 'button', title: 'the command that lists the same', onclick: () => copy('onward runs list' + flags(app.query)) }, 'Copy command'), ...buttons);
+  acts.append(copyCommand(() => 'onward runs list' + flags(app.query)), ...buttons);
   const body = h('div');
   const trouble = h('div');
-  main.append(h('h1', { class: 'hidden' }, 'Runs'), acts, form, trouble, body, foot);
+  app.head('Runs', 'What the triggers started: a run an event.', acts, form, trouble, body, foot);
   let first = [];
   const draw = () => {
     const seen = new Set(first.map(r => r.run));
@@ -84,7 +86,7 @@ export default function runs(main, app) {
       body.replaceChildren(flags(app.query) ? h('div', { class: 'empty' }, h('p', null, 'No run is of this filter.'), h('a', { href: '/runs' }, 'Show all runs'))
         : empty('No run yet. Send an event that a trigger takes, or start a trigger by its name:', "onward send --type TYPE --source /me --data '{}'", "onward triggers list"));
     }
-    count.textContent = total === undefined ? '' : `${n(rows.length)} of ${n(total)} run${total === 1 ? '' : 's'}`;
+    count.textContent = total === undefined ? '' : `${n(rows.length)} of ${many(total, 'run')}`;
     foot.replaceChildren(count, ...(next ? [moreButton] : []));
   };
   const refresh = async () => {
@@ -118,8 +120,8 @@ export default function runs(main, app) {
         case 'N': return table.move(-1, r => r.state === 'failed');
         case 'Enter': if (row && document.activeElement.tagName !== 'BUTTON') app.go('/runs/' + row.run); return !!row;
         case 'p': poll.hold(held = !held); return true;
-        case 'r': if (row) app.go(`/runs/${seg(row.run)}?do=again`); return !!row;
-        case 'x': if (row) app.go(`/runs/${seg(row.run)}?do=cancel`); return !!row;
+        case 'r': if (row && app.can('operate')) app.go(`/runs/${seg(row.run)}?do=again`); return !!row;
+        case 'x': if (row && app.can('operate')) app.go(`/runs/${seg(row.run)}?do=cancel`); return !!row;
       }
     },
     close() { poll.stop(); },

@@ -1,14 +1,14 @@
 // Who waits for which signal: the inbox of approvals, answered from here.
 import { h, n, when, utc, Table } from './dom.js';
 import { get, post, Poll, seg } from './api.js';
-import { ask, word, empty, wrong } from './ask.js';
+import { ask, word, empty, copyCommand } from './ask.js';
 
 // answer asks for a signal's data and sends it. A key makes that a second click is the same signal.
-export function answer(run, name, done) {
+export function answer(run, name, done, about) {
   const key = crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2);
   ask({
-    title: `Answer ${name}`, text: `Run ${run} goes on with this signal and its data.`, button: 'Send the signal',
-    fields: [{ name: 'data', label: 'Data, as JSON', area: true, value: '{"approved": true}' }],
+    title: `Answer ${name}`, text: [about && h('b', null, about), about && h('br'), `Run ${run} goes on with this signal and its data.`], button: 'Send the signal',
+    fields: [{ name: 'data', label: 'Data, as JSON: what its flow looks at', area: true, value: '{"approved": true}', picks: ['{"approved": true}', '{"approved": false}'] }],
     command: v => `onward waits answer ${run} ${word(name)} --data ${word(v.data)}`,
     preview: async v => { if (v.data.trim()) JSON.parse(v.data); return h('span'); },
     run: async v => {
@@ -19,6 +19,8 @@ export function answer(run, name, done) {
   });
 }
 
+const about = w => w.subject || (w.event ? 'event ' + w.event : '');
+
 export default function waits(main, app) {
   app.title('Waits');
   const filters = ['signal', 'trigger', 'tenant', 'run'];
@@ -28,23 +30,24 @@ export default function waits(main, app) {
     { name: 'Trigger', cell: w => w.trigger },
     { name: 'Run', cell: w => h('a', { href: `/runs/${w.run}`, class: 'mono', title: w.run }, w.run.slice(0, 12) + '…'), sig: w => w.run },
     { name: 'Step', class: 'opt', cell: w => w.path },
-    { name: 'About', class: 'wide', cell: w => w.subject || w.event || '' },
+    { name: 'About', class: 'wide', cell: w => about(w) + (w.paused ? ' (its run is paused)' : '') },
     { name: 'Since', cell: w => when(w.since), sig: w => w.since + Math.floor(Date.now() / 1000) },
     { name: 'Gives up', class: 'opt', cell: w => w.expires ? utc(w.expires).slice(0, 19) + ' UTC' : '' },
-    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: w => app.may('operate') ? h('button', { type: 'button', onclick: () => answer(w.run, w.signal, () => poll.now()) }, 'Answer…') : '', sig: w => w.run + w.signal },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: w => app.may('operate') ? h('button', { type: 'button', onclick: () => answer(w.run, w.signal, () => poll.now(), about(w)) }, 'Answer…') : '', sig: w => [w.run, w.signal, w.subject] },
   ], { key: w => [w.run, w.path, w.signal].join(' '), label: 'Waits' });
   const inputs = {};
   const form = h('form', { class: 'bar', role: 'search', onsubmit: e => { e.preventDefault(); app.set(Object.fromEntries(filters.map(k => [k, inputs[k].value.trim()]))); } },
     filters.map((k, i) => inputs[k] = h('input', { type: 'search', placeholder: { signal: 'Signal', trigger: 'Trigger', tenant: 'Tenant', run: 'Run' }[k], 'aria-label': k, 'data-filter': i === 0, value: app.query.get(k) || '', onchange: () => form.requestSubmit() })),
     h('button', { class: 'hidden' }, 'Filter'));
-  const body = h('div'), count = h('div', { class: 'foot', role: 'status' });
-  main.append(h('h1', { class: 'hidden' }, 'Waits'), form, body, count);
+  const body = h('div'), count = h('div', { class: 'foot' });
+  form.append(h('span', { class: 'grow' }), copyCommand(() => 'onward waits list' + filters.filter(k => app.query.get(k)).map(k => ` --${k} ${word(app.query.get(k))}`).join('')));
+  app.head('Waits', 'Steps that wait for a signal: an approval, or news from outside. What you answer goes to the run at once.', form, body, count);
   const poll = new Poll(async () => {
     const said = await get('/v1/waits', { ...Object.fromEntries(filters.map(k => [k, app.query.get(k)])), limit: 200 });
     if (said.waits.length) {
       if (body.firstChild !== table.el) body.replaceChildren(table.el);
       table.update(said.waits);
-    } else body.replaceChildren(empty('Nothing waits for a signal. A step that does is a signal step; see one at work:', 'onward serve deploy/examples/03-approval'));
+    } else body.replaceChildren(filters.some(k => app.query.get(k)) ? h('div', { class: 'empty' }, h('p', null, 'Nothing of this filter waits.'), h('a', { href: '/waits' }, 'All that waits')) : empty('Nothing waits for a signal. A step that does is a signal step; see one at work:', 'onward serve deploy/examples/03-approval'));
     count.textContent = said.total ? `${n(said.waits.length)} of ${n(said.total)}, the longest first` : '';
   }, 1000);
   return {
@@ -55,7 +58,7 @@ export default function waits(main, app) {
         case 'j': return table.move(1);
         case 'k': return table.move(-1);
         case 'Enter': if (row) app.go('/runs/' + row.run); return !!row;
-        case 'r': if (row) answer(row.run, row.signal, () => poll.now()); return !!row;
+        case 'r': if (row) answer(row.run, row.signal, () => poll.now(), about(row)); return !!row;
         case 'p': poll.hold(held = !held); return true;
       }
     },

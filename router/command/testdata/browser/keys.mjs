@@ -36,7 +36,7 @@ triggers:
   for (const [key, view] of [['2', 'field'], ['3', 'time'], ['1', 'flow']]) { await k(key); await eventually(view, () => view === 'flow' ? p.url().includes('view=flow') : p.url().includes('view=' + view)); }
   broken = false;
   await k('r');
-  await eventually('the preview', async () => /keep what they gave/.test(await p.locator('dialog').textContent()));
+  await eventually('the preview', async () => /keeps? what/.test(await p.locator('dialog').textContent()));
   await k('Tab', 'Tab', 'Tab', 'Tab', 'Enter'); // from, definition, copy, close, do
   await router.until(failed, 'succeeded').catch(async e => { throw new Error(e.message + ' ' + await focused()); });
   await eventually('no dialog', async () => await p.locator('dialog[open]').count() === 0);

@@ -64,7 +64,7 @@ triggers:
   assert.match(await p.locator('.drawer .split3').first().getAttribute('aria-label'), /^queued [\d.]+ ms, function [\d.]+ m?s, router [\d.]+ m?s$/);
   await button('Close').click();
   await button('Redrive…').click();
-  await eventually('the preview', async () => (await p.locator('dialog').textContent()).includes('1 steps keep'));
+  await eventually('the preview', async () => (await p.locator('dialog').textContent()).includes('1 step keeps what it gave'));
   assert.match(await p.locator('dialog code').last().textContent(), new RegExp('onward runs redrive ' + failed));
   await p.locator('dialog').getByRole('button', { name: 'Copy' }).click();
   assert.match(await p.evaluate(() => navigator.clipboard.readText()), /^onward runs redrive/);
@@ -162,11 +162,13 @@ triggers:
   await shows('3 letters of 1 cause');
   await p.locator('tbody a').first().click();
   await eventually('three letters', async () => await p.locator('tbody tr').count() === 3);
-  await button('Show').first().click();
+  await button('Show…').first().click();
   await eventually('one letter', async () => (await p.locator('dialog').textContent()).includes('not today'));
   await p.locator('dialog').getByRole('button', { name: 'Close' }).click();
   down = false;
-  await button('Send again').first().click();
+  await button('Send again…').first().click();
+  assert.match(await p.locator('dialog code').last().textContent(), /^onward dead redrive /);
+  await p.locator('dialog').getByRole('button', { name: 'Send again', exact: true }).click();
   await eventually('it is gone', async () => await p.locator('tbody tr').count() === 2);
   await p.getByRole('link', { name: 'All causes' }).click();
   await button('Remove…').click();
