@@ -69,7 +69,7 @@ export function triggers(main, app) {
   const table = new Table([
     { name: 'Trigger', cell: t => h('b', null, t.trigger), sig: t => t.trigger },
     { name: 'Tenant', cell: t => t.tenant || '' },
-    { name: 'Takes', cell: t => t.type ? t.type + (t.filters > 1 ? `, by ${n(t.filters)} filters` : '') : t.filters ? 'by ' + many(t.filters, 'filter') : 'every event', sig: t => [t.type, t.filters] },
+    { name: 'Takes', cell: t => [(t.types || []).join(', ') || (t.filters ? 'by ' + many(t.filters, 'filter') : 'every event'), t.when && h('div', { class: 'sub' }, 'when ' + t.when)], sig: t => [t.types, t.filters, t.when] },
     { name: 'State', cell: t => t.paused ? state('paused', held(t.paused)) : state('up', 'takes events'), sig: t => t.paused || 0 },
     { name: 'Definition', class: 'opt', cell: t => h('code', null, t.digest), sig: t => t.digest },
     { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: t => [h('button', { type: 'button', onclick: () => draw(t.trigger) }, 'Flow…'), ' ', h('a', { href: '/runs?trigger=' + seg(t.trigger), class: 'button' }, 'Runs'), ' ', app.may('operate') ? h('button', { type: 'button', onclick: () => start(t) }, 'Start…') : '', ' ', pauseButton(t)], sig: t => [t.trigger, !!t.paused] },
