@@ -51,7 +51,10 @@ type Shards interface {
 type Endings interface {
 	Find(id journal.RunID) *engine.Ending
 	Get(id journal.RunID) (*engine.Ending, <-chan *engine.Ending, func())
-	Each(yield func(*engine.Ending) bool) error
+	// Heads gives the ended runs that choose chooses, nil is all, the latest first, each by its last end, until yield returns false; Whole reads all of one,
+	// nil when it was let go of meanwhile.
+	Heads(choose func(tenant, trigger, state, failure string) bool, yield func(*engine.EndHead) bool) error
+	Whole(x *engine.EndHead) (*engine.Ending, error)
 	// Next gives the next end of a run, whatever ends it had.
 	Next(id journal.RunID) (<-chan *engine.Ending, func())
 	// Past gives what became of a run's steps, in the order of their ends.
@@ -70,7 +73,6 @@ type Past interface {
 	Slowest(run journal.RunID, limit int) ([]*engine.PastStep, error)
 	Event(id string) ([]*engine.PastEvent, error)
 	Events(after string, limit int, taken string) (all []*engine.PastEvent, next string, err error)
-	Runs(q engine.RunQuery) (*engine.FoundRuns, error)
 	// Mark is where the history ends now, and Became gives how a run's steps stand that have ended, and which of them were noted behind such a mark.
 	Mark() string
 	Became(run journal.RunID, after, mark string, yield func(group []byte, index int, is engine.StepState, late bool)) (since bool, err error)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -55,9 +56,10 @@ type runSet map[uint64]bool
 
 func half(id journal.RunID) uint64 { return binary.BigEndian.Uint64(id[8:]) }
 
-func (s runSet) bytes() []byte {
-	var b []byte
-	for x := range s {
+func (s runSet) bytes() []byte { return halves(slices.Collect(maps.Keys(s))) }
+
+func halves(all []uint64) (b []byte) {
+	for _, x := range all {
 		b = binary.BigEndian.AppendUint64(b, x)
 	}
 	return b
@@ -139,22 +141,62 @@ func parseRunPlace(text string) (*engine.Place, error) {
 	return &engine.Place{Rank: c.N, Run: id}, nil
 }
 
-// place is where a line stands in the order that is asked for; an open run has not ended, and comes with the latest.
-func (q *runQuery) place(l *RunLine, id journal.RunID) engine.Place {
-	key := int64(math.MaxInt64)
+// unended is the end of a run that has none: it comes with the latest.
+const unended = math.MaxInt64
+
+// rank is where a run stands in the order that is asked for.
+func (q *runQuery) rank(started, ended int64) int64 {
+	key := ended
 	switch {
 	case q.sort == byStarted:
-		key = l.Started.UnixNano()
-	case l.Ended == nil:
-	case q.sort == byEnded:
-		key = l.Ended.UnixNano()
-	default:
-		key = int64(l.Ended.Sub(l.Started))
+		key = started
+	case q.sort == byDuration && ended != unended:
+		key = ended - started
 	}
 	if !q.up {
 		key = -key
 	}
-	return engine.Place{Rank: key, Run: id}
+	return key
+}
+
+// place is where a line stands.
+func (q *runQuery) place(l *RunLine, id journal.RunID) engine.Place {
+	ended := int64(unended)
+	if l.Ended != nil {
+		ended = l.Ended.UnixNano()
+	}
+	return engine.Place{Rank: q.rank(l.Started.UnixNano(), ended), Run: id}
+}
+
+// chooses reports whether ended runs of a kind may be asked for.
+func (q *runQuery) chooses(tenant, trigger, state, failure string) bool {
+	differs := func(want, has string) bool { return want != "" && want != has }
+	return !differs(q.tenant, tenant) && !differs(q.trigger, trigger) && !differs(q.state, state) && !differs(q.failure, failure)
+}
+
+// plain is what stands in JSON as it is.
+func plain(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"\\<>&`, r) })
+}
+
+// wantsEnded reports whether an ended run of a kind that it chooses is asked for. What is dear to find out comes last.
+func (q *runQuery) wantsEnded(x *engine.EndHead, whole func(*engine.EndHead) (*engine.Ending, error)) (bool, error) {
+	if q.parent != "" && q.parent != x.Parent || !q.since.IsZero() && x.Ended < q.since.UnixNano() || !q.until.IsZero() && x.Started > q.until.UnixNano() {
+		return false, nil
+	}
+	if q.event == "" && q.text == "" {
+		return true, nil
+	}
+	if q.event != "" && plain(q.event) {
+		if text, err := x.Text(); err != nil || !bytes.Contains(text, []byte(q.event)) {
+			return false, err
+		}
+	}
+	f, err := whole(x)
+	if err != nil || f == nil {
+		return false, err
+	}
+	return (q.event == "" || engine.EventID(f.Event) == q.event) && (q.text == "" || q.says(f)), nil
 }
 
 // wants reports whether a line is asked for; f is what is known of the run. What is dear to find out comes last.
@@ -191,10 +233,11 @@ func openLine(x *engine.Summary) *RunLine {
 	}
 }
 
-func endedLine(f *engine.Ending) *RunLine {
+func endedLine(x *engine.EndHead) *RunLine {
+	ended := time.Unix(0, x.Ended).UTC()
 	return &RunLine{
-		Run: f.ID, Tenant: f.Tenant, Trigger: f.Trigger, State: f.State, Error: typeOf(f.Error), Started: f.Started, Ended: &f.Ended, Calls: f.Calls,
-		Parent: engine.ParentOf(f.Event), Redrives: f.Redrives,
+		Run: x.Run.String(), Tenant: x.Tenant, Trigger: x.Trigger, State: x.State, Error: x.Error, Started: time.Unix(0, x.Started).UTC(), Ended: &ended, Calls: x.Calls,
+		Parent: x.Parent, Redrives: x.Redrives,
 	}
 }
 
@@ -215,15 +258,18 @@ type ranked struct {
 type runsFound struct {
 	lines    []ranked // one more than is asked for
 	open     int      // that have not ended
-	ended    runSet
-	reopened runSet // all that are open after a redrive, here or elsewhere
+	ended    []uint64 // halves of their ids, each once
+	reopened runSet   // all that are open after a redrive, here or elsewhere
 }
 
 // total counts each run once.
 func (f *runsFound) total() int {
 	n := f.open + len(f.ended)
-	for x := range f.reopened {
-		if f.ended[x] {
+	if len(f.reopened) == 0 {
+		return n
+	}
+	for _, x := range f.ended {
+		if f.reopened[x] {
 			n--
 		}
 	}
@@ -237,40 +283,38 @@ func (f *runsFound) drop() {
 
 // listRuns gives what this router has: each run once, as it ended where it has.
 func (a *API) listRuns(ctx context.Context, q *runQuery) (*runsFound, error) {
-	found := &runsFound{ended: make(runSet), reopened: make(runSet)}
+	found := &runsFound{reopened: make(runSet)}
 	open, err := a.listOpen(ctx, q, found)
 	if err != nil {
 		return nil, err
 	}
 	// After those that are open, so that one that ends meanwhile is found: then it has ended.
 	var bad error
-	err = a.Endings.Each(func(f *engine.Ending) bool {
-		var id journal.RunID
-		if id, bad = journal.ParseRunID(f.ID); bad == nil {
-			bad = ctx.Err()
+	var last *engine.Place // of the lines that may be given: what lies behind only counts
+	err = a.Endings.Heads(q.chooses, func(x *engine.EndHead) bool {
+		is, err := q.wantsEnded(x, a.Endings.Whole)
+		if bad = cmp.Or(err, ctx.Err()); bad != nil || !is {
+			return bad == nil
 		}
-		if bad != nil {
-			return false
-		}
-		l := endedLine(f)
-		if !q.wants(l, f) {
-			return true
-		}
-		if i, is := slices.BinarySearchFunc(open, id, engine.Seen.Compare); is {
-			if f.Redrives < open[i].Redrives {
+		if i, is := slices.BinarySearchFunc(open, x.Run, engine.Seen.Compare); is {
+			if x.Redrives < open[i].Redrives {
 				return true // It is open again.
 			}
-			delete(found.reopened, half(id))
+			delete(found.reopened, half(x.Run))
 			if open[i].Want {
 				found.open--
-				found.lines = slices.DeleteFunc(found.lines, func(x ranked) bool { return x.place.Run == id })
+				found.lines = slices.DeleteFunc(found.lines, func(y ranked) bool { return y.place.Run == x.Run })
 			}
 		}
-		found.ended[half(id)] = true
-		if place := q.place(l, id); q.after == nil || place.Compare(*q.after) > 0 {
-			if found.lines = append(found.lines, ranked{place, *l}); len(found.lines) >= 2*q.limit+1000 {
-				found.lines = cut(found.lines, q.limit+1)
-			}
+		found.ended = append(found.ended, half(x.Run))
+		place := engine.Place{Rank: q.rank(x.Started, x.Ended), Run: x.Run}
+		if q.after != nil && place.Compare(*q.after) <= 0 || last != nil && place.Compare(*last) > 0 {
+			return true
+		}
+		if found.lines = append(found.lines, ranked{place, *endedLine(x)}); len(found.lines) >= 2*q.limit+1000 {
+			found.lines = cut(found.lines, q.limit+1)
+			worst := found.lines[q.limit].place
+			last = &worst
 		}
 		return true
 	})
@@ -285,6 +329,23 @@ func (a *API) listRuns(ctx context.Context, q *runQuery) (*runsFound, error) {
 		}
 	}
 	return found, err
+}
+
+// endedOf gives the latest ended runs that are asked for, whole.
+func (a *API) endedOf(q *runQuery) (all []*engine.Ending, err error) {
+	var bad error
+	err = a.Endings.Heads(q.chooses, func(x *engine.EndHead) bool {
+		is, err := q.wantsEnded(x, a.Endings.Whole)
+		if bad = err; err != nil || !is {
+			return err == nil
+		}
+		var f *engine.Ending
+		if f, bad = a.Endings.Whole(x); f != nil {
+			all = append(all, f)
+		}
+		return bad == nil && len(all) < q.limit
+	})
+	return all, cmp.Or(err, bad)
 }
 
 // listOpen looks at the open runs that are here, and returns those that are wanted or open after a redrive, in order.
@@ -344,7 +405,7 @@ func (a *API) getRuns(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	said := found.part(q, false)
-	said.Ended, said.Reopened = found.ended.bytes(), found.reopened.bytes()
+	said.Ended, said.Reopened = halves(found.ended), found.reopened.bytes()
 	return reply(w, http.StatusOK, said)
 }
 
@@ -372,7 +433,11 @@ func (a *API) runsOf(w http.ResponseWriter, r *http.Request, q *runQuery) (*RunL
 // join adds what another router has.
 func (f *runsFound) join(q *runQuery, theirs *RunList) {
 	f.open += theirs.Total - len(theirs.Ended)/8
-	f.ended.add(theirs.Ended)
+	for b := theirs.Ended; len(b) >= 8; b = b[8:] {
+		f.ended = append(f.ended, binary.BigEndian.Uint64(b))
+	}
+	slices.Sort(f.ended)
+	f.ended = slices.Compact(f.ended)
 	f.reopened.add(theirs.Reopened)
 	at := make(map[journal.RunID]int, len(f.lines))
 	for i := range f.lines {

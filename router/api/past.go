@@ -447,11 +447,11 @@ func (a *API) getEvent(w http.ResponseWriter, q *http.Request) error {
 	said := FoundEvents{Events: a.eventsFor(q.Context(), events)}
 	a.gatherEvents(w, q, &said)
 	if len(said.Events) == 0 { // It came before a crash, or by another way than a source.
-		found, err := a.Past.Runs(engine.RunQuery{Event: id, Tenant: access.Asking(q.Context()).Tenant, Limit: partDefault})
+		ended, err := a.endedOf(&runQuery{event: id, tenant: access.Asking(q.Context()).Tenant, limit: partDefault})
 		if err != nil {
 			return err
 		}
-		for _, f := range found.Runs {
+		for _, f := range ended {
 			said.Events = append(said.Events, eventOf(f))
 		}
 	}

@@ -75,8 +75,6 @@ func (e events) Events(string, int, string) ([]*engine.PastEvent, string, error)
 	return e.all(), "", nil
 }
 
-func (events) Runs(engine.RunQuery) (*engine.FoundRuns, error) { return new(engine.FoundRuns), nil }
-
 // held are controls of nothing.
 type heldBack struct{}
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/router/journal"
 )
 
 // A PastStep is what became of an invocation, or of a step that is more than one. Times are zero where they are not known.
@@ -163,24 +164,14 @@ type PastRun struct {
 	Trigger string `json:"trigger"`
 }
 
-// A RunQuery says which ended runs are asked for; what is empty asks for nothing.
-type RunQuery struct {
-	Tenant, Trigger, State string
-	ErrorType              string
-	Event                  string // id of the event that started it
-	Parent                 string // the run that started it, by a step
-	Text                   string // somewhere in its event, result or error, whatever its case
-	Since, Until           time.Time
-	// Sort is ended, started or duration; the largest come first unless Up.
-	Sort  string
-	Up    bool
-	After string // cursor
-	Limit int
-}
-
-// FoundRuns is a part of the runs that were asked for.
-type FoundRuns struct {
-	Runs  []*Ending `json:"runs"`
-	Next  string    `json:"next,omitempty"`
-	Total int       `json:"total"` // of all that were asked for
+// An EndHead is what lists ask of an ended run. Times are in nanoseconds.
+type EndHead struct {
+	Run                            journal.RunID
+	Started, Ended                 int64
+	Calls                          int
+	Redrives                       uint32
+	Tenant, Trigger, State, Parent string // Parent is the run that started it, by a step
+	Error                          string // its type
+	// Text reads all that is kept of its end, in the form of who keeps it; nil when that was let go of meanwhile.
+	Text func() ([]byte, error)
 }

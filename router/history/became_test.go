@@ -48,7 +48,7 @@ func TestBecame(t *testing.T) {
 		}
 		var mark string
 		changed := make(map[string]engine.StepState)
-		const n = 60_000
+		const n = 20_000
 		for i := range n {
 			run := runs[0]
 			if i%3 == 0 {
@@ -58,9 +58,9 @@ func TestBecame(t *testing.T) {
 			if rnd.IntN(50) == 0 {
 				err = lang.Failf(lang.ClassFunction, "boom", "it broke")
 			}
-			x := branch(run, rnd.IntN(20_000), err)
+			x := branch(run, rnd.IntN(7_000), err)
 			if rnd.IntN(4) == 0 {
-				x.Path = fmt.Sprintf("outer[%d]/inner[%d]", rnd.IntN(300), rnd.IntN(300))
+				x.Path = fmt.Sprintf("outer[%d]/inner[%d]", rnd.IntN(150), rnd.IntN(150))
 			}
 			if x.Inv.Path = x.Path; rnd.IntN(100) == 0 {
 				x.Again, x.Outcome = true, lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke"))
@@ -71,7 +71,7 @@ func TestBecame(t *testing.T) {
 				}
 			}
 			take(h, i+1, x)
-			if i%7000 == 6999 {
+			if i%2500 == 2499 {
 				if err := h.Sync(); err != nil {
 					t.Fatal(err)
 				}

@@ -230,16 +230,11 @@ func (h *Endings) wait(id journal.RunID) (<-chan *engine.Ending, func()) {
 	}
 }
 
-// Each gives the ended runs, the latest first, until yield returns false.
-func (h *Endings) Each(yield func(*engine.Ending) bool) error {
-	return h.store.endings(func(id journal.RunID, text []byte) (bool, error) {
-		f, err := decodeEnding(id, text)
-		return err == nil && yield(f), err
-	})
-}
-
 // Write brings what is new to disk until ctx ends, and the rest then.
 func (h *Endings) Write(ctx context.Context) {
+	var warming sync.WaitGroup
+	defer warming.Wait()
+	warming.Go(func() { h.store.warm(ctx) })
 	tick := time.NewTicker(historyPause)
 	defer tick.Stop()
 	var swept time.Time

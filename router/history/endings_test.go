@@ -97,7 +97,7 @@ func TestEndIsWholeAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	h = keep(t, dir)
-	for i := range n {
+	for i := 0; i < n; i += 7 { // Each is looked for in a page of its own.
 		want, e := ending(i)
 		if got := h.Find(want); got == nil || !reflect.DeepEqual(got.Input, e.Input) || got.Result != e.Result || got.Data != e.Data || got.EventType != e.EventType {
 			t.Fatalf("run %d: %+v", i, got)
@@ -107,7 +107,7 @@ func TestEndIsWholeAfterARestart(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	var listed []string
-	if err := h.Each(func(e *engine.Ending) bool { listed = append(listed, e.ID); return len(listed) < 3 }); err != nil {
+	if err := h.Heads(nil, func(x *engine.EndHead) bool { listed = append(listed, x.Run.String()); return len(listed) < 3 }); err != nil {
 		t.Fatal(err)
 	}
 	var want []string
@@ -149,7 +149,7 @@ func TestLatestStayOldestGo(t *testing.T) {
 				}
 			}
 			kept := 0
-			if err := h.Each(func(*engine.Ending) bool { kept++; return true }); err != nil {
+			if err := h.Heads(nil, func(*engine.EndHead) bool { kept++; return true }); err != nil {
 				t.Fatal(err)
 			}
 			oldest, _ := ending(0)

@@ -31,9 +31,10 @@ const pageRoom = pageBytes + pageBytes/16
 type page struct {
 	n       int64 // grows over all streams: the oldest page is that of the least number
 	stream  byte
-	raw     []byte // the entries; nil once they are on disk and nothing is to be added. It is only ever appended to
-	packed  []byte // in a history without a disk: the entries of a sealed page
-	digest  []byte // and its digest
+	raw     []byte    // the entries; nil once they are on disk and nothing is to be added. It is only ever appended to
+	packed  []byte    // in a history without a disk: the entries of a sealed page
+	digest  []byte    // and its digest
+	index   *endIndex // of ended runs, once somebody asked or it was sealed here; never of one that grows
 	ids     []uint32
 	recent  *recent // what was entered in ids lately; nil once nothing is added
 	sorted  int     // so many of ids are in order, each once

@@ -2,7 +2,6 @@ package history_test
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -93,68 +92,128 @@ func (f failing) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestRunsAreFound by all that is asked for, sorted, in parts, with how many there are.
-func TestRunsAreFound(t *testing.T) {
+// TestHeads: lists get of each ended run what its end says, by its last one, the latest first, only of those that they choose; from memory, from disk, and after
+// a restart, and all of them quickly.
+func TestHeads(t *testing.T) {
 	t.Parallel()
-	h := keepFor(t, t.TempDir())
-	for i := range 1000 {
+	const n = 3000
+	parent := engine.Invocation{Run: journal.RunID{9}, N: 7, Path: "call", Purpose: engine.Call, Type: engine.TypeSub}
+	of := func(i int) *engine.Ending {
 		_, e := ending(i)
-		e.Tenant, e.Trigger = fmt.Sprint("tenant-", i%2), fmt.Sprint("t", i%5)
+		e.Tenant, e.Trigger, e.Calls = fmt.Sprint("tenant-", i%2), fmt.Sprint("t", i%5), i
 		e.Started, e.Ended = began.Add(time.Duration(i)*time.Second), began.Add(time.Duration(i)*time.Second+time.Duration(i*7%1000)*time.Millisecond)
 		e.Event = lang.Of(map[string]string{"id": fmt.Sprint("e-", i), "source": "/s", "type": "x"})
-		if i%100 == 3 {
-			e.State, e.EventType, e.Error, e.Result, e.Data = "failed", engine.TypeFailed, lang.Failf(lang.ClassFunction, "boom", "Broke at %d", i), lang.Null, lang.Of(i)
+		switch {
+		case i%100 == 3:
+			e.State, e.EventType, e.Error, e.Result, e.Input = "failed", engine.TypeFailed, lang.Failf(lang.ClassFunction, "boom", "Broke at %d", i), lang.Null, nil
+			e.Redrives, e.Again = uint32(i%3), &engine.Again{Definition: "d", Numbers: 3, Told: []byte("told")}
+		case i%7 == 0:
+			e.Event = lang.Of(map[string]string{"id": parent.ID(), "source": "/s", "type": engine.TypeSub})
 		}
-		add(h, i+1, e)
+		return e
 	}
-	for name, c := range map[string]struct {
-		q     engine.RunQuery
-		total int
-		first string
-	}{
-		"all":       {engine.RunQuery{}, 1000, "e-999"},
-		"oldest":    {engine.RunQuery{Up: true, Sort: "started"}, 1000, "e-0"},
-		"longest":   {engine.RunQuery{Sort: "duration"}, 1000, "e-857"},
-		"tenant":    {engine.RunQuery{Tenant: "tenant-0"}, 500, "e-998"},
-		"trigger":   {engine.RunQuery{Trigger: "t3", Tenant: "tenant-0"}, 100, "e-998"},
-		"failed":    {engine.RunQuery{State: "failed"}, 10, "e-903"},
-		"boom":      {engine.RunQuery{ErrorType: "boom", Until: began.Add(500 * time.Second)}, 5, "e-403"},
-		"none":      {engine.RunQuery{ErrorType: "bang"}, 0, ""},
-		"since":     {engine.RunQuery{Since: began.Add(990 * time.Second)}, 10, "e-999"},
-		"event":     {engine.RunQuery{Event: "e-77"}, 1, "e-77"},
-		"not whole": {engine.RunQuery{Event: "e-"}, 0, ""},
-		"text":      {engine.RunQuery{Text: "bROKE at 203"}, 1, "e-203"},
-	} {
-		seen, cursor, first := make(map[string]bool), "", ""
-		for more := true; more; more = cursor != "" {
-			c.q.After, c.q.Limit = cursor, 70
-			found, err := h.Runs(c.q)
-			if err != nil || found.Total != c.total {
-				t.Fatalf("%s: %+v, %v", name, found, err)
+	dir := t.TempDir()
+	for name, h := range map[string]*history.Endings{"memory": keepFor(t, ""), "disk": keep(t, dir)} {
+		offset := 0
+		add := func(e *engine.Ending) {
+			offset++
+			add(h, offset, e)
+		}
+		for i := range n {
+			e := of(i)
+			if add(e); i%100 == 3 && i < n/2 { // It is redriven, and succeeds.
+				e = of(i)
+				e.State, e.Error, e.Redrives, e.Again, e.Data = "succeeded", nil, 0, nil, e.Result
+				add(e)
 			}
-			for _, f := range found.Runs {
-				if seen[f.ID] {
-					t.Errorf("%s: run %s twice", name, f.ID)
-				}
-				if seen[f.ID] = true; first == "" {
-					var attrs struct{ ID string }
-					if err := f.Event.Decode(&attrs); err != nil {
-						t.Fatal(err)
-					}
-					first = attrs.ID
+			if i%1000 == 999 {
+				if err := h.Sync(); err != nil {
+					t.Fatal(err)
 				}
 			}
-			cursor = found.Next
 		}
-		if len(seen) != c.total || first != c.first {
-			t.Errorf("%s: %d of %d, first %s", name, len(seen), c.total, first)
+		headsAre(t, name, h, n)
+		if name == "disk" {
+			if err := h.Close(); err != nil {
+				t.Fatal(err)
+			}
+			headsAre(t, "restart", keepFor(t, dir), n)
 		}
 	}
-	if _, err := h.Runs(engine.RunQuery{After: "x"}); !errors.Is(err, engine.ErrCursor) {
-		t.Error(err)
+}
+
+func headsAre(t *testing.T, name string, h *history.Endings, n int) {
+	t.Helper()
+	seen, failed, last, began := make(map[journal.RunID]bool), 0, n, time.Now()
+	if err := h.Heads(nil, func(x *engine.EndHead) bool {
+		e, err := h.Whole(x)
+		if err != nil || e == nil {
+			t.Fatal(err)
+		}
+		kind := ""
+		if e.Error != nil {
+			failed++
+			kind = e.Error.Type
+		}
+		if seen[x.Run] || e.ID != x.Run.String() || e.Tenant != x.Tenant || e.Trigger != x.Trigger || e.State != x.State || kind != x.Error || e.Started.UnixNano() != x.Started ||
+			e.Ended.UnixNano() != x.Ended || e.Calls != x.Calls || e.Redrives != x.Redrives || engine.ParentOf(e.Event) != x.Parent || e.Error != nil && string(e.Again.Told) != "told" {
+			t.Fatalf("%s: %+v of %+v", name, x, e)
+		}
+		if seen[x.Run] = true; e.State == "failed" || e.Calls%100 != 3 {
+			if e.Calls >= last {
+				t.Errorf("%s: run %d comes behind run %d", name, e.Calls, last)
+			}
+			last = e.Calls
+		}
+		return true
+	}); err != nil || len(seen) != n || failed != n/200 {
+		t.Errorf("%s: %d runs, %d failed, %v", name, len(seen), failed, err)
 	}
-	if _, err := h.Runs(engine.RunQuery{Sort: "colour"}); err == nil {
-		t.Error("sorted by colour")
+	all, some := 0, 0
+	whole := time.Since(began)
+	began = time.Now()
+	choose := func(tenant, trigger, state, failure string) bool {
+		return trigger == "t3" && state == "failed" && failure == "boom" && tenant == "tenant-1"
+	}
+	if err := h.Heads(choose, func(*engine.EndHead) bool { all++; return true }); err != nil || all != n/200 {
+		t.Errorf("%s: %d are chosen, %v", name, all, err)
+	}
+	t.Logf("%s: %d read whole in %s, some chosen of them in %s", name, n, whole, time.Since(began))
+	if err := h.Heads(choose, func(*engine.EndHead) bool { some++; return some < 3 }); err != nil || some != 3 {
+		t.Errorf("%s: %d after the third, %v", name, some, err)
+	}
+}
+
+// BenchmarkHeads chooses among 100,000 ended runs.
+func BenchmarkHeads(b *testing.B) {
+	h, err := history.Keep(history.Options{Dir: b.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer h.Close()
+	const n = 100_000
+	for i := range n {
+		_, e := ending(i)
+		if e.Trigger = fmt.Sprint("t", i%20); i%1000 == 3 {
+			e.State = "failed"
+		}
+		if add(h, i+1, e); i%5000 == 0 {
+			if err := h.Sync(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := h.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	for name, choose := range map[string]func(tenant, trigger, state, failure string) bool{"all": nil, "failed": func(_, _, state, _ string) bool { return state == "failed" }} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := h.Heads(choose, func(*engine.EndHead) bool { return true }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

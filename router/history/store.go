@@ -47,6 +47,7 @@ type save struct {
 	packed   int    // what it comes to on disk
 	sealed   bool
 	digest   []byte // nil: none
+	index    *endIndex
 }
 
 // A Store is streams of entries in pages, in memory until they are on disk, the oldest of which go as the limits say.
@@ -333,6 +334,9 @@ func (s *Store) write() error {
 		if x.sealed && x.page.stream == streamSteps {
 			x.digest = s.digester.of(x.body, x.entries, len(x.ids)/4)
 		}
+		if x.sealed && x.page.stream == streamEnds {
+			x.index, _ = indexEnds(x.body) // Who asks is told of an error.
+		}
 		if d == nil {
 			x.body = pack(x.body, nil)
 			x.packed = len(x.body)
@@ -396,7 +400,7 @@ func (s *Store) settle(saves []save, drop []*page) {
 		}
 		p.raw = nil
 		p.ids = slices.Clone(p.ids) // Without the room that it grew by.
-		p.recent = nil
+		p.recent, p.index = nil, x.index
 		if s.disk == nil {
 			p.packed, p.digest = x.body, x.digest
 		}
@@ -501,38 +505,6 @@ func (s *Store) walk(stream byte, run journal.RunID, after place, yield func(at 
 		})
 		if err != nil || !more {
 			return err
-		}
-	}
-	return nil
-}
-
-// endings gives the ended runs, the latest first, each run's last end, until yield returns false.
-func (s *Store) endings(yield func(id journal.RunID, text []byte) (bool, error)) error {
-	seen := make(map[journal.RunID]bool)
-	for _, p := range slices.Backward(s.all(streamEnds)) {
-		raw, err := s.read(p)
-		if err != nil {
-			return err
-		}
-		type entry struct {
-			id   journal.RunID
-			text []byte
-		}
-		var entries []entry
-		if err := each(raw, func(_ int, id journal.RunID, text []byte) bool {
-			entries = append(entries, entry{id, text})
-			return true
-		}); err != nil {
-			return err
-		}
-		for _, e := range slices.Backward(entries) {
-			if seen[e.id] {
-				continue
-			}
-			seen[e.id] = true
-			if more, err := yield(e.id, e.text); err != nil || !more {
-				return err
-			}
 		}
 	}
 	return nil
