@@ -274,7 +274,7 @@ func TestLettersAreFound(t *testing.T) {
 	}
 }
 
-var manyLetters = flag.Int("letters", 4000, "how many letters TestManyLetters keeps")
+var manyLetters = flag.Int("letters", 6000, "how many letters TestManyLetters keeps")
 
 // TestManyLetters: of many letters a part is read by the index; the whole would take a hundred times as long.
 func TestManyLetters(t *testing.T) {
