@@ -19,26 +19,31 @@ func (t *Trigger) KeyOf(event, data lang.Value) (string, error) {
 	if t.Key.IsZero() {
 		return "", nil
 	}
-	v, err := t.Key.Eval(lang.Vars{{Name: "event", Value: event}, {Name: "data", Value: data}}, lang.NewCache(1<<20))
+	return keyOf(t.Key, event, data, "concurrency")
+}
+
+// keyOf is what a key's expression yields of an event, as a text.
+func keyOf(e lang.Expr, event, data lang.Value, what string) (string, error) {
+	v, err := e.Eval(lang.Vars{{Name: "event", Value: event}, {Name: "data", Value: data}}, lang.NewCache(1<<20))
 	if err != nil {
-		return "", fmt.Errorf("it has no key for concurrency: %w", err)
+		return "", fmt.Errorf("it has no key for %s: %w", what, err)
 	}
-	return keyText(t.Key, v)
+	return keyText(e, v, what)
 }
 
 // keyText is a key as a text.
-func keyText(e lang.Expr, v lang.Value) (string, error) {
+func keyText(e lang.Expr, v lang.Value, what string) (string, error) {
 	key := v.JSON()
 	switch {
 	case v.IsNull(), key[0] == '{', key[0] == '[', key == `""`:
-		return "", fmt.Errorf("it has no key for concurrency: %s yields %.80s and not a text, a number, true or false", e.Source(), key)
+		return "", fmt.Errorf("it has no key for %s: %s yields %.80s and not a text, a number, true or false", what, e.Source(), key)
 	case key[0] == '"':
 		if err := v.Decode(&key); err != nil {
 			return "", err
 		}
 	}
 	if len(key) > MaxKey {
-		return "", fmt.Errorf("its key for concurrency has %d bytes, and the limit is %d", len(key), MaxKey)
+		return "", fmt.Errorf("its key for %s has %d bytes, and the limit is %d", what, len(key), MaxKey)
 	}
 	return key, nil
 }
@@ -48,7 +53,7 @@ func (c *checker) concurrency(t *triggerDoc) {
 	path := "triggers." + t.name + ".concurrency"
 	c.expr(t.Concurrency.Key, scope{vars: []string{"event", "data"}}, path+".key")
 	if v, constant := t.Concurrency.Key.Const(); constant {
-		if _, err := keyText(t.Concurrency.Key, v); err != nil {
+		if _, err := keyText(t.Concurrency.Key, v, "concurrency"); err != nil {
 			c.find(t.Concurrency.Key.Pos(), path+".key", `write a text for all runs, or an expression: "${ data.orderId }"`, "%.80s is no key", v.JSON())
 		}
 	} else if kind := t.Concurrency.Key.Kind(); kind == "list" || kind == "map" {

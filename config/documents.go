@@ -77,6 +77,7 @@ type Trigger struct {
 	Filters    []filter.Filter
 	When       lang.Expr // of an event that the filters let through; zero is true
 	Key        lang.Expr // which of its runs belong together; zero for a trigger without concurrency
+	Meets      []Meet    // what its rounds of events are made of; nil for one whose every event starts a run
 	Definition *lang.Definition
 	Digest     lang.Digest
 	Pos        lang.Pos
@@ -263,6 +264,9 @@ type triggerDoc struct {
 	Tenant      string          `doc:"tenant" help:"who the trigger and its runs belong to" default:"default"`
 	Filters     []filter.Filter `doc:"filters" help:"all of them must let an event through; without any, every event is let through but those of runs' ends and functions' completions (dev.onward.run.*, dev.onward.function.*)"`
 	When        lang.Expr       `doc:"when" help:"what must be true of an event that the filters let through, of event and data: \"${ data.amount > 13 }\". Where it is false or fails the trigger does not take the event"`
+	Correlate   lang.Expr       `doc:"correlate" help:"the key by which events belong together, of event and data: a text, a number, true or false; an event that has none starts nothing"`
+	Await       *awaitDoc       `doc:"await" help:"the events of one key that make a round: the flow begins once they are enough, and sees them as arrived. Without it, what comes of a key while its run is at work are signals to that, by the type of the event"`
+	Batch       *batchDoc       `doc:"batch" help:"events are gathered, and one run has a list of them as arrived"`
 	Concurrency *concurrencyDoc `doc:"concurrency" help:"how many runs of one key may be at work at a time, and what becomes of those beyond it"`
 	Flow        *lang.Step      `doc:"flow" help:"what to run; without it the event goes straight to the destinations"`
 	OnSuccess   lang.Value      `doc:"onSuccess" help:"where the event of the run's success goes: a destination or a list"`
@@ -271,6 +275,7 @@ type triggerDoc struct {
 	name         string
 	path         string // in the documents
 	pos          lang.Pos
+	said         []filter.Filter // as its filters say; Filters have those of what it awaits as well, once all is read
 	destinations [2][]destination
 }
 
@@ -615,6 +620,9 @@ func split(n *lang.Node, names []string) (rest, taken *lang.Node) {
 // finish checks what refers to other parts, and compiles.
 func (l *loader) finish() (*Set, []lang.Finding) {
 	names := slices.Sorted(maps.Keys(l.triggers))
+	for _, t := range l.triggers {
+		t.said, t.Filters = t.Filters, t.taking()
+	}
 	takes := l.takers(names)
 	for _, name := range names {
 		l.compile(l.triggers[name], takes)

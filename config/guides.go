@@ -67,6 +67,27 @@ concurrency: { key: "${ data.orderId }", limit: 1, when: queue }
 flow: { function: charge }
 onSuccess: { log: charged }
 onFailure: [{ function: remind }]
+`, `
+correlate: "${ data.orderId }"
+await:
+  events:
+    paid: { filters: [{ any: [{ exact: { type: com.example.paid } }, { exact: { type: com.example.credited } }] }, { not: { prefix: { source: /tests } } }, { suffix: { source: .eu } }, { sql: "amount > 0" }] }
+    packed: { filters: [{ exact: { type: com.example.packed } }], correlate: "${ data.order.id }", count: "${ data.parcels }" }
+    checked: { filters: [{ all: [{ prefix: { type: com.example.check } }, { suffix: { type: .passed } }] }] }
+  join: all
+  deadline: 24h
+  onDeadline: fail
+  late: newRound
+flow: { function: charge, input: "${ arrived.packed.map(x, x.data.weight) }" }
+`, `
+filters: [{ exact: { type: com.example.item } }]
+correlate: "${ data.orderId }"
+await: { count: "${ data.total }", deadline: 1h, onDeadline: take }
+flow: { function: charge, input: "${ arrived.map(x, x.data) }" }
+`, `
+filters: [{ exact: { type: com.example.reading } }]
+batch: { every: 1m, count: 100, bytes: 256KiB, key: "${ data.sensor }" }
+onSuccess: { log: readings }
 `},
 	}
 	destinationGuide = plugin.Guide{

@@ -17,19 +17,23 @@ import (
 func (l *loader) compile(t *triggerDoc, takes takers) {
 	def := &lang.Definition{Version: DocumentVersion, Tenant: t.Tenant, Trigger: t.name, Flow: t.Flow}
 	c := &checker{l: l, trigger: t.name, path: t.path, def: def, names: make(map[string]lang.Pos), heights: make(map[*lang.Step]int), signals: make(map[*lang.Step]bool), stops: make(map[*lang.Step]bool)}
+	if c.flowNames = flowNames; t.Await != nil || t.Batch != nil {
+		c.flowNames = append(slices.Clip(flowNames), "arrived")
+	}
 	if t.Flow != nil {
 		c.collect(t.Flow)
-		if before := len(l.findings); c.step(t.Flow, scope{vars: flowNames}, t.path+".flow") && len(l.findings) == before {
+		if before := len(l.findings); c.step(t.Flow, scope{vars: c.flowNames}, t.path+".flow") && len(l.findings) == before {
 			c.depth(t.Flow)
 		}
 	}
-	if why := filter.Contradiction(t.Filters); why != "" {
+	if why := filter.Contradiction(t.said); why != "" {
 		l.find(t.pos, "triggers."+t.name+".filters", "all filters must match; write alternatives under any:", "filters that no event passes: %s", why)
 	}
 	c.wanted(t)
 	if t.Concurrency != nil {
 		c.concurrency(t)
 	}
+	meets := c.gathers(t)
 	l.chains(t, takes)
 	for i, word := range []string{"onSuccess", "onFailure"} {
 		for k := range t.destinations[i] {
@@ -46,7 +50,7 @@ func (l *loader) compile(t *triggerDoc, takes takers) {
 		l.find(t.pos, "triggers."+t.name, "add flow: or onSuccess:", "a trigger without a flow and without a destination does nothing")
 	}
 	if len(l.findings) == 0 {
-		trigger := &Trigger{Name: t.name, Tenant: t.Tenant, Filters: t.Filters, When: t.When, Definition: def, Digest: def.Digest(), Pos: t.pos}
+		trigger := &Trigger{Name: t.name, Tenant: t.Tenant, Filters: t.Filters, When: t.When, Meets: meets, Definition: def, Digest: def.Digest(), Pos: t.pos}
 		if t.Concurrency != nil {
 			trigger.Key = t.Concurrency.Key
 		}
@@ -60,15 +64,16 @@ func (l *loader) compile(t *triggerDoc, takes takers) {
 
 // A checker goes through one trigger's steps.
 type checker struct {
-	l       *loader
-	trigger string
-	path    string // of the trigger
-	def     *lang.Definition
-	names   map[string]lang.Pos // of all its steps
-	inside  []string            // the flows that it is inside of
-	signals map[*lang.Step]bool // of those that were checked: a signal is waited for there or below
-	stops   map[*lang.Step]bool // of those that were checked: they never succeed
-	heights map[*lang.Step]int  // of the bodies of flows that were checked: how many policies stand inside one another there
+	l         *loader
+	trigger   string
+	path      string // of the trigger
+	def       *lang.Definition
+	names     map[string]lang.Pos // of all its steps
+	inside    []string            // the flows that it is inside of
+	signals   map[*lang.Step]bool // of those that were checked: a signal is waited for there or below
+	flowNames []string            // that flows begin with
+	stops     map[*lang.Step]bool // of those that were checked: they never succeed
+	heights   map[*lang.Step]int  // of the bodies of flows that were checked: how many policies stand inside one another there
 }
 
 // flowNames are the names that a flow begins with.
@@ -131,8 +136,12 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 	default:
 		whole = c.policy(s, sc, path)
 		if x, ok := s.Policy.(lang.Starter); ok {
-			if name, _ := x.Starts(); c.l.triggers[name] == nil {
+			name, waits := x.Starts()
+			switch t := c.l.triggers[name]; {
+			case t == nil:
 				c.find(s.Pos, path+"."+s.Use, lang.Nearest(name, slices.Sorted(maps.Keys(c.l.triggers))), "unknown trigger %q", name)
+			case waits && (t.Await != nil || t.Batch != nil || !t.Correlate.IsZero()):
+				c.find(s.Pos, path+"."+s.Use, "write wait: false", "trigger %q gathers events: what it is given may join a run of others", name)
 			}
 		}
 	}
@@ -288,7 +297,7 @@ func (c *checker) flow(s *lang.Step, path string) bool {
 	inner.inside = append(slices.Clone(c.inside), s.Target)
 	inner.names = make(map[string]lang.Pos)
 	inner.collect(body)
-	return inner.step(body, scope{vars: flowNames}, "flows."+s.Target)
+	return inner.step(body, scope{vars: c.flowNames}, "flows."+s.Target)
 }
 
 // depth finds steps that stand in more policies than the engine opens inside one another.
@@ -453,6 +462,9 @@ func (c *checker) destination(d *destination, word string, i int) {
 	sc := scope{vars: []string{"event", "data", "run", "end", "input", "output", "error"}}
 	if word == "onSuccess" {
 		sc.vars = sc.vars[:6]
+	}
+	if slices.Contains(c.flowNames, "arrived") {
+		sc.vars = append(sc.vars, "arrived")
 	}
 	c.condition(d.When, sc, path+".when")
 	c.expr(d.When, sc, path+".when")

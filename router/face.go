@@ -263,7 +263,11 @@ func (r *Router) beat(ctx context.Context, b *engine.Beat) triggers.Fate {
 
 func (r runs) Has(id journal.RunID) bool { return r.shards.Has(id) }
 
-func (r runs) Await(rec *journal.Record) (said <-chan engine.Reason, stop func()) {
+func (r runs) Gathers(ctx context.Context, run journal.RunID, tenant, trigger, key string) bool {
+	return r.shards.Gathers(ctx, run, tenant, trigger, key)
+}
+
+func (r runs) Await(rec *journal.Record) (said <-chan engine.Said, stop func()) {
 	if !r.shards.Has(rec.Run) {
 		return nil, func() {}
 	}

@@ -24,6 +24,7 @@ type Definition struct {
 	OnSuccess   []Destination       `doc:"onSuccess"`
 	OnFailure   []Destination       `doc:"onFailure"`
 	Concurrency *Concurrency        `doc:"concurrency"`
+	Await       *Await              `doc:"await"`    // nil: every event starts a run
 	Policies    map[string]int      `doc:"policies"` // versions of the policies used: a run goes on with those that it began with
 
 	// text is what it was parsed from. What this binary would write of it may differ: its policies' settings may have got further fields since.

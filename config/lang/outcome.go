@@ -220,7 +220,7 @@ func (o Outcome) Settled() Value {
 
 // ErrorTypes are the types of errors that are ours; functions have types of their own beside them.
 var ErrorTypes = []string{
-	"bad_batch", "bad_branch", "bad_concurrency", "bad_duration", "bad_fail", "bad_items", "bad_loop", "bad_request", "bad_response", "bad_signal", "bad_wait", "bad_window", "cancelled", "compensation_failed", "continue_limit", "cost_limit", "deadline", "depth_limit", "expression_error", "heartbeat_timeout", "join_deadline", "join_unreachable", "loop_limit", "no_choice_matched", "policy_error", "policy_panic", "policy_state", "signal_deadline", "step_limit", "timeout", "timer_limit", "too_deep", "too_large", "too_many_failed", "undelivered", "unknown_flow", "unknown_function", "unknown_step",
+	"bad_batch", "bad_branch", "bad_concurrency", "bad_count", "bad_duration", "bad_fail", "bad_items", "bad_loop", "bad_request", "bad_response", "bad_signal", "bad_wait", "bad_window", "cancelled", "compensation_failed", "continue_limit", "cost_limit", "deadline", "depth_limit", "expression_error", "heartbeat_timeout", "join_deadline", "join_unreachable", "loop_limit", "no_choice_matched", "policy_error", "policy_panic", "policy_state", "round_full", "signal_deadline", "step_limit", "timeout", "timer_limit", "too_deep", "too_large", "too_many", "too_many_failed", "undelivered", "unknown_flow", "unknown_function", "unknown_step",
 }
 
 // NearErrorType returns the class or type of ours that a word is but for one letter, and whether there is one: such a word is misspelt, and no type of a

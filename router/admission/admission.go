@@ -46,8 +46,10 @@ type Runs interface {
 	Hand(ctx context.Context, facts []journal.Record) []*triggers.Fate
 	// Beat gives heartbeats to the owners of their invocations, here and elsewhere, and says of each what the owner knows of its invocation.
 	Beat(ctx context.Context, beats []engine.Beat) []triggers.Fate
+	// Gathers reports whether a run that is folded here waits for events of a trigger's key; run is one of that key.
+	Gathers(ctx context.Context, run journal.RunID, tenant, trigger, key string) bool
 	// Await tells, once, what the fold made of a record that is about to be appended; nil when another router folds its run. stop ends the waiting.
-	Await(rec *journal.Record) (said <-chan engine.Reason, stop func())
+	Await(rec *journal.Record) (said <-chan engine.Said, stop func())
 }
 
 // A Load is what the runs that are open here come to, in their journal's present.
@@ -123,6 +125,7 @@ type intake struct {
 	dead     []*engine.Letter // what a trigger could not take
 	beats    []engine.Beat
 	beaters  []int // per beat: its receipt
+	meets    []meeting
 }
 
 // Admit takes events of any kind in, for those who do not ask what becomes of facts.
@@ -174,6 +177,7 @@ func (g *Gate) admit(ctx context.Context, door *Door, events []event.Event) ([]t
 	if len(in.dead) > 0 && g.Options.Dead != nil {
 		g.Options.Dead(in.dead...)
 	}
+	in.met(ctx)
 	return in.receipts, nil
 }
 
@@ -269,7 +273,8 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 		receipt.Err = fmt.Errorf("%w: %d bytes of data, and the limit is %d; pass large data by reference (dataref)", triggers.ErrTooLarge, len(e.Data()), MaxEventBytes)
 		return
 	}
-	if !completed && !in.inside && in.busy() != nil {
+	busy := !completed && !in.inside && in.busy() != nil
+	if busy && !slices.ContainsFunc(matched, (*config.Trigger).Gathers) {
 		receipt.Err = in.refused
 		in.g.metrics.refused.Inc()
 		return
@@ -286,6 +291,11 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 	if receipt.Note = cmp.Or(receipt.Note, without); len(begins) == 0 && !completed {
 		receipt.Kind = triggers.Unmatched
 		in.g.metrics.unmatched(e.Type())
+		return
+	}
+	if busy && slices.ContainsFunc(begins, func(b beginning) bool { return !in.joins(&b) }) {
+		receipt.Err = in.refused
+		in.g.metrics.refused.Inc()
 		return
 	}
 	if !completed {
@@ -336,6 +346,7 @@ type beginning struct {
 	trigger *config.Trigger
 	run     journal.RunID
 	key     string
+	names   []string // which of the events that the trigger awaits it is; nil for a trigger whose every event starts a run
 	tenant  string
 	parent  string // the invocation that waits for its end
 	overlap engine.Overlap
@@ -343,6 +354,13 @@ type beginning struct {
 
 // beginning says which run of a trigger an event starts. The error says why it has no key.
 func (g *Gate) beginning(t *config.Trigger, e *event.Event, attrs, data lang.Value) (beginning, error) {
+	if t.Gathers() {
+		names, key, err := t.MeetOf(filter.Of(e), attrs, data)
+		if err != nil {
+			return beginning{}, err
+		}
+		return beginning{trigger: t, tenant: t.Tenant, run: g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key, names: names}, nil
+	}
 	key, err := t.KeyOf(attrs, data)
 	switch {
 	case err != nil:
@@ -409,7 +427,7 @@ func (g *Gate) Again(ctx context.Context, l *engine.Letter) error {
 // start adds the record that starts a run with so much of its chain's fuel; false when the receipt says why there is none.
 func (in *intake) start(b *beginning, attrs, data lang.Value, fuel, receipt int) bool {
 	t := b.trigger
-	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel, Key: b.key, Parent: b.parent, Overlap: b.overlap}
+	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel, Key: b.key, Parent: b.parent, Overlap: b.overlap, Names: b.names}
 	rec := engine.Record(journal.Start, b.run, &f)
 	rec.Tenant = t.Tenant
 	p := in.g.Layout.Partition(b.run.Route())
@@ -418,7 +436,13 @@ func (in *intake) start(b *beginning, attrs, data lang.Value, fuel, receipt int)
 		in.records = append(in.records, define)
 		in.whose = append(in.whose, -1)
 	}
-	return in.add(rec, receipt)
+	if !in.add(rec, receipt) {
+		return false
+	}
+	if b.names != nil && in.asks {
+		in.meets = append(in.meets, in.meeting(&in.records[len(in.records)-1], t.Name, receipt))
+	}
+	return true
 }
 
 // append makes the records durable. A full disk refuses the starts; the rest goes in.
@@ -487,7 +511,8 @@ func (g *Gate) handle(id journal.RunID, trigger string) triggers.Run {
 	}}
 }
 
-// Start starts a run of a trigger by name, whatever its filters, and returns its id. The same source and id give the same run.
+// Start starts a run of a trigger by name, whatever its filters, and returns its id. The same source and id give the same run. Of a trigger whose events meet
+// it is the run to whose round the event has come; an error wraps ErrInvalid when no round takes it.
 func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error) {
 	if err := g.busy(0); err != nil {
 		return journal.RunID{}, err
@@ -501,35 +526,50 @@ func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journ
 			return journal.RunID{}, err
 		}
 	}
-	return g.StartInside(ctx, trigger, e)
+	in, run, err := g.startInside(ctx, trigger, e, true)
+	if err != nil || len(in.meets) == 0 {
+		return run, err
+	}
+	if in.met(ctx); len(in.receipts[0].Runs) == 0 {
+		return run, fmt.Errorf("%w: %s", triggers.ErrInvalid, in.receipts[0].Note)
+	}
+	return journal.ParseRunID(in.receipts[0].Runs[0].ID)
 }
 
-// StartInside is Start for what runs bring about: it is never refused for being too much. What ends is bounded by what was started, and would not end.
+// StartInside is Start for what runs bring about: it is never refused for being too much. What ends is bounded by what was started, and would not end. The id is
+// that under which the event goes, whatever round it comes to.
 func (g *Gate) StartInside(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error) {
+	_, run, err := g.startInside(ctx, trigger, e, false)
+	return run, err
+}
+
+func (g *Gate) startInside(ctx context.Context, trigger string, e *event.Event, asks bool) (*intake, journal.RunID, error) {
 	rl := g.rules.Load()
 	t := rl.set.Trigger(trigger)
 	if t == nil {
-		return journal.RunID{}, fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, trigger, lang.Nearest(trigger, rl.set.TriggerNames()))
+		return nil, journal.RunID{}, fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, trigger, lang.Nearest(trigger, rl.set.TriggerNames()))
 	}
 	if g.draining.Load() {
-		return journal.RunID{}, triggers.ErrDraining
+		return nil, journal.RunID{}, triggers.ErrDraining
 	}
 	data, err := dataOf(e)
 	if err != nil {
-		return journal.RunID{}, err
+		return nil, journal.RunID{}, err
 	}
-	in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
+	in := &intake{g: g, ctx: ctx, asks: asks, rules: rl, receipts: make([]triggers.Receipt, 1)}
 	fuel, _ := g.fuelOf(e)
 	attrs := envelope.Attributes(e)
 	b, err := g.beginning(t, e, attrs, data)
 	if err != nil {
-		return journal.RunID{}, fmt.Errorf("%w: trigger %q: %w", triggers.ErrInvalid, trigger, err)
+		return nil, journal.RunID{}, fmt.Errorf("%w: trigger %q: %w", triggers.ErrInvalid, trigger, err)
 	}
-	in.start(&b, attrs, data, fuel, 0)
+	if in.start(&b, attrs, data, fuel, 0) {
+		in.receipts[0].Runs = append(in.receipts[0].Runs, g.handle(b.run, t.Name))
+	}
 	if err := in.append(ctx); err != nil {
-		return b.run, err
+		return nil, b.run, err
 	}
-	return b.run, in.receipts[0].Err
+	return in, b.run, in.receipts[0].Err
 }
 
 // RunIDOf returns the id of the run that Start makes of an event.
@@ -539,7 +579,7 @@ func (g *Gate) RunIDOf(trigger string, e *event.Event) journal.RunID {
 		return g.Layout.RunID(config.DefaultTenant, trigger, e.Source(), e.ID())
 	}
 	var b beginning
-	if data, err := dataOf(e); t.Key.IsZero() || err == nil {
+	if data, err := dataOf(e); t.Key.IsZero() && !t.Gathers() || err == nil {
 		b, _ = g.beginning(t, e, envelope.Attributes(e), data) // Start says what is wrong with it.
 	}
 	return b.run

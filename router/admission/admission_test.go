@@ -83,13 +83,16 @@ func (d *desk) Beat(_ context.Context, beats []engine.Beat) []triggers.Fate {
 	return fates
 }
 
+// Gathers: no round is open in these tests.
+func (d *desk) Gathers(context.Context, journal.RunID, string, string, string) bool { return false }
+
 // Await tells at once what the test says that the fold makes of everything.
-func (d *desk) Await(*journal.Record) (<-chan engine.Reason, func()) {
+func (d *desk) Await(*journal.Record) (<-chan engine.Said, func()) {
 	if d.folds == 0 {
 		return nil, func() {}
 	}
-	said := make(chan engine.Reason, 1)
-	said <- d.folds
+	said := make(chan engine.Said, 1)
+	said <- engine.Said{Reason: d.folds}
 	return said, func() {}
 }
 

@@ -158,15 +158,15 @@ func (in *intake) hand() {
 }
 
 // heard waits, until some time, for what the fold made of a fact.
-func (g *Gate) heard(ctx context.Context, run journal.RunID, said <-chan engine.Reason, until time.Time) triggers.Fate {
+func (g *Gate) heard(ctx context.Context, run journal.RunID, said <-chan engine.Said, until time.Time) triggers.Fate {
 	if said == nil {
 		return triggers.Accepted
 	}
 	late := time.NewTimer(time.Until(until))
 	defer late.Stop()
 	select {
-	case reason := <-said:
-		return g.fate(run, reason)
+	case x := <-said:
+		return g.fate(run, x.Reason)
 	case <-late.C:
 	case <-ctx.Done():
 	}
@@ -212,7 +212,7 @@ func (g *Gate) Facts(ctx context.Context, facts []journal.Record) ([]triggers.Fa
 	if g.draining.Load() {
 		return nil, triggers.ErrDraining
 	}
-	said := make([]<-chan engine.Reason, len(facts))
+	said := make([]<-chan engine.Said, len(facts))
 	for i := range facts {
 		facts[i].Partition = g.Layout.Partition(facts[i].Run.Route())
 		var stop func()

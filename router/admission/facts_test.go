@@ -167,8 +167,8 @@ func TestNobodyWaitsForever(t *testing.T) {
 
 type silent struct{ Runs }
 
-func (silent) Await(*journal.Record) (<-chan engine.Reason, func()) {
-	return make(chan engine.Reason), func() {}
+func (silent) Await(*journal.Record) (<-chan engine.Said, func()) {
+	return make(chan engine.Said), func() {}
 }
 
 // TestWhatRunsBringAboutIsNeverTooMuch: the limit of runs is for those who come from outside.

@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"strings"
+
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/filter"
@@ -50,5 +52,8 @@ func (g *Gate) wouldStart(x triggers.Tried, t *config.Trigger, c *content) trigg
 		return x
 	}
 	x.Taken, x.Run = true, b.run.String()
+	if x.Key = b.key; b.names != nil {
+		x.Run, x.As = "", strings.Join(b.names, " or ") // Which run it comes to is said by what has come before.
+	}
 	return x
 }

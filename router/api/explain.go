@@ -68,6 +68,7 @@ const (
 	whyKept       = "kept"       // a signal came that nothing waits for
 	whyPaused     = "paused"     // by a person
 	whyQueued     = "queued"     // behind other runs of its key
+	whyRound      = "round"      // events of its key are missing
 	whyDefinition = "definition" // it is not known
 	whyEnded      = "ended"      // how
 	whyFailed     = "failed"     // a call, for good
@@ -217,6 +218,9 @@ func explain(st *engine.Status, now time.Time) []Reason {
 	if q := st.Queue; q != nil {
 		e.say(nil, Reason{Kind: whyQueued, Run: firstOf(q.Work), Count: q.Before}, "%s", queued(q))
 	}
+	if x := st.Round; x != nil {
+		e.say(nil, Reason{Kind: whyRound, Count: x.Events, Since: st.Started, Until: x.Deadline}, "%s", gathered(x, st.Started, e.now))
+	}
 	if p := st.Paused; p != nil {
 		e.say(nil, Reason{Kind: whyPaused, Since: p.Since}, "%s; what it calls is not sent, deadlines count; onward runs resume %s lets it go on", paused(p), st.Run)
 	}
@@ -261,6 +265,24 @@ func queued(q *engine.Queue) string {
 		said += "; 1 waits that came before it"
 	case q.Before > 1:
 		said += fmt.Sprintf("; %d wait that came before it", q.Before)
+	}
+	return said
+}
+
+// gathered says which events a run waits for.
+func gathered(x *engine.RoundStatus, since, now time.Time) string {
+	said := fmt.Sprintf("its events have arrived; it has key %q", x.Key)
+	if x.Open {
+		said = fmt.Sprintf("awaits events of key %q for %s: missing are %s", x.Key, now.Sub(since).Round(time.Second), cmp.Or(strings.Join(x.Missing, ", "), "those that its join asks for"))
+		if len(x.Arrived) > 0 {
+			said += "; there are " + strings.Join(x.Arrived, ", ")
+		}
+	}
+	if !x.Deadline.IsZero() {
+		said += fmt.Sprintf("; its deadline is in %s, and then %s", x.Deadline.Sub(now).Round(time.Second), map[string]string{"fail": "it fails", "take": "it goes on with what there is"}[x.Then])
+	}
+	if x.Kept > 0 {
+		said += fmt.Sprintf("; %d are kept for the next round", x.Kept)
 	}
 	return said
 }

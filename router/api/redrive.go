@@ -121,6 +121,9 @@ func (a *API) redrive(ctx context.Context, id journal.RunID, from string, latest
 	if err != nil {
 		return nil, err
 	}
+	if def.Await != nil && f.Again.Arrived.IsNull() {
+		return nil, refusing(http.StatusConflict, "send its events again, under other ids", "the events of run %s were not enough, so nothing of it has run that could go on", id)
+	}
 	past, err := a.Endings.Past(id)
 	if err != nil {
 		return nil, err
@@ -148,7 +151,7 @@ func (a *API) redrive(ctx context.Context, id journal.RunID, from string, latest
 	}
 	fact := engine.RedriveFact{
 		Number: number, Started: f.Started.UnixNano(), Next: f.Again.Numbers, Calls: uint32(f.Calls), Told: f.Again.Told, Memo: plan.Memo,
-		Start: engine.StartFact{Trigger: f.Trigger, Digest: def.Digest(), Event: f.Event, Data: data, Spent: f.Again.Spent, Key: f.Again.Key},
+		Start: engine.StartFact{Trigger: f.Trigger, Digest: def.Digest(), Event: f.Event, Data: data, Spent: f.Again.Spent, Key: f.Again.Key, Arrived: f.Again.Arrived},
 	}
 	_, _ = rand.Read(fact.ID[:]) // It does not fail.
 	said.Became, err = a.sendRedrive(ctx, id, f.Tenant, def, &fact)
@@ -305,6 +308,9 @@ func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (*Rerun,
 	f, err := a.ended(q.Context(), id)
 	if err != nil {
 		return nil, err
+	}
+	if t := a.Set().Triggers[f.Trigger]; t != nil && t.Gathers() {
+		return nil, refusing(http.StatusConflict, "send its events again under other ids, or, if it failed, redrive it: onward runs redrive "+id.String(), "run %s is of a trigger that gathers events, and one event is not its input", id)
 	}
 	if q.URL.Query().Get("input") != "given" {
 		var known bool

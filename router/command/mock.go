@@ -99,7 +99,16 @@ func (m *mock) start(trigger string, input lang.Value) error {
 	if err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
-	start := engine.Record(journal.Start, m.run, &engine.StartFact{Trigger: trigger, Digest: def.Digest(), Event: event, Data: input, Key: key})
+	fact := engine.StartFact{Trigger: trigger, Digest: def.Digest(), Event: event, Data: input, Key: key}
+	if m.set.Triggers[trigger].Gathers() && !def.Await.Signals { // The round is as over: --data is what it had.
+		if input.IsNull() {
+			return fmt.Errorf("--data: trigger %q gathers events; write what the round had, as arrived shows it", trigger)
+		}
+		fact.Arrived = input
+	} else if def.Await != nil {
+		fact.Names = []string{""}
+	}
+	start := engine.Record(journal.Start, m.run, &fact)
 	start.Tenant = m.set.Triggers[trigger].Tenant
 	for _, name := range m.set.TriggerNames() {
 		m.world.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(m.set.Triggers[name].Definition)})

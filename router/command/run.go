@@ -96,6 +96,9 @@ func (p *program) run() *cobra.Command {
 			if answers != "" {
 				return p.mock(set, trigger, input, answers, quiet)
 			}
+			if t := set.Triggers[trigger]; t.Gathers() && !t.Definition.Await.Signals {
+				return fmt.Errorf("trigger %q gathers events, and one is not its input; run it with --mock, where --data is what has arrived, or serve it and send the events", trigger)
+			}
 			return p.runHere(c.Context(), set, trigger, input, dir, quiet)
 		},
 	}

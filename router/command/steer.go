@@ -193,6 +193,14 @@ func (p *program) triggersTest(k *client) *cobra.Command {
 	return c
 }
 
+// as says which of the events that a trigger awaits one is.
+func as(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "as " + name + "; "
+}
+
 func (p *program) tested(tried router.TestedEvent) error {
 	taken := false
 	for _, x := range tried.Triggers {
@@ -204,6 +212,8 @@ func (p *program) tested(tried router.TestedEvent) error {
 			switch {
 			case !x.Taken:
 				fmt.Fprintf(w, "%s\tno\t%s\n", x.Trigger, x.Why)
+			case x.As != "" || x.Key != "" && x.Run == "":
+				fmt.Fprintf(w, "%s\tyes\t%sits key is %s: it joins the run that gathers for that, or opens one\n", x.Trigger, as(x.As), strconv.Quote(x.Key))
 			case x.Paused:
 				fmt.Fprintf(w, "%s\tyes\trun %s; the trigger is paused, and it would wait\n", x.Trigger, x.Run)
 			default:

@@ -47,7 +47,11 @@ func (p *program) waitsList(k *client) *cobra.Command {
 				if !l.Expires.IsZero() {
 					end = when(l.Expires)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Run, l.Trigger, l.Signal, l.Path, when(l.Since), end, l.Event)
+				what, where := l.Signal, l.Path
+				if l.Round != "" {
+					what, where = "(event) "+what, "key "+l.Round
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Run, l.Trigger, what, where, when(l.Since), end, l.Event)
 			}
 			fmt.Fprintf(w, "%d of %d\n", len(said.Waits), said.Total)
 			if said.Next != "" {
@@ -55,7 +59,8 @@ func (p *program) waitsList(k *client) *cobra.Command {
 			}
 		})
 	}}
-	c.Long = "List prints the steps that wait for a signal, of all routers' runs, the longest first: what a person is to answer. GIVES UP is when it stops waiting, EVENT the\n" +
+	c.Long = "List prints the steps that wait for a signal, of all routers' runs, the longest first: what a person is to answer; and the runs that await events, with what is\n" +
+		"missing. GIVES UP is when it stops waiting, EVENT the\n" +
 		"id of the event that started the run.\n\n" + clientHelp
 	c.Example = "  onward waits list --signal approved\n  onward waits list --trigger expense -o json"
 	c.Flags().String("tenant", "", "only runs of this tenant")
@@ -80,7 +85,7 @@ func (p *program) waitsAnswer(k *client) *cobra.Command {
 		}
 		var names []string
 		for _, l := range said.Waits {
-			if !slices.Contains(names, l.Signal) {
+			if l.Round == "" && !slices.Contains(names, l.Signal) {
 				names = append(names, l.Signal)
 			}
 		}

@@ -29,12 +29,15 @@ const (
 	Waiting           // a start whose definition has not come yet
 	Malformed         // a payload that does not decode
 	Limited           // over a limit of its run: what it asks for was not taken, and may be asked for again
+	Joined            // an event of a round that others have opened
+	Held              // an event that is kept for the next round of its key
+	Unmatched         // an event of a key whose only round is over
 	reasonEnd
 )
 
 var reasons = [...]string{
 	Applied: "applied", Duplicate: "repeated", Finished: "ended", Unknown: "unknown", Superseded: "superseded",
-	Stale: "stale", Early: "early", Waiting: "waiting", Malformed: "malformed", Limited: "limited",
+	Stale: "stale", Early: "early", Waiting: "waiting", Malformed: "malformed", Limited: "limited", Joined: "joined", Held: "kept", Unmatched: "unmatched",
 }
 
 // String returns the reason's word.
@@ -211,6 +214,10 @@ type Effects struct {
 	Twins Twins
 	// Traces are what became of invocations and steps, for people who ask later.
 	Traces []Trace
+	// Met is what became of an event that meets others, by this record.
+	Met Met
+	// Missed are events of rounds that nothing takes.
+	Missed []Missed
 	// Need lists definitions that a start waits for.
 	Need []lang.Digest
 	// Claimed is set when a claim was folded: its nonce tells the owner whether it is its own.
@@ -225,7 +232,9 @@ func (e *Effects) reset() {
 	clear(e.Dead)
 	clear(e.Traces)
 	e.Send, e.Stop, e.Halts, e.Ended, e.Dead, e.Need, e.Claimed = e.Send[:0], e.Stop[:0], e.Halts[:0], e.Ended[:0], e.Dead[:0], e.Need[:0], nil
-	e.Twins = Twins{}
+	e.Twins, e.Met = Twins{}, Met{}
+	clear(e.Missed)
+	e.Missed = e.Missed[:0]
 	e.Traces = e.Traces[:0]
 }
 
@@ -264,6 +273,7 @@ type Ended struct {
 	Redrives uint32
 	Told     []byte               // what it was told, of a run that may be redriven; nil is nothing
 	Traced   *traceparent.Context // of the event that started it; nil is none
+	Arrived  lang.Value           // the events of its round, once those were enough
 }
 
 // A Change is one decision, for those who watch: `runs watch`, the log, and the plays' traces.
@@ -310,6 +320,10 @@ const (
 	CleaningUp  // a step that was cancelled cleans up first
 	Resized     // a step may have N children open at a time
 	RunRedriven // it goes on after its end; N is which redrive
+	EventJoined // an event has joined the run's round
+	EventKept   // an event of the key is kept for the next round
+	EventMissed // an event of the key is taken by no round
+	RoundOver   // the events of the run's round are enough
 	Recalled    // a step takes the outcome that it had before its run was redriven
 )
 
@@ -319,6 +333,7 @@ var changeKinds = [...]string{
 	RunQueued: "run-queued", RunBegun: "run-begun", RunPaused: "run-paused", RunResumed: "run-resumed",
 	RunEnded: "run-ended", RunLeft: "run-left", Refused: "refused", Twinned: "twinned", CleaningUp: "cleaning-up", Resized: "resized",
 	RunRedriven: "run-redriven", Recalled: "recalled",
+	EventJoined: "event-joined", EventKept: "event-kept", EventMissed: "event-missed", RoundOver: "round-over",
 }
 
 // String returns the kind's word.

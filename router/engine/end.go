@@ -40,20 +40,21 @@ type pause struct {
 
 // endRun ends r. Its end is one event: it goes past all filters again, and to the trigger's destinations.
 func (s *State) endRun(r *run, o lang.Outcome) {
-	key, told := r.key(), []byte(nil)
+	key, told, gathered := r.key(), []byte(nil), !r.gathers()
 	if o.Verdict == lang.Failed || o.Verdict == lang.Cancelled {
 		told = r.told()
 	}
 	s.leave(r)
+	s.leaveRound(r)
 	r.root, r.outcome, r.ended = nil, &o, s.now
 	s.timers.live -= r.timers.len()
 	r.timers, r.debts = few[timer]{}, 0
 	s.resume(r)
 	if x := r.seldom; x != nil {
-		r.seldom = &seldom{superseded: x.superseded, parent: x.parent, redrives: x.redrives}
+		r.seldom = &seldom{superseded: x.superseded, parent: x.parent, redrives: x.redrives, arrived: x.arrived}
 	}
 	s.occupy(r, -int(r.open))
-	s.hold(r, size(r.event)+size(r.data)-r.bytes)
+	s.hold(r, size(r.event)+size(r.data)+size(r.rare().arrived)-r.bytes)
 	for _, n := range r.live.numbers() {
 		// What was left alone is delivered yet; what a function has, nobody waits for.
 		if l := r.live.get(n); l.left() && l.accepted != 0 {
@@ -62,6 +63,9 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 		}
 	}
 	s.announce(r, key, told)
+	if last := len(s.out.Ended) - 1; gathered {
+		s.out.Ended[last].Arrived = r.rare().arrived
+	}
 	s.tell(r)
 }
 

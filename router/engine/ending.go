@@ -33,6 +33,8 @@ type Again struct {
 	Key        string `json:"key,omitempty"`
 	Numbers    uint32 `json:"numbers"`
 	Told       []byte `json:"told,omitempty"` // by signals, pauses and the like
+	// Arrived is what the run's round had; null of one that has none, or had not enough.
+	Arrived lang.Value `json:"arrived,omitzero"`
 }
 
 // EndingOf tells of a run's end.
@@ -41,7 +43,7 @@ func EndingOf(e *Ended) *Ending {
 	f := &Ending{
 		ID: e.Run.String(), Tenant: e.Tenant, Trigger: e.Trigger, State: e.State(), Started: e.Started, Ended: e.Ended, Calls: e.Calls,
 		Event: e.Event, Result: e.Outcome.Value, Error: e.Outcome.Err, EventType: e.EventType, Data: e.Data, Redrives: e.Redrives, Input: &input,
-		Again: &Again{hex.EncodeToString(e.Digest[:]), e.Spent, e.Key, e.Numbers, e.Told},
+		Again: &Again{hex.EncodeToString(e.Digest[:]), e.Spent, e.Key, e.Numbers, e.Told, e.Arrived},
 	}
 	return f
 }

@@ -26,7 +26,7 @@ func (r *run) phase() string {
 	if r.rare().halt != nil {
 		return "paused"
 	}
-	if r.live.len() == 0 && (r.rare().waits.n > 0 || r.timers.len() > 0) {
+	if r.gathers() || r.live.len() == 0 && (r.rare().waits.n > 0 || r.timers.len() > 0) {
 		return "waiting"
 	}
 	return "running"
@@ -60,7 +60,7 @@ func (s *State) Status(id journal.RunID, waiting int) (*Status, bool) {
 	for _, k := range r.rare().kept.all() {
 		st.Signals = append(st.Signals, k.name)
 	}
-	st.Queue = s.queueOf(r)
+	st.Queue, st.Round = s.queueOf(r), r.roundStatus()
 	if r.root != nil {
 		st.Root = statusOf(r.root, waiting)
 	}

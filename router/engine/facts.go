@@ -23,7 +23,11 @@ type StartFact struct {
 	Data    lang.Value
 	Spent   int    // what its chain has used up of its fuel; 0 for an event from outside
 	Parent  string // the invocation of another run that waits for its end; empty is none
-	Key     string // by which its trigger counts runs that are at work; empty is none
+	Key     string // by which its trigger counts runs that are at work, or by which events of it meet; empty is none
+	// Names are which of the events that the trigger awaits it is, of one whose events meet (lang.Await): it is taken for the first that there is room for.
+	Names []string
+	// Arrived is, of a redrive, what the round had that the run began with; null is none.
+	Arrived lang.Value
 	// Overlap says what becomes of runs of one Key where their trigger says nothing of it: one is at work at a time.
 	Overlap Overlap
 }
@@ -318,39 +322,58 @@ func (f *StartFact) Append(b []byte) []byte {
 	b = appendDigest(b, f.Digest)
 	b = appendValue(b, f.Event)
 	b = appendValue(b, f.Data)
-	if b = binary.AppendUvarint(b, uint64(f.Spent)); f.Key == "" && f.Parent == "" && f.Overlap == 0 {
+	b = binary.AppendUvarint(b, uint64(f.Spent))
+	meets := len(f.Names) > 0 || !f.Arrived.IsNull()
+	more := f.Overlap != 0 || meets
+	if f.Key == "" && f.Parent == "" && !more {
 		return b
 	}
-	if b = appendText(b, f.Key); f.Parent == "" && f.Overlap == 0 {
+	if b = appendText(b, f.Key); f.Parent == "" && !more {
 		return b
 	}
-	if b = appendText(b, f.Parent); f.Overlap == 0 {
+	if b = appendText(b, f.Parent); !more {
 		return b
 	}
-	return append(b, byte(f.Overlap))
+	if b = append(b, byte(f.Overlap)); !meets {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(len(f.Names)))
+	for _, name := range f.Names {
+		b = appendText(b, name)
+	}
+	return appendValue(b, f.Arrived)
 }
 
-// DecodeStart reads StartFact.Append's form, also that of binaries that knew no keys.
+// DecodeStart reads StartFact.Append's form, also that of binaries that knew no keys, no overlaps, or no events that meet.
 func DecodeStart(p []byte) (f StartFact, err error) {
 	r := reader{b: p}
 	f = StartFact{Trigger: r.text(), Digest: r.digest(), Event: r.value(), Data: r.value(), Spent: int(r.number())}
-	if len(r.b) > 0 {
-		f.Key = r.text()
-		more := len(r.b) > 0
-		if more {
-			f.Parent = r.text()
+	if len(r.b) == 0 {
+		return f, r.end("start")
+	}
+	f.Key = r.text()
+	child := len(r.b) > 0
+	if child {
+		f.Parent = r.text()
+	}
+	more := len(r.b) > 0
+	if more {
+		f.Overlap = Overlap(r.byte())
+	}
+	meets := len(r.b) > 0
+	if meets {
+		f.Names = make([]string, r.count())
+		for i := range f.Names {
+			f.Names[i] = r.text()
 		}
-		overlaps := len(r.b) > 0
-		if overlaps {
-			f.Overlap = Overlap(r.byte())
-		}
-		_, _, _, child := ParseInvocationID(f.Parent)
-		switch {
-		case overlaps && (f.Key == "" || f.Overlap < OverlapSkip || f.Overlap > OverlapCancel || f.Parent != "" && !child):
-			r.fail()
-		case !overlaps && (more && !child || !more && f.Key == ""):
-			r.fail()
-		}
+		f.Arrived = r.value()
+	}
+	_, _, _, ok := ParseInvocationID(f.Parent)
+	switch {
+	case f.Overlap > OverlapCancel, f.Overlap != 0 && f.Key == "", more && f.Overlap == 0 && !meets:
+		r.fail()
+	case f.Parent != "" && !ok, child && !more && f.Parent == "", !child && f.Key == "", meets && len(f.Names) == 0 && f.Arrived.IsNull():
+		r.fail()
 	}
 	return f, r.end("start")
 }

@@ -82,6 +82,9 @@ type seldom struct {
 	place  *place // of a run that has a key, until it has ended
 	parent string // the invocation that waits for its end
 
+	round   *round     // the events of its key that it gathers, or takes
+	arrived lang.Value // those that its round had
+
 	redrives     uint32          // how many there were
 	recollection *recollection   // of the last one; nil is nothing of it
 	windows      []changedWindow // that somebody has given to steps, by path

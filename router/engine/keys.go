@@ -59,6 +59,9 @@ func (r *run) key() string {
 	if p := r.rare().place; p != nil {
 		return p.key
 	}
+	if x := r.rare().round; x != nil {
+		return x.key
+	}
 	return ""
 }
 

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 
 	"github.com/onward-router/onward/config"
@@ -94,7 +95,7 @@ func TestStartWithAndWithoutAKey(t *testing.T) {
 	}
 	f.Overlap = engine.OverlapCancel
 	whole := f.Append(nil)
-	if got, err := engine.DecodeStart(whole); err != nil || got != f {
+	if got, err := engine.DecodeStart(whole); err != nil || !reflect.DeepEqual(got, f) {
 		t.Errorf("%+v, %v; want %+v", got, err, f)
 	}
 	f.Overlap = 0

@@ -72,6 +72,13 @@ func LetterOfEvent(trigger, tenant, source, id, kind string, event lang.Value, w
 	return &Letter{ID: LetterEvent + "." + nameOf(source, id, kind), Time: at, Tenant: tenant, Trigger: trigger, What: LetterEvent, Event: id, Type: kind, Path: source, Error: why, Created: at, Data: event}
 }
 
+// Letter is the dead letter of an event that found no room.
+func (m *Missed) Letter(at time.Time) *Letter {
+	event := wholeEvent(m.Event, m.Data)
+	why := lang.Failf(lang.ClassPlatform, "round_full", "%s", m.Why)
+	return LetterOfEvent(m.Trigger, m.Tenant, attribute(m.Event, "source"), attribute(m.Event, "id"), attribute(m.Event, "type"), event, why, at)
+}
+
 // LetterOfParked is the dead letter of what a source, or the journal, had at a place and what is no event; b is its beginning.
 func LetterOfParked(source, place, reason string, b []byte, at time.Time) *Letter {
 	data := lang.Of(map[string]any{"bytes": b})

@@ -54,7 +54,7 @@ func (s *State) List(l *Listing, most int) (more bool) {
 	for ; l.next > 0 && most > 0; most-- {
 		l.next--
 		r := s.order[l.next]
-		if l.Waits && r.rare().waits.n == 0 {
+		if l.Waits && r.rare().waits.n == 0 && !r.gathers() {
 			continue
 		}
 		x := r.summary()
@@ -92,7 +92,7 @@ func (r *run) summary() *Summary {
 	return x
 }
 
-// awaits are the signals that a run waits for, the first first.
+// awaits are the signals, or the events of its round, that a run waits for, the first first.
 func (r *run) awaits() []Await {
 	var all []Await
 	for _, w := range r.rare().waits.all() {
@@ -108,6 +108,12 @@ func (r *run) awaits() []Await {
 			}
 		}
 		all = append(all, x)
+	}
+	if r.gathers() {
+		st := r.roundStatus()
+		for _, what := range st.Missing {
+			all = append(all, Await{Signal: what, Round: st.Key, Since: time.Unix(0, r.started).UTC(), Expires: st.Deadline})
+		}
 	}
 	slices.SortStableFunc(all, func(a, b Await) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Path, b.Path))

@@ -283,6 +283,7 @@ func (s *State) loadParts(l *loader, add func(*run), verify bool) {
 				slices.SortFunc(s.waiting[d], func(a, b *waitingRun) int { return cmp.Compare(a.order, b.order) })
 			}
 			s.loadKeys()
+			s.loadRounds(l)
 			return
 		default:
 			l.fail(errSnapshot)

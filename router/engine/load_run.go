@@ -45,8 +45,11 @@ func (s *State) loadRun(l *loader) *run {
 	r.part = l.number()
 	debts := loadDebts(l)
 	l.frames = make(map[uint32]*frame)
+	if x := r.rare().round; x != nil && (r.outcome != nil || x.open && x.timer != 0 && r.timers.get(x.timer) == nil) {
+		l.fail(errSnapshot)
+	}
 	if l.bool() {
-		if r.def.Flow == nil || r.outcome != nil || r.queued() {
+		if r.def.Flow == nil || r.outcome != nil || r.queued() || r.gathers() {
 			l.fail(errSnapshot)
 			return r
 		}
@@ -70,7 +73,7 @@ func (s *State) loadRun(l *loader) *run {
 
 // loadSeldom reads what few runs have.
 func (s *State) loadSeldom(l *loader, r *run) {
-	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls | runWindows | runAged)
+	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls | runWindows | runAged | runRound | runArrived)
 	r.aged = flags&runAged != 0
 	if flags&runStopping != 0 {
 		o := l.outcome()
@@ -97,6 +100,13 @@ func (s *State) loadSeldom(l *loader, r *run) {
 	}
 	if flags&runWindows != 0 {
 		r.own().windows = l.windows(s.limits.Window)
+	}
+	if flags&runRound != 0 {
+		r.own().round = s.loadRound(l, r)
+	}
+	if flags&runArrived != 0 {
+		r.own().arrived = l.value()
+		s.hold(r, size(r.rare().arrived))
 	}
 	if p := r.rare().place; p != nil && r.outcome != nil {
 		l.fail(errSnapshot)

@@ -226,6 +226,12 @@ func (s *stage) fold(d *datadriven.TestData, rec journal.Record) {
 	if reason != engine.Applied {
 		s.say("  %s", reason)
 	}
+	if m := s.out.Met; !m.Run.IsZero() {
+		s.say("  met %s", strings.TrimSpace(s.names[m.Run]+" "+m.Name))
+	}
+	for _, m := range s.out.Missed {
+		s.say("  missed key %s (full: %t): %s", m.Key, m.Full, m.Why)
+	}
 	for _, h := range s.out.Halts {
 		s.say("  hold run %s %t, open calls %d", s.names[h.Run], h.Paused, h.Calls)
 	}
@@ -390,6 +396,12 @@ func (s *stage) start(d *datadriven.TestData) {
 		Trigger: name, Digest: def.Digest(), Event: lang.Of(map[string]string{"id": "event-" + s.names[run], "source": "/play", "type": "play"}), Data: s.value(d),
 		Spent: s.number(d, "spent", 0), Key: s.text(d, "key", ""), Overlap: engine.Overlap(s.number(d, "overlap", 0)),
 	}
+	if d.HasArg("await") {
+		f.Names = strings.Split(s.text(d, "await", ""), "|")
+	}
+	if def.Await != nil && f.Names == nil {
+		f.Names = []string{""}
+	}
 	if parent, rest, ok := strings.Cut(s.text(d, "parent", ""), "~"); ok {
 		f.Parent = s.runs[parent].String() + "~" + rest
 	}
@@ -407,6 +419,9 @@ func (s *stage) status(d *datadriven.TestData) {
 		return
 	}
 	s.say("%s", st.State)
+	if x := st.Round; x != nil {
+		s.say("  round of %s, open: %t, %d events, arrived %q, missing %q, then %s, %d kept", x.Key, x.Open, x.Events, x.Arrived, x.Missing, x.Then, x.Kept)
+	}
 	if q := st.Queue; q != nil {
 		for _, id := range q.Work {
 			s.say("  waits for run %s of key %s, limit %d, %d before it", s.names[id], q.Key, q.Limit, q.Before)

@@ -245,6 +245,8 @@ func (s *State) reopen(rec *journal.Record, f *RedriveFact) Reason {
 		return Unknown // Its sender puts it ahead; one that is not known he has been told of.
 	case !s.numbered(f):
 		return Malformed
+	case def.Await != nil && f.Start.Arrived.IsNull():
+		return Malformed // Nothing says what had arrived.
 	case s.unfit("the event", f.Start.Event) != nil || s.unfit("the event", f.Start.Data) != nil:
 		return Limited
 	}
@@ -257,6 +259,10 @@ func (s *State) reopen(rec *journal.Record, f *RedriveFact) Reason {
 	s.fuel(r, &f.Start)
 	r.calls = int32(f.Calls)
 	r.own().redrives = f.Number
+	if def.Await != nil {
+		r.own().arrived = f.Start.Arrived
+		s.hold(r, size(f.Start.Arrived))
+	}
 	r.next = max(r.next, f.Next) + redriveGap
 	s.note(r, Change{Kind: RunRedriven, N: f.Number, Text: def.Trigger})
 	s.tellAgain(r, f.Told)
@@ -318,7 +324,7 @@ func (s *State) gather(r *run, f *RedriveFact) Reason {
 	switch key := m.key; {
 	case r.fuel == 0:
 		s.endRun(r, lang.Failure(lang.Failf(lang.ClassPlatform, ChainLimit, "nothing is left of the %d runs that one event from outside may lead to", s.limits.Fuel)))
-	case r.def.Flow == nil:
+	case r.def.Flow == nil && r.def.Await == nil:
 		s.endRun(r, lang.Success(r.data))
 	case key != "" && r.def.Concurrency != nil:
 		s.admit(r, key, r.def.Concurrency)

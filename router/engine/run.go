@@ -88,10 +88,15 @@ func newRun(id journal.RunID, tenant string, def *definition, f *StartFact, now 
 	return &run{id: id, tenant: tenant, def: def, event: f.Event, data: f.Data, started: now, traced: traced(f.Event)}
 }
 
-// begin makes a run and opens its flow. before, which may be nil, has what came before the run could begin.
-func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact, before *waitingRun) {
+// begin makes a run and opens its flow, unless the event meets others that have opened one. before, which may be nil, has what came before the run could begin.
+func (s *State) begin(id journal.RunID, tenant string, def *definition, f *StartFact, before *waitingRun) Reason {
 	if tenant == def.Tenant {
 		tenant = def.Tenant // One text for all.
+	}
+	if def.Await != nil && f.Arrived.IsNull() {
+		if reason := s.meet(id, tenant, def, f); reason != Applied {
+			return reason
+		}
 	}
 	r := newRun(id, tenant, def, f, s.now)
 	s.add(r)
@@ -103,17 +108,17 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 		if e := s.unfit("the event", *v); e != nil {
 			*v = lang.Null
 			s.endRun(r, lang.Failure(e))
-			return
+			return Applied
 		}
 	}
 	if r.fuel == 0 {
 		s.endRun(r, lang.Failure(lang.Failf(lang.ClassPlatform, ChainLimit,
 			"nothing is left of the %d runs that one event from outside may lead to; look for triggers that start one another, and narrow their filters", s.limits.Fuel)))
-		return
+		return Applied
 	}
-	if def.Flow == nil {
+	if def.Flow == nil && def.Await == nil {
 		s.endRun(r, lang.Success(r.data))
-		return
+		return Applied
 	}
 	if before != nil {
 		for i := range before.signals {
@@ -125,6 +130,12 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 		}
 	}
 	switch {
+	case def.Await != nil && !f.Arrived.IsNull():
+		r.own().arrived = f.Arrived
+		s.hold(r, size(f.Arrived))
+		s.openFlow(r)
+	case def.Await != nil:
+		s.openRound(r, f)
 	case f.Key != "" && def.Concurrency != nil:
 		s.admit(r, f.Key, def.Concurrency)
 	case f.Overlap != 0:
@@ -132,9 +143,14 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	default:
 		s.openFlow(r)
 	}
+	return Applied
 }
 
 func (s *State) openFlow(r *run) {
+	if r.def.Flow == nil { // What it gathered goes straight to the destinations.
+		s.endRun(r, lang.Success(r.rare().arrived))
+		return
+	}
 	r.root = &task{run: r, step: r.def.Flow, bound: r.data}
 	s.open(r.root)
 }

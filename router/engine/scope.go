@@ -41,6 +41,8 @@ func (r *run) lookup(name string) (lang.Term, bool) {
 		return r.event, true
 	case "data":
 		return r.data, true
+	case "arrived":
+		return r.rare().arrived, r.def.Await != nil
 	case "run":
 		return lang.Object(
 			lang.Member{Key: "id", Value: lang.Text(r.id.String())},

@@ -248,7 +248,8 @@ func saveSeldom(w *writer, r *run) {
 	result, h, p := r.rare().result, r.rare().halt, r.rare().place
 	dropped := r.outcome != nil && r.outcome.Verdict == lang.Skipped && !r.outcome.Value.IsNull()
 	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped}, flag{runChild, r.rare().parent != ""},
-		flag{runRedriven, r.rare().redrives > 0}, flag{runRecalls, r.rare().recollection != nil}, flag{runWindows, len(r.rare().windows) > 0}, flag{runAged, r.aged})
+		flag{runRedriven, r.rare().redrives > 0}, flag{runRecalls, r.rare().recollection != nil}, flag{runWindows, len(r.rare().windows) > 0}, flag{runAged, r.aged},
+		flag{runRound, r.rare().round != nil}, flag{runArrived, !r.rare().arrived.IsNull()})
 	if result != nil {
 		w.outcome(*result)
 	}
@@ -272,6 +273,12 @@ func saveSeldom(w *writer, r *run) {
 	}
 	if len(r.rare().windows) > 0 {
 		w.windows(r.rare().windows)
+	}
+	if x := r.rare().round; x != nil {
+		w.round(x)
+	}
+	if !r.rare().arrived.IsNull() {
+		w.value(r.rare().arrived)
 	}
 }
 
@@ -394,6 +401,8 @@ const (
 	runRecalls              // what it has not yet taken of what it had done before
 	runWindows              // windows that somebody has given to steps
 	runAged                 // what failed last had no time left for another try
+	runRound                // the round that it gathers, or takes the events of
+	runArrived              // what its round had
 )
 
 const (

@@ -57,9 +57,11 @@ type State struct {
 
 	owingStarts []*waitingRun // whose definition has come
 	keys        map[keyName]*keyRoom
-	ready       []*keyRoom // of which the next run may begin, by this record
-	owingKeys   []*keyRoom // the same, by a record of its own
-	idle        int        // definitions that no run needs
+	rounds      map[keyName]*run // the runs whose rounds take the events of a key; the runs say it
+	reopened    []reopening      // keys whose next round is to be opened by this record
+	ready       []*keyRoom       // of which the next run may begin, by this record
+	owingKeys   []*keyRoom       // the same, by a record of its own
+	idle        int              // definitions that no run needs
 
 	// Scratch of weigh.
 	isValue func(lang.Value) error
@@ -88,6 +90,7 @@ func New(registry *plugin.Registry, observe func(Change)) *State {
 		waiting:     make(map[lang.Digest][]*waitingRun),
 		waitingRuns: make(map[journal.RunID]*waitingRun),
 		keys:        make(map[keyName]*keyRoom),
+		rounds:      make(map[keyName]*run),
 	}
 	s.isValue = s.checkValue
 	return s
@@ -158,8 +161,9 @@ func (s *State) Fold(rec *journal.Record, out *Effects) (Reason, error) {
 		return 0, err
 	}
 	s.drain()
+	s.openKept()
 	s.beginReady()
-	if reason != Applied {
+	if reason != Applied && reason != Joined && reason != Held {
 		s.refuse(rec, reason)
 	}
 	return reason, nil
@@ -299,8 +303,7 @@ func (s *State) foldStart(rec *journal.Record) (Reason, error) {
 		return Finished, nil
 	}
 	if def := s.definitions[f.Digest]; def != nil {
-		s.begin(rec.Run, rec.Tenant, def, &f, nil)
-		return Applied, nil
+		return s.begin(rec.Run, rec.Tenant, def, &f, nil), nil
 	}
 	s.arrive(&waitingRun{run: rec.Run, tenant: rec.Tenant, fact: f})
 	s.out.Need = append(s.out.Need, f.Digest)

@@ -16,6 +16,7 @@ type Status struct {
 	State   string        `json:"state"` // running, waiting (for signals or timers only), queued (behind others of its key), paused, redriving, cancelling (what was cancelled cleans up), ending (its end is being delivered), stranded (its definition is not known)
 	Paused  *Pause        `json:"paused,omitempty"`
 	Queue   *Queue        `json:"queue,omitempty"`
+	Round   *RoundStatus  `json:"round,omitempty"` // the events of its key that it awaits, or keeps
 	Started time.Time     `json:"started"`
 	Calls   int           `json:"calls"`            // invocations made so far; of what people are told, those that were sent
 	Queued  int           `json:"queued,omitempty"` // that are to be sent yet; filled in by the owner
@@ -32,6 +33,18 @@ type Status struct {
 	Signals []string `json:"signals,omitempty"`
 	// Now is the fold's time: what is waited for here began by it, and is due by it.
 	Now time.Time `json:"-"`
+}
+
+// A RoundStatus is where the round of a run stands: the events of a key that it gathers, or keeps.
+type RoundStatus struct {
+	Key      string    `json:"key"`
+	Open     bool      `json:"open"`              // it gathers; else its join is decided, and the run is at work
+	Events   int       `json:"events"`            // that have joined it
+	Arrived  []string  `json:"arrived,omitempty"` // which of them, and how many
+	Missing  []string  `json:"missing,omitempty"` // which are yet to come, and how many
+	Deadline time.Time `json:"deadline,omitzero"` // how long it gathers
+	Then     string    `json:"then,omitempty"`    // what becomes of it at the deadline: fail or take
+	Kept     int       `json:"kept,omitempty"`    // events for the next round
 }
 
 // A StepStatus is one open step.
@@ -144,9 +157,10 @@ type Summary struct {
 	Awaits   []Await // where they are asked for
 }
 
-// An Await is a signal that a step waits for.
+// An Await is a signal that a step waits for, or what a run's round lacks.
 type Await struct {
-	Signal  string    `json:"signal"`
+	Signal  string    `json:"signal"`          // of a round: which events, and how many
+	Round   string    `json:"round,omitempty"` // the key of the round; empty: it is a signal
 	Path    string    `json:"path"`
 	Since   time.Time `json:"since"`            // when the step began
 	Expires time.Time `json:"expires,omitzero"` // the step's deadline, or its policy's

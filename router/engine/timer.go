@@ -15,6 +15,7 @@ const (
 	timerTry                           // a policy's try took too long
 	timerPolicy                        // the policy's own
 	timerDelivery                      // begin the next try of a destination
+	timerRound                         // the round has gathered for long enough
 )
 
 // A timer belongs to a run. Deleting it from the run is how it is cancelled: the heap drops what its run does not know.
@@ -222,6 +223,8 @@ func (s *State) foldFired(r *run, payload []byte) Reason {
 		s.tryTimedOut(t.task)
 	case timerDelivery:
 		s.deliverAgain(r, t.id)
+	case timerRound:
+		s.roundDue(r)
 	case timerPolicy:
 		of := t.task.body
 		of.timers.take(t.name)

@@ -253,3 +253,11 @@ func nanos(t time.Time) int64 {
 	}
 	return max(t.UnixNano(), 0)
 }
+
+// traceEvent notes that an event has joined the round of a run.
+func (s *State) traceEvent(r *run, name string, f *StartFact) {
+	if r.def.Await.Signals || name == "" {
+		return // A batch has many: how many is told by its end.
+	}
+	s.out.Traces = append(s.out.Traces, Trace{Run: r.id, Path: "event " + name, Signal: name, Outcome: lang.Success(f.Data), Queued: s.now, Ended: s.now})
+}

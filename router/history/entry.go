@@ -272,8 +272,19 @@ func appendEnding(b []byte, f *engine.Ending) []byte {
 		return b
 	}
 	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(f.Redrives)), uint64(f.Again.Numbers))
-	b = appendText(appendText(binary.AppendUvarint(b, uint64(f.Again.Spent)), f.Again.Key), f.Again.Definition)
+	b = appendText(appendText(binary.AppendUvarint(b, uint64(f.Again.Spent)), f.Again.Key), f.Again.Definition+arrivedText(f.Again))
 	return append(b, f.Again.Told...)
+}
+
+// digestText is how long a digest is in hex.
+const digestText = 2 * len(lang.Digest{})
+
+// arrivedText is what the run's round had; it stands behind the digest, whose length is known. Empty is none.
+func arrivedText(a *engine.Again) string {
+	if a.Arrived.IsNull() || len(a.Definition) != digestText {
+		return ""
+	}
+	return a.Arrived.JSON()
 }
 
 // decodeEnding reads appendEnding's form.
@@ -295,6 +306,9 @@ func decodeEnding(id journal.RunID, text []byte) (*engine.Ending, error) {
 	if f.Error != nil && len(r.b) > 1 {
 		f.Redrives = uint32(r.uint())
 		f.Again = &engine.Again{Numbers: uint32(r.uint()), Spent: int(r.uint()), Key: r.text(), Definition: r.text()}
+		if d := f.Again.Definition; len(d) > digestText {
+			f.Again.Definition, f.Again.Arrived = d[:digestText], lang.Trusted(d[digestText:])
+		}
 		if len(r.b) > 0 {
 			f.Again.Told = bytes.Clone(r.b)
 		}

@@ -25,7 +25,7 @@ type awaits struct {
 type await struct {
 	kind    journal.Kind
 	payload []byte
-	said    chan engine.Reason
+	said    chan engine.Said
 }
 
 type doneKey struct {
@@ -40,8 +40,8 @@ const doneMost = 4096
 // while the partition is not this process's, which the caller has to expect. stop ends the waiting.
 //
 // A fact that has an id of its own and was applied is Duplicate when it comes again a while later, also where its run no longer knows it.
-func (set *Set) Await(rec *journal.Record) (said <-chan engine.Reason, stop func()) {
-	a, w := &set.awaits, &await{rec.Kind, rec.Payload, make(chan engine.Reason, 1)}
+func (set *Set) Await(rec *journal.Record) (said <-chan engine.Said, stop func()) {
+	a, w := &set.awaits, &await{rec.Kind, rec.Payload, make(chan engine.Said, 1)}
 	run := rec.Run
 	a.mu.Lock()
 	if a.runs == nil {
@@ -69,7 +69,7 @@ func (a *awaits) drop(run journal.RunID, i int) {
 }
 
 // tell lets the one hear who has waited longest for this record.
-func (a *awaits) tell(rec *journal.Record, reason engine.Reason) {
+func (a *awaits) tell(rec *journal.Record, reason engine.Reason, met engine.Met) {
 	if a.any.Load() == 0 {
 		return
 	}
@@ -81,7 +81,7 @@ func (a *awaits) tell(rec *journal.Record, reason engine.Reason) {
 	}
 	w := a.runs[rec.Run][i]
 	a.drop(rec.Run, i)
-	w.said <- a.known(rec, reason)
+	w.said <- engine.Said{Reason: a.known(rec, reason), Met: met}
 }
 
 // known books what was applied, and knows it when it comes again.

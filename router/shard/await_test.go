@@ -16,10 +16,10 @@ func signalRecord(run byte, id string) *journal.Record {
 func TestAwait(t *testing.T) {
 	t.Parallel()
 	set := new(Set)
-	hears := func(c <-chan engine.Reason) engine.Reason {
+	hears := func(c <-chan engine.Said) engine.Reason {
 		select {
 		case r := <-c:
-			return r
+			return r.Reason
 		default:
 			return 0
 		}
@@ -31,17 +31,17 @@ func TestAwait(t *testing.T) {
 	gone, stopGone := set.Await(signalRecord(1, "b"))
 	stopGone()
 	stopGone()
-	set.awaits.tell(signalRecord(2, "a"), engine.Applied)
-	set.awaits.tell(signalRecord(1, "b"), engine.Applied)
+	set.awaits.tell(signalRecord(2, "a"), engine.Applied, engine.Met{})
+	set.awaits.tell(signalRecord(1, "b"), engine.Applied, engine.Met{})
 	cancel := engine.Record(journal.Cancel, journal.RunID{1}, &engine.CancelFact{})
 	cancel.Payload = signalRecord(1, "a").Payload
-	set.awaits.tell(&cancel, engine.Applied)
+	set.awaits.tell(&cancel, engine.Applied, engine.Met{})
 	if hears(first) != 0 || hears(second) != 0 || hears(gone) != 0 {
 		t.Error("somebody heard of a record that is not his")
 	}
-	set.awaits.tell(signalRecord(1, "a"), engine.Applied)
-	set.awaits.tell(signalRecord(1, "a"), engine.Duplicate)
-	set.awaits.tell(signalRecord(1, "a"), engine.Unknown)
+	set.awaits.tell(signalRecord(1, "a"), engine.Applied, engine.Met{})
+	set.awaits.tell(signalRecord(1, "a"), engine.Duplicate, engine.Met{})
+	set.awaits.tell(signalRecord(1, "a"), engine.Unknown, engine.Met{})
 	if a, b := hears(first), hears(second); a != engine.Applied || b != engine.Duplicate || hears(first) != 0 {
 		t.Errorf("%s, then %s", a, b)
 	}
@@ -57,8 +57,8 @@ func TestAFactThatComesAgainIsKnown(t *testing.T) {
 	asked := func(rec *journal.Record, folded engine.Reason) engine.Reason {
 		said, stop := set.Await(rec)
 		defer stop()
-		set.awaits.tell(rec, folded)
-		return <-said
+		set.awaits.tell(rec, folded, engine.Met{})
+		return (<-said).Reason
 	}
 	cancel := engine.Record(journal.Cancel, journal.RunID{1}, &engine.CancelFact{})
 	done := engine.Record(journal.Completion, journal.RunID{1}, &engine.CompletionFact{N: 1, Cause: "c"})

@@ -323,6 +323,32 @@ func (s *Shard) died(d *engine.Dead) {
 	}
 }
 
+// missed says which event no round takes, and keeps it where it is lost for want of room.
+func (s *Shard) missed(m *engine.Missed) {
+	if m.Full {
+		s.set.Ends.Dead(m.Letter(s.state.Now()))
+	}
+	if !s.owned {
+		return
+	}
+	if m.Full {
+		s.set.metrics.dead.WithLabelValues(s.set.metrics.triggers.Of(m.Trigger), engine.LetterEvent).Inc()
+		s.set.Log.Warn("an event finds no room in its round, and is kept as a dead letter; see onward dead list", "trigger", m.Trigger, "key", m.Key, "why", m.Why)
+		return
+	}
+	s.set.Log.Info("no round takes an event", "trigger", m.Trigger, "key", m.Key, "id", engine.EventID(m.Event), "why", m.Why)
+}
+
+// Gathers reports whether a run that is folded here waits for events of a key; run is one whose route is the key's.
+func (set *Set) Gathers(ctx context.Context, run journal.RunID, tenant, trigger, key string) (is bool) {
+	s := set.shardOf(run)
+	if s == nil {
+		return false
+	}
+	_ = s.ask(ctx, func(st *engine.State) { is = st.Gathers(tenant, trigger, key) }) // Who cannot be asked takes nothing.
+	return is
+}
+
 // shardOf returns the shard that has a run.
 func (set *Set) shardOf(id journal.RunID) *Shard {
 	set.mu.Lock()

@@ -369,6 +369,9 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 	for i := range s.effects.Dead {
 		s.died(&s.effects.Dead[i])
 	}
+	for i := range s.effects.Missed {
+		s.missed(&s.effects.Missed[i])
+	}
 	for _, d := range s.effects.Need {
 		s.define(d)
 	}
@@ -382,7 +385,7 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 		return nil
 	}
 	s.set.metrics.twinned(s.effects.Twins)
-	s.set.awaits.tell(rec, reason)
+	s.set.awaits.tell(rec, reason, s.effects.Met)
 	if reason == engine.Early {
 		s.clock.trust(s.state.Now())
 		s.log.Debug("a timer fired early; it is fired later", "run", rec.Run)

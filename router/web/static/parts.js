@@ -83,7 +83,7 @@ export function triggers(main, app) {
       const t = new Table([
         { name: 'Takes it', cell: x => state(x.taken ? 'succeeded' : 'skipped', x.taken ? 'yes' + (x.paused ? ', paused' : '') : 'no'), sig: x => [x.taken, x.paused] },
         { name: 'Trigger', cell: x => x.trigger },
-        { name: 'Why', class: 'wide', cell: x => x.why || '' },
+        { name: 'Why', class: 'wide', cell: x => x.why || (x.key && !x.run ? `${x.as ? `as ${x.as}; ` : ''}its key is ${x.key}: it joins the run that gathers for that, or opens one` : '') },
       ], { key: x => x.trigger, label: 'What each trigger would do' });
       t.update(tried.sort((a, b) => !!b.taken - !!a.taken || a.trigger.localeCompare(b.trigger)));
       const yes = tried.filter(x => x.taken).length;

@@ -26,14 +26,14 @@ export default function waits(main, app) {
   const filters = ['signal', 'trigger', 'tenant', 'run'];
   let held = false;
   const table = new Table([
-    { name: 'Signal', cell: w => h('b', null, w.signal), sig: w => w.signal },
+    { name: 'Signal', cell: w => w.round ? ['event: ', h('b', null, w.signal)] : h('b', null, w.signal), sig: w => w.signal },
     { name: 'Trigger', cell: w => w.trigger },
     { name: 'Run', cell: w => h('a', { href: `/runs/${w.run}`, class: 'mono', title: w.run }, w.run.slice(0, 12) + '…'), sig: w => w.run },
-    { name: 'Step', class: 'opt', cell: w => w.path },
+    { name: 'Step', class: 'opt', cell: w => w.round ? `key ${w.round}` : w.path },
     { name: 'About', class: 'wide', cell: w => about(w) + (w.paused ? ' (its run is paused)' : '') },
     { name: 'Since', cell: w => when(w.since), sig: w => w.since + Math.floor(Date.now() / 1000) },
     { name: 'Gives up', class: 'opt', cell: w => w.expires ? utc(w.expires).slice(0, 19) + ' UTC' : '' },
-    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: w => app.may('operate') ? h('button', { type: 'button', onclick: () => answer(w.run, w.signal, () => poll.now(), about(w)) }, 'Answer…') : '', sig: w => [w.run, w.signal, w.subject] },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: w => app.may('operate') && !w.round ? h('button', { type: 'button', onclick: () => answer(w.run, w.signal, () => poll.now(), about(w)) }, 'Answer…') : '', sig: w => [w.run, w.signal, w.subject] },
   ], { key: w => [w.run, w.path, w.signal].join(' '), label: 'Waits' });
   const inputs = {};
   const form = h('form', { class: 'bar', role: 'search', onsubmit: e => { e.preventDefault(); app.set(Object.fromEntries(filters.map(k => [k, inputs[k].value.trim()]))); } },
@@ -58,7 +58,7 @@ export default function waits(main, app) {
         case 'j': return table.move(1);
         case 'k': return table.move(-1);
         case 'Enter': if (row) app.go('/runs/' + row.run); return !!row;
-        case 'r': if (row) answer(row.run, row.signal, () => poll.now(), about(row)); return !!row;
+        case 'r': if (row && !row.round) answer(row.run, row.signal, () => poll.now(), about(row)); return !!row;
         case 'p': poll.hold(held = !held); return true;
       }
     },

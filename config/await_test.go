@@ -1,0 +1,114 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/onward-router/onward/config/filter"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/schedulers/builtin"
+	sinks "github.com/onward-router/onward/sinks/all"
+)
+
+func meetingRegistry() *plugin.Registry {
+	r := new(plugin.Registry)
+	builtin.Register(r)
+	sinks.Register(r)
+	return r
+}
+
+// TestWhatCannotMeet: what is wrong with correlate, await and batch is said, each with a cure.
+func TestWhatCannotMeet(t *testing.T) {
+	t.Parallel()
+	const a, b = `a: { filters: [{ exact: { type: a } }] }`, `b: { filters: [{ exact: { type: b } }] }`
+	for trigger, want := range map[string]string{
+		`await: { events: { ` + a + ` } }, flow: { pass: {} }`:                                                            `nothing says which events belong together; add correlate: "${ data.orderId }" to the trigger`,
+		`correlate: same, await: { count: 2 }, flow: { pass: {} }`:                                                        "the same key for all events",
+		`correlate: "${ [data] }", await: { count: 2 }, flow: { pass: {} }`:                                               "a key is a text, a number, true or false",
+		`correlate: "${ nobody }", await: { count: 2 }, flow: { pass: {} }`:                                               `unknown name "nobody"`,
+		`correlate: "${ data }", flow: { pass: {} }`:                                                                      "nothing uses the key",
+		`correlate: "${ data }", await: {}, flow: { pass: {} }`:                                                           "an await that says not what for; add events",
+		`correlate: "${ data }", await: { join: { atLeast: 2 } }, flow: { pass: {} }`:                                     "write count: 2",
+		`correlate: "${ data }", await: { count: 0 }, flow: { pass: {} }`:                                                 "0 is no count of events; write 1 to 10000",
+		`correlate: "${ data }", await: { count: "${ data.x == 1 }" }, flow: { pass: {} }`:                                "a count is a number",
+		`correlate: "${ data }", await: { count: 2, events: { ` + a + ` } }, flow: { pass: {} }`:                          "an await of events and of a count",
+		`correlate: "${ data }", await: { count: 2, join: { atLeast: 3 } }, flow: { pass: {} }`:                           "a join of at least 3, and the events are 2; write 2 at most",
+		`correlate: "${ data }", await: { events: { ` + a + `, ` + b + ` }, join: { atLeast: 3 } }, flow: { pass: {} }`:   "the events are 2",
+		`correlate: "${ data }", await: { count: 2, join: most }, flow: { pass: {} }`:                                     "unknown join most",
+		`correlate: "${ data }", await: { count: 2, join: atLeast }, flow: { pass: {} }`:                                  "write join: { atLeast: ... }",
+		`correlate: "${ data }", await: { count: 2, join: { atLeast: 1, percent: 50 } }, flow: { pass: {} }`:              "a join waits for one thing, and this one says 2",
+		`correlate: "${ data }", await: { count: 2, join: { percent: 101 } }, flow: { pass: {} }`:                         "a join of 101 percent",
+		`correlate: "${ data }", await: { count: 2, join: { until: "${ steps.x }" } }, flow: { pass: {} }`:                `unknown name "steps"`,
+		`correlate: "${ data }", await: { count: 2, late: later }, flow: { pass: {} }`:                                    `unknown word "later"; known are newRound, buffer, unmatched`,
+		`correlate: "${ data }", await: { count: 2, onDeadline: keep }, flow: { pass: {} }`:                               `unknown word "keep"`,
+		`correlate: "${ data }", await: { count: 2, deadline: 0s }, flow: { pass: {} }`:                                   "deadline is 0",
+		`correlate: "${ data }", await: { events: { a-b: { filters: [{ exact: { type: a } }] } } }, flow: { pass: {} }`:   `"a-b" cannot be named as arrived.a-b`,
+		`correlate: "${ data }", await: { events: { a: { filters: [] } } }, flow: { pass: {} }`:                           "filters that take every event",
+		`correlate: "${ data }", await: { events: { a: {} } }, flow: { pass: {} }`:                                        "filters is missing",
+		`filters: [{ exact: { type: x } }], correlate: "${ data }", await: { events: { ` + a + ` } }, flow: { pass: {} }`: "filters that no event passes",
+		`correlate: "${ data }", await: { count: 2 }, concurrency: { key: "${ data }" }, flow: { pass: {} }`:              "late: buffer runs the rounds of one key one after the other",
+		`correlate: "${ data }", batch: { every: 1s }, flow: { pass: {} }`:                                                "a batch beside await or correlate",
+		`batch: { count: 3 }, flow: { pass: {} }`:                                                                         "every is missing",
+		`batch: { every: 1s, count: 10001 }, flow: { pass: {} }`:                                                          "a batch of 10001 events",
+		`batch: { every: 1s, bytes: 9MiB }, flow: { pass: {} }`:                                                           "write 1B to 8MiB",
+		`flow: { pass: {}, input: "${ arrived }" }`:                                                                       `unknown name "arrived"`,
+		`batch: { every: 1s }, flow: { pass: {}, input: "${ arived }" }`:                                                  `did you mean "arrived"?`,
+		`batch: { every: 1s }, flow: { map: { items: "${ data }", as: arrived, do: { pass: {} } } }`:                      "shadows one of the language",
+		`flow: { subrun: m }, onSuccess: { log: x }`:                                                                      `trigger "m" gathers events: what it is given may join a run of others; write wait: false`,
+	} {
+		doc := "version: 1\ntriggers: { t: { " + trigger + " }, m: { filters: [{ exact: { type: m } }], batch: { every: 1s }, onSuccess: { log: x } } }\n"
+		_, findings := Parse("t.yaml", []byte(doc), meetingRegistry(), nil)
+		var said []string
+		for _, f := range findings {
+			if said = append(said, f.String()); f.Pos.Line == 0 || !f.Warning && f.Cure == "" && !strings.Contains(f.What, "unknown name") {
+				t.Errorf("%s: %q has no place or no cure", trigger, f)
+			}
+		}
+		if !strings.Contains(strings.Join(said, "\n"), want) {
+			t.Errorf("%s: %q; want %q", trigger, said, want)
+		}
+	}
+}
+
+// TestWhichEventItIs: by the names' own filters and keys; an event may be one of several.
+func TestWhichEventItIs(t *testing.T) {
+	t.Parallel()
+	set, findings := Parse("t.yaml", []byte(`version: 1
+triggers:
+  t:
+    filters: [{ prefix: { type: com. } }]
+    correlate: "${ data.k }"
+    await:
+      events:
+        any: { filters: [{ prefix: { type: com.a } }] }
+        far: { filters: [{ exact: { type: com.b } }], correlate: "${ data.far.k }" }
+        one: { filters: [{ exact: { type: com.a } }, { exact: { source: /s } }] }
+    onSuccess: { log: x, data: "${ arrived.one }" }
+`), meetingRegistry(), nil)
+	for _, f := range findings {
+		t.Fatal(f)
+	}
+	tr := set.Triggers["t"]
+	for _, c := range []struct{ kind, data, names, key, fault string }{
+		{"com.a", `{"k":"x"}`, "any one", "x", ""}, {"com.a.b", `{"k":7}`, "any", "7", ""}, {"com.b", `{"far":{"k":true}}`, "far", "true", ""},
+		{"com.b", `{"k":1}`, "", "", "no such key"}, {"com.a", `{"k":null}`, "", "", "no key for correlate: ${ data.k } yields null"},
+		{"com.a", `{"k":"` + strings.Repeat("x", MaxKey+1) + `"}`, "", "", "has 1025 bytes, and the limit is 1024"}, {"com.c", `{}`, "", "", "none of the events that the trigger awaits"},
+	} {
+		a := filter.Texts(func(name string) (string, bool) {
+			v, ok := map[string]string{"type": c.kind, "source": "/s", "id": "1"}[name]
+			return v, ok
+		})
+		if takes := filter.MatchAll(tr.Filters, a); takes != (c.kind != "com.c") {
+			t.Errorf("%s passes the trigger's filters: %t", c.kind, takes)
+		}
+		names, key, err := tr.MeetOf(a, lang.Null, lang.Trusted(c.data))
+		if strings.Join(names, " ") != c.names || key != c.key || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+			t.Errorf("%s %.80s: %q %q %v; want %+v", c.kind, c.data, names, key, err, c)
+		}
+	}
+	again, err := lang.ParseDefinition(tr.Definition.Canonical(), meetingRegistry())
+	if err != nil || again.Digest() != tr.Digest || len(again.Await.Events) != 3 || again.Await.Deadline.D().Hours() != 24 || again.Await.Join.Word != "all" {
+		t.Errorf("the definition is not what was written: %v %+v", err, again.Await)
+	}
+}
