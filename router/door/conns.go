@@ -1,6 +1,7 @@
 package door
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"net"
@@ -17,6 +18,7 @@ type conns struct {
 
 	mu   sync.Mutex
 	open map[*conn]struct{}
+	idle list.List // of those of open that have nothing at work, the one for longest first
 }
 
 // Accept returns the next connection that there is room for; the others are closed at once.
@@ -26,7 +28,7 @@ func (l *conns) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: bare, l: l, since: time.Now()}
+		c := &conn{Conn: bare, l: l}
 		l.mu.Lock()
 		var victim *conn
 		full := len(l.open) >= l.limits.Connections
@@ -35,6 +37,7 @@ func (l *conns) Accept() (net.Conn, error) {
 		}
 		if !full || victim != nil {
 			l.open[c] = struct{}{}
+			c.at = l.idle.PushBack(c)
 			l.metrics.connections.Inc()
 		}
 		l.mu.Unlock()
@@ -53,22 +56,20 @@ func (l *conns) Accept() (net.Conn, error) {
 
 // longestWaiting is the connection that has had nothing at work for longest, and leaves; nil when all are at work. The lock is held.
 func (l *conns) longestWaiting() *conn {
-	var out *conn
-	for c := range l.open {
-		if !c.since.IsZero() && (out == nil || c.since.Before(out.since)) {
-			out = c
-		}
+	first := l.idle.Front()
+	if first == nil {
+		return nil
 	}
-	if out != nil {
-		l.leave(out)
-	}
-	return out
+	c := first.Value.(*conn)
+	l.leave(c)
+	return c
 }
 
 // leave books a connection as gone; the lock is held.
 func (l *conns) leave(c *conn) {
 	if _, is := l.open[c]; is {
 		delete(l.open, c)
+		c.rest(false)
 		l.metrics.connections.Dec()
 	}
 }
@@ -86,17 +87,26 @@ func withConn(ctx context.Context, x net.Conn) context.Context {
 // A conn is an open connection. Each piece that it writes has to be taken within a time.
 type conn struct {
 	net.Conn
-	l     *conns
-	since time.Time // when it began to have nothing at work; zero while it has. The listener's lock guards it.
+	l  *conns
+	at *list.Element // among those that have nothing at work; nil while it has. The listener's lock guards it.
 }
 
 // atWork books that a request of it is at work, or no longer.
 func (c *conn) atWork(is bool) {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
-	c.since = time.Time{}
-	if !is {
-		c.since = time.Now()
+	_, open := c.l.open[c]
+	c.rest(!is && open)
+}
+
+// rest puts it behind those that have nothing at work, or takes it out of them; the lock is held.
+func (c *conn) rest(is bool) {
+	if c.at != nil {
+		c.l.idle.Remove(c.at)
+		c.at = nil
+	}
+	if is {
+		c.at = c.l.idle.PushBack(c)
 	}
 }
 

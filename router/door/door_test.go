@@ -282,7 +282,7 @@ func (d *Door) idle() (n int) {
 	d.conns.mu.Lock()
 	defer d.conns.mu.Unlock()
 	for c := range d.conns.open {
-		if !c.since.IsZero() {
+		if c.at != nil {
 			n++
 		}
 	}
