@@ -367,23 +367,53 @@ func (p *part) eval(scope Scope, cache *Cache) (Value, error) {
 }
 
 func (p *part) interpolate(scope Scope, cache *Cache) (Value, error) {
+	text, err := p.text(scope, cache, func(_, s string) (string, error) { return s, nil })
+	return Text(text), err
+}
+
+// text puts a string together. in makes of what an expression yields what stands in the string behind what is before it.
+func (p *part) text(scope Scope, cache *Cache, in func(before, s string) (string, error)) (string, error) {
 	var text strings.Builder
 	for i := range p.pieces {
 		v, err := p.pieces[i].eval(scope, cache)
 		if err != nil {
-			return Null, err
+			return "", err
 		}
-		var s string
-		if json.Unmarshal([]byte(v.JSON()), &s) == nil && !v.IsNull() {
-			text.WriteString(s)
-		} else {
-			text.WriteString(v.JSON())
+		s := v.JSON()
+		if t, is := textOf(v); is {
+			s = t
 		}
-		if text.Len() > MaxValueBytes {
-			return Null, tooLarge(text.Len())
+		if p.pieces[i].kind != partConstant {
+			if s, err = in(text.String(), s); err != nil {
+				return "", err
+			}
+		}
+		if text.WriteString(s); text.Len() > MaxValueBytes {
+			return "", tooLarge(text.Len())
 		}
 	}
-	return Text(text.String()), nil
+	return text.String(), nil
+}
+
+// textOf is the string that a value is.
+func textOf(v Value) (s string, is bool) {
+	if v.IsNull() || json.Unmarshal([]byte(v.JSON()), &s) != nil {
+		return "", false
+	}
+	return s, true
+}
+
+// EvalText returns the text that a template is, of one string, where each expression's part is what in makes of it: it is told what stands before. So a value
+// is escaped as its place asks for.
+func (e Expr) EvalText(scope Scope, cache *Cache, in func(before, s string) (string, error)) (string, error) {
+	if e.t == nil {
+		return "", nil
+	}
+	whole := part{kind: partString, pieces: []part{e.t.root}}
+	if e.t.root.kind == partString {
+		whole = e.t.root
+	}
+	return whole.text(scope, cache, in)
 }
 
 // value evaluates one expression. A bare name keeps its text: a value of megabytes is passed on, not taken apart.

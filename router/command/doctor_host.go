@@ -331,7 +331,7 @@ func (d *doctor) functions(ctx context.Context) {
 	at := make(map[string][]string) // functions by host:port
 	for name, f := range d.set.Functions {
 		if s, ok := f.Settings.(*http.Settings); ok {
-			at[hostOf(s.URL)] = append(at[hostOf(s.URL)], name)
+			at[hostOf(s.Base())] = append(at[hostOf(s.Base())], name)
 		}
 	}
 	addresses := make([]string, 0, len(at))

@@ -31,9 +31,9 @@ import (
 
 // Settings are the sink's part of a document.
 type Settings struct {
-	URL       string            `doc:"url,required" help:"where to send, e.g. http://127.0.0.1:7001/count"`
+	URL       string            `doc:"url,required" help:"where to send, e.g. http://127.0.0.1:7001/count; behind the host it may have expressions over event and data, of what is sent: http://127.0.0.1:7001/orders/${ data.id }"`
 	Method    string            `doc:"method" help:"request method" default:"POST"`
-	Headers   map[string]Header `doc:"headers" help:"further headers: texts, or {env: NAME} and {file: PATH} for secrets"`
+	Headers   map[string]Header `doc:"headers" help:"further headers: texts, with expressions over event and data where they have any, or {env: NAME} and {file: PATH} for secrets"`
 	Body      string            `doc:"body" help:"data (the input as JSON) or empty" default:"data"`
 	Mode      string            `doc:"mode" help:"binary (attributes in headers) or structured (the event as JSON)" default:"binary"`
 	Fail      lang.Expr         `doc:"fail" help:"which answers are failures, in place of the contract's rule: a condition over status, headers and body, such as ${ status >= 400 || body.error != null }. A member or header that is not there is null. It is not asked about codes that prove nothing"`
@@ -60,9 +60,7 @@ func (h Header) value() (string, error) {
 // Check reports what cannot be sent.
 func (s *Settings) Check() []plugin.Problem {
 	var out []plugin.Problem
-	if u, err := url.Parse(s.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		out = append(out, plugin.Problem{Path: []string{"url"}, What: fmt.Sprintf("%q is not an http or https address", s.URL), Cure: "write http://host:port/path"})
-	}
+	out = append(out, s.checkURL()...)
 	if !isToken(s.Method) {
 		out = append(out, plugin.Problem{Path: []string{"method"}, What: fmt.Sprintf("%q is not a method", s.Method), Cure: "write POST"})
 	}
@@ -70,6 +68,8 @@ func (s *Settings) Check() []plugin.Problem {
 		if !isToken(name) {
 			out = append(out, plugin.Problem{Path: []string{"headers", name}, What: fmt.Sprintf("%q is not a header's name", name), Cure: "write letters, digits and -"})
 		}
+		_, problems := template([]string{"headers", name}, s.Headers[name].Text)
+		out = append(out, problems...)
 	}
 	for name := range s.Headers {
 		if s.Auth != nil && strings.EqualFold(name, "Authorization") {
@@ -140,7 +140,8 @@ func isToken(s string) bool {
 type sink struct {
 	name      string
 	s         *Settings
-	url       *url.URL
+	url       *url.URL // up to the first expression, if there is any
+	asked     templates
 	clients   *clients
 	tokens    *tokens  // nil without oauth2
 	asking    *clients // of tokens
@@ -154,11 +155,11 @@ type sink struct {
 
 // New makes the sink. Its connections are as many as the outbox has deliveries in flight.
 func New(name string, s *Settings, h sinks.Host) (sinks.Sink, error) {
-	u, err := url.Parse(s.URL)
+	u, err := url.Parse(s.Base())
 	if err != nil {
 		return nil, err
 	}
-	k := &sink{name: name, s: s, url: u, host: h, clients: newClients(s, h, true), agreement: agreement{turn: make(chan struct{}, 1)}}
+	k := &sink{name: name, s: s, url: u, asked: s.templates(), host: h, clients: newClients(s, h, true), agreement: agreement{turn: make(chan struct{}, 1)}}
 	k.life, k.die = context.WithCancel(context.Background())
 	if s.Auth != nil && s.Auth.OAuth2 != nil {
 		k.asking = newClients(s, h, false)
@@ -182,6 +183,9 @@ func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 func (k *sink) deliver(d *sinks.Delivery) sinks.Result {
 	c := contract.Named(d.Contract)
 	req, err := k.request(d)
+	if wrong := (*badTemplate)(nil); errors.As(err, &wrong) {
+		return sinks.Fail(&sinks.Error{Type: "expression_error", Message: err.Error(), Class: "function"})
+	}
 	if err != nil {
 		return sinks.Fail(&sinks.Error{Type: "bad_request", Message: err.Error(), Class: "platform"})
 	}
@@ -294,8 +298,12 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 	} else if k.s.Body == "empty" {
 		body = nil
 	}
+	to, headers, err := k.fill(d)
+	if err != nil {
+		return nil, err
+	}
 	req := (&http.Request{
-		Method: k.s.Method, URL: k.url, Host: k.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, 20),
+		Method: k.s.Method, URL: to, Host: k.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, 20),
 		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 	}).WithContext(d.Context)
@@ -312,13 +320,16 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 			req.Header[envelope.HeaderState] = []string{c.State}
 		}
 	}
-	return req, k.addHeaders(req)
+	return req, k.addHeaders(req, headers)
 }
 
 // addHeaders adds those of the settings.
-func (k *sink) addHeaders(req *http.Request) error {
+func (k *sink) addHeaders(req *http.Request, filled map[string]string) error {
 	for name, h := range k.s.Headers {
 		v, err := h.value()
+		if text, is := filled[name]; is {
+			v = text
+		}
 		if err != nil {
 			return fmt.Errorf("header %s: %w", name, err)
 		}
