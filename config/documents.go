@@ -31,7 +31,8 @@ type Set struct {
 	Functions map[string]*Function
 	Sources   map[string]*Source
 	Triggers  map[string]*Trigger
-	Tenants   map[string]*Tenant // those of whom something is said
+	Flows     map[string]*lang.Step // that documents name, whether a trigger does or not
+	Tenants   map[string]*Tenant    // those of whom something is said
 	// Calls are what each function is when it is invoked by itself, outside of any flow: a trigger without filters, by its name (lang.InvokePrefix).
 	Calls map[string]*Trigger
 
@@ -97,32 +98,56 @@ func (s *Set) TriggerNames() []string { return slices.Sorted(maps.Keys(s.Trigger
 // Load reads documents from files and from folders (all *.yaml and *.yml below them), and merges them. Findings are all that is wrong, by place; with
 // any, the set is nil. check, which may be nil, builds a component without running it.
 func Load(paths []string, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {
-	files, findings := Files(paths)
-	l := &loader{registry: r, check: check, set: &Set{
-		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger), Tenants: make(map[string]*Tenant),
-		Calls: make(map[string]*Trigger),
-	}, flows: make(map[string]*lang.Step), triggers: make(map[string]*triggerDoc)}
+	texts, findings := Texts(paths)
+	l := newLoader(r, check)
 	l.findings = findings
+	return l.read(texts)
+}
+
+// A Text is a document before it is read.
+type Text struct {
+	File  string `json:"file"` // its name, for findings
+	Text  string `json:"text"`
+	Found bool   `json:"found,omitempty"` // in a folder: what there is no document is passed over
+}
+
+// Texts reads the files that paths name. The findings are those that cannot be read.
+func Texts(paths []string) (texts []Text, findings []lang.Finding) {
+	files, findings := Files(paths)
 	for _, file := range files {
-		l.gathered = !slices.Contains(paths, file)
 		text, err := os.ReadFile(file)
 		if err != nil {
-			l.findings = append(l.findings, lang.Finding{Pos: lang.Pos{File: file}, What: err.Error()})
+			findings = append(findings, lang.Finding{Pos: lang.Pos{File: file}, What: err.Error()})
 			continue
 		}
-		l.file(file, text)
+		texts = append(texts, Text{file, string(text), !slices.Contains(paths, file)})
+	}
+	return texts, findings
+}
+
+// Read is Load of documents that are in memory.
+func Read(texts []Text, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {
+	return newLoader(r, check).read(texts)
+}
+
+func newLoader(r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) *loader {
+	return &loader{registry: r, check: check, set: &Set{
+		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger), Flows: make(map[string]*lang.Step),
+		Tenants: make(map[string]*Tenant), Calls: make(map[string]*Trigger),
+	}, triggers: make(map[string]*triggerDoc)}
+}
+
+func (l *loader) read(texts []Text) (*Set, []lang.Finding) {
+	for _, t := range texts {
+		l.gathered = t.Found
+		l.file(t.File, []byte(t.Text))
 	}
 	return l.finish()
 }
 
 // Parse reads one document from memory.
 func Parse(name string, text []byte, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {
-	l := &loader{registry: r, check: check, set: &Set{
-		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger), Tenants: make(map[string]*Tenant),
-		Calls: make(map[string]*Trigger),
-	}, flows: make(map[string]*lang.Step), triggers: make(map[string]*triggerDoc)}
-	l.file(name, text)
-	return l.finish()
+	return Read([]Text{{File: name, Text: string(text)}}, r, check)
 }
 
 // Files returns the files of documents that paths name: themselves, and all *.yaml and *.yml below those that are folders.
@@ -169,7 +194,6 @@ type loader struct {
 	registry *plugin.Registry
 	check    func(plugin.Component, string, any) error
 	set      *Set
-	flows    map[string]*lang.Step
 	triggers map[string]*triggerDoc
 	tenants  []namedAt
 	calls    []*triggerDoc // of the functions
@@ -489,13 +513,13 @@ func (l *loader) beats(heartbeat, timeout plugin.Duration, pos lang.Pos, path st
 
 func (l *loader) flow(name string, pos lang.Pos, n *lang.Node) {
 	path := "flows." + name
-	if had := l.flows[name]; had != nil {
+	if had := l.set.Flows[name]; had != nil {
 		l.find(pos, path, "rename one", "two flows are named %q; the other stands at %s:%d", name, had.Pos.File, had.Pos.Line)
 		return
 	}
 	step := new(lang.Step)
 	l.prefixed(path, lang.Decode(n, step, l.registry))
-	l.flows[name] = step
+	l.set.Flows[name] = step
 }
 
 func (l *loader) source(name string, pos lang.Pos, n *lang.Node) {

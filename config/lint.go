@@ -273,12 +273,12 @@ func (c *checker) uses(f *Function) {
 // flow resolves a step that names a flow. The flow's body has a scope of its own: the event, its data, the run and the step's input; so it is checked once a
 // trigger, however often it is named.
 func (c *checker) flow(s *lang.Step, path string) bool {
-	body := c.l.flows[s.Target]
+	body := c.l.set.Flows[s.Target]
 	if strings.Contains(s.Target, "${") {
 		return false // It was found.
 	}
 	if body == nil {
-		c.find(s.Pos, path, lang.Nearest(s.Target, slices.Sorted(maps.Keys(c.l.flows))), "unknown flow %q", s.Target)
+		c.find(s.Pos, path, lang.Nearest(s.Target, slices.Sorted(maps.Keys(c.l.set.Flows))), "unknown flow %q", s.Target)
 		return false
 	}
 	if slices.Contains(c.inside, s.Target) {

@@ -7,9 +7,7 @@ import (
 )
 
 // SameSource reports whether two sources are the same in what their documents say. One that is moved in its document is the same.
-func SameSource(a, b *Source) bool {
-	return a.Type.Name == b.Type.Name && a.Accepts == b.Accepts && same(reflect.ValueOf(a.Settings), reflect.ValueOf(b.Settings))
-}
+func SameSource(a, b *Source) bool { return len(sourceKeys(a, b)) == 0 }
 
 // same compares settings as documents say them: by what is exported, and expressions by their text.
 func same(a, b reflect.Value) bool {
@@ -27,6 +25,9 @@ func same(a, b reflect.Value) bool {
 	case reflect.Struct:
 		if x, ok := a.Interface().(lang.Expr); ok {
 			return x.Source() == b.Interface().(lang.Expr).Source()
+		}
+		if opaque(a.Type()) {
+			return a.Equal(b)
 		}
 		for i := range a.NumField() {
 			if a.Type().Field(i).IsExported() && !same(a.Field(i), b.Field(i)) {
@@ -56,4 +57,14 @@ func same(a, b reflect.Value) bool {
 		return true
 	}
 	return a.Equal(b)
+}
+
+// opaque reports values that show nothing and compare as they are, such as lang.Value.
+func opaque(t reflect.Type) bool {
+	for i := range t.NumField() {
+		if t.Field(i).IsExported() {
+			return false
+		}
+	}
+	return t.NumField() > 0 && t.Comparable()
 }

@@ -45,20 +45,22 @@ type (
 
 // What is shown of runs.
 type (
-	Finished  = engine.Ending   // a run that has ended
-	RunLine   = api.RunLine     // a line of the list of runs
-	RunList   = api.RunList     // a part of that list
-	WaitList  = api.WaitList    // who waits for signals
-	WatchLine = api.WatchLine   // a change of a run that is watched
-	Letter    = engine.Letter   // a dead letter
-	RunSteps  = api.RunSteps    // what became of a run's steps
-	Times     = engine.Times    // where the time of a call, or of several, went
-	Duration  = plugin.Duration // a time span, in JSON a text such as 1.5s
-	PastStep  = engine.PastStep
-	PastEvent = engine.PastEvent // an event that came
-	Events    = api.FoundEvents
-	Cause     = api.Cause  // what dead letters have in common
-	Causes    = api.Causes // dead letters by their cause
+	Finished   = engine.Ending   // a run that has ended
+	RunLine    = api.RunLine     // a line of the list of runs
+	RunList    = api.RunList     // a part of that list
+	WaitList   = api.WaitList    // who waits for signals
+	WatchLine  = api.WatchLine   // a change of a run that is watched
+	Difference = api.Difference  // what other documents would change
+	Touched    = api.Touched     // one change of those, with the runs that it touches
+	Letter     = engine.Letter   // a dead letter
+	RunSteps   = api.RunSteps    // what became of a run's steps
+	Times      = engine.Times    // where the time of a call, or of several, went
+	Duration   = plugin.Duration // a time span, in JSON a text such as 1.5s
+	PastStep   = engine.PastStep
+	PastEvent  = engine.PastEvent // an event that came
+	Events     = api.FoundEvents
+	Cause      = api.Cause  // what dead letters have in common
+	Causes     = api.Causes // dead letters by their cause
 	// What is shown of functions and triggers.
 	FunctionLine = control.FunctionStatus
 	FunctionList = api.FunctionList

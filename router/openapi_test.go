@@ -401,6 +401,7 @@ func (c *critic) everything() {
 		{"POST", "/v1/events/test", event, 200, cloudevent}, {"POST", "/v1/events/test", "{}", 400, nil},
 		{"GET", "/v1/dead?limit=1&kind=destination&since=today&text=broken", "", 200, nil}, {"GET", "/v1/dead?group=cause", "", 200, nil}, {"GET", "/v1/dead?kind=x", "", 400, nil}, {"GET", "/v1/dead/" + letter, "", 200, nil}, {"GET", "/v1/dead/none", "", 404, nil},
 		{"POST", "/v1/dead/" + letter + "/redrive", "", 502, nil}, {"GET", "/v1/dead/" + letter, "", 200, nil}, {"DELETE", "/v1/dead/" + letter, "", 200, nil}, {"DELETE", "/v1/dead/" + letter, "", 404, nil}, {"POST", "/v1/dead/" + letter + "/redrive", "", 200, nil},
+		{"GET", "/v1/definitions", "", 200, nil}, {"POST", "/v1/diff", `{"documents":[{"file":"a.yaml","text":"version: 1"}]}`, 200, nil}, {"POST", "/v1/diff", `{"documents":[{"file":"a.yaml","text":"version: 2"}]}`, 400, nil}, {"POST", "/v1/diff", "{}", 400, nil},
 		{"POST", "/v1/dead/none/redrive", "", 404, nil}, {"GET", "/v1/parked", "", 200, nil}, {"GET", "/v1/load", "", 404, nil}, {"GET", "/v1/peer", "", 404, nil}, {"POST", "/v1/facts", "x", 404, []string{"Content-Type", "application/octet-stream"}},
 		{"POST", "/v1/beats", "x", 404, []string{"Content-Type", "application/octet-stream"}},
 	} {

@@ -145,6 +145,8 @@ func (b *describer) operation(path, right string, x account) object {
 		op["requestBody"] = object{"content": object{"application/json": object{"schema": object{}}}}
 	case bodyEvent:
 		op["requestBody"] = object{"required": true, "content": object{"application/cloudevents+json": object{"schema": b.event()}, "*/*": object{"schema": object{}}}}
+	case bodyDocuments:
+		op["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": b.schema(reflect.TypeFor[Documents]())}}}
 	case bodyWire:
 		op["requestBody"] = object{"required": true, "content": object{"application/octet-stream": object{"schema": object{}}}}
 	}
@@ -249,6 +251,7 @@ func (b *describer) webhook() object {
 
 // words say what names mean that need no other comment.
 var words = map[string]string{
+	"file": "its name, for findings", "found": "in a folder: what there is no document is passed over", "how": "added, removed or changed", "keys": "that say something else",
 	"tracestate": "of the trace that it belongs to", "done": "with how many it was done", "refused": "with how many it was not", "left": "how many are left: it was stopped before", "errors": "the first of them", "answer": "what the operation says of it alone",
 	"endedRuns": "between routers: by which the same run is counted once", "reopenedRuns": "between routers: by which the same run is counted once", "strips": "by step, in bins of time",
 	"version": "the release, or devel", "commit": "of which it was made", "used": "bytes that the folder has", "free": "bytes that its disk has left", "partition": "its number", "lag": "records that are not folded yet", "unsaved": "records since the last snapshot", "saved": "when the last snapshot of this tenure counted",

@@ -48,6 +48,7 @@ const (
 	bodyData  // JSON
 	bodyEvent // a CloudEvent
 	bodyWire  // what only routers write
+	bodyDocuments
 )
 
 // An account says of an operation what it is for, what it takes and what it answers.
@@ -102,6 +103,12 @@ var accounts = map[string]account{
 	"GET /v1/version": {id: "getVersion", help: "What the router was made of.", says: map[int]any{200: map[string]any{}}},
 	"GET /v1/backup":  {id: "getBackup", help: "A backup of the router, for onward restore. One that is not whole has no end.", query: []param{pBy}, says: map[int]any{200: media(BackupType)}},
 	"GET /v1/routers": {id: "listRouters", help: "This router and the others, with the partitions that they fold.", says: map[int]any{200: RouterList{}}},
+
+	"GET /v1/definitions": {id: "listDefinitions", help: "The definitions that open runs of all routers go by, and what those name.", says: map[int]any{200: DefinitionList{}}},
+	"POST /v1/diff": {
+		id: "diffDocuments", help: "What a reload of the documents in the body would change, and which open runs it touches.", body: bodyDocuments, says: map[int]any{200: Difference{}},
+		fails: map[int]string{400: "the documents are wrong; findings says where"},
+	},
 
 	"GET /v1/runs": {
 		id: "listRuns", help: "The runs of all routers, open and ended, the latest first.", says: map[int]any{200: RunList{}},

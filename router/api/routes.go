@@ -33,6 +33,8 @@ func (a *API) routes() []route {
 		{"GET /v1/whoami", access.Read, ofTenant, a.getWho},
 		{"GET /v1/version", access.Read, ofTenant, a.getVersion},
 		{"GET /v1/backup", access.Admin, ofRouter, a.getBackup},
+		{"GET /v1/definitions", access.Read, ofRouter, a.getDefinitions},
+		{"POST /v1/diff", access.Admin, ofRouter, a.postDiff},
 		{"GET /v1/runs", access.Read, ofTenant, a.getRuns},
 		{"GET /v1/runs/{run}", access.Read, ofRun, a.getRun},
 		{"GET /v1/runs/{run}/steps", access.Read, ofRun, a.getSteps},

@@ -165,6 +165,8 @@ var operations = []operation{
 	{"POST /v1/functions/{function}/limit", "/v1/functions/f/limit?limit=2", "", 200, 403, "limit\":"},
 	{"GET /v1/routers", "", "", 200, 403, "partitions"},
 	{"GET /v1/parked", "", "", 200, 403, "[]"},
+	{"GET /v1/definitions", "", "", 200, 403, "[]"},
+	{"POST /v1/diff", "", `{"documents":[{"file":"a.yaml","text":"version: 1"}]}`, 200, 403, "removed"},
 	{"POST /v1/facts", "", "", 404, 404, "became"},
 	{"POST /v1/beats", "", "", 404, 404, "became"},
 	{"GET /v1/load", "", "", 404, 404, "full"},

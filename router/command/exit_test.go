@@ -39,6 +39,7 @@ const said = ""
 var ends = []end{
 	{"version", 0, ""}, {"version x", 2, "usage"},
 	{"lint $DOC", 0, ""}, {"lint $DIR/wrong.yaml", 1, said}, {"lint", 2, "usage"},
+	{"diff $DOC", 0, ""}, {"diff $DIR/wrong.yaml", 2, "usage"}, {"diff", 2, "usage"}, {"diff $DOC --against $DIR/none.yaml", 2, "usage"},
 	{"schema", 0, ""}, {"schema --doc nope", 2, "usage"},
 	{"docs", 0, ""}, {"docs policy nope", 2, "usage"},
 	{"settings", 0, ""}, {"settings --settings $DIR/none.yaml", 2, "usage"},

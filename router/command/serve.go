@@ -27,7 +27,7 @@ func (p *program) serve() *cobra.Command {
 			"end, saves its state and exits with 0; a second one ends it at once, and loses nothing either. Nothing is started when a document is wrong.\n\n" +
 			"Documents that change are read again, and at SIGHUP: they come into force whole, or not at all when one is wrong, which is logged once. Runs keep what they\n" +
 			"began with; what is queued goes by the functions' new words; sources begin and end, but for those that have not changed. The file of tokens (auth.tokens)\n" +
-			"is read again too, for itself. watch says how often is looked for changes.\n\n" +
+			"is read again too, for itself. watch says how often is looked for changes; onward diff says what a reload would change.\n\n" +
 			"On the listener: webhooks' paths, the API under /v1/, /metrics, /healthz (it runs) and /readyz (it takes events).\n\n" + precedence,
 		Example: "  onward serve deploy/examples/01-word-count\n  onward serve documents --data /var/lib/onward --listen 0.0.0.0:8080 --auth-env ONWARD_TOKEN",
 		RunE: func(c *cobra.Command, args []string) error {

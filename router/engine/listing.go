@@ -83,7 +83,7 @@ func (s *State) List(l *Listing, most int) (more bool) {
 
 func (r *run) summary() *Summary {
 	x := &Summary{
-		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(),
+		Run: r.id, Tenant: r.tenant, Trigger: r.def.Trigger, Definition: r.def.digest, State: r.phase(), Paused: r.rare().halt.pause(), Started: time.Unix(0, r.started).UTC(),
 		Parent: ParentOf(r.event), Open: r.live.len(), Calls: int(r.calls), Signals: r.rare().waits.n, Event: r.event, Input: r.data, Redrives: r.rare().redrives,
 	}
 	if r.outcome != nil {

@@ -142,15 +142,17 @@ type Summary struct {
 	Run     journal.RunID
 	Tenant  string
 	Trigger string
-	State   string
-	Paused  *Pause
-	Started time.Time
-	Parent  string // the run that started it, by a step
-	Open    int    // invocations without an outcome
-	Calls   int
-	Signals int         // that it waits for
-	Error   *lang.Error // of a run that is ending
-	Event   lang.Value
+	// Definition is that which it goes by.
+	Definition lang.Digest
+	State      string
+	Paused     *Pause
+	Started    time.Time
+	Parent     string // the run that started it, by a step
+	Open       int    // invocations without an outcome
+	Calls      int
+	Signals    int         // that it waits for
+	Error      *lang.Error // of a run that is ending
+	Event      lang.Value
 
 	Input    lang.Value // the data of the event that started it
 	Redrives uint32

@@ -1,0 +1,65 @@
+package router_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/router"
+)
+
+// TestDiffCountsRunsOfAllRouters: whichever is asked; those that have ended do not count.
+func TestDiffCountsRunsOfAllRouters(t *testing.T) {
+	t.Parallel()
+	const doc = `
+version: 1
+functions: { f: { exec: cat }, g: { exec: cat } }
+triggers:
+  a: { filters: [{ exact: { type: a } }], flow: { sequence: [{ signal: go }, { function: f }] }, onFailure: { trigger: c } }
+  b: { filters: [{ exact: { type: b } }], flow: { signal: go } }
+  c: { filters: [{ exact: { type: c } }], flow: { function: g } }
+`
+	c := openCluster(t, 2, doc)
+	for i := range 12 {
+		if _, err := c.members[i%2].Router.Start(t.Context(), "a", startEvent(fmt.Sprint("a-", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.members[0].Router.Start(t.Context(), "c", startEvent("c")); err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]any{"documents": []config.Text{{File: "new.yaml", Text: "version: 1\nfunctions: { g: { exec: [cat] } }\ntriggers: { b: { filters: [{ exact: { type: b } }], flow: { signal: go } } }\n"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range c.members {
+		eventually(t, func() error {
+			resp, err := http.Post("http://"+m.address+"/v1/diff", "application/json", strings.NewReader(string(body)))
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			b, err := io.ReadAll(resp.Body)
+			if err != nil {
+				return err
+			}
+			var said router.Difference
+			if err := json.Unmarshal(b, &said); err != nil {
+				return fmt.Errorf("%w: %s", err, b)
+			}
+			var got []string
+			for _, x := range said.Changes {
+				got = append(got, fmt.Sprintf("%s %s %s %d %d %v", x.How, x.Kind, x.Name, x.Runs, len(x.Some), x.Endures))
+			}
+			// The runs of a would start c when they fail: that hurts. Those of f would call it.
+			if text := strings.Join(got, "|"); text != "removed trigger a 12 5 true|removed trigger c 12 5 false|removed function f 12 5 false" || len(said.Unanswered) > 0 {
+				return fmt.Errorf("router %d: %s, %v", i, text, said.Unanswered)
+			}
+			return nil
+		})
+	}
+}
