@@ -38,7 +38,7 @@ func strictJSON(b []byte, into any) error {
 // serve runs a router in this process, until the test ends, and returns its address and what it registered.
 func serve(t *testing.T) (address string, metrics *prometheus.Registry) {
 	t.Helper()
-	set, findings := config.Parse("none.yaml", []byte("version: 1\nfunctions: { f: { log: f } }\nsources: { once: { schedule: { at: 2199-12-01T06:00:00Z } } }\ntriggers: { f: { flow: { function: f } } }\n"), registry(), nil)
+	set, findings := config.Parse("none.yaml", []byte("version: 1\nfunctions: { f: { log: f } }\nsources: { once: { schedule: { at: 2199-12-01T06:00:00Z } }, lines: { file: no-such-file } }\ntriggers: { f: { flow: { function: f } } }\n"), registry(), nil)
 	if len(findings) > 0 {
 		t.Fatal(findings)
 	}
