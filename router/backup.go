@@ -60,8 +60,17 @@ func (r *Router) Backup(ctx context.Context, to io.Writer) error {
 	return w.Close()
 }
 
-// VerifyBackup reads a file of a size to its end, and says whether it is a backup as it was made.
-func VerifyBackup(from io.ReaderAt, size int64) error { return backup.Verify(from, size) }
+// VerifyBackup reads a file of a size to its end, and says what it is a backup of; an error is that it is none as it was made.
+func VerifyBackup(from io.ReaderAt, size int64) (head BackupHead, err error) {
+	if err := backup.Verify(from, size); err != nil {
+		return head, err
+	}
+	err = backup.Read(from, size, func(h backup.Head) error {
+		head = h
+		return nil
+	}, func(string, int64, io.Reader) error { return nil })
+	return head, err
+}
 
 // A Restored says what was brought back.
 type Restored struct {

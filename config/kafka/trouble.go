@@ -5,14 +5,17 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/onward-router/onward/config/quiet"
 )
 
-// troubles are the calls under way that are being tried again. Who waits for a cluster that is away says so: after a short while, and then now and again.
+// troubles are the calls under way that are being tried again. Who waits for a cluster that is away says so, after a short while.
 type troubles struct {
 	mu    sync.Mutex
 	calls map[string]*trouble // by what they do
-	said  time.Time           // when it was said last; zero while it was not
+	said  bool                // and it is not over
 	id    string
+	log   *slog.Logger // nil until there is something to say: who opens a client may not have set up the log
 }
 
 type trouble struct {
@@ -21,10 +24,7 @@ type trouble struct {
 	err   error
 }
 
-const (
-	troubleSoon  = 2 * time.Second  // that a call fails so long is worth a line
-	troubleEvery = 30 * time.Second // and so often again
-)
+const troubleSoon = 2 * time.Second // that a call fails so long is worth a line
 
 // note books that a call has failed and is tried again; first, that it has not before.
 func (t *troubles) note(doing string, err error, first bool) {
@@ -42,11 +42,14 @@ func (t *troubles) note(doing string, err error, first bool) {
 		x.calls++
 	}
 	x.err = err
-	now := time.Now()
-	if now.Sub(x.since) >= troubleSoon && now.Sub(t.said) >= troubleEvery {
-		t.said = now
-		slog.Warn("kafka: the brokers do not do what they are asked for; it is tried again", "client", t.id, "doing", doing, "for", now.Sub(x.since).Round(time.Second), "error", err)
+	lasts := time.Since(x.since)
+	if lasts < troubleSoon {
+		return
 	}
+	if t.said = true; t.log == nil {
+		t.log = quiet.Of(slog.Default())
+	}
+	t.log.Warn("kafka: the brokers do not do what they are asked for; it is tried again", "client", t.id, "doing", doing, "for", lasts.Round(time.Second), "error", err)
 }
 
 // end books that a call that had failed is over; well, that it came to a good end.
@@ -60,9 +63,9 @@ func (t *troubles) end(doing string, well bool) {
 	if x.calls--; x.calls <= 0 || well {
 		delete(t.calls, doing)
 	}
-	if well && len(t.calls) == 0 && !t.said.IsZero() {
-		t.said = time.Time{}
-		slog.Info("kafka: the brokers do again what they are asked for", "client", t.id)
+	if well && len(t.calls) == 0 && t.said {
+		t.said = false
+		t.log.Info("kafka: the brokers do again what they are asked for", "client", t.id)
 	}
 }
 
@@ -77,7 +80,7 @@ func (c *Client) Trouble() error {
 			longest, doing = x, d
 		}
 	}
-	if longest == nil || c.troubles.said.IsZero() {
+	if longest == nil || !c.troubles.said {
 		return nil
 	}
 	return fmt.Errorf("%s, tried for %s: %w", doing, time.Since(longest.since).Round(time.Second), longest.err)

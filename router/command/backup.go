@@ -18,8 +18,8 @@ import (
 
 // whatABackupIs is what the help of backup and restore says.
 const whatABackupIs = "In it is all that the router had acknowledged before: its journal (runs, timers, signals, what is to be sent), the history of ended runs, the dead letters, and\n" +
-	"what is paused. Not in it are the documents, the settings and the secrets. Of a router whose journal is on Kafka, the journal is NOT in it: the topics are the\n" +
-	"brokers' to keep (three copies, min.insync 2) or to mirror; history, dead letters and pauses of the one router that is asked are."
+	"what is paused. Not in it are the documents, the settings and the secrets. Of a router whose journal is on Kafka, the journal and what is paused are NOT in it:\n" +
+	"the topics are the brokers' to keep (three copies, min.insync 2) or to mirror; the history and the dead letters of the one router that is asked are."
 
 func (p *program) backup() *cobra.Command {
 	k := &client{}
@@ -85,6 +85,8 @@ type madeBackup struct {
 	File  string `json:"file"`
 	Bytes int64  `json:"bytes"`
 	Took  string `json:"took"`
+	// Journal is file where the journal is in it, kafka where the brokers have that.
+	Journal string `json:"journal"`
 }
 
 // writeBackup puts a backup under its name once it is whole.
@@ -106,8 +108,9 @@ func (p *program) writeBackup(ctx context.Context, name string, from func(contex
 	begin := time.Now()
 	w := &told{to: f, errs: p.errs, at: begin, what: "backed up"}
 	err = from(ctx, w)
+	var head router.BackupHead
 	if err == nil {
-		err = router.VerifyBackup(f, w.n)
+		head, err = router.VerifyBackup(f, w.n)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -124,9 +127,12 @@ func (p *program) writeBackup(ctx context.Context, name string, from func(contex
 	if err != nil {
 		return exitError{exitRun, errors.Join(fmt.Errorf("no backup was made: %w", err), os.Remove(part))}
 	}
-	said := madeBackup{name, w.n, time.Since(begin).Round(time.Millisecond).String()}
+	said := madeBackup{name, w.n, time.Since(begin).Round(time.Millisecond).String(), head.Journal}
 	return p.print(said, func(to io.Writer) {
 		fmt.Fprintf(to, "%s: %s in %s; it was read back, and is whole\n", name, bytesText(w.n), said.Took)
+		if head.Journal == "kafka" {
+			fmt.Fprintln(to, "the journal is on Kafka, and is NOT in it, nor is what is paused: the brokers keep both; in it are the history and the dead letters of this one router")
+		}
 	})
 }
 
@@ -187,7 +193,7 @@ func (p *program) restore() *cobra.Command {
 			return p.print(x, func(w io.Writer) {
 				fmt.Fprintf(w, "%s is as it was at %s: %d files, %s\n", dir, x.Backup.Made.Format(time.RFC3339), x.Files, bytesText(x.Bytes))
 				if x.Backup.Journal == "kafka" {
-					fmt.Fprintln(w, "the journal is on Kafka and was not in the backup: history, dead letters and no more are restored")
+					fmt.Fprintln(w, "the journal is on Kafka and was not in the backup: the history and the dead letters of one router are restored; onward serve DOCUMENTS --journal kafka --data "+dir+" goes on with the brokers' journal")
 				} else {
 					fmt.Fprintf(w, "the journal has %d records; onward serve DOCUMENTS --data %s goes on with what is open\n", x.Records, dir)
 				}

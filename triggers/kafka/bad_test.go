@@ -15,6 +15,8 @@ import (
 	"github.com/onward-router/onward/config/kafka/kafkatest"
 	"github.com/onward-router/onward/triggers"
 	triggerkafka "github.com/onward-router/onward/triggers/kafka"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -53,10 +55,20 @@ func TestBatchWithBadEvents(t *testing.T) {
 		s := source(t, fmt.Sprintf(`{"topics": %q, "group": "%s-%d", "brokers": %q, "onInvalid": %s}`, f.topic, f.group, serial.Add(1), c.Brokers()[0], word))
 		var kept []triggers.Parked
 		s.KeepParked(func(x triggers.Parked) { kept = append(kept, x) })
+		metrics := prometheus.NewRegistry()
+		metrics.MustRegister(s.Collectors()...)
 		stop := run(t, s, k.admit)
 		eventually(t, "the good ones", func() bool { return slices.Contains(k.ids(), "1") && slices.Contains(k.ids(), "2") })
 		stop()
-		if word != `"park"` {
+		want := 0
+		if word == `"park"` {
+			want = 2
+		}
+		text := fmt.Sprintf("# HELP onward_parked_total %s\n# TYPE onward_parked_total counter\nonward_parked_total{source=\"inbox\"} %d\n", triggers.ParkedHelp, want)
+		if err := testutil.GatherAndCompare(metrics, strings.NewReader(text), "onward_parked_total"); err != nil {
+			t.Errorf("onInvalid %s: %v", word, err)
+		}
+		if want == 0 {
 			continue
 		}
 		parked := s.Parked()

@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strconv"
 	"time"
 
@@ -28,7 +27,6 @@ type reading struct {
 	end       int64     // of the partition, when it was last asked
 	stuck     bool      // the last admission took nothing at all, or not even completions
 	since     time.Time // when it began to be stuck
-	said      time.Time // when that was last told
 	pause     time.Duration
 	due       time.Time // when what waits is tried again
 	committed int64
@@ -197,12 +195,11 @@ func (p *reading) tell(why error) {
 	now := time.Now()
 	switch {
 	case !p.stuck:
-		p.since, p.said = time.Time{}, time.Time{}
+		p.since = time.Time{}
 	case p.since.IsZero():
 		p.since = now
-	case now.Sub(p.since) > stuckFor && now.Sub(p.said) > stuckAgain:
-		p.said = now
-		slog.Warn("source: the router takes nothing of a partition", "source", p.s.name, "topic", p.topic, "partition", p.partition, "offset", p.position(), "for", now.Sub(p.since).Round(time.Second), "error", why)
+	case now.Sub(p.since) > stuckFor:
+		p.s.logs().Warn("source: the router takes nothing of a partition", "source", p.s.name, "topic", p.topic, "partition", p.partition, "offset", p.position(), "for", now.Sub(p.since).Round(time.Second), "error", why)
 	}
 	stuck := 0.0
 	if !p.since.IsZero() && now.Sub(p.since) > stuckFor {
@@ -212,10 +209,7 @@ func (p *reading) tell(why error) {
 }
 
 // What is stuck for a moment is only back-pressure.
-const (
-	stuckFor   = 10 * time.Second
-	stuckAgain = time.Minute
-)
+const stuckFor = 10 * time.Second
 
 func (p *reading) measure() {
 	partition := strconv.Itoa(p.partition)

@@ -15,6 +15,7 @@ import (
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/config/quiet"
 	"github.com/onward-router/onward/triggers"
 	"github.com/onward-router/onward/triggers/mapping"
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,7 @@ type Source struct {
 	balancer balancer
 
 	joining trouble
+	logs    func() *slog.Logger // that of the process, once there is something to say
 
 	lag      *prometheus.GaugeVec
 	taken    *prometheus.CounterVec
@@ -53,6 +55,7 @@ func New(name string, s *Settings) (triggers.Source, error) {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_source_" + metric + "_total", Help: help, ConstLabels: label}, []string{"topic", by})
 	}
 	return &Source{
+		logs: sync.OnceValue(func() *slog.Logger { return quiet.Of(slog.Default()) }),
 		name: name, s: s, client: c, Lot: triggers.NewLot(name), producer: c.NewProducer(kafka.ProducerOptions{}),
 		lag: gauge("lag", "Records of a partition that were not read."), setAside: gauge("set_aside", "Events of a partition that were refused for now and wait."),
 		stuck: gauge("stuck", "1 while a partition cannot go on: it cannot be read, or the router takes nothing of it."),
@@ -105,7 +108,7 @@ func (s *Source) Run(ctx context.Context, admit triggers.Admit) error {
 		topics, err := s.topics(ctx)
 		none := err == nil && len(topics) == 0
 		if none && !alone {
-			slog.Warn("source: no topic matches yet that this user may see", "source", s.name, "topics", strings.Join(s.s.Topics, ", "))
+			s.logs().Warn("source: no topic matches yet that this user may see", "source", s.name, "topics", strings.Join(s.s.Topics, ", "))
 		}
 		alone = none
 		if err == nil && len(topics) > 0 {
@@ -117,7 +120,7 @@ func (s *Source) Run(ctx context.Context, admit triggers.Admit) error {
 		case err != nil && kafka.Final(err):
 			return err
 		case err != nil:
-			slog.Warn("source: Kafka", "source", s.name, "error", err)
+			s.logs().Warn("source: Kafka", "source", s.name, "error", err)
 		}
 		if err != nil || len(topics) == 0 {
 			select {
@@ -193,7 +196,7 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 				break
 			}
 			if s.joining.note(judged) {
-				slog.Warn("source: the group cannot be joined now", "source", s.name, "error", judged)
+				s.logs().Warn("source: the group cannot be joined now", "source", s.name, "error", judged)
 			}
 			continue
 		}
@@ -211,7 +214,7 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 					p := &reading{s: s, topic: topic, partition: a.ID, gen: gen, admit: admit}
 					if err := p.guarded(ctx); err != nil && ctx.Err() == nil {
 						s.stuck.WithLabelValues(topic, strconv.Itoa(a.ID)).Set(1)
-						slog.Error("source: a partition cannot be read", "source", s.name, "topic", topic, "partition", a.ID, "error", err)
+						s.logs().Error("source: a partition cannot be read", "source", s.name, "topic", topic, "partition", a.ID, "error", err)
 						select { // Its return would end the generation, and tear the other partitions along, at once and again.
 						case <-time.After(5 * time.Second):
 						case <-ctx.Done():
@@ -225,7 +228,7 @@ func (s *Source) consume(ctx context.Context, topics []string, admit triggers.Ad
 	watching.Wait()
 	readings.Wait()
 	if e := s.client.Part(members, s.s.Group, member); e != nil {
-		slog.Warn("source: the others wait for the session's end", "source", s.name, "group", s.s.Group, "error", e)
+		s.logs().Warn("source: the others wait for the session's end", "source", s.name, "group", s.s.Group, "error", e)
 	}
 	return err
 }
@@ -307,9 +310,9 @@ func (s *Source) unfit(ctx context.Context, topic string, partition int, r *kafk
 		if err == nil || !kafka.Final(err) {
 			return err
 		}
-		slog.Error("source: a record cannot go to the dead letters, and is parked", "source", s.name, "deadletter", s.s.OnInvalid.Topic, "error", err)
+		s.logs().Error("source: a record cannot go to the dead letters, and is parked", "source", s.name, "deadletter", s.s.OnInvalid.Topic, "error", err)
 	}
-	slog.Warn("source: a record is no event and is parked", "source", s.name, "topic", topic, "partition", partition, "offset", r.Offset, "error", why)
+	s.logs().Warn("source: a record is no event and is parked", "source", s.name, "topic", topic, "partition", partition, "offset", r.Offset, "error", why)
 	s.Park(triggers.Parked{Source: s.name, Place: fmt.Sprintf("%s/%d/%d", topic, partition, r.Offset), Reason: why.Error(), Time: r.Time, Bytes: r.Value})
 	return nil
 }

@@ -1,11 +1,16 @@
 package kafka
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/onward-router/onward/config/kafka"
+	"github.com/onward-router/onward/config/quiet"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -26,22 +31,32 @@ func TestStuckIsSaid(t *testing.T) {
 		}
 		return families[0].GetMetric()[0].GetGauge().GetValue()
 	}
-	p := &reading{s: s, topic: "t", stuck: true}
-	p.tell(errors.New("no room"))
-	if gauge() != 0 || !p.said.IsZero() {
-		t.Error("said at once")
-	}
-	p.since = time.Now().Add(-2 * stuckFor)
-	p.tell(errors.New("no room"))
-	said := p.said
-	if gauge() != 1 || said.IsZero() {
-		t.Error("not said")
-	}
-	if p.tell(errors.New("no room")); p.said != said {
-		t.Error("said again at once")
-	}
-	p.stuck = false
-	if p.tell(nil); gauge() != 0 || !p.since.IsZero() {
-		t.Error("still said when it goes on")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		log := slog.New(quiet.New(slog.NewTextHandler(&said, nil)))
+		s.logs = func() *slog.Logger { return log }
+		lines := func() int { return strings.Count(said.String(), "takes nothing of a partition") }
+		p := &reading{s: s, topic: "t", stuck: true}
+		p.tell(errors.New("no room"))
+		if gauge() != 0 || lines() != 0 {
+			t.Error("said at once")
+		}
+		time.Sleep(stuckFor + time.Second)
+		for range 100 {
+			p.tell(errors.New("no room"))
+			time.Sleep(100 * time.Millisecond)
+		}
+		if gauge() != 1 || lines() != 1 {
+			t.Errorf("said %d times, the metric is %v", lines(), gauge())
+		}
+		time.Sleep(quiet.Pause)
+		if lines() != 2 || !strings.Contains(said.String(), quiet.Held+"=98") {
+			t.Errorf("later: %s", said.String())
+		}
+		p.stuck = false
+		if p.tell(nil); gauge() != 0 || !p.since.IsZero() {
+			t.Error("still said when it goes on")
+		}
+		time.Sleep(2 * quiet.Pause)
+	})
 }
