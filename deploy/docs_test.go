@@ -698,6 +698,9 @@ func TestDocsMetrics(t *testing.T) {
 		if !ok {
 			t.Errorf("metrics.md has %s, which nothing registers", name)
 		}
+		if row[2] != f.help {
+			t.Errorf("metrics.md says of %s %q, and the router %q", name, row[2], f.help)
+		}
 		var labels []string
 		for _, m := range coded.FindAllStringSubmatch(row[1], -1) {
 			labels = append(labels, m[1])

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -90,11 +91,12 @@ func checkPath(t *testing.T, where, address, path string) {
 
 // A family is a metric as it is registered.
 type family struct {
+	help      string
 	labels    []string
 	histogram bool
 }
 
-var described = regexp.MustCompile(`fqName: "([^"]+)".*constLabels: \{([^}]*)\}, variableLabels: \{([^}]*)\}`)
+var described = regexp.MustCompile(`fqName: "([^"]+)", help: ("(?:[^"\\]|\\.)*").*constLabels: \{([^}]*)\}, variableLabels: \{([^}]*)\}`)
 
 var constants = regexp.MustCompile(`([a-z_]+)="`)
 
@@ -112,13 +114,17 @@ func families(t *testing.T, r *prometheus.Registry) map[string]family {
 			t.Fatalf("%s", d)
 		}
 		var labels []string
-		if m[3] != "" {
-			labels = strings.Split(m[3], ",")
+		if m[4] != "" {
+			labels = strings.Split(m[4], ",")
 		}
-		for _, constant := range constants.FindAllStringSubmatch(m[2], -1) {
+		for _, constant := range constants.FindAllStringSubmatch(m[3], -1) {
 			labels = append(labels, constant[1])
 		}
-		out[m[1]] = family{labels, strings.HasSuffix(m[1], "_seconds")}
+		help, err := strconv.Unquote(m[2])
+		if err != nil {
+			t.Fatalf("%s: %v", d, err)
+		}
+		out[m[1]] = family{help, labels, strings.HasSuffix(m[1], "_seconds")}
 	}
 	if len(out) < 15 {
 		t.Fatalf("%d metrics", len(out))

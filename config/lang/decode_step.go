@@ -79,14 +79,14 @@ func (d *decoder) step(n *Node, s *Step, path []string, extra []field) {
 	}
 }
 
-// synonyms are what other tools call our policies and keys; of two the first that can stand there is meant.
+// synonyms are what other tools call our policies and keys, in small letters; of two the first that can stand there is meant.
 var synonyms = map[string]string{
 	"parallel": "forkjoin", "fork": "forkjoin", "all": "forkjoin", "branches": "forkjoin", "concurrent": "forkjoin", "steps": "sequence", "serial": "sequence", "chain": "sequence", "pipeline": "sequence",
 	"foreach": "map", "for": "map", "each": "map", "iterate": "map", "switch": "choice", "if": "choice", "case": "choice", "condition": "choice", "sleep": "wait", "delay": "wait", "pause": "wait",
-	"approval": "signal", "await": "signal", "waitFor": "signal", "graph": "dag", "while": "loop", "until": "loop", "repeat": "loop", "doWhile": "loop", "dowhile": "loop", "poll": "loop",
+	"approval": "signal", "await": "signal", "waitfor": "signal", "graph": "dag", "while": "loop", "until": "loop", "repeat": "loop", "dowhile": "loop", "poll": "loop",
 	"try": "finally", "always": "finally", "defer": "finally", "ensure": "finally", "throw": "fail", "raise": "fail", "error": "fail", "noop": "pass", "value": "pass", "set": "pass", "return": "end", "exit": "end", "succeed": "end", "stop": "end",
-	"compensate": "undo saga", "compensation": "undo saga", "rollback": "undo saga", "transaction": "saga", "dependsOn": "needs", "depends_on": "needs", "requires": "needs", "task": "function", "call": "function", "invoke": "function", "action": "function", "subflow": "flow", "workflow": "flow",
-	"onError": "catch", "on_error": "catch", "rescue": "catch", "except": "catch", "retries": "retry", "params": "input", "with": "input", "args": "input", "result": "output", "id": "name",
+	"compensate": "undo saga", "compensation": "undo saga", "rollback": "undo saga", "transaction": "saga", "dependson": "needs", "depends_on": "needs", "requires": "needs", "task": "function", "call": "function", "invoke": "function", "action": "function", "subflow": "flow", "workflow": "flow",
+	"onerror": "catch", "on_error": "catch", "rescue": "catch", "except": "catch", "retries": "retry", "params": "input", "with": "input", "args": "input", "result": "output", "id": "name",
 	// Amazon's States Language, Argo, Airflow.
 	"itemspath": "items", "itemselector": "input", "itemprocessor": "do", "iterator": "do", "maxconcurrency": "window", "parallelism": "window", "withitems": "items", "withparam": "items", "suspend": "signal", "depends": "needs",
 	"timeoutseconds": "timeout", "heartbeatseconds": "heartbeat", "resultselector": "output", "outputpath": "output", "inputpath": "input", "retrystrategy": "retry", "sensor": "signal", "task_group": "sequence", "expand": "map", "states": "sequence",
@@ -95,11 +95,9 @@ var synonyms = map[string]string{
 
 // meant says which known word stands for an unknown one.
 func (d *decoder) meant(word string, known []string) string {
-	for _, w := range []string{word, strings.ToLower(word)} {
-		for _, ours := range strings.Fields(synonyms[w]) {
-			if slices.Contains(known, ours) {
-				return fmt.Sprintf("did you mean %q?", ours)
-			}
+	for _, ours := range strings.Fields(synonyms[strings.ToLower(word)]) {
+		if slices.Contains(known, ours) {
+			return fmt.Sprintf("did you mean %q?", ours)
 		}
 	}
 	return Nearest(word, known)

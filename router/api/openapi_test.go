@@ -190,6 +190,8 @@ func (b *describer) answer(status int, v any, lines bool) object {
 	case nil:
 		out["content"] = object{"text/plain": object{"schema": object{"type": "string"}}, "application/openmetrics-text": object{"schema": object{"type": "string"}}}
 		return out
+	case bare:
+		return out
 	case media:
 		out["content"] = object{string(v): object{"schema": object{}}}
 		return out

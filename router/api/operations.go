@@ -213,7 +213,7 @@ var accounts = map[string]account{
 	"POST /v1/facts": {id: "giveFacts", help: "What routers hand one another: facts about runs.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
 	"POST /v1/beats": {id: "giveBeats", help: "What routers hand one another: heartbeats.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
 	"GET /v1/load":   {id: "getLoad", help: "What routers tell one another: whether starts are taken.", says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
-	"GET /v1/peer":   {id: "provePeer", help: "How routers prove to one another who they are.", says: map[int]any{200: nil}, fails: map[int]string{404: "who asks is no router"}},
+	"GET /v1/peer":   {id: "provePeer", help: "How routers prove to one another who they are.", says: map[int]any{200: bare{}}, fails: map[int]string{404: "who asks is no router"}},
 
 	"GET /metrics": {id: "getMetrics", help: "Metrics for Prometheus; as OpenMetrics for who accepts that.", says: map[int]any{200: nil}},
 	"GET /healthz": {id: "getHealth", help: "The process runs.", says: map[int]any{200: Health{}}},
@@ -225,6 +225,9 @@ type oneOf []any
 
 // A media is an answer of a media type of its own.
 type media string
+
+// A bare answer has no body.
+type bare struct{}
 
 // A stream is of server-sent events.
 type stream struct{}

@@ -180,6 +180,9 @@ func (c *Cluster) put(ctx context.Context, peer journal.Peer, method, path strin
 	if err != nil {
 		return false, err
 	}
+	if body != nil {
+		q.Header.Set("Content-Type", "application/octet-stream")
+	}
 	c.prover.sign(q, peer.Address, body)
 	resp, err := c.client.Do(q)
 	if err != nil {

@@ -319,3 +319,17 @@ func TestDoctorMissesABroker(t *testing.T) {
 	expect(t, lines, gradeWarn, "kafka", "broker "+l.Addr().String()+": connect: connection refused; correct kafka.brokers, or start it")
 	expect(t, lines, gradeOK, "kafka", "3 brokers, all reached")
 }
+
+// TestOneBrokerIsTooFew: a cluster that has not the brokers for three copies says so with a code, and the command what to write instead.
+func TestOneBrokerIsTooFew(t *testing.T) {
+	t.Parallel()
+	c := kafkatest.Fake(t, 1)
+	args := []string{"kafka", "init", "--kafka-brokers", strings.Join(c.Brokers(), ","), "--kafka-prefix", "few"}
+	out, err := onwardCommand("", args...).CombinedOutput()
+	if text := string(out); err == nil || !strings.Contains(text, "choose a replication factor that the cluster has brokers for: with one broker, onward kafka init --replication 1") {
+		t.Errorf("%v, %s", err, text)
+	}
+	if out, err := onwardCommand("", append(args, "--replication", "1")...).CombinedOutput(); err != nil {
+		t.Errorf("%v, %s", err, out)
+	}
+}

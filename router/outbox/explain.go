@@ -90,7 +90,12 @@ func (o *Outbox) Unsent(tenant, trigger string, run journal.RunID) (n int) {
 		}
 	}
 	if k := o.kept[run]; k != nil {
-		n += len(k.aside) + len(k.subs)
+		n += len(k.subs)
+		for _, it := range k.aside {
+			if it.tries == 0 {
+				n++
+			}
+		}
 	}
 	return n
 }

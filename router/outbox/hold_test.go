@@ -35,7 +35,14 @@ func TestPausedRunIsKept(t *testing.T) {
 			mine = append(mine, b.put(ofOne))
 			calls = append(calls, mine[len(mine)-1].N)
 		}
+		unsent := func(want int, when string) {
+			t.Helper()
+			if n := b.Unsent("default", "t", one); n != want {
+				t.Errorf("%s: %d calls are not sent; want %d", when, n, want)
+			}
+		}
 		b.pump() // The first two are at work.
+		unsent(3, "while two are at work")
 		b.hold(b.owner, engine.Halt{Run: one, Paused: true, Calls: calls})
 		mine = append(mine, b.put(ofOne))
 		end := b.put(func(inv *engine.Invocation) { inv.Run, inv.Purpose = one, engine.Notify })
@@ -45,6 +52,7 @@ func TestPausedRunIsKept(t *testing.T) {
 		b.sent(0).Done(sinks.Again(0, away)) // The end of the run and the other run take the places.
 		ok(b.sent(1))
 		synctest.Wait()
+		unsent(3, "of the paused run, of which one is over and another was sent before") // 2, 4 and 5.
 		if b.count() != 4 || b.sent(2).Event.ID() != other.ID() || b.sent(3).Event.ID() != end.ID() {
 			t.Fatalf("%d sends", b.count())
 		}
@@ -68,6 +76,7 @@ func TestPausedRunIsKept(t *testing.T) {
 				t.Errorf("%d: %s is sent; want %s", i, got, mine[want].ID())
 			}
 		}
+		unsent(0, "at its end")
 		if b.count() != 8 || len(b.Outbox.kept) != 0 || len(b.items) != 0 || b.lanes["f"].queue != 0 {
 			t.Errorf("%d sends; %d runs are kept, %d items", b.count(), len(b.Outbox.kept), len(b.items))
 		}
