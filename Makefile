@@ -1,4 +1,4 @@
-.PHONY: build run dag demo test soak fuzz
+.PHONY: build run dag demo examples test soak fuzz
 
 # What the binary says of itself (onward version), also where Go does not look at the repository.
 BUILT = -X $(ROUTER).commit=$(shell git rev-parse HEAD 2>/dev/null) -X $(ROUTER).modified=$(shell test -z "$$(git status --porcelain 2>/dev/null)" || echo true) \
@@ -13,6 +13,10 @@ run: build
 
 dag: build
 	@./deploy/examples/02-dag/run.sh
+
+# Every example, as its comments say; EXAMPLE=14 is one.
+examples: build
+	@./deploy/examples/run.sh $(EXAMPLE)
 
 # A router with functions, traffic and failures, to look at in a browser.
 demo: build
