@@ -57,6 +57,7 @@ type Function struct {
 	Resends     *int          // and be sent again so often under the same id; nil is as often as MaxAge allows
 	Rate        Rate          // how often one router sends to it
 	Burst       int           // how many at once, after a pause; 1 or more with a Rate
+	Batch       *Batch        // how many invocations go in one request; nil is each in its own
 	Pos         lang.Pos
 }
 
@@ -213,6 +214,7 @@ type functionDoc struct {
 	Rate        Rate            `doc:"rate" help:"how often each router may send to it: 10/s, 90/m or 5000/h; what is sent again counts too, what is too much waits. Default: as often as concurrency allows"`
 	Burst       *int            `doc:"burst" help:"how many may be sent at once after a pause, where a rate is said; default: as many as a second of the rate, at least one"`
 	Cancel      bool            `doc:"cancel" help:"tell it when a call of it that was sent and has no outcome is dropped - its run was cancelled, nobody waits for it any more, its time was over - by an event dev.onward.function.cancel whose causationid is the call's id"`
+	Batch       *Batch          `doc:"batch" help:"send several invocations in one request, a batch of CloudEvents, which is answered by a batch: a number, or a mapping. concurrency counts requests then, rate counts invocations"`
 	Contract    string          `doc:"contract" help:"how to ask, how the answer reads, and what proves nothing" default:"http"`
 	OnSuccess   lang.Value      `doc:"onSuccess" help:"where the event of its success goes when it is invoked by itself (onward invoke), outside of any flow: a destination or a list"`
 	OnFailure   lang.Value      `doc:"onFailure" help:"where the event of its failure goes when it is invoked by itself: a destination or a list"`
@@ -222,6 +224,7 @@ type functionDoc struct {
 // no failure.
 func (f *functionDoc) into(out *Function, n *lang.Node) {
 	out.Concurrency, out.Contract, out.Cancel, out.Retry, out.Deadline = f.Concurrency, f.Contract, f.Cancel, f.Retry, f.Deadline.D()
+	out.Batch = f.Batch
 	out.Timeout, out.MaxAge, out.Resends = f.Timeout.D(), f.MaxAge.D(), f.Resends
 	if out.Rate = f.Rate; f.Burst != nil {
 		out.Burst = *f.Burst
@@ -261,7 +264,7 @@ func (l *loader) contract(f *Function, n *lang.Node, path string) {
 
 // functionKeys stand beside the sink of a function; deliveryKeys also beside that of a destination.
 var (
-	functionKeys = append([]string{"onSuccess", "onFailure", "heartbeat", "deadline", "contract", "cancel", "retry"}, deliveryKeys...)
+	functionKeys = append([]string{"batch", "onSuccess", "onFailure", "heartbeat", "deadline", "contract", "cancel", "retry"}, deliveryKeys...)
 	deliveryKeys = []string{"concurrency", "timeout", "maxAge", "resends", "rate", "burst"}
 )
 
@@ -473,6 +476,7 @@ func (l *loader) function(name string, pos lang.Pos, n *lang.Node) {
 	f.Sink, f.Settings = c, settings
 	doc.into(f, rest)
 	l.contract(f, rest, path)
+	l.batch(f, rest, path)
 	if no, is := settings.(plugin.Uncancelled); is && f.Cancel {
 		l.find(rest.Get("cancel").Pos, path+".cancel", "leave it out", "function %q cannot be told of a cancel: %s", name, no.NotCancelled())
 	}

@@ -49,6 +49,7 @@ cancel: true
 contract: http
 onSuccess: { kafka: { topic: counted } }
 onFailure: [{ log: failed, format: aws }]
+batch: { max: 100, bytes: 1MiB, linger: 5ms }
 `},
 	}
 	triggerGuide = plugin.Guide{

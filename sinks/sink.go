@@ -25,6 +25,14 @@ type Sink interface {
 	Close() error
 }
 
+// An Opener is a sink that has something to begin with, such as a listener. Open is called once, before anything is delivered and not by lint; on a reload while
+// the sink that it replaces still is open, and is closed later.
+type Opener interface{ Open() error }
+
+// A Puller is a sink whose far end asks for what it does: it is given as much as was asked for, and the rest waits in the router. Waiting returns how many
+// deliveries are asked for now and not given; when that grows, the sink calls Host.Wake. It is called with the outbox's lock held, and must not wait.
+type Puller interface{ Waiting() int }
+
 // A Delivery is one event to carry out.
 type Delivery struct {
 	Context  context.Context // ends when the try's time is over or the invocation is cancelled
@@ -121,6 +129,10 @@ type Host struct {
 	Log func(ctx context.Context, msg string, args ...any)
 	// Concurrency is the most deliveries that the outbox has in flight to this sink; pools are sized to it.
 	Concurrency int
+	// Batch says that what Deliver gets together goes out as one request, a batch of CloudEvents, also when it is one: the function takes batches.
+	Batch bool
+	// Wake says that a Puller's far end has asked for more; nil: nobody listens. A sink must not hold a lock meanwhile that Waiting takes.
+	Wake func()
 	// Secret reports the environment variables that settings or documents name as secrets; nil: none is known. No function gets them unasked.
 	Secret func(name string) bool
 	// Pace bounds how many deliveries go to this sink in a minute, from now on until the sink is replaced; Halt stops its function until people let it go on, and

@@ -78,6 +78,12 @@ type Terms struct {
 	Later       bool // its completions come later, as events, as a Later's do
 }
 
+// A Batching is the settings of a sink that can send several invocations in one request. Batches says with which contracts, and why these settings do not; empty
+// is that they do.
+type Batching interface {
+	Batches(contract string) (why string)
+}
+
 // An Uncancelled is the settings of a sink whose functions cannot be told that a call is dropped: it says why not.
 type Uncancelled interface{ NotCancelled() string }
 

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
 )
 
 // Function is the process of the functions: it answers every POST at once with 1, and tells at GET how many events it got, those of /limit apart. It prints its address,
@@ -33,12 +35,35 @@ func Function() error {
 			fmt.Fprint(w, got.Load())
 			return
 		}
+		if r.Header.Get("Content-Type") == event.ApplicationCloudEventsBatchJSON {
+			got.Add(answerBatch(w, r.Body))
+			return
+		}
 		if r.URL.Path != "/limit" {
 			got.Add(1)
 		}
 		_, _ = io.WriteString(w, "1")
 	}))
 	return nil
+}
+
+// answerBatch answers each event of a batch with 1, and returns how many there were.
+func answerBatch(w http.ResponseWriter, body io.Reader) int64 {
+	var events []struct{ ID string }
+	if err := json.NewDecoder(body).Decode(&events); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return 0
+	}
+	answer := []byte{'['}
+	for i, e := range events {
+		if i > 0 {
+			answer = append(answer, ',')
+		}
+		answer = fmt.Appendf(answer, `{"specversion":"1.0","id":"a-%s","source":"/bench","type":"dev.onward.function.succeeded","causationid":"%s","data":1}`, e.ID, e.ID)
+	}
+	w.Header().Set("Content-Type", event.ApplicationCloudEventsBatchJSON)
+	_, _ = w.Write(append(answer, ']')) // Whoever does not read it sends them again.
+	return int64(len(events))
 }
 
 // received asks a process of functions how many events it got.

@@ -24,8 +24,16 @@ triggers: { bench: { flow: { sequence: [%s] } } }`, url, strings.TrimSuffix(stri
 const defaultConcurrency = 64
 
 // Forkjoin is one run of n branches whose functions answer at once, from its start to the join, for each of sizes.
-func Forkjoin(ctx context.Context, o Options, sizes []int) ([]Result, error) {
-	return o.sizes(ctx, "forkjoin", "branch", sizes, 1, forkjoinDocument, func(url string) floor {
+// With a batch, so many invocations go to a function in one request; at best then still is bare HTTP, one request an invocation.
+func Forkjoin(ctx context.Context, o Options, sizes []int, batch int) ([]Result, error) {
+	document, name := forkjoinDocument, "forkjoin"
+	if batch > 0 {
+		name = fmt.Sprintf("forkjoin, batches of %d,", batch)
+		document = func(url string, n int) string {
+			return strings.Replace(forkjoinDocument(url, n), "} } }\ntriggers", fmt.Sprintf("}, batch: %d } }\ntriggers", batch), 1)
+		}
+	}
+	return o.sizes(ctx, name, "branch", sizes, 1, document, func(url string) floor {
 		return most(asks(url, defaultConcurrency), commits(defaultConcurrency, 1, recordBytes))
 	})
 }

@@ -41,10 +41,12 @@ func (p *program) bench() *cobra.Command {
 	}
 
 	var sizes []int
+	var together int
 	forkjoin := workload("forkjoin", "One run of N branches whose functions answer at once.", func(ctx context.Context) ([]bench.Result, error) {
-		return bench.Forkjoin(ctx, o, sizes)
+		return bench.Forkjoin(ctx, o, sizes, together)
 	})
 	forkjoin.Flags().IntSliceVar(&sizes, "n", []int{100, 1000, 10_000}, "numbers of branches")
+	forkjoin.Flags().IntVar(&together, "batch", 0, "invocations of one request; 0 is one, in binary mode")
 
 	var steps []int
 	var parallel int

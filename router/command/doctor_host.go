@@ -360,7 +360,7 @@ func (d *doctor) probes(ctx context.Context) {
 	}
 	checks := make(map[string]plugin.Prober)
 	for name, f := range d.set.Functions {
-		if sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, sinks.Host{Concurrency: 1}); err == nil {
+		if sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, sinks.Host{Concurrency: 1, Batch: f.Batch != nil}); err == nil {
 			defer sink.Close()
 			if p, ok := sink.(plugin.Prober); ok {
 				checks["function "+name] = p

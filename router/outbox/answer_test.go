@@ -47,6 +47,82 @@ func TestRoomOfABusyFunction(t *testing.T) {
 	})
 }
 
+// pulled is a sink whose far end asks.
+type pulled struct {
+	sinkFunc
+	asked int
+}
+
+func (p *pulled) Waiting() int { return p.asked }
+
+// TestWhatIsNotAskedForWaits: a function whose runtimes poll gets as much as they ask for, whatever its concurrency, and never more than that.
+func TestWhatIsNotAskedForWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, leave := newBench(t, config.Function{Concurrency: 3}, nil)
+		defer leave()
+		fn := b.bound.get("f")
+		far := &pulled{sinkFunc: fn.sink.(sinkFunc)}
+		given := far.sinkFunc
+		far.sinkFunc = func(d *sinks.Delivery) {
+			far.asked--
+			given(d)
+		}
+		fn.sink, fn.puller = far, far
+		for range 6 {
+			b.put(func(inv *engine.Invocation) { inv.Timeout = time.Second })
+		}
+		b.pump()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := b.kinds(); b.count() != 0 || len(got) != 0 {
+			t.Fatalf("%d sends, %v, and nobody asks", b.count(), got)
+		}
+		first := b.anyItem()
+		if why, _, _ := b.Explain(first.Run, first.N); why != "no runtime of function f asks for it; 0 have a call" {
+			t.Error(why)
+		}
+		ask := func(n int) {
+			far.asked += n
+			b.wake("f")
+			synctest.Wait()
+		}
+		if ask(2); b.count() != 2 {
+			t.Errorf("%d sends of 2 that are asked for", b.count())
+		}
+		if ask(4); b.count() != 3 {
+			t.Errorf("%d sends beside a concurrency of 3", b.count())
+		}
+		ok(b.sent(0))
+		synctest.Wait()
+		if far.asked != 2 || b.count() != 4 {
+			t.Errorf("%d sends, %d are asked for yet", b.count(), far.asked)
+		}
+		for i := 1; i < b.count(); i++ {
+			ok(b.sent(i))
+			synctest.Wait()
+		}
+		if ask(9); b.count() != 6 {
+			t.Errorf("%d sends of 6", b.count())
+		}
+		b.Outbox.mu.Lock()
+		defer b.Outbox.mu.Unlock()
+		if l := b.lanes["f"]; l.handing != 0 {
+			t.Errorf("%d are being handed over", l.handing)
+		}
+	})
+}
+
+// anyItem is an invocation that waits.
+func (b *bench) anyItem() *engine.Invocation {
+	b.Outbox.mu.Lock()
+	defer b.Outbox.mu.Unlock()
+	for _, it := range b.items {
+		return it.inv
+	}
+	return nil
+}
+
 // TestReplyComesBeforeItsOutcome: the event that a function answers is in before the outcome is written, however long that takes, and with an owner that leaves
 // there is no outcome.
 func TestReplyComesBeforeItsOutcome(t *testing.T) {

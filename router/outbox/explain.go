@@ -30,8 +30,12 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 		why = fmt.Sprintf("function %s is stopped by concurrency: 0; it is given up in its turn", l.name)
 	case it.state == queued && l.is != up:
 		why = l.words(now)
-	case it.state == queued && l.flying < l.limit && !l.bucket.Rate().IsZero():
+	case it.state == queued && l.rooms < l.limit && !l.asked():
+		why = fmt.Sprintf("no runtime of function %s asks for it; %d have a call", l.name, l.flying)
+	case it.state == queued && l.rooms < l.limit && !l.bucket.Rate().IsZero():
 		why = l.rateWords()
+	case it.state == queued && l.rooms < l.limit && l.fn.Batch != nil:
+		why = fmt.Sprintf("function %s takes batches; it waits for others to go with it", l.name)
 	case it.state == queued:
 		why = fmt.Sprintf("function %s at its concurrency limit of %d", l.name, l.limit)
 	case it.inv.Purpose == engine.Cancel && it.state == sending:

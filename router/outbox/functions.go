@@ -23,7 +23,8 @@ type functions struct{ byName map[string]*function }
 
 type function struct {
 	*config.Function
-	sink sinks.Sink
+	sink   sinks.Sink
+	puller sinks.Puller // the sink, where its far end asks for what it does; nil for most
 
 	// The outbox's lock guards these.
 	paced  config.Rate // what the far end allows; zero: what the documents say
@@ -58,6 +59,16 @@ func (o *Outbox) pace(f *function, perMinute int) {
 // get returns a function; nil while the documents do not have it.
 func (b *bound) get(name string) *function { return b.functions.Load().byName[name] }
 
+// wake sends what a function's far end has asked for.
+func (o *Outbox) wake(name string) {
+	o.mu.Lock()
+	if l := o.lanes[name]; l != nil {
+		o.fill(l)
+	}
+	o.mu.Unlock()
+	o.pump()
+}
+
 // Load makes the sinks of a set's functions and puts them into force. Those that they replace are closed once nothing is under way in them.
 func (o *Outbox) Load(set *config.Set) error {
 	next := &functions{byName: make(map[string]*function)}
@@ -68,6 +79,8 @@ func (o *Outbox) Load(set *config.Set) error {
 			host.Concurrency *= 2 // Calls that hang do not keep it from hearing that they are dropped.
 		}
 		fn := &function{Function: f}
+		host.Batch = f.Batch != nil
+		host.Wake = func() { o.wake(name) }
 		host.Pace = func(perMinute int) { o.pace(fn, perMinute) }
 		if o.Halt != nil {
 			host.Halt = func(why string) { o.Halt(name, why) }
@@ -76,7 +89,15 @@ func (o *Outbox) Load(set *config.Set) error {
 		if fn.sink, err = f.Sink.Make.(sinks.Factory)(name, f.Settings, host); err != nil {
 			return errors.Join(fmt.Errorf("function %q: %w", name, err), next.close())
 		}
+		fn.puller, _ = fn.sink.(sinks.Puller)
 		next.byName[name] = fn
+	}
+	for _, name := range slices.Sorted(maps.Keys(next.byName)) {
+		if x, ok := next.byName[name].sink.(sinks.Opener); ok {
+			if err := x.Open(); err != nil {
+				return errors.Join(fmt.Errorf("function %q: %w", name, err), next.close())
+			}
+		}
 	}
 	was := o.bound.functions.Swap(next)
 	o.rebind()
@@ -95,10 +116,10 @@ func (o *Outbox) Load(set *config.Set) error {
 // use and unuse are around what is done with a function's sink. The outbox's lock is held around use.
 func (f *function) use() { f.uses += 2 } // A delivery's end, and the return of Deliver: a sink may call Done before.
 
-func (o *Outbox) unuse(f *function) {
+func (o *Outbox) unuse(f *function, n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f.uses--
+	f.uses -= n
 	o.retire(f)
 }
 

@@ -39,7 +39,10 @@ type lane struct {
 	fn      *function // nil while the documents do not have it
 	missing time.Time // since when they do not
 	limit   int
-	flying  int
+	flying  int // invocations
+	rooms   int // requests that they are in: as many, or fewer in batches
+	parcels parcels
+	handing int // of them, those that the sink has not been given yet
 	waiting turns
 	queue   int // items that wait and are still wanted
 	dead    int // items that wait and are not
@@ -92,12 +95,17 @@ func (l *lane) open(now time.Time) bool { return l.free(now) && l.bucket.Wait(no
 // free is open but for the rate. A lane that is held is free for a probe when its time has come.
 func (l *lane) free(now time.Time) bool {
 	switch {
-	case l.flying >= l.limit:
+	case l.rooms >= l.limit || !l.asked():
 		return false
 	case l.is == up:
 		return true
 	}
 	return l.probe == nil && !now.Before(l.until)
+}
+
+// asked reports whether the far end has asked for one more, where it does ask.
+func (l *lane) asked() bool {
+	return l.fn == nil || l.fn.puller == nil || l.fn.puller.Waiting() > l.handing
 }
 
 // next takes the next item that is wanted; nil when none is.

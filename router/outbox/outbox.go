@@ -75,6 +75,8 @@ type Outbox struct {
 	stopped map[string]*kept
 	limits  map[string]int
 	ready   []*item // to be started once the lock is free
+	// gathering are lanes of functions that take batches, to which something has come.
+	gathering []*lane
 	// pumping says that a goroutine starts them.
 	pumping bool
 	// draining says that nothing more is sent: what is queued is for the next owner.
@@ -140,7 +142,8 @@ type item struct {
 	owner  Owner
 	lane   *lane
 	state  itemState
-	probe  bool // it was sent to find out whether the function is back
+	probe  bool    // it was sent to find out whether the function is back
+	parcel *parcel // that it goes in; nil where it goes alone
 	since  time.Time
 	made   time.Time // it came here
 	first  time.Time // it was sent first; zero before
@@ -380,13 +383,17 @@ func (o *Outbox) enqueue(it *item) {
 		return
 	}
 	l := it.lane
-	if now := time.Now(); l.fn != nil && l.queue == 0 && !o.draining && l.open(now) {
+	if now := time.Now(); l.fn != nil && l.fn.Batch == nil && l.queue == 0 && !o.draining && l.open(now) {
 		o.place(l, it, now) // Nobody waits: it need not stand in line.
 		return
 	}
 	it.state = queued
 	l.waiting.push(it)
 	l.queue++
+	if l.fn != nil && l.fn.Batch != nil {
+		o.gather(l)
+		return
+	}
 	if l.fn == nil {
 		o.watchMissing(it)
 	}
@@ -461,14 +468,17 @@ func (o *Outbox) forget(it *item) {
 // fill takes from those in turn while the function has room, or one while it is held.
 func (o *Outbox) fill(l *lane) {
 	now := time.Now()
-	for !o.draining && l.open(now) {
+	for !o.draining && l.open(now) && !o.lingers(l, now) {
 		it := l.next(o.isCurrent)
 		if it == nil {
 			break
 		}
 		o.place(l, it, now)
+		if l.fn.Batch != nil {
+			o.pack(l, it, now)
+		}
 	}
-	if l.queue > 0 && !o.draining && l.free(now) {
+	if l.queue > 0 && !o.draining && l.free(now) && !o.lingers(l, now) {
 		o.awaitToken(l, now)
 	} else {
 		l.dry = time.Time{}
@@ -482,6 +492,10 @@ func (o *Outbox) fill(l *lane) {
 func (o *Outbox) place(l *lane, it *item, now time.Time) {
 	it.state = sending
 	l.flying++
+	l.handing++
+	if it.parcel == nil {
+		l.rooms++
+	}
 	l.bucket.Take()
 	if !l.dry.IsZero() {
 		o.metrics.rateWait.WithLabelValues(l.name).Add(now.Sub(l.dry).Seconds())
@@ -536,14 +550,21 @@ func (o *Outbox) pump() {
 		return
 	}
 	o.pumping = true
+	o.gathered()
 	for len(o.ready) > 0 {
 		ready := o.ready
 		o.ready = nil
 		o.mu.Unlock()
-		for _, it := range ready {
-			o.send(it)
+		for len(ready) > 0 {
+			n := 1
+			for p := ready[0].parcel; p != nil && n < len(ready) && ready[n].parcel == p; {
+				n++
+			}
+			o.send(ready[:n])
+			ready = ready[n:]
 		}
 		o.mu.Lock()
+		o.gathered()
 	}
 	o.pumping = false
 }

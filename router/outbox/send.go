@@ -15,34 +15,58 @@ import (
 	"github.com/onward-router/onward/sinks"
 )
 
-func (o *Outbox) send(it *item) {
+// send gives a function's sink some items, which go together where there are several.
+func (o *Outbox) send(items []*item) {
+	l := items[0].lane
+	defer o.handed(l, len(items))
+	var fn *function
+	deliveries := make([]*sinks.Delivery, 0, len(items))
+	for _, it := range items {
+		d, of := o.prepare(it, fn)
+		if d != nil {
+			deliveries, fn = append(deliveries, d), of
+		}
+	}
+	if fn == nil {
+		return
+	}
+	defer o.unuse(fn, len(deliveries))
+	if err := guard.Do("deliver", func() { fn.sink.Deliver(items[0].owner.Context(), deliveries) }); err != nil {
+		for _, d := range deliveries {
+			d.Done(sinks.Fail(&sinks.Error{Type: "router_panicked", Message: err.Error(), Class: "platform"}))
+		}
+	}
+}
+
+// prepare makes the delivery of an item; nil when it is not sent. as is the function that those beside it go to; nil is none yet.
+func (o *Outbox) prepare(it *item, as *function) (*sinks.Delivery, *function) {
 	inv, now := it.inv, time.Now()
 	o.mu.Lock()
 	if it.old() {
 		it.lane.bucket.Untake()
 		o.mu.Unlock()
 		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, inv, it.undelivered()) })
-		return
+		return nil, nil
 	}
 	if !o.isCurrent(it) {
 		it.lane.bucket.Untake()
 		o.mu.Unlock()
 		o.release(it)
-		return
+		return nil, nil
 	}
 	fn := it.lane.fn
-	if fn == nil { // A reload has taken the function away since there was room.
+	if fn == nil || as != nil && fn != as { // A reload has taken the function away, or changed it, since there was room.
 		it.lane.bucket.Untake()
+		it.leaveRoom()
 		o.enqueue(it)
 		o.mu.Unlock()
-		o.release(it)
-		return
+		return nil, nil
 	}
 	if fn.Concurrency == 0 && inv.Purpose != engine.Cancel {
 		it.lane.bucket.Untake()
 		o.mu.Unlock()
 		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, inv, stopped(fn)) })
-		return
+		return nil, nil
 	}
 	wait := now.Sub(it.since)
 	it.since = now
@@ -65,7 +89,7 @@ func (o *Outbox) send(it *item) {
 			return // Once is the contract, and a sink that has panicked may have ended it before.
 		}
 		defer o.under.Done()
-		defer o.unuse(fn)
+		defer o.unuse(fn, 1)
 		how := overOf(ctx, timed)
 		cancel()
 		end := time.Now()
@@ -74,14 +98,18 @@ func (o *Outbox) send(it *item) {
 	}
 	var bad error
 	if d.Event, bad = o.Intake.Event(inv); bad != nil {
-		o.unuse(fn)
+		o.unuse(fn, 1)
 		d.Done(sinks.Fail(&sinks.Error{Type: "bad_event", Message: bad.Error(), Class: "function"}))
-		return
+		return nil, nil
 	}
-	defer o.unuse(fn)
-	if err := guard.Do("deliver", func() { fn.sink.Deliver(ctx, []*sinks.Delivery{d}) }); err != nil {
-		d.Done(sinks.Fail(&sinks.Error{Type: "router_panicked", Message: err.Error(), Class: "platform"}))
-	}
+	return d, fn
+}
+
+// handed books that a sink has what it was to be given.
+func (o *Outbox) handed(l *lane, n int) {
+	o.mu.Lock()
+	l.handing -= n
+	o.mu.Unlock()
 }
 
 // stopped is how an invocation of a function ends whose document says concurrency: 0. It is kept as a dead letter; nobody tries it again.
@@ -144,15 +172,23 @@ func (o *Outbox) release(it *item) {
 		return
 	}
 	o.mu.Lock()
+	it.leaveRoom()
+	o.fill(it.lane)
+	o.mu.Unlock()
+	o.pump()
+}
+
+// leaveRoom gives up an item's room. The lock is held.
+func (it *item) leaveRoom() {
 	l := it.lane
 	l.flying--
-	it.probe = false
+	if p := it.parcel; p == nil || p.gone() {
+		l.rooms--
+	}
+	it.parcel, it.probe = nil, false
 	if l.probe == it {
 		l.probe = nil
 	}
-	o.fill(l)
-	o.mu.Unlock()
-	o.pump()
 }
 
 // finish removes an item that was being sent, writes down how it ended, and lets the next go. An item that was stopped meanwhile says nothing.
@@ -249,7 +285,7 @@ func (o *Outbox) judge(it *item, r sinks.Result, arrived bool, how over) {
 	switch {
 	case arrived || r.Verdict == sinks.Failed && how == notOver:
 		l.answered(it, now)
-	case how != aborted:
+	case how != aborted && !it.parcel.refusedBefore():
 		l.refused(it, r, now)
 	}
 	if l.is != was && l.fn != nil && !l.cancels {

@@ -1,5 +1,7 @@
 package outbox
 
+import "slices"
+
 // turns is a queue in which tenants take turns, the triggers of each take turns in its, the runs of each trigger in theirs, and of a run the first
 // comes first: a run is delayed by as many as there are others beside it, not by what they have queued.
 type turns struct {
@@ -10,6 +12,18 @@ type turns struct {
 }
 
 func (q *turns) push(it *item) {
+	q = q.leaf(it)
+	q.items = append(q.items, it)
+}
+
+// putBack undoes pop, but for the turn that its run has had.
+func (q *turns) putBack(it *item) {
+	q = q.leaf(it)
+	q.items = slices.Insert(q.items, 0, it)
+}
+
+// leaf is the queue of an item's run.
+func (q *turns) leaf(it *item) *turns {
 	for _, key := range [...]string{it.inv.Tenant, it.inv.Trigger, string(it.inv.Run[:])} {
 		next := q.by[key]
 		if next == nil {
@@ -22,7 +36,7 @@ func (q *turns) push(it *item) {
 		}
 		q = next
 	}
-	q.items = append(q.items, it)
+	return q
 }
 
 func (q *turns) empty() bool { return len(q.ring) == 0 && len(q.items) == 0 }

@@ -6,6 +6,7 @@ import (
 	"github.com/onward-router/onward/sinks/exec"
 	"github.com/onward-router/onward/sinks/http"
 	"github.com/onward-router/onward/sinks/kafka"
+	"github.com/onward-router/onward/sinks/lambdaruntime"
 	"github.com/onward-router/onward/sinks/log"
 	"github.com/onward-router/onward/sinks/trigger"
 )
@@ -15,6 +16,7 @@ func Register(r *plugin.Registry) {
 	exec.Register(r)
 	http.Register(r)
 	kafka.Register(r)
+	lambdaruntime.Register(r)
 	log.Register(r)
 	trigger.Register(r)
 }

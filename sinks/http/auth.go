@@ -108,7 +108,7 @@ func (k *sink) prove(d *sinks.Delivery, req *http.Request) error {
 	if req.ContentLength > 0 {
 		req.Body = from
 	}
-	if k.s.Sign == nil {
+	if k.s.Sign == nil && k.s.AWS == nil {
 		return nil
 	}
 	body, err := io.ReadAll(from)
@@ -118,7 +118,15 @@ func (k *sink) prove(d *sinks.Delivery, req *http.Request) error {
 	if req.ContentLength > 0 {
 		req.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	return k.s.Sign.Sign(req.Header, d.Event.ID(), time.Now(), body)
+	if k.s.Sign != nil {
+		if err := k.s.Sign.Sign(req.Header, d.Event.ID(), time.Now(), body); err != nil {
+			return err
+		}
+	}
+	if k.s.AWS != nil {
+		return k.s.AWS.sign(req, body) // The last, for it is over all headers.
+	}
+	return nil
 }
 
 func (k *sink) authorize(req *http.Request) error {

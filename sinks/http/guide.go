@@ -21,12 +21,18 @@ func (*Settings) Guide() plugin.Guide {
 			"too_large: the response has too many bytes (class function)",
 			"failed: the rule `fail` takes its answer for a failure, which says no type (class function)",
 			"expression_error: the rule `fail` cannot judge its answer (class function)",
+			"unanswered: the answer to its batch has none for it, and it was given up (class platform)",
+			"no_batch: a batch was answered, and not by one (class function)",
 			"exec_timeout: with `contract: openfaas`, the watchdog has ended it (class timeout)",
 			"upstream_died: with `contract: openfaas`, its process has died (class platform)",
 			"Runtime.Unavailable: with `contract: lambda`, that runtime has no place (class throttle)",
 		},
-		Examples: []string{
-			`
+		Examples: examples,
+	}
+}
+
+var examples = []string{
+	`
 http:
   url: "http://127.0.0.1:7001/count"
   method: PUT
@@ -35,7 +41,7 @@ http:
   mode: structured
   fail: "${ status >= 400 || body.error != null }"
 `,
-			`
+	`
 http:
   url: "https://pay.example.com/charge"
   auth:
@@ -48,24 +54,35 @@ http:
       style: body
   sign: { style: github, secrets: [{ env: HOME }, { file: /etc/hostname }], header: X-Signature, prefix: "sha256=", encoding: hex }
 `,
-			`
+	`
 http:
   url: "https://pay.example.com/charge"
   auth: { basic: { username: router, password: { env: HOME } } }
   tls: { ca: /etc/onward/ca.pem, cert: /etc/onward/cert.pem, key: /etc/onward/key.pem, serverName: pay.internal }
 `,
-			`
+	`
 http: { url: "https://pay.example.com/charge", auth: { bearer: { env: HOME } }, handshake: { origin: events.example.com, rate: 120 } }
 `,
-			`
+	`
 http: { url: "https://pay.example.com/charge", auth: { bearer: { file: /etc/hostname } } }
 `,
-			`
+	`
 http: { url: "https://pay.example.com/charge", auth: { basic: { username: router, password: { file: /etc/hostname } } } }
 `,
-			`
+	`
 http: { url: "https://pay.example.com/charge", auth: { oauth2: { tokenURL: "https://login.example.com/token", clientID: router, clientSecret: { env: HOME } } } }
 `,
-		},
-	}
+	`
+http:
+  url: https://lambda.eu-central-1.amazonaws.com/2015-03-31/functions/resize/invocations
+  aws: { region: eu-central-1, service: lambda, accessKey: { env: HOME }, secretKey: { file: /etc/hostname }, token: { env: HOME } }
+`,
+	`
+http:
+  url: https://abc.lambda-url.eu-central-1.on.aws/
+  aws: { region: eu-central-1, accessKey: { file: /etc/hostname }, secretKey: { env: HOME }, token: { file: /etc/hostname } }
+`,
+	`
+http: { url: "https://abc.lambda-url.eu-central-1.on.aws/", aws: eu-central-1 }
+`,
 }

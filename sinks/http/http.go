@@ -5,7 +5,6 @@
 package http
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +40,7 @@ type Settings struct {
 	Sign      *sign.HMAC        `doc:"sign" help:"signs each request by HMAC-SHA256, over its body"`
 	Handshake *Handshake        `doc:"handshake" help:"asks the far end by OPTIONS, before the first delivery, whether it wants to be sent events, keeps to the rate that it allows, and stops the function when it answers 410 (CloudEvents web hooks 1.0, section 4)"`
 	TLS       *TLS              `doc:"tls" help:"certificates; a client certificate proves who the router is (mTLS)"`
+	AWS       *AWS              `doc:"aws" help:"sign requests for AWS (Signature Version 4): a region, or a mapping"`
 }
 
 // A Header is a text, or a secret.
@@ -81,6 +81,9 @@ func (s *Settings) Check() []plugin.Problem {
 	}
 	if s.Body != "data" && s.Body != "empty" {
 		out = append(out, plugin.Problem{Path: []string{"body"}, What: fmt.Sprintf("unknown body %q", s.Body), Cure: "write data or empty"})
+	}
+	if s.AWS != nil && s.Auth != nil {
+		out = append(out, plugin.Problem{Path: []string{"aws"}, What: "a request has one way to prove who sends it, and aws and auth are two", Cure: "keep one"})
 	}
 	return append(out, s.checkFail()...)
 }
@@ -165,6 +168,9 @@ func New(name string, s *Settings, h sinks.Host) (sinks.Sink, error) {
 		k.asking = newClients(s, h, false)
 		k.tokens = newTokens(s.Auth.OAuth2, k.asking.get)
 	}
+	if h.Batch {
+		return batching{k}, nil
+	}
 	return k, nil
 }
 
@@ -220,14 +226,9 @@ func (k *sink) whole(c *contract.Contract, d *sinks.Delivery, req *http.Request)
 	}
 }
 
-// exchange proves who asks, sends a request and reads the answer. A token that was fetched before and is refused now may have been taken back: then it is
-// tried once more with a fresh one.
+// exchange sends a request and reads the answer.
 func (k *sink) exchange(c *contract.Contract, d *sinks.Delivery, req *http.Request) sinks.Result {
-	resp, body, err := k.send(d, req)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized && k.tokens != nil {
-		k.tokens.drop(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "))
-		resp, body, err = k.send(d, req)
-	}
+	resp, body, err := k.tryTwice(d, req)
 	switch {
 	case err != nil:
 		return k.noAnswer(d, err)
@@ -235,6 +236,17 @@ func (k *sink) exchange(c *contract.Contract, d *sinks.Delivery, req *http.Reque
 		return sinks.CompleteError(&sinks.Error{Type: "too_large", Message: fmt.Sprintf("the response has more than %d bytes; pass a dataref instead", contract.MaxResponse), Class: "function"})
 	}
 	return c.Read(&contract.Answer{Code: resp.StatusCode, Header: resp.Header, Body: body}, d.Invoke, k.s.Fail)
+}
+
+// tryTwice proves who asks and sends a request. A token that was fetched before and is refused now may have been taken back: then it is tried once more with a
+// fresh one.
+func (k *sink) tryTwice(d *sinks.Delivery, req *http.Request) (*http.Response, []byte, error) {
+	resp, body, err := k.send(d, req)
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && k.tokens != nil {
+		k.tokens.drop(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "))
+		resp, body, err = k.send(d, req)
+	}
+	return resp, body, err
 }
 
 // send sends a request once, and returns the answer, whose body was read. An errUnready says that nothing was sent.
@@ -269,6 +281,11 @@ func (k *sink) noAnswer(d *sinks.Delivery, err error) sinks.Result {
 	if d.Context.Err() != nil {
 		return sinks.Ended(d.Context, "no answer from "+k.url.Host)
 	}
+	return k.unanswered(err)
+}
+
+// unanswered is the result of what may not have arrived, or was not sent.
+func (k *sink) unanswered(err error) sinks.Result {
 	if ue := (*url.Error)(nil); errors.As(err, &ue) && !errors.Is(err, errUnready) {
 		err = ue.Err
 	}
@@ -302,14 +319,7 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := (&http.Request{
-		Method: k.s.Method, URL: to, Host: k.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, 20),
-		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
-	}).WithContext(d.Context)
-	if len(body) == 0 {
-		req.Body = http.NoBody
-	}
+	req := k.bare(d.Context, to, body)
 	if k.s.Mode == "structured" {
 		req.Header["Content-Type"] = []string{event.ApplicationCloudEventsJSON}
 	} else {

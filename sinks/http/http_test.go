@@ -164,7 +164,7 @@ func TestTheSDKReadsWhatWeSend(t *testing.T) {
 
 // TestLaws runs in both modes: what arrives is read by the CloudEvents SDK, after the percent-decoding of header values that the SDK leaves out.
 func TestLaws(t *testing.T) {
-	for _, mode := range []string{"binary", "structured"} {
+	for _, mode := range []string{"binary", "structured", "batch"} {
 		t.Run(mode, func(t *testing.T) {
 			sinktest.Run(t, sinktest.Harness{
 				Behaviours: []sinktest.Behaviour{sinktest.Answer, sinktest.Accept, sinktest.Fail, sinktest.Busy, sinktest.Refuse, sinktest.Hang},
@@ -181,6 +181,14 @@ func end(t *testing.T, mode string, b sinktest.Behaviour, h sinks.Host) sinktest
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return // The client broke it off.
+		}
+		if mode == "batch" {
+			events := arriveTogether(t, body)
+			mu.Lock()
+			arrived = append(arrived, events...)
+			mu.Unlock()
+			answerTogether(w, r, b, events)
+			return
 		}
 		r.Body = io.NopCloser(strings.NewReader(string(body)))
 		raw := new(strings.Builder)
@@ -214,6 +222,9 @@ func end(t *testing.T, mode string, b sinktest.Behaviour, h sinks.Host) sinktest
 		}
 	}))
 	settings := &Settings{URL: s.URL, Method: "POST", Mode: mode, Body: "data"}
+	if mode == "batch" {
+		settings.Mode, h.Batch = "binary", true
+	}
 	if b == sinktest.Refuse {
 		settings.Headers = map[string]Header{"Authorization": {Env: "ONWARD_TEST_UNSET"}}
 	}

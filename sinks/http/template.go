@@ -88,6 +88,12 @@ func (s *Settings) templates() templates {
 	return t
 }
 
+// changes reports whether the address or a header has an expression.
+func (s *Settings) changes() bool {
+	t := s.templates()
+	return !t.url.IsZero() || len(t.headers) > 0
+}
+
 // A badTemplate is an expression that yields nothing that can be sent.
 type badTemplate struct {
 	where string

@@ -80,6 +80,11 @@ func (a *Answer) judged(fail lang.Expr) sinks.Result {
 			answer.Value = lang.Text(string(text[:min(len(text), maxFailText)]))
 		}
 	}
+	return a.byRule(fail, answer, unreadable)
+}
+
+// byRule judges an answer that was read, or could not be.
+func (a *Answer) byRule(fail lang.Expr, answer envelope.Answer, unreadable error) sinks.Result {
 	failed, err := fail.EvalBool(a.scope(answer.Value, false), nil)
 	if err != nil {
 		failed, err = fail.EvalBool(a.scope(answer.Value, true), nil)
@@ -88,11 +93,13 @@ func (a *Answer) judged(fail lang.Expr) sinks.Result {
 	case err != nil:
 		return sinks.CompleteError(&sinks.Error{Type: "expression_error", Message: "fail: " + err.Error(), Class: "function", Data: []byte(answer.Value.JSON())})
 	case failed:
-		return sinks.CompleteError(a.failure())
+		return sinks.CompleteError(a.failureOf(answer, unreadable))
 	case a.Code == http.StatusAccepted:
 		return sinks.Accept()
+	case unreadable != nil:
+		return unread(unreadable)
 	}
-	return a.completion()
+	return outcome(answer)
 }
 
 // maxFailText is as much of a text as fail sees of an answer that is no JSON.
@@ -182,6 +189,11 @@ func (a *Answer) completion() sinks.Result {
 	if err != nil {
 		return unread(err)
 	}
+	return outcome(answer)
+}
+
+// outcome makes a result of an answer that succeeded, unless it says itself that it did not.
+func outcome(answer envelope.Answer) sinks.Result {
 	switch answer.Type {
 	case envelope.Failed:
 		return sinks.CompleteError(errorOf(envelope.FailureOf(answer.Value, answer.Problem), "failed", "the function failed"))
@@ -195,13 +207,21 @@ func (a *Answer) completion() sinks.Result {
 
 // failure makes an error of the answer to a call that failed: what it says is its data where it can be read, and a message else.
 func (a *Answer) failure() *sinks.Error {
+	answer, err := envelope.FromAnswer(a.Header, a.Body, MaxResponse)
+	return a.failureOf(answer, err)
+}
+
+func (a *Answer) failureOf(answer envelope.Answer, unreadable error) *sinks.Error {
 	var said envelope.Failure
 	body := a.Body
-	answer, err := envelope.FromAnswer(a.Header, a.Body, MaxResponse)
 	if text, isText := answer.Text(); isText {
 		body = []byte(text)
-	} else if err == nil {
+	} else if unreadable == nil {
 		said = envelope.FailureOf(answer.Value, answer.Problem)
+		body = []byte(answer.Value.JSON())
+		if answer.Value.IsNull() {
+			body = nil
+		}
 	}
 	return errorOf(said, a.kind(), a.message(body))
 }
@@ -238,6 +258,11 @@ func (a *Answer) message(body []byte) string {
 		return text
 	}
 	return fmt.Sprintf("status %d: %s", a.Code, text)
+}
+
+// Brief is what an answer is, in a line.
+func (a *Answer) Brief(body []byte) string {
+	return "status " + strconv.Itoa(a.Code) + ", " + a.message(body)
 }
 
 // isPage tells HTML by its type, or by how it begins.

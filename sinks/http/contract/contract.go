@@ -32,6 +32,8 @@ type Contract struct {
 	Concurrency int
 	// Whole says that the runtime works on, or mixes answers up, when a call is broken off: its room is held until it has let go of the call.
 	Whole bool
+	// Batches says that several invocations may go in one request.
+	Batches bool
 	// Unproven are the codes by which nobody knows whether the function has run: the same event is sent again under the same id, for as long as maxAge and
 	// resends let it.
 	Unproven []int
@@ -49,7 +51,7 @@ var usual = []int{408, 425, 429, 502, 503, 504}
 var contracts = []*Contract{plain, knative, lambda, openfaas}
 
 // plain is any HTTP handler.
-var plain = &Contract{Name: "http", Summary: "any handler: 2xx and the body, or 202 when the completion comes later, by an event", Concurrency: concurrency, Unproven: usual}
+var plain = &Contract{Name: "http", Summary: "any handler: 2xx and the body, or 202 when the completion comes later, by an event", Concurrency: concurrency, Batches: true, Unproven: usual}
 
 // Named returns the contract of a name; http for any other, as runs may name one that a later router had.
 func Named(name string) *Contract {

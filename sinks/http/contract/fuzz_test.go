@@ -21,6 +21,7 @@ func FuzzAnswer(f *testing.F) {
 		{200, "application/json", "", "", "", `{"a":1}`}, {200, "application/json", "", "", "", `{"a":1`}, {200, "", "", "", "", "hello"},
 		{200, "application/cloudevents+json", "", "", "", `{"datacontentencoding":"","specversion":"0.3","id":"1","source":"/a","type":"t"}`},
 		{200, "Application/CloudEvents+JSON", "", "", "", `{"specversion":"1.0","id":"1","source":"/a","type":"dev.onward.function.failed","data":{"type":"x"}}`},
+		{200, "application/cloudevents-batch+json", "", "", "", `[{"specversion":"1.0","id":"1","source":"/f","type":"dev.onward.function.failed","causationid":"a","data":{"type":"x"}},{"specversion":"1.0","id":"2","source":"/f","type":"t","causationid":"b"}]`},
 		{200, "application/json", "gzip", "", "", "\x1f\x8b\x08"}, {200, "image/png", "", "", "", "\x89PNG"}, {200, "text/plain; charset=iso-8859-1", "", "", "", "\xe9"},
 		{200, "application/json", "", "dev.onward.function.continue", "", `{"at":7}`}, {202, "", "", "", "", ""}, {204, "", "", "", "", ""},
 		{302, "", "", "", "elsewhere", ""}, {500, "application/problem+json", "", "", "", `{"type":"https://example.com/p","detail":"no"}`},
@@ -35,6 +36,15 @@ func FuzzAnswer(f *testing.F) {
 			if v[0] == "" {
 				delete(header, name)
 			}
+		}
+		header["Ce-Type"] = nil // A batch has none.
+		for _, r := range plain.ReadBatch(&Answer{Code: max(200, int(code)%600), Header: header, Body: body}, []Asked{{"a", true}, {"b", true}, {"c", false}}, lang.Expr{}) {
+			if r.Verdict < sinks.Accepted || r.Verdict > sinks.Failed || r.Verdict == sinks.Completed && r.Completion.Err == nil && lang.CheckJSON(r.Completion.Data) != nil {
+				t.Errorf("of a batch: %+v", r)
+			}
+		}
+		if header["Ce-Type"] = []string{kind}; kind == "" {
+			delete(header, "Ce-Type")
 		}
 		for _, contract := range Names() {
 			d := &sinks.Delivery{Context: t.Context(), Invoke: true, Contract: contract}

@@ -1,0 +1,180 @@
+package http
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/http/contract"
+)
+
+// Batches says why invocations do not go together.
+func (s *Settings) Batches(name string) string {
+	switch {
+	case !contract.Named(name).Batches:
+		return fmt.Sprintf("contract %q knows none", name)
+	case s.Body == "empty":
+		return "body: empty leaves the invocations out"
+	case s.changes():
+		return "its address or a header changes by event"
+	}
+	return ""
+}
+
+// batchType is the media type of a batch of events.
+const batchType = event.ApplicationCloudEventsBatchJSON
+
+// A bundle is the deliveries of one request.
+type bundle struct {
+	mu   sync.Mutex
+	open map[*sinks.Delivery]func() bool // those without a result, with what takes their context's end off
+	die  context.CancelFunc              // when none is open
+}
+
+// end gives a delivery its result, unless it has one.
+func (b *bundle) end(d *sinks.Delivery, r sinks.Result) {
+	b.mu.Lock()
+	off, is := b.open[d]
+	delete(b.open, d)
+	if len(b.open) == 0 {
+		b.die()
+	}
+	b.mu.Unlock()
+	if is {
+		off()
+		d.Done(r)
+	}
+}
+
+// together sends deliveries in one request. What the answer does not tell of is sent again; what is given up meanwhile ends at once, and the rest goes on.
+func (k *sink) together(deliveries []*sinks.Delivery) {
+	ctx, die := context.WithCancel(k.life)
+	b := &bundle{open: make(map[*sinks.Delivery]func() bool, len(deliveries)), die: die}
+	b.mu.Lock()
+	for _, d := range deliveries {
+		b.open[d] = context.AfterFunc(d.Context, func() { b.end(d, k.noAnswer(d, d.Context.Err())) })
+	}
+	b.mu.Unlock()
+	k.held.Go(func() {
+		var results []sinks.Result
+		whole := sinks.Guarded(func() (r sinks.Result) {
+			results, r = k.ask(ctx, deliveries)
+			return r
+		})
+		for i, d := range deliveries {
+			r := whole
+			if results != nil {
+				r = results[i]
+			}
+			b.end(d, r)
+		}
+	})
+}
+
+// ask sends a batch and returns what became of each, or, with none, of all.
+func (k *sink) ask(ctx context.Context, deliveries []*sinks.Delivery) (each []sinks.Result, all sinks.Result) {
+	c := contract.Named(deliveries[0].Contract)
+	body, err := batchOf(deliveries)
+	if err != nil {
+		return nil, sinks.Fail(&sinks.Error{Type: "bad_request", Message: err.Error(), Class: "platform"})
+	}
+	req := k.bare(ctx, k.url, body)
+	req.Header["Content-Type"] = []string{batchType}
+	if err := k.addHeaders(req, nil); err != nil {
+		return nil, sinks.Fail(&sinks.Error{Type: "bad_request", Message: err.Error(), Class: "platform"})
+	}
+	resp, text, err := k.tryTwice(deliveries[0], req)
+	switch {
+	case err != nil:
+		return nil, k.unanswered(err)
+	case len(text) > contract.MaxResponse:
+		return nil, sinks.CompleteError(&sinks.Error{Type: "too_large", Message: fmt.Sprintf("the answer to a batch of %d has more than %d bytes; take smaller batches, or pass a dataref instead", len(deliveries), contract.MaxResponse), Class: "function"})
+	case resp.StatusCode == http.StatusRequestEntityTooLarge && len(deliveries) > 1:
+		return k.halves(ctx, deliveries) // Nothing of it was read.
+	}
+	a := &contract.Answer{Code: resp.StatusCode, Header: resp.Header, Body: text}
+	asked := make([]contract.Asked, len(deliveries))
+	for i, d := range deliveries {
+		asked[i] = contract.Asked{ID: d.Event.ID(), Invoke: d.Invoke}
+	}
+	return c.ReadBatch(a, asked, k.s.Fail), sinks.Result{}
+}
+
+// halves sends a batch that was too large in two.
+func (k *sink) halves(ctx context.Context, deliveries []*sinks.Delivery) ([]sinks.Result, sinks.Result) {
+	out := make([]sinks.Result, 0, len(deliveries))
+	for _, half := range [][]*sinks.Delivery{deliveries[:len(deliveries)/2], deliveries[len(deliveries)/2:]} {
+		each, all := k.ask(ctx, half)
+		for i := range half {
+			if each != nil {
+				all = each[i]
+			}
+			out = append(out, all)
+		}
+	}
+	return out, sinks.Result{}
+}
+
+func batchOf(deliveries []*sinks.Delivery) ([]byte, error) {
+	body := []byte{'['}
+	for i, d := range deliveries {
+		b, err := envelope.Marshal(d.Event)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, b...)
+	}
+	return append(body, ']'), nil
+}
+
+// bare is a request without headers.
+func (k *sink) bare(ctx context.Context, to *url.URL, body []byte) *http.Request {
+	req := (&http.Request{
+		Method: k.s.Method, URL: to, Host: k.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, 20),
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+	}).WithContext(ctx)
+	if len(body) == 0 {
+		req.Body = http.NoBody
+	}
+	return req
+}
+
+// batching is the sink of a function that takes batches.
+type batching struct{ *sink }
+
+// Deliver sends what it gets together.
+func (k batching) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
+	k.together(append([]*sinks.Delivery(nil), deliveries...))
+}
+
+// Probe asks the function with a batch of no events: who knows batches takes it, and does nothing.
+func (k batching) Probe(ctx context.Context) (string, error) {
+	req := k.bare(ctx, k.url, []byte("[]"))
+	req.Header["Content-Type"] = []string{batchType}
+	if err := k.addHeaders(req, nil); err != nil {
+		return "", err
+	}
+	none := event.New()
+	none.SetID("probe")
+	resp, body, err := k.tryTwice(&sinks.Delivery{Context: ctx, Event: &none}, req)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s does not answer: %w; start what serves it, or correct its url", k.url.Host, err)
+	case resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusAccepted, resp.StatusCode == http.StatusOK && strings.TrimSpace(string(body)) == "[]":
+		return "it takes batches: a batch of no events is answered as one", nil
+	}
+	return "", errors.New("it does not take batches: to a batch of no events it answers " + (&contract.Answer{Code: resp.StatusCode, Header: resp.Header}).Brief(body) + "; have it answer with a batch, or take batch: out")
+}

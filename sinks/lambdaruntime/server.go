@@ -1,0 +1,157 @@
+package lambdaruntime
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// The bounds of what runtimes send.
+const (
+	maxAnswer = 16 << 20
+	maxError  = 256 << 10
+	maxHeader = 64 << 10
+)
+
+var isPath = regexp.MustCompile(`^(/[A-Za-z0-9_-]{1,100}){1,5}$`)
+
+// prefix is the Runtime API's version, the only one that there is.
+const prefix = "/2018-06-01/runtime/"
+
+type connKey struct{}
+
+func (h *hub) newServer() *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		ConnState: func(c net.Conn, state http.ConnState) {
+			if state == http.StateClosed || state == http.StateHijacked {
+				for _, e := range h.all() {
+					e.gone(c, time.Now())
+				}
+			}
+		},
+	}
+}
+
+func (h *hub) all() (out []*endpoint) {
+	hubs.Lock()
+	defer hubs.Unlock()
+	for _, e := range h.endpoints {
+		out = append(out, e)
+	}
+	return out
+}
+
+// ServeHTTP is the Runtime API.
+func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path, rest, ok := strings.Cut(r.URL.Path, prefix)
+	hubs.Lock()
+	e := h.endpoints[path]
+	hubs.Unlock()
+	if !ok || e == nil {
+		refuse(w, http.StatusNotFound, "NotFound", "nothing is served here; AWS_LAMBDA_RUNTIME_API is the address of lambdaRuntime, with its path")
+		return
+	}
+	id, what, _ := strings.Cut(strings.TrimPrefix(rest, "invocation/"), "/")
+	switch {
+	case rest == "invocation/next" && r.Method == http.MethodGet:
+		e.serveNext(w, r)
+	case rest == "init/error" && r.Method == http.MethodPost:
+		e.serveInitError(w, r)
+	case strings.HasPrefix(rest, "invocation/") && (what == "response" || what == "error") && r.Method == http.MethodPost:
+		e.serveAnswer(w, r, id, what == "error")
+	case rest == "restore/next" || rest == "restore/error":
+		refuse(w, http.StatusForbidden, "NoSnapStart", "this function is not restored from a snapshot")
+	default:
+		refuse(w, http.StatusNotFound, "NotFound", "the Runtime API has invocation/next, invocation/ID/response, invocation/ID/error and init/error")
+	}
+}
+
+func (e *endpoint) serveNext(w http.ResponseWriter, r *http.Request) {
+	conn, _ := r.Context().Value(connKey{}).(net.Conn)
+	for {
+		c := e.poll(r.Context(), conn)
+		switch {
+		case c == nil && r.Context().Err() != nil:
+			return
+		case c == nil:
+			refuse(w, http.StatusServiceUnavailable, "NotServed", "the function is served no more, or too many runtimes poll it")
+			return
+		case c.d.Context.Err() != nil:
+			continue // Its time is over before anybody began with it.
+		}
+		c.headers(w.Header(), time.Now())
+		data := c.d.Event.Data()
+		if len(data) == 0 {
+			data = []byte("null")
+		}
+		_, _ = w.Write(data) // Of a connection that does not take it, the end tells.
+		return
+	}
+}
+
+func (e *endpoint) serveAnswer(w http.ResponseWriter, r *http.Request, id string, isError bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAnswer))
+	c := e.of(id)
+	switch large := (*http.MaxBytesError)(nil); {
+	case c == nil:
+		refuse(w, http.StatusBadRequest, "InvalidRequestID", "no runtime has that call: its time is over, it was answered, or it is not wanted any more")
+		return
+	case errors.As(err, &large):
+		c.end(failed("Function.ResponseSizeTooLarge", []byte(`{"errorMessage":"the response has more than 16 MiB; pass a dataref instead"}`)))
+		refuse(w, http.StatusRequestEntityTooLarge, "Function.ResponseSizeTooLarge", "the response has more than 16 MiB")
+		return
+	case err != nil:
+		return // The connection has ended, and with it the call is lost.
+	}
+	kind := r.Header.Get("Lambda-Runtime-Function-Error-Type")
+	if late := r.Trailer.Get("Lambda-Runtime-Function-Error-Type"); late != "" { // A response that was being streamed.
+		kind, isError = late, true
+		if b, err := base64.StdEncoding.DecodeString(r.Trailer.Get("Lambda-Runtime-Function-Error-Body")); err == nil {
+			body = b
+		}
+	}
+	switch {
+	case isError && len(body) > maxError:
+		c.end(failed(kind, nil))
+	case isError:
+		c.end(failed(kind, body))
+	default:
+		c.end(answered(r.Header, body, c.d.Invoke))
+	}
+	accepted(w)
+}
+
+// serveInitError takes note of a runtime that could not begin. It has no call: what waits goes to others.
+func (e *endpoint) serveInitError(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, maxError)) // What came of it is told.
+	said := failed(r.Header.Get("Lambda-Runtime-Function-Error-Type"), body).Completion.Err
+	e.mu.Lock()
+	k := e.sinks[max(len(e.sinks)-1, 0):]
+	e.mu.Unlock()
+	if len(k) > 0 && k[0].host.Log != nil {
+		k[0].host.Log(r.Context(), "a runtime of a function could not begin", "function", k[0].name, "error", said.Error())
+	}
+	accepted(w)
+}
+
+func accepted(w http.ResponseWriter) {
+	w.Header()["Content-Type"] = []string{"application/json"}
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = io.WriteString(w, `{"status":"OK"}`+"\n") // Who does not read it has said what counts.
+}
+
+func refuse(w http.ResponseWriter, code int, kind, message string) {
+	w.Header()["Content-Type"] = []string{"application/json"}
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(map[string]string{"errorType": kind, "errorMessage": message}) // As above.
+}
