@@ -157,7 +157,17 @@ type batching struct{ *sink }
 
 // Deliver sends what it gets together.
 func (k batching) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
-	k.together(append([]*sinks.Delivery(nil), deliveries...))
+	wanted := make([]*sinks.Delivery, 0, len(deliveries))
+	for _, d := range deliveries {
+		if d.Context.Err() != nil {
+			d.Done(k.noAnswer(d, d.Context.Err()))
+			continue
+		}
+		wanted = append(wanted, d)
+	}
+	if len(wanted) > 0 {
+		k.together(wanted)
+	}
 }
 
 // Probe asks the function with a batch of no events: who knows batches takes it, and does nothing.

@@ -121,8 +121,8 @@ func (e *endpoint) waiting() int {
 func (e *endpoint) begin(c *call) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if had := e.at[c.id]; had != nil { // It was given up, and nobody has told us yet.
-		had.end(sinks.Again(0, &sinks.Error{Type: "superseded", Message: "it was sent again", Class: "platform"}))
+	for n := 2; e.at[c.id] != nil; n++ { // It is at work already, perhaps given up and not gone yet.
+		c.id = requestID(fmt.Sprintf("%s#%d", c.d.Event.ID(), n))
 	}
 	e.at[c.id] = c
 	if len(e.pollers) > 0 {

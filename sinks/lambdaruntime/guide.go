@@ -13,7 +13,7 @@ func (*Settings) Guide() plugin.Guide {
 			"Unhandled: the handler failed and its runtime says no type of error; else the type is the runtime's (class function)",
 			"Function.ResponseSizeTooLarge: the response has more than 16 MiB (class function)",
 			"bad_response: what it answered is no JSON (class function)",
-			"runtime_died, superseded, unreachable: no runtime answered it, and it was given up (class platform)",
+			"runtime_died, unreachable: no runtime answered it, and it was given up (class platform)",
 		},
 		Examples: []string{
 			`

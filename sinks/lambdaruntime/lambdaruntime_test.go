@@ -142,9 +142,7 @@ func TestLaws(t *testing.T) {
 							t.Errorf("%v: %s", err, head.Get("Lambda-Runtime-Client-Context"))
 						}
 						raw := new(strings.Builder)
-						for _, name := range []string{"Lambda-Runtime-Aws-Request-Id", "Lambda-Runtime-Client-Context"} {
-							fmt.Fprintln(raw, head.Get(name))
-						}
+						fmt.Fprintln(raw, head.Get("Lambda-Runtime-Client-Context"), head.Get("Lambda-Runtime-Invoked-Function-Arn"))
 						mu.Lock()
 						arrived = append(arrived, sinktest.Arrival{ID: said.Custom["id"], Raw: raw.String() + body, Attributes: said.Custom, Data: body})
 						mu.Unlock()
