@@ -64,6 +64,7 @@ type (
 	// What is shown of functions and triggers.
 	FunctionLine = control.FunctionStatus
 	FunctionList = api.FunctionList
+	SourceList   = api.SourceList
 	TriggerList  = api.TriggerList
 	TestedEvent  = api.TestedEvent
 	Started      = api.Started

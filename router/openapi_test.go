@@ -423,7 +423,7 @@ func (c *critic) everything() {
 		{"GET", "/v1/dead?limit=1&kind=destination&since=today&text=broken", "", 200, nil}, {"GET", "/v1/dead?group=cause", "", 200, nil}, {"GET", "/v1/dead?kind=x", "", 400, nil}, {"GET", "/v1/dead/" + letter, "", 200, nil}, {"GET", "/v1/dead/none", "", 404, nil},
 		{"POST", "/v1/dead/" + letter + "/redrive", "", 502, nil}, {"GET", "/v1/dead/" + letter, "", 200, nil}, {"DELETE", "/v1/dead/" + letter, "", 200, nil}, {"DELETE", "/v1/dead/" + letter, "", 404, nil}, {"POST", "/v1/dead/" + letter + "/redrive", "", 200, nil},
 		{"GET", "/v1/definitions", "", 200, nil}, {"POST", "/v1/diff", `{"documents":[{"file":"a.yaml","text":"version: 1"}]}`, 200, nil}, {"POST", "/v1/diff", `{"documents":[{"file":"a.yaml","text":"version: 2"}]}`, 400, nil}, {"POST", "/v1/diff", "{}", 400, nil},
-		{"POST", "/v1/dead/none/redrive", "", 404, nil}, {"GET", "/v1/parked", "", 200, nil}, {"GET", "/v1/load", "", 404, nil}, {"GET", "/v1/peer", "", 404, nil}, {"POST", "/v1/facts", "x", 404, []string{"Content-Type", "application/octet-stream"}},
+		{"POST", "/v1/dead/none/redrive", "", 404, nil}, {"GET", "/v1/parked", "", 200, nil}, {"GET", "/v1/sources", "", 200, nil}, {"GET", "/v1/load", "", 404, nil}, {"GET", "/v1/peer", "", 404, nil}, {"POST", "/v1/facts", "x", 404, []string{"Content-Type", "application/octet-stream"}},
 		{"POST", "/v1/beats", "x", 404, []string{"Content-Type", "application/octet-stream"}},
 	} {
 		if code, body := c.ask(x.method, x.path, x.body, true, x.headers...); code != x.code {

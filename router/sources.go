@@ -171,7 +171,7 @@ func (x *inlets) sources() []api.Source {
 	defer x.mu.Unlock()
 	out := make([]api.Source, len(x.now))
 	for i, in := range x.now {
-		out[i] = api.Source{Name: in.name, Source: in.source, Path: in.path, Handler: in.handler, Trouble: in.trouble}
+		out[i] = api.Source{Name: in.name, Type: in.spec.Type.Name, Source: in.source, Path: in.path, Handler: in.handler, Trouble: in.trouble}
 	}
 	return out
 }

@@ -136,7 +136,7 @@ type Options struct {
 
 // A Source is one that is in force.
 type Source struct {
-	Name string
+	Name, Type string
 	triggers.Source
 	Path    string // where it is one on the router's listener: what it serves, and who
 	Handler http.Handler

@@ -25,7 +25,7 @@ func FuzzRequest(f *testing.F) {
 		{"POST", "/v1/runs/" + run + "/cancel?reason=%ff", "", ""}, {"POST", "/v1/runs/" + run + "/cancel?reason=" + strings.Repeat("r", 9000), "", ""},
 		{"GET", "/v1/runs?limit=-1", "", ""}, {"GET", "/v1/runs?limit=7&state=%00&trigger=x", "", ""}, {"GET", "/v1/runs/" + run + "/explain", "", ""},
 		{"GET", "/v1/runs/" + run + "?wait=x", "", ""}, {"GET", "/v1/runs/x/ended?wait=1ns", "", ""}, {"DELETE", "/v1/runs/" + run, "", ""},
-		{"GET", "/v1/triggers", "", ""}, {"GET", "/v1/parked", "", ""}, {"GET", "/v1/functions", "", ""}, {"GET", "/readyz", "", ""},
+		{"GET", "/v1/triggers", "", ""}, {"GET", "/v1/parked", "", ""}, {"GET", "/v1/sources", "", ""}, {"GET", "/v1/functions", "", ""}, {"GET", "/readyz", "", ""},
 	} {
 		f.Add(s.method, s.path, s.key, []byte(s.body))
 	}

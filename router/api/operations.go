@@ -208,6 +208,7 @@ var accounts = map[string]account{
 	"GET /v1/dead/{id}":          {id: "getLetter", help: "A dead letter, with its data.", says: map[int]any{200: engine.Letter{}}, fails: noLetter},
 	"DELETE /v1/dead/{id}":       {id: "deleteLetter", help: "Removes a dead letter for ever.", says: map[int]any{200: LetterBecame{}}, fails: noLetter},
 	"POST /v1/dead/{id}/redrive": {id: "redriveLetter", help: "Sends a dead letter again, and removes it once it has arrived.", says: map[int]any{200: LetterBecame{}}, fails: map[int]string{404: "there is no such letter", 502: "it did not arrive, and is kept"}},
+	"GET /v1/sources":            {id: "listSources", help: "The sources of the router that is asked: when a schedule ticks next, how far files are read, what keeps one from taking events.", says: map[int]any{200: SourceList{}}},
 	"GET /v1/parked":             {id: "listParked", help: "What came in and is no event, at the router that is asked.", says: map[int]any{200: ParkedList{}}},
 
 	"POST /v1/facts": {id: "giveFacts", help: "What routers hand one another: facts about runs.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},

@@ -72,6 +72,7 @@ func (a *API) routes() []route {
 		{"POST /v1/functions/{function}/resume", access.Operate, ofRouter, a.postHalt(control.Function, false)},
 		{"POST /v1/functions/{function}/limit", access.Operate, ofRouter, a.postLimit},
 		{"GET /v1/routers", access.Read, ofRouter, a.getRouters},
+		{"GET /v1/sources", access.Read, ofRouter, a.getSources},
 		{"GET /v1/parked", access.Read, ofRouter, a.getParked},
 		{"GET /v1/runs/{run}/ended", access.Read, ofTenant, a.getEnded},
 		{"POST /v1/facts", access.Operate, ofPeers, a.postFacts},

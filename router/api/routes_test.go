@@ -164,6 +164,7 @@ var operations = []operation{
 	{"POST /v1/functions/{function}/resume", "/v1/functions/f/resume", "", 200, 403, "since"},
 	{"POST /v1/functions/{function}/limit", "/v1/functions/f/limit?limit=2", "", 200, 403, "limit\":"},
 	{"GET /v1/routers", "", "", 200, 403, "partitions"},
+	{"GET /v1/sources", "", "", 200, 403, "sources"},
 	{"GET /v1/parked", "", "", 200, 403, "[]"},
 	{"GET /v1/definitions", "", "", 200, 403, "[]"},
 	{"POST /v1/diff", "", `{"documents":[{"file":"a.yaml","text":"version: 1"}]}`, 200, 403, "removed"},

@@ -72,7 +72,7 @@ func (p *program) root() *cobra.Command {
 	}
 	completeFlag(root, "output", fixed("table", "json"))
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(p.serve(), p.run(), p.lint(), p.diff(), p.schema(), p.docs(), p.settings(), p.send(), p.invoke(), p.runs(), p.waits(), p.events(), p.dead(), p.functions(), p.triggers(), p.kafka(), p.journal(), p.doctor(), p.bench(), p.soak(), p.token(), p.backup(), p.restore(), p.version())
+	root.AddCommand(p.serve(), p.run(), p.lint(), p.diff(), p.schema(), p.docs(), p.settings(), p.send(), p.invoke(), p.runs(), p.waits(), p.events(), p.dead(), p.functions(), p.sources(), p.triggers(), p.kafka(), p.journal(), p.doctor(), p.bench(), p.soak(), p.token(), p.backup(), p.restore(), p.version())
 	root.SetOut(p.out)
 	root.SetErr(p.errs)
 	root.InitDefaultCompletionCmd()

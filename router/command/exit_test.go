@@ -73,6 +73,7 @@ var ends = []end{
 	{"waits list", 0, ""}, {"waits list --limit 0", 2, "usage"}, {"waits answer $WAIT nope", 6, "refused"}, {"waits answer $NO approved", 5, "unknown"}, {"waits answer $WAIT approved", 0, ""},
 	{"runs cancel $WIDE", 0, ""}, {"runs cancel $DONE", 6, "ended"}, {"runs cancel $NO", 5, "unknown"}, {"runs cancel --state waiting --dry-run", 0, ""},
 	{"events list", 0, ""}, {"events list --taken perhaps", 2, "invalid"}, {"events show e-done", 0, ""}, {"events show never", 5, "unknown"},
+	{"sources list", 0, ""}, {"sources list x", 2, "usage"},
 	{"functions list", 0, ""}, {"functions pause cat", 0, ""}, {"functions pause nope", 5, "unknown"}, {"functions resume cat", 0, ""}, {"functions resume nope", 5, "unknown"},
 	{"invoke cat --data 7 --wait 20s", 0, ""}, {"invoke cat", 0, ""}, {"invoke bad --wait 20s", 1, "failed"}, {"invoke nope", 5, "unknown"}, {"invoke", 2, "usage"}, {"invoke cat --data {", 2, "usage"},
 	{"functions limit cat 2", 0, ""}, {"functions limit nope 2", 5, "unknown"}, {"functions limit cat x", 2, "usage"},
