@@ -133,6 +133,10 @@ func TestCheckHandshake(t *testing.T) {
 			t.Error(got)
 		}
 	}
+	two := &Settings{URL: "http://x/${ data.id }", Method: "POST", Mode: "binary", Body: "data", Handshake: &Handshake{Origin: "x"}}
+	if got := two.Check(); len(got) != 1 || !strings.Contains(got[0].What, "agrees for one address") {
+		t.Error(got)
+	}
 	if got := (&Handshake{Origin: "events.example.com"}).Check(); got != nil {
 		t.Error(got)
 	}

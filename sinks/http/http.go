@@ -71,6 +71,9 @@ func (s *Settings) Check() []plugin.Problem {
 		_, problems := template([]string{"headers", name}, s.Headers[name].Text)
 		out = append(out, problems...)
 	}
+	if s.Handshake != nil && strings.Contains(s.URL, "${") {
+		out = append(out, plugin.Problem{Path: []string{"handshake"}, What: "the far end agrees for one address, and url has expressions", Cure: "write one url, or leave handshake out"})
+	}
 	for name := range s.Headers {
 		if s.Auth != nil && strings.EqualFold(name, "Authorization") {
 			out = append(out, plugin.Problem{Path: []string{"headers", name}, What: "auth gives this header", Cure: "keep one of them"})
@@ -295,13 +298,16 @@ func (k *sink) unanswered(err error) sinks.Result {
 		}
 		return sinks.Fail(&sinks.Error{Type: "egress_refused", Message: refused.Error(), Class: "platform"})
 	}
-	kind := "unreachable"
-	for is, word := range map[error]string{errUnready: "unready", errRefused: "handshake_refused", errGone: "http_410"} {
-		if errors.Is(err, is) {
-			kind = word
-		}
+	what := fmt.Sprintf("%s: %v", k.url.Host, err)
+	switch {
+	case errors.Is(err, errUnready):
+		return sinks.Again(0, &sinks.Error{Type: "unready", Message: what, Class: "platform"})
+	case errors.Is(err, errRefused):
+		return sinks.Again(0, &sinks.Error{Type: "handshake_refused", Message: what, Class: "platform"})
+	case errors.Is(err, errGone):
+		return sinks.Again(0, &sinks.Error{Type: "http_410", Message: what, Class: "platform"})
 	}
-	return sinks.Again(0, &sinks.Error{Type: kind, Message: fmt.Sprintf("%s: %v", k.url.Host, err), Class: "platform"})
+	return sinks.Again(0, &sinks.Error{Type: "unreachable", Message: what, Class: "platform"})
 }
 
 func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
