@@ -134,7 +134,7 @@ func TestCheckHandshake(t *testing.T) {
 		}
 	}
 	two := &Settings{URL: "http://x/${ data.id }", Method: "POST", Mode: "binary", Body: "data", Handshake: &Handshake{Origin: "x"}}
-	if got := two.Check(); len(got) != 1 || !strings.Contains(got[0].What, "agrees for one address") {
+	if got := two.Check(); len(got) != 1 || !strings.Contains(got[0].What, "agrees on one address") {
 		t.Error(got)
 	}
 	if got := (&Handshake{Origin: "events.example.com"}).Check(); got != nil {

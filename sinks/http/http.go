@@ -71,9 +71,6 @@ func (s *Settings) Check() []plugin.Problem {
 		_, problems := template([]string{"headers", name}, s.Headers[name].Text)
 		out = append(out, problems...)
 	}
-	if s.Handshake != nil && strings.Contains(s.URL, "${") {
-		out = append(out, plugin.Problem{Path: []string{"handshake"}, What: "the far end agrees for one address, and url has expressions", Cure: "write one url, or leave handshake out"})
-	}
 	for name := range s.Headers {
 		if s.Auth != nil && strings.EqualFold(name, "Authorization") {
 			out = append(out, plugin.Problem{Path: []string{"headers", name}, What: "auth gives this header", Cure: "keep one of them"})
