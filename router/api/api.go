@@ -55,6 +55,8 @@ type Endings interface {
 	// nil when it was let go of meanwhile.
 	Heads(choose func(tenant, trigger, state, failure string) bool, yield func(*engine.EndHead) bool) error
 	Whole(x *engine.EndHead) (*engine.Ending, error)
+	// Definition gives the bytes of a definition by which a run has ended here; nil when it is not kept.
+	Definition(d lang.Digest) ([]byte, error)
 	// Next gives the next end of a run, whatever ends it had.
 	Next(id journal.RunID) (<-chan *engine.Ending, func())
 	// Past gives what became of a run's steps, in the order of their ends.

@@ -113,5 +113,21 @@ func (a *API) definitionOf(q *http.Request, id journal.RunID) (def *lang.Definit
 	if err := a.Shards.Ask(q.Context(), id, func(s *engine.State) { def, _ = s.Definition(digest) }); err != nil || def != nil {
 		return def, err
 	}
+	if def = a.formerDefinition(digest); def != nil {
+		return def, nil
+	}
 	return nil, gone
+}
+
+// formerDefinition is one by which a run has ended here; nil when it is not kept, or this binary lacks what it names.
+func (a *API) formerDefinition(d lang.Digest) *lang.Definition {
+	b, err := a.Endings.Definition(d)
+	if err != nil || b == nil {
+		return nil // What cannot be read is not known.
+	}
+	def, err := lang.ParseDefinition(b, a.Registry)
+	if err != nil || def.Digest() != d {
+		return nil
+	}
+	return def
 }

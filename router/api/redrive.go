@@ -186,6 +186,8 @@ func (a *API) redrivable(ctx context.Context, id journal.RunID, f *engine.Ending
 	current := a.Set().Trigger(f.Trigger)
 	if was == nil && current != nil && current.Digest == digest {
 		was = current.Definition
+	} else if was == nil {
+		was = a.formerDefinition(digest)
 	}
 	switch {
 	case latest && current == nil:

@@ -228,7 +228,17 @@ func (l *waitList) drop(f *frame) {
 
 // all lists who waits, by name and then in the order they asked.
 func (l *waitList) all() []wait {
+	out := l.standing()
+	slices.SortStableFunc(out, func(a, b wait) int { return cmp.Compare(a.name, b.name) })
+	return out
+}
+
+// standing lists who waits; of one name in the order they asked.
+func (l *waitList) standing() []wait {
 	out := slices.Clone(l.few)
+	if l.many != nil {
+		out = make([]wait, 0, l.n+l.dead)
+	}
 	for name, frames := range l.many {
 		for _, f := range frames {
 			if !f.closed() {
@@ -236,7 +246,6 @@ func (l *waitList) all() []wait {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b wait) int { return cmp.Compare(a.name, b.name) })
 	return out
 }
 
@@ -250,10 +259,18 @@ func (l *waitList) tell(frames map[*frame]*StepStatus) {
 			st.Awaits = append(st.Awaits, w.name)
 		}
 	}
+	left := 0
+	for f := range frames {
+		left += f.awaits
+	}
 	for name, all := range l.many { // They are put in order.
 		for _, f := range all {
+			if left == 0 {
+				break
+			}
 			if st := frames[f]; st != nil {
 				st.Awaits = append(st.Awaits, name)
+				left--
 			}
 		}
 	}

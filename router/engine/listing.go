@@ -29,11 +29,13 @@ type Listing struct {
 	Want  func(*Summary) (rank int64, want bool)
 	Waits bool // only runs that wait for signals, with these
 
-	found []listed               // a heap, the last first
-	kept  map[journal.RunID]bool // of those that were looked at
-	all   []Seen
-	next  int // runs that are still to be looked at lie below
-	begun bool
+	seen    []Summary // that were gathered, and not looked at yet
+	partial *partial
+	found   []listed               // a heap, the last first
+	kept    map[journal.RunID]bool // of those that were looked at
+	all     []Seen
+	next    int // runs that are still to be looked at lie below
+	begun   bool
 }
 
 // awaitsAtOnce is how many signals that are waited for take as long to look at as a run.
@@ -44,41 +46,79 @@ type listed struct {
 	run   Summary
 }
 
-// List looks at the next runs, at most so many, and reports whether there are more. A run that is open all the time is found.
+// A partial is a run that waits for more signals than are looked at at once.
+type partial struct {
+	run     *run
+	summary *Summary
+	left    []wait
+}
+
+// List gathers the next runs, at most so many, and reports whether there are more. Look then looks at them, which need not be where the state is. A run that
+// is open all the time is found.
 func (s *State) List(l *Listing, most int) (more bool) {
+	if p := l.partial; p != nil && (s.runs[p.run.id] != p.run || p.run.outcome != nil) {
+		l.partial = nil // It has ended meanwhile.
+	}
 	if !l.begun {
 		l.begun, l.next = true, len(s.order)
 	}
 	// From the end: whatever leaves meanwhile is replaced by one that was looked at already, or that lies lower.
 	l.next = min(l.next, len(s.order))
-	for ; l.next > 0 && most > 0; most-- {
-		l.next--
-		r := s.order[l.next]
-		if l.Waits && r.rare().waits.n == 0 && !r.gathers() {
-			continue
+	for ; most > 0 && (l.next > 0 || l.partial != nil); most-- {
+		if l.partial == nil {
+			l.next--
+			r := s.order[l.next]
+			if !l.Waits {
+				l.seen = append(l.seen, *r.summary())
+				continue
+			}
+			if r.rare().waits.n == 0 && !r.gathers() {
+				continue
+			}
+			l.partial = &partial{r, r.summary(), r.rare().waits.standing()}
+			l.partial.summary.Awaits = r.roundAwaits()
 		}
-		x := r.summary()
-		if l.Waits {
-			x.Awaits = r.awaits()
-			most -= len(x.Awaits) / awaitsAtOnce
+		p := l.partial
+		n := min(len(p.left), most*awaitsAtOnce)
+		for _, w := range p.left[:n] {
+			if w.frame.awaits > 0 && !w.frame.closed() { // It may have been answered since.
+				p.summary.Awaits = append(p.summary.Awaits, p.run.await(w))
+			}
 		}
+		most -= n / awaitsAtOnce
+		if p.left = p.left[n:]; len(p.left) == 0 {
+			l.seen = append(l.seen, *p.summary)
+			l.partial = nil
+		}
+	}
+	return l.next > 0 || l.partial != nil
+}
+
+// Look looks at what was gathered.
+func (l *Listing) Look() {
+	for i := range l.seen {
+		x := &l.seen[i]
+		slices.SortStableFunc(x.Awaits, func(a, b Await) int {
+			return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Signal, b.Signal))
+		})
 		rank, want := l.Want(x)
-		if want || r.rare().redrives > 0 {
-			l.all = append(l.all, Seen{r.id, r.rare().redrives, want})
+		if want || x.Redrives > 0 {
+			l.all = append(l.all, Seen{x.Run, x.Redrives, want})
 		}
 		if !want {
 			continue
 		}
-		place := Place{rank, r.id}
-		if (l.After == nil || place.Compare(*l.After) > 0) && !l.kept[r.id] {
+		place := Place{rank, x.Run}
+		if (l.After == nil || place.Compare(*l.After) > 0) && !l.kept[x.Run] {
 			if l.kept == nil {
 				l.kept = make(map[journal.RunID]bool)
 			}
-			l.kept[r.id] = true
+			l.kept[x.Run] = true
 			l.keep(listed{place, *x})
 		}
 	}
-	return l.next > 0
+	clear(l.seen)
+	l.seen = l.seen[:0]
 }
 
 func (r *run) summary() *Summary {
@@ -92,32 +132,31 @@ func (r *run) summary() *Summary {
 	return x
 }
 
-// awaits are the signals, or the events of its round, that a run waits for, the first first.
-func (r *run) awaits() []Await {
-	var all []Await
-	for _, w := range r.rare().waits.all() {
-		t := w.frame.owner
-		x := Await{Signal: w.name, Path: t.path(), Since: time.Unix(0, t.opened).UTC()}
-		timers := []uint32{t.deadlineTimer}
-		for _, named := range w.frame.timers.all() {
-			timers = append(timers, named.id)
-		}
-		for _, id := range timers {
-			if d := r.timers.get(id); d != nil && (x.Expires.IsZero() || d.due < x.Expires.UnixNano()) {
-				x.Expires = time.Unix(0, d.due).UTC()
-			}
-		}
-		all = append(all, x)
+// await is a signal that a run waits for.
+func (r *run) await(w wait) Await {
+	t := w.frame.owner
+	x := Await{Signal: w.name, Path: t.path(), Since: time.Unix(0, t.opened).UTC()}
+	timers := []uint32{t.deadlineTimer}
+	for _, named := range w.frame.timers.all() {
+		timers = append(timers, named.id)
 	}
-	if r.gathers() {
-		st := r.roundStatus()
-		for _, what := range st.Missing {
-			all = append(all, Await{Signal: what, Round: st.Key, Since: time.Unix(0, r.started).UTC(), Expires: st.Deadline})
+	for _, id := range timers {
+		if d := r.timers.get(id); d != nil && (x.Expires.IsZero() || d.due < x.Expires.UnixNano()) {
+			x.Expires = time.Unix(0, d.due).UTC()
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Await) int {
-		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Path, b.Path))
-	})
+	return x
+}
+
+// roundAwaits are the events of its round that a run waits for.
+func (r *run) roundAwaits() (all []Await) {
+	if !r.gathers() {
+		return nil
+	}
+	st := r.roundStatus()
+	for _, what := range st.Missing {
+		all = append(all, Await{Signal: what, Round: st.Key, Since: time.Unix(0, r.started).UTC(), Expires: st.Deadline})
+	}
 	return all
 }
 

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/onward-router/onward/config/lang"
 )
 
 // TestBackupOfHistory: what is restored is the same history, schema and all.
@@ -26,7 +28,7 @@ func TestBackupOfHistory(t *testing.T) {
 		saves = append(saves, save{page: &page{n: int64(i + 1), stream: streamSteps}, entries: i, from: -7, to: 1 << 60, ids: []byte{1, 2, 3, byte(i)}, body: big[i:], digest: []byte{byte(i)}})
 	}
 	saves[2].body, saves[2].digest = []byte{}, nil
-	if err := d.write(saves, nil, map[int]cursor{0: {7, 8}, 3: {1 << 40, -1}}); err != nil {
+	if err := d.write(saves, nil, map[int]cursor{0: {7, 8}, 3: {1 << 40, -1}}, []defined{{lang.Digest{7}, 8, []byte("packed")}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
@@ -72,6 +74,9 @@ func TestBackupOfHistory(t *testing.T) {
 		if raw, e := unpack(b); err != nil || e != nil || !bytes.Equal(raw, saves[i].body) {
 			t.Errorf("page %d has %d bytes, %v", i+1, len(b), err)
 		}
+	}
+	if b, err := again.definition(lang.Digest{7}); string(b) != "packed" || err != nil || again.had[lang.Digest{7}] == nil {
+		t.Errorf("a definition is %q, %v", b, err)
 	}
 	for n := 1; n < len(texts[0]); n += 97 {
 		r, err := Restore(t.TempDir())

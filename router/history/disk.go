@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/folder"
 )
 
@@ -19,6 +20,7 @@ var migrations = []string{
 	 CREATE TABLE cursor (partition INTEGER PRIMARY KEY, offset INTEGER, time INTEGER);`,
 	`CREATE TABLE digest (n INTEGER PRIMARY KEY, body BLOB);
 	 CREATE TABLE name (text TEXT);`,
+	`CREATE TABLE definition (digest BLOB PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;`,
 }
 
 // A disk is the file. It holds pages, and up to where the records of each partition are in them: a transaction writes both.
@@ -26,7 +28,8 @@ type disk struct {
 	name string
 	id   string // which tells this history from others
 	db   *sql.DB
-	room []byte // of who writes: a page as it is on disk, which the driver copies
+	had  map[lang.Digest]*definition // what it had of them when it was opened
+	room []byte                      // of who writes: a page as it is on disk, which the driver copies
 }
 
 // openDisk opens the file, or makes one. A file that cannot be read, or is a newer version's, is set aside under another name, as damaged says.
@@ -67,6 +70,9 @@ func (d *disk) open(begin func(*page), at func(int, cursor)) (err error) {
 		return err
 	}
 	if err := d.identify(); err != nil {
+		return err
+	}
+	if d.had, err = d.definitions(); err != nil {
 		return err
 	}
 	return d.list(begin, at)
@@ -127,8 +133,8 @@ func (d *disk) list(begin func(*page), at func(int, cursor)) error {
 	return nil
 }
 
-// write replaces pages, takes some away and sets the cursors, all of it or nothing.
-func (d *disk) write(saves []save, drop []int64, cursors map[int]cursor) (err error) {
+// write replaces pages, takes some away and sets the cursors, and does so with definitions, all of it or nothing.
+func (d *disk) write(saves []save, drop []int64, cursors map[int]cursor, put []defined, forget []lang.Digest) (err error) {
 	tx, err := d.db.Begin()
 	if err != nil {
 		return err
@@ -138,18 +144,21 @@ func (d *disk) write(saves []save, drop []int64, cursors map[int]cursor) (err er
 			_ = tx.Rollback() // The first error says it.
 		}
 	}()
-	put, err := tx.Prepare("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+	if err := d.writeDefinitions(tx, put, forget); err != nil {
+		return err
+	}
+	insert, err := tx.Prepare("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return err
 	}
-	defer put.Close()
+	defer insert.Close()
 	for i := range saves {
 		s := &saves[i]
 		body := pack(s.body, d.room)
 		if s.packed = len(body); cap(body) <= 2*pageRoom {
 			d.room = body
 		}
-		_, err := put.Exec(s.page.n, s.page.stream, s.entries, s.runs, s.from, s.to, s.ids, body)
+		_, err := insert.Exec(s.page.n, s.page.stream, s.entries, s.runs, s.from, s.to, s.ids, body)
 		if err == nil && s.digest != nil {
 			_, err = tx.Exec("INSERT OR REPLACE INTO digest VALUES (?, ?)", s.page.n, s.digest)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
@@ -60,18 +62,19 @@ type Store struct {
 	now     func() time.Time
 	broken  atomic.Bool // a page could not be read: the file is to be set aside
 
-	mu      sync.RWMutex
-	streams [streamEnd][]*page // oldest first
-	recent  [streamEnd]recent  // of the last page of each
-	dirty   []*page
-	next    int64
-	cursors map[int]*cursor
-	moved   bool // a cursor has, since the last flush
-	bytes   int64
-	runs    int
-	waiting int // bytes that are not on disk
-	free    [][]byte
-	gap     gap
+	mu          sync.RWMutex
+	streams     [streamEnd][]*page // oldest first
+	recent      [streamEnd]recent  // of the last page of each
+	dirty       []*page
+	next        int64
+	cursors     map[int]*cursor
+	definitions map[lang.Digest]*definition
+	moved       bool // a cursor has, since the last flush
+	bytes       int64
+	runs        int
+	waiting     int // bytes that are not on disk
+	free        [][]byte
+	gap         gap
 
 	flushing sync.Mutex
 	digester digester // of who flushes
@@ -90,7 +93,7 @@ func openStore(dir string, l Limits, damaged func(error)) *Store {
 	l.Bytes = cmp.Or(l.Bytes, map[bool]int64{true: 64 << 20, false: 1 << 30}[dir == ""])
 	l.Age = cmp.Or(l.Age, 30*24*time.Hour)
 	l.Value = cmp.Or(l.Value, 16<<10)
-	s := &Store{limits: l, dir: dir, damaged: damaged, cursors: make(map[int]*cursor), now: time.Now, next: 1}
+	s := &Store{limits: l, dir: dir, damaged: damaged, cursors: make(map[int]*cursor), definitions: make(map[lang.Digest]*definition), now: time.Now, next: 1}
 	if dir == "" {
 		s.name = newName()
 		return s
@@ -134,7 +137,12 @@ func (s *Store) open() error {
 			s.cursors[p] = &c
 		}
 	}
-	s.disk, s.name, s.moved = d, d.id, true
+	for digest, x := range d.had {
+		if s.definitions[digest] == nil {
+			s.definitions[digest] = x
+		}
+	}
+	s.disk, s.name, s.moved, d.had = d, d.id, true, nil
 	return nil
 }
 
@@ -296,6 +304,7 @@ func (s *Store) renew(why error) error {
 	defer s.mu.Unlock()
 	s.disk = next
 	s.bytes, s.runs, s.dirty, s.moved, s.name = 0, 0, nil, true, s.disk.id
+	maps.DeleteFunc(s.definitions, func(_ lang.Digest, x *definition) bool { return x.body == nil })
 	for i, all := range s.streams {
 		s.streams[i] = slices.DeleteFunc(all, func(p *page) bool { return p.raw == nil })
 		for _, p := range s.streams[i] {
@@ -323,9 +332,10 @@ func (s *Store) write() error {
 		}
 	}
 	drop := s.excess()
+	put, forget := s.spareDefinitions()
 	s.moved = false
 	s.mu.Unlock()
-	if len(saves)+len(drop)+len(cursors) == 0 {
+	if len(saves)+len(drop)+len(cursors)+len(put)+len(forget) == 0 {
 		return nil
 	}
 	d := s.file()
@@ -343,14 +353,14 @@ func (s *Store) write() error {
 		}
 	}
 	if d != nil {
-		if err := d.write(saves, numbers(drop), cursors); err != nil {
+		if err := d.write(saves, numbers(drop), cursors, put, forget); err != nil {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.moved = true
 			return err
 		}
 	}
-	s.settle(saves, drop)
+	s.settle(saves, drop, put)
 	return nil
 }
 
@@ -383,9 +393,10 @@ func (s *Store) excess() (drop []*page) {
 }
 
 // settle books what was written.
-func (s *Store) settle(saves []save, drop []*page) {
+func (s *Store) settle(saves []save, drop []*page, put []defined) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settleDefinitions(put)
 	for i := range saves {
 		x := &saves[i]
 		p := x.page

@@ -3,6 +3,7 @@ package outbox
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -134,34 +135,81 @@ func (o *Outbox) free(k *kept) {
 	if k == nil {
 		return
 	}
-	subs := k.subs
-	k.subs = make(map[itemKey]start)
-	for _, x := range subs {
+	for _, x := range k.subs {
 		go o.start(x.owner, x.inv, time.Time{})
 	}
-	list := make([]*item, 0, len(k.aside))
-	for _, it := range k.aside {
-		list = append(list, it)
-	}
+	list := slices.Collect(maps.Values(k.aside))
+	clear(k.subs)
 	clear(k.aside)
+	oldestFirst(list)
+	for _, it := range list {
+		o.letGo(it)
+	}
+}
+
+func oldestFirst(list []*item) {
 	slices.SortFunc(list, func(a, b *item) int {
 		return cmp.Or(a.inv.Created.Compare(b.inv.Created), slices.Compare(a.inv.Run[:], b.inv.Run[:]), cmp.Compare(a.inv.N, b.inv.N))
 	})
-	for _, it := range list {
-		now := time.Now()
-		if !it.first.IsZero() {
-			it.first = it.first.Add(now.Sub(it.since))
-		}
-		it.since, it.by = now, nil
-		it.lane.held--
-		if o.enqueue(it); it.state == queued && it.tries > 0 {
-			o.watchAge(it)
-		}
+}
+
+// letGo sends an item that lay aside.
+func (o *Outbox) letGo(it *item) {
+	now := time.Now()
+	if !it.first.IsZero() {
+		it.first = it.first.Add(now.Sub(it.since))
 	}
+	it.since, it.by = now, nil
+	it.lane.held--
+	if o.enqueue(it); it.state == queued && it.tries > 0 {
+		o.watchAge(it)
+	}
+}
+
+// atATime is how many items are looked at before others may have the lock: the folds wait for it.
+const atATime = 256
+
+// yield lets others have the lock, once in a while.
+func (o *Outbox) yield(n *int) {
+	if *n++; *n%atATime == 0 {
+		o.mu.Unlock()
+		o.mu.Lock()
+	}
+}
+
+// freeMany is free of a function or a trigger, of which there may be a hundred thousand. Nothing keeps anything by k any more.
+func (o *Outbox) freeMany(k *kept, n *int) {
+	for key, x := range k.subs { // Others take some out meanwhile, and add none.
+		delete(k.subs, key)
+		go o.start(x.owner, x.inv, time.Time{})
+		o.yield(n)
+	}
+	var list []*item
+	for _, it := range k.aside {
+		list = append(list, it)
+		o.yield(n)
+	}
+	o.mu.Unlock()
+	oldestFirst(list)
+	o.mu.Lock()
+	for _, it := range list {
+		if key := (itemKey{it.inv.Run, it.inv.N}); k.aside[key] == it { // Else it was stopped meanwhile.
+			delete(k.aside, key)
+			o.letGo(it)
+		}
+		o.yield(n)
+	}
+}
+
+// isPaused reports whether a lane's function is.
+func (o *Outbox) isPaused(l *lane) bool {
+	return len(o.stopped) > 0 && !l.cancels && o.stopped[control.Function+"/"+l.name] != nil
 }
 
 // Govern puts into force what people hold back of functions and triggers: all of it, in place of what was. Of a paused one nothing goes out that has not.
 func (o *Outbox) Govern(list []control.Control) {
+	o.governing.Lock()
+	defer o.governing.Unlock()
 	o.mu.Lock()
 	paused := make(map[string]*control.Control)
 	o.limits = make(map[string]int)
@@ -186,15 +234,19 @@ func (o *Outbox) Govern(list []control.Control) {
 		}
 		o.stopped[key].why, o.stopped[key].pause = wordsOf(c), c.Halt()
 	}
+	// From here on nothing goes out that is paused. What stands in the lanes is laid aside by and by.
+	n := 0
 	for _, k := range freed {
-		o.free(k)
+		o.freeMany(k, &n)
 	}
-	for _, it := range o.items {
-		if it.state != queued {
-			continue
-		}
-		if k := o.keeper(it); k != nil {
-			o.withdraw(it, k)
+	if len(paused) > 0 {
+		for _, it := range o.items { // Others change it between two steps; what comes new is kept as it comes.
+			if it.state == queued && !it.gone {
+				if k := o.keeper(it); k != nil {
+					o.withdraw(it, k)
+				}
+			}
+			o.yield(&n)
 		}
 	}
 	for _, l := range o.lanes {

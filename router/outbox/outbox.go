@@ -72,9 +72,10 @@ type Outbox struct {
 	items map[itemKey]*item
 	kept  map[journal.RunID]*kept // runs that are paused
 	// stopped are the functions and triggers that people have paused, limits what they allow functions at a time.
-	stopped map[string]*kept
-	limits  map[string]int
-	ready   []*item // to be started once the lock is free
+	stopped   map[string]*kept
+	limits    map[string]int
+	governing sync.Mutex // of who changes them
+	ready     []*item    // to be started once the lock is free
 	// gathering are lanes of functions that take batches, to which something has come.
 	gathering []*lane
 	// pumping says that a goroutine starts them.
@@ -468,8 +469,8 @@ func (o *Outbox) forget(it *item) {
 // fill takes from those in turn while the function has room, or one while it is held.
 func (o *Outbox) fill(l *lane) {
 	now := time.Now()
-	for !o.draining && l.open(now) && !o.lingers(l, now) {
-		it := l.next(o.isCurrent)
+	for !o.draining && l.open(now) && !o.isPaused(l) && !o.lingers(l, now) {
+		it := o.next(l)
 		if it == nil {
 			break
 		}
@@ -478,7 +479,7 @@ func (o *Outbox) fill(l *lane) {
 			o.pack(l, it, now)
 		}
 	}
-	if l.queue > 0 && !o.draining && l.free(now) && !o.lingers(l, now) {
+	if l.queue > 0 && !o.draining && l.free(now) && !o.isPaused(l) && !o.lingers(l, now) {
 		o.awaitToken(l, now)
 	} else {
 		l.dry = time.Time{}
@@ -486,6 +487,22 @@ func (o *Outbox) fill(l *lane) {
 	if l.is != up && l.queue > 0 && l.probe == nil && l.until.After(now) {
 		o.wakeAt(l, l.until)
 	}
+}
+
+// next takes the next item that may go; nil is none, or that too many stand before it which were paused just now: who pauses lays them aside, and fills the lane.
+func (o *Outbox) next(l *lane) *item {
+	for range atATime {
+		it := l.next(o.isCurrent)
+		if it == nil {
+			return nil
+		}
+		k := o.keeper(it)
+		if k == nil {
+			return it
+		}
+		o.setAside(it, k)
+	}
+	return nil
 }
 
 // place gives an item room in its function.

@@ -86,7 +86,7 @@ func (o *Outbox) pack(l *lane, first *item, now time.Time) {
 	first.parcel = p
 	bytes := first.inv.Input.Size() + around
 	for !first.probe && p.left < b.Max && l.bucket.Wait(now) == 0 {
-		it := l.next(o.isCurrent)
+		it := o.next(l)
 		if it == nil {
 			break
 		}

@@ -32,6 +32,8 @@ type Outbox interface {
 type Ends interface {
 	// Take takes over what a record of a partition did: the invocations and steps that are over, and the runs that have ended. A restart brings it again.
 	Take(partition int, rec *journal.Record, traces []engine.Trace, ended []engine.Ended, endings []*engine.Ending)
+	// Defined is told by which definition a run has ended; payload gives its bytes, if it is asked at once.
+	Defined(d lang.Digest, ended time.Time, payload func() []byte)
 	// Dead takes what was given up.
 	Dead(x *engine.Letter)
 	// Began is told of a start that is folded again, before the shard claims its partition: who brought it may not have lived to tell.
@@ -172,6 +174,7 @@ func (set *Set) List(ctx context.Context, l engine.Listing, done func(*engine.Li
 			if err := s.ask(ctx, func(st *engine.State) { more = st.List(&part, listMost) }); err != nil {
 				return err
 			}
+			part.Look()
 		}
 		done(&part)
 	}

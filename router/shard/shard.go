@@ -431,6 +431,9 @@ func (s *Shard) record(rec *journal.Record) {
 	var endings []*engine.Ending
 	for i := range ended {
 		endings = append(endings, s.ended(&ended[i]))
+		if def, known := s.state.Definition(ended[i].Digest); known {
+			s.set.Ends.Defined(ended[i].Digest, ended[i].Ended, func() []byte { return engine.DefinePayload(def) })
+		}
 	}
 	s.set.Ends.Take(s.t.Partition(), rec, s.effects.Traces, ended, endings)
 	if s.spans != nil {

@@ -86,6 +86,8 @@ func (e ends) Take(_ int, _ *journal.Record, _ []engine.Trace, _ []engine.Ended,
 
 func (ends) Began(int, *journal.Record) {}
 
+func (ends) Defined(lang.Digest, time.Time, func() []byte) {}
+
 func (ends) Reaches(int) int64 { return math.MaxInt64 }
 
 func (e ends) Dead(x *engine.Letter) {
