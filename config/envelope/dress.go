@@ -13,7 +13,8 @@ import (
 )
 
 // Dress gives an event of ours, whose data is JSON, other attributes: those of an object, by name. Null leaves an attribute out that an event may lack. With a
-// datacontenttype the data becomes what Value read it from: a text its characters, bytes in base64 the bytes. The names in keep stay as they are. The error says
+// datacontenttype the data becomes what Value read it from: a text its characters, bytes in base64 the bytes. The names in keep stay as they are. With a
+// specversion they are a whole event, and nothing else of the event's own stays. The error says
 // what makes no event; then the event is not to be used.
 func Dress(e *event.Event, attributes lang.Value, keep ...string) error {
 	var said map[string]json.RawMessage
@@ -29,7 +30,11 @@ func Dress(e *event.Event, attributes lang.Value, keep ...string) error {
 		value      any // nil: it is left out
 	}
 	set := make(map[string]attribute)
+	_, whole := said["specversion"]
 	Each(e, func(name, text string) {
+		if whole && !slices.Contains(keep, name) {
+			return
+		}
 		value, own := ctx.Extensions[name]
 		if !own {
 			value = text
@@ -75,8 +80,9 @@ func Dress(e *event.Event, attributes lang.Value, keep ...string) error {
 	if err != nil {
 		return err
 	}
-	whole := d.ctx
-	e.Context, e.DataEncoded = &whole, data
+	ctx = new(event.EventContextV1)
+	*ctx = d.ctx
+	e.Context, e.DataEncoded = ctx, data
 	return nil
 }
 

@@ -32,7 +32,7 @@ func TestDressedEvents(t *testing.T) {
 	}{
 		"none":       {`{}`, `type=dev.onward.run.succeeded source=/onward/orders onwardfuel=7`, `"ä\n"`},
 		"its own":    {`{"type":"a.b","source":"/x","subject":"s","region":"eu","n":7,"b":true}`, `type=a.b source=/x subject=s region=eu n=7 b=true onwardfuel=7`, `"ä\n"`},
-		"passed on":  {`{"id":"e-1","source":"urn:x","type":"t","specversion":"1.0","time":"2026-01-02T03:04:05Z","datacontenttype":"text/plain","onwardfuel":"9999","onwardattempt":"1"}`, `id=e-1 source=urn:x type=t time=2026-01-02T03:04:05Z datacontenttype=text/plain onwardfuel=7 onwardattempt=2`, "ä\n"},
+		"passed on":  {`{"id":"e-1","source":"urn:x","type":"t","specversion":"1.0","time":"2026-01-02T03:04:05Z","datacontenttype":"text/plain","onwardfuel":"9999","onwardattempt":"1"}`, `id=e-1 source=urn:x type=t time=2026-01-02T03:04:05Z datacontenttype=text/plain onwardfuel=7 onwardattempt=2 subject= correlationid= partitionkey=`, "ä\n"},
 		"left out":   {`{"subject":null,"correlationid":null}`, `subject= correlationid=`, `"ä\n"`},
 		"too large":  {`{"subject":"` + strings.Repeat("x", 2000) + `"}`, "!2000 bytes", ""},
 		"no type":    {`{"type":""}`, "!type is missing", ""},

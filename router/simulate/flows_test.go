@@ -462,8 +462,9 @@ func document(t testing.TB, flow map[string]any, g *garden) string {
 		}
 		fmt.Fprintf(&b, "  sub%d: { filters: [{ exact: { type: nothing } }], flow: %s }\n", i, text)
 	}
-	const destinations = "[{ name: flaky, log: done, retry: { attempts: 4, backoff: 1s } }, { name: hopeless, log: never, retry: { attempts: 2, backoff: 1s } }, { trigger: next }]"
-	fmt.Fprintf(&b, "  t:\n    onSuccess: %s\n    onFailure: %s\n    flow: %s\n", destinations, destinations, text)
+	const destinations = "[{ name: flaky, log: done, %s, retry: { attempts: 4, backoff: 1s } }, { name: hopeless, log: never, retry: { attempts: 2, backoff: 1s } }, { trigger: next }]"
+	well, badly := fmt.Sprintf(destinations, `event: { type: com.example.done, tries: "${ end.attempts }" }`), fmt.Sprintf(destinations, "format: aws")
+	fmt.Fprintf(&b, "  t:\n    onSuccess: %s\n    onFailure: %s\n    flow: %s\n", well, badly, text)
 	return b.String()
 }
 
