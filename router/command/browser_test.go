@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/tooltest"
+	"github.com/onward-router/onward/schedulers"
 )
 
 //go:embed testdata/browser/package.json
@@ -15,6 +17,22 @@ var browserPackage []byte
 
 //go:embed testdata/browser/package-lock.json
 var browserLock []byte
+
+// anyOf is somebody's own policy: it does not say how its steps hang together.
+type anyOf struct {
+	Of lang.Steps `doc:"of,value,required" help:"the branches"`
+}
+
+func (p *anyOf) Next(f schedulers.Frame, _ *struct{}, ev schedulers.Event) error {
+	if ev.Kind == schedulers.Done {
+		f.Succeed(ev.Outcome.Value)
+		return nil
+	}
+	for slot := range p.Of.List {
+		f.Spawn(slot, 1)
+	}
+	return nil
+}
 
 // withBrowser is Node with playwright-core, and a Chromium in its environment.
 var withBrowser = &tooltest.Search{With: "of the page in a browser", Cure: "install node 20 or later, npm and chromium", Must: true, Find: func() (*tooltest.Tool, error) {

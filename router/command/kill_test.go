@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 		sinks.Register(r)
 		triggers.Register(r)
 		schedulers.Register[fatal, struct{}](r, "fatal", 1, "Ends the process that folds it.")
+		schedulers.Register[anyOf, struct{}](r, "any-of", 1, "Runs branches side by side; the first that ends is its outcome.")
 		os.Exit(Main(r, os.Args[1:]))
 	}
 	if os.Getenv(childVariable) != "" {

@@ -78,7 +78,17 @@ func Handler(o Options) (http.Handler, error) {
 		mux.Handle("POST /login", sameOrigin(func(w http.ResponseWriter, q *http.Request) { s.login(w, q, a) }))
 		mux.Handle("POST /logout", sameOrigin(s.logout))
 	}
-	mux.Handle("/", s.known(o.API))
+	nowhere, err := a.fill("index.html", map[string]any{"Modules": []string{"dom", "api", "ask"}, "Login": o.WhoHas != nil})
+	if err != nil {
+		return nil, err
+	}
+	api := s.known(o.API)
+	mux.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodGet && strings.Contains(q.Header.Get("Accept"), "text/html") {
+			w = &person{ResponseWriter: w, q: q, nowhere: nowhere}
+		}
+		api.ServeHTTP(w, q)
+	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		head := w.Header()
 		head.Set("X-Content-Type-Options", "nosniff")
@@ -103,6 +113,33 @@ func send(w http.ResponseWriter, q *http.Request, code int, page []byte) {
 	w.WriteHeader(code)
 	_, _ = w.Write(page) // The client has gone: nobody is left to be told.
 }
+
+// A person is answered with a page where there is nothing: it leads on to what there is.
+type person struct {
+	http.ResponseWriter
+	q       *http.Request
+	nowhere []byte
+	lost    bool
+}
+
+func (p *person) WriteHeader(code int) {
+	if p.lost = code == http.StatusNotFound && strings.HasPrefix(p.Header().Get("Content-Type"), "text/plain"); p.lost {
+		p.Header().Del("Content-Length")
+		send(p.ResponseWriter, p.q, code, p.nowhere)
+		return
+	}
+	p.ResponseWriter.WriteHeader(code)
+}
+
+func (p *person) Write(b []byte) (int, error) {
+	if p.lost {
+		return len(b), nil
+	}
+	return p.ResponseWriter.Write(b)
+}
+
+// Unwrap lets streams flush.
+func (p *person) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 // packs reports whether a client takes what is packed.
 func packs(q *http.Request) bool {

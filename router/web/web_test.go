@@ -44,6 +44,32 @@ func serve(t *testing.T, o Options) http.Handler {
 	return h
 }
 
+// TestNowhere: whoever looks for a page that there is not is led on; a program is told as before, and what the API says is left as it is.
+func TestNowhere(t *testing.T) {
+	t.Parallel()
+	h, err := Handler(Options{Log: slog.New(slog.DiscardHandler), Guard: func(h http.Handler) http.Handler { return h }, API: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.URL.Path == "/v1/none" {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"error":{}}`)
+			return
+		}
+		http.NotFound(w, q)
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := ask(h, "GET", "/nowhere", nil, "Accept", "text/html,*/*"); r.StatusCode != http.StatusNotFound || r.Header.Get("Content-Security-Policy") != policy || !strings.Contains(text(t, r), "main.js") {
+		t.Errorf("a browser: %d %v", r.StatusCode, r.Header)
+	}
+	if r := ask(h, "GET", "/nowhere", nil, "Accept", "*/*"); r.StatusCode != http.StatusNotFound || strings.Contains(text(t, r), "<") {
+		t.Errorf("a program: %d", r.StatusCode)
+	}
+	if r := ask(h, "GET", "/v1/none", nil, "Accept", "text/html"); r.StatusCode != http.StatusNotFound || text(t, r) != `{"error":{}}` {
+		t.Errorf("the API: %d", r.StatusCode)
+	}
+}
+
 func locked() Options {
 	return Options{WhoHas: func(token string) (access.Who, bool) { return reader, token == "secret" }, Key: [32]byte{1}}
 }

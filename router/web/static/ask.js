@@ -1,5 +1,5 @@
 // A dialog for each thing that can be done: what it will do, what it needs to know, and the command that does the same.
-import { h, cut } from './dom.js';
+import { h, cut, plain } from './dom.js';
 
 const dialog = () => document.getElementById('dialog');
 
@@ -29,8 +29,9 @@ export const command = (text, get) => h('div', { class: 'command' }, h('code', n
 // copyCommand is a button for what does the same in a terminal.
 export const copyCommand = (f, what = 'lists the same') => h('button', { type: 'button', title: `the command that ${what} in a terminal`, onclick: () => copy(f()) }, 'Copy command');
 
-// word quotes what a shell would take apart.
-export const word = s => /^[\w@%+=:,./~^-]+$/.test(s) ? s : "'" + String(s).replaceAll("'", "'\\''") + "'";
+// word quotes what a shell would take apart, and writes what a terminal would obey as numbers.
+export const word = s => /^[\w@%+=:,./~^-]+$/.test(s) ? s : plain(s = String(s)) === s && !/[\n\r]/.test(s) ? "'" + s.replaceAll("'", "'\\''") + "'"
+  : "$'" + plain(s.replace(/[\\']/g, '\\$&')).replaceAll('\n', '\\n').replaceAll('\r', '\\r') + "'";
 
 export function open(title, ...content) {
   const d = dialog();
@@ -61,7 +62,7 @@ export function ask({ title, text, fields = [], command: words, preview, run, bu
   const go = h('button', { class: danger ? 'danger' : 'go', type: 'submit' }, button);
   let turn = 0;
   const look = async () => {
-    code.textContent = words(values());
+    code.textContent = plain(words(values()));
     if (!preview) return;
     const mine = ++turn;
     try {

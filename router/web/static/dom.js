@@ -10,9 +10,13 @@ function fill(el, props, children) {
     else if (k === 'style') for (const [p, x] of Object.entries(v)) el.style.setProperty(p, x);
     else el.setAttribute(k, v === true ? '' : v);
   }
-  el.append(...children.flat(Infinity).filter(c => c !== undefined && c !== null && c !== false));
+  el.append(...children.flat(Infinity).filter(c => c !== undefined && c !== null && c !== false).map(plain));
   return el;
 }
+
+// plain shows what turns the order of text around, or is not seen, as what it is: text of functions is not to look like other text.
+const unseen = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+export const plain = x => typeof x === 'string' ? x.replace(unseen, c => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0')) : x;
 
 export const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
 export const svg = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children);
@@ -94,7 +98,7 @@ export class Table {
         if (r.sigs[i] === sig) return;
         r.sigs[i] = sig;
         const cell = c.sig ? c.cell(row) : v;
-        r.cells[i].replaceChildren(...[cell].flat(Infinity).filter(x => x !== undefined && x !== null && x !== ''));
+        r.cells[i].replaceChildren(...[cell].flat(Infinity).filter(x => x !== undefined && x !== null && x !== '').map(plain));
       });
       if (r.el === at) at = at.nextElementSibling;
       else this.body.insertBefore(r.el, at);

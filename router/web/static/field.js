@@ -79,7 +79,7 @@ export class Field {
     if (!this.painted || this.frame || cells.length > l.cells / 2) this.draw(); else this.touch(l, cells);
   }
   later() { this.frame ||= requestAnimationFrame(() => { this.frame = 0; this.draw(); }); }
-  moved() { this.plan = undefined; this.later(); }
+  moved() { this.plan = undefined; this.canvas.style.touchAction = this.zoom > 1 ? 'none' : 'pan-y'; this.later(); }
   // tell writes the counts, twice a second at most: they are read, by eyes and aloud.
   tell(now) {
     const wait = this.said + 500 - performance.now();
@@ -114,7 +114,6 @@ export class Field {
     if (this.canvas.width !== W || this.canvas.height !== H) {
       this.canvas.width = W; this.canvas.height = H;
       this.canvas.style.height = l.high + 'px';
-      this.canvas.style.touchAction = this.zoom > 1 ? 'none' : 'pan-y';
     }
     this.pen ||= this.canvas.getContext('2d');
     this.pen.setTransform(dpr, 0, 0, dpr, 0, 0);
@@ -225,7 +224,6 @@ export class Field {
     this.zoom = Math.max(1, Math.min(this.zoom * f, 200));
     this.plan = undefined;
     if (about >= 0) { const l = this.layout(); this.top = Math.max(0, Math.floor(about / l.per / l.cols) - Math.floor(l.high / l.size / 2)); }
-    this.canvas.style.touchAction = this.zoom > 1 ? 'none' : 'pan-y';
     this.moved();
   }
   pan(d) { const l = this.layout(); this.top = Math.max(0, this.top + d * Math.max(1, Math.floor(l.high / l.size / 3))); this.moved(); }

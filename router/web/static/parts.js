@@ -107,6 +107,15 @@ export function functions(main, app) {
     command: v => `onward functions limit ${word(f.function)} ${v.n}`,
     run: async v => { await post(`/v1/functions/${seg(f.function)}/limit`, { limit: v.n, by: 'page' }); view.poll.now(); return `${f.function}: at most ${v.n > 0 ? v.n : f.concurrency} at a time`; },
   });
+  const invoke = f => {
+    const key = crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2); // A second click is the same call.
+    ask({
+      title: `Call ${f.function}`, button: 'Call', text: 'By itself, outside of any flow: a run of one step, with the retry and the limits of the function.', fields: [{ name: 'data', label: 'Its input, as JSON', area: true, value: '{}' }],
+      command: v => `onward invoke ${word(f.function)} --data ${word(v.data)}`,
+      preview: async v => { JSON.parse(v.data || 'null'); return h('span'); },
+      run: async v => { const said = await post(`/v1/functions/${seg(f.function)}/invoke`, undefined, v.data || 'null', { headers: { 'Idempotency-Key': key } }); app.go('/runs/' + said.run); return `started run ${said.run}`; },
+    });
+  };
   const table = new Table([
     { name: 'State', cell: f => state(f.paused ? 'paused' : f.state), sig: f => f.paused ? 'paused' : f.state },
     { name: 'Function', cell: f => h('b', null, f.function), sig: f => f.function },
@@ -116,7 +125,7 @@ export function functions(main, app) {
     { name: 'Held', class: 'num opt', cell: f => f.held ? n(f.held) : '' },
     { name: 'Rate', class: 'opt', cell: f => f.rate ? f.rate + (f.burst ? `, burst ${n(f.burst)}` : '') : '' },
     { name: 'Why', class: 'wide', cell: f => h('span', null, f.paused ? held(f.paused) : f.error || '', f.next && f.state === 'down' ? h('div', { class: 'sub' }, 'tried again ', when(f.next)) : '', f.since && f.state !== 'up' ? h('div', { class: 'sub' }, 'since ', utc(f.since)) : ''), sig: f => [f.paused, f.error, f.next, f.state, f.next && Math.floor(Date.now() / 1000)] },
-    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: f => app.may('operate') ? [h('button', { type: 'button', onclick: () => limit(f) }, 'Limit…'), ' ', h('button', { type: 'button', onclick: () => halt('functions', f.function, !!f.paused, view.poll) }, f.paused ? 'Resume…' : 'Pause…')] : '', sig: f => [f.function, !!f.paused, f.limit] },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: f => app.may('operate') ? [h('button', { type: 'button', onclick: () => invoke(f) }, 'Call…'), ' ', h('button', { type: 'button', onclick: () => limit(f) }, 'Limit…'), ' ', h('button', { type: 'button', onclick: () => halt('functions', f.function, !!f.paused, view.poll) }, f.paused ? 'Resume…' : 'Pause…')] : '', sig: f => [f.function, !!f.paused, f.limit] },
   ], { key: f => f.function, label: 'Functions' });
   return Object.assign(view, page(app, 'Functions', 'What is called, and how it is: a function that is down is tried again by itself, and what waits for it is sent then.', table, async () => (await get('/v1/functions')).functions, () => empty('There are no functions in the documents. See some:', 'onward lint deploy/examples/01-word-count'), { lists: 'onward functions list' }));
 }

@@ -86,7 +86,7 @@ export default function runs(main, app) {
       body.replaceChildren(flags(app.query) ? h('div', { class: 'empty' }, h('p', null, 'No run is of this filter.'), h('a', { href: '/runs' }, 'Show all runs'))
         : empty('No run yet. Send an event that a trigger takes, or start a trigger by its name:', "onward send --type TYPE --source /me --data '{}'", "onward triggers list"));
     }
-    count.textContent = total === undefined ? '' : `${n(rows.length)} of ${many(total, 'run')}`;
+    count.textContent = !total ? '' : `${n(rows.length)} of ${many(total, 'run')}`;
     foot.replaceChildren(count, ...(next ? [moreButton] : []));
   };
   const refresh = async () => {

@@ -35,7 +35,9 @@ triggers:
 
   // The right to read: no buttons that change anything, by mouse or by key; and the API says no.
   assert.equal(await p.getByRole('button', { name: /Cancel…|Pause…|Signal…|Redrive/ }).count(), 0);
+  assert.match(await p.locator('main').textContent(), /the token ann has the right to read\. What changes something needs one with the right to operate/);
   await p.keyboard.press('x');
+  await eventually('the key says why', async () => /it takes one with the right to operate/.test(await p.locator('#said').textContent()));
   assert.equal(await p.locator('dialog[open]').count(), 0);
   const send = (path, o) => p.evaluate(([path, o]) => fetch(path, o).then(r => r.status), [path, o]);
   assert.equal(await send(`/v1/runs/${mine}/cancel`, { method: 'POST' }), 403);
@@ -71,6 +73,8 @@ triggers:
   await p.getByRole('button', { name: 'Signal…' }).click();
   await p.locator('dialog').getByRole('button', { name: 'Send the signal' }).click();
   await router.until(mine, 'succeeded', admin);
+  await p.goto(router.at + '/runs');
+  await eventually('the runs', async () => await p.locator('tbody tr').count() === 2);
 
   // The token is taken back: the session is over at once.
   writeFileSync(`${router.dir}/tokens.yaml`, `tokens:\n  boss: { right: admin, file: "${router.dir}/boss" }\n`);

@@ -40,7 +40,7 @@ triggers: { t: { flow: { name: many, map: { items: 400, join: settled, results: 
   await three.evaluate(() => { Object.defineProperty(document, 'hidden', { value: true, configurable: true }); document.dispatchEvent(new Event('visibilitychange')); });
   await new Promise(f => setTimeout(f, 1200));
   asked = 0;
-  await new Promise(f => setTimeout(f, 2500));
+  await new Promise(f => setTimeout(f, 1500));
   assert.equal(asked, 0);
   await three.evaluate(() => { Object.defineProperty(document, 'hidden', { value: false, configurable: true }); document.dispatchEvent(new Event('visibilitychange')); });
   await eventually('it asks again', () => asked > 0);

@@ -110,6 +110,21 @@ triggers:
   console.log(`1,000,000 branches: ${Date.now() - began} ms, ${await m.evaluate(() => document.querySelectorAll('*').length)} nodes`);
   await m.keyboard.press('n');
   await eventually('one that failed', () => m.url().includes(encodeURIComponent('[7]')));
+  for (const [key, at] of [['n', 2718], ['N', 7], ['N', 7]]) { await m.keyboard.press(key); await eventually(`${key} leads to ${at}`, () => m.url().endsWith(encodeURIComponent(`[${at}]`))); }
+  // It stays usable: what a key does to it takes no time that is felt.
+  const felt = await m.evaluate(async () => {
+    const took = {};
+    for (const key of ['w', 'w', 'd', 'a', 's', 's']) {
+      const begin = performance.now();
+      document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+      await new Promise(f => requestAnimationFrame(() => setTimeout(f)));
+      took[key] = Math.max(took[key] || 0, performance.now() - begin);
+    }
+    return took;
+  });
+  const still = await slowness(m);
+  console.log('a million, from a key to the picture:', Object.entries(felt).map(([k, x]) => `${k} ${x.toFixed(0)} ms`).join(', '));
+  assert.ok(Math.max(...Object.values(felt)) < 100 * still, JSON.stringify(felt));
   assert.ok(await m.evaluate(() => document.querySelectorAll('*').length) < nodes);
   await shot(m, 'million');
   m.rightly();
