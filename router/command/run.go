@@ -54,6 +54,7 @@ func (p *program) run() *cobra.Command {
 			"functions are called (ONWARD_TOKEN is the token, where it wants one). What a run that was interrupted or killed left open in a folder goes on with --resume.\n\n" +
 			"It exits with 0 when the run succeeded, 1 when it failed, and 2 when the command line or the documents are wrong.\n\n" +
 			"A result that is a text is printed as it is; with -o json, every result is printed as JSON. Of a failed run, the error is the result.\n\n" +
+			"Where the environment says where traces go (OTEL_EXPORTER_OTLP_ENDPOINT, or ONWARD_TRACES_ENDPOINT and what is beside it), the run is traced as serve's are.\n\n" +
 			"With --mock no function is called: a file says what each answers, and the run goes by in virtual time, days in milliseconds:\n\n" +
 			"  functions:\n" +
 			"    count: { result: \"${ size(input) }\", after: 20ms }\n" +
@@ -163,7 +164,11 @@ func (p *program) embedded(ctx context.Context, set *config.Set, dir, kept strin
 		return err
 	}
 	set.Sources = nil
-	r, err := router.Open(router.Options{Set: set, Registry: p.registry, Journal: j, Log: log, Hop: h.add, Dir: kept})
+	traced, err := tracesHere()
+	if err != nil {
+		return err
+	}
+	r, err := router.Open(router.Options{Set: set, Registry: p.registry, Journal: j, Log: log, Hop: h.add, Dir: kept, Traces: traced})
 	if err != nil {
 		return err
 	}

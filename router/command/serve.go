@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func (p *program) serve() *cobra.Command {
@@ -132,6 +135,15 @@ func tracesOf(s config.Settings) router.TraceOptions {
 		Endpoint: t.Endpoint, Headers: t.Headers, Timeout: t.Timeout, Gzip: t.Compression == "gzip", CA: t.CA, Cert: t.Cert, Key: t.Key,
 		Sample: t.Sample, Spans: t.Spans, Queue: t.Queue, Environment: os.Environ(),
 	}
+}
+
+// tracesHere is where the environment says that traces go: a run by itself has no other settings.
+func tracesHere() (o router.TraceOptions, err error) {
+	if !slices.ContainsFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ONWARD_TRACES_") || strings.HasPrefix(v, "OTEL_") }) {
+		return o, nil
+	}
+	s, _, err := config.LoadSettings(pflag.NewFlagSet("run", pflag.ContinueOnError), "")
+	return tracesOf(s), err
 }
 
 // listenerTLS is nil where the listener speaks plain HTTP.
