@@ -408,6 +408,7 @@ func (c *critic) everything() {
 		{"GET", "/v1/triggers", "", 200, nil}, {"GET", "/v1/triggers/wide", "", 200, nil}, {"GET", "/v1/triggers/lost", "", 200, nil}, {"GET", "/v1/triggers/none", "", 404, nil}, {"POST", "/v1/triggers/none", "1", 404, nil},
 		{"POST", "/v1/triggers/wide/pause?reason=why", "", 200, nil}, {"GET", "/v1/triggers", "", 200, nil}, {"POST", "/v1/triggers/wide/resume", "", 200, nil}, {"POST", "/v1/triggers/none/pause", "", 404, nil}, {"POST", "/v1/triggers/none/resume", "", 404, nil},
 		{"POST", "/v1/functions/echo/pause", "", 200, nil}, {"GET", "/v1/functions", "", 200, nil}, {"POST", "/v1/functions/echo/resume", "", 200, nil}, {"POST", "/v1/functions/none/pause", "", 404, nil}, {"POST", "/v1/functions/none/resume", "", 404, nil},
+		{"POST", "/v1/functions/echo/invoke", "[1]", 202, []string{"Idempotency-Key", "i"}}, {"POST", "/v1/functions/none/invoke", "[1]", 404, nil},
 		{"POST", "/v1/functions/echo/limit?limit=2", "", 200, nil}, {"POST", "/v1/functions/echo/limit?limit=many", "", 400, nil},
 		{"POST", "/events", event, 202, cloudevent}, {"POST", "/events", event, 200, append([]string{"Prefer", "wait=20"}, cloudevent...)}, {"POST", "/events", `{"a":1}`, 415, nil}, {"POST", "/events", `{"specversion":"1.0"}`, 400, cloudevent},
 		{"POST", "/events", "[" + event + "]", 202, []string{"Content-Type", "application/cloudevents-batch+json"}}, {"OPTIONS", "/events", "", 204, nil},

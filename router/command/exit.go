@@ -78,6 +78,9 @@ type misuse struct{ error }
 type found []lang.Finding
 
 func (f found) Error() string {
+	if len(f) == 1 {
+		return "1 finding; nothing was started"
+	}
 	return fmt.Sprintf("%d findings; nothing was started", len(f))
 }
 

@@ -128,7 +128,7 @@ func (id RunID) MarshalText() ([]byte, error) { return []byte(id.String()), nil 
 func ParseRunID(s string) (RunID, error) {
 	var id RunID
 	if len(s) != 26 {
-		return id, fmt.Errorf("%q is not a run id: it has 26 characters", s)
+		return id, fmt.Errorf("%.100q is not a run id: those have 26 characters, and this has %d", s, len(s))
 	}
 	var lower, canonical [26]byte
 	for i := range lower {
@@ -138,7 +138,12 @@ func ParseRunID(s string) (RunID, error) {
 		}
 	}
 	if _, err := idText.Decode(id[:], lower[:]); err != nil {
-		return RunID{}, fmt.Errorf("%q is not a run id: %w", s, err)
+		at := 0
+		var bad base32.CorruptInputError
+		if errors.As(err, &bad) {
+			at = int(bad)
+		}
+		return RunID{}, fmt.Errorf("%q is not a run id: those have digits and small letters without i, l, o and u, and character %d is another; copy it whole, as onward runs list prints it", s, at+1)
 	}
 	if idText.Encode(canonical[:], id[:]); canonical != lower {
 		return RunID{}, fmt.Errorf("%q is not a run id: its last characters are not those of one; copy it whole, as onward runs list prints it", s)
