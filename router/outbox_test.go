@@ -848,6 +848,37 @@ func TestFunctionThatIsGoneAndComesBack(t *testing.T) {
 	})
 }
 
+// TestReloadHoldsForWhatWaits: a function's new concurrency holds for what is queued.
+func TestReloadHoldsForWhatWaits(t *testing.T) {
+	inBubble(t, outboxDocument, func(t *testing.T, b *bubble) {
+		run := b.start("narrow", "1", "[1,2,3,4,5]")
+		if n := len(b.far.open("one")); n != 1 {
+			t.Errorf("%d in flight", n)
+		}
+		for _, at := range []int{3, 2} {
+			if err := b.Reload(parse(t, b.reg, strings.Replace(outboxDocument, "one: { far: x, concurrency: 1", fmt.Sprintf("one: { far: x, concurrency: %d", at), 1))); err != nil {
+				t.Fatal(err)
+			}
+			settle()
+			if n := len(b.far.open("one")); n != 3 { // What is in flight stays.
+				t.Errorf("%d in flight with a concurrency of %d", n, at)
+			}
+		}
+		b.far.open("one")[0].succeed()
+		settle()
+		if n := len(b.far.open("one")); n != 2 {
+			t.Errorf("%d in flight after one has ended", n)
+		}
+		b.far.change((*sent).succeed)
+		for _, s := range b.far.open("one") {
+			s.succeed()
+		}
+		if f := b.wait(run); f.State != "succeeded" {
+			t.Errorf("%s %v", f.State, f.Error)
+		}
+	})
+}
+
 // TestDeliveryWithoutTimeoutEndsAtItsDeadline: it is not said to have timed out, for it has no timeout.
 func TestDeliveryWithoutTimeoutEndsAtItsDeadline(t *testing.T) {
 	inBubble(t, outboxDocument, func(t *testing.T, b *bubble) {

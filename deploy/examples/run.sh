@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every example, or those whose folders begin with what is named: its run.sh, or else the commands in the comments of its documents (lines "#   bin/onward ..."),
-# as a reader would type them. A router that a comment starts gets a free port and a folder that goes with it; RUN in a command is the run that was told of last. Each
+# as a reader would type them, from the top or, with ../../../bin/onward, from its folder. A router that a comment starts gets a free port and a folder that goes with it; RUN in a command is the run that was told of last. Each
 # example is linted, but for one that is a program of its own. A command ends with 0, or as its comment says (# ends with 1). What needs a Kafka cluster is linted only.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -11,13 +11,13 @@ trap 'stop; rm -rf "$work"' EXIT INT TERM
 
 # commands prints the commands in the comments of files, one a line; a command that goes on behind a \ is one.
 commands() {
-	sed -n 's/^#   \(bin\/onward .*\)/\1/p; s/^#     \( *[^ ].*\)/\1/p; s/^\/\/	\(go run .*\)/\1/p' "$@" | sed -e ':a' -e '/\\$/N; s/\\\n */ /; ta'
+	sed -n 's/^#   \(bin\/onward .*\)/\1/p; s/^#   \(\.\.\/\.\.\/\.\.\/bin\/onward .*\)/\1/p; s/^#     \( *[^ ].*\)/\1/p; s/^\/\/	\(go run .*\)/\1/p' "$@" | sed -e ':a' -e '/\\$/N; s/\\\n */ /; ta' | grep -E '^(bin/|\.\./|go run)' || true
 }
 
 serve() {
 	stop
 	rm -rf "$work/data"
-	ONWARD_LISTEN=127.0.0.1:0 ONWARD_DATA="$work/data" ONWARD_DURABILITY=os ONWARD_DISK_LOW_WATER=1 "$@" >"$work/log" 2>&1 &
+	(cd "$in" && ONWARD_LISTEN=127.0.0.1:0 ONWARD_DATA="$work/data" ONWARD_DURABILITY=os ONWARD_DISK_LOW_WATER=1 exec "$@") >"$work/log" 2>&1 &
 	router=$!
 	for i in $(seq 100); do
 		grep -q msg=ready "$work/log" && break
@@ -49,10 +49,14 @@ example() {
 		command=$(printf '%s\n' "$command" | sed "s/ RUN\( \|$\)/ $run\1/g")
 		echo "  $command"
 		case $command in
+		../*) in=$dir ;; # From its folder.
+		*) in=. ;;
+		esac
+		case $command in
 		*' serve '*) eval "serve $command" || return 1 ;;
 		*)
 			due=$(printf '%s\n' "$command" | sed -n 's/.* # ends with \([0-9]*\)$/\1/p') code=0
-			eval "$command" >"$work/said" 2>&1 </dev/null || code=$?
+			(cd "$in" && eval "$command") >"$work/said" 2>&1 </dev/null || code=$?
 			test $code = ${due:-0} || { cat "$work/said"; echo "  it ends with $code"; return 1; }
 			told=$(sed -n 's/.*\<run \([0-9a-z]\{26\}\)\>.*/\1/p' "$work/said" | tail -1)
 			run=${told:-$run}
