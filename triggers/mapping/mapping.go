@@ -189,8 +189,12 @@ func Guess(b []byte) string {
 // Read makes the events of a message; items that are none are in bad. An error is for all of it. *Parking is the reason of what is to be looked at, of all or of an
 // item. All evaluations of a message together cost what a record's may.
 func (a *As) Read(m *Message, l envelope.Limits) (events []event.Event, bad []envelope.Bad, err error) {
+	return a.read(m, l, lang.RecordCost)
+}
+
+func (a *As) read(m *Message, l envelope.Limits, budget uint64) (events []event.Event, bad []envelope.Bad, err error) {
 	cache := lang.NewCache(1 << 20)
-	cache.Budget(lang.RecordCost)
+	cache.Budget(budget)
 	w := &work{As: a, m: m, limits: l, cache: cache, vars: m.Vars}
 	if a.Each.IsZero() {
 		e, ok, err := w.event(m.ID, nil)
