@@ -24,7 +24,7 @@ export const svg = (tag, props, ...children) => fill(document.createElementNS(SV
 export const icon = name => svg('svg', { class: 'i ' + name, 'aria-hidden': 'true' }, svg('use', { href: '#i-' + shapeOf(name) }));
 
 const shapes = ['succeeded', 'failed', 'running', 'waiting', 'queued', 'paused', 'skipped', 'cancelled'];
-const like = { pending: 'queued', open: 'running', over: 'succeeded', ending: 'running', cancelling: 'cancelled', up: 'succeeded', down: 'failed', throttled: 'waiting', matched: 'succeeded', unmatched: 'skipped', refused: 'failed', ready: 'succeeded', degraded: 'waiting' };
+const like = { pending: 'queued', open: 'running', over: 'succeeded', ending: 'running', cancelling: 'cancelled', up: 'succeeded', down: 'failed', throttled: 'waiting', stopped: 'cancelled', matched: 'succeeded', unmatched: 'skipped', refused: 'failed', ready: 'succeeded', degraded: 'waiting' };
 const shapeOf = name => shapes.includes(name) ? name : like[name] || 'queued';
 
 export const state = (name, text) => h('span', { class: 'state' }, icon(shapeOf(name)), h('span', null, text || name));

@@ -38,8 +38,8 @@ async function show(focus) {
   for (const a of document.querySelectorAll('nav a')) {
     const on = a.pathname === location.pathname || a.pathname === '/runs' && /^\/($|runs\/)/.test(location.pathname);
     on ? a.setAttribute('aria-current', 'page') : a.removeAttribute('aria-current');
-    if (on && a.parentElement.scrollWidth > a.parentElement.clientWidth) a.parentElement.scrollLeft = a.offsetLeft - 40;
   }
+  reveal();
   if (at && at.view === view && String(at.args) === String(args)) {
     at.update && at.update();
     return;
@@ -61,6 +61,12 @@ async function show(focus) {
   } catch (e) {
     if (mine === at) main.append(wrong(e));
   }
+}
+
+// reveal keeps the name of the page that is shown in sight, where not all fit.
+function reveal() {
+  const a = document.querySelector('nav a[aria-current]'), nav = a && a.parentElement;
+  if (nav && nav.scrollWidth > nav.clientWidth) nav.scrollLeft = a.offsetLeft - nav.offsetLeft - (nav.clientWidth - a.offsetWidth) / 2;
 }
 
 function lost(el) {
@@ -115,6 +121,7 @@ async function counts() {
       if (!el) a.append(el = h('span', { class: 'count' }));
       el.textContent = n(said.total);
     }
+    reveal();
   }
   setTimeout(counts, 10_000);
 }

@@ -110,7 +110,7 @@ export function functions(main, app) {
   const invoke = f => {
     const key = crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2); // A second click is the same call.
     ask({
-      title: `Call ${f.function}`, button: 'Call', text: 'By itself, outside of any flow: a run of one step, with the retry and the limits of the function.', fields: [{ name: 'data', label: 'Its input, as JSON', area: true, value: '{}' }],
+      title: `Invoke ${f.function}`, button: 'Invoke', text: 'By itself, outside of any flow: a run of one step, with the retry and the limits of the function.', fields: [{ name: 'data', label: 'Its input, as JSON', area: true, value: '{}' }],
       command: v => `onward invoke ${word(f.function)} --data ${word(v.data)}`,
       preview: async v => { JSON.parse(v.data || 'null'); return h('span'); },
       run: async v => { const said = await post(`/v1/functions/${seg(f.function)}/invoke`, undefined, v.data || 'null', { headers: { 'Idempotency-Key': key } }); app.go('/runs/' + said.run); return `started run ${said.run}`; },
@@ -125,7 +125,7 @@ export function functions(main, app) {
     { name: 'Held', class: 'num opt', cell: f => f.held ? n(f.held) : '' },
     { name: 'Rate', class: 'opt', cell: f => f.rate ? f.rate + (f.burst ? `, burst ${n(f.burst)}` : '') : '' },
     { name: 'Why', class: 'wide', cell: f => h('span', null, f.paused ? held(f.paused) : f.error || '', f.next && f.state === 'down' ? h('div', { class: 'sub' }, 'tried again ', when(f.next)) : '', f.since && f.state !== 'up' ? h('div', { class: 'sub' }, 'since ', utc(f.since)) : ''), sig: f => [f.paused, f.error, f.next, f.state, f.next && Math.floor(Date.now() / 1000)] },
-    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: f => app.may('operate') ? [h('button', { type: 'button', onclick: () => invoke(f) }, 'Call…'), ' ', h('button', { type: 'button', onclick: () => limit(f) }, 'Limit…'), ' ', h('button', { type: 'button', onclick: () => halt('functions', f.function, !!f.paused, view.poll) }, f.paused ? 'Resume…' : 'Pause…')] : '', sig: f => [f.function, !!f.paused, f.limit] },
+    { name: h('span', { class: 'hidden' }, 'Actions'), class: 'acts', cell: f => app.may('operate') ? [h('button', { type: 'button', onclick: () => invoke(f) }, 'Invoke…'), ' ', h('button', { type: 'button', onclick: () => limit(f) }, 'Limit…'), ' ', h('button', { type: 'button', onclick: () => halt('functions', f.function, !!f.paused, view.poll) }, f.paused ? 'Resume…' : 'Pause…')] : '', sig: f => [f.function, !!f.paused, f.limit] },
   ], { key: f => f.function, label: 'Functions' });
   return Object.assign(view, page(app, 'Functions', 'What is called, and how it is: a function that is down is tried again by itself, and what waits for it is sent then.', table, async () => (await get('/v1/functions')).functions, () => empty('There are no functions in the documents. See some:', 'onward lint deploy/examples/01-word-count'), { lists: 'onward functions list' }));
 }
@@ -136,7 +136,7 @@ export function routers(main, app) {
     { name: 'Router', cell: r => [h('b', null, r.name), r.address ? h('div', { class: 'sub mono' }, r.address) : ''], sig: r => [r.name, r.address] },
     { name: 'Version', class: 'opt', cell: r => r.version || '' },
     { name: 'Up for', class: 'num opt', cell: r => r.started ? took(Date.now() - ms(r.started)) : '' },
-    { name: 'Partitions', cell: r => (r.partitions || []).length > 8 ? n(r.partitions.length) : (r.partitions || []).map(p => p.partition).join(', ') },
+    { name: 'Partitions', class: 'num', cell: r => (r.partitions || []).length > 8 ? n(r.partitions.length) : (r.partitions || []).map(p => p.partition).join(', ') },
     { name: 'Open runs', class: 'num', cell: r => n((r.partitions || []).reduce((a, p) => a + p.runs, 0)) },
     { name: 'Records behind', class: 'num', cell: r => n((r.partitions || []).reduce((a, p) => a + (p.lag || 0), 0)) },
     { name: 'Since snapshots', class: 'num opt', cell: r => many((r.partitions || []).reduce((a, p) => a + (p.unsaved || 0), 0), 'record') },

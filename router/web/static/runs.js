@@ -4,7 +4,7 @@ import { get, lines, Poll, seg } from './api.js';
 import { ask, word, empty, wrong, copyCommand } from './ask.js';
 
 const states = ['running', 'waiting', 'queued', 'paused', 'failed', 'succeeded', 'cancelled', 'skipped'];
-const filters = [['text', 'Text', 'Text in event, result, error', 25], ['trigger', 'Trigger'], ['error', 'Error type'], ['event', 'Event id'], ['tenant', 'Tenant'], ['parent', 'Parent run'], ['since', 'Since', 'Since: 1h, today', 13], ['until', 'Until', 'Until: 5m, a time', 13]];
+const filters = [['text', 'Text', 'Text in event, result, error', 25], ['trigger', 'Trigger'], ['error', 'Error type'], ['event', 'Event id'], ['tenant', 'Tenant'], ['parent', 'Parent run'], ['since', 'Since', 'Since: 1h, today', 13], ['until', 'Until', 'Until: 5m', 13]];
 const keys = ['state', ...filters.map(f => f[0]), 'sort', 'order'];
 
 // flags are a query as the command has it.
@@ -74,7 +74,7 @@ export default function runs(main, app) {
   acts.append(copyCommand(() => 'onward runs list' + flags(app.query)), ...buttons);
   const body = h('div');
   const trouble = h('div');
-  app.head('Runs', 'What the triggers started: a run an event.', acts, form, trouble, body, foot);
+  app.head('Runs', 'What events started: a run for each trigger that took one.', acts, form, trouble, body, foot);
   let first = [];
   const draw = () => {
     const seen = new Set(first.map(r => r.run));

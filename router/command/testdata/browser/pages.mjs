@@ -154,9 +154,9 @@ triggers:
   await p.locator('tr[data-key=slow]').getByRole('button', { name: 'Resume…' }).click();
   await p.locator('dialog').getByRole('button', { name: 'Resume', exact: true }).click();
   await said('slow is resumed');
-  await p.locator('tr[data-key=ok]').getByRole('button', { name: 'Call…' }).click();
+  await p.locator('tr[data-key=ok]').getByRole('button', { name: 'Invoke…' }).click();
   await p.locator('#ask-data').fill('{"one": 1}');
-  await p.locator('dialog').getByRole('button', { name: 'Call', exact: true }).click();
+  await p.locator('dialog').getByRole('button', { name: 'Invoke', exact: true }).click();
   await eventually('its run', async () => /function\.ok/.test(await p.locator('main h1').textContent()) && /"one": 1/.test(await p.locator('main').textContent()));
 
   // Dead letters: by cause, one, sent again, removed.
