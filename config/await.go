@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/lang"
@@ -25,6 +26,11 @@ type awaitedDoc struct {
 	Filters   []filter.Filter `doc:"filters,required" help:"all of them, and those of the trigger, must let an event through"`
 	Correlate lang.Expr       `doc:"correlate" help:"the key of these events, where it is not the trigger's correlate"`
 	Count     lang.Expr       `doc:"count" help:"how many of them, if not one: a number, or an expression over event and data, of which the first event of the round that yields a number tells it. Then they are a list in arrived"`
+}
+
+type signalDoc struct {
+	Filters   []filter.Filter `doc:"filters,required" help:"all of them must let an event through"`
+	Correlate lang.Expr       `doc:"correlate" help:"the key of these events, where it is not the trigger's correlate"`
 }
 
 type batchDoc struct {
@@ -75,6 +81,11 @@ func (*awaitDoc) Schema() plugin.Schema {
 
 // Schema tells that there is a filter.
 func (*awaitedDoc) Schema() plugin.Schema {
+	return plugin.Schema{"properties": plugin.Schema{"filters": plugin.Schema{"minItems": 1}}}
+}
+
+// Schema tells that there is a filter.
+func (*signalDoc) Schema() plugin.Schema {
 	return plugin.Schema{"properties": plugin.Schema{"filters": plugin.Schema{"minItems": 1}}}
 }
 
@@ -135,6 +146,9 @@ func (t *Trigger) MeetOf(a filter.Attributes, event, data lang.Value) (names []s
 		return names, key, nil
 	case first != nil:
 		return nil, "", first
+	case t.Definition.Await.Signals: // It is started by its name, whatever its filters.
+		key, err := keyOf(t.Meets[0].Key, event, data, "correlate")
+		return []string{""}, key, err
 	}
 	return nil, "", errors.New("it is none of the events that the trigger awaits")
 }
@@ -149,7 +163,10 @@ func (c *checker) gathers(t *triggerDoc) (meets []Meet) {
 		}
 	}
 	switch {
-	case said == 0 && t.Correlate.IsZero():
+	case said == 0 && t.Correlate.IsZero() && len(t.Signals) == 0:
+		return nil
+	case said > 0 && len(t.Signals) > 0:
+		c.find(t.pos, path+".signals", "let one trigger gather and another have the signals", "signals beside await or batch")
 		return nil
 	case t.Batch != nil && (said > 1 || !t.Correlate.IsZero()):
 		c.find(t.pos, path+".batch", "keep one; the key of a batch is its key:", "a batch beside await or correlate")
@@ -163,12 +180,53 @@ func (c *checker) gathers(t *triggerDoc) (meets []Meet) {
 	case t.Await != nil:
 		return c.await(t, path+".await")
 	}
+	return c.signalled(t, path)
+}
+
+// early is how long signals are kept that come before their run, unless the trigger says.
+const early = plugin.Duration(time.Hour)
+
+// signalled checks a trigger whose later events are signals to its run.
+func (c *checker) signalled(t *triggerDoc, path string) []Meet {
+	if t.Correlate.IsZero() {
+		c.find(t.pos, path+".signals", `add correlate: "${ data.orderId }"`, "nothing says to which run a signal goes")
+		return nil
+	}
 	c.correlate(t.Correlate, path+".correlate")
 	if t.Flow == nil || !c.signals[t.Flow] {
-		c.find(t.Correlate.Pos(), path+".correlate", "add await:, or a signal: TYPE step that waits for later events of the key", "nothing uses the key: later events of it would be signals that no step waits for")
+		c.find(t.Correlate.Pos(), path+".correlate", "add await:, or a signal: step that waits for later events of the key", "nothing uses the key: later events of it would be signals that no step waits for")
 	}
-	c.def.Await = &lang.Await{Events: []lang.Awaited{{Any: true}}, Join: lang.Enough{Word: "any"}, Late: lang.LateNewRound, Signals: true}
-	return []Meet{{Key: t.Correlate}}
+	a := &lang.Await{Events: []lang.Awaited{{Any: true}}, Join: lang.Enough{Word: lang.JoinBegins}, Late: lang.LateNewRound, Signals: true}
+	c.def.Await = a
+	meets := []Meet{{Filters: t.said, Key: t.Correlate}}
+	if len(t.Signals) == 0 {
+		if t.Early != 0 {
+			c.find(t.pos, path+".early", "leave it out", "no signals that could come early")
+		}
+		return meets
+	}
+	if a.Deadline = cmp.Or(t.Early, early); len(t.said) == 0 {
+		c.find(t.pos, path+".filters", "write filters: for the event that begins a run", "without filters every event begins a run, those that are to be signals as well")
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Signals)) {
+		m, at := t.Signals[name], path+".signals."+name
+		if name == "" || len(name) > lang.MaxName {
+			c.find(t.pos, at, "write a name", "the name of a signal has 1 to %d bytes", lang.MaxName)
+		}
+		if len(m.Filters) == 0 {
+			c.find(t.pos, at+".filters", "write filters: [{ exact: { type: ... } }]", "filters that take every event")
+		}
+		if why := filter.Contradiction(m.Filters); why != "" {
+			c.find(t.pos, at+".filters", "all of them must match", "filters that no event passes: %s", why)
+		}
+		if m.Correlate.IsZero() {
+			m.Correlate = t.Correlate
+		} else {
+			c.correlate(m.Correlate, at+".correlate")
+		}
+		a.Events, meets = append(a.Events, lang.Awaited{Name: name, Any: true}), append(meets, Meet{name, m.Filters, m.Correlate})
+	}
+	return meets
 }
 
 // correlate checks the expression of a key.
@@ -268,21 +326,31 @@ func (c *checker) reachable(t *triggerDoc, a *lang.Await, path string) {
 	}
 }
 
-// taking are the filters of a trigger with those of the events that it awaits: an event that is none of them passes it by.
+// taking are the filters of a trigger with those of the events that it awaits, or has as signals: an event that is none of them passes it by.
 func (t *triggerDoc) taking() []filter.Filter {
-	if t.Await == nil || len(t.Await.Events) == 0 {
-		return t.Filters
-	}
 	var some []filter.Filter
-	for _, name := range slices.Sorted(maps.Keys(t.Await.Events)) {
-		if filters := t.Await.Events[name].Filters; len(filters) == 1 {
+	add := func(filters []filter.Filter) {
+		if len(filters) == 1 {
 			some = append(some, filters[0])
-		} else {
+		} else if len(filters) > 0 {
 			some = append(some, filter.Filter{All: filters})
 		}
 	}
-	if len(some) == 1 {
-		return append(slices.Clip(t.Filters), some[0])
+	switch {
+	case t.Await != nil && len(t.Await.Events) > 0:
+		for _, name := range slices.Sorted(maps.Keys(t.Await.Events)) {
+			add(t.Await.Events[name].Filters)
+		}
+		if len(some) == 1 {
+			return append(slices.Clip(t.Filters), some[0])
+		}
+		return append(slices.Clip(t.Filters), filter.Filter{Any: some})
+	case len(t.Signals) > 0 && len(t.Filters) > 0:
+		add(t.Filters)
+		for _, name := range slices.Sorted(maps.Keys(t.Signals)) {
+			add(t.Signals[name].Filters)
+		}
+		return []filter.Filter{{Any: some}}
 	}
-	return append(slices.Clip(t.Filters), filter.Filter{Any: some})
+	return t.Filters
 }

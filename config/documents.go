@@ -288,16 +288,18 @@ func (f *functionDoc) Check() []plugin.Problem {
 }
 
 type triggerDoc struct {
-	Tenant      string          `doc:"tenant" help:"who the trigger and its runs belong to" default:"default"`
-	Filters     []filter.Filter `doc:"filters" help:"all of them must let an event through; without any, every event is let through but those of runs' ends and functions' completions (dev.onward.run.*, dev.onward.function.*)"`
-	When        lang.Expr       `doc:"when" help:"what must be true of an event that the filters let through, of event and data: \"${ data.amount > 13 }\". Where it is false or fails the trigger does not take the event"`
-	Correlate   lang.Expr       `doc:"correlate" help:"the key by which events belong together, of event and data: a text, a number, true or false; an event that has none starts nothing"`
-	Await       *awaitDoc       `doc:"await" help:"the events of one key that make a round: the flow begins once they are enough, and sees them as arrived. Without it, what comes of a key while its run is at work are signals to that, by the type of the event"`
-	Batch       *batchDoc       `doc:"batch" help:"events are gathered, and one run has a list of them as arrived"`
-	Concurrency *concurrencyDoc `doc:"concurrency" help:"how many runs of one key may be at work at a time, and what becomes of those beyond it"`
-	Flow        *lang.Step      `doc:"flow" help:"what to run; without it the event goes straight to the destinations"`
-	OnSuccess   lang.Value      `doc:"onSuccess" help:"where the event of the run's success goes: a destination or a list"`
-	OnFailure   lang.Value      `doc:"onFailure" help:"where the event of the run's failure goes: a destination or a list"`
+	Tenant      string               `doc:"tenant" help:"who the trigger and its runs belong to" default:"default"`
+	Filters     []filter.Filter      `doc:"filters" help:"all of them must let an event through; without any, every event is let through but those of runs' ends and functions' completions (dev.onward.run.*, dev.onward.function.*)"`
+	When        lang.Expr            `doc:"when" help:"what must be true of an event that the filters let through, of event and data: \"${ data.amount > 13 }\". Where it is false or fails the trigger does not take the event"`
+	Correlate   lang.Expr            `doc:"correlate" help:"the key by which events belong together, of event and data: a text, a number, true or false; an event that has none starts nothing"`
+	Await       *awaitDoc            `doc:"await" help:"the events of one key that make a round: the flow begins once they are enough, and sees them as arrived. Without it, what comes of a key while its run is at work are signals to that, by the type of the event"`
+	Signals     map[string]signalDoc `doc:"signals" help:"events of the key that begin no run and are signals to the one that is at work, by these names: a signal step of the flow waits for them"`
+	Early       plugin.Duration      `doc:"early,above0" help:"how long signals are kept that come before the event which begins their run; default: 1h"`
+	Batch       *batchDoc            `doc:"batch" help:"events are gathered, and one run has a list of them as arrived"`
+	Concurrency *concurrencyDoc      `doc:"concurrency" help:"how many runs of one key may be at work at a time, and what becomes of those beyond it"`
+	Flow        *lang.Step           `doc:"flow" help:"what to run; without it the event goes straight to the destinations"`
+	OnSuccess   lang.Value           `doc:"onSuccess" help:"where the event of the run's success goes: a destination or a list"`
+	OnFailure   lang.Value           `doc:"onFailure" help:"where the event of the run's failure goes: a destination or a list"`
 
 	name         string
 	path         string // in the documents

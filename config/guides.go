@@ -86,6 +86,15 @@ correlate: "${ data.orderId }"
 await: { count: "${ data.total }", deadline: 1h, onDeadline: take }
 flow: { function: charge, input: "${ arrived.map(x, x.data) }" }
 `, `
+filters: [{ exact: { type: com.example.order.placed } }]
+correlate: "${ data.id }"
+signals:
+  paid: { filters: [{ exact: { type: com.example.paid } }], correlate: "${ data.orderId }" }
+  refused: { filters: [{ prefix: { type: com.example.refused } }, { not: { suffix: { source: .test } } }, { sql: "EXISTS reason" }] }
+  changed: { filters: [{ any: [{ exact: { type: com.example.changed } }, { all: [{ exact: { type: com.example.moved } }, { suffix: { subject: .eu } }] }] }, { suffix: { source: .shop } }, { all: [{ exact: { kind: new } }] }] }
+early: 10m
+flow: { sequence: [{ function: reserve }, { signal: { any: [paid, changed], fails: refused, within: 2h } }, { function: charge }] }
+`, `
 filters: [{ exact: { type: com.example.reading } }]
 batch: { every: 1m, count: 100, bytes: 256KiB, key: "${ data.sensor }" }
 onSuccess: { log: readings }

@@ -160,6 +160,50 @@ func TestEventsMeet(t *testing.T) {
 	}
 }
 
+// TestOneEventIsAwaitedBySeveral: a payment joins the round of one trigger and is a signal to the run of another, each by its own key; also where it comes before that run.
+func TestOneEventIsAwaitedBySeveral(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), meeting+`
+  order:
+    filters: [{ exact: { type: placed } }]
+    correlate: "${ data.id }"
+    signals: { captured: { filters: [{ exact: { type: paid } }], correlate: "${ data.order }" } }
+    flow: { sequence: [{ signal: captured }, { pass: {}, input: "${ [data.item, previous.amount] }" }] }
+`)
+	of := func(x taken, trigger string) string {
+		for _, run := range x.Runs {
+			if run.Trigger == trigger {
+				return run.Run
+			}
+		}
+		t.Fatalf("%+v has no run of %s", x, trigger)
+		return ""
+	}
+	placed := of(sendEvent(t, r.Addr(), "placed", "o-1", `{"id":1,"item":"lamp"}`), "order")
+	paid := sendEvent(t, r.Addr(), "paid", "p-1", `{"order":1,"amount":5}`)
+	packed := sendEvent(t, r.Addr(), "packed", "k-1", `{"of":{"order":1}}`)
+	if len(paid.Runs) != 2 || of(paid, "order") != placed || of(paid, "ship") != packed.run() {
+		t.Errorf("%+v; want runs %s and %s", paid, placed, packed.run())
+	}
+	early := of(sendEvent(t, r.Addr(), "paid", "p-2", `{"order":2,"amount":6}`), "order")
+	if run := of(sendEvent(t, r.Addr(), "placed", "o-2", `{"id":2,"item":"vase"}`), "order"); run != early {
+		t.Errorf("%s, and what came early is in %s", run, early)
+	}
+	_, body := say(t, r.Addr(), request("POST", "/v1/triggers/order", r.Addr(), "", `{"id":3,"item":"rug"}`))
+	var named struct{ Run string }
+	if json.Unmarshal([]byte(body), &named) != nil || of(sendEvent(t, r.Addr(), "paid", "p-3", `{"order":3,"amount":7}`), "order") != named.Run {
+		t.Errorf("started by name: %s", body)
+	}
+	for run, want := range map[string]string{placed: `["lamp",5]`, early: `["vase",6]`, packed.run(): `[5,"k-1"]`, named.Run: `["rug",7]`} {
+		eventually(t, func() error {
+			if _, body := say(t, r.Addr(), request("GET", "/v1/runs/"+run, r.Addr(), "", "")); !strings.Contains(body, `"result":`+want) {
+				return fmt.Errorf("%s; want %s", body, want)
+			}
+			return nil
+		})
+	}
+}
+
 // TestWhatIsAwaitedPassesTheLimit: as many rounds as runs may be open; what they wait for comes in all the same, and they end.
 func TestWhatIsAwaitedPassesTheLimit(t *testing.T) {
 	t.Parallel()

@@ -15,8 +15,10 @@ type Await struct {
 	Deadline   plugin.Duration `doc:"deadline"` // from the event that opens a round
 	OnDeadline string          `doc:"onDeadline"`
 	Late       string          `doc:"late"`
-	Bytes      int             `doc:"bytes"`   // so many are enough; 0 is no such bound
-	Signals    bool            `doc:"signals"` // nothing is awaited: what comes while a run is at work are signals to it, by the type of the event
+	Bytes      int             `doc:"bytes"` // so many are enough; 0 is no such bound
+	// Signals: nothing is awaited but the first of Events, which begins the run; the others are signals to that by their names, and more of the first by the
+	// type of the event.
+	Signals bool `doc:"signals"`
 }
 
 // An Awaited is one of the events that a round is made of.
@@ -37,6 +39,9 @@ const (
 	LateBuffer    = "buffer"
 	LateUnmatched = "unmatched"
 )
+
+// JoinBegins is the join of a trigger with signals: the event has come that begins the run. No document says it.
+const JoinBegins = "begins"
 
 // The bounds of a round that lint and the engine share.
 const (
@@ -71,7 +76,7 @@ var (
 // UnmarshalNode reads a word or a mapping.
 func (e *Enough) UnmarshalNode(n *Node, decode func(*Node, any)) []plugin.Problem {
 	if n.Kind != MapNode {
-		if e.Word = n.Text(); !slices.Contains(enoughWords, e.Word) {
+		if e.Word = n.Text(); !slices.Contains(enoughWords, e.Word) && e.Word != JoinBegins {
 			cure := Nearest(e.Word, enoughWords)
 			if slices.Contains(enoughKeys, e.Word) {
 				cure = fmt.Sprintf("write join: { %s: ... }", e.Word)
@@ -96,7 +101,7 @@ func (e *Enough) UnmarshalNode(n *Node, decode func(*Node, any)) []plugin.Proble
 
 // MarshalNode writes what was read.
 func (e Enough) MarshalNode() Value {
-	if slices.Contains(enoughWords, e.Word) {
+	if slices.Contains(enoughWords, e.Word) || e.Word == JoinBegins {
 		return Text(e.Word)
 	}
 	return Document(enoughForm(e))

@@ -271,7 +271,7 @@ func queued(q *engine.Queue) string {
 
 // gathered says which events a run waits for.
 func gathered(x *engine.RoundStatus, since, now time.Time) string {
-	said := fmt.Sprintf("its events have arrived; it has key %q", x.Key)
+	said := fmt.Sprintf("it is the one that events of key %q come to", x.Key)
 	if x.Open {
 		said = fmt.Sprintf("awaits events of key %q for %s: missing are %s", x.Key, now.Sub(since).Round(time.Second), cmp.Or(strings.Join(x.Missing, ", "), "those that its join asks for"))
 		if len(x.Arrived) > 0 {
@@ -279,7 +279,7 @@ func gathered(x *engine.RoundStatus, since, now time.Time) string {
 		}
 	}
 	if !x.Deadline.IsZero() {
-		said += fmt.Sprintf("; its deadline is in %s, and then %s", x.Deadline.Sub(now).Round(time.Second), map[string]string{"fail": "it fails", "take": "it goes on with what there is"}[x.Then])
+		said += fmt.Sprintf("; its deadline is in %s, and then %s", x.Deadline.Sub(now).Round(time.Second), map[string]string{"fail": "it fails", "take": "it goes on with what there is", "end": "it ends as skipped"}[x.Then])
 	}
 	if x.Kept > 0 {
 		said += fmt.Sprintf("; %d are kept for the next round", x.Kept)

@@ -121,7 +121,7 @@ func (a *API) redrive(ctx context.Context, id journal.RunID, from string, latest
 	if err != nil {
 		return nil, err
 	}
-	if def.Await != nil && f.Again.Arrived.IsNull() {
+	if def.Await != nil && !def.Await.Signals && f.Again.Arrived.IsNull() {
 		return nil, refusing(http.StatusConflict, "send its events again, under other ids", "the events of run %s were not enough, so nothing of it has run that could go on", id)
 	}
 	past, err := a.Endings.Past(id)
@@ -311,7 +311,7 @@ func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (*Rerun,
 	if err != nil {
 		return nil, err
 	}
-	if t := a.Set().Triggers[f.Trigger]; t != nil && t.Gathers() {
+	if t := a.Set().Triggers[f.Trigger]; t != nil && t.Gathers() && !t.Definition.Await.Signals {
 		return nil, refusing(http.StatusConflict, "send its events again under other ids, or, if it failed, redrive it: onward runs redrive "+id.String(), "run %s is of a trigger that gathers events, and one event is not its input", id)
 	}
 	if q.URL.Query().Get("input") != "given" {

@@ -2,12 +2,14 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/sinks"
@@ -87,6 +89,8 @@ type IngestShape struct {
 	Batch int
 	// Noop has every event fire one destination of its own instead of joining.
 	Noop bool
+	// Correlate has the events meet by a key of their own, a trigger's await, instead of being the completions of calls.
+	Correlate bool
 }
 
 // fits refuses joins whose completions cannot all be prepared: branches beyond the window have not been called yet.
@@ -105,15 +109,27 @@ const ingestNoop = `version: 1
 functions: { out: { accept: {}, concurrency: 1000 } }
 triggers: { bench: { filters: [{ exact: { type: com.example.bench } }], onSuccess: { function: out } } }`
 
+const ingestCorrelate = `version: 1
+functions: { out: { accept: {}, concurrency: 1000 } }
+triggers: { bench: { filters: [{ exact: { type: com.example.bench } }], correlate: "${ data.join }", await: { count: %d }, flow: { pass: {}, input: "${ size(arrived) }" }, onSuccess: { function: out } } }`
+
 // Ingest is the throughput of joins: prepared completions, as events, through admission, append with fsync and fold, until the last join has fired
 // its destination. The events are made before, as a source would have parsed them.
 func Ingest(ctx context.Context, o Options, shape IngestShape) (*Result, error) {
-	if err := fits(shape.Width); err != nil && !shape.Noop {
+	switch err := fits(shape.Width); {
+	case shape.Noop && shape.Correlate:
+		return nil, errors.New("events either meet or fire each; say --noop or --correlate")
+	case shape.Correlate && (shape.Width < 1 || shape.Width > lang.MaxRound):
+		return nil, fmt.Errorf("a width of %d; from 1 to %d events meet", shape.Width, lang.MaxRound)
+	case err != nil && !shape.Noop && !shape.Correlate:
 		return nil, err
 	}
 	name := fmt.Sprintf("ingest join %d x %d", shape.Joins, shape.Width)
 	if shape.Noop {
 		name = "ingest noop"
+	}
+	if shape.Correlate {
+		name = fmt.Sprintf("ingest correlate %d x %d", shape.Joins, shape.Width)
 	}
 	r, err := o.measure(ctx, name, "event", shape.Joins*shape.Width, false, commits(feeders, shape.Batch, recordBytes), func() (sample, error) { return o.ingest(ctx, shape) })
 	if r != nil {
@@ -131,6 +147,9 @@ func (o *Options) ingest(ctx context.Context, shape IngestShape) (s sample, err 
 	if shape.Noop {
 		document = ingestNoop
 	}
+	if shape.Correlate {
+		document = fmt.Sprintf(ingestCorrelate, shape.Width)
+	}
 	g, err := with.open(ctx, document, "")
 	if err != nil {
 		return s, err
@@ -139,11 +158,19 @@ func (o *Options) ingest(ctx context.Context, shape IngestShape) (s sample, err 
 	total := shape.Joins * shape.Width
 	var events []event.Event
 	prepared, calls, ends := 0, 0, total
-	if shape.Noop {
+	switch {
+	case shape.Noop:
 		for i := range total {
 			events = append(events, ingestEvent(i, "com.example.bench", ""))
 		}
-	} else {
+	case shape.Correlate:
+		ends = shape.Joins
+		for i := range total { // Round-robin over the joins.
+			e := ingestEvent(i, "com.example.bench", "")
+			_ = e.SetData(event.ApplicationJSON, map[string]any{"join": fmt.Sprintf("order-%06d", i%shape.Joins), "result": i % 1000, "worker": fmt.Sprintf("worker-%06d", i%512)}) // It marshals.
+			events = append(events, e)
+		}
+	default:
 		for range shape.Joins {
 			if _, _, err := g.start(ctx, shape.Width); err != nil {
 				return s, err

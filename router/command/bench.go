@@ -70,6 +70,7 @@ func (p *program) bench() *cobra.Command {
 	ingest.Flags().IntVar(&shape.Joins, "joins", 200, "number of runs")
 	ingest.Flags().IntVar(&shape.Width, "width", 1000, "branches of each")
 	ingest.Flags().IntVar(&shape.Batch, "batch", 500, "events of one admission")
+	ingest.Flags().BoolVar(&shape.Correlate, "correlate", false, "the events meet by a key of their own (a trigger with await) instead of being completions of calls")
 	ingest.Flags().BoolVar(&shape.Noop, "noop", false, "every event fires a destination of its own instead of joining")
 
 	var batch int

@@ -245,7 +245,7 @@ func (s *State) reopen(rec *journal.Record, f *RedriveFact) Reason {
 		return Unknown // Its sender puts it ahead; one that is not known he has been told of.
 	case !s.numbered(f):
 		return Malformed
-	case def.Await != nil && f.Start.Arrived.IsNull():
+	case def.Await != nil && !def.Await.Signals && f.Start.Arrived.IsNull():
 		return Malformed // Nothing says what had arrived.
 	case s.unfit("the event", f.Start.Event) != nil || s.unfit("the event", f.Start.Data) != nil:
 		return Limited
@@ -259,7 +259,7 @@ func (s *State) reopen(rec *journal.Record, f *RedriveFact) Reason {
 	s.fuel(r, &f.Start)
 	r.calls = int32(f.Calls)
 	r.own().redrives = f.Number
-	if def.Await != nil {
+	if !f.Start.Arrived.IsNull() {
 		r.own().arrived = f.Start.Arrived
 		s.hold(r, size(f.Start.Arrived))
 	}

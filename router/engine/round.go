@@ -202,7 +202,10 @@ func called(names []string) string {
 
 // signalLater gives an event to the run of its key that is at work, as a signal by its type.
 func (s *State) signalLater(r *run, id journal.RunID, f *StartFact) Reason {
-	k := keptSignal{name: attribute(f.Event, "type"), data: f.Data}
+	k := keptSignal{name: f.Names[0], data: f.Data}
+	if k.name == "" {
+		k.name = attribute(f.Event, "type")
+	}
 	copy(k.key[:], id[:])
 	switch _, repeated := r.rare().seen[k.key]; {
 	case repeated:
@@ -300,6 +303,8 @@ func (s *State) enough(r *run, last *StartFact) (bool, *lang.Error) {
 	switch a.Join.Word {
 	case "any":
 		is = have > 0
+	case lang.JoinBegins:
+		is = x.have[0] > 0
 	case "atLeast":
 		is = have >= a.Join.AtLeast
 	case "percent":
@@ -376,7 +381,9 @@ func (s *State) roundOver(r *run) {
 	x, a := r.rare().round, r.def.Await
 	s.dropTimer(r, x.timer)
 	x.timer, x.open = 0, false
-	if !a.Signals {
+	if a.Signals {
+		s.beginSignalled(r)
+	} else {
 		v := r.gathered()
 		if e := s.unfit("what has arrived", v); e != nil {
 			s.endRun(r, lang.Failure(e))
@@ -399,6 +406,27 @@ func (s *State) roundOver(r *run) {
 	default:
 		s.openFlow(r)
 	}
+}
+
+// beginSignalled lets a run begin with the event that begins one; what came of its key before are signals that came early.
+func (s *State) beginSignalled(r *run) {
+	x := r.rare().round
+	var early []keptSignal
+	for i := range x.arrived {
+		y := &x.arrived[i]
+		if i > 0 {
+			s.hold(r, -size(y.event)-size(y.data))
+		}
+		if y.kind == 0 {
+			s.hold(r, size(y.event)+size(y.data)-size(r.event)-size(r.data))
+			r.event, r.data, r.traced = y.event, y.data, traced(y.event)
+			continue
+		}
+		k := keptSignal{name: r.def.Await.Events[y.kind].Name, data: y.data}
+		copy(k.key[:], y.id[:])
+		early = append(early, k)
+	}
+	s.keepSignals(r, early...)
 }
 
 // leaveRound lets other runs have the events of a run's key.
@@ -465,6 +493,10 @@ func (s *State) roundDue(r *run) {
 		return
 	}
 	x.timer = 0
+	if a.Signals {
+		s.endRun(r, dropped(fmt.Sprintf("no run of key %q has begun within %s of the first event for it", x.key, a.Deadline.D())))
+		return
+	}
 	if a.Takes() {
 		s.roundOver(r)
 		return
@@ -485,6 +517,10 @@ func (x *round) standing(a *lang.Await) (arrived, missing []string) {
 	for i := range a.Events {
 		name, have, want := a.Events[i].Name, x.have[i], x.known[i]
 		one := a.Events[i].One()
+		if a.Signals && i == 0 {
+			missing = append(missing, "the event that begins the run")
+			continue
+		}
 		if name == "" {
 			name = "events"
 		}
@@ -493,6 +529,10 @@ func (x *round) standing(a *lang.Await) (arrived, missing []string) {
 			arrived = append(arrived, name)
 		case one:
 			missing = append(missing, name)
+		case a.Signals:
+			if have > 0 {
+				arrived = append(arrived, fmt.Sprintf("%d %s", have, name))
+			}
 		case want < 0:
 			arrived = append(arrived, fmt.Sprintf("%d %s", have, name))
 			missing = append(missing, name+", of which no event has told how many")
@@ -515,8 +555,13 @@ func (r *run) roundStatus() *RoundStatus {
 	st := &RoundStatus{Key: x.key, Open: x.open, Events: len(x.arrived), Kept: len(x.kept)}
 	if x.open {
 		st.Arrived, st.Missing = x.standing(r.def.Await)
-		if st.Then = "fail"; r.def.Await.Takes() {
+		switch {
+		case r.def.Await.Signals:
+			st.Then = "end"
+		case r.def.Await.Takes():
 			st.Then = "take"
+		default:
+			st.Then = "fail"
 		}
 	}
 	if d := r.timers.get(x.timer); d != nil {
@@ -530,7 +575,7 @@ func (r *run) roundStatus() *RoundStatus {
 func (r *run) gathered() lang.Value {
 	a, x := r.def.Await, r.rare().round
 	if len(a.Events) == 1 && a.Events[0].Name == "" {
-		return lang.Trusted(string(x.listed(nil, 0)))
+		return lang.Trusted(string(x.listed(make([]byte, 0, x.bytes+256*len(x.arrived)+2), 0)))
 	}
 	b := []byte{'{'}
 	for i := range a.Events {
@@ -568,21 +613,17 @@ func (x *round) listed(b []byte, kind int) []byte {
 	return append(b, ']')
 }
 
-// append appends the event.
-func (y *arrival) append(b []byte) []byte { return append(b, wholeEvent(y.event, y.data).JSON()...) }
-
-// wholeEvent is an event as one object: its attributes, and data behind them.
-func wholeEvent(event, data lang.Value) lang.Value {
-	b := make([]byte, 0, event.Size()+data.Size()+16)
-	attributes := strings.TrimSuffix(event.JSON(), "}")
+// append appends the event as one object: its attributes, and data behind them.
+func (y *arrival) append(b []byte) []byte {
+	attributes := strings.TrimSuffix(y.event.JSON(), "}")
 	if !strings.HasPrefix(attributes, "{") {
 		attributes = "{" // Nobody writes an event without attributes; then it has none.
 	}
 	if b = append(b, attributes...); len(attributes) > 1 {
 		b = append(b, ',')
 	}
-	b = append(append(b, `"data":`...), data.JSON()...)
-	return lang.Trusted(string(append(b, '}')))
+	b = append(append(b, `"data":`...), y.data.JSON()...)
+	return append(b, '}')
 }
 
 // gathers reports whether r waits for events of its round.

@@ -43,7 +43,7 @@ type RoundStatus struct {
 	Arrived  []string  `json:"arrived,omitempty"` // which of them, and how many
 	Missing  []string  `json:"missing,omitempty"` // which are yet to come, and how many
 	Deadline time.Time `json:"deadline,omitzero"` // how long it gathers
-	Then     string    `json:"then,omitempty"`    // what becomes of it at the deadline: fail or take
+	Then     string    `json:"then,omitempty"`    // what becomes of it at the deadline: fail, take, or end, where it has signals for a run that has not begun
 	Kept     int       `json:"kept,omitempty"`    // events for the next round
 }
 
