@@ -63,16 +63,6 @@ func (p *program) bench() *cobra.Command {
 	starts.Flags().IntVar(&n, "n", 20_000, "number of runs")
 	starts.Flags().IntVar(&clients, "clients", 64, "clients")
 
-	var shape bench.IngestShape
-	ingest := workload("ingest", "Joins of 1,000 completions each, as events, until the last has fired.", func(ctx context.Context) ([]bench.Result, error) {
-		return one(bench.Ingest(ctx, o, shape))
-	})
-	ingest.Flags().IntVar(&shape.Joins, "joins", 200, "number of runs")
-	ingest.Flags().IntVar(&shape.Width, "width", 1000, "branches of each")
-	ingest.Flags().IntVar(&shape.Batch, "batch", 500, "events of one admission")
-	ingest.Flags().BoolVar(&shape.Correlate, "correlate", false, "the events meet by a key of their own (a trigger with await) instead of being completions of calls")
-	ingest.Flags().BoolVar(&shape.Noop, "noop", false, "every event fires a destination of its own instead of joining")
-
 	var batch int
 	webhook := workload("webhook", "Events from webhook to webhook.", func(ctx context.Context) ([]bench.Result, error) {
 		return one(bench.Webhook(ctx, o, n, clients, batch))
@@ -81,6 +71,7 @@ func (p *program) bench() *cobra.Command {
 	webhook.Flags().IntVar(&clients, "clients", 64, "clients that post")
 	webhook.Flags().IntVar(&batch, "batch", 0, "events of one POST; 0 is one, in binary mode")
 
+	benchIngest(&o, workload)
 	benchLimit(&o, workload)
 	benchSnapshot(&o, workload)
 	benchKafka(&o, workload)
@@ -88,6 +79,22 @@ func (p *program) bench() *cobra.Command {
 	c.AddCommand(&cobra.Command{Use: "function", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Function() }})
 	c.AddCommand(&cobra.Command{Use: "load", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return bench.Generate(os.Stdin, p.out) }})
 	return c
+}
+
+func benchIngest(o *bench.Options, workload func(use, short string, measure func(ctx context.Context) ([]bench.Result, error)) *cobra.Command) {
+	var shape bench.IngestShape
+	ingest := workload("ingest", "Joins of 1,000 completions each, as events, until the last has fired.", func(ctx context.Context) ([]bench.Result, error) {
+		r, err := bench.Ingest(ctx, *o, shape)
+		if err != nil {
+			return nil, err
+		}
+		return []bench.Result{*r}, nil
+	})
+	ingest.Flags().IntVar(&shape.Joins, "joins", 200, "number of runs")
+	ingest.Flags().IntVar(&shape.Width, "width", 1000, "branches of each")
+	ingest.Flags().IntVar(&shape.Batch, "batch", 500, "events of one admission")
+	ingest.Flags().BoolVar(&shape.Correlate, "correlate", false, "the events meet by a key of their own (a trigger with await) instead of being completions of calls")
+	ingest.Flags().BoolVar(&shape.Noop, "noop", false, "every event fires a destination of its own instead of joining")
 }
 
 func benchLimit(o *bench.Options, workload func(use, short string, measure func(ctx context.Context) ([]bench.Result, error)) *cobra.Command) {
