@@ -56,7 +56,7 @@ var ends = []end{
 	{"bench webhook --runs 0", 2, "usage"}, {"bench limit --runs 0", 2, "usage"}, {"bench snapshot --runs 0", 2, "usage"}, {"bench kafka --runs 0", 2, "usage"},
 
 	{"send --type done --wait 20s", 0, ""}, {"send --type fail --wait 20s", 1, "failed"}, {"send", 2, "usage"}, {"send --type nope", 3, said},
-	{"send --type ask --wait 1ms", 4, said}, {"send --type done --path /nowhere", 5, "unknown"}, {"send --type done --source=", 2, "invalid"},
+	{"send --type ask --wait 1ms", 4, "late"}, {"send --type done --path /nowhere", 5, "unknown"}, {"send --type done --source=", 2, "invalid"},
 	{"runs list", 0, ""}, {"runs list --sort colour", 2, "invalid"}, {"runs list --limit 0", 2, "usage"},
 	{"runs get $DONE", 0, ""}, {"runs get nope", 5, "unknown"}, {"runs get $NO --timeline", 5, "unknown"},
 	{"runs export $DONE", 0, ""}, {"runs export $NO", 5, "unknown"},
