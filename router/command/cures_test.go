@@ -38,7 +38,7 @@ var others = map[string]string{
 	"--add-config": "kafka-configs.sh", "--alter": "kafka-configs.sh", "--topic": "kafka-configs.sh",
 	"kafka.common.security.plain": "a Java class of Kafka", "kafka.common.security.scram": "a Java class of Kafka",
 	"min.insync.replicas": "a topic's", "max.message.bytes": "a topic's",
-	"RLIMIT_DATA": "the kernel",
+	"RLIMIT_DATA": "the kernel", "AWS_LAMBDA_RUNTIME_API": "a variable of Lambda's runtimes",
 	"onward is":   "a log line: onward is routing",
 	"default":     "how a help names a default",
 }
