@@ -39,8 +39,8 @@ var others = map[string]string{
 	"kafka.common.security.plain": "a Java class of Kafka", "kafka.common.security.scram": "a Java class of Kafka",
 	"min.insync.replicas": "a topic's", "max.message.bytes": "a topic's",
 	"RLIMIT_DATA": "the kernel", "AWS_LAMBDA_RUNTIME_API": "a variable of Lambda's runtimes",
-	"onward is":   "a log line: onward is routing",
-	"default":     "how a help names a default",
+	"onward is": "a log line: onward is routing",
+	"default":   "how a help names a default",
 }
 
 func allDeeds(t *testing.T) deeds {
