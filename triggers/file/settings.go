@@ -60,7 +60,7 @@ func (*Settings) Guide() plugin.Guide {
 
 The order of a file's lines is kept; when the router takes no starts for a while, the file waits, also for what is behind them: keep completions in a file of their own. A last line without an end waits for it.
 
-Where it is in each file is kept in the router's data folder. A file is known again when it is renamed, by what the system calls it and by its first bytes; one that was cut or replaced is read from its beginning. A log that is rotated is read to its end if path: matches its new name too (app.log*), or if the router runs meanwhile. Lines that are no CloudEvents have ids of the file and the offset: a router that reads a file again gives them the same ones. Each router reads what it sees: a file that several routers share is to be named at one of them, or as: is to give ids.`,
+Where it is in each file is kept in the router's data folder. A file is known again when it is renamed, by what the system calls it and by its first bytes; one that was cut or replaced is read from its beginning. A log that is rotated is read to its end if path: matches its new name too (app.log*), or if the router runs meanwhile. Lines that are no CloudEvents have ids of the file and the offset: a router that reads a file again gives them the same ones. Standard input is read by the router's first life of the source: a reload that changes the source is for files. Each router reads what it sees: a file that several routers share is to be named at one of them, or as: is to give ids.`,
 		Examples: []string{
 			`
 file:

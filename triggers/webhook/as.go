@@ -154,6 +154,14 @@ func headersOf(header http.Header) lang.Value {
 	return lang.Of(out)
 }
 
+// cureOf says what to do about a request that cannot become an event.
+func (w *Webhook) cureOf(head form, code int) string {
+	if _, ok := head.(*foreign); !ok || code != http.StatusBadRequest {
+		return ""
+	}
+	return "send what as: of the source " + w.name + " expects, or have it say what to do without"
+}
+
 // settle keeps what is to be parked of a request, and returns what there is to be said of it.
 func (w *Webhook) settle(head form) (note string) {
 	f, ok := head.(*foreign)

@@ -324,7 +324,7 @@ func (w *Webhook) events(rw http.ResponseWriter, r *http.Request, who *proof) (e
 	case errors.As(err, &said):
 		said.write(rw)
 	case err != nil:
-		refuse(rw, code, err.Error(), "", 0)
+		refuse(rw, code, err.Error(), w.cureOf(head, code), 0)
 	case who.mark != "" && w.signed.isOther(who.mark, events, time.Now()):
 		w.refuseUnproven(rw, &unproven{http.StatusUnauthorized, kindReplayed, "the signature was that of another event; a signature is of the body, and the event has to stay what it was"}, false)
 	default:
