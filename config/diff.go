@@ -19,6 +19,18 @@ type Change struct {
 	Keys []string `json:"keys,omitempty"` // that say something else
 }
 
+// signs stand before what is added, removed and changed.
+var signs = map[string]string{Added: "+", Removed: "-", Changed: "~"}
+
+// String is the change in a line: + function remind.
+func (c Change) String() string {
+	text := signs[c.How] + " " + c.Kind + " " + c.Name
+	if len(c.Keys) > 0 {
+		text += ": " + strings.Join(c.Keys, ", ")
+	}
+	return text
+}
+
 // The words of changes.
 const (
 	Added   = "added"

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -61,5 +62,40 @@ triggers:
 			}
 			return nil
 		})
+	}
+}
+
+// TestReloadTellsWhomItHurts: what it has changed, and which runs may still call what has gone.
+func TestReloadTellsWhomItHurts(t *testing.T) {
+	t.Parallel()
+	log := new(heard)
+	const doc = "version: 1\nfunctions: { f: { exec: cat }, g: { exec: cat } }\ntriggers: { a: { filters: [{ exact: { type: a } }], flow: { sequence: [{ signal: go }, { function: f }] } } }\n"
+	r := startWith(t, doc, func(o *router.Options) { o.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	run, err := r.Start(t.Context(), "a", startEvent("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	comes(t, func() bool { f, _, err := r.Status(t.Context(), run, 0); return err == nil && f != nil })
+	for _, next := range []string{doc, strings.Replace(doc, "f: { exec: cat }, ", "", 1)} {
+		set, findings := config.Parse("test.yaml", []byte(strings.Replace(next, "{ function: f }", "{ function: g }", 1)), registry(), nil)
+		if len(findings) > 0 {
+			t.Fatal(findings)
+		}
+		for range 2 {
+			if err := r.Reload(set); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	log.mu.Lock()
+	text := log.b.String()
+	log.mu.Unlock()
+	for _, want := range []string{
+		`msg="the documents have changed" documents=1 changes="~ trigger a: flow"`, `msg="the documents say what they said" documents=2`, `msg="the documents have changed" documents=3 changes="- function f"`,
+		`level=WARN msg="open runs may still call what has gone: that waits until it is back, or fails when its time is over" documents=3 function=f runs=1 some=` + run.String(),
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not in\n%s", want, text)
+		}
 	}
 }

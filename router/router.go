@@ -109,8 +109,9 @@ type Router struct {
 	began   time.Time
 	disk    *disk      // nil without a folder
 	backing sync.Mutex // of the backup that is being made
-	// reloading is of the reload that is being made.
+	// reloading is of the reload that is being made, and loaded how many there were.
 	reloading sync.Mutex
+	loaded    int
 	memories  sync.Map // of sources by name, where there is no folder
 	secrets   sync.Map // names of variables that hold secrets, by any document that was ever in force
 }

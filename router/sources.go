@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -287,6 +288,9 @@ func (r *Router) Reload(set *config.Set) (err error) {
 	if err != nil {
 		return err
 	}
+	changes := config.Diff(r.gate.Set(), set)
+	r.loaded++
+	log := r.o.Log.With("documents", r.loaded) // Each is something new.
 	if err := r.load(set); err != nil {
 		return err
 	}
@@ -296,7 +300,7 @@ func (r *Router) Reload(set *config.Set) (err error) {
 			return
 		}
 		if err := r.route(); err != nil {
-			r.o.Log.Error("the paths of sources are not reloaded", "error", err)
+			log.Error("the paths of sources are not reloaded", "error", err)
 		}
 	})
 	for _, in := range ended {
@@ -304,20 +308,59 @@ func (r *Router) Reload(set *config.Set) (err error) {
 			r.o.Metrics.Unregister(c)
 		}
 		if !named(begun, in.name) {
-			r.o.Log.Info("a source has gone", "source", in.name)
+			log.Info("a source has gone", "source", in.name)
 		}
 	}
 	if err := r.measure(begun); err != nil {
-		r.o.Log.Error("a source cannot be measured", "error", err)
+		log.Error("a source cannot be measured", "error", err)
 	}
 	for _, in := range begun {
 		if named(ended, in.name) {
-			r.o.Log.Info("a source has changed, and begins anew", "source", in.name)
+			log.Info("a source has changed, and begins anew", "source", in.name)
 		} else {
-			r.o.Log.Info("a source is new", "source", in.name)
+			log.Info("a source is new", "source", in.name)
 		}
 	}
+	r.tell(changes, log)
 	return nil
+}
+
+// toldMost is how many changes of a reload are told of by name, and tellTime how long open runs are looked through for those that it hurts.
+const (
+	toldMost = 20
+	tellTime = 5 * time.Second
+)
+
+// tell says what a reload has changed, and which open runs that are folded here it hurts: those that may still call what has gone.
+func (r *Router) tell(changes []config.Change, log *slog.Logger) {
+	if len(changes) == 0 {
+		log.Info("the documents say what they said")
+		return
+	}
+	var said []string
+	for _, c := range changes[:min(len(changes), toldMost)] {
+		said = append(said, c.String())
+	}
+	if more := len(changes) - len(said); more > 0 {
+		said = append(said, fmt.Sprintf("%d more", more))
+	}
+	log.Info("the documents have changed", "changes", strings.Join(said, ", "))
+	gone := slices.DeleteFunc(slices.Clone(changes), func(c config.Change) bool { return c.How != config.Removed || c.Kind == config.KindSource })
+	if len(gone) == 0 || !r.ran.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tellTime)
+	defer cancel()
+	touched, err := r.api.Touched(ctx, gone)
+	if err != nil {
+		log.Warn("which open runs may still call what has gone is not known", "error", err)
+		return
+	}
+	for _, t := range touched {
+		if !t.Endures {
+			log.Warn("open runs may still call what has gone: that waits until it is back, or fails when its time is over", t.Kind, t.Name, "runs", t.Runs, "some", strings.Join(t.Some, " "))
+		}
+	}
 }
 
 func named(all []*inlet, name string) bool {

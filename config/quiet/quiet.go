@@ -25,7 +25,7 @@ const most = 1000
 // names are the attributes that make two lines of one message different things. All others are details: who adds one by which something is to be told apart
 // adds it here.
 var names = []string{
-	"alert", "client", "digest", "doing", "errorType", "finding", "function", "kind", "partition", "reason", "reload", "sink", "source", "state", "status", "topic", "trigger", "type", "where",
+	"alert", "client", "digest", "documents", "doing", "errorType", "finding", "function", "kind", "partition", "reason", "reload", "sink", "source", "state", "status", "topic", "trigger", "type", "where",
 }
 
 // Of returns a log that says nothing twice; one that does not already is returned as it is.

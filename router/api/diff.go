@@ -220,6 +220,18 @@ func (a *API) postDiff(w http.ResponseWriter, q *http.Request) error {
 	return reply(w, http.StatusOK, said)
 }
 
+// Touched tells of each change the open runs that it touches and that are folded here.
+func (a *API) Touched(ctx context.Context, changes []config.Change) (out []Touched, err error) {
+	all, err := a.ownDefinitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range changes {
+		out = append(out, touch(c, all))
+	}
+	return out, nil
+}
+
 // touch counts the open runs that a change touches.
 func touch(c config.Change, all []DefinitionLine) Touched {
 	t := Touched{Change: c, Endures: true}

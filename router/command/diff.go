@@ -11,9 +11,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// signs stand before what is added, removed and changed.
-var signs = map[string]string{config.Added: "+", config.Removed: "-", config.Changed: "~"}
-
 func (p *program) diff() *cobra.Command {
 	k := &client{}
 	var against []string
@@ -73,11 +70,7 @@ func (p *program) diff() *cobra.Command {
 func writeDiff(w io.Writer, said *router.Difference, running bool) {
 	for i := range said.Changes {
 		x := &said.Changes[i]
-		fmt.Fprintf(w, "%s %s %s", signs[x.How], x.Kind, x.Name)
-		if len(x.Keys) > 0 {
-			fmt.Fprintf(w, ": %s", strings.Join(x.Keys, ", "))
-		}
-		fmt.Fprintln(w)
+		fmt.Fprintln(w, x.Change)
 		if x.Runs == 0 {
 			continue
 		}
