@@ -289,3 +289,67 @@ func roundsChild(t *testing.T, dir string) {
 	_ = p.Kill()
 	select {}
 }
+
+// TestManyJoinsThroughTheWebhook: batches of events of 200 keys, round-robin, each batch twice, by several senders: each join fires once, with each of its events once.
+func TestManyJoinsThroughTheWebhook(t *testing.T) {
+	t.Parallel()
+	const joins, width = 200, 20
+	r := start(t, t.TempDir(), fmt.Sprintf(`
+version: 1
+functions: { f: { log: f } }
+sources: { in: { webhook: { path: /events } } }
+triggers:
+  sum:
+    filters: [{ exact: { type: part } }]
+    correlate: "${ data.k }"
+    await: { count: %d, late: unmatched }
+    flow: { pass: {}, input: "${ {'k': data.k, 'n': arrived.map(x, x.data.n).sort()} }" }
+`, width))
+	var batches []string
+	for n := range width {
+		var events []string
+		for k := range joins {
+			events = append(events, fmt.Sprintf(`{"specversion":"1.0","id":"%d-%d","source":"/t","type":"part","data":{"k":"key-%d","n":%d}}`, k, n, k, n))
+		}
+		batches = append(batches, "["+strings.Join(events, ",")+"]")
+	}
+	var senders sync.WaitGroup
+	next := make(chan string, 2*len(batches))
+	for range 2 {
+		for _, b := range batches {
+			next <- b
+		}
+	}
+	close(next)
+	for range 4 {
+		senders.Go(func() {
+			for b := range next {
+				if status, body := say(t, r.Addr(), request("POST", "/events", r.Addr(), "content-type: application/cloudevents-batch+json\r\n", b)); !strings.HasPrefix(status, "2") {
+					t.Errorf("%s %.500s", status, body)
+				}
+			}
+		})
+	}
+	senders.Wait()
+	var want []string
+	for n := range width {
+		want = append(want, fmt.Sprint(n))
+	}
+	eventually(t, func() error {
+		_, body := say(t, r.Addr(), request("GET", "/v1/runs?limit=1000", r.Addr(), "", ""))
+		if n := strings.Count(body, `"state":"succeeded"`); n != joins || strings.Count(body, `"trigger":"sum"`) != joins {
+			return fmt.Errorf("%d of %d have succeeded: %.300s", n, joins, body)
+		}
+		return nil
+	})
+	_, body := say(t, r.Addr(), request("GET", "/v1/runs?limit=1000", r.Addr(), "", ""))
+	var list struct{ Runs []struct{ Run string } }
+	if err := json.Unmarshal([]byte(body), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range list.Runs[:20] {
+		if _, body := say(t, r.Addr(), request("GET", "/v1/runs/"+run.Run, r.Addr(), "", "")); !strings.Contains(body, `"n":[`+strings.Join(want, ",")+`]`) {
+			t.Errorf("%s", body)
+		}
+	}
+}
