@@ -61,6 +61,7 @@ var allowed = []struct {
 	{"router/outbox", []string{"config", "router/control", "router/engine", "router/journal", "sinks", "triggers"}},
 	{"router/history", []string{"config/lang", "config/plugin", "router/engine", "router/folder", "router/journal"}},
 	{"router/traces", []string{"config/lang", "config/traceparent", "router/engine", "router/journal"}},
+	{"router/runtimes", nil},
 	{"router/soak", nil},
 	{"router/web", []string{"config/access", "triggers"}},
 	{"router/door", []string{"config/certs", "triggers"}},
