@@ -87,8 +87,8 @@ func TestBatches(t *testing.T) {
 		}, want: []string{`continue {"at":1}`, "error function E: m", "completed 3"}},
 		"one is missing": {answer: func(w http.ResponseWriter, ids []string) {
 			writeBatch(w, []oneAnswer{reply(ids[0], ours("succeeded"), "1"), reply(ids[2], ours("succeeded"), "3")})
-		}, want: []string{"completed 1", "retry 0s platform unanswered", "completed 3"}},
-		"none": {answer: func(w http.ResponseWriter, _ []string) { writeBatch(w, []oneAnswer{}) }, want: []string{"retry 0s platform unanswered", "retry 0s platform unanswered", "retry 0s platform unanswered"}},
+		}, want: []string{"completed 1", "retry 0s platform batch_unanswered", "completed 3"}},
+		"none": {answer: func(w http.ResponseWriter, _ []string) { writeBatch(w, []oneAnswer{}) }, want: []string{"retry 0s platform batch_unanswered", "retry 0s platform batch_unanswered", "retry 0s platform batch_unanswered"}},
 		"by a rule": {fail: "${ body.error != null }", answer: func(w http.ResponseWriter, ids []string) {
 			writeBatch(w, []oneAnswer{reply(ids[0], "t", `{"error":"boom"}`), reply(ids[1], "t", `{"n":1}`), reply(ids[2], "t", "")})
 		}, want: []string{`error function failed: boom {"error":"boom"}`, `completed {"n":1}`, "completed null"}},

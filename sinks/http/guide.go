@@ -21,7 +21,7 @@ func (*Settings) Guide() plugin.Guide {
 			"too_large: the response has too many bytes (class function)",
 			"failed: the rule `fail` takes its answer for a failure, which says no type (class function)",
 			"expression_error: the rule `fail` cannot judge its answer (class function)",
-			"unanswered: the answer to its batch has none for it, and it was given up (class platform)",
+			"batch_unanswered: the answer to its batch has none for it, and it was given up (class platform)",
 			"no_batch: a batch was answered, and not by one (class function)",
 			"exec_timeout: with `contract: openfaas`, the watchdog has ended it (class timeout)",
 			"upstream_died: with `contract: openfaas`, its process has died (class platform)",

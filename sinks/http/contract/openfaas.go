@@ -18,19 +18,17 @@ var openfaas = &Contract{
 
 func readOpenFaaS(a *Answer) (sinks.Result, bool) {
 	watchdog := a.Header.Get("X-Openfaas-Internal") != ""
-	e := &sinks.Error{Message: a.message(a.Body)}
+	text := a.message(a.Body)
 	if took := a.Header.Get("X-Duration-Seconds"); took != "" && len(took) <= 20 {
-		e.Message = fmt.Sprintf("%s, after %s s", e.Message, took)
+		text = fmt.Sprintf("%s, after %s s", text, took)
 	}
 	switch {
 	case a.Code == http.StatusRequestTimeout, a.Code == http.StatusGatewayTimeout && watchdog:
-		e.Type, e.Class = "exec_timeout", "timeout"
+		return sinks.CompleteError(&sinks.Error{Type: "exec_timeout", Message: text, Class: "timeout"}), true
 	case a.Code == http.StatusInternalServerError && watchdog:
-		e.Type, e.Class = "upstream_died", "platform"
+		return sinks.CompleteError(&sinks.Error{Type: "upstream_died", Message: text, Class: "platform"}), true
 	case a.Code == http.StatusNotFound && a.Header.Get("X-Call-Id") != "" && a.Header.Get("X-Duration-Seconds") == "":
-		e.Type, e.Class = "http_404", "platform" // The gateway has no such function.
-	default:
-		return sinks.Result{}, false
+		return sinks.CompleteError(&sinks.Error{Type: a.kind(), Message: text, Class: "platform"}), true // The gateway has no such function.
 	}
-	return sinks.CompleteError(e), true
+	return sinks.Result{}, false
 }
