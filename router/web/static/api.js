@@ -1,5 +1,8 @@
 // How the page asks the router: the same API as the command's, with the session's cookie.
 
+import { h } from './dom.js';
+import { wrong } from './ask.js';
+
 export class Refused extends Error {
   constructor(status, said) {
     super(said.message || 'status ' + status);
@@ -70,10 +73,13 @@ export class Poll {
   async once() {
     const began = performance.now();
     try {
-      await this.f();
+      const said = await this.f();
+      if (this.stopped) return;
+      trouble(said && said.unanswered && h('p', { class: 'note' }, 'These routers do not answer, and what they have may be missing here: ' + said.unanswered));
       if (!this.held) live('live');
     } catch (e) {
-      if (e.name === 'AbortError') return;
+      if (e.name === 'AbortError' || this.stopped) return;
+      if (e.status) trouble(wrong(e));
       if (e.status === 0) live('the router does not answer; asking again');
       else if (e.status !== 401) live(e.message);
       this.failed = e;
@@ -84,6 +90,12 @@ export class Poll {
   }
   hold(held) { this.held = held; if (held) { clearTimeout(this.timer); live('paused'); } else this.now(); }
   stop() { this.stopped = true; clearTimeout(this.timer); document.removeEventListener('visibilitychange', this.seen); }
+}
+
+// trouble says above a list what is wrong with it, or nothing any more.
+function trouble(el) {
+  const at = document.getElementById('trouble');
+  if (at && (el || at.firstChild) && at.textContent !== (el ? el.textContent : '')) at.replaceChildren(...(el ? [el] : []));
 }
 
 export function live(text) {

@@ -86,6 +86,7 @@ export default function dead(main, app) {
     } else body.replaceChildren(Object.values(chosen()).some(Boolean) ? h('div', { class: 'empty' }, h('p', null, 'No letter is of this filter.'), h('a', { href: '/dead' }, 'All causes'))
       : empty('No dead letters: nothing was given up. What would be listed here, the command lists too:', 'onward dead list'));
     count.textContent = !total ? '' : one() ? `${n(rows.length)} of ${many(total, 'letter')}, the latest first` : `${many(total, 'letter')} of ${many(rows.length, 'cause')}`;
+    return said;
   }, 2000);
   return {
     update: () => poll.now(),

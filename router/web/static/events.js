@@ -38,6 +38,7 @@ export default function events(main, app) {
       table.update(said.events);
     } else body.replaceChildren(taken ? h('div', { class: 'empty' }, h('p', null, `No event was ${taken}, as far as the history reaches.`), h('a', { href: '/events' }, 'All events')) : empty('No event has come yet. Send one:', "onward send --type TYPE --source /me --data '{}'"));
     count.textContent = !said.events.length ? '' : said.next ? 'The latest 100; onward events list has those before.' : many(said.events.length, 'event');
+    return said;
   }, 2000);
   return {
     update: () => poll.now(),

@@ -25,7 +25,7 @@ const app = {
   go(path) { history.pushState(null, '', path); show(true); },
   title(text) { document.title = text + ' - Onward'; },
   // head begins a page of lists: its name, what it is for in a sentence, and what is on it.
-  head(name, about, ...parts) { main.append(h('div', { class: 'lede' }, h('h1', null, name), h('p', { class: 'sub' }, about)), ...parts); },
+  head(name, about, ...parts) { main.append(h('div', { class: 'lede' }, h('h1', null, name), h('p', { class: 'sub' }, about)), h('div', { id: 'trouble' }), ...parts); },
   // can is may for a key: it says why it does nothing.
   can(right) { const is = app.may(right); if (!is) say(`This token may only ${app.me.right}: it takes one with the right to ${right} to change anything.`); return is; },
   may(right) { return { read: 0, operate: 1, admin: 2 }[app.me.right] >= { read: 0, operate: 1, admin: 2 }[right]; },

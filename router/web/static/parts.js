@@ -17,6 +17,7 @@ function page(app, title, about, table, fetch, none, { above = [], below = [], l
       table.update(rows);
     } else body.replaceChildren(none());
     count.textContent = rows.length ? many(rows.length, one) : '';
+    return rows;
   }, 1000);
   return {
     poll,
@@ -153,7 +154,7 @@ export function routers(main, app) {
     { name: 'Snapshot', cell: p => p.saved ? when(p.saved) : 'none since the start', sig: p => [p.saved, Math.floor(Date.now() / 1000)] },
   ], { key: p => p.router + ' ' + p.partition, label: 'Partitions' });
   return page(app, 'Routers', 'Who routes: each router folds some partitions of the journal. Records behind are durable and not looked at yet; those since snapshots are folded again at a start.', table, async () => {
-    const all = (await get('/v1/routers')).routers;
+    const said = await get('/v1/routers'), all = Object.assign(said.routers, { unanswered: said.unanswered });
     parts.update(all.flatMap(r => (r.partitions || []).map(p => ({ ...p, router: r.name }))).sort((a, b) => a.partition - b.partition));
     return all;
   }, () => empty('No router answers.', 'onward doctor'), { lists: 'curl -s ' + location.origin + '/v1/routers', below: [h('details', null, h('summary', null, 'Each partition'), parts.el)] });

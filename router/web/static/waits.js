@@ -49,6 +49,7 @@ export default function waits(main, app) {
       table.update(said.waits);
     } else body.replaceChildren(filters.some(k => app.query.get(k)) ? h('div', { class: 'empty' }, h('p', null, 'Nothing of this filter waits.'), h('a', { href: '/waits' }, 'All that waits')) : empty('Nothing waits for a signal. A step that does is a signal step; see one at work:', 'onward serve deploy/examples/03-approval'));
     count.textContent = said.total ? `${n(said.waits.length)} of ${n(said.total)}, the longest first` : '';
+    return said;
   }, 1000);
   return {
     update: () => poll.now(),

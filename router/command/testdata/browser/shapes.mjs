@@ -148,6 +148,18 @@ triggers:
     assert.match(await p.evaluate(() => navigator.clipboard.readText()), path === '/routers' ? /^curl -s http/ : /^onward /);
   }
 
+  // What the router refuses, and who does not answer, is said above the list, with what to do.
+  let answer = { status: 503, contentType: 'application/json', body: '{"error":{"code":"x","message":"too much at once","cure":"ask again later"}}' };
+  await p.route('**/v1/waits?*limit=200*', r => answer ? r.fulfill(answer) : r.continue());
+  await p.goto(router.at + '/waits');
+  await eventually('it says so', async () => /too much at once.*ask again later/.test(await p.locator('main [role=alert]').textContent()));
+  answer = { status: 200, contentType: 'application/json', headers: { 'Onward-Unanswered': 'router-b' }, body: '{"waits":[],"total":0}' };
+  await eventually('who does not answer', async () => /do not answer.*router-b/.test(await p.locator('#trouble').textContent()));
+  answer = undefined;
+  await eventually('and then all is well', async () => await p.locator('#trouble').textContent() === '' && await p.locator('main tbody tr').count() === 1);
+  await p.unroute('**/v1/waits?*limit=200*');
+  p.wrong.splice(0, p.wrong.length, ...p.wrong.filter(x => !/503/.test(x)));
+
   // Where there is nothing the page says so, and leads on.
   await p.goto(router.at + '/nowhere');
   await eventually('it says so', async () => (await p.locator('main').textContent()).includes('no page of this address'));
