@@ -97,6 +97,33 @@ func TestAPageCannotDriveARouterOnLoopback(t *testing.T) {
 	}
 }
 
+// TestNoPageOfAnotherOriginReads: no answer has a header that lets it, a preflight's neither.
+func TestNoPageOfAnotherOriginReads(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), attacked)
+	for _, path := range []string{"/", "/v1/runs", "/v1/triggers/ask", "/v1/openapi.json", "/metrics", "/healthz", "/events", "/nothing"} {
+		for _, method := range []string{"GET", "POST", "OPTIONS"} {
+			q, err := http.NewRequest(method, "http://"+r.Addr()+path, strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, v := range map[string]string{"Origin": "https://page.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization", "WebHook-Request-Origin": "page.example"} {
+				q.Header.Set(k, v)
+			}
+			resp, err := http.DefaultClient.Do(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			for name := range resp.Header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					t.Errorf("%s %s is answered with %s", method, path, name)
+				}
+			}
+		}
+	}
+}
+
 // TestPathsDoNotGoRoundTheToken: every spelling of a path under /v1 asks for the token, or is nothing.
 func TestPathsDoNotGoRoundTheToken(t *testing.T) {
 	t.Setenv("ONWARD_TEST_TOKEN", "hush")

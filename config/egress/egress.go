@@ -186,7 +186,7 @@ func (p *Policy) Guard(t *http.Transport) *http.Transport {
 	if p == nil {
 		p = &Policy{all: true}
 	}
-	t.DialContext = p.dial
+	t.DialContext = p.Dial
 	proxy := p.proxy
 	if proxy == nil {
 		proxy = http.ProxyFromEnvironment
@@ -205,7 +205,8 @@ func (p *Policy) Guard(t *http.Transport) *http.Transport {
 	return t
 }
 
-func (p *Policy) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// Dial connects to host:port, where the policy lets it.
+func (p *Policy) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err

@@ -173,7 +173,7 @@ func TestThroughAProxy(t *testing.T) {
 
 func TestDialGarbage(t *testing.T) {
 	t.Parallel()
-	if _, err := policy(t, "", "").dial(context.Background(), "tcp", "no port"); err == nil {
+	if _, err := policy(t, "", "").Dial(context.Background(), "tcp", "no port"); err == nil {
 		t.Error("it was dialled")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/access"
+	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/folder"
 	"github.com/onward-router/onward/router/journal/file"
@@ -340,7 +341,11 @@ func (d *doctor) functions(ctx context.Context) {
 		addresses = append(addresses, a)
 	}
 	slices.SortFunc(addresses, func(a, b string) int { return strings.Compare(at[a][0], at[b][0]) })
-	for i, err := range dial(ctx, addresses) {
+	to, err := egress.New(d.s.Egress.Allow, d.s.Egress.Deny)
+	if err != nil {
+		return // The settings were refused for it.
+	}
+	for i, err := range dial(ctx, addresses, to.Dial) {
 		check := "functions " + strings.Join(at[addresses[i]], ", ")
 		if err != nil {
 			d.warn(check, "start what serves them, or correct their url", "%s: %v", addresses[i], err)
@@ -406,8 +411,8 @@ func hostOf(address string) string {
 	return net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 }
 
-// dial connects to all addresses and hangs up; the errors are in their order.
-func dial(ctx context.Context, addresses []string) []error {
+// dial connects to all addresses by a dialer, and hangs up; the errors are in their order.
+func dial(ctx context.Context, addresses []string, by func(ctx context.Context, network, address string) (net.Conn, error)) []error {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
 	errs := make([]error, len(addresses))
@@ -417,7 +422,7 @@ func dial(ctx context.Context, addresses []string) []error {
 		all.Go(func() {
 			room <- struct{}{}
 			defer func() { <-room }()
-			conn, err := new(net.Dialer).DialContext(ctx, "tcp", a)
+			conn, err := by(ctx, "tcp", a)
 			if err != nil {
 				errs[i] = bare(err)
 				return

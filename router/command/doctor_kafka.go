@@ -67,7 +67,7 @@ func (d *doctor) checkKafka(ctx context.Context) {
 // look finds the brokers and the topics; false when there is nothing to go on with.
 func (k *cluster) look(ctx context.Context) bool {
 	reached := 0
-	for i, err := range dial(ctx, k.c.Brokers) {
+	for i, err := range dial(ctx, k.c.Brokers, new(net.Dialer).DialContext) {
 		if err == nil {
 			reached++
 			continue
@@ -103,7 +103,7 @@ func (k *cluster) look(ctx context.Context) bool {
 		addresses[i] = net.JoinHostPort(b.Host, strconv.Itoa(b.Port))
 	}
 	away := 0
-	for i, err := range dial(ctx, addresses) {
+	for i, err := range dial(ctx, addresses, new(net.Dialer).DialContext) {
 		if err != nil {
 			away++
 			k.d.fail("kafka", "correct the broker's advertised.listeners, or let this machine reach it", "broker %d says that it is at %s: %v", k.brokers[i].ID, addresses[i], err)

@@ -2,6 +2,7 @@
 # Serves the hook, sends to it what is signed and what is not (send.sh), and lists the one run that came of it.
 set -eu
 cd "$(dirname "$0")/../../.."
+command -v openssl >/dev/null && command -v curl >/dev/null || { echo "it needs openssl and curl"; exit 0; }
 work=$(mktemp -d)
 router=
 trap 'test -z "$router" || { kill "$router" 2>/dev/null && wait "$router" || true; }; rm -rf "$work"' EXIT INT TERM
