@@ -59,7 +59,7 @@ func TestValues(t *testing.T) {
 		"BOOL('falſe')":                    `!at character 1: "falſe" is neither true nor false`,
 		"LEFT('a')":                        "!at character 1: LEFT does not take 1 arguments",
 		"type = com.example":               "!at character 11: '.' has no meaning here; sql sees the attributes of an event, which have no parts; what is in the data is asked for by when: \"${ data.amount > 13 }\"",
-		"type == 'x'":                      `!at character 7: a value is due here, and not "="; write an attribute, a string in quotes, a number, TRUE or FALSE`,
+		"type == 'x'":                      `!at character 7: a value is due here, and not "="; one = compares`,
 		"type = 'x":                        "!at character 8: a string that is not closed; end it with '; ' within it is written \\'",
 		"(id = '1'":                        "!at character 10: the end, and a ( is open; close it with )",
 		"id = '1')":                        `!at character 9: ")" cannot stand here; there is one ) too many`,

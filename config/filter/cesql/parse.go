@@ -309,7 +309,11 @@ func (p *parser) atom() *node {
 		n.closed = true
 		return n
 	case t.kind != tokWord:
-		p.failf(t.at, "write an attribute, a string in quotes, a number, TRUE or FALSE", "a value is due here, and not %s", p.describe())
+		cure := "write an attribute, a string in quotes, a number, TRUE or FALSE"
+		if p.is(tokMark, "=") {
+			cure = "one = compares"
+		}
+		p.failf(t.at, cure, "a value is due here, and not %s", p.describe())
 		return &node{op: opLiteral, literal: Bool(false)}
 	}
 	p.step()
