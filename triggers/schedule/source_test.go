@@ -77,6 +77,12 @@ func (l *life) admit(_ context.Context, events []event.Event) ([]triggers.Receip
 	return []triggers.Receipt{r}, err
 }
 
+func (l *life) answers(answer func(n int) (triggers.Receipt, error)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.answer = answer
+}
+
 // took are the ticks that the router has taken, by the end of their ids.
 func (l *life) took() string {
 	synctest.Wait()
@@ -332,7 +338,7 @@ func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := new(memory)
 		l := live(t, settings(hourly), m)
-		l.answer = func(n int) (triggers.Receipt, error) {
+		l.answers(func(n int) (triggers.Receipt, error) {
 			switch {
 			case n < 2:
 				return triggers.Receipt{}, triggers.ErrDraining
@@ -344,7 +350,7 @@ func TestRefused(t *testing.T) {
 				return triggers.Receipt{Kind: triggers.Unmatched, Note: "nothing takes it"}, nil
 			}
 			return triggers.Receipt{Kind: triggers.Matched}, nil
-		}
+		})
 		time.Sleep(3*time.Hour + 30*time.Minute)
 		if got := l.took(); got != "2000-01-01T01:00:00Z 2000-01-01T03:00:00Z" {
 			t.Errorf("took %q", got)
@@ -352,7 +358,7 @@ func TestRefused(t *testing.T) {
 		if n := testutil.ToFloat64(l.s.ticks.WithLabelValues("refused")); n != 1 {
 			t.Errorf("%v refused", n)
 		}
-		l.answer = func(int) (triggers.Receipt, error) { return triggers.Receipt{}, triggers.ErrDraining }
+		l.answers(func(int) (triggers.Receipt, error) { return triggers.Receipt{}, triggers.ErrDraining })
 		time.Sleep(time.Hour)
 		l.stop() // While a tick waits.
 		l = live(t, settings(hourly), m)

@@ -149,14 +149,14 @@ func (x calendar) elapsed(after time.Time) time.Time {
 	t = t.Add(time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
 	for end := after.AddDate(41, 0, 0); t.Before(end); {
 		switch {
+		case !has(x.minute, t.Minute()):
+			t = t.Add(time.Minute)
 		case !x.takes(t.Month(), t.Day(), t.Weekday()):
 			next := x.instant(t.Year(), t.Month(), t.Day()+1, 0, 0).In(x.zone)
 			if !next.After(t) {
 				next = t.Add(time.Minute) // The day before comes again for a while.
 			}
 			t = next
-		case !has(x.minute, t.Minute()):
-			t = t.Add(time.Minute)
 		default:
 			return t.UTC()
 		}
