@@ -84,7 +84,11 @@ func (a *API) Explain(ctx context.Context, id journal.RunID) (*Explanation, erro
 	}
 	if f != nil {
 		said := &Explanation{Run: f.ID, Trigger: f.Trigger, State: f.State}
-		line := fmt.Sprintf("%s at %s, after %s and %d calls", f.State, f.Ended.Format(time.RFC3339), f.Ended.Sub(f.Started).Round(time.Millisecond), f.Calls)
+		calls := "1 call"
+		if f.Calls != 1 {
+			calls = fmt.Sprintf("%d calls", f.Calls)
+		}
+		line := fmt.Sprintf("%s at %s, after %s and %s", f.State, f.Ended.Format(time.RFC3339), f.Ended.Sub(f.Started).Round(time.Millisecond), calls)
 		if f.Error != nil {
 			line += ": " + f.Error.Error()
 			if f.Error.Path != "" {
