@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/journal/file"
@@ -111,6 +112,15 @@ func TestEventsMeet(t *testing.T) {
 	}
 	if none := send("packed", "x", `{"order":7}`); len(none.Runs) != 0 || !strings.Contains(none.Note, "no key for correlate") {
 		t.Errorf("without a key: %+v", none)
+	}
+	unasked := startEvent("u1") // As of a source whose sender asks for nothing.
+	unasked.SetType("paid")
+	_ = unasked.SetData("application/json", map[string]int{"order": 8}) // It marshals.
+	if _, err := r.Admit(t.Context(), []event.Event{*unasked}); err != nil {
+		t.Fatal(err)
+	}
+	if body := get("/v1/events/u1"); !strings.Contains(body, `its key is \"8\"`) {
+		t.Errorf("an event of a source that does not ask: %s", body)
 	}
 	if err := r.stop(); err != nil {
 		t.Fatal(err)

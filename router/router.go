@@ -227,6 +227,9 @@ func (r *Router) note(e *event.Event, source string, got *triggers.Receipt) {
 		past.Taken = got.Kind.String()
 	}
 	for _, run := range got.Runs {
+		if run.Key != "" && past.Note == "" {
+			past.Note = fmt.Sprintf("trigger %s: its key is %q; its run is this one if it has opened a round, else that which gathers for the key", run.Trigger, run.Key)
+		}
 		past.Runs = append(past.Runs, engine.PastRun{Run: run.ID, Trigger: run.Trigger})
 	}
 	r.endings.Note(&past)

@@ -136,6 +136,8 @@ func (k Kind) String() string { return kinds[k] }
 type Run struct {
 	ID      string
 	Trigger string
+	// Key is that of the round to which the event goes, where nobody was asked which run that is: this one, if the event has opened the round.
+	Key string
 	// Wait returns the event of the run's end once it has ended, also when it ended a short while ago. It returns the context's error when
 	// that comes first. It is nil where the run cannot be waited for (another replica has it).
 	Wait func(ctx context.Context) (*event.Event, error)

@@ -316,7 +316,11 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 			return
 		}
 		if in.start(&b, attrs, data, share, i) {
-			receipt.Runs = append(receipt.Runs, in.g.handle(b.run, b.trigger.Name))
+			run := in.g.handle(b.run, b.trigger.Name)
+			if b.names != nil {
+				run.Key = b.key
+			}
+			receipt.Runs = append(receipt.Runs, run)
 		}
 	}
 	if !completed {

@@ -72,6 +72,8 @@ func (in *intake) tell(m *meeting, r *triggers.Receipt, said engine.Said) {
 		}
 	}
 	switch {
+	case said.Reason == engine.Applied:
+		r.Runs[at].Key = "" // It has opened the round.
 	case said.Reason == 0: // Nobody could say in time.
 		if r.Note == "" {
 			r.Note = clip("trigger " + m.trigger + ": it is durable; the run is this one, unless another one gathers for its key")
