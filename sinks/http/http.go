@@ -150,7 +150,7 @@ type sink struct {
 	asking    *clients // of tokens
 	host      sinks.Host
 	agreement agreement
-	told      sync.Map        // what was refused, and said
+	told      sync.Once       // that the settings of egress refuse
 	life      context.Context // until Close
 	die       context.CancelFunc
 	held      sync.WaitGroup // calls that nobody waits for, and whose runtime works on
@@ -290,9 +290,9 @@ func (k *sink) unanswered(err error) sinks.Result {
 		err = ue.Err
 	}
 	if refused := (*egress.Refused)(nil); errors.As(err, &refused) {
-		if _, said := k.told.LoadOrStore(refused.Error(), nil); !said {
+		k.told.Do(func() {
 			slog.Error("a function is not connected to: the settings of egress do not let it", "function", k.name, "error", refused)
-		}
+		})
 		return sinks.Fail(&sinks.Error{Type: "egress_refused", Message: refused.Error(), Class: "platform"})
 	}
 	what := fmt.Sprintf("%s: %v", k.url.Host, err)
