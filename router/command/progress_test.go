@@ -18,10 +18,10 @@ func TestProgressWithoutATerminal(t *testing.T) {
 		for range 1000 { // Changes come faster than lines may.
 			x.see("invoked")
 			x.see("retrying")
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(9 * time.Millisecond) // Nine seconds in all: never at the time of a line.
 		}
 		x.set(500, 20) // What was missed is made up for.
-		time.Sleep(time.Minute)
+		time.Sleep(62 * time.Second)
 		x.end()
 		x.end()
 		time.Sleep(time.Minute) // Nothing comes after its end.
