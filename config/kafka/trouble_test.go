@@ -32,6 +32,7 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 			t.Errorf("%v, %s", err, said.String())
 		}
 		time.Sleep(quiet.Pause)
+		synctest.Wait()
 		if lines() != 2 || !strings.Contains(said.String(), quiet.Held+"=48") {
 			t.Error(said.String())
 		}

@@ -50,6 +50,7 @@ func TestStuckIsSaid(t *testing.T) {
 			t.Errorf("said %d times, the metric is %v", lines(), gauge())
 		}
 		time.Sleep(quiet.Pause)
+		synctest.Wait()
 		if lines() != 2 || !strings.Contains(said.String(), quiet.Held+"=98") {
 			t.Errorf("later: %s", said.String())
 		}
