@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,7 @@ import (
 func TestTroubleIsSaidOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var said bytes.Buffer
+		var said shared
 		c := &Client{troubles: troubles{id: "onward", log: slog.New(quiet.New(slog.NewTextHandler(&said, nil)))}}
 		lines := func() int { return strings.Count(said.String(), "do not do what they are asked for") }
 		c.troubles.note("fetch", errors.New("refused"), true)
@@ -43,4 +44,22 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 		}
 		time.Sleep(2 * quiet.Pause)
 	})
+}
+
+// A shared buffer may be written by a timer while a test reads it.
+type shared struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *shared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *shared) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,7 +33,7 @@ func TestStuckIsSaid(t *testing.T) {
 		return families[0].GetMetric()[0].GetGauge().GetValue()
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var said bytes.Buffer
+		var said shared
 		log := slog.New(quiet.New(slog.NewTextHandler(&said, nil)))
 		s.logs = func() *slog.Logger { return log }
 		lines := func() int { return strings.Count(said.String(), "takes nothing of a partition") }
@@ -60,4 +61,22 @@ func TestStuckIsSaid(t *testing.T) {
 		}
 		time.Sleep(2 * quiet.Pause)
 	})
+}
+
+// A shared buffer may be written by a timer while a test reads it.
+type shared struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *shared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *shared) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
