@@ -47,6 +47,7 @@ MINUTES ?= 60
 soak: build
 	go test ./router/command -run 'TestKill(Nested)?$$' -v -args -nested-whole
 	go test ./router -run TestWideRunIsSeenAndMended -v -args -wide-whole
+	go test ./router -run TestNoGetHoldsAFold -v -args -hold-whole
 	bin/onward soak --minutes $(MINUTES)
 
 # All fuzz targets, one after the other; what they find is kept in the package's testdata/fuzz, to be committed with what mends it.

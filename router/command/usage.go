@@ -56,6 +56,9 @@ func words(c *cobra.Command) string {
 
 func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && strings.Trim(unknown.GetSpecifiedShortnames(), "0123456789.") == "" && unknown.GetSpecifiedShortnames() != "" {
+		return fmt.Errorf("-%s is below zero, and %s takes no such number; see %s --help", unknown.GetSpecifiedShortnames(), c.CommandPath(), c.CommandPath())
+	}
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 	}
