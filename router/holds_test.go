@@ -131,7 +131,9 @@ func TestNoGetHoldsAFold(t *testing.T) {
 // gets are the paths that the API can be asked for.
 func (r *running) gets() (paths []string) {
 	r.t.Helper()
-	var said struct{ Paths map[string]map[string]json.RawMessage }
+	var said struct {
+		Paths map[string]map[string]json.RawMessage
+	}
 	r.get("/v1/openapi.json", &said)
 	for path, ops := range said.Paths {
 		if ops["get"] != nil && path != "/v1/backup" { // A copy of all that there is: it asks no fold.

@@ -167,7 +167,7 @@ func (a *API) failedPath(ctx context.Context, id journal.RunID, f *engine.Ending
 			line += fmt.Sprintf("; sent at %s, it took %s", s.Sent.UTC().Format(time.RFC3339), s.Ended.Sub(s.Sent).Round(time.Millisecond))
 		}
 		said = append(said, Reason{
-			Kind: whyFailed, Path: s.Path, Text: line + "; its input was " + short(s.Input), Function: s.Function, Trigger: s.Trigger, Attempt: max(s.Attempt, 1), Since: s.Sent, Until: s.Ended,
+			Kind: whyFailed, Path: s.Path, Text: line + "; its input was " + begun(s), Function: s.Function, Trigger: s.Trigger, Attempt: max(s.Attempt, 1), Since: s.Sent, Until: s.Ended,
 		})
 	}
 	switch {
@@ -180,6 +180,21 @@ func (a *API) failedPath(ctx context.Context, id journal.RunID, f *engine.Ending
 		said = append(said, Reason{Kind: whyHistory, Text: fmt.Sprintf("of the steps of that time the history lacks %d, of all runs together", t.Missing), Count: t.Missing})
 	}
 	return said, nil
+}
+
+// begun is a step's input, as far as a line has room, and how much of it there is elsewhere.
+func begun(s *engine.PastStep) string {
+	if s.InputSize == 0 {
+		return short(s.Input)
+	}
+	var text string
+	if s.Input.Decode(&text) != nil {
+		return short(s.Input)
+	}
+	if len(text) > 200 {
+		text = strings.ToValidUTF8(text[:200], "")
+	}
+	return fmt.Sprintf("%s... (%d bytes; the history keeps the begin of it, up to history.value: whole it is only where it came from, the event that started the run or the step before)", text, s.InputSize)
 }
 
 // short is as much of a value as fits into a line.

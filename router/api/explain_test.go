@@ -1,7 +1,10 @@
 package api
 
 import (
+	"encoding/json"
 	"fmt"
+	"github.com/prometheus/client_golang/prometheus"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -177,5 +180,39 @@ func TestExplainBesideAClockThatIsAhead(t *testing.T) {
 	st.Now = time.Time{}
 	if got := strings.Join(ExplainStatus(st, now), "; "); strings.Contains(got, "since -") {
 		t.Errorf("%q", got)
+	}
+}
+
+// elsewhere is a cluster in which another router has the steps of a run.
+type elsewhere struct {
+	*house
+	said string
+}
+
+func (e elsewhere) Gather(q *http.Request, decode func() (any, func())) []string {
+	if into, done := decode(); strings.HasPrefix(q.URL.Path, "/v1/runs/"+myRun+"/steps") && q.URL.Query().Get("failed") == "true" && json.Unmarshal([]byte(e.said), into) == nil {
+		done()
+	}
+	return nil
+}
+
+// TestExplainOfWhatAnotherSaw: of a failed run whose steps this router's history lacks, another one's is asked; of an input that is not kept whole is said how much there was.
+func TestExplainOfWhatAnotherSaw(t *testing.T) {
+	t.Parallel()
+	h := &house{ended: &engine.Ending{ID: myRun, Trigger: "t", State: "failed", Error: failure}}
+	steps := lang.Of(RunSteps{Timeline: engine.Timeline{Steps: []*engine.PastStep{
+		{Path: "a", N: 3, Function: "check", Attempt: 2, Outcome: "failed", Error: failure, Input: lang.Text(`"` + strings.Repeat("order-7 ", 60)), InputSize: 32002},
+	}}})
+	a := New(Options{Intake: h, Shards: h, Endings: ends{h}, Past: past{}, Cluster: elsewhere{h, steps.JSON()}, Outbox: h, Metrics: prometheus.NewRegistry()})
+	id, _ := journal.ParseRunID(myRun)
+	said, err := a.Explain(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(said.Lines(), "\n")
+	for _, part := range []string{"function check failed at try 2", `its input was "order-7 order-7`, "... (32002 bytes; the history keeps the begin of it, up to history.value"} {
+		if !strings.Contains(text, part) || strings.Count(text, "order-7") > 30 {
+			t.Errorf("%q is not in %s", part, text)
+		}
 	}
 }
