@@ -57,7 +57,7 @@ func memoryLimit() int64 {
 }
 
 // smallHeap is what a heap may come to before less than as much again is left unused.
-const smallHeap = 384 << 20
+const smallHeap = 512 << 20
 
 // percentFor is what may be unused, in percent of what is live: as much again, as long as both fit in a small heap, or in three quarters of what there may
 // be at most; beyond, a third, and of what half a million runs keep a fifth. (A process of 300 MiB holds partitions that are full: decision 0014.)
