@@ -67,6 +67,8 @@ func (p *Loop) checkNumber(key string, e lang.Expr, least int, find finder) {
 		if n, ok := schedulers.Whole(v); !ok || n < least || n > lang.MaxWidth {
 			find(key, "write a number, or an expression that yields one", "%.80s is not a whole number from %d to %d", v.JSON(), least, lang.MaxWidth)
 		}
+	} else if kind := e.Kind(); kind == "object" || kind == "list" {
+		find(key, "write a number, or an expression that yields one", "%.80s is not a whole number: it is a %s", e.Source(), kind)
 	}
 }
 
