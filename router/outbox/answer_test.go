@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,12 +134,15 @@ func TestReplyComesBeforeItsOutcome(t *testing.T) {
 			r.Completion.Reply = &e
 			go d.Done(r)
 		})
-		taken, refuse := 0, errors.New("the disk is full")
+		var taken atomic.Int32
+		var full atomic.Bool
+		full.Store(true)
 		b.Intake.(*intake).reply = func(*event.Event) error {
-			if refuse == nil {
-				taken++
+			if full.Load() {
+				return errors.New("the disk is full")
 			}
-			return refuse
+			taken.Add(1)
+			return nil
 		}
 		b.put(nil)
 		b.pump()
@@ -147,13 +151,13 @@ func TestReplyComesBeforeItsOutcome(t *testing.T) {
 		if got := b.kinds(); len(got) != 0 {
 			t.Errorf("%v before the reply is in", got)
 		}
-		refuse = nil
+		full.Store(false)
 		time.Sleep(2 * replyPause)
 		synctest.Wait()
-		if got := b.kinds(); len(got) != 1 || got[0] != journal.Completion || taken != 1 {
-			t.Errorf("%v, %d replies", got, taken)
+		if got := b.kinds(); len(got) != 1 || got[0] != journal.Completion || taken.Load() != 1 {
+			t.Errorf("%v, %d replies", got, taken.Load())
 		}
-		refuse = errors.New("the disk is full")
+		full.Store(true)
 		b.put(nil)
 		b.pump()
 		time.Sleep(replyPause / 2)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,23 +18,34 @@ import (
 )
 
 // requests is a sink that keeps what it got together.
-type requests struct{ all [][]*sinks.Delivery }
+type requests struct {
+	mu  sync.Mutex
+	all [][]*sinks.Delivery
+}
 
 func (r *requests) Close() error { return nil }
 
 func (r *requests) Deliver(_ context.Context, d []*sinks.Delivery) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.all = append(r.all, slices.Clone(d))
 }
 
+func (r *requests) list() [][]*sinks.Delivery {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.all)
+}
+
 func (r *requests) sizes() (out []int) {
-	for _, d := range r.all {
+	for _, d := range r.list() {
 		out = append(out, len(d))
 	}
 	return out
 }
 
 func (r *requests) end(i int, result sinks.Result) {
-	for _, d := range r.all[i] {
+	for _, d := range r.list()[i] {
 		d.Done(result)
 	}
 	synctest.Wait()
@@ -62,13 +74,13 @@ func TestParcels(t *testing.T) {
 		if st := b.state(); st.InFlight != 6 || st.Queued != 2 {
 			t.Errorf("%+v", st)
 		}
-		ok(r.all[0][0])
-		ok(r.all[0][1])
+		ok(r.list()[0][0])
+		ok(r.list()[0][1])
 		synctest.Wait()
-		if len(r.all) != 2 {
+		if len(r.list()) != 2 {
 			t.Error("a request's room is free before its last has ended")
 		}
-		ok(r.all[0][2])
+		ok(r.list()[0][2])
 		synctest.Wait()
 		if got := r.sizes(); !slices.Equal(got, []int{3, 3, 2}) {
 			t.Errorf("requests of %v", got)
@@ -92,7 +104,7 @@ func TestParcelsWaitForMore(t *testing.T) {
 		defer leave()
 		first := b.put(nil)
 		b.pump()
-		if why, _, _ := b.Explain(first.Run, first.N); len(r.all) != 0 || why != "function f takes batches; it waits for others to go with it" {
+		if why, _, _ := b.Explain(first.Run, first.N); len(r.list()) != 0 || why != "function f takes batches; it waits for others to go with it" {
 			t.Errorf("%v: %s", r.sizes(), why)
 		}
 		time.Sleep(900 * time.Millisecond)
@@ -138,7 +150,7 @@ func TestParcelsAreBounded(t *testing.T) {
 			t.Fatalf("requests of %v", got)
 		}
 		var order []uint32
-		for _, d := range slices.Concat(r.all...) {
+		for _, d := range slices.Concat(r.list()...) {
 			_, _, n, _ := engine.ParseInvocationID(d.Event.ID())
 			order = append(order, n)
 		}
@@ -166,7 +178,7 @@ func TestParcelsAreBounded(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if n := len(slices.Concat(r.all...)); n != 5 {
+		if n := len(slices.Concat(r.list()...)); n != 5 {
 			t.Errorf("%d sent", n)
 		}
 	})
@@ -190,22 +202,22 @@ func TestOneRequestIsOneRefusal(t *testing.T) {
 		for b.state().State == "up" && next < 100 {
 			time.Sleep(time.Second)
 			synctest.Wait()
-			for ; next < len(r.all); next++ {
+			for ; next < len(r.list()); next++ {
 				r.end(next, sinks.Again(0, away))
 			}
 		}
-		before := len(r.all)
+		before := len(r.list())
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if len(r.all) == before || len(r.all[before]) != 1 {
+		if len(r.list()) == before || len(r.list()[before]) != 1 {
 			t.Errorf("probes of %v", r.sizes()[before:])
 		}
-		for ; next < len(r.all); next++ {
+		for ; next < len(r.list()); next++ {
 			r.end(next, sinks.Complete([]byte("1")))
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		for ; next < len(r.all); next++ {
+		for ; next < len(r.list()); next++ {
 			r.end(next, sinks.Complete([]byte("1")))
 		}
 		if got := b.kinds(); len(got) != 50 {
@@ -226,7 +238,7 @@ func TestWhatIsNotWantedLeavesItsParcel(t *testing.T) {
 		}
 		b.pump()
 		b.stop([]*engine.Invocation{list[0], list[2]}, journal.RunID{}, engine.Answer{})
-		for _, d := range r.all[0] {
+		for _, d := range r.list()[0] {
 			if d.Context.Err() != nil {
 				d.Done(sinks.Ended(d.Context, "no answer"))
 			} else {
@@ -238,7 +250,7 @@ func TestWhatIsNotWantedLeavesItsParcel(t *testing.T) {
 			t.Fatalf("requests of %v", got)
 		}
 		var numbers []uint32
-		for _, d := range r.all[1] {
+		for _, d := range r.list()[1] {
 			_, _, n, _ := engine.ParseInvocationID(d.Event.ID())
 			numbers = append(numbers, n)
 		}
