@@ -174,6 +174,11 @@ func (c *checker) gathers(t *triggerDoc) (meets []Meet) {
 	case t.Concurrency != nil:
 		c.find(t.pos, path+".concurrency", "leave it out; late: buffer runs the rounds of one key one after the other", "a concurrency beside rounds of events: its key would be another one")
 	}
+	if named := len(t.Signals) > 0 || t.Await != nil && len(t.Await.Events) > 0; named && !t.When.IsZero() {
+		c.l.warnings = append(c.l.warnings, lang.Finding{
+			Pos: t.When.Pos(), Path: path + ".when", What: "it is asked of each of the events that meet here, whichever it is", Cure: "let it be true of those that it is not about: \"${ event.type != 'com.example.paid' || data.amount > 13 }\"", Warning: true,
+		})
+	}
 	switch {
 	case t.Batch != nil:
 		return c.batch(t, path+".batch")

@@ -78,6 +78,21 @@ func TestWhatCannotMeet(t *testing.T) {
 	}
 }
 
+// TestAConditionOfAllThatMeet is what people may not mean: it is right, and warned of.
+func TestAConditionOfAllThatMeet(t *testing.T) {
+	t.Parallel()
+	for trigger, want := range map[string]int{
+		`when: "${ data.x > 1 }", correlate: "${ data.k }", await: { events: { a: { filters: [{ exact: { type: a } }] } } }, onSuccess: { log: x }`:                        1,
+		`when: "${ data.x > 1 }", filters: [{ exact: { type: x } }], correlate: "${ data.k }", signals: { a: { filters: [{ exact: { type: a } }] } }, flow: { signal: a }`: 1,
+		`when: "${ data.x > 1 }", filters: [{ exact: { type: x } }], correlate: "${ data.k }", await: { count: 2 }, onSuccess: { log: x }`:                                 0,
+	} {
+		set, findings := Parse("t.yaml", []byte("version: 1\ntriggers: { t: { "+trigger+" } }\n"), meetingRegistry(), nil)
+		if len(findings) > 0 || len(set.Warnings) != want {
+			t.Errorf("%s: %v; want %d warnings", trigger, findings, want)
+		}
+	}
+}
+
 // TestWhichEventItIs: by the names' own filters and keys; an event may be one of several.
 func TestWhichEventItIs(t *testing.T) {
 	t.Parallel()

@@ -34,8 +34,7 @@ func newRounds(t *testing.T, seed uint64, faults simulate.Faults, durable func(*
 		t.Fatal(f)
 	}
 	x, n := &rounds{runs: make(map[journal.RunID]string)}, 0
-	var o simulate.Options
-	o = simulate.Options{
+	o := simulate.Options{
 		Registry: reg, Seed: seed, Faults: faults,
 		Function: func(inv *engine.Invocation, _ int) simulate.Answer {
 			return simulate.Answer{After: 100 * time.Millisecond, Outcome: lang.Success(inv.Input)}
