@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/onward-router/onward/config/plugin"
 )
 
 // onwardCommand is the real program in a process of its own.
@@ -232,5 +234,29 @@ func TestABackupThatFailsLeavesNothing(t *testing.T) {
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 			t.Errorf("%s: %v is left, %v", name, left, err)
 		}
+	}
+}
+
+// TestInterruptedBackup: who stops one hears how far it came, and nothing is left of it.
+func TestInterruptedBackup(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	router := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		_, _ = io.WriteString(w, strings.Repeat("x", 3<<20)) // The command sees how much came.
+		_ = http.NewResponseController(w).Flush()
+		stop()
+		<-q.Context().Done()
+	}))
+	defer router.Close()
+	dir := t.TempDir()
+	var errs bytes.Buffer
+	p := &program{registry: new(plugin.Registry), out: io.Discard, errs: &errs}
+	code := p.execute(ctx, []string{"backup", dir, "--addr", router.URL}, func() int { return int(syscall.SIGINT) })
+	if code != 130 || !strings.HasPrefix(errs.String(), "onward: no backup was made: stopped after ") || !strings.Contains(errs.String(), "of which nothing is kept; the router goes on") {
+		t.Errorf("%d, %s", code, errs.String())
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
 	}
 }
