@@ -106,7 +106,7 @@ func TestNoGetHoldsAFold(t *testing.T) {
 				url += "?text=nothing&limit=10000"
 			}
 			least, asked := uint64(1<<62), uint64(0)
-			for range 5 { // The machine may be busy.
+			for range 20 { // The machine may be busy: what takes long takes long each time.
 				before := gathered(t, metrics, "onward_ask_seconds")
 				r.drink(url)
 				after := gathered(t, metrics, "onward_ask_seconds")

@@ -1,0 +1,6 @@
+//go:build !race
+
+package router_test
+
+// slower is how much longer all takes in a program that is instrumented; it is not.
+const slower = 1
