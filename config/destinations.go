@@ -78,8 +78,8 @@ func (c *checker) form(d *destination, word, path string) {
 	case d.Format == "":
 	case c.def.Flow == nil:
 		c.find(d.pos, path+".format", "add flow:, or pass the event on: event: \"${ event }\"", "format %s tells how a function ended, and without a flow nothing is called", d.Format)
-	case d.Format == lang.FormatDLQ && word == "onSuccess":
-		c.find(d.pos, path+".format", "write it under onFailure", "format dlq tells of a failure")
+	case (d.Format == lang.FormatDLQ || d.Format == lang.FormatKnative) && word == "onSuccess":
+		c.find(d.pos, path+".format", "write it under onFailure", "format %s tells of a failure", d.Format)
 	}
 	if d.Event.IsZero() {
 		return

@@ -97,10 +97,11 @@ const (
 	FormatAWS         = "aws"         // the record of an AWS Lambda destination
 	FormatEventBridge = "eventbridge" // that record in the envelope of EventBridge
 	FormatDLQ         = "dlq"         // what an AWS dead letter queue gets: the input, and the error in attributes
+	FormatKnative     = "knative"     // what a dead letter sink of Knative gets: the event as it came, and the error in attributes
 )
 
 // Formats are all of them.
-var Formats = []string{FormatAWS, FormatEventBridge, FormatDLQ}
+var Formats = []string{FormatAWS, FormatEventBridge, FormatDLQ, FormatKnative}
 
 // bind gives each step that names a flow the flow's body.
 func (d *Definition) bind() error {

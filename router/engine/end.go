@@ -163,6 +163,8 @@ func (s *State) dress(r *run, d *lang.Destination, inv *Invocation, scope endSco
 	switch d.Format {
 	case lang.FormatDLQ:
 		inv.Input, own = r.data, letterAttributes(r)
+	case lang.FormatKnative:
+		inv.Input, own = r.data, knativeAttributes(r)
 	case lang.FormatAWS, lang.FormatEventBridge:
 		inv.Input = s.record(r, d)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"strings"
 	"time"
@@ -195,6 +196,30 @@ func letterAttributes(r *run) []lang.Member {
 	return []lang.Member{
 		{Key: "requestid", Value: lang.Text(r.requestID())}, {Key: "errorcode", Value: lang.Text("200")}, {Key: "errormessage", Value: lang.Text(attributeText(message))},
 	}
+}
+
+// knativeAttributes are those of the event that started r, which a dead letter sink of Knative gets, and its three (Knative Eventing, delivery failure: event
+// extensions): where it failed, the code if an answer by HTTP had one, and what was answered, in base64 and cut.
+func knativeAttributes(r *run) []lang.Member {
+	list, _ := members(r.event)
+	e := r.outcome.Err
+	dest := "/triggers/" + r.def.Trigger
+	if s := r.def.Flow; s != nil && s.Use == lang.UseFunction {
+		dest = "/functions/" + s.Target
+	}
+	own := []lang.Member{{Key: "knativeerrordest", Value: lang.Text(dest)}}
+	if code, is := strings.CutPrefix(e.Type, "http_"); is {
+		own = append(own, lang.Member{Key: "knativeerrorcode", Value: lang.Text(code)})
+	}
+	body := e.Message
+	if !e.Data.IsNull() {
+		if body = e.Data.JSON(); body[0] == '"' {
+			_ = e.Data.Decode(&body) // It is a text.
+		}
+	}
+	const most = 768 // bytes, which are 1,024 characters
+	own = append(own, lang.Member{Key: "knativeerrordata", Value: lang.Text(base64.StdEncoding.EncodeToString([]byte(body[:min(len(body), most)])))})
+	return replaced(list, own)
 }
 
 // attributeText is a text as an attribute may hold it: on one line, and cut where it is long.
