@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -115,4 +116,106 @@ func isAttribute(name string) bool {
 		}
 	}
 	return name != ""
+}
+
+type destinationDoc struct {
+	Name     string       `doc:"name" help:"its name in explanations and dead letters, by which a run that is open finds it again after a reload; default: what it names, or a digest of its sink"`
+	Function string       `doc:"function" help:"the function to tell of the event"`
+	Trigger  string       `doc:"trigger" help:"the trigger to start with the event, whatever its filters"`
+	When     lang.Expr    `doc:"when" help:"the destination is left out unless this is true"`
+	Data     lang.Expr    `doc:"data" help:"the event's data; default: how the run ended"`
+	Event    lang.Expr    `doc:"event" help:"attributes of the event in place of its own, by name: type, source, subject, id, extensions; ${ event } passes the event on that started the run"`
+	Format   string       `doc:"format" help:"the form in which others tell of it: aws (the record of an AWS Lambda destination), eventbridge (that record in EventBridge's envelope), dlq (the input, and the error in attributes), knative (the event as it came, and the error in attributes)"`
+	ARN      string       `doc:"arn" help:"how aws and eventbridge name the function; default: arn:aws:lambda:onward:000000000000:function:NAME:$LATEST"`
+	Retry    lang.Retries `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart; default: what its function says, else 3 attempts. What is given up is kept as a dead letter"`
+}
+
+type destination struct {
+	lang.Destination
+	pos lang.Pos
+}
+
+// destinations decodes one or a list; an inline sink becomes an anonymous function.
+func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destination {
+	if n == nil {
+		return nil
+	}
+	items := []*lang.Node{n}
+	if n.Kind == lang.ListNode {
+		items = n.Items
+	}
+	var out []destination
+	for i, item := range items {
+		path := fmt.Sprintf("%s.%s[%d]", t.path, word, i)
+		var doc destinationDoc
+		c, settings, rest, ok := l.component(plugin.Sink, path, item, append([]string{"name", "function", "trigger", "when", "data", "event", "format", "arn", "retry"}, deliveryKeys...))
+		if item.Kind != lang.MapNode {
+			continue
+		}
+		rest, delivery := split(rest, deliveryKeys)
+		ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
+		d := destination{lang.Destination{
+			Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data, Retry: doc.Retry, Event: doc.Event, Format: doc.Format, ARN: doc.ARN,
+		}, item.Pos}
+		targets := 0
+		if c.Name != "" {
+			targets++
+		}
+		for _, key := range []string{"function", "trigger"} {
+			if v := rest.Get(key); v != nil {
+				targets++
+				if v.Text() == "" {
+					l.find(v.Pos, path+"."+key, "write a name", "%s names nothing", key)
+				}
+			}
+		}
+		if targets != 1 && ok {
+			l.find(item.Pos, path, "write a sink, function: NAME or trigger: NAME", "a destination names one target, and this one %d", targets)
+			continue
+		}
+		d.Name = cmp.Or(doc.Name, doc.Function, doc.Trigger)
+		if doc.Name != "" && !isName(doc.Name) {
+			l.find(item.Pos, path+".name", "names have letters, digits, - and _", "%q is not a name", doc.Name)
+		}
+		if c.Name != "" {
+			d.Name = cmp.Or(doc.Name, c.Name+"-"+contentName(item.Get(c.Name)))
+			name := t.name + "." + word + "." + d.Name
+			d.Function = name
+			var doc functionDoc
+			ok = l.prefixed(path, lang.Decode(delivery, &doc, l.registry)) && ok
+			f := &Function{Name: name, Sink: c, Settings: settings, Pos: item.Pos}
+			doc.into(f, delivery)
+			l.set.Functions[name] = f
+			if ok {
+				l.build(c, path, name, settings, item.Pos)
+			}
+		}
+		for _, key := range delivery.Keys {
+			if c.Name == "" {
+				l.find(key.Pos, path+"."+key.Name, "write it where the function is defined", "%s is the function's", key.Name)
+			}
+		}
+		for n, name := 2, d.Name; slices.ContainsFunc(out, func(x destination) bool { return x.Name == d.Name }); n++ {
+			if doc.Name != "" {
+				l.find(item.Pos, path+".name", "rename one", "two destinations are named %q", doc.Name)
+				break
+			}
+			d.Name = fmt.Sprintf("%s-%d", name, n) // Of the same: it does not matter which is which.
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// split takes the keys that are named out of a mapping.
+func split(n *lang.Node, names []string) (rest, taken *lang.Node) {
+	rest, taken = &lang.Node{Kind: n.Kind, Pos: n.Pos}, &lang.Node{Kind: n.Kind, Pos: n.Pos}
+	for i, key := range n.Keys {
+		to := rest
+		if slices.Contains(names, key.Name) {
+			to = taken
+		}
+		to.Keys, to.Items = append(to.Keys, key), append(to.Items, n.Items[i])
+	}
+	return rest, taken
 }

@@ -203,90 +203,6 @@ type loader struct {
 	gathered bool // the file at hand was found in a folder, and not named
 }
 
-type functionDoc struct {
-	Concurrency int             `doc:"concurrency" help:"how many invocations may be in flight at a time; some contracts have a default of their own. 0 stops the function: each call fails at once, as zero_concurrency, and is kept as a dead letter" default:"64"`
-	Timeout     plugin.Duration `doc:"timeout" help:"bound on one try, from sending; a step may say its own. 30s unless said, and 0s is none; none for what is answered later by an event, such as functions behind a topic" default:"30s"`
-	Heartbeat   plugin.Duration `doc:"heartbeat,above0" help:"how long a try may go without a heartbeat (an event dev.onward.function.heartbeat whose causationid is the call's id) or an outcome, from sending; without a timeout that is said, it is the only bound. A step may say its own"`
-	Deadline    plugin.Duration `doc:"deadline,above0" help:"bound on a step that calls it, all told; a step may say its own"`
-	Retry       lang.Retries    `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart; a step may say its own"`
-	MaxAge      plugin.Duration `doc:"maxAge" help:"how long an invocation or event may go without an answer, from its first sending; then it is given up" default:"6h"`
-	Resends     *int            `doc:"resends" help:"how often it may be sent again, under the same id, when there is no answer; 0 is never; default: as often as maxAge allows"`
-	Rate        Rate            `doc:"rate" help:"how often each router may send to it: 10/s, 90/m or 5000/h; what is sent again counts too, what is too much waits. Default: as often as concurrency allows"`
-	Burst       *int            `doc:"burst" help:"how many may be sent at once after a pause, where a rate is said; default: as many as a second of the rate, at least one"`
-	Cancel      bool            `doc:"cancel" help:"tell it when a call of it that was sent and has no outcome is dropped - its run was cancelled, nobody waits for it any more, its time was over - by an event dev.onward.function.cancel whose causationid is the call's id"`
-	Batch       *Batch          `doc:"batch" help:"send several invocations in one request, a batch of CloudEvents, which is answered by a batch: a number, or a mapping. concurrency counts requests then, rate counts invocations"`
-	Contract    string          `doc:"contract" help:"how to ask, how the answer reads, and what proves nothing" default:"http"`
-	OnSuccess   lang.Value      `doc:"onSuccess" help:"where the event of its success goes when it is invoked by itself (onward invoke), outside of any flow: a destination or a list"`
-	OnFailure   lang.Value      `doc:"onFailure" help:"where the event of its failure goes when it is invoked by itself: a destination or a list"`
-}
-
-// into takes over what the document says. A function that is answered later, by an event, has no timeout unless it says one: what waits in its topic is
-// no failure.
-func (f *functionDoc) into(out *Function, n *lang.Node) {
-	out.Concurrency, out.Contract, out.Cancel, out.Retry, out.Deadline = f.Concurrency, f.Contract, f.Cancel, f.Retry, f.Deadline.D()
-	out.Batch = f.Batch
-	out.Timeout, out.MaxAge, out.Resends = f.Timeout.D(), f.MaxAge.D(), f.Resends
-	if out.Rate = f.Rate; f.Burst != nil {
-		out.Burst = *f.Burst
-	} else if !f.Rate.IsZero() {
-		out.Burst = f.Rate.OneSecond()
-	}
-	out.Heartbeat, out.bounded = f.Heartbeat.D(), n.Get("timeout") != nil
-	later, ok := out.Settings.(plugin.Later)
-	answersLater := ok && later.AnswersLater()
-	if by, ok := out.Settings.(plugin.Contracted); ok && slices.Contains(by.Contracts(), f.Contract) {
-		terms := by.Terms(f.Contract)
-		if answersLater = answersLater || terms.Later; n.Get("concurrency") == nil {
-			out.Concurrency = terms.Concurrency
-		}
-	}
-	if !out.bounded && (answersLater || out.Heartbeat > 0) {
-		out.Timeout = 0
-	}
-}
-
-// contract finds a way of asking that a function's sink does not know.
-func (l *loader) contract(f *Function, n *lang.Node, path string) {
-	known := []string{"http"}
-	by, ok := f.Settings.(plugin.Contracted)
-	if ok {
-		known = by.Contracts()
-	}
-	at := n.Get("contract")
-	switch {
-	case at == nil || slices.Contains(known, f.Contract):
-	case ok:
-		l.find(at.Pos, path+".contract", lang.Nearest(f.Contract, known), "unknown contract %q", f.Contract)
-	default:
-		l.find(at.Pos, path+".contract", "leave it out", "contract %q says how functions answer over HTTP, and this one is behind %s", f.Contract, f.Sink.Name)
-	}
-}
-
-// functionKeys stand beside the sink of a function; deliveryKeys also beside that of a destination.
-var (
-	functionKeys = append([]string{"batch", "onSuccess", "onFailure", "heartbeat", "deadline", "contract", "cancel", "retry"}, deliveryKeys...)
-	deliveryKeys = []string{"concurrency", "timeout", "maxAge", "resends", "rate", "burst"}
-)
-
-// Check reports what no function can have.
-func (f *functionDoc) Check() []plugin.Problem {
-	var out []plugin.Problem
-	if f.Concurrency < 0 {
-		out = append(out, plugin.Problem{Path: []string{"concurrency"}, What: fmt.Sprintf("a concurrency of %d", f.Concurrency), Cure: "write 1 or more, or 0 to stop the function"})
-	}
-	if f.Resends != nil && *f.Resends < 0 {
-		out = append(out, plugin.Problem{Path: []string{"resends"}, What: fmt.Sprintf("%d is not a number of times", *f.Resends), Cure: "write 0 or more, or leave it out"})
-	}
-	switch {
-	case f.Burst == nil:
-	case *f.Burst < 1:
-		out = append(out, plugin.Problem{Path: []string{"burst"}, What: fmt.Sprintf("a burst of %d lets nothing through", *f.Burst), Cure: "write 1 or more, or leave it out"})
-	case f.Rate.IsZero():
-		out = append(out, plugin.Problem{Path: []string{"burst"}, What: "a burst without a rate bounds nothing", Cure: "add rate: 10/s, or bound what is at work by concurrency:"})
-	}
-	return out
-}
-
 type triggerDoc struct {
 	Tenant      string               `doc:"tenant" help:"who the trigger and its runs belong to" default:"default"`
 	Filters     []filter.Filter      `doc:"filters" help:"all of them must let an event through; without any, every event is let through but those of runs' ends and functions' completions (dev.onward.run.*, dev.onward.function.*)"`
@@ -306,23 +222,6 @@ type triggerDoc struct {
 	pos          lang.Pos
 	said         []filter.Filter // as its filters say; Filters have those of what it awaits as well, once all is read
 	destinations [2][]destination
-}
-
-type destinationDoc struct {
-	Name     string       `doc:"name" help:"its name in explanations and dead letters, by which a run that is open finds it again after a reload; default: what it names, or a digest of its sink"`
-	Function string       `doc:"function" help:"the function to tell of the event"`
-	Trigger  string       `doc:"trigger" help:"the trigger to start with the event, whatever its filters"`
-	When     lang.Expr    `doc:"when" help:"the destination is left out unless this is true"`
-	Data     lang.Expr    `doc:"data" help:"the event's data; default: how the run ended"`
-	Event    lang.Expr    `doc:"event" help:"attributes of the event in place of its own, by name: type, source, subject, id, extensions; ${ event } passes the event on that started the run"`
-	Format   string       `doc:"format" help:"the form in which others tell of it: aws (the record of an AWS Lambda destination), eventbridge (that record in EventBridge's envelope), dlq (the input, and the error in attributes), knative (the event as it came, and the error in attributes)"`
-	ARN      string       `doc:"arn" help:"how aws and eventbridge name the function; default: arn:aws:lambda:onward:000000000000:function:NAME:$LATEST"`
-	Retry    lang.Retries `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart; default: what its function says, else 3 attempts. What is given up is kept as a dead letter"`
-}
-
-type destination struct {
-	lang.Destination
-	pos lang.Pos
 }
 
 func (l *loader) find(pos lang.Pos, path, cure, format string, a ...any) {
@@ -460,63 +359,6 @@ func (l *loader) build(c plugin.Component, path, name string, settings any, pos 
 	}
 }
 
-func (l *loader) function(name string, pos lang.Pos, n *lang.Node) {
-	path := "functions." + name
-	if had := l.set.Functions[name]; had != nil {
-		l.find(pos, path, "rename one", "two functions are named %q; the other stands at %s:%d", name, had.Pos.File, had.Pos.Line)
-		return
-	}
-	f := &Function{Name: name, Pos: pos}
-	l.set.Functions[name] = f // Also when it is wrong: what refers to it is not to be reported on top.
-	var doc functionDoc
-	c, settings, rest, ok := l.component(plugin.Sink, path, n, functionKeys)
-	ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
-	if c.Name == "" && ok {
-		l.find(pos, path, "add http: { url: ... } or another sink", "function %q says not where it is", name)
-		return
-	}
-	f.Sink, f.Settings = c, settings
-	doc.into(f, rest)
-	l.contract(f, rest, path)
-	l.batch(f, rest, path)
-	if no, is := settings.(plugin.Uncancelled); is && f.Cancel {
-		l.find(rest.Get("cancel").Pos, path+".cancel", "leave it out", "function %q cannot be told of a cancel: %s", name, no.NotCancelled())
-	}
-	l.patience(&doc, rest, path, pos)
-	if ok {
-		l.build(c, path, name, settings, pos)
-	}
-	l.alone(f, rest)
-}
-
-// alone is a function that is invoked by itself: a flow of one step, with the destinations that the function says.
-func (l *loader) alone(f *Function, n *lang.Node) {
-	t := &triggerDoc{Tenant: DefaultTenant, name: lang.InvokePrefix + f.Name, path: "functions." + f.Name, pos: f.Pos, Flow: new(lang.Step)}
-	call := &lang.Node{Kind: lang.MapNode, Pos: f.Pos, Keys: []lang.Key{{Name: "function", Pos: f.Pos}}, Items: []*lang.Node{{Kind: lang.ScalarNode, Pos: f.Pos, Value: lang.Text(f.Name)}}}
-	l.prefixed(t.path, lang.Decode(call, t.Flow, l.registry))
-	t.destinations[0] = l.destinations(t, "onSuccess", n.Get("onSuccess"))
-	t.destinations[1] = l.destinations(t, "onFailure", n.Get("onFailure"))
-	l.calls = append(l.calls, t)
-}
-
-// patience checks what a function says of its tries.
-func (l *loader) patience(doc *functionDoc, n *lang.Node, path string, pos lang.Pos) {
-	l.retries(doc.Retry, pos, path+".retry")
-	if n.Get("timeout") != nil {
-		l.beats(doc.Heartbeat, doc.Timeout, pos, path)
-	}
-	if both := n.Get("timeout") != nil && n.Get("deadline") != nil; both && doc.Deadline > 0 && doc.Deadline < doc.Timeout {
-		l.find(pos, path+".deadline", "write a deadline for all tries, above the timeout of one", "the deadline of %s ends a step before the timeout of %s ends its first try", doc.Deadline.D(), doc.Timeout.D())
-	}
-}
-
-// beats finds heartbeats that come too late to matter.
-func (l *loader) beats(heartbeat, timeout plugin.Duration, pos lang.Pos, path string) {
-	if timeout > 0 && heartbeat >= timeout {
-		l.find(pos, path+".heartbeat", "write a timeout for the whole try, above the heartbeat", "the timeout of %s ends a try before %s have gone without a heartbeat", timeout.D(), heartbeat.D())
-	}
-}
-
 func (l *loader) flow(name string, pos lang.Pos, n *lang.Node) {
 	path := "flows." + name
 	if had := l.set.Flows[name]; had != nil {
@@ -560,91 +402,6 @@ func (l *loader) trigger(name string, pos lang.Pos, n *lang.Node) {
 	}
 	t.destinations[0] = l.destinations(t, "onSuccess", n.Get("onSuccess"))
 	t.destinations[1] = l.destinations(t, "onFailure", n.Get("onFailure"))
-}
-
-// destinations decodes one or a list; an inline sink becomes an anonymous function.
-func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destination {
-	if n == nil {
-		return nil
-	}
-	items := []*lang.Node{n}
-	if n.Kind == lang.ListNode {
-		items = n.Items
-	}
-	var out []destination
-	for i, item := range items {
-		path := fmt.Sprintf("%s.%s[%d]", t.path, word, i)
-		var doc destinationDoc
-		c, settings, rest, ok := l.component(plugin.Sink, path, item, append([]string{"name", "function", "trigger", "when", "data", "event", "format", "arn", "retry"}, deliveryKeys...))
-		if item.Kind != lang.MapNode {
-			continue
-		}
-		rest, delivery := split(rest, deliveryKeys)
-		ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
-		d := destination{lang.Destination{
-			Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data, Retry: doc.Retry, Event: doc.Event, Format: doc.Format, ARN: doc.ARN,
-		}, item.Pos}
-		targets := 0
-		if c.Name != "" {
-			targets++
-		}
-		for _, key := range []string{"function", "trigger"} {
-			if v := rest.Get(key); v != nil {
-				targets++
-				if v.Text() == "" {
-					l.find(v.Pos, path+"."+key, "write a name", "%s names nothing", key)
-				}
-			}
-		}
-		if targets != 1 && ok {
-			l.find(item.Pos, path, "write a sink, function: NAME or trigger: NAME", "a destination names one target, and this one %d", targets)
-			continue
-		}
-		d.Name = cmp.Or(doc.Name, doc.Function, doc.Trigger)
-		if doc.Name != "" && !isName(doc.Name) {
-			l.find(item.Pos, path+".name", "names have letters, digits, - and _", "%q is not a name", doc.Name)
-		}
-		if c.Name != "" {
-			d.Name = cmp.Or(doc.Name, c.Name+"-"+contentName(item.Get(c.Name)))
-			name := t.name + "." + word + "." + d.Name
-			d.Function = name
-			var doc functionDoc
-			ok = l.prefixed(path, lang.Decode(delivery, &doc, l.registry)) && ok
-			f := &Function{Name: name, Sink: c, Settings: settings, Pos: item.Pos}
-			doc.into(f, delivery)
-			l.set.Functions[name] = f
-			if ok {
-				l.build(c, path, name, settings, item.Pos)
-			}
-		}
-		for _, key := range delivery.Keys {
-			if c.Name == "" {
-				l.find(key.Pos, path+"."+key.Name, "write it where the function is defined", "%s is the function's", key.Name)
-			}
-		}
-		for n, name := 2, d.Name; slices.ContainsFunc(out, func(x destination) bool { return x.Name == d.Name }); n++ {
-			if doc.Name != "" {
-				l.find(item.Pos, path+".name", "rename one", "two destinations are named %q", doc.Name)
-				break
-			}
-			d.Name = fmt.Sprintf("%s-%d", name, n) // Of the same: it does not matter which is which.
-		}
-		out = append(out, d)
-	}
-	return out
-}
-
-// split takes the keys that are named out of a mapping.
-func split(n *lang.Node, names []string) (rest, taken *lang.Node) {
-	rest, taken = &lang.Node{Kind: n.Kind, Pos: n.Pos}, &lang.Node{Kind: n.Kind, Pos: n.Pos}
-	for i, key := range n.Keys {
-		to := rest
-		if slices.Contains(names, key.Name) {
-			to = taken
-		}
-		to.Keys, to.Items = append(to.Keys, key), append(to.Items, n.Items[i])
-	}
-	return rest, taken
 }
 
 // finish checks what refers to other parts, and compiles.

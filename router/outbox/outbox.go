@@ -2,8 +2,6 @@ package outbox
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -14,7 +12,6 @@ import (
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/sinks"
-	"github.com/onward-router/onward/triggers"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -121,85 +118,6 @@ func (s *Share) Pump() { s.o.pump() }
 // Leave forgets what the owner had: the next one sends it.
 func (s *Share) Leave() { s.o.leave(s.owner) }
 
-type itemKey struct {
-	run journal.RunID
-	n   uint32
-}
-
-// An itemState says where an invocation is.
-type itemState uint8
-
-const (
-	queued itemState = iota + 1
-	sending
-	resending
-	accepted
-	held // its run, function or trigger is paused
-)
-
-// An item is one invocation that has no outcome yet.
-type item struct {
-	inv    *engine.Invocation
-	owner  Owner
-	lane   *lane
-	state  itemState
-	probe  bool    // it was sent to find out whether the function is back
-	parcel *parcel // that it goes in; nil where it goes alone
-	since  time.Time
-	made   time.Time // it came here
-	first  time.Time // it was sent first; zero before
-	until  time.Time // of resending
-	tries  int       // sends
-	again  int       // of them, those that were not answered
-	err    string    // of the last try
-	gone   bool      // forgotten
-	former bool      // it is older than the tenure: a former owner may have sent it
-	stop   context.CancelFunc
-	timer  *time.Timer     // of its state
-	age    *time.Timer     // gives it up
-	by     *kept           // that it is kept by
-	busy   <-chan struct{} // its function works on though it was given up
-	pulse  pulse
-}
-
-// successorTries is how long an owner tries at least, of what a former one has tried for longer than it may: it may be that owner who could not.
-const successorTries = time.Minute
-
-// sentFirst keeps from when an item's age counts: its first sending, by this owner or a former one.
-func (it *item) sentFirst(now time.Time) {
-	if it.first.IsZero() {
-		it.first = now
-	} else if fn := it.lane.fn; fn != nil && fn.MaxAge > 0 && it.first.Add(fn.MaxAge).Before(now.Add(successorTries)) {
-		it.first = now.Add(min(successorTries, fn.MaxAge) - fn.MaxAge)
-	}
-}
-
-// end is when an item is given up; zero is never. Its age counts from its first sending: what waits in our own queue is not late, nor what this owner
-// has not tried yet.
-func (it *item) end() time.Time {
-	end := it.inv.Expires
-	if it.state == accepted && it.inv.Heartbeat > 0 {
-		return end // It is not without an answer: it has a heartbeat, or is timed out.
-	}
-	if fn := it.lane.fn; fn != nil && fn.MaxAge > 0 && (it.tries > 0 || it.state == accepted) {
-		if at := it.first.Add(fn.MaxAge); end.IsZero() || at.Before(end) {
-			end = at
-		}
-	}
-	return end
-}
-
-// old reports whether an item's time is over.
-func (it *item) old() bool {
-	end := it.end()
-	return !end.IsZero() && !time.Now().Before(end)
-}
-
-// missingAge is how long an item waits for a function, or a trigger, that the documents do not have: as long as a reload of all routers takes, one after
-// the other, or a person who sees what he has taken away. Beyond that somebody has to hear of it. A run that waits for another one hears of a missing trigger
-// sooner, where it is known that no reload brings it (Intake.Current).
-const missingAge = 10 * time.Minute
-
 // add takes an invocation over. It is sent with the next pump.
 func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 	switch {
@@ -246,98 +164,9 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 	o.enqueue(it)
 }
 
-// route puts the event of a run's end past the filters: what it starts is journaled in the run's own partition first.
-func (o *Outbox) route(s Owner, inv *engine.Invocation) {
-	if inv.Starts != nil {
-		go o.start(s, inv, time.Time{})
-		return
-	}
-	matched := o.Intake.Match(inv)
-	if matched == nil {
-		s.Accepted(inv)
-		return
-	}
-	s.Write(engine.Record(journal.Matched, inv.Run, matched))
-}
-
-// start starts what was matched or the trigger of a destination, then closes the invocation. A crash in between repeats it under the same run ids. What
-// cannot be journaled now is tried again for ever; a trigger that the documents do not have may come back until it has been gone for missingAge.
-func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
-	if o.keepsSub(s, inv) {
-		return
-	}
-	err := o.begin(s, inv)
-	if errors.Is(err, errPlaced) {
-		return
-	}
-	var final *lang.Error
-	switch {
-	case err == nil && inv.Type == engine.TypeLoose:
-		id, _ := o.Intake.Child(inv)
-		completed(s, inv, lang.Success(lang.Of(map[string]string{"run": id.String()})), engine.Sending{})
-		return
-	case err == nil:
-		s.Accepted(inv)
-		return
-	case s.Context().Err() != nil:
-		return
-	case errors.Is(err, triggers.ErrNoTrigger):
-		if gone.IsZero() {
-			gone = time.Now()
-			o.Log.Warn("the trigger that a destination names is not in the documents; the event of the run's end waits for it", "trigger", inv.ToTrigger, "run", inv.Run, "atMost", missingAge)
-		}
-		long := time.Since(gone) >= missingAge
-		switch why := fmt.Sprintf("it has been missing for %s", missingAge); {
-		case inv.Purpose != engine.Call && long:
-			o.gaveUp(s, inv, lang.Failf(lang.ClassPlatform, "unknown_trigger", "%s; not delivered: %s; load documents that have it, then: onward dead redrive", err, why))
-			return
-		case inv.Purpose == engine.Call && (long || o.Intake.Current(time.Unix(0, inv.Began))):
-			if !long {
-				why = "documents that were loaded after this run began do not have it"
-			}
-			o.gaveUp(s, inv, lang.Failf(lang.ClassPlatform, "unknown_trigger", "%s; its run was not started: %s; load documents that have it, then: start this run again", err, why))
-			return
-		}
-	case errors.As(err, &final):
-		o.gaveUp(s, inv, final)
-		return
-	}
-	time.AfterFunc(time.Second, func() {
-		if s.Context().Err() == nil {
-			o.start(s, inv, gone)
-		}
-	})
-}
-
-// errPlaced says that the run that a call starts is being journaled. The call comes again once that is folded.
-var errPlaced = errors.New("the run is being journaled")
-
-// begin starts what an invocation starts. Which run a step starts is journaled in its own run first: documents that change meanwhile must not let a cancel look
-// for it elsewhere.
-func (o *Outbox) begin(s Owner, inv *engine.Invocation) error {
-	if inv.Purpose != engine.Call || inv.Starts != nil {
-		return o.Intake.StartFor(s.Context(), inv)
-	}
-	placed, err := o.Intake.Place(inv)
-	if err != nil {
-		return err
-	}
-	s.Write(engine.Record(journal.Matched, inv.Run, placed))
-	return errPlaced
-}
-
 // completed, timedOut and gaveUp write down how an invocation ended.
 func completed(s Owner, inv *engine.Invocation, outcome lang.Outcome, when engine.Sending) {
 	s.Write(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: outcome, Sending: when}))
-}
-
-func (it *item) timedOut(silent bool, end time.Time) {
-	it.owner.Write(engine.Record(journal.TimedOut, it.inv.Run, &engine.TimedOutFact{Numbers: []uint32{it.inv.N}, Silent: silent, Sending: it.times(end)}))
-}
-
-// times are those of an item whose try has ended.
-func (it *item) times(end time.Time) engine.Sending {
-	return engine.Sending{Made: it.made, Sent: it.since, Arrived: end}
 }
 
 func (o *Outbox) gaveUp(s Owner, inv *engine.Invocation, e *lang.Error) {
@@ -399,15 +228,6 @@ func (o *Outbox) enqueue(it *item) {
 		o.watchMissing(it)
 	}
 	o.fill(l)
-}
-
-// missed is when an item is given up whose function is not in the documents.
-func (it *item) missed() time.Time {
-	at := it.lane.missing.Add(missingAge)
-	if end := it.inv.Expires; !end.IsZero() && end.Before(at) {
-		return end
-	}
-	return at
 }
 
 // watchMissing gives an item up when its function does not come back to the documents: at once when it has been gone for long.
