@@ -67,7 +67,10 @@ func (c *checker) condition(e lang.Expr, sc scope, path string) {
 	}
 }
 
-var typeExpr = reflect.TypeFor[lang.Expr]()
+var (
+	typeExpr  = reflect.TypeFor[lang.Expr]()
+	typeExprs = reflect.TypeFor[[]lang.Expr]()
+)
 
 var (
 	ourNames = `(?:` + strings.Join(lang.Reserved, "|") + `)`
@@ -109,7 +112,8 @@ func evaluates(t reflect.Type, seen map[reflect.Type]bool) bool {
 	return false
 }
 
-// idle finds expressions in settings of a type, of a sink or a source, where nothing evaluates them.
+// idle finds expressions in settings of a type, of a sink or a source, where nothing evaluates them. A field of texts that its sink
+// itself takes for expressions, and checks, has the word "templates" in its doc tag.
 func (l *loader) idle(n *lang.Node, t reflect.Type, path string) {
 	if t != nil && t.Kind() != reflect.Struct && evaluates(t, make(map[reflect.Type]bool)) {
 		return
@@ -142,7 +146,11 @@ func below(t reflect.Type, key string) reflect.Type {
 		return nil
 	}
 	for i := range t.NumField() {
-		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("doc"), ","); name == key {
+		switch words := strings.Split(t.Field(i).Tag.Get("doc"), ","); {
+		case words[0] != key:
+		case slices.Contains(words, "templates"):
+			return typeExprs
+		default:
 			return t.Field(i).Type
 		}
 	}

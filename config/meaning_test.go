@@ -80,6 +80,21 @@ func TestFlowsThatCannotRun(t *testing.T) {
 	}
 }
 
+// TestExpressionsInAddresses: what a sink makes of events by expressions of its own is none that nobody evaluates.
+func TestExpressionsInAddresses(t *testing.T) {
+	t.Parallel()
+	for _, keys := range []string{
+		`url: "http://h/orders/${ data.id }?at=${ event.time }"`,
+		`url: "http://h/", headers: { X-Order: "${ data.id }" }`,
+		`url: "http://h/", headers: { X-Order: { text: "${ data.id }" } }`,
+	} {
+		doc := "version: 1\nfunctions: { f: { http: { " + keys + " } } }\ntriggers: { t: { flow: { function: f }, onSuccess: { http: { " + keys + " } } } }\n"
+		if _, said := parse(t, doc); said != "" {
+			t.Errorf("%s finds\n%s", doc, said)
+		}
+	}
+}
+
 // TestDocumentsThatCannotRun is the same for what stands around flows.
 func TestDocumentsThatCannotRun(t *testing.T) {
 	t.Parallel()
@@ -88,8 +103,8 @@ func TestDocumentsThatCannotRun(t *testing.T) {
 		functions + "triggers: { t: { filters: [{ exact: { type: a } }, { exact: { type: b } }], flow: { function: f } } }": `filters that no event passes: type is to be "a" and "b"; all filters must match`,
 		functions + "triggers: { t: { flow: { function: f }, onSuccess: { function: g, when: \"${ data.x } > 1\" } } }":     "a condition that is a text",
 		functions + "triggers: { t: { flow: { function: f }, onSuccess: null } }":                                           "a mapping is due here",
-		"version: 1\nfunctions: { f: { http: { url: \"http://h/${ run.id }\" } } }\n" + flow:                                "an expression where none is evaluated: http://h/${ run.id }",
-		"version: 1\nfunctions: { f: { http: { url: \"http://h/\", headers: { x: \"${ data.x }\" } } } }\n" + flow:          "functions.f.http.headers.x: an expression where none is evaluated",
+		"version: 1\nfunctions: { f: { http: { url: \"http://h/${ run.id }\" } } }\n" + flow:                                `functions.f.http.url: unknown name "run"`,
+		"version: 1\nfunctions: { f: { http: { url: \"http://h/\", method: \"${ data.x }\" } } }\n" + flow:                  "functions.f.http.method: an expression where none is evaluated",
 
 		"version: 1\nfunctions: { f: { log: f, retry: { attempts: 2, on: [platfrom] } } }\n" + flow:             `did you mean "platform"?`,
 		"version: 1\nfunctions: { f: { log: f, timeout: 20s, deadline: 10s } }\n" + flow:                        "the deadline of 10s ends a step before the timeout of 20s",

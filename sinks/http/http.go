@@ -30,9 +30,9 @@ import (
 
 // Settings are the sink's part of a document.
 type Settings struct {
-	URL       string            `doc:"url,required" help:"where to send, e.g. http://127.0.0.1:7001/count; behind the host it may have expressions over event and data, of what is sent: http://127.0.0.1:7001/orders/${ data.id }"`
+	URL       string            `doc:"url,required,templates" help:"where to send, e.g. http://127.0.0.1:7001/count; behind the host it may have expressions over event and data, of what is sent: http://127.0.0.1:7001/orders/${ data.id }"`
 	Method    string            `doc:"method" help:"request method" default:"POST"`
-	Headers   map[string]Header `doc:"headers" help:"further headers: texts, with expressions over event and data where they have any, or {env: NAME} and {file: PATH} for secrets"`
+	Headers   map[string]Header `doc:"headers,templates" help:"further headers: texts, with expressions over event and data where they have any, or {env: NAME} and {file: PATH} for secrets"`
 	Body      string            `doc:"body" help:"data (the input as JSON) or empty" default:"data"`
 	Mode      string            `doc:"mode" help:"binary (attributes in headers) or structured (the event as JSON)" default:"binary"`
 	Fail      lang.Expr         `doc:"fail" help:"which answers are failures, in place of the contract's rule: a condition over status, headers and body, such as ${ status >= 400 || body.error != null }. A member or header that is not there is null. It is not asked about codes that prove nothing"`
