@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/spf13/cobra"
@@ -26,6 +28,9 @@ func (p *program) invoke() *cobra.Command {
 			v, err := dataFlag(data)
 			if err != nil {
 				return err
+			}
+			if strings.ContainsFunc(id, unicode.IsControl) {
+				return exitError{exitUsage, fmt.Errorf("--id %q has a control character; write letters, digits and signs", id)}
 			}
 			headers := map[string]string{"Content-Type": "application/json"}
 			if id != "" {

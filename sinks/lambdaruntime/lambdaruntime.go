@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
@@ -22,14 +23,19 @@ type Settings struct {
 	Insecure bool   `doc:"insecure" help:"listen beyond this machine: the Runtime API has no authentication, and whoever reaches it gets the invocations and answers them"`
 }
 
+// isLoopback reports whether a name or an address is this machine's own, and nobody else's.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
 // Check reports what cannot be served.
 func (s *Settings) Check() (out []plugin.Problem) {
 	host, port, err := net.SplitHostPort(s.Listen)
-	ip := net.ParseIP(host)
 	switch {
 	case err != nil || port == "":
 		out = append(out, plugin.Problem{Path: []string{"listen"}, What: fmt.Sprintf("%q is not an address", s.Listen), Cure: "write host:port, such as 127.0.0.1:9001"})
-	case !s.Insecure && host != "localhost" && (ip == nil || !ip.IsLoopback()):
+	case !s.Insecure && !isLoopback(host):
 		out = append(out, plugin.Problem{Path: []string{"listen"}, What: fmt.Sprintf("%q leaves this machine, and the Runtime API has no authentication", s.Listen), Cure: "listen at 127.0.0.1, or say insecure: true where only runtimes reach it"})
 	}
 	if s.Path != "" && !isPath.MatchString(s.Path) {

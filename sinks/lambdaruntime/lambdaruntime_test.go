@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -381,6 +382,31 @@ func TestReload(t *testing.T) {
 func open2(address string) error {
 	k, _ := New("f", &Settings{Listen: address}, sinks.Host{})
 	return k.(sinks.Opener).Open()
+}
+
+// TestNoWebPage: a page in a browser on this machine is no runtime, nor one whose name was made to point here.
+func TestNoWebPage(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		address, host, header string
+		ok                    bool
+	}{
+		{"127.0.0.1:9001", "127.0.0.1:9001", "", true}, {"127.0.0.1:9001", "LocalHost:9001", "", true}, {"[::1]:9001", "[::1]:9001", "", true}, {"127.0.0.1:80", "[::1]", "", true},
+		{"127.0.0.1:9001", "evil.example.com:9001", "", false}, {"127.0.0.1:9001", "10.0.0.1:9001", "", false}, {"localhost:9001", "", "", false},
+		{"127.0.0.1:9001", "127.0.0.1:9001", "Origin", false}, {"127.0.0.1:9001", "127.0.0.1:9001", "Sec-Fetch-Site", false},
+		{"0.0.0.0:9001", "router:9001", "", true}, {"0.0.0.0:9001", "router:9001", "Origin", false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = c.host
+		if c.header != "" {
+			r.Header.Set(c.header, "null")
+		}
+		w := httptest.NewRecorder()
+		(&hub{address: c.address}).ServeHTTP(w, r)
+		if got := w.Code != http.StatusForbidden; got != c.ok {
+			t.Errorf("%+v: %d %s", c, w.Code, w.Body)
+		}
+	}
 }
 
 func TestCheck(t *testing.T) {

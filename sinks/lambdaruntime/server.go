@@ -51,8 +51,29 @@ func (h *hub) all() (out []*endpoint) {
 	return out
 }
 
+// isRuntime reports whether a request can be a runtime's, and no web page's: there is no authentication, and a browser on this machine reaches what listens here,
+// also under a foreign name that was made to point here (DNS rebinding). Where the listener has left this machine, runtimes know it by names of their own.
+func (h *hub) isRuntime(r *http.Request) bool {
+	if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+		return false
+	}
+	return !isLoopback(hostOf(h.address)) || isLoopback(hostOf(r.Host))
+}
+
+// hostOf is the name or address in host:port, or in a host alone.
+func hostOf(s string) string {
+	if host, _, err := net.SplitHostPort(s); err == nil {
+		return host
+	}
+	return strings.Trim(s, "[]")
+}
+
 // ServeHTTP is the Runtime API.
 func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !h.isRuntime(r) {
+		refuse(w, http.StatusForbidden, "NotARuntime", "only runtimes on this machine are served, and no web page; have AWS_LAMBDA_RUNTIME_API name "+h.address)
+		return
+	}
 	path, rest, ok := strings.Cut(r.URL.Path, prefix)
 	hubs.Lock()
 	e := h.endpoints[path]
