@@ -176,7 +176,7 @@ func (c *checker) gathers(t *triggerDoc) (meets []Meet) {
 	}
 	if named := len(t.Signals) > 0 || t.Await != nil && len(t.Await.Events) > 0; named && !t.When.IsZero() {
 		c.l.warnings = append(c.l.warnings, lang.Finding{
-			Pos: t.When.Pos(), Path: path + ".when", What: "it is asked of each of the events that meet here, whichever it is", Cure: "let it be true of those that it is not about: \"${ event.type != 'com.example.paid' || data.amount > 13 }\"", Warning: true,
+			Pos: t.When.Pos(), Path: path + ".when", What: "a when is asked about each of the events that meet here, of whatever name", Cure: "let it be true for the events that it is not meant for: \"${ event.type != 'com.example.paid' || data.amount > 13 }\"", Warning: true,
 		})
 	}
 	switch {

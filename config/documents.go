@@ -96,6 +96,11 @@ func (s *Set) Trigger(name string) *Trigger {
 // TriggerNames returns the triggers' names, sorted.
 func (s *Set) TriggerNames() []string { return slices.Sorted(maps.Keys(s.Triggers)) }
 
+// FunctionNames returns the functions that are written as such, sorted: without those that stand for the sinks of destinations, whose names have dots.
+func (s *Set) FunctionNames() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(s.Functions)), func(name string) bool { return strings.Contains(name, ".") })
+}
+
 // Load reads documents from files and from folders (all *.yaml and *.yml below them), and merges them. Findings are all that is wrong, by place; with
 // any, the set is nil. check, which may be nil, builds a component without running it.
 func Load(paths []string, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {

@@ -127,10 +127,11 @@ func TestForkJoinInShort(t *testing.T) {
 		`{ forkjoin: { a: { function: f }, join: sometimes } }`:                  "unknown join",
 		`{ forkjoin: { a: { function: f }, branches: { b: { function: f } } } }`: `unknown key "a"; put it below branches:, where the others are`,
 		`{ forkjoin: { branches: { b: { function: f } }, jion: all } }`:          `unknown key "jion"; did you mean "join"?`,
-		`{ forkjoin: { jion: all, a: { function: f } } }`:                        `flow.forkjoin.jion: the text "all" where a step is due`,
-		`{ forkjoin: { join: all } }`:                                            "branches is missing",
-		`{ forkjoin: {} }`:                                                       "branches is missing",
-		`{ forkjoin: { a: { functoin: f } } }`:                                   `flow.forkjoin.a.functoin: unknown key or policy "functoin"; did you mean "function"?`,
+		`[{ function: f }]`: `a list where a step is due; put it below sequence:, or forkjoin: for steps side by side`,
+		`{ forkjoin: { jion: all, a: { function: f } } }`: `flow.forkjoin.jion: the text "all" where a step is due`,
+		`{ forkjoin: { join: all } }`:                     "branches is missing",
+		`{ forkjoin: {} }`:                                "branches is missing",
+		`{ forkjoin: { a: { functoin: f } } }`:            `flow.forkjoin.a.functoin: unknown key or policy "functoin"; did you mean "function"?`,
 	})
 }
 

@@ -91,7 +91,7 @@ func TestReloadTellsWhomItHurts(t *testing.T) {
 	text := log.b.String()
 	log.mu.Unlock()
 	for _, want := range []string{
-		`msg="the documents have changed" documents=1 changes="~ trigger a: flow"`, `msg="the documents say what they said" documents=2`, `msg="the documents have changed" documents=3 changes="- function f"`,
+		`msg="the documents have changed" documents=1 changes="~ trigger a: flow"`, `msg="nothing in the documents has changed" documents=2`, `msg="the documents have changed" documents=3 changes="- function f"`,
 		`level=WARN msg="open runs may still call what has gone: that waits until it is back, or fails when its time is over" documents=3 function=f runs=1 some=` + run.String(),
 	} {
 		if !strings.Contains(text, want) {

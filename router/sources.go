@@ -334,7 +334,7 @@ const (
 // tell says what a reload has changed, and which open runs that are folded here it hurts: those that may still call what has gone.
 func (r *Router) tell(changes []config.Change, log *slog.Logger) {
 	if len(changes) == 0 {
-		log.Info("the documents say what they said")
+		log.Info("nothing in the documents has changed")
 		return
 	}
 	var said []string

@@ -45,7 +45,11 @@ func (d *decoder) steps(n *Node, s *Steps, path []string) {
 func (d *decoder) step(n *Node, s *Step, path []string, extra []field) {
 	s.Pos = n.Pos
 	if n.Kind != MapNode {
-		d.find(n, path, "write { function: NAME }, or a policy", "%s where a step is due", n.describe())
+		cure := "write { function: NAME }, or a policy"
+		if n.Kind == ListNode {
+			cure = "put it below sequence:, or forkjoin: for steps side by side"
+		}
+		d.find(n, path, cure, "%s where a step is due", n.describe())
 		return
 	}
 	n = d.spelledOut(n, path)

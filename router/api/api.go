@@ -247,8 +247,13 @@ type Became struct {
 
 func fail(w http.ResponseWriter, err error) {
 	code, cure := http.StatusServiceUnavailable, ""
-	if errors.Is(err, errNoLetter) {
+	switch {
+	case errors.Is(err, errNoLetter):
 		cure = "see onward dead list"
+	case errors.Is(err, errUnknownFunction):
+		cure = "see onward functions list"
+	case errors.Is(err, triggers.ErrNoTrigger):
+		cure = "see onward triggers list"
 	}
 	switch {
 	case errors.Is(err, errUndelivered):

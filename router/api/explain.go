@@ -292,16 +292,16 @@ func queued(q *engine.Queue) string {
 func gathered(x *engine.RoundStatus, since, now time.Time) string {
 	said := fmt.Sprintf("it is the one that events of key %q come to", x.Key)
 	if x.Open {
-		said = fmt.Sprintf("awaits events of key %q for %s: missing are %s", x.Key, now.Sub(since).Round(time.Second), cmp.Or(strings.Join(x.Missing, ", "), "those that its join asks for"))
+		said = fmt.Sprintf("waits since %s for events of key %q; missing: %s", since.UTC().Format(time.RFC3339), x.Key, cmp.Or(strings.Join(x.Missing, ", "), "those that its join asks for"))
 		if len(x.Arrived) > 0 {
-			said += "; there are " + strings.Join(x.Arrived, ", ")
+			said += "; arrived: " + strings.Join(x.Arrived, ", ")
 		}
 	}
 	if !x.Deadline.IsZero() {
 		said += fmt.Sprintf("; its deadline is in %s, and then %s", x.Deadline.Sub(now).Round(time.Second), map[string]string{"fail": "it fails", "take": "it goes on with what there is", "end": "it ends as skipped"}[x.Then])
 	}
 	if x.Kept > 0 {
-		said += fmt.Sprintf("; %d are kept for the next round", x.Kept)
+		said += fmt.Sprintf("; kept for the next round: %d", x.Kept)
 	}
 	return said
 }

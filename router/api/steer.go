@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -107,7 +106,7 @@ func (a *API) controlled(ctx context.Context, kind, name string) error {
 
 // noFunction says that there is no function of a name.
 func (a *API) noFunction(name string) error {
-	return fmt.Errorf("%w %q; %s", errUnknownFunction, name, lang.Nearest(name, slices.Sorted(maps.Keys(a.Set().Functions))))
+	return fmt.Errorf("%w %q; %s", errUnknownFunction, name, lang.Nearest(name, a.Set().FunctionNames()))
 }
 
 // postHalt pauses a function or a trigger, or lets it go on. Said again, it changes nothing.

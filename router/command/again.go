@@ -44,9 +44,9 @@ func (s *selection) dryRun(c *cobra.Command) {
 	c.Flags().BoolVar(&s.dry, "dry-run", false, "of a query: only say which runs it finds")
 }
 
-const selectionHelp = "In place of RUN, --failed, --state, --trigger, --tenant, --error, --since and --until say which runs, of those that onward runs list finds; how many that are\n" +
-	"is said, and asked, before anything is done. Without a terminal, --yes is needed. Ctrl-C stops after the run that is at work; the same command goes on with\n" +
-	"the rest."
+const selectionHelp = "In place of RUN, --failed, --state, --trigger, --tenant, --error, --since and --until say which runs, of those that onward runs list finds. It says\n" +
+	"how many these are, and asks before it does anything. Without a terminal, --yes is needed. Ctrl-C stops after the run that is at work; the same command goes\n" +
+	"on with the rest."
 
 func (s *selection) queries() bool {
 	for _, f := range s.filters {
@@ -258,7 +258,7 @@ func summary(x *router.Redriven) string {
 	if x.DryRun {
 		word = "would go on"
 	}
-	return fmt.Sprintf("run %s %s: %d steps are kept, %d are done again", x.Run, word, x.Kept, x.Again)
+	return fmt.Sprintf("run %s %s: it keeps %s and does %d again", x.Run, word, several(x.Kept, "step"), x.Again)
 }
 
 func redriven(w io.Writer, x *router.Redriven) {

@@ -123,7 +123,7 @@ func (k *client) refused(resp *http.Response) error {
 	case resp.StatusCode == http.StatusUnauthorized:
 		said.Error.Cure = "set ONWARD_TOKEN to the router's token"
 	case resp.StatusCode == http.StatusNotFound && said.Error.Cure == "":
-		said.Error.Cure = "see onward runs list, and that --addr and --path are the router's"
+		said.Error.Cure = "see what there is by onward runs list, functions list or triggers list, and that --addr and --path are the router's"
 	}
 	text := fmt.Sprintf("%s (%s)", said.Error.Message, resp.Status)
 	if said.Error.Cure != "" {

@@ -196,7 +196,7 @@ func (p *program) lint() *cobra.Command {
 					fmt.Fprintln(p.out, f)
 				}
 				if len(findings) == 0 {
-					fmt.Fprintf(p.out, "ok: %d functions, %d sources, %d triggers\n", len(set.Functions), len(set.Sources), len(set.Triggers))
+					fmt.Fprintf(p.out, "ok: %s\n", contents(set))
 				}
 			}
 			if len(findings) > 0 {

@@ -136,7 +136,7 @@ func (d *doctor) documents(paths []string) {
 	}
 	if len(findings) == 0 {
 		d.set = set
-		d.ok("documents", "%d functions, %d sources, %d triggers", len(set.Functions), len(set.Sources), len(set.Triggers))
+		d.ok("documents", "%s", contents(set))
 	}
 }
 

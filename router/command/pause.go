@@ -21,7 +21,7 @@ func (p *program) runsPause(k *client) *cobra.Command {
 		})
 	}}
 	c.Long = "Pause keeps what a run calls from being sent. What is at work goes on, and what comes in - outcomes, signals, timers - takes effect; deadlines count. A paused\n" +
-		"run can be cancelled. The pause outlives restarts. It changes nothing, and exits with 6 when the run has ended, with 5 when there is none.\n\n" + runHelp
+		"run can be cancelled. The pause outlives restarts. Of a run that has ended it changes nothing and exits with 6; where there is no such run, with 5.\n\n" + runHelp
 	c.Example = "  onward runs pause RUN --reason \"the warehouse is being moved\"\n  onward runs resume RUN"
 	c.Flags().StringVar(&reason, "reason", "", "why, shown with the run")
 	byFlag(c, &by)
@@ -36,7 +36,7 @@ func (p *program) runsResume(k *client) *cobra.Command {
 			triggers.Accepted: "the resume of run %s is journaled; what it did is not known yet: see onward runs explain RUN\n",
 		})
 	}}
-	c.Long = "Resume sends what a paused run calls. It changes nothing, and exits with 6 when the run has ended, with 5 when there is none.\n\n" + runHelp
+	c.Long = "Resume sends what a paused run calls. Of a run that has ended it changes nothing and exits with 6; where there is no such run, with 5.\n\n" + runHelp
 	c.Example = "  onward runs resume RUN"
 	byFlag(c, &by)
 	return c

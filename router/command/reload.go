@@ -128,5 +128,5 @@ func (p *program) reload(r *router.Router, documents []string, log *slog.Logger)
 		log.Error("the documents are not reloaded", "error", err)
 		return
 	}
-	log.Info("the documents are reloaded", "triggers", len(set.Triggers), "functions", len(set.Functions), "sources", len(set.Sources))
+	log.Info("the documents are reloaded", "triggers", len(set.Triggers), "functions", len(set.FunctionNames()), "sources", len(set.Sources))
 }

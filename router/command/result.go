@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router"
 )
@@ -26,7 +27,7 @@ func (h *hops) add(d time.Duration) {
 // result prints how a run ended: its value on standard output, the summary on standard error.
 func (p *program) result(f *router.Finished, h *hops, quiet bool) error {
 	if !quiet {
-		fmt.Fprintf(p.errs, "%s: %s in %s, %d calls\n", f.Trigger, f.State, f.Ended.Sub(f.Started).Round(100*time.Microsecond), f.Calls)
+		fmt.Fprintf(p.errs, "%s: %s in %s, %s\n", f.Trigger, f.State, f.Ended.Sub(f.Started).Round(100*time.Microsecond), several(f.Calls, "call"))
 		if n := len(h.overhead); n > 0 {
 			slices.Sort(h.overhead)
 			fmt.Fprintf(p.errs, "router overhead a hop (an outcome's arrival to its being folded): p50 %s, p99 %s\n", round(h.overhead[n/2]), round(h.overhead[n*99/100]))
@@ -56,4 +57,17 @@ func (p *program) failure(state string, e *lang.Error) error {
 		return exitError{exitRun, fmt.Errorf("the run was cancelled: %s", e.Message)}
 	}
 	return exitError{exitRun, fmt.Errorf("the run %s: %w", state, e)}
+}
+
+// several is a number of things, in words: 1 call, 2 calls.
+func several[N int | uint32 | uint64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// contents says how much documents have.
+func contents(set *config.Set) string {
+	return several(len(set.FunctionNames()), "function") + ", " + several(len(set.Sources), "source") + ", " + several(len(set.Triggers), "trigger")
 }

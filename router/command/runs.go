@@ -67,7 +67,7 @@ func (p *program) runsCancel(k *client) *cobra.Command {
 	}}
 	s.flags(c)
 	s.dryRun(c)
-	c.Long = "Cancel ends a run: nothing more is invoked, and its state is cancelled. It changes nothing, and exits with 6 when the run has ended, with 5 when there is none.\n\n" + selectionHelp + "\n\n" + runHelp
+	c.Long = "Cancel ends a run: nothing more is invoked, and its state is cancelled. Of a run that has ended it changes nothing and exits with 6; where there is no such run, with 5.\n\n" + selectionHelp + "\n\n" + runHelp
 	c.Example = "  onward runs cancel --state running --trigger word-count\n  onward runs cancel RUN --reason \"wrong input\""
 	c.Flags().StringVar(&reason, "reason", "", "why, kept with the run")
 	return c
@@ -103,8 +103,8 @@ func (p *program) runsSignal(k *client) *cobra.Command {
 	}}
 	s.flags(c)
 	s.dryRun(c)
-	c.Long = "Signal sends a run what a step of the policy signal waits for. One that comes before the step is kept for it. It changes nothing, and exits\n" +
-		"with 6 when the run has ended or takes no more, with 5 when there is none.\n\n" + selectionHelp + "\n\n" + runHelp
+	c.Long = "Signal sends a run what a step of the policy signal waits for. One that comes before the step is kept for it. Of a run that has ended or takes\n" +
+		"no more it changes nothing and exits with 6; where there is no such run, with 5.\n\n" + selectionHelp + "\n\n" + runHelp
 	c.Example = "  onward runs signal RUN approved --data '{\"by\": \"Ada\"}'"
 	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
 	c.Flags().StringVar(&key, "key", "", "idempotency key: a signal of that name with a key that came before counts once")

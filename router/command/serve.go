@@ -106,7 +106,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	if s.Journal != "kafka" {
 		defer announce(s.Data, reachable(s, r.Addr()))()
 	}
-	log.Info("onward is routing", "address", scheme(s)+r.Addr(), "triggers", len(set.Triggers), "functions", len(set.Functions), "data", s.Data)
+	log.Info("onward is routing", "address", scheme(s)+r.Addr(), "triggers", len(set.Triggers), "functions", len(set.FunctionNames()), "data", s.Data)
 	begin := time.Now()
 	go func() {
 		select {

@@ -43,7 +43,7 @@ func (p *program) functions() *cobra.Command {
 			}
 		})
 	}}
-	list.Long = "List prints the functions of the router that is asked: up, throttled, down or paused; how many calls are at work, wait in the queue, or are held back by a pause.\n\n" + clientHelp
+	list.Long = "List prints the functions of the router that is asked: up, throttled, down, stopped (by concurrency: 0) or paused; how many calls are at work, wait in the queue, or are held back by a pause.\n\n" + clientHelp
 	list.Example = "  onward functions list\n  onward functions list -o json"
 	pause := p.halt(k, "function", true, "Send nothing more to a function for a while.",
 		"Pause keeps calls of a function from being sent. What is at work ends, and counts; deadlines of steps count, maxAge does not. Explain says that it is paused.\n")
@@ -64,7 +64,7 @@ func (p *program) functions() *cobra.Command {
 			fmt.Fprintf(w, "each router sends function %s at most %d at a time\n", said.Function, said.Limit)
 		})
 	}}
-	limit.Long = "Limit takes the place of concurrency in the documents, below it, at each router; 0 is what the documents say again. " + steered + clientHelp
+	limit.Long = "Limit bounds how many calls of a function each router has at work at once, below the concurrency of the documents; 0 takes the limit away. " + steered + clientHelp
 	limit.Example = "  onward functions limit charge 4\n  onward functions limit charge 0"
 	c.AddCommand(list, pause, resume, limit)
 	for _, sub := range []*cobra.Command{pause, resume, limit} {

@@ -104,8 +104,8 @@ func (p *program) waitsAnswer(k *client) *cobra.Command {
 		}
 		return p.print(became, func(w io.Writer) { fmt.Fprintln(w, signalled(became)) })
 	}}
-	c.Long = "Answer sends a run a signal that a step of it waits for. It exits with 6, and changes nothing, when none does, and with 5 when there is no such run. With --key, what came before under that key\n" +
-		"counts once, and one that nothing waits for is kept, as runs signal does.\n\n" + runHelp
+	c.Long = "Answer sends a run a signal that a step of it waits for. Where no step waits for it, it changes nothing and exits with 6; where there is no such run, with 5. With --key,\n" +
+		"an answer with a key that came before counts once, and one that no step waits for yet is kept, as with runs signal.\n\n" + runHelp
 	c.Example = "  onward waits answer RUN approved --data '{\"by\": \"Ada\"}'"
 	c.Flags().StringVar(&data, "data", "", "JSON, @FILE or - for standard input")
 	c.Flags().StringVar(&key, "key", "", "idempotency key: a signal of that name with a key that came before counts once")

@@ -118,7 +118,7 @@ func (p *program) tellEvent(name string, data []byte) error {
 		if err := json.Unmarshal(data, &f); err != nil {
 			return unread(name, err)
 		}
-		fmt.Fprintf(p.out, "%s in %s, %d calls\n", f.State, f.Ended.Sub(f.Started).Round(time.Millisecond), f.Calls)
+		fmt.Fprintf(p.out, "%s in %s, %s\n", f.State, f.Ended.Sub(f.Started).Round(time.Millisecond), several(f.Calls, "call"))
 		if f.Error != nil {
 			fmt.Fprintln(p.out, f.Error.Value())
 		} else {
@@ -157,7 +157,7 @@ func (s *standing) read(data []byte) error {
 }
 
 func (s *standing) String() string {
-	return fmt.Sprintf("%s of %s: %s since %s, %d calls so far", s.Run, s.Trigger, s.State, when(s.Started), s.Calls)
+	return fmt.Sprintf("%s of %s: %s since %s, %s so far", s.Run, s.Trigger, s.State, when(s.Started), several(s.Calls, "call"))
 }
 
 func eventLine(name string, l *router.WatchLine) string {

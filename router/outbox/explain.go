@@ -31,7 +31,7 @@ func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end ti
 	case it.state == queued && l.is != up:
 		why = l.words(now)
 	case it.state == queued && l.rooms < l.limit && !l.asked():
-		why = fmt.Sprintf("no runtime of function %s asks for it; %d have a call", l.name, l.flying)
+		why = l.unasked()
 	case it.state == queued && l.rooms < l.limit && !l.bucket.Rate().IsZero():
 		why = l.rateWords()
 	case it.state == queued && l.rooms < l.limit && l.fn.Batch != nil:
@@ -122,8 +122,11 @@ func (o *Outbox) Functions() []control.FunctionStatus {
 		}
 		if l := o.lanes[name]; l != nil {
 			st.InFlight, st.Queued, st.Held, st.State, st.Since = l.flying, l.queue, l.held, l.is.String(), l.since
-			if l.is != up {
+			switch {
+			case l.is != up:
 				st.Error, st.Next = l.why, l.until
+			case l.queue > 0 && !l.asked():
+				st.Error = l.unasked()
 			}
 		}
 		if fn.Concurrency == 0 {

@@ -108,6 +108,11 @@ func (l *lane) asked() bool {
 	return l.fn == nil || l.fn.puller == nil || l.fn.puller.Waiting() > l.handing
 }
 
+// unasked says that what waits is asked for by nobody.
+func (l *lane) unasked() string {
+	return fmt.Sprintf("no runtime asks function %s for more (%d have a call); start one with AWS_LAMBDA_RUNTIME_API", l.name, l.flying)
+}
+
 // next takes the next item that is wanted; nil when none is.
 func (l *lane) next(wanted func(*item) bool) *item {
 	for {
