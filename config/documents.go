@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -117,11 +118,34 @@ type Text struct {
 	Found bool   `json:"found,omitempty"` // in a folder: what there is no document is passed over
 }
 
+// MaxDocument bounds the file of a document, in bytes.
+const MaxDocument = 16 << 20
+
+// ReadDocument reads one file of documents. A pipe is read to its end, for which it waits, and only once: see IsFile.
+func ReadDocument(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, MaxDocument+1))
+	if err == nil && len(text) > MaxDocument {
+		err = fmt.Errorf("%s has more than %d MiB; split it into several, in a folder", file, MaxDocument>>20)
+	}
+	return text, err
+}
+
+// IsFile reports whether what is there can be read again: no pipe, terminal or device.
+func IsFile(file string) bool {
+	info, err := os.Stat(file)
+	return err == nil && info.Mode().IsRegular()
+}
+
 // Texts reads the files that paths name. The findings are those that cannot be read.
 func Texts(paths []string) (texts []Text, findings []lang.Finding) {
 	files, findings := Files(paths)
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		text, err := ReadDocument(file)
 		if err != nil {
 			findings = append(findings, lang.Finding{Pos: lang.Pos{File: file}, What: err.Error()})
 			continue

@@ -142,3 +142,20 @@ triggers:
 		t.Errorf("%v", got)
 	}
 }
+
+// TestDocumentsAreBounded: a file that nobody wrote by hand, or that somebody made to fill the memory, is not read to its end.
+func TestDocumentsAreBounded(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a.yaml")
+	for size, want := range map[int64]string{config.MaxDocument: "not UTF-8", config.MaxDocument + 1: "has more than 16 MiB"} {
+		if err := os.WriteFile(file, []byte("\xff"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(file, size); err != nil {
+			t.Fatal(err)
+		}
+		if _, findings := config.Load([]string{file}, registry(), nil); len(findings) != 1 || !strings.Contains(findings[0].String(), want) {
+			t.Errorf("%d bytes: %v", size, findings)
+		}
+	}
+}

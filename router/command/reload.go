@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router"
 )
 
@@ -18,7 +20,7 @@ import (
 // to it turned elsewhere - another glance differs exactly where there is something else to read.
 type glance [sha256.Size]byte
 
-// look takes a glance at documents; what is not there, or cannot be read, is part of it.
+// look takes a glance at documents; what is not there, or cannot be read, is part of it. A pipe is not read: that would take from who does, and wait for who writes.
 func look(paths []string) (g glance) {
 	files, findings := config.Files(paths)
 	sum := sha256.New()
@@ -30,11 +32,14 @@ func look(paths []string) (g glance) {
 		say([]byte(f.String()))
 	}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		say([]byte(file))
+		if !config.IsFile(file) {
+			continue
+		}
+		text, err := config.ReadDocument(file)
 		if err != nil {
 			text = []byte(err.Error())
 		}
-		say([]byte(file))
 		say(text)
 	}
 	sum.Sum(g[:0])
@@ -112,8 +117,22 @@ func reloadTokens(r *router.Router, log *slog.Logger) {
 	}
 }
 
+// loadAgain reads documents that were read before. What is no file has been read once and for all; waiting for more of it would be the end of reloads.
+func loadAgain(documents []string, r *plugin.Registry) (set *config.Set, findings []lang.Finding) {
+	files, _ := config.Files(documents)
+	for _, file := range files {
+		if _, err := os.Stat(file); err == nil && !config.IsFile(file) {
+			findings = append(findings, lang.Finding{Pos: lang.Pos{File: file}, What: "it is no file, and is read once", Cure: "serve a file to have it reloaded"})
+		}
+	}
+	if len(findings) > 0 {
+		return nil, findings
+	}
+	return config.Load(documents, r, check)
+}
+
 func (p *program) reload(r *router.Router, documents []string, log *slog.Logger) {
-	set, findings := config.Load(documents, p.registry, check)
+	set, findings := loadAgain(documents, p.registry)
 	for _, f := range findings {
 		log.Error("the documents are not reloaded", "finding", f.String())
 	}

@@ -140,9 +140,10 @@ func (set *Set) Parked() []triggers.Parked { return set.parked.all() }
 // Has reports whether a run's partition is here.
 func (set *Set) Has(id journal.RunID) bool { return set.shardOf(id) != nil }
 
-// Ask runs f with the state that has a run, on its fold's goroutine. Without it the error is journal.ErrMoving.
+// Ask runs f with the state that has a run, on its fold's goroutine. Without it, or while it has not been folded to its end, the error is journal.ErrMoving: what
+// is acknowledged and not folded yet is neither unknown nor what it was.
 func (set *Set) Ask(ctx context.Context, id journal.RunID, f func(*engine.State)) error {
-	s := set.shardOf(id)
+	s := set.servingShardOf(id)
 	if s == nil {
 		return fmt.Errorf("run %s: %w", id, journal.ErrMoving)
 	}
@@ -350,6 +351,17 @@ func (set *Set) Gathers(ctx context.Context, run journal.RunID, tenant, trigger,
 	}
 	_ = s.ask(ctx, func(st *engine.State) { is = st.Gathers(tenant, trigger, key) }) // Who cannot be asked takes nothing.
 	return is
+}
+
+// servingShardOf is shardOf, where the shard is claimed.
+func (set *Set) servingShardOf(id journal.RunID) *Shard {
+	s := set.shardOf(id)
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	if s == nil || !s.serving {
+		return nil
+	}
+	return s
 }
 
 // shardOf returns the shard that has a run.
