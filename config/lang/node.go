@@ -195,7 +195,7 @@ func Nearest(word string, known []string) string {
 		return fmt.Sprintf("did you mean %q?", best)
 	case len(known) == 0:
 		return "there are none"
-	case len(known) > 24:
+	case len(known) > 40:
 		return "it is none of the " + fmt.Sprint(len(known)) + " that there are"
 	}
 	return "known are " + strings.Join(known, ", ")
