@@ -17,6 +17,7 @@ commands() {
 serve() {
 	stop
 	rm -rf "$work/data"
+	: >"$work/log" # It is looked into before the shell behind has made it.
 	(cd "$in" && ONWARD_LISTEN=127.0.0.1:0 ONWARD_DATA="$work/data" ONWARD_DURABILITY=os ONWARD_DISK_LOW_WATER=1 exec "$@") >"$work/log" 2>&1 &
 	router=$!
 	for i in $(seq 100); do

@@ -312,7 +312,7 @@ func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (*Rerun,
 		return nil, err
 	}
 	if t := a.Set().Triggers[f.Trigger]; t != nil && t.Gathers() && !t.Definition.Await.Signals {
-		return nil, refusing(http.StatusConflict, "send its events again under other ids, or, if it failed, redrive it: onward runs redrive "+id.String(), "run %s is of a trigger that gathers events, and one event is not its input", id)
+		return nil, refusing(http.StatusConflict, "send its events again under other ids, or, if its flow had begun and failed, redrive it: onward runs redrive "+id.String(), "run %s is of a trigger that gathers events, and one event is not its input", id)
 	}
 	if q.URL.Query().Get("input") != "given" {
 		var known bool
