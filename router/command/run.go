@@ -63,7 +63,7 @@ func (p *program) run() *cobra.Command {
 			"  signals: [{ name: approved, after: 26h, data: { by: Ada } }]\n\n" +
 			"The first answer counts that is for the call and is not used up: times says for how many calls it is, path and attempt for which, when on what condition.\n" +
 			"It comes after a while, or at a time from the run's start, or it is lost; beats are heartbeats on the way: a call that has a heartbeat and is silent for\n" +
-			"longer is timed out. A function's concurrency and rate hold calls back as they do in a router. onward runs mock RUN writes such a file of a run that was.",
+			"longer is timed out. A function's concurrency and rate hold calls back as they do in a router. onward runs mock RUN writes such a file from a run that has ended.",
 		Example: "  onward run deploy/examples/01-word-count --data '{\"packages\": [\"net/http\"]}'\n" +
 			"  onward run documents --trigger word-count --data @event.json -o json\n  generate | onward run documents --data -\n" +
 			"  onward run documents --data-dir work --data 7\n  onward run documents --data-dir work --resume",

@@ -45,7 +45,7 @@ func (p *program) runsExplain(k *client) *cobra.Command {
 			}
 		})
 	}}
-	c.Long = "Explain says what each open step of a run waits for.\n\n" + runHelp
+	c.Long = "Explain says what each open step of a run waits for; of a run that failed, which steps failed, at which try, with which error and input.\n\n" + runHelp
 	c.Example = "  onward runs explain RUN"
 	return c
 }

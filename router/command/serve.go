@@ -29,8 +29,8 @@ func (p *program) serve() *cobra.Command {
 		Long: "Serve takes events in by the documents' sources and routes them, until SIGTERM or an interrupt: then it takes nothing more in, lets what is under way\n" +
 			"end, saves its state and exits with 0; a second one ends it at once, and loses nothing either. Nothing is started when a document is wrong.\n\n" +
 			"Documents that change are read again, and at SIGHUP: they come into force whole, or not at all when one is wrong, which is logged once. Runs keep what they\n" +
-			"began with; what is queued goes by the functions' new words; sources begin and end, but for those that have not changed. The file of tokens (auth.tokens)\n" +
-			"is read again too, for itself. watch says how often is looked for changes; onward diff says what a reload would change.\n\n" +
+			"began with; what is queued goes by the functions' new settings; sources that have changed begin anew, and the others do not notice. The file of tokens\n" +
+			"(auth.tokens) is read again too, by itself. --watch says how often the router looks for changes; onward diff says what a reload would change.\n\n" +
 			"On the listener: webhooks' paths, the API under /v1/, /metrics, /healthz (it runs) and /readyz (it takes events).\n\n" + precedence,
 		Example: "  onward serve deploy/examples/01-word-count\n  onward serve documents --data /var/lib/onward --listen 0.0.0.0:8080 --auth-env ONWARD_TOKEN",
 		RunE: func(c *cobra.Command, args []string) error {
