@@ -113,7 +113,9 @@ triggers:
 	}
 	tr := set.Triggers["t"]
 	for _, c := range []struct{ kind, data, names, key, fault string }{
-		{"com.a", `{"k":"x"}`, "any one", "x", ""}, {"com.a.b", `{"k":7}`, "any", "7", ""}, {"com.b", `{"far":{"k":true}}`, "far", "true", ""},
+		{"com.a", `{"k":"x"}`, "any one", "x", ""}, {"com.a.b", `{"k":7}`, "any", "7", ""}, {"com.a.b", `{"k":7.0}`, "any", "7", ""},
+		{"com.a.b", `{"k":-70e-1}`, "any", "-7", ""}, {"com.a.b", `{"k":-0.0}`, "any", "0", ""}, {"com.a.b", `{"k":7.5}`, "any", "7.5", ""}, {"com.a.b", `{"k":"7.0"}`, "any", "7.0", ""},
+		{"com.a.b", `{"k":1e300}`, "any", "1e300", ""}, {"com.a.b", `{"k":12345678901234567890}`, "any", "12345678901234567890", ""}, {"com.b", `{"far":{"k":true}}`, "far", "true", ""},
 		{"com.b", `{"k":1}`, "", "", "no such key"}, {"com.a", `{"k":null}`, "", "", "no key for correlate: ${ data.k } yields null"},
 		{"com.a", `{"k":"` + strings.Repeat("x", MaxKey+1) + `"}`, "", "", "has 1025 bytes, and the limit is 1024"}, {"com.c", `{}`, "", "", "none of the events that the trigger awaits"},
 	} {

@@ -2,6 +2,9 @@ package config
 
 import (
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 
 	"github.com/onward-router/onward/config/lang"
 )
@@ -41,11 +44,22 @@ func keyText(e lang.Expr, v lang.Value, what string) (string, error) {
 		if err := v.Decode(&key); err != nil {
 			return "", err
 		}
+	case strings.ContainsAny(key, ".eE-") && key != "true" && key != "false":
+		key = wholeText(key)
 	}
 	if len(key) > MaxKey {
 		return "", fmt.Errorf("its key for %s has %d bytes, and the limit is %d", what, len(key), MaxKey)
 	}
 	return key, nil
+}
+
+// wholeText is a number as a text: a whole one by its digits, since 5, 5.0 and 0.5e1 are one number, however a sender's language writes it.
+func wholeText(number string) string {
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) >= 1<<53 {
+		return number
+	}
+	return strconv.FormatInt(int64(f), 10)
 }
 
 // concurrency checks the concurrency of a trigger.
