@@ -119,7 +119,7 @@ func TestSchemaRefusesBadForm(t *testing.T) {
 	t.Parallel()
 	schema := compile(t, registry(), "")
 	files, _ := filepath.Glob("testdata/bad/*.yaml")
-	form := []string{"bad-batch", "bad-cancel", "bad-contract", "bad-duration", "bad-heartbeat", "bad-rate", "concurrency", "delivery-of-a-destination", "destination-forms", "destination-names-nothing", "other-tools-words", "source-accepts", "unknown-keys", "unknown-policy"}
+	form := []string{"bad-batch", "bad-cancel", "bad-contract", "bad-duration", "bad-heartbeat", "bad-openwhisk", "bad-rate", "concurrency", "delivery-of-a-destination", "destination-forms", "destination-names-nothing", "other-tools-words", "source-accepts", "unknown-keys", "unknown-policy"}
 	notYAML := []string{"unquoted-expression"}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")

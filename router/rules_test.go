@@ -40,6 +40,7 @@ var allowed = []struct {
 	{"sinks/kafka", []string{"config/envelope", "config/kafka", "config/lang", "config/plugin", "config/traceparent", "sinks"}},
 	{"sinks/exec", []string{"config/envelope", "config/guard", "config/lang", "config/plugin", "sinks"}},
 	{"sinks/lambdaruntime", []string{"config/envelope", "config/lang", "config/plugin", "sinks"}},
+	{"sinks/openwhisk", []string{"config/envelope", "config/lang", "config/plugin", "sinks"}},
 	{"sinks/http", []string{"config/certs", "config/egress", "config/envelope", "config/guard", "config/lang", "config/plugin", "config/sign", "sinks"}},
 	{"sinks", []string{"config/egress", "config/envelope", "config/guard", "config/plugin", "sinks"}},
 	{"schedulers", []string{"config/lang", "config/plugin", "schedulers"}},

@@ -8,6 +8,7 @@ import (
 	"github.com/onward-router/onward/sinks/kafka"
 	"github.com/onward-router/onward/sinks/lambdaruntime"
 	"github.com/onward-router/onward/sinks/log"
+	"github.com/onward-router/onward/sinks/openwhisk"
 	"github.com/onward-router/onward/sinks/trigger"
 )
 
@@ -18,5 +19,6 @@ func Register(r *plugin.Registry) {
 	kafka.Register(r)
 	lambdaruntime.Register(r)
 	log.Register(r)
+	openwhisk.Register(r)
 	trigger.Register(r)
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/config/sign"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/http/client"
 )
 
 func secretFile(t *testing.T, text string) plugin.Secret {
@@ -298,7 +299,7 @@ func TestClientCertificates(t *testing.T) {
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
 	s.StartTLS()
 	defer s.Close()
-	files := &TLS{CA: writeFile(t, dir, "ca.pem", ca.pem), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	files := &client.TLS{CA: writeFile(t, dir, "ca.pem", ca.pem), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	k := makeSink(t, &Settings{URL: s.URL, Body: "data", TLS: files}, sinks.Host{})
 	if r := send(k); r.Verdict != sinks.Retry || r.Err.Type != "unready" {
 		t.Errorf("files that are not there yet: %s", describe(r))
@@ -307,7 +308,7 @@ func TestClientCertificates(t *testing.T) {
 		cert, key := ca.issue(t, name)
 		writeFile(t, dir, "cert.pem", cert)
 		writeFile(t, dir, "key.pem", key)
-		k.(*sink).clients.watch.Look()
+		k.(*sink).clients.Look()
 		if r := send(k); r.Verdict != sinks.Completed || *who.Load() != name {
 			t.Errorf("%s: %s", name, describe(r))
 		}
@@ -361,14 +362,14 @@ func TestCheckAuth(t *testing.T) {
 	}{
 		{&Auth{}, "auth names 0 ways"}, {&Auth{Bearer: &some, Basic: &Basic{}}, "auth names 2 ways"}, {&Basic{Username: "a:b"}, "no name for HTTP Basic"}, {&OAuth2{TokenURL: "x", Style: "header"}, "is not an http or https address"},
 		{&OAuth2{TokenURL: "http://x", Style: "x"}, `unknown style "x"`}, {&OAuth2{TokenURL: "http://x", Style: "body", Params: map[string]string{"scope": "x"}}, "has a key of its own"},
-		{&TLS{Cert: "x"}, "go together"},
-		{&Settings{URL: "http://x", Method: "POST", Mode: "binary", Body: "data", Auth: &Auth{Bearer: &some}, Headers: map[string]Header{"authorization": {}}}, "auth gives this header"},
+		{&client.TLS{Cert: "x"}, "go together"},
+		{&Settings{URL: "http://x", Method: "POST", Mode: "binary", Body: "data", Auth: &Auth{Bearer: &some}, Headers: map[string]client.Value{"authorization": {}}}, "auth gives this header"},
 	} {
 		if got := c.of.Check(); len(got) != 1 || !strings.Contains(got[0].What, c.want) || got[0].Cure == "" {
 			t.Errorf("case %d: %v", i, got)
 		}
 	}
-	if (&Auth{Bearer: &some}).Check() != nil || (&TLS{Cert: "a", Key: "b"}).Check() != nil {
+	if (&Auth{Bearer: &some}).Check() != nil || (&client.TLS{Cert: "a", Key: "b"}).Check() != nil {
 		t.Error("it is right")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/sinks/http/client"
 )
 
 func mac(key []byte, text string) []byte {
@@ -100,7 +101,7 @@ func TestSigned(t *testing.T) {
 		d := invocation(t.Context())
 		d.Contract = "lambda"
 		d.Event.SetSubject("gr\u00fc\u00dfe, 100% \"x\"")
-		settings := &Settings{URL: s.URL + "/2015-03-31/functions/f/invocations?Qualifier=prod", Mode: mode, AWS: keys, Headers: map[string]Header{"X-Amz-Invocation-Type": {Text: "RequestResponse"}}}
+		settings := &Settings{URL: s.URL + "/2015-03-31/functions/f/invocations?Qualifier=prod", Mode: mode, AWS: keys, Headers: map[string]client.Value{"X-Amz-Invocation-Type": {Text: "RequestResponse"}}}
 		if got := describe(deliver(t, settings, d)); got != "completed null" {
 			t.Error(got)
 		}

@@ -57,7 +57,7 @@ func (b *bundle) end(d *sinks.Delivery, r sinks.Result) {
 
 // together sends deliveries in one request. What the answer does not tell of is sent again; what is given up meanwhile ends at once, and the rest goes on.
 func (k *sink) together(deliveries []*sinks.Delivery) {
-	ctx, die := context.WithCancel(k.life)
+	ctx, die := context.WithCancel(k.held.Life)
 	b := &bundle{open: make(map[*sinks.Delivery]func() bool, len(deliveries)), die: die}
 	b.mu.Lock()
 	for _, d := range deliveries {

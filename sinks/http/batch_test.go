@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/http/client"
 	"github.com/onward-router/onward/sinks/sinktest"
 )
 
@@ -123,7 +124,7 @@ func TestBatches(t *testing.T) {
 				c.answer(w, ids)
 			}))
 			defer s.Close()
-			settings := &Settings{URL: s.URL, Method: "POST", Mode: "binary", Body: "data", Headers: map[string]Header{"X-Key": {Text: "k"}}}
+			settings := &Settings{URL: s.URL, Method: "POST", Mode: "binary", Body: "data", Headers: map[string]client.Value{"X-Key": {Text: "k"}}}
 			if c.fail != "" {
 				settings.Fail = expr(t, c.fail)
 			}

@@ -9,52 +9,35 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
-	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/config/sign"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/http/client"
 	"github.com/onward-router/onward/sinks/http/contract"
 )
 
 // Settings are the sink's part of a document.
 type Settings struct {
-	URL       string            `doc:"url,required,templates" help:"where to send, e.g. http://127.0.0.1:7001/count; behind the host it may have expressions over event and data, of what is sent: http://127.0.0.1:7001/orders/${ data.id }"`
-	Method    string            `doc:"method" help:"request method" default:"POST"`
-	Headers   map[string]Header `doc:"headers,templates" help:"further headers: texts, with expressions over event and data where they have any, or {env: NAME} and {file: PATH} for secrets"`
-	Body      string            `doc:"body" help:"data (the input as JSON) or empty" default:"data"`
-	Mode      string            `doc:"mode" help:"binary (attributes in headers) or structured (the event as JSON)" default:"binary"`
-	Fail      lang.Expr         `doc:"fail" help:"which answers are failures, in place of the contract's rule: a condition over status, headers and body, such as ${ status >= 400 || body.error != null }. A member or header that is not there is null. It is not asked about codes that prove nothing"`
-	Auth      *Auth             `doc:"auth" help:"how the router proves who it is: bearer, basic or oauth2"`
-	Sign      *sign.HMAC        `doc:"sign" help:"signs each request by HMAC-SHA256, over its body"`
-	Handshake *Handshake        `doc:"handshake" help:"asks the far end by OPTIONS, before the first delivery, whether it wants to be sent events, keeps to the rate that it allows, and stops the function when it answers 410 (CloudEvents web hooks 1.0, section 4)"`
-	TLS       *TLS              `doc:"tls" help:"certificates; a client certificate proves who the router is (mTLS)"`
-	AWS       *AWS              `doc:"aws" help:"sign requests for AWS (Signature Version 4): a region, or a mapping"`
-}
-
-// A Header is a text, or a secret.
-type Header struct {
-	Text string `doc:"text,value" help:"the value"`
-	Env  string `doc:"env" help:"name of the environment variable that holds it"`
-	File string `doc:"file" help:"path of the file that holds it"`
-}
-
-func (h Header) value() (string, error) {
-	if h.Env != "" || h.File != "" {
-		return plugin.Secret{Env: h.Env, File: h.File}.Read()
-	}
-	return h.Text, nil
+	URL       string                  `doc:"url,required,templates" help:"where to send, e.g. http://127.0.0.1:7001/count; behind the host it may have expressions over event and data, of what is sent: http://127.0.0.1:7001/orders/${ data.id }"`
+	Method    string                  `doc:"method" help:"request method" default:"POST"`
+	Headers   map[string]client.Value `doc:"headers,templates" help:"further headers: texts, with expressions over event and data where they have any, or {env: NAME} and {file: PATH} for secrets"`
+	Body      string                  `doc:"body" help:"data (the input as JSON) or empty" default:"data"`
+	Mode      string                  `doc:"mode" help:"binary (attributes in headers) or structured (the event as JSON)" default:"binary"`
+	Fail      lang.Expr               `doc:"fail" help:"which answers are failures, in place of the contract's rule: a condition over status, headers and body, such as ${ status >= 400 || body.error != null }. A member or header that is not there is null. It is not asked about codes that prove nothing"`
+	Auth      *Auth                   `doc:"auth" help:"how the router proves who it is: bearer, basic or oauth2"`
+	Sign      *sign.HMAC              `doc:"sign" help:"signs each request by HMAC-SHA256, over its body"`
+	Handshake *Handshake              `doc:"handshake" help:"asks the far end by OPTIONS, before the first delivery, whether it wants to be sent events, keeps to the rate that it allows, and stops the function when it answers 410 (CloudEvents web hooks 1.0, section 4)"`
+	TLS       *client.TLS             `doc:"tls" help:"certificates; a client certificate proves who the router is (mTLS)"`
+	AWS       *AWS                    `doc:"aws" help:"sign requests for AWS (Signature Version 4): a region, or a mapping"`
 }
 
 // Check reports what cannot be sent.
@@ -145,15 +128,12 @@ type sink struct {
 	s         *Settings
 	url       *url.URL // up to the first expression, if there is any
 	asked     templates
-	clients   *clients
-	tokens    *tokens  // nil without oauth2
-	asking    *clients // of tokens
+	clients   *client.Clients
+	tokens    *tokens         // nil without oauth2
+	asking    *client.Clients // of tokens
 	host      sinks.Host
 	agreement agreement
-	told      sync.Once       // that the settings of egress refuse
-	life      context.Context // until Close
-	die       context.CancelFunc
-	held      sync.WaitGroup // calls that nobody waits for, and whose runtime works on
+	held      *client.Hold
 }
 
 // New makes the sink. Its connections are as many as the outbox has deliveries in flight.
@@ -162,11 +142,10 @@ func New(name string, s *Settings, h sinks.Host) (sinks.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &sink{name: name, s: s, url: u, asked: s.templates(), host: h, clients: newClients(s, h, true), agreement: agreement{turn: make(chan struct{}, 1)}}
-	k.life, k.die = context.WithCancel(context.Background())
+	k := &sink{name: name, s: s, url: u, asked: s.templates(), host: h, clients: client.New(name, s.TLS, h, true), agreement: agreement{turn: make(chan struct{}, 1)}, held: client.NewHold()}
 	if s.Auth != nil && s.Auth.OAuth2 != nil {
-		k.asking = newClients(s, h, false)
-		k.tokens = newTokens(s.Auth.OAuth2, k.asking.get)
+		k.asking = client.New(name, s.TLS, h, false)
+		k.tokens = newTokens(s.Auth.OAuth2, k.asking.Get)
 	}
 	if h.Batch {
 		return batching{k}, nil
@@ -175,10 +154,9 @@ func New(name string, s *Settings, h sinks.Host) (sinks.Sink, error) {
 }
 
 func (k *sink) Close() error {
-	k.die()
-	k.held.Wait()
-	k.clients.close()
-	k.asking.close()
+	k.held.Close()
+	k.clients.Close()
+	k.asking.Close()
 	return nil
 }
 
@@ -199,31 +177,9 @@ func (k *sink) deliver(d *sinks.Delivery) sinks.Result {
 		c.Ask(d, req)
 	}
 	if c.Whole && d.Invoke {
-		return k.whole(c, d, req)
+		return k.held.Whole(d, func(ctx context.Context) sinks.Result { return k.exchange(c, d, req.WithContext(ctx)) }, func() sinks.Result { return k.noAnswer(d, d.Context.Err()) })
 	}
 	return k.exchange(c, d, req)
-}
-
-// busyMost is how long the room of a call is held that nobody waits for any more: no runtime works for longer (AWS's 15 minutes).
-const busyMost = 15 * time.Minute
-
-// whole asks a runtime that works on when a call is broken off: the call is not, and its room is free once there is an answer, or none can come.
-func (k *sink) whole(c *contract.Contract, d *sinks.Delivery, req *http.Request) sinks.Result {
-	ctx, cancel := context.WithTimeout(k.life, busyMost)
-	ended, busy := make(chan sinks.Result, 1), make(chan struct{})
-	k.held.Go(func() {
-		defer close(busy)
-		defer cancel()
-		ended <- sinks.Guarded(func() sinks.Result { return k.exchange(c, d, req.WithContext(ctx)) })
-	})
-	select {
-	case r := <-ended:
-		return r
-	case <-d.Context.Done():
-		r := k.noAnswer(d, d.Context.Err())
-		r.Busy = busy
-		return r
-	}
 }
 
 // exchange sends a request and reads the answer.
@@ -249,22 +205,24 @@ func (k *sink) tryTwice(d *sinks.Delivery, req *http.Request) (*http.Response, [
 	return resp, body, err
 }
 
-// send sends a request once, and returns the answer, whose body was read. An errUnready says that nothing was sent.
+// send sends a request once, and returns the answer, whose body was read. An error that wraps client.ErrUnready says that nothing was sent.
 func (k *sink) send(d *sinks.Delivery, req *http.Request) (*http.Response, []byte, error) {
-	client, err := k.clients.get()
-	if err == nil {
-		err = k.prove(d, req)
-	}
+	by, err := k.clients.Get()
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errUnready, err)
+		return nil, nil, err
+	}
+	if err := k.prove(d, req); errors.Is(err, client.ErrUnready) {
+		return nil, nil, err
+	} else if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", client.ErrUnready, err)
 	}
 	if h := k.s.Handshake; h != nil {
-		if err := k.agree(req.Context(), client); err != nil {
+		if err := k.agree(req.Context(), by); err != nil {
 			return nil, nil, err
 		}
 		req.Header.Set("WebHook-Request-Origin", h.Origin)
 	}
-	resp, err := client.Do(req)
+	resp, err := by.Do(req)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -286,25 +244,15 @@ func (k *sink) noAnswer(d *sinks.Delivery, err error) sinks.Result {
 
 // unanswered is the result of what may not have arrived, or was not sent.
 func (k *sink) unanswered(err error) sinks.Result {
-	if ue := (*url.Error)(nil); errors.As(err, &ue) && !errors.Is(err, errUnready) {
-		err = ue.Err
-	}
-	if refused := (*egress.Refused)(nil); errors.As(err, &refused) {
-		k.told.Do(func() {
-			slog.Error("a function is not connected to: the settings of egress do not let it", "function", k.name, "error", refused)
-		})
-		return sinks.Fail(&sinks.Error{Type: "egress_refused", Message: refused.Error(), Class: "platform"})
-	}
-	what := fmt.Sprintf("%s: %v", k.url.Host, err)
+	r := k.clients.Unanswered(k.url.Host, err)
 	switch {
-	case errors.Is(err, errUnready):
-		return sinks.Again(0, &sinks.Error{Type: "unready", Message: what, Class: "platform"})
+	case r.Err.Type != "unreachable":
 	case errors.Is(err, errRefused):
-		return sinks.Again(0, &sinks.Error{Type: "handshake_refused", Message: what, Class: "platform"})
+		r.Err = &sinks.Error{Type: "handshake_refused", Message: r.Err.Message, Class: "platform"}
 	case errors.Is(err, errGone):
-		return sinks.Again(0, &sinks.Error{Type: "http_410", Message: what, Class: "platform"})
+		r.Err = &sinks.Error{Type: "http_410", Message: r.Err.Message, Class: "platform"}
 	}
-	return sinks.Again(0, &sinks.Error{Type: "unreachable", Message: what, Class: "platform"})
+	return r
 }
 
 func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
@@ -339,7 +287,7 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 // addHeaders adds those of the settings.
 func (k *sink) addHeaders(req *http.Request, filled map[string]string) error {
 	for name, h := range k.s.Headers {
-		v, err := h.value()
+		v, err := h.Read()
 		if text, is := filled[name]; is {
 			v = text
 		}

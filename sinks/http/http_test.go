@@ -22,6 +22,7 @@ import (
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/http/client"
 	"github.com/onward-router/onward/sinks/http/contract"
 	"github.com/onward-router/onward/sinks/sinktest"
 )
@@ -226,7 +227,7 @@ func end(t *testing.T, mode string, b sinktest.Behaviour, h sinks.Host) sinktest
 		settings.Mode, h.Batch = "binary", true
 	}
 	if b == sinktest.Refuse {
-		settings.Headers = map[string]Header{"Authorization": {Env: "ONWARD_TEST_UNSET"}}
+		settings.Headers = map[string]client.Value{"Authorization": {Env: "ONWARD_TEST_UNSET"}}
 	}
 	k, err := New("f", settings, h)
 	if err != nil {
@@ -252,7 +253,7 @@ func TestHeaders(t *testing.T) {
 	got := make(chan *http.Request, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r }))
 	defer s.Close()
-	r := deliver(t, &Settings{URL: s.URL + "/path?q=1", Method: "PUT", Headers: map[string]Header{
+	r := deliver(t, &Settings{URL: s.URL + "/path?q=1", Method: "PUT", Headers: map[string]client.Value{
 		"Authorization": {File: file}, "X-Plain": {Text: "a b"}, "Host": {Text: "other.example.com"}, "Content-Type": {Text: "application/vnd.own+json"},
 	}}, invocation(t.Context()))
 	if describe(r) != "completed null" {
@@ -267,8 +268,8 @@ func TestHeaders(t *testing.T) {
 	if req.Host != "other.example.com" || req.Method != "PUT" || req.RequestURI != "/path?q=1" {
 		t.Errorf("%s %s of %s", req.Method, req.RequestURI, req.Host)
 	}
-	for name, h := range map[string]Header{"unset": {Env: "ONWARD_TEST_UNSET"}, "no file": {File: file + "-none"}, "two lines": {File: bad}} {
-		got := describe(deliver(t, &Settings{URL: s.URL, Headers: map[string]Header{"X": h}}, invocation(t.Context())))
+	for name, h := range map[string]client.Value{"unset": {Env: "ONWARD_TEST_UNSET"}, "no file": {File: file + "-none"}, "two lines": {File: bad}} {
+		got := describe(deliver(t, &Settings{URL: s.URL, Headers: map[string]client.Value{"X": h}}, invocation(t.Context())))
 		if !strings.HasPrefix(got, "failed platform bad_request: header X: ") || strings.Contains(got, "lines\"") {
 			t.Errorf("%s: %s", name, got)
 		}
@@ -401,7 +402,7 @@ func TestCheck(t *testing.T) {
 	for name, change := range map[string]func(*Settings){
 		"no url": func(s *Settings) { s.URL = "" }, "ftp": func(s *Settings) { s.URL = "ftp://a/b" }, "no host": func(s *Settings) { s.URL = "http:///x" },
 		"mode": func(s *Settings) { s.Mode = "batched" }, "body": func(s *Settings) { s.Body = "all" }, "method": func(s *Settings) { s.Method = "PO ST" },
-		"header":                   func(s *Settings) { s.Headers = map[string]Header{"a b": {Text: "x"}} },
+		"header":                   func(s *Settings) { s.Headers = map[string]client.Value{"a b": {Text: "x"}} },
 		"a rule with another name": func(s *Settings) { s.Fail = expr(t, "${ code >= 400 }") }, "a rule that is none": func(s *Settings) { s.Fail = expr(t, "yes") },
 		"a rule that is a number": func(s *Settings) { s.Fail = expr(t, "${ status + 1 }") }, "a rule with a text around it": func(s *Settings) { s.Fail = expr(t, "${ status } >= 400") },
 	} {

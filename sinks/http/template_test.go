@@ -10,6 +10,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/http/client"
 )
 
 // TestTemplates: addresses and headers say what data says, each value escaped for its place; what would lead elsewhere is not sent.
@@ -34,7 +35,7 @@ func TestTemplates(t *testing.T) {
 	} {
 		s := &Settings{URL: srv.URL + c.url, Method: "POST", Body: "data", Mode: "binary"}
 		if c.header != "" {
-			s.Headers = map[string]Header{"X-Order": {Text: c.header}}
+			s.Headers = map[string]client.Value{"X-Order": {Text: c.header}}
 		}
 		if problems := s.Check(); len(problems) > 0 {
 			t.Errorf("%s: %+v", c.url, problems)

@@ -35,7 +35,7 @@ func (c *Contract) Read(a *Answer, invoke bool, fail lang.Expr) sinks.Result {
 	}
 	switch {
 	case slices.Contains(c.Unproven, a.Code):
-		return again(a)
+		return a.Again()
 	case a.Code >= 300 && a.Code < 400:
 		return sinks.Fail(&sinks.Error{Type: a.kind(), Class: "platform", Message: fmt.Sprintf("it redirects to %q; put that address into url", a.Header.Get("Location"))})
 	case invoke && !fail.IsZero():
@@ -43,15 +43,15 @@ func (c *Contract) Read(a *Answer, invoke bool, fail lang.Expr) sinks.Result {
 	case a.Code == http.StatusAccepted:
 		return sinks.Accept()
 	case a.Code >= 400:
-		return sinks.CompleteError(a.failure())
+		return sinks.CompleteError(a.Failure())
 	case !invoke:
 		return sinks.Accept()
 	}
 	return a.completion()
 }
 
-// again is the result of an answer that proves nothing.
-func again(a *Answer) sinks.Result {
+// Again is the result of an answer that proves nothing.
+func (a *Answer) Again() sinks.Result {
 	class := "platform"
 	if a.Code == http.StatusTooManyRequests {
 		class = "throttle"
@@ -205,8 +205,8 @@ func outcome(answer envelope.Answer) sinks.Result {
 	return sinks.Complete([]byte(answer.Value.JSON()))
 }
 
-// failure makes an error of the answer to a call that failed: what it says is its data where it can be read, and a message else.
-func (a *Answer) failure() *sinks.Error {
+// Failure makes an error of the answer to a call that failed: what it says is its data where it can be read, and a message else.
+func (a *Answer) Failure() *sinks.Error {
 	answer, err := envelope.FromAnswer(a.Header, a.Body, MaxResponse)
 	return a.failureOf(answer, err)
 }

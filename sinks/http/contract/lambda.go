@@ -43,7 +43,7 @@ func readLambda(a *Answer) (sinks.Result, bool) {
 		return sinks.Again(0, &sinks.Error{Type: "Runtime.Unavailable", Message: a.message(a.Body), Class: "throttle"}), true
 	case code == http.StatusBadGateway && said.Type != "" && !isAWS(h):
 	case code == http.StatusNotFound || code == 500 || code > 504:
-		e := a.failure()
+		e := a.Failure()
 		e.Class = "platform"
 		if name, _, _ := strings.Cut(h.Get("X-Amzn-Errortype"), ":"); name != "" {
 			e.Type = name
