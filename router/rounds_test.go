@@ -100,7 +100,7 @@ func TestEventsMeet(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"/v1/runs/" + paid.run(): `"missing":["packed"]`, "/v1/runs/" + paid.run() + "/explain": `awaits events of key \"7\"`, "/v1/runs?state=waiting": paid.run(),
+		"/v1/runs/" + paid.run(): `"missing":["packed"]`, "/v1/runs/" + paid.run() + "/explain": `for events of key \"7\"`, "/v1/runs?state=waiting": paid.run(),
 		"/v1/waits": `"signal":"packed","round":"7"`, "/v1/events/p1": paid.run(),
 	} {
 		if body := get(path); !strings.Contains(body, want) {
