@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -218,6 +219,9 @@ func (in *intake) take(i int, e *event.Event) {
 		in.takeSpoiled(i, e)
 		return
 	}
+	if receipt.Err = in.another(e); receipt.Err != nil {
+		return
+	}
 	foreign := in.takeFact(i, e)
 	if receipt.Err != nil || receipt.Kind == triggers.Signal || receipt.Kind == triggers.Heartbeat {
 		return
@@ -249,6 +253,21 @@ func (in *intake) take(i int, e *event.Event) {
 		in.g.metrics.unmatched(e.Type())
 	}
 }
+
+// another refuses a tick of a schedule of ours that somebody else sends: its id can be guessed, and the true one would count as its repeat.
+func (in *intake) another(e *event.Event) error {
+	name, is := strings.CutPrefix(e.Source(), "/schedule/")
+	if !is || in.inside || in.door == nil || in.door.Source == name || in.door.Source == deadLetters {
+		return nil
+	}
+	if s := in.rules.set.Sources[name]; s == nil || s.Type.Name != "schedule" {
+		return nil
+	}
+	return fmt.Errorf("%w: events from /schedule/%s are made by the schedule %q alone; send it under a source of your own", triggers.ErrRefused, clip(name), clip(name))
+}
+
+// deadLetters is the door of events that are sent again from there.
+const deadLetters = "dead letters"
 
 // owned are the triggers that events of whoever sends them may start.
 func (in *intake) owned(matched []*config.Trigger) []*config.Trigger {
@@ -416,7 +435,7 @@ func (g *Gate) Again(ctx context.Context, l *engine.Letter) error {
 	if err := json.Unmarshal([]byte(l.Data.JSON()), &e); err != nil {
 		return fmt.Errorf("its event cannot be read: %w", err)
 	}
-	receipts, err := g.For(Door{Source: "dead letters", Accepts: config.Accepts{Starts: true}})(ctx, []event.Event{e})
+	receipts, err := g.For(Door{Source: deadLetters, Accepts: config.Accepts{Starts: true}})(ctx, []event.Event{e})
 	switch {
 	case err != nil:
 		return err

@@ -406,3 +406,25 @@ func TestReplies(t *testing.T) {
 		t.Errorf("one that nobody waits for: %v", err)
 	}
 }
+
+// TestTicksAreTheSchedulesOwn: nobody else sends what the ids of say that it is a tick of a schedule here, since the true one would count as a repeat.
+func TestTicksAreTheSchedulesOwn(t *testing.T) {
+	t.Parallel()
+	g, _ := open(t, `version: 1
+sources: { night: { schedule: { every: 1h } } }
+triggers: { nightly: { filters: [{ exact: { type: dev.onward.schedule.tick } }], flow: { pass: 1 } } }`)
+	for door, sources := range map[string]map[string]bool{
+		"inbox":     {"/schedule/night": false, "/schedule/another": true, "/schedule": true, "/s": true},
+		"night":     {"/schedule/night": true},
+		deadLetters: {"/schedule/night": true},
+	} {
+		for source, taken := range sources {
+			e := eventFor(t, "night/2030-01-01T00:00:00Z"+door, "dev.onward.schedule.tick", "1")
+			e.SetSource(source)
+			receipts, err := g.For(Door{Source: door, Accepts: config.AcceptsAll})(t.Context(), []event.Event{e})
+			if err != nil || (receipts[0].Err == nil) != taken || !taken && !errors.Is(receipts[0].Err, triggers.ErrRefused) {
+				t.Errorf("%s by %s: %+v, %v", source, door, receipts[0], err)
+			}
+		}
+	}
+}
