@@ -129,7 +129,17 @@ triggers: { tick: { flow: { pass: {} } } }
 		return n
 	}
 	until(t, "two ticks, each made twice", func() bool { return count("applied") >= 2 && count("repeated")+count("ended") >= 2 })
-	if n, most := count("applied"), time.Since(began).Seconds()+1; n > most {
+	// Records that a new owner of a partition folds anew are counted anew; runs are not.
+	resp, err := http.Get("http://" + c.members[0].address + "/v1/runs?trigger=tick&limit=1000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var list struct{ Runs []struct{ Run string } }
+	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
+		t.Fatal(err)
+	}
+	if n, most := float64(len(list.Runs)), time.Since(began).Seconds()+1; n < 1 || n > most {
 		t.Errorf("%v runs in %v s", n, most)
 	}
 	all, _ := kept.Kept(t.Context())
