@@ -364,55 +364,6 @@ func elsewhere(why string) error {
 	return fmt.Errorf("%w at the router that has the run's partition: %s", triggers.ErrBusy, why)
 }
 
-// A beginning is a run that is to be started.
-type beginning struct {
-	trigger *config.Trigger
-	run     journal.RunID
-	key     string
-	names   []string // which of the events that the trigger awaits it is; nil for a trigger whose every event starts a run
-	tenant  string
-	parent  string // the invocation that waits for its end
-	overlap engine.Overlap
-}
-
-// beginning says which run of a trigger an event starts. The error says why it has no key.
-func (g *Gate) beginning(t *config.Trigger, e *event.Event, attrs, data lang.Value) (beginning, error) {
-	if t.Gathers() {
-		names, key, err := t.MeetOf(filter.Of(e), attrs, data)
-		if err != nil {
-			return beginning{}, err
-		}
-		return beginning{trigger: t, tenant: t.Tenant, run: g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key, names: names}, nil
-	}
-	key, err := t.KeyOf(attrs, data)
-	switch {
-	case err != nil:
-		return beginning{}, err
-	case key == "":
-		return beginning{trigger: t, tenant: t.Tenant, run: g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())}, nil
-	}
-	return beginning{trigger: t, tenant: t.Tenant, run: g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key}, nil
-}
-
-// beginnings are the runs that an event starts; without says of which trigger it starts none, for want of a key: it is a dead letter then.
-func (in *intake) beginnings(matched []*config.Trigger, e *event.Event, attrs, data lang.Value) (begins []beginning, without string) {
-	begins = make([]beginning, 0, len(matched))
-	for _, t := range matched {
-		b, err := in.g.beginning(t, e, attrs, data)
-		if err == nil && in.door.Overlap != 0 && t.Key.IsZero() { // All that the source starts of the trigger lies together.
-			b.overlap, b.key = in.door.Overlap, "source/"+in.door.Source
-			b.run = in.g.Layout.KeyedRunID(t.Tenant, t.Name, b.key, e.Source(), e.ID())
-		}
-		if err == nil {
-			begins = append(begins, b)
-		} else if without == "" {
-			without = clip(fmt.Sprintf("trigger %s starts nothing: %v", t.Name, err))
-			in.bury(t, e, err)
-		}
-	}
-	return begins, without
-}
-
 // bury makes a dead letter of an event that a trigger could not take.
 func (in *intake) bury(t *config.Trigger, e *event.Event, why error) {
 	text, err := json.Marshal(e)
@@ -445,27 +396,6 @@ func (g *Gate) Again(ctx context.Context, l *engine.Letter) error {
 		return errors.New(receipts[0].Note)
 	}
 	return nil
-}
-
-// start adds the record that starts a run with so much of its chain's fuel; false when the receipt says why there is none.
-func (in *intake) start(b *beginning, attrs, data lang.Value, fuel, receipt int) bool {
-	t := b.trigger
-	f := engine.StartFact{Trigger: t.Name, Digest: t.Digest, Event: attrs, Data: data, Spent: fullFuel - fuel, Key: b.key, Parent: b.parent, Overlap: b.overlap, Names: b.names}
-	rec := engine.Record(journal.Start, b.run, &f)
-	rec.Tenant = t.Tenant
-	p := in.g.Layout.Partition(b.run.Route())
-	if in.g.definitions.first(p, t.Digest) {
-		define := journal.Record{Kind: journal.Define, Level: journal.Level, Partition: p, Payload: engine.DefinePayload(t.Definition)}
-		in.records = append(in.records, define)
-		in.whose = append(in.whose, -1)
-	}
-	if !in.add(rec, receipt) {
-		return false
-	}
-	if b.names != nil && in.asks {
-		in.meets = append(in.meets, in.meeting(&in.records[len(in.records)-1], t.Name, receipt))
-	}
-	return true
 }
 
 // append makes the records durable. A full disk refuses the starts; the rest goes in.
@@ -521,89 +451,4 @@ func (g *Gate) Full() error {
 		return fmt.Errorf("%w: the runs keep %d bytes, and the limit is %d", triggers.ErrBusy, load.Bytes, g.Max.Bytes)
 	}
 	return nil
-}
-
-// handle is what a source may do with a run that it touched.
-func (g *Gate) handle(id journal.RunID, trigger string) triggers.Run {
-	return triggers.Run{ID: id.String(), Trigger: trigger, Wait: func(ctx context.Context) (*event.Event, error) {
-		f, err := g.Runs.Wait(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		return endEvent(f), nil
-	}}
-}
-
-// Start starts a run of a trigger by name, whatever its filters, and returns its id. The same source and id give the same run. Of a trigger whose events meet
-// it is the run to whose round the event has come; an error wraps ErrInvalid when no round takes it.
-func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error) {
-	if err := g.busy(0); err != nil {
-		return journal.RunID{}, err
-	}
-	if why := g.Runs.Full(g.RunIDOf(trigger, e)); why != "" {
-		return journal.RunID{}, elsewhere(why)
-	}
-	if set := g.rules.Load().set; set.Triggers[trigger] != nil {
-		if err := g.pay(set, "", set.Triggers[trigger].Tenant); err != nil {
-			g.metrics.refused.Inc()
-			return journal.RunID{}, err
-		}
-	}
-	in, run, err := g.startInside(ctx, trigger, e, true)
-	if err != nil || len(in.meets) == 0 {
-		return run, err
-	}
-	if in.met(ctx); len(in.receipts[0].Runs) == 0 {
-		return run, fmt.Errorf("%w: %s", triggers.ErrInvalid, in.receipts[0].Note)
-	}
-	return journal.ParseRunID(in.receipts[0].Runs[0].ID)
-}
-
-// StartInside is Start for what runs bring about: it is never refused for being too much. What ends is bounded by what was started, and would not end. The id is
-// that under which the event goes, whatever round it comes to.
-func (g *Gate) StartInside(ctx context.Context, trigger string, e *event.Event) (journal.RunID, error) {
-	_, run, err := g.startInside(ctx, trigger, e, false)
-	return run, err
-}
-
-func (g *Gate) startInside(ctx context.Context, trigger string, e *event.Event, asks bool) (*intake, journal.RunID, error) {
-	rl := g.rules.Load()
-	t := rl.set.Trigger(trigger)
-	if t == nil {
-		return nil, journal.RunID{}, fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, trigger, lang.Nearest(trigger, rl.set.TriggerNames()))
-	}
-	if g.draining.Load() {
-		return nil, journal.RunID{}, triggers.ErrDraining
-	}
-	data, err := dataOf(e)
-	if err != nil {
-		return nil, journal.RunID{}, err
-	}
-	in := &intake{g: g, ctx: ctx, asks: asks, rules: rl, receipts: make([]triggers.Receipt, 1)}
-	fuel, _ := g.fuelOf(e)
-	attrs := envelope.Attributes(e)
-	b, err := g.beginning(t, e, attrs, data)
-	if err != nil {
-		return nil, journal.RunID{}, fmt.Errorf("%w: trigger %q: %w", triggers.ErrInvalid, trigger, err)
-	}
-	if in.start(&b, attrs, data, fuel, 0) {
-		in.receipts[0].Runs = append(in.receipts[0].Runs, g.handle(b.run, t.Name))
-	}
-	if err := in.append(ctx); err != nil {
-		return nil, b.run, err
-	}
-	return in, b.run, in.receipts[0].Err
-}
-
-// RunIDOf returns the id of the run that Start makes of an event.
-func (g *Gate) RunIDOf(trigger string, e *event.Event) journal.RunID {
-	t := g.rules.Load().set.Trigger(trigger)
-	if t == nil {
-		return g.Layout.RunID(config.DefaultTenant, trigger, e.Source(), e.ID())
-	}
-	var b beginning
-	if data, err := dataOf(e); t.Key.IsZero() && !t.Gathers() || err == nil {
-		b, _ = g.beginning(t, e, envelope.Attributes(e), data) // Start says what is wrong with it.
-	}
-	return b.run
 }

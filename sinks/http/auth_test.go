@@ -31,6 +31,7 @@ import (
 	"github.com/onward-router/onward/config/sign"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/http/client"
+	"github.com/onward-router/onward/sinks/sinktest"
 )
 
 func secretFile(t *testing.T, text string) plugin.Secret {
@@ -93,7 +94,7 @@ func TestProofs(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := send(k); r.Verdict != sinks.Retry || r.Err.Type != "unready" {
-		t.Errorf("a token that is not there: %s", describe(r))
+		t.Errorf("a token that is not there: %s", sinktest.Describe(r))
 	}
 	k = makeSink(t, &Settings{URL: s.URL, Body: "data", Auth: &Auth{Basic: &Basic{"me", secretFile(t, "pass:word")}}}, sinks.Host{})
 	send(k)
@@ -104,7 +105,7 @@ func TestProofs(t *testing.T) {
 		how := &sign.HMAC{Style: style, Secrets: []plugin.Secret{secretFile(t, "signs")}}
 		k := makeSink(t, &Settings{URL: s.URL, Body: "data", Sign: how}, sinks.Host{})
 		if r := send(k); r.Verdict != sinks.Completed {
-			t.Errorf("%s: %s", style, describe(r))
+			t.Errorf("%s: %s", style, sinktest.Describe(r))
 		}
 		if _, err := how.Verify(got.Load().Header, time.Now(), time.Minute, *body.Load()); err != nil {
 			t.Errorf("%s: %v", style, err)
@@ -169,7 +170,7 @@ func TestClientCredentials(t *testing.T) {
 	for range 50 {
 		all.Go(func() {
 			if r := send(k); r.Verdict != sinks.Completed {
-				t.Error(describe(r))
+				t.Error(sinktest.Describe(r))
 			}
 		})
 	}
@@ -193,7 +194,7 @@ func TestClientCredentials(t *testing.T) {
 	bad := "Bearer token-2"
 	refuses.Store(&bad)
 	if r := send(k); r.Verdict != sinks.Completed || r.Completion.Err != nil || i.fetched.Load() != 3 {
-		t.Errorf("%s after %d fetches", describe(r), i.fetched.Load())
+		t.Errorf("%s after %d fetches", sinktest.Describe(r), i.fetched.Load())
 	}
 	worse := "Bearer token-3"
 	refuses.Store(&worse)
@@ -201,7 +202,7 @@ func TestClientCredentials(t *testing.T) {
 		_, _ = io.WriteString(w, `{"access_token":"token-3","expires_in":3600}`)
 	})
 	if r := send(k); r.Completion.Err == nil || r.Completion.Err.Type != "http_401" || i.fetched.Load() != 4 {
-		t.Errorf("%s after %d fetches", describe(r), i.fetched.Load())
+		t.Errorf("%s after %d fetches", sinktest.Describe(r), i.fetched.Load())
 	}
 	// The endpoint fails: nothing is lost, nothing is told that may be secret, and it is not asked by everybody.
 	off.Store(int64(5 * time.Hour))
@@ -213,7 +214,7 @@ func TestClientCredentials(t *testing.T) {
 	for range 20 {
 		r := send(k)
 		if r.Verdict != sinks.Retry || r.Err.Type != "unready" || !strings.Contains(r.Err.Message, "401 invalid_client") || strings.Contains(r.Err.Message, "s3cret") {
-			t.Fatal(describe(r), r.Err)
+			t.Fatal(sinktest.Describe(r), r.Err)
 		}
 	}
 	if n := i.fetched.Load() - before; n != 1 {
@@ -302,7 +303,7 @@ func TestClientCertificates(t *testing.T) {
 	files := &client.TLS{CA: writeFile(t, dir, "ca.pem", ca.pem), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	k := makeSink(t, &Settings{URL: s.URL, Body: "data", TLS: files}, sinks.Host{})
 	if r := send(k); r.Verdict != sinks.Retry || r.Err.Type != "unready" {
-		t.Errorf("files that are not there yet: %s", describe(r))
+		t.Errorf("files that are not there yet: %s", sinktest.Describe(r))
 	}
 	for _, name := range []string{"first", "second"} {
 		cert, key := ca.issue(t, name)
@@ -310,16 +311,16 @@ func TestClientCertificates(t *testing.T) {
 		writeFile(t, dir, "key.pem", key)
 		k.(*sink).clients.Look()
 		if r := send(k); r.Verdict != sinks.Completed || *who.Load() != name {
-			t.Errorf("%s: %s", name, describe(r))
+			t.Errorf("%s: %s", name, sinktest.Describe(r))
 		}
 	}
 	if r := send(makeSink(t, &Settings{URL: s.URL, Body: "data"}, sinks.Host{})); r.Verdict != sinks.Retry || r.Err.Type != "unreachable" {
-		t.Errorf("a far end that nobody vouches for: %s", describe(r))
+		t.Errorf("a far end that nobody vouches for: %s", sinktest.Describe(r))
 	}
 	other := *files
 	other.ServerName = "elsewhere.example.com"
 	if r := send(makeSink(t, &Settings{URL: s.URL, Body: "data", TLS: &other}, sinks.Host{})); r.Verdict != sinks.Retry || r.Err.Type != "unreachable" {
-		t.Errorf("a far end of another name: %s", describe(r))
+		t.Errorf("a far end of another name: %s", sinktest.Describe(r))
 	}
 }
 
@@ -332,7 +333,7 @@ func TestEgress(t *testing.T) {
 	k := makeSink(t, &Settings{URL: "http://169.254.169.254/latest/api/token", Body: "data"}, sinks.Host{})
 	for range 3 {
 		if r := send(k); r.Verdict != sinks.Failed || r.Err.Type != "egress_refused" || r.Err.Class != "platform" || !strings.Contains(r.Err.Message, "name 169.254.169.254 in egress.allow") {
-			t.Fatal(describe(r))
+			t.Fatal(sinktest.Describe(r))
 		}
 	}
 	if n := strings.Count(said.String(), "is not connected to"); n == 0 || strings.Count(said.String(), "\n") != 1 || !json.Valid(bytes.TrimSpace(said.Bytes())) {
@@ -345,11 +346,11 @@ func TestEgress(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was asked") }))
 	defer s.Close()
 	if r := send(makeSink(t, &Settings{URL: s.URL, Body: "data"}, sinks.Host{Egress: p})); r.Verdict != sinks.Failed || r.Err.Type != "egress_refused" {
-		t.Error(describe(r))
+		t.Error(sinktest.Describe(r))
 	}
 	o := &OAuth2{TokenURL: s.URL, ClientID: "me", ClientSecret: secretFile(t, "s"), Style: "header"}
 	if r := send(makeSink(t, &Settings{URL: "http://pay.example.com", Body: "data", Auth: &Auth{OAuth2: o}}, sinks.Host{Egress: p})); r.Verdict != sinks.Failed || r.Err.Type != "egress_refused" {
-		t.Error("a token endpoint is not judged:", describe(r))
+		t.Error("a token endpoint is not judged:", sinktest.Describe(r))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks/http/client"
+	"github.com/onward-router/onward/sinks/sinktest"
 )
 
 func mac(key []byte, text string) []byte {
@@ -102,13 +103,13 @@ func TestSigned(t *testing.T) {
 		d.Contract = "lambda"
 		d.Event.SetSubject("gr\u00fc\u00dfe, 100% \"x\"")
 		settings := &Settings{URL: s.URL + "/2015-03-31/functions/f/invocations?Qualifier=prod", Mode: mode, AWS: keys, Headers: map[string]client.Value{"X-Amz-Invocation-Type": {Text: "RequestResponse"}}}
-		if got := describe(deliver(t, settings, d)); got != "completed null" {
+		if got := sinktest.Describe(deliver(t, settings, d)); got != "completed null" {
 			t.Error(got)
 		}
 	}
 	gone := *keys
 	gone.SecretKey = &plugin.Secret{File: filepath.Join(dir, "gone")}
-	if got := describe(deliver(t, &Settings{URL: s.URL, AWS: &gone}, invocation(t.Context()))); !strings.HasPrefix(got, "retry 0s platform unready") || came != 2 {
+	if got := sinktest.Describe(deliver(t, &Settings{URL: s.URL, AWS: &gone}, invocation(t.Context()))); !strings.HasPrefix(got, "retry 0s platform unready") || came != 2 {
 		t.Error(got, came)
 	}
 }

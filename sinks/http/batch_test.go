@@ -145,7 +145,7 @@ func TestBatches(t *testing.T) {
 			k.Deliver(t.Context(), list)
 			all.Wait()
 			for i, want := range c.want {
-				if text := describe(got[i]); !strings.HasPrefix(text, want) {
+				if text := sinktest.Describe(got[i]); !strings.HasPrefix(text, want) {
 					t.Errorf("%d: %s; want %s", i, text, want)
 				}
 			}
@@ -172,7 +172,7 @@ func TestOneOfABatchIsGivenUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	one, two, done := invocation(ctx), invocation(t.Context()), make(chan string, 2)
 	two.Event.SetID("run~two")
-	one.Done = func(r sinks.Result) { done <- describe(r) }
+	one.Done = func(r sinks.Result) { done <- sinktest.Describe(r) }
 	two.Done = one.Done
 	k.Deliver(ctx, []*sinks.Delivery{one, two})
 	<-came

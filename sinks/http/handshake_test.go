@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/sinktest"
 )
 
 // A receiver answers OPTIONS with an origin and a rate, and what is posted with a status.
@@ -68,9 +69,9 @@ func TestTheFarEndIsAsked(t *testing.T) {
 			all.Go(func() {
 				switch got := send(k); {
 				case c.ok && (got.Verdict != sinks.Completed || got.Completion.Err != nil):
-					t.Errorf("%+v: %s", c, describe(got))
+					t.Errorf("%+v: %s", c, sinktest.Describe(got))
 				case !c.ok && (got.Verdict != sinks.Retry || got.Err.Type != "handshake_refused" || !strings.Contains(got.Err.Message, "let it be allowed there")):
-					t.Errorf("%+v: %s", c, describe(got))
+					t.Errorf("%+v: %s", c, sinktest.Describe(got))
 				}
 			})
 		}
@@ -87,7 +88,7 @@ func TestTheFarEndIsAsked(t *testing.T) {
 		}
 	}
 	if got := send(makeSink(t, &Settings{URL: "http://127.0.0.1:1", Body: "data", Handshake: &Handshake{Origin: "x"}}, sinks.Host{})); got.Verdict != sinks.Retry || got.Err.Type != "unreachable" {
-		t.Error(describe(got))
+		t.Error(sinktest.Describe(got))
 	}
 }
 
@@ -109,20 +110,20 @@ func TestTheFarEndIsGone(t *testing.T) {
 			r.status.Store(http.StatusGone)
 		}
 		if got := send(k); got.Verdict != sinks.Retry || got.Err.Type != "http_410" || halts.Load() != 1 {
-			t.Errorf("%s: %s, stopped %d times", when, describe(got), halts.Load())
+			t.Errorf("%s: %s, stopped %d times", when, sinktest.Describe(got), halts.Load())
 		}
 		asked := r.options.Load()
 		r.asked.Store(200)
 		r.status.Store(200)
 		if got := send(k); got.Verdict != sinks.Completed || r.options.Load() != asked+1 {
-			t.Errorf("%s: %s after %d", when, describe(got), r.options.Load())
+			t.Errorf("%s: %s after %d", when, sinktest.Describe(got), r.options.Load())
 		}
 	}
 	// Without a handshake 410 is a function's own answer.
 	r := newReceiver(t, "", "")
 	r.status.Store(http.StatusGone)
 	if got := send(makeSink(t, &Settings{URL: r.URL, Body: "data"}, sinks.Host{Halt: func(string) { t.Error("stopped") }})); got.Completion.Err == nil || got.Completion.Err.Type != "http_410" {
-		t.Error(describe(got))
+		t.Error(sinktest.Describe(got))
 	}
 }
 

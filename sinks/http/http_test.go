@@ -106,29 +106,11 @@ func TestAnswers(t *testing.T) {
 			defer s.Close()
 			d := invocation(context.Background())
 			d.Contract, d.Invoke = c.contract, !c.notify
-			if got := describe(deliver(t, &Settings{URL: s.URL}, d)); !strings.HasPrefix(got, c.want) {
+			if got := sinktest.Describe(deliver(t, &Settings{URL: s.URL}, d)); !strings.HasPrefix(got, c.want) {
 				t.Errorf("%q; want %q", got, c.want)
 			}
 		})
 	}
-}
-
-func describe(r sinks.Result) string {
-	switch r.Verdict {
-	case sinks.Accepted:
-		return "accepted"
-	case sinks.Retry:
-		return fmt.Sprintf("retry %s %s %s", r.After, r.Err.Class, r.Err.Type)
-	case sinks.Failed:
-		return fmt.Sprintf("failed %s %s: %s", r.Err.Class, r.Err.Type, r.Err.Message)
-	}
-	if e := r.Completion.Err; e != nil {
-		return fmt.Sprintf("error %s %s: %s %s", e.Class, e.Type, e.Message, e.Data)
-	}
-	if r.Completion.Continue {
-		return "continue " + string(r.Completion.Data)
-	}
-	return "completed " + string(r.Completion.Data)
 }
 
 // TestHeaderEncoding follows section 3.1.3.2. (The SDK 2.16 does not decode it: it reads such a subject as it stands.)
@@ -256,8 +238,8 @@ func TestHeaders(t *testing.T) {
 	r := deliver(t, &Settings{URL: s.URL + "/path?q=1", Method: "PUT", Headers: map[string]client.Value{
 		"Authorization": {File: file}, "X-Plain": {Text: "a b"}, "Host": {Text: "other.example.com"}, "Content-Type": {Text: "application/vnd.own+json"},
 	}}, invocation(t.Context()))
-	if describe(r) != "completed null" {
-		t.Fatal(describe(r))
+	if sinktest.Describe(r) != "completed null" {
+		t.Fatal(sinktest.Describe(r))
 	}
 	req := <-got
 	for name, want := range map[string]string{"Authorization": "s3cr3t", "X-Plain": "a b", "Content-Type": "application/vnd.own+json", "Ce-Id": "run~path.1", "Ce-Causationid": "c1"} {
@@ -269,7 +251,7 @@ func TestHeaders(t *testing.T) {
 		t.Errorf("%s %s of %s", req.Method, req.RequestURI, req.Host)
 	}
 	for name, h := range map[string]client.Value{"unset": {Env: "ONWARD_TEST_UNSET"}, "no file": {File: file + "-none"}, "two lines": {File: bad}} {
-		got := describe(deliver(t, &Settings{URL: s.URL, Headers: map[string]client.Value{"X": h}}, invocation(t.Context())))
+		got := sinktest.Describe(deliver(t, &Settings{URL: s.URL, Headers: map[string]client.Value{"X": h}}, invocation(t.Context())))
 		if !strings.HasPrefix(got, "failed platform bad_request: header X: ") || strings.Contains(got, "lines\"") {
 			t.Errorf("%s: %s", name, got)
 		}
@@ -303,7 +285,7 @@ func TestRetryAfter(t *testing.T) {
 	}))
 	defer s.Close()
 	if r := deliver(t, &Settings{URL: s.URL}, invocation(t.Context())); r.Verdict != sinks.Retry || r.After < 59*time.Minute || r.After > time.Hour {
-		t.Errorf("%s", describe(r))
+		t.Errorf("%s", sinktest.Describe(r))
 	}
 }
 
@@ -315,7 +297,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	defer other.Close()
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		s := httptest.NewServer(http.RedirectHandler(other.URL, code))
-		if got := describe(deliver(t, &Settings{URL: s.URL}, invocation(t.Context()))); !strings.HasPrefix(got, fmt.Sprintf("failed platform http_%d: ", code)) || !strings.Contains(got, other.URL) {
+		if got := sinktest.Describe(deliver(t, &Settings{URL: s.URL}, invocation(t.Context()))); !strings.HasPrefix(got, fmt.Sprintf("failed platform http_%d: ", code)) || !strings.Contains(got, other.URL) {
 			t.Errorf("%d: %s", code, got)
 		}
 		s.Close()
@@ -336,7 +318,7 @@ func TestHugeResponse(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	if got := describe(deliver(t, &Settings{URL: s.URL}, invocation(t.Context()))); !strings.HasPrefix(got, "error function too_large: ") {
+	if got := sinktest.Describe(deliver(t, &Settings{URL: s.URL}, invocation(t.Context()))); !strings.HasPrefix(got, "error function too_large: ") {
 		t.Errorf("%.200s", got)
 	}
 	exact := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -344,7 +326,7 @@ func TestHugeResponse(t *testing.T) {
 	}))
 	defer exact.Close()
 	if r := deliver(t, &Settings{URL: exact.URL}, invocation(t.Context())); r.Verdict != sinks.Completed || len(r.Completion.Data) != contract.MaxResponse {
-		t.Errorf("of the limit exactly: %.200s", describe(r))
+		t.Errorf("of the limit exactly: %.200s", sinktest.Describe(r))
 	}
 }
 
@@ -381,7 +363,7 @@ func TestConnectionsStayWithinTheConcurrency(t *testing.T) {
 		batch[i] = invocation(t.Context())
 		batch[i].Done = func(r sinks.Result) {
 			if r.Verdict != sinks.Completed {
-				t.Error(describe(r))
+				t.Error(sinktest.Describe(r))
 			}
 			all.Done()
 		}
@@ -458,7 +440,7 @@ func TestWholeCalls(t *testing.T) {
 	}
 	r := give()
 	if r.Verdict != sinks.Failed || r.Err.Class != "cancelled" {
-		t.Error(describe(r))
+		t.Error(sinktest.Describe(r))
 	}
 	answer <- struct{}{}
 	<-r.Busy
@@ -477,7 +459,7 @@ func TestNoAnswer(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	_ = l.Close()
-	if got := describe(deliver(t, &Settings{URL: "http://" + addr}, invocation(context.Background()))); got != "retry 0s platform unreachable" {
+	if got := sinktest.Describe(deliver(t, &Settings{URL: "http://" + addr}, invocation(context.Background()))); got != "retry 0s platform unreachable" {
 		t.Errorf("nobody listens: %s", got)
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -487,7 +469,7 @@ func TestNoAnswer(t *testing.T) {
 	defer s.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
-	if got := describe(deliver(t, &Settings{URL: s.URL}, invocation(ctx))); !strings.HasPrefix(got, "failed timeout timeout: no answer from 127.0.0.1:") {
+	if got := sinktest.Describe(deliver(t, &Settings{URL: s.URL}, invocation(ctx))); !strings.HasPrefix(got, "failed timeout timeout: no answer from 127.0.0.1:") {
 		t.Errorf("no answer in time: %s", got)
 	}
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -495,7 +477,7 @@ func TestNoAnswer(t *testing.T) {
 		_, _ = io.WriteString(w, "half")
 	}))
 	defer broken.Close()
-	if got := describe(deliver(t, &Settings{URL: broken.URL}, invocation(context.Background()))); got != "retry 0s platform unreachable" {
+	if got := sinktest.Describe(deliver(t, &Settings{URL: broken.URL}, invocation(context.Background()))); got != "retry 0s platform unreachable" {
 		t.Errorf("half an answer: %s", got)
 	}
 }

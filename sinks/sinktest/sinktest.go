@@ -476,3 +476,22 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// Describe says what became of a delivery, for tests that compare it.
+func Describe(r sinks.Result) string {
+	switch r.Verdict {
+	case sinks.Accepted:
+		return "accepted"
+	case sinks.Retry:
+		return fmt.Sprintf("retry %s %s %s", r.After, r.Err.Class, r.Err.Type)
+	case sinks.Failed:
+		return fmt.Sprintf("failed %s %s: %s", r.Err.Class, r.Err.Type, r.Err.Message)
+	}
+	if e := r.Completion.Err; e != nil {
+		return fmt.Sprintf("error %s %s: %s %s", e.Class, e.Type, e.Message, e.Data)
+	}
+	if r.Completion.Continue {
+		return "continue " + string(r.Completion.Data)
+	}
+	return "completed " + string(r.Completion.Data)
+}

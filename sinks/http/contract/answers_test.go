@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/onward-router/onward/sinks/sinktest"
 )
 
 func zip(s string) string {
@@ -37,7 +39,7 @@ func (s said) judge(t *testing.T) string {
 	if s.code == 0 {
 		s.code = 200
 	}
-	return describe(judge(d, s.code, h, []byte(s.body)))
+	return sinktest.Describe(judge(d, s.code, h, []byte(s.body)))
 }
 
 const asJSON, asText, asHTML = "Content-Type: application/json", "Content-Type: text/plain; charset=utf-8", "Content-Type: text/html"

@@ -15,6 +15,7 @@ import (
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/sinks"
+	"github.com/onward-router/onward/sinks/sinktest"
 )
 
 func invocation(ctx context.Context) *sinks.Delivery {
@@ -31,24 +32,6 @@ func invocation(ctx context.Context) *sinks.Delivery {
 
 func judge(d *sinks.Delivery, code int, h http.Header, body []byte) sinks.Result {
 	return Named(d.Contract).Read(&Answer{Code: code, Header: h, Body: body}, d.Invoke, lang.Expr{})
-}
-
-func describe(r sinks.Result) string {
-	switch r.Verdict {
-	case sinks.Accepted:
-		return "accepted"
-	case sinks.Retry:
-		return fmt.Sprintf("retry %s %s %s", r.After, r.Err.Class, r.Err.Type)
-	case sinks.Failed:
-		return fmt.Sprintf("failed %s %s: %s", r.Err.Class, r.Err.Type, r.Err.Message)
-	}
-	if e := r.Completion.Err; e != nil {
-		return fmt.Sprintf("error %s %s: %s %s", e.Class, e.Type, e.Message, e.Data)
-	}
-	if r.Completion.Continue {
-		return "continue " + string(r.Completion.Data)
-	}
-	return "completed " + string(r.Completion.Data)
 }
 
 // TestRetryAfter reads both forms, and takes nonsense for none.
@@ -129,7 +112,7 @@ func answered(t *testing.T, call *sinks.Delivery, text string) string {
 		a.Header.Add(name, value)
 	}
 	r := Named(call.Contract).Read(a, true, fail)
-	out := strings.TrimSpace(describe(r)) + "\n"
+	out := strings.TrimSpace(sinktest.Describe(r)) + "\n"
 	if e := r.Completion.Reply; e != nil {
 		b, err := envelope.Marshal(e)
 		if err != nil {

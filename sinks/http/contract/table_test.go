@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config/envelope/envelopetest"
+	"github.com/onward-router/onward/sinks/sinktest"
 )
 
 // TestTable runs every case of the reader's table through a function's answer: the value that it is, or a failure that says why it is none.
@@ -16,7 +17,7 @@ func TestTable(t *testing.T) {
 			continue
 		}
 		n++
-		got := describe(judge(invocation(t.Context()), 200, c.Header(), []byte(c.Body)))
+		got := sinktest.Describe(judge(invocation(t.Context()), 200, c.Header(), []byte(c.Body)))
 		want, reason := c.Answered()
 		switch {
 		case reason == "" && got != "completed "+want:
