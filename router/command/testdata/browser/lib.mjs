@@ -14,9 +14,9 @@ export { assert };
 
 export const patience = 60_000;
 
-// eventually waits until f gives something true.
-export async function eventually(what, f) {
-  const end = Date.now() + patience;
+// eventually waits until f gives something true, for as many milliseconds as it is given.
+export async function eventually(what, f, within = patience) {
+  const end = Date.now() + within;
   for (let last; ;) {
     try {
       const got = await f();
@@ -83,7 +83,8 @@ export class Router {
   }
   run(trigger, data, headers) { return this.api('POST', '/v1/triggers/' + trigger, data ?? null, headers).then(x => x.run); }
   state(run, headers) { return this.api('GET', '/v1/runs/' + run, undefined, headers); }
-  until(run, is, headers) { return eventually(`run ${run} is ${is}`, async () => (await this.state(run, headers).catch(() => ({}))).state === is); }
+  // A run of a million branches takes a slow machine minutes.
+  until(run, is, headers) { return eventually(`run ${run} is ${is}`, async () => (await this.state(run, headers).catch(() => ({}))).state === is, 10 * patience); }
 }
 
 async function free() {
