@@ -6,11 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +32,9 @@ import (
 //go:embed testdata/python/requirements.txt
 var requirements []byte
 
+//go:embed testdata/knative/requirements.txt
+var knativeRequirements []byte
+
 //go:embed testdata/node/package.json
 var packageJSON []byte
 
@@ -35,12 +42,18 @@ var packageJSON []byte
 var packageLock []byte
 
 var (
-	withPython = &tooltest.Search{With: "of Python's runtimes", Cure: "install python3 and pip", Find: python, Must: true}
-	withNode   = &tooltest.Search{With: "of Node's runtimes", Cure: "install node 20 or later and npm", Find: node, Must: true}
-	withGo     = &tooltest.Search{With: "of Go's runtimes", Cure: "let go fetch modules", Find: golang, Must: true}
+	withPython  = &tooltest.Search{With: "of Python's runtimes", Cure: "install python3 and pip", Find: python(requirements, "awslambdaric, functions_framework, flask, fastapi, uvicorn"), Must: true}
+	withKnative = &tooltest.Search{With: "of Knative's functions in Python", Cure: "install python3 and pip", Find: python(knativeRequirements, "func_python.cloudevent"), Must: true}
+	withNode    = &tooltest.Search{With: "of Node's runtimes", Cure: "install node 20 or later and npm", Find: node, Must: true}
+	withGo      = &tooltest.Search{With: "of Go's runtimes", Cure: "let go fetch modules", Find: golang, Must: true}
 )
 
-func python() (*tooltest.Tool, error) {
+// python fetches packages into a folder of their own, which need not get on with others'.
+func python(requirements []byte, modules string) func() (*tooltest.Tool, error) {
+	return func() (*tooltest.Tool, error) { return fetchPython(requirements, modules) }
+}
+
+func fetchPython(requirements []byte, modules string) (*tooltest.Tool, error) {
 	abi, err := tooltest.Fetch(tooltest.Quick, "", "python3", "-c", "import sysconfig; print(sysconfig.get_config_var('SOABI'))")
 	if err != nil {
 		return nil, err
@@ -56,7 +69,7 @@ func python() (*tooltest.Tool, error) {
 		return nil, err
 	}
 	x := &tooltest.Tool{Path: "python3", Env: []string{"PYTHONPATH=" + dir, "PYTHONDONTWRITEBYTECODE=1"}}
-	return x, x.Works("-c", "import awslambdaric, functions_framework, flask, fastapi, uvicorn")
+	return x, x.Works("-c", "import "+modules)
 }
 
 // node keeps the folder node_modules as such: modules of the newer kind look for one another by that name.
@@ -78,7 +91,7 @@ func node() (*tooltest.Tool, error) {
 		return nil, err
 	}
 	x := &tooltest.Tool{Path: "node", Env: []string{"NODE_PATH=" + filepath.Join(dir, "node_modules")}}
-	return x, x.Works("-e", "require('express')")
+	return x, x.Works("-e", "require('express'); require('faas-js-runtime')")
 }
 
 // golang builds the functions of a module of their own; the tool's path is the folder of their programs.
@@ -92,7 +105,7 @@ func golang() (*tooltest.Tool, error) {
 		if err := os.Mkdir(whole, 0o755); err != nil {
 			return "", err
 		}
-		_, err := tooltest.Fetch(tooltest.Slow, "testdata/go", "go", "build", "-o", whole, "./lambda", "./framework")
+		_, err := tooltest.Fetch(tooltest.Slow, "testdata/go", "go", "build", "-o", whole, "./lambda", "./framework", "github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie")
 		return whole, err
 	})
 	return &tooltest.Tool{Path: dir}, err
@@ -148,14 +161,14 @@ func listening(t *testing.T, address string) {
 	}
 }
 
-// begin runs a router with one function, "f".
-func begin(t *testing.T, function string) *router.Router {
+// begin runs a router with one function, "f", that tells of the events "doubled" that it answers with.
+func begin(t *testing.T, function string, told string) *router.Router {
 	t.Helper()
 	reg := new(plugin.Registry)
 	builtin.Register(reg)
 	sinks.Register(reg)
 	triggers.Register(reg)
-	set, findings := config.Parse("runtimes.yaml", []byte("version: 1\nfunctions: { f: "+function+" }\ntriggers: { t: { flow: { map: { items: \"${ data }\", join: settled, do: { function: f } } } } }\n"), reg, nil)
+	set, findings := config.Parse("runtimes.yaml", []byte(fmt.Sprintf(document, function, told)), reg, nil)
 	if len(findings) > 0 {
 		t.Fatal(findings)
 	}
@@ -184,6 +197,14 @@ func begin(t *testing.T, function string) *router.Router {
 	return r
 }
 
+const document = `
+version: 1
+functions: { f: %s, told: { http: { url: %q } } }
+triggers:
+  t: { filters: [{ exact: { type: test } }], flow: { map: { items: "${ data }", join: settled, do: { function: f } } } }
+  doubled: { filters: [{ exact: { type: doubled } }], flow: { function: told } }
+`
+
 type outcome struct {
 	Outcome string
 	Value   json.RawMessage
@@ -204,9 +225,12 @@ func (o *outcome) String() string {
 var cases = []string{"fail", "error", "empty", "slow"}
 
 // drive has a router ask its function, and holds what became of it to what is due: the beginnings of the outcomes of cases.
-func drive(t *testing.T, function string, begun func(), want ...string) {
+func drive(t *testing.T, function string, begun func(), want ...string) (replies func() int64) {
 	t.Helper()
-	r := begin(t, function)
+	var told atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { told.Add(1) }))
+	t.Cleanup(s.Close)
+	r := begin(t, function, s.URL)
 	begun()
 	var items []map[string]any
 	for n := range 20 {
@@ -247,11 +271,13 @@ func drive(t *testing.T, function string, begun func(), want ...string) {
 			t.Errorf("%s: %s; want %s", cases[i], text, w)
 		}
 	}
+	return told.Load
 }
 
 const (
-	byRule = `{ http: { url: "http://%s/", fail: "${ status >= 400 || body.error != null }" }, timeout: 1500ms }`
-	failed = `function failed: boom {"error":"boom"}`
+	byRule  = `{ http: { url: "http://%s/", fail: "${ status >= 400 || body.error != null }" }, timeout: 1500ms }`
+	knative = `{ contract: knative, http: { url: "http://%s/", fail: "${ status >= 400 || body.error != null }" }, timeout: 1500ms }`
+	failed  = `function failed: boom {"error":"boom"}`
 )
 
 // TestRuntimes drives all that are to be had, side by side.
@@ -264,9 +290,9 @@ func TestRuntimes(t *testing.T) {
 	pythons, nodes := filepath.Join(wd, "testdata/python"), filepath.Join(wd, "testdata/node")
 	serve := func(t *testing.T, command func(port string) *exec.Cmd, dir string, env ...string) string {
 		address, port := free(t)
-		run(t, command(port), dir, append(env, "PORT="+port)...)
+		run(t, command(port), dir, append(env, "PORT="+port, "LISTEN_ADDRESS="+address)...)
 		listening(t, address)
-		return fmt.Sprintf(byRule, address)
+		return address
 	}
 	command := func(s *tooltest.Search, args ...string) func(t *testing.T) func(string) *exec.Cmd {
 		return func(t *testing.T) func(string) *exec.Cmd {
@@ -285,22 +311,34 @@ func TestRuntimes(t *testing.T) {
 		dir     string
 		env     []string
 		want    []string
+		replies int64 // events that are answered, and go on
 	}{
-		"functions-framework, Python": {command(withPython, "-m", "functions_framework", "--target", "framework", "--source", "main.py", "--host", "127.0.0.1", "--port", "PORT"), pythons, nil, []string{"function http_500: status 500: Internal Server Error", failed, "succeeded null", "timeout timeout: "}},
-		"Flask":                       {command(withPython, "-m", "flask", "--app", "main", "run", "--port", "PORT"), pythons, nil, []string{"function http_500: status 500: Internal Server Error", failed, "succeeded null", "timeout timeout: "}},
-		"FastAPI":                     {command(withPython, "-m", "uvicorn", "fast:app", "--port", "PORT"), pythons, nil, []string{`function http_422: status 422: {"detail":{"code":"E1"}} {"detail":{"code":"E1"}}`, failed, "succeeded null", "timeout timeout: "}},
-		"functions-framework, Node":   {command(withNode, "-e", "require(process.env.NODE_PATH + '/@google-cloud/functions-framework/build/src/main.js')"), nodes, []string{"FUNCTION_TARGET=framework", "HOST=127.0.0.1"}, []string{"function http_500: ", failed, "succeeded null", "timeout timeout: "}},
-		"Express":                     {command(withNode, "index.js"), nodes, nil, []string{"function http_500: status 500: ", failed, "succeeded null", "timeout timeout: "}},
+		"functions-framework, Python": {command(withPython, "-m", "functions_framework", "--target", "framework", "--source", "main.py", "--host", "127.0.0.1", "--port", "PORT"), pythons, nil, []string{"function http_500: status 500: Internal Server Error", failed, "succeeded null", "timeout timeout: "}, 0},
+		"Flask":                       {command(withPython, "-m", "flask", "--app", "main", "run", "--port", "PORT"), pythons, nil, []string{"function http_500: status 500: Internal Server Error", failed, "succeeded null", "timeout timeout: "}, 0},
+		"FastAPI":                     {command(withPython, "-m", "uvicorn", "fast:app", "--port", "PORT"), pythons, nil, []string{`function http_422: status 422: {"detail":{"code":"E1"}} {"detail":{"code":"E1"}}`, failed, "succeeded null", "timeout timeout: "}, 0},
+		"functions-framework, Node":   {command(withNode, "-e", "require(process.env.NODE_PATH + '/@google-cloud/functions-framework/build/src/main.js')"), nodes, []string{"FUNCTION_TARGET=framework", "HOST=127.0.0.1"}, []string{"function http_500: ", failed, "succeeded null", "timeout timeout: "}, 0},
+		"Express":                     {command(withNode, "index.js"), nodes, nil, []string{"function http_500: status 500: ", failed, "succeeded null", "timeout timeout: "}, 0},
 		"functions-framework, Go": {func(t *testing.T) func(string) *exec.Cmd {
 			dir := withGo.Get(t).Path
 			return func(string) *exec.Cmd {
 				return (&tooltest.Tool{Path: filepath.Join(dir, "framework")}).Command(context.Background())
 			}
-		}, "", []string{"FUNCTION_TARGET=work"}, []string{"function http_500: status 500: boom", failed, "succeeded null", "timeout timeout: "}},
+		}, "", []string{"FUNCTION_TARGET=work"}, []string{"function http_500: status 500: boom", failed, "succeeded null", "timeout timeout: "}, 0},
+		"faas-js-runtime": {command(withNode, "knative.js"), nodes, nil, []string{"function http_500: status 500: boom", failed, "succeeded null", "timeout timeout: "}, 10},
+		"func-python":     {command(withKnative, "main.py"), filepath.Join(wd, "testdata/knative"), nil, []string{"function http_500: ", failed, "succeeded null", "timeout timeout: "}, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			drive(t, serve(t, c.command(t), c.dir, c.env...), func() {}, c.want...)
+			form := byRule
+			if c.replies > 0 {
+				form = knative
+			}
+			replies := drive(t, fmt.Sprintf(form, serve(t, c.command(t), c.dir, c.env...)), func() {}, c.want...)
+			for end := time.Now().Add(20 * time.Second); replies() != c.replies; time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("%d replies went on; want %d", replies(), c.replies)
+				}
+			}
 		})
 	}
 }
@@ -329,5 +367,56 @@ func TestLambdaRuntimes(t *testing.T) {
 				}
 			}, c.fail, `succeeded {"error":"boom"}`, "succeeded null", "timeout timeout: ")
 		})
+	}
+}
+
+// TestEmulator: AWS's runtime interface emulator, with handlers in it, says failures and time-outs in its own way, and takes one call at a time. Of a call that the
+// router gives up it goes on; one that is over by its own clock costs the handler its life.
+func TestEmulator(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		handler func(t *testing.T) (command, env []string)
+		limit   string // of the emulator, in seconds, with what a start takes
+		timeout string // of the router
+		want    []string
+	}{
+		"awslambdaric": {func(t *testing.T) ([]string, []string) {
+			return []string{"python3", "-m", "awslambdaric", "main.emulated"}, withPython.Get(t).Env
+		}, "60", "1500ms", []string{`function ValueError: boom {"errorMessage":"boom","errorType":"ValueError"`, `succeeded {"error":"boom"}`, "succeeded null", "timeout timeout: "}},
+		"aws-lambda-go": {func(t *testing.T) ([]string, []string) {
+			return []string{filepath.Join(withGo.Get(t).Path, "lambda")}, nil
+		}, "2", "30s", []string{`function errorString: boom {"errorMessage":"boom","errorType":"errorString"`, `succeeded {"error":"boom"}`, "succeeded null", "timeout Sandbox.Timedout: "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			handler, env := c.handler(t)
+			address, _ := free(t)
+			api, _ := free(t)
+			x := &tooltest.Tool{Path: filepath.Join(withGo.Get(t).Path, "aws-lambda-rie"), Env: env}
+			run(t, x.Command(context.Background(), append([]string{"--log-level", "error", "--runtime-interface-emulator-address", address, "--runtime-api-address", api}, handler...)...), "testdata/python", "AWS_LAMBDA_FUNCTION_TIMEOUT="+c.limit)
+			listening(t, address)
+			url := "http://" + address + "/2015-03-31/functions/function/invocations"
+			warm(t, url)
+			drive(t, fmt.Sprintf("{ contract: lambda, timeout: %s, http: { url: %q } }", c.timeout, url), func() {}, c.want...)
+		})
+	}
+}
+
+// warm asks until there is a result: the first call waits for the handler's start, which may take longer than a call may.
+func warm(t *testing.T, url string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Post(url, "application/json", strings.NewReader(`{"do":"double","n":1}`))
+		if err == nil {
+			text, _ := io.ReadAll(resp.Body) // What is cut off is no result.
+			_ = resp.Body.Close()
+			if strings.ReplaceAll(string(text), " ", "") == `{"n":2}` {
+				return
+			}
+			err = fmt.Errorf("%s", text)
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
 	}
 }

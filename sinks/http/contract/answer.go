@@ -30,6 +30,11 @@ type Answer struct {
 func (c *Contract) Read(a *Answer, invoke bool, fail lang.Expr) sinks.Result {
 	if invoke && c.own != nil {
 		if r, said := c.own(a); said {
+			if r.Verdict == sinks.Completed && r.Completion.Err == nil && !fail.IsZero() { // What the kind takes for done may be none by the document.
+				if judged := a.judged(fail); judged.Completion.Err != nil {
+					return judged
+				}
+			}
 			return r
 		}
 	}

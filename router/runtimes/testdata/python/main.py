@@ -35,3 +35,7 @@ def view():
 def handler(event, context):
     assert context.client_context.custom["type"] == "dev.onward.function.invoke"
     return work(event)
+
+
+def emulated(event, context):
+    return work(event)
