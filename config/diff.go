@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -66,6 +67,26 @@ func Diff(was, is *Set) []Change {
 		return cmp.Or(cmp.Compare(kindOrder(a.Kind), kindOrder(b.Kind)), cmp.Compare(a.Name, b.Name))
 	})
 	return out
+}
+
+// Emptied says which of triggers, sources and functions a set has none of any more, where the one before had some: a file that was cut off looks so, and one that
+// holds no more than its version. Who means it says it, by triggers: {}. Nil: there is nothing of the kind.
+func Emptied(was, is *Set) error {
+	var gone []string
+	for _, x := range []struct {
+		section  string
+		was, now int
+	}{
+		{"triggers", len(was.Triggers), len(is.Triggers)}, {"sources", len(was.Sources), len(is.Sources)}, {"functions", len(was.FunctionNames()), len(is.FunctionNames())},
+	} {
+		if x.was > 0 && x.now == 0 && !is.None[x.section] {
+			gone = append(gone, x.section)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the documents have no %s any more, and there are some in force: was a file cut off? Write %s: {} where none are meant", strings.Join(gone, " and no "), strings.Join(gone, ": {} and "))
 }
 
 func kindOrder(kind string) int {

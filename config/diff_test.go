@@ -82,3 +82,35 @@ func TestDiff(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptied: a document that was cut off, or holds no more than its version, says nothing of what there was; one that means it says so.
+func TestEmptied(t *testing.T) {
+	t.Parallel()
+	was, findings := config.Parse("was.yaml", []byte(diffBase), registry(), nil)
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	nothing, _ := config.Parse("nothing.yaml", []byte("version: 1\n"), registry(), nil)
+	cut := diffBase[:strings.Index(diffBase, "triggers:")]
+	for text, want := range map[string]string{
+		"version: 1\n":         "no triggers and no sources and no functions any more, and there are some in force: was a file cut off? Write triggers: {} and sources: {} and functions: {} where",
+		cut:                    "no triggers any more",
+		cut + "triggers: {}\n": "",
+		diffBase[:strings.Index(diffBase, "sources:")]:           "no triggers and no sources any more",
+		"version: 1\ntriggers: {}\nsources: {}\nfunctions: {}\n": "",
+		diffBase: "",
+		"version: 1\nfunctions: { a: { log: a } }\nsources: { in: { webhook: {} } }\ntriggers: { t: { onSuccess: { function: a } } }\n": "",
+	} {
+		is, findings := config.Parse("is.yaml", []byte(text), registry(), nil)
+		if len(findings) > 0 {
+			t.Fatal(text, findings)
+		}
+		err := config.Emptied(was, is)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v; want %q", text, err, want)
+		}
+		if err := config.Emptied(nothing, is); err != nil {
+			t.Errorf("%s after nothing: %v", text, err)
+		}
+	}
+}

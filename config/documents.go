@@ -37,6 +37,9 @@ type Set struct {
 	// Calls are what each function is when it is invoked by itself, outside of any flow: a trigger without filters, by its name (lang.InvokePrefix).
 	Calls map[string]*Trigger
 
+	// None are the sections of which a document says that there is nothing in them, such as triggers: {}.
+	None map[string]bool
+
 	// Warnings are what is right and perhaps not meant, by place.
 	Warnings []lang.Finding
 }
@@ -163,7 +166,7 @@ func Read(texts []Text, r *plugin.Registry, check func(c plugin.Component, name 
 func newLoader(r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) *loader {
 	return &loader{registry: r, check: check, set: &Set{
 		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger), Flows: make(map[string]*lang.Step),
-		Tenants: make(map[string]*Tenant), Calls: make(map[string]*Trigger),
+		Tenants: make(map[string]*Tenant), Calls: make(map[string]*Trigger), None: make(map[string]bool),
 	}, triggers: make(map[string]*triggerDoc)}
 }
 
@@ -309,6 +312,7 @@ func (l *loader) section(key lang.Key, n *lang.Node) {
 			l.find(n.Pos, key.Name, "write names with what they stand for", "%s is not a mapping", key.Name)
 			return
 		}
+		l.set.None[key.Name] = l.set.None[key.Name] || len(n.Keys) == 0
 		for i, k := range n.Keys {
 			if !isName(k.Name) {
 				l.find(k.Pos, key.Name, "names have letters, digits, - and _", "%q is not a name", k.Name)

@@ -116,6 +116,11 @@ func TestReloadOfSources(t *testing.T) {
 	if err := r.Reload(set(bad)); err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "RELOAD_NOPE") {
 		t.Errorf("%v", err)
 	}
+	for _, text := range []string{"version: 1\n", strings.TrimSuffix(reloadHead, "sources:\n"), "version: 1\nsources: { kept: { spring: {} } }\n"} {
+		if err := r.Reload(parse(t, reg, text)); err == nil || !strings.Contains(err.Error(), "was a file cut off?") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 	if got := of.said(); len(got) != 3 || code("/hook") != http.StatusMethodNotAllowed || code("/a") != http.StatusNotFound {
 		t.Errorf("a reload that was refused left its mark: %q", got)
 	}

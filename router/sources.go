@@ -268,7 +268,8 @@ func (x *inlets) swap(next []*inlet, route func()) (begun, ended []*inlet) {
 	return begun, ended
 }
 
-// Reload puts other documents into force, whole or not at all: an error says all that is wrong, and then nothing has changed. Runs keep the definitions that
+// Reload puts other documents into force, whole or not at all: an error says all that is wrong, and then nothing has changed; that nothing is left of what there
+// was is wrong unless it is said (config.Emptied). Runs keep the definitions that
 // they began with; what is queued goes by the new functions. Sources that are new begin, those that have gone end once they have handed over what they
 // took, and one whose words have changed does both; the others do not notice.
 func (r *Router) Reload(set *config.Set) (err error) {
@@ -283,6 +284,9 @@ func (r *Router) Reload(set *config.Set) (err error) {
 	}()
 	if r.gate.Draining() {
 		return triggers.ErrDraining
+	}
+	if err := config.Emptied(r.gate.Set(), set); err != nil {
+		return err
 	}
 	next, err := r.makeInlets(set, r.inlets.now)
 	if err != nil {

@@ -367,12 +367,12 @@ func (p *part) eval(scope Scope, cache *Cache) (Value, error) {
 }
 
 func (p *part) interpolate(scope Scope, cache *Cache) (Value, error) {
-	text, err := p.text(scope, cache, func(_, s string) (string, error) { return s, nil })
+	text, err := p.text(scope, cache, func(_ string, _ Value, s string) (string, error) { return s, nil })
 	return Text(text), err
 }
 
-// text puts a string together. in makes of what an expression yields what stands in the string behind what is before it.
-func (p *part) text(scope Scope, cache *Cache, in func(before, s string) (string, error)) (string, error) {
+// text puts a string together. in makes of what an expression yields, and its text, what stands in the string behind what is before it.
+func (p *part) text(scope Scope, cache *Cache, in func(before string, v Value, s string) (string, error)) (string, error) {
 	var text strings.Builder
 	for i := range p.pieces {
 		v, err := p.pieces[i].eval(scope, cache)
@@ -384,7 +384,7 @@ func (p *part) text(scope Scope, cache *Cache, in func(before, s string) (string
 			s = t
 		}
 		if p.pieces[i].kind != partConstant {
-			if s, err = in(text.String(), s); err != nil {
+			if s, err = in(text.String(), v, s); err != nil {
 				return "", err
 			}
 		}
@@ -404,7 +404,7 @@ func textOf(v Value) (s string, is bool) {
 }
 
 // EvalText returns the text that a template is, of one string, where each expression's part is what in makes of it: it is told what stands before. So a value
-// is escaped as its place asks for.
+// is escaped as its place asks for. Null is refused: whoever reads the text would take it for a name.
 func (e Expr) EvalText(scope Scope, cache *Cache, in func(before, s string) (string, error)) (string, error) {
 	if e.t == nil {
 		return "", nil
@@ -413,7 +413,12 @@ func (e Expr) EvalText(scope Scope, cache *Cache, in func(before, s string) (str
 	if e.t.root.kind == partString {
 		whole = e.t.root
 	}
-	return whole.text(scope, cache, in)
+	return whole.text(scope, cache, func(before string, v Value, s string) (string, error) {
+		if v.IsNull() {
+			return "", errors.New(`null is no text; write data.?id.orValue("none") where something may be missing`)
+		}
+		return in(before, s)
+	})
 }
 
 // value evaluates one expression. A bare name keeps its text: a value of megabytes is passed on, not taken apart.

@@ -321,8 +321,8 @@ func (a *API) postCancel(w http.ResponseWriter, q *http.Request) error {
 	if err := checkText("reason", reason); err != nil {
 		return err
 	}
-	f := engine.CancelFact{Reason: reason, ID: keyOf(q)}
-	if err := checkText("Idempotency-Key", f.ID); err != nil {
+	f := engine.CancelFact{Reason: reason}
+	if f.ID, err = keyOf(q); err != nil {
 		return err
 	}
 	fates, err := a.Intake.Facts(q.Context(), []journal.Record{engine.Record(journal.Cancel, id, &f)})
@@ -339,8 +339,9 @@ func (a *API) postTurn(kind journal.Kind) func(http.ResponseWriter, *http.Reques
 		if err != nil {
 			return err
 		}
-		f := engine.PauseFact{ID: keyOf(q), By: byOf(q), Reason: q.URL.Query().Get("reason")}
-		if err := errors.Join(checkText("Idempotency-Key", f.ID), checkText("by", f.By), checkText("reason", f.Reason)); err != nil {
+		f := engine.PauseFact{By: byOf(q), Reason: q.URL.Query().Get("reason")}
+		f.ID, err = keyOf(q)
+		if err := errors.Join(err, checkText("by", f.By), checkText("reason", f.Reason)); err != nil {
 			return err
 		}
 		fates, err := a.Intake.Facts(q.Context(), []journal.Record{engine.Record(kind, id, &f)})
@@ -357,14 +358,15 @@ func (a *API) postWindow(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f := engine.WindowFact{ID: keyOf(q), Path: q.URL.Query().Get("path")}
+	f := engine.WindowFact{Path: q.URL.Query().Get("path")}
 	text := q.URL.Query().Get("window")
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 || n > lang.MaxWindow {
 		return invalid("window %.40q is not a number from 0 (the most) to %d", text, lang.MaxWindow)
 	}
 	f.Window = n
-	if err := errors.Join(checkText("Idempotency-Key", f.ID), checkText("path", f.Path)); err != nil {
+	f.ID, err = keyOf(q)
+	if err := errors.Join(err, checkText("path", f.Path)); err != nil {
 		return err
 	}
 	fates, err := a.Intake.Facts(q.Context(), []journal.Record{engine.Record(journal.Resize, id, &f)})
@@ -493,8 +495,9 @@ func (a *API) postSignal(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	name := q.PathValue("name")
-	f := engine.SignalFact{Source: "/v1/signals/" + name, ID: keyOf(q), Name: name, Data: data}
-	if err := errors.Join(checkText("Idempotency-Key", f.ID), checkText("name", f.Name)); err != nil {
+	f := engine.SignalFact{Source: "/v1/signals/" + name, Name: name, Data: data}
+	f.ID, err = keyOf(q)
+	if err := errors.Join(err, checkText("name", f.Name)); err != nil {
 		return err
 	}
 	fate, err := a.Intake.Signal(q.Context(), id, f)
@@ -518,11 +521,17 @@ func checkText(what, text string) error {
 	return nil
 }
 
-func keyOf(q *http.Request) string {
-	if key := q.Header.Get("Idempotency-Key"); key != "" {
-		return key
+// keyOf is what tells repeats of a request: its Idempotency-Key, or something random. One that is there and empty is refused: its sender means to be told from
+// others by it, and would not be.
+func keyOf(q *http.Request) (string, error) {
+	keys := q.Header.Values("Idempotency-Key")
+	switch {
+	case len(keys) == 0:
+		return rand.Text(), nil
+	case keys[0] == "":
+		return "", fmt.Errorf("%w: Idempotency-Key is empty; write one, or leave the header out", errRequest)
 	}
-	return rand.Text()
+	return keys[0], checkText("Idempotency-Key", keys[0])
 }
 
 // A Started is what a start by name began: the run, and the id of the event that stands for it.
@@ -558,8 +567,8 @@ func (a *API) start(w http.ResponseWriter, q *http.Request, trigger, source stri
 	if err != nil {
 		return err
 	}
-	key := keyOf(q)
-	if err := checkText("Idempotency-Key", key); err != nil {
+	key, err := keyOf(q)
+	if err != nil {
 		return err
 	}
 	e := event.New()

@@ -239,6 +239,11 @@ func TestWhatIsAskedForIsHandedOn(t *testing.T) {
 			t.Errorf("%s: %d %s, asked %v", c.path, code, body, h.asked)
 		}
 	}
+	for _, path := range []string{"/v1/triggers/t", "/v1/runs/" + run + "/signals/go", "/v1/runs/" + run + "/cancel", "/v1/runs/" + run + "/pause"} {
+		if code, body, _ := ask("POST", path, `1`, "Idempotency-Key", ""); code != 400 || !strings.Contains(body, "Idempotency-Key is empty") {
+			t.Errorf("%s with a key that is empty: %d %s", path, code, body)
+		}
+	}
 	h.passed, h.asked = true, nil
 	if code, body, _ := ask("POST", "/v1/runs/"+run+"/cancel", ""); code != 200 || body != `"elsewhere"` || h.asked != nil {
 		t.Errorf("another's run: %d %s, asked %v", code, body, h.asked)

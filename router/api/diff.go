@@ -46,6 +46,7 @@ const someRuns = 5
 // A Difference is what other documents would change.
 type Difference struct {
 	Changes    []Touched `json:"changes"`              // by kind and name
+	Refused    string    `json:"refused,omitempty"`    // why a reload would not take them
 	Unanswered []string  `json:"unanswered,omitempty"` // routers whose runs are not counted
 	Warnings   []string  `json:"warnings,omitempty"`   // of the documents
 }
@@ -213,6 +214,9 @@ func (a *API) postDiff(w http.ResponseWriter, q *http.Request) error {
 	said := Difference{Changes: []Touched{}, Unanswered: unanswered}
 	for _, f := range set.Warnings {
 		said.Warnings = append(said.Warnings, f.String())
+	}
+	if err := config.Emptied(a.Set(), set); err != nil {
+		said.Refused = err.Error()
 	}
 	for _, c := range config.Diff(a.Set(), set) {
 		said.Changes = append(said.Changes, touch(c, all))

@@ -302,8 +302,8 @@ type Rerun struct {
 }
 
 func (a *API) rerun(q *http.Request, id journal.RunID, data lang.Value) (*Rerun, error) {
-	key := keyOf(q)
-	if err := checkText("Idempotency-Key", key); err != nil {
+	key, err := keyOf(q)
+	if err != nil {
 		return nil, err
 	}
 	dry := isTrue(q, "dryRun")

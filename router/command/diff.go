@@ -29,6 +29,9 @@ func (p *program) diff() *cobra.Command {
 					return err
 				}
 				said.Changes = []router.Touched{}
+				if err := config.Emptied(was, set); err != nil {
+					said.Refused = err.Error()
+				}
 				for _, x := range config.Diff(was, set) {
 					said.Changes = append(said.Changes, router.Touched{Change: x, Endures: true})
 				}
@@ -88,6 +91,9 @@ func writeDiff(w io.Writer, said *router.Difference, running bool) {
 		default:
 			fmt.Fprintf(w, "  open runs that go on as they began: %d (%s)\n", x.Runs, some)
 		}
+	}
+	if said.Refused != "" {
+		fmt.Fprintf(w, "! a reload refuses them: %s\n", said.Refused)
 	}
 	if len(said.Unanswered) > 0 {
 		fmt.Fprintf(w, "runs of routers that do not answer are not counted: %s\n", strings.Join(said.Unanswered, ", "))

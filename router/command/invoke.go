@@ -29,6 +29,9 @@ func (p *program) invoke() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkID(c); err != nil {
+				return err
+			}
 			if strings.ContainsFunc(id, unicode.IsControl) {
 				return exitError{exitUsage, fmt.Errorf("--id %q has a control character; write letters, digits and signs", id)}
 			}
@@ -54,6 +57,14 @@ func (p *program) invoke() *cobra.Command {
 	c.Flags().StringVar(&id, "id", "", "names the call: the same id is the same call; default: a random one")
 	c.Flags().Var(&wait, "wait", "how long to wait for the result, such as 30s; a number alone is seconds")
 	return c
+}
+
+// checkID refuses an --id that names nothing: a variable that is not set looks so, and a random id in its place would make each repeat another one.
+func checkID(c *cobra.Command) error {
+	if f := c.Flags().Lookup("id"); f.Changed && f.Value.String() == "" {
+		return exitError{exitUsage, errors.New("--id is empty; write one, or leave --id out for a random one")}
+	}
+	return nil
 }
 
 // waitForCall follows a run for a time, and prints its result.

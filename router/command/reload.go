@@ -50,6 +50,25 @@ func look(paths []string) (g glance) {
 // tried is not tried again before it changes, whatever came of it.
 type watched struct{ tried, seen glance }
 
+// What SIGHUP waits for: documents that say the same for so long, and how long at most. Whoever sends it may have an editor that writes on.
+const (
+	settling   = 100 * time.Millisecond
+	settleMost = 5 * time.Second
+)
+
+// settled takes glances at documents until two in a row are the same.
+func settled(ctx context.Context, look func() glance) glance {
+	now := look()
+	for begin := time.Now(); ctx.Err() == nil && time.Since(begin) < settleMost; {
+		time.Sleep(settling)
+		was := now
+		if now = look(); now == was {
+			break
+		}
+	}
+	return now
+}
+
 // changed reports whether there is something to read again.
 func (w *watched) changed(now glance) bool {
 	stays := now == w.seen
@@ -89,7 +108,7 @@ func (p *program) reloads(ctx context.Context, r *router.Router, s config.Settin
 			return
 		case <-hangups:
 			why, all = "SIGHUP", true
-			docs.tried, tokens.tried = look(documents), look(tokensOf(s))
+			docs.tried, tokens.tried = settled(ctx, func() glance { return look(documents) }), look(tokensOf(s))
 		case <-looks:
 			if docs.changed(look(documents)) {
 				why = "the documents changed"

@@ -79,3 +79,15 @@ func TestWatched(t *testing.T) {
 		}
 	}
 }
+
+// TestSettled: who sends SIGHUP while an editor writes gets what it has written in the end, and not a part of it.
+func TestSettled(t *testing.T) {
+	t.Parallel()
+	looks := []byte{1, 2, 3, 3, 4}
+	if got := settled(t.Context(), func() (g glance) {
+		g[0], looks = looks[0], looks[1:]
+		return g
+	}); got[0] != 3 || len(looks) != 1 {
+		t.Errorf("%d, %d looks more", got[0], len(looks))
+	}
+}

@@ -40,6 +40,9 @@ func (p *program) send() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkID(c); err != nil {
+				return err
+			}
 			if id == "" {
 				id = router.NewID()
 			}

@@ -409,6 +409,46 @@ func TestNoWebPage(t *testing.T) {
 	}
 }
 
+// TestAnAnswerThatNeverEnds is waited for as long as its call has, and no longer: its connection ends too.
+func TestAnAnswerThatNeverEnds(t *testing.T) {
+	t.Parallel()
+	s := &Settings{Listen: free(t)}
+	k := open(t, "f", s, sinks.Host{})
+	defer k.Close()
+	r := newRuntime(t, s.Listen)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	d, done := delivery(ctx, "1", "1")
+	k.Deliver(t.Context(), []*sinks.Delivery{d})
+	h, _ := r.next(t.Context())
+	body, more := io.Pipe()
+	defer more.Close()
+	req, err := http.NewRequest(http.MethodPost, r.base+"invocation/"+h.Get("Lambda-Runtime-Aws-Request-Id")+"/response", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if resp, err := r.client.Do(req); err == nil {
+			if resp.Body.Close(); resp.StatusCode/100 == 2 {
+				t.Error(resp.Status)
+			}
+		}
+	}()
+	if _, err := more.Write([]byte(`{"a":`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := describe(<-done); got != "4 timeout timeout" {
+		t.Error(got)
+	}
+	<-ended
+	// Of an answer that nobody asked for the body is not waited for.
+	if code, _ := newRuntime(t, s.Listen).post("invocation/nobody/response", "1"); code != http.StatusBadRequest {
+		t.Error(code)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

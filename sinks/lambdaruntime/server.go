@@ -10,12 +10,14 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// The bounds of what runtimes send.
+// The bounds of what runtimes send, and of how long each may take to send or to take it. An answer may come for as long as its call has: handlers stream.
 const (
+	slowest   = 30 * time.Second
 	maxAnswer = 16 << 20
 	maxError  = 256 << 10
 	maxHeader = 64 << 10
@@ -82,6 +84,7 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "NotFound", "nothing is served here; AWS_LAMBDA_RUNTIME_API is the address of lambdaRuntime, with its path")
 		return
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(slowest)) // Also of a body that nobody asks for. The next request has its own.
 	id, what, _ := strings.Cut(strings.TrimPrefix(rest, "invocation/"), "/")
 	switch {
 	case rest == "invocation/next" && r.Method == http.MethodGet:
@@ -99,6 +102,8 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (e *endpoint) serveNext(w http.ResponseWriter, r *http.Request) {
 	conn, _ := r.Context().Value(connKey{}).(net.Conn)
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // It is in no hurry.
 	for {
 		c := e.poll(r.Context(), conn)
 		switch {
@@ -115,13 +120,18 @@ func (e *endpoint) serveNext(w http.ResponseWriter, r *http.Request) {
 		if len(data) == 0 {
 			data = []byte("null")
 		}
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(data))}
+		_ = control.SetReadDeadline(time.Now().Add(slowest))
+		_ = control.SetWriteDeadline(time.Now().Add(slowest))
 		_, _ = w.Write(data) // Of a connection that does not take it, the end tells.
+		_ = control.Flush()
+		_ = control.SetWriteDeadline(time.Time{})
 		return
 	}
 }
 
 func (e *endpoint) serveAnswer(w http.ResponseWriter, r *http.Request, id string, isError bool) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAnswer))
+	body, err := e.readAnswer(w, r, id)
 	c := e.of(id)
 	switch large := (*http.MaxBytesError)(nil); {
 	case c == nil:
@@ -150,6 +160,25 @@ func (e *endpoint) serveAnswer(w http.ResponseWriter, r *http.Request, id string
 		c.end(answered(r.Header, body, c.d.Invoke))
 	}
 	accepted(w)
+}
+
+// readAnswer reads what a runtime answers, for as long as its call is at work.
+func (e *endpoint) readAnswer(w http.ResponseWriter, r *http.Request, id string) ([]byte, error) {
+	c := e.of(id)
+	if c == nil {
+		return nil, nil // Nobody asks for it.
+	}
+	control, over := http.NewResponseController(w), make(chan struct{})
+	_ = control.SetReadDeadline(time.Time{})
+	stop := context.AfterFunc(c.d.Context, func() {
+		defer close(over)
+		_ = control.SetReadDeadline(time.Now())
+	})
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAnswer))
+	if !stop() {
+		<-over // The next request of the connection has a time of its own.
+	}
+	return body, err
 }
 
 // serveInitError takes note of a runtime that could not begin. It has no call: what waits goes to others.

@@ -504,7 +504,7 @@ func TestStdin(t *testing.T) {
 	var ids [2][]string
 	for i := range ids {
 		l := live(t, "-", nil, nil)
-		l.s.stdin = io.MultiReader(strings.NewReader("1\n2\n"+strings.Repeat("x", 2000)+"\n"), strings.NewReader("\n1"))
+		l.s.stdin = newStream(io.MultiReader(strings.NewReader("1\n2\n"+strings.Repeat("x", 2000)+"\n"), strings.NewReader("\n1")))
 		busy := 2
 		l.answer = func(events []event.Event) ([]triggers.Receipt, error) {
 			if busy--; busy > 0 {
@@ -524,6 +524,48 @@ func TestStdin(t *testing.T) {
 	}
 	if !slices.Equal(ids[0], ids[1]) || len(slices.Compact(slices.Sorted(slices.Values(ids[0])))) != 3 {
 		t.Errorf("%q", ids)
+	}
+}
+
+// TestStdinGoesOn: a source that a reload puts in the place of another goes on behind what that has handed over, with the line that it has read and the router has
+// not taken, and with what comes while nobody reads.
+func TestStdinGoesOn(t *testing.T) {
+	t.Parallel()
+	from, to := io.Pipe()
+	in := newStream(from)
+	go func() {
+		for i := range 6 {
+			_, _ = fmt.Fprintln(to, i+1)
+		}
+		_ = to.Close()
+	}()
+	var got, ids []string
+	for life := range 4 {
+		l := live(t, "-", nil, nil)
+		l.s.stdin = in
+		refused := make(chan struct{}, 100)
+		l.answer = func(events []event.Event) ([]triggers.Receipt, error) {
+			if life < 3 && string(events[0].Data()) == fmt.Sprint(2*life+2) { // Each second line is the next one's.
+				refused <- struct{}{}
+				return nil, triggers.ErrBusy
+			}
+			return make([]triggers.Receipt, len(events)), nil
+		}
+		l.start()
+		if life < 3 {
+			<-refused
+			l.cancel()
+		} else {
+			until(t, "all is read", func() bool { return l.s.Report().Note == "all is read" })
+		}
+		for i, x := range strings.Fields(l.data(0)) {
+			if n := len(got); n == 0 || got[n-1] != x {
+				got, ids = append(got, x), append(ids, l.ids()[i])
+			}
+		}
+	}
+	if strings.Join(got, " ") != "1 2 3 4 5 6" || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 6 {
+		t.Errorf("%q, %q", got, ids)
 	}
 }
 

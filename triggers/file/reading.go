@@ -261,58 +261,36 @@ func kindOf(v lang.Value, mapped bool) string {
 	return ""
 }
 
-// runStdin reads standard input to its end. What it has read cannot be read again: it waits until the router takes it.
+// runStdin reads standard input to its end. What it has read cannot be read again: it waits until the router takes it, or the source that a reload puts in its place.
 func (s *Source) runStdin(ctx context.Context) error {
-	type read struct {
-		text []byte
-		how  ending
-		err  error
+	in := s.stdin
+	select {
+	case in.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil
 	}
-	lines := make(chan read)
-	go func() { // It may hang in a read until the process ends.
-		defer close(lines)
-		r := newLineReader(s.stdin, int(s.s.MaxEvent))
-		for {
-			text, _, how, err := r.next()
-			if how == long {
-				if _, _, skipping := r.skip(); skipping != nil {
-					err = skipping
-				}
-			}
-			select {
-			case lines <- read{text, how, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil && !errors.Is(err, errTooLong) || how == partial {
-				return
-			}
-		}
-	}()
-	for number := int64(1); ; number++ {
-		var l read
-		var ok bool
-		select {
-		case l, ok = <-lines:
-		case <-ctx.Done():
-			return nil
-		}
+	defer func() { <-in.turn }()
+	for {
+		l, ok := in.next(ctx, int(s.s.MaxEvent))
 		switch {
-		case !ok || errors.Is(l.err, io.EOF):
-			slog.Info("source: all is read", "source", s.name, "path", "-", "lines", number-1)
+		case !ok:
+			return nil
+		case errors.Is(l.err, io.EOF):
+			slog.Info("source: all is read", "source", s.name, "path", "-", "lines", in.number-1)
 			s.mu.Lock()
 			s.report.Note = "all is read"
 			s.mu.Unlock()
 			<-ctx.Done()
 			return nil
 		case errors.Is(l.err, errTooLong):
-			s.park("-", number, l.text, fmt.Errorf("it has more than %d bytes; raise maxEvent, or pass large data by reference (dataref)", s.s.MaxEvent))
+			s.park("-", in.number, l.text, fmt.Errorf("it has more than %d bytes; raise maxEvent, or pass large data by reference (dataref)", s.s.MaxEvent))
+			in.take()
 			continue
 		case l.err != nil:
 			return l.err
 		}
-		sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", number, l.text))
-		batch := s.decode(l.text, spot{"-", number, 0, hex.EncodeToString(sum[:16])})
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", in.number, l.text))
+		batch := s.decode(l.text, spot{"-", in.number, 0, hex.EncodeToString(sum[:16])})
 		for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 			if batch = s.hand(ctx, batch); len(batch) == 0 {
 				break
@@ -321,5 +299,6 @@ func (s *Source) runStdin(ctx context.Context) error {
 				return nil
 			}
 		}
+		in.take()
 	}
 }

@@ -33,7 +33,7 @@ type Source struct {
 	name  string
 	s     *Settings
 	keep  triggers.Memory // nil: nothing is
-	stdin io.Reader
+	stdin *stream
 
 	places  []*place
 	files   map[*place]*reading
@@ -54,7 +54,7 @@ type Source struct {
 func New(name string, s *Settings) (triggers.Source, error) {
 	label := prometheus.Labels{"source": name}
 	return &Source{
-		Lot: triggers.NewLot(name), name: name, s: s, stdin: os.Stdin, files: make(map[*place]*reading), said: make(map[string]time.Time), first: true,
+		Lot: triggers.NewLot(name), name: name, s: s, stdin: standard, files: make(map[*place]*reading), said: make(map[string]time.Time), first: true,
 		lines:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "onward_source_lines_total", Help: "Events of lines, by what became of them: taken (or passed over, as the document says) or parked.", ConstLabels: label}, []string{"fate"}),
 		unread: prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_source_unread_bytes", Help: "Bytes of files that were not read, or that the router does not take yet.", ConstLabels: label}),
 	}, nil
