@@ -27,7 +27,7 @@ func (t *Trigger) KeyOf(event, data lang.Value) (string, error) {
 
 // keyOf is what a key's expression yields of an event, as a text.
 func keyOf(e lang.Expr, event, data lang.Value, what string) (string, error) {
-	v, err := e.Eval(lang.Vars{{Name: "event", Value: event}, {Name: "data", Value: data}}, lang.NewCache(1<<20))
+	v, err := e.Eval(lang.Vars{{Name: "event", Value: event}, {Name: "data", Value: data}}, nil) // It is asked once of an event: nothing is worth remembering.
 	if err != nil {
 		return "", fmt.Errorf("it has no key for %s: %w", what, err)
 	}

@@ -39,7 +39,7 @@ func strictJSON(b []byte, into any) error {
 // serve runs a router in this process, until the test ends, and returns its address and what it registered.
 func serve(t *testing.T) (address string, metrics *prometheus.Registry) {
 	t.Helper()
-	set, findings := config.Parse("none.yaml", []byte("version: 1\nfunctions: { f: { log: f } }\nsources: { once: { schedule: { at: 2199-12-01T06:00:00Z } }, lines: { file: no-such-file } }\ntriggers: { f: { flow: { function: f } } }\n"), registry(), nil)
+	set, findings := config.Parse("none.yaml", []byte("version: 1\nfunctions: { f: { log: f }, many: { http: { url: \"http://127.0.0.1:1/\" }, batch: 10 } }\nsources: { once: { schedule: { at: 2199-12-01T06:00:00Z } }, lines: { file: no-such-file } }\ntriggers: { f: { flow: { function: f } } }\n"), registry(), nil)
 	if len(findings) > 0 {
 		t.Fatal(findings)
 	}
@@ -124,7 +124,7 @@ func families(t *testing.T, r *prometheus.Registry) map[string]family {
 		if err != nil {
 			t.Fatalf("%s: %v", d, err)
 		}
-		out[m[1]] = family{help, labels, strings.HasSuffix(m[1], "_seconds")}
+		out[m[1]] = family{help, labels, strings.HasSuffix(m[1], "_seconds") || m[1] == "onward_batch_calls"}
 	}
 	if len(out) < 15 {
 		t.Fatalf("%d metrics", len(out))

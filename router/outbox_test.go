@@ -51,6 +51,9 @@ type farSettings struct {
 	Name string `doc:"name,value" help:"nothing"`
 }
 
+// Batches is a plugin.Batching's: what comes together is told together, and each has a result of its own.
+func (*farSettings) Batches(string) string { return "" }
+
 // laterSettings are those of a sink whose functions answer by events: they have no timeout.
 type laterSettings struct {
 	Name string `doc:"name,value" help:"nothing"`

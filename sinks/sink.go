@@ -61,6 +61,8 @@ type Result struct {
 	Completion Completion
 	After      time.Duration // asked for by the receiver (Retry-After); 0 leaves it to the outbox
 	Err        *Error        // for Retry and Failed
+	// Heard says, of Retry, that the far end did answer, though not to this: whether it is up is not in question.
+	Heard bool
 	// Busy is closed when the far end has let go of an invocation that was given up: until then its room goes to no other. nil: it is free at once.
 	Busy <-chan struct{}
 }

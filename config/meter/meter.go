@@ -47,7 +47,7 @@ func (l *Labels) Of(name string) string {
 // Every is how often a series gets another exemplar: who looks at one wants a run of the last minutes, and each costs an allocation or two.
 const Every = time.Second
 
-// A Histogram takes down seconds, and now and then whose they were.
+// A Histogram takes down seconds, or other amounts, and now and then whose they were.
 type Histogram struct {
 	prometheus.Observer
 	next atomic.Int64

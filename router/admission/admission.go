@@ -80,6 +80,7 @@ type Gate struct {
 	Options
 	metrics     *metrics
 	tags        *journal.Tags
+	ids         *journal.IDs
 	rules       atomic.Pointer[rules]
 	definitions *definitionLog
 	draining    atomic.Bool
@@ -89,7 +90,7 @@ type Gate struct {
 
 // New makes a gate for a set of documents.
 func New(o Options, set *config.Set) *Gate {
-	g := &Gate{Options: o, metrics: newMetrics(o.Metrics), tags: journal.NewTags(o.Layout), definitions: newDefinitionLog(o.Layout.Partitions)}
+	g := &Gate{Options: o, metrics: newMetrics(o.Metrics), tags: journal.NewTags(o.Layout), ids: journal.NewIDs(o.Layout), definitions: newDefinitionLog(o.Layout.Partitions)}
 	g.Load(set)
 	return g
 }

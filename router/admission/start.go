@@ -32,16 +32,16 @@ func (g *Gate) beginning(t *config.Trigger, e *event.Event, attrs, data lang.Val
 		if err != nil {
 			return beginning{}, err
 		}
-		return beginning{trigger: t, tenant: t.Tenant, run: g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key, names: names}, nil
+		return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Keyed(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key, names: names}, nil
 	}
 	key, err := t.KeyOf(attrs, data)
 	switch {
 	case err != nil:
 		return beginning{}, err
 	case key == "":
-		return beginning{trigger: t, tenant: t.Tenant, run: g.Layout.RunID(t.Tenant, t.Name, e.Source(), e.ID())}, nil
+		return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Of(t.Tenant, t.Name, e.Source(), e.ID())}, nil
 	}
-	return beginning{trigger: t, tenant: t.Tenant, run: g.Layout.KeyedRunID(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key}, nil
+	return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Keyed(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key}, nil
 }
 
 // beginnings are the runs that an event starts; without says of which trigger it starts none, for want of a key: it is a dead letter then.
@@ -51,7 +51,7 @@ func (in *intake) beginnings(matched []*config.Trigger, e *event.Event, attrs, d
 		b, err := in.g.beginning(t, e, attrs, data)
 		if err == nil && in.door.Overlap != 0 && t.Key.IsZero() { // All that the source starts of the trigger lies together.
 			b.overlap, b.key = in.door.Overlap, "source/"+in.door.Source
-			b.run = in.g.Layout.KeyedRunID(t.Tenant, t.Name, b.key, e.Source(), e.ID())
+			b.run = in.g.ids.Keyed(t.Tenant, t.Name, b.key, e.Source(), e.ID())
 		}
 		if err == nil {
 			begins = append(begins, b)
@@ -160,7 +160,7 @@ func (g *Gate) startInside(ctx context.Context, trigger string, e *event.Event, 
 func (g *Gate) RunIDOf(trigger string, e *event.Event) journal.RunID {
 	t := g.rules.Load().set.Trigger(trigger)
 	if t == nil {
-		return g.Layout.RunID(config.DefaultTenant, trigger, e.Source(), e.ID())
+		return g.ids.Of(config.DefaultTenant, trigger, e.Source(), e.ID())
 	}
 	var b beginning
 	if data, err := dataOf(e); t.Key.IsZero() && !t.Gathers() || err == nil {

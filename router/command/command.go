@@ -175,17 +175,24 @@ func (p *program) refuse(findings []lang.Finding) error {
 }
 
 func (p *program) lint() *cobra.Command {
-	return &cobra.Command{
+	var ask bool
+	c := &cobra.Command{
 		Use: "lint FILE|DIR...", Short: "Find everything that is wrong with documents, before anything runs.", Args: cobra.MinimumNArgs(1),
 		Long: "Lint reads documents as serve does, all of the folders' *.yaml and *.yml together, and prints everything that is wrong with them, one line each:\n" +
-			"file:line:column, where in the document, what, and what to write instead. It exits with 1 when it found something.",
-		Example: "  onward lint deploy/examples/01-word-count\n  onward lint -o json word-count.yaml",
-		RunE: func(_ *cobra.Command, args []string) error {
+			"file:line:column, where in the document, what, and what to write instead. It exits with 1 when it found something.\n\n" +
+			"With --probe it also asks the functions that can be asked without a call whether they take what they would be sent: those with batch: a batch of no events,\n" +
+			"and OpenWhisk's controller for the action.",
+		Example: "  onward lint deploy/examples/01-word-count\n  onward lint -o json word-count.yaml\n  onward lint --probe word-count.yaml",
+		RunE: func(c *cobra.Command, args []string) error {
 			p.inherit(unknownCluster)
 			set, findings := config.Load(args, p.registry, check)
 			said := append([]lang.Finding{}, findings...)
 			if set != nil {
 				said = append(said, set.Warnings...)
+			}
+			if ask && len(findings) == 0 {
+				findings = unfit(c.Context(), set)
+				said = append(said, findings...)
 			}
 			if p.output == "json" {
 				if err := p.print(said, nil); err != nil {
@@ -205,6 +212,8 @@ func (p *program) lint() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&ask, "probe", false, "ask the functions, too, whether they take what they would be sent; none is called")
+	return c
 }
 
 func (p *program) schema() *cobra.Command {

@@ -62,7 +62,8 @@ func (p *program) doctor() *cobra.Command {
 		Use: "doctor [FILE|DIR...]", Short: "Look for what would keep a router from doing its work here.", Args: cobra.ArbitraryArgs,
 		Long: "Doctor checks what serve would find with the same flags, environment and documents: the settings, the documents, the data folder and how fast its disk\n" +
 			"syncs, the limit of open files, the listener, whether the functions' ports take connections, the documents' Kafka topics, and with --journal kafka the\n" +
-			"brokers, the journal's topics and their settings, the group and the clock. It sends no event, calls no function and leaves nothing behind.\n\n" +
+			"brokers, the journal's topics and their settings, the group and the clock. It sends no event, calls no function (of one with\n" +
+			"batch: it asks for a batch of none) and leaves nothing behind.\n\n" +
 			"A line is ok, warn or fail, what was found, and a cure. It exits with 1 when something fails.\n\n" +
 			"--live and --ready only ask the router that listens here, for a container's health check: does it run, does it take events?\n\n" + precedence,
 		Example: "  onward doctor deploy/examples/01-word-count\n  onward doctor -o json --journal kafka --kafka-brokers kafka-1:9092\n  onward doctor --ready",

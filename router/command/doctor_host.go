@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -17,10 +16,8 @@ import (
 
 	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/egress"
-	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/folder"
 	"github.com/onward-router/onward/router/journal/file"
-	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/exec"
 	"github.com/onward-router/onward/sinks/http"
 	"github.com/onward-router/onward/triggers"
@@ -352,50 +349,6 @@ func (d *doctor) functions(ctx context.Context) {
 			continue
 		}
 		d.ok(check, "%s takes connections", addresses[i])
-	}
-}
-
-// probing bounds the look at one sink or source.
-const probing = 10 * time.Second
-
-// probes lets the sinks and sources look for their far ends that can.
-func (d *doctor) probes(ctx context.Context) {
-	if d.set == nil {
-		return
-	}
-	checks := make(map[string]plugin.Prober)
-	for name, f := range d.set.Functions {
-		if sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, sinks.Host{Concurrency: 1, Batch: f.Batch != nil}); err == nil {
-			defer sink.Close()
-			if p, ok := sink.(plugin.Prober); ok {
-				checks["function "+name] = p
-			}
-		}
-	}
-	for name, s := range d.set.Sources {
-		if source, err := s.Type.Make.(triggers.Factory)(name, s.Settings); err == nil {
-			if p, ok := source.(plugin.Prober); ok {
-				checks["source "+name] = p
-			}
-		}
-	}
-	names := slices.Sorted(maps.Keys(checks))
-	found, errs := make([]string, len(names)), make([]error, len(names))
-	var all sync.WaitGroup
-	for i, name := range names {
-		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, probing)
-			defer cancel()
-			found[i], errs[i] = checks[name].Probe(ctx)
-		})
-	}
-	all.Wait()
-	for i, name := range names {
-		if errs[i] != nil {
-			d.fail(name, "", "%v", errs[i])
-			continue
-		}
-		d.ok(name, "%s", found[i])
 	}
 }
 

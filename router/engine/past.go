@@ -125,6 +125,37 @@ type PastEvent struct {
 	Again  bool      `json:"again,omitempty"` // it was told by the journal, after a crash: by which source it came is not known
 }
 
+// Append appends the event as JSON, as its members are tagged. One is written for each event that comes, so that reflection would cost more than all else that is
+// kept of it.
+func (e *PastEvent) Append(b []byte) []byte {
+	b = lang.AppendString(append(b, `{"event":`...), e.ID)
+	b = lang.AppendString(append(b, `,"source":`...), e.Source)
+	b = lang.AppendString(append(b, `,"type":`...), e.Type)
+	b = append(e.Came.AppendFormat(append(b, `,"came":"`...), time.RFC3339Nano), '"')
+	if e.By != "" {
+		b = lang.AppendString(append(b, `,"by":`...), e.By)
+	}
+	b = lang.AppendString(append(b, `,"taken":`...), e.Taken)
+	if e.Note != "" {
+		b = lang.AppendString(append(b, `,"note":`...), e.Note)
+	}
+	for i, r := range e.Runs {
+		before := `,"runs":[{"run":`
+		if i > 0 {
+			before = `,{"run":`
+		}
+		b = lang.AppendString(append(b, before...), r.Run)
+		b = append(lang.AppendString(append(b, `,"trigger":`...), r.Trigger), '}')
+	}
+	if len(e.Runs) > 0 {
+		b = append(b, ']')
+	}
+	if e.Again {
+		b = append(b, `,"again":true`...)
+	}
+	return append(b, '}')
+}
+
 // An EventPlace is where an event stands in the list of those that came, the latest first. It is the same at every router.
 type EventPlace struct {
 	Came int64

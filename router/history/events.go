@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"slices"
 
-	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
@@ -20,11 +19,10 @@ func eventKey(id string) (key journal.RunID) {
 
 // Note keeps what became of an event.
 func (h *Endings) Note(e *engine.PastEvent) {
-	text := []byte(lang.Of(e).JSON())
 	key, now := eventKey(e.ID), e.Came.UnixNano()
 	h.store.mu.Lock()
 	defer h.store.mu.Unlock()
-	h.scratch = append(h.scratch[:0], text...)
+	h.scratch = e.Append(h.scratch[:0])
 	h.put(streamEvents, key, now)
 }
 

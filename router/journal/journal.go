@@ -147,30 +147,3 @@ func (l Layout) Derive(purpose string) [32]byte {
 	mac.Write([]byte(purpose))
 	return [32]byte(mac.Sum(nil))
 }
-
-// KeyedRunID is RunID for a run that lies where all runs of its trigger do that have its key.
-func (l Layout) KeyedRunID(tenant, trigger, key string, fields ...string) RunID {
-	id, route := l.RunID(tenant, trigger, fields...), l.RunID(tenant, trigger, "key", key, "")
-	copy(id[:4], route[:4])
-	return id
-}
-
-// RunID derives the id of the run that a trigger starts from an event: a keyed hash over the length-prefixed fields, so that the same event gives
-// the same run again and nobody else can compute the id.
-func (l Layout) RunID(tenant, trigger string, fields ...string) RunID {
-	mac := hmac.New(sha256.New, l.Key[:])
-	var size [8]byte
-	write := func(s string) {
-		binary.BigEndian.PutUint64(size[:], uint64(len(s)))
-		mac.Write(size[:])
-		mac.Write([]byte(s))
-	}
-	write(tenant)
-	write(trigger)
-	for _, f := range fields {
-		write(f)
-	}
-	var id RunID
-	copy(id[:], mac.Sum(nil))
-	return id
-}

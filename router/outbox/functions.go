@@ -153,8 +153,11 @@ func (o *Outbox) rebind() {
 	o.mu.Lock()
 	now := time.Now()
 	o.metrics.state.Reset()
-	for name := range o.bound.functions.Load().byName {
+	for name, f := range o.bound.functions.Load().byName {
 		o.metrics.show(name, up)
+		if f.Batch != nil {
+			o.metrics.batches.Of(name) // It is there from the first.
+		}
 	}
 	for _, l := range o.lanes {
 		l.bind(o.bound.get(l.name))

@@ -13,6 +13,7 @@ type metrics struct {
 	queue             *meter.Histogram
 	waited            prometheus.Histogram
 	deliver, function *meter.Histograms
+	batches           *meter.Histograms
 	calls             *prometheus.CounterVec
 	names             *meter.Labels
 	resent, beats     prometheus.Counter
@@ -40,6 +41,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "onward_function_seconds", Help: "Time from the first sending of an invocation to its outcome, later sendings under its id included, by function.",
 			Buckets: prometheus.ExponentialBuckets(100e-6, 3, 14),
 		}, "function", names),
+		batches: meter.NewHistograms(prometheus.HistogramOpts{
+			Name: "onward_batch_calls", Help: "Calls of one request, by function that takes batches.",
+			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000},
+		}, "function", names),
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "onward_function_state", Help: "1 for the state that a function is in: up, throttled (it asks for less) or down (it does not answer).",
 		}, []string{"function", "state"}),
@@ -55,7 +60,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m.queue = &meter.Histogram{Observer: m.waited}
 	if reg != nil {
-		reg.MustRegister(m.waited, m.calls, m.deliver, m.function, m.resent, m.rateWait, m.cancels, m.beats, m.state)
+		reg.MustRegister(m.waited, m.calls, m.deliver, m.function, m.batches, m.resent, m.rateWait, m.cancels, m.beats, m.state)
 	}
 	return m
 }

@@ -31,6 +31,9 @@ func (o *Outbox) send(items []*item) {
 		return
 	}
 	defer o.unuse(fn, len(deliveries))
+	if fn.Batch != nil {
+		o.metrics.batches.Of(fn.Name).Observe(float64(len(deliveries)), time.Now(), items[0].inv.Run.String)
+	}
 	if err := guard.Do("deliver", func() { fn.sink.Deliver(items[0].owner.Context(), deliveries) }); err != nil {
 		for _, d := range deliveries {
 			d.Done(sinks.Fail(&sinks.Error{Type: "router_panicked", Message: err.Error(), Class: "platform"}))
@@ -283,7 +286,7 @@ func (o *Outbox) judge(it *item, r sinks.Result, arrived bool, how over) {
 	l := it.lane
 	was := l.is
 	switch {
-	case arrived || r.Verdict == sinks.Failed && how == notOver:
+	case arrived || r.Verdict == sinks.Failed && how == notOver || r.Heard:
 		l.answered(it, now)
 	case how != aborted && !it.parcel.refusedBefore():
 		l.refused(it, r, now)

@@ -21,11 +21,12 @@ import (
 func (s *Settings) Batches(name string) string {
 	switch {
 	case !contract.Named(name).Batches:
-		return fmt.Sprintf("contract %q knows none", name)
+		return fmt.Sprintf("contract %q knows none, and http does", name)
 	case s.Body == "empty":
 		return "body: empty leaves the invocations out"
-	case s.changes():
-		return "its address or a header changes by event"
+	}
+	if changes := s.changes(); changes != "" {
+		return changes + " changes by event, and one request has one"
 	}
 	return ""
 }
@@ -96,8 +97,10 @@ func (k *sink) ask(ctx context.Context, deliveries []*sinks.Delivery) (each []si
 	switch {
 	case err != nil:
 		return nil, k.unanswered(err)
-	case len(text) > contract.MaxResponse:
-		return nil, sinks.CompleteError(&sinks.Error{Type: "too_large", Message: fmt.Sprintf("the answer to a batch of %d has more than %d bytes; take smaller batches, or pass a dataref instead", len(deliveries), contract.MaxResponse), Class: "function"})
+	case len(text) > contract.MaxResponse && len(deliveries) == 1:
+		return nil, sinks.CompleteError(&sinks.Error{Type: "too_large", Message: fmt.Sprintf("the answer has more than %d bytes; pass a dataref instead", contract.MaxResponse), Class: "function"})
+	case len(text) > contract.MaxResponse: // One that answers too much is no fault of those beside it: they are asked again, under their ids.
+		return k.halves(ctx, deliveries)
 	case resp.StatusCode == http.StatusRequestEntityTooLarge && len(deliveries) > 1:
 		return k.halves(ctx, deliveries) // Nothing of it was read.
 	}
@@ -109,7 +112,7 @@ func (k *sink) ask(ctx context.Context, deliveries []*sinks.Delivery) (each []si
 	return c.ReadBatch(a, asked, k.s.Fail), sinks.Result{}
 }
 
-// halves sends a batch that was too large in two.
+// halves sends a batch that was too large, or whose answer was, in two.
 func (k *sink) halves(ctx context.Context, deliveries []*sinks.Delivery) ([]sinks.Result, sinks.Result) {
 	out := make([]sinks.Result, 0, len(deliveries))
 	for _, half := range [][]*sinks.Delivery{deliveries[:len(deliveries)/2], deliveries[len(deliveries)/2:]} {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/http/client"
+	"github.com/onward-router/onward/sinks/http/contract"
 	"github.com/onward-router/onward/sinks/sinktest"
 )
 
@@ -102,6 +104,34 @@ func TestBatches(t *testing.T) {
 			w.Header().Set("Content-Type", batchType)
 			fmt.Fprint(w, "[{")
 		}, want: []string{"error function no_batch", "error function no_batch", "error function no_batch"}},
+		"twice, and of others": {answer: func(w http.ResponseWriter, ids []string) {
+			writeBatch(w, []oneAnswer{reply("another", ours("succeeded"), "9"), reply(ids[1], ours("succeeded"), "2"), reply(ids[1], ours("failed"), `{"message":"no"}`), reply(ids[2], ours("failed"), `{"type":"E","message":"m"}`), reply(ids[2], ours("succeeded"), "9"), reply("", ours("succeeded"), "9"), reply(ids[0], ours("succeeded"), "1")})
+		}, want: []string{"completed 1", "completed 2", "error function E: m"}},
+		"some are no events": {answer: func(w http.ResponseWriter, ids []string) {
+			w.Header().Set("Content-Type", batchType)
+			fmt.Fprintf(w, `[5, {"id":1}, null, {"specversion":"1.0","id":"x","source":"/f","type":"t","causationid":%q,"data":1}, {"specversion":"1.0","id":"y","source":"/f","type":"dev.onward.function.succeeded","causationid":%q,"data_base64":"!"}, {"specversion":"2.0","id":"z","causationid":%q}]`, ids[0], ids[1], ids[2])
+		}, want: []string{"completed 1", "error function bad_response: the response is no answer: data_base64", "retry 0s platform batch_unanswered"}},
+		"half, then reset": {answer: func(w http.ResponseWriter, ids []string) {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\n[{\"specversion\":\"1.0\",\"id\":\"x\",\"source\":\"/f\",\"type\":\"t\",\"causationid\":%q,\"data\":1},", batchType, ids[0])
+			_ = c.(*net.TCPConn).SetLinger(0) // The far end is reset.
+			_ = c.Close()
+		}, want: []string{"retry 0s platform unreachable", "retry 0s platform unreachable", "retry 0s platform unreachable"}},
+		"too large an answer": {answer: func(w http.ResponseWriter, ids []string) {
+			var answers []oneAnswer
+			for _, id := range ids {
+				data := `"small"`
+				if id == "run~b" {
+					data = `"` + strings.Repeat("x", contract.MaxResponse) + `"`
+				}
+				answers = append(answers, reply(id, ours("succeeded"), data))
+			}
+			writeBatch(w, answers)
+		}, want: []string{`completed "small"`, "error function too_large: the answer has more than", `completed "small"`}},
 		"too large a batch": {answer: func(w http.ResponseWriter, ids []string) {
 			if len(ids) > 1 {
 				w.WriteHeader(413)

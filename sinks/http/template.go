@@ -2,6 +2,7 @@ package http
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -88,10 +89,16 @@ func (s *Settings) templates() templates {
 	return t
 }
 
-// changes reports whether the address or a header has an expression.
-func (s *Settings) changes() bool {
+// changes says what of a request has an expression: its url, or a header; empty is nothing.
+func (s *Settings) changes() string {
 	t := s.templates()
-	return !t.url.IsZero() || len(t.headers) > 0
+	if !t.url.IsZero() {
+		return "its url"
+	}
+	if len(t.headers) > 0 {
+		return "its header " + slices.Sorted(maps.Keys(t.headers))[0]
+	}
+	return ""
 }
 
 // A badTemplate is an expression that yields nothing that can be sent.

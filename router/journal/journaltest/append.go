@@ -25,9 +25,9 @@ func layoutIsKept(t *testing.T, h Harness, _ func(*testing.T) Harness) {
 func runIDsSpread(t *testing.T, h Harness, _ func(*testing.T) Harness) {
 	l := h.Journal.Layout()
 	const each = 200
-	in := make([]int, l.Partitions)
+	ids, in := journal.NewIDs(l), make([]int, l.Partitions)
 	for i := range each * l.Partitions {
-		id := l.RunID("tenant", "trigger", fmt.Sprint("event ", i))
+		id := ids.Of("tenant", "trigger", fmt.Sprint("event ", i))
 		p := l.Partition(id.Route())
 		if p < 0 || p >= l.Partitions {
 			t.Fatalf("%s is in partition %d of %d", id, p, l.Partitions)

@@ -233,6 +233,7 @@ func TestTwoOwners(t *testing.T) {
 			})
 		}
 		layout := actors[0].j.Layout()
+		ids := journal.NewIDs(layout)
 		const rounds, runs = 6, 12
 		for p := range 2 {
 			appendAll(t, actors[0].j, journal.Record{Kind: journal.Define, Level: journal.Level, Partition: p, Payload: engine.DefinePayload(def)})
@@ -240,7 +241,7 @@ func TestTwoOwners(t *testing.T) {
 		for round := range rounds {
 			a := actors[round%2]
 			for i := range runs {
-				id := layout.RunID("default", "t", fmt.Sprint(round), fmt.Sprint(i))
+				id := ids.Of("default", "t", fmt.Sprint(round), fmt.Sprint(i))
 				rec := engine.Record(journal.Start, id, &engine.StartFact{Trigger: "t", Digest: def.Digest(), Data: lang.Of(i)})
 				rec.Partition, rec.Tenant = layout.Partition(id.Route()), "default"
 				appendAll(t, a.j, rec, rec) // An event that comes twice starts one run.

@@ -58,6 +58,7 @@ func (c *Contract) ReadBatch(a *Answer, asked []Asked, fail lang.Expr) []sinks.R
 			out[i] = sinks.Accept()
 		case out[i].Verdict == 0:
 			out[i] = sinks.Again(0, &sinks.Error{Type: "batch_unanswered", Message: fmt.Sprintf("the batch of %d answers has none whose causationid is its id", len(events)), Class: "platform"})
+			out[i].Heard = true
 		}
 	}
 	return out
