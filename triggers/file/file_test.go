@@ -200,7 +200,7 @@ func (l *life) admit(_ context.Context, events []event.Event) ([]triggers.Receip
 // data waits for so many events, and returns their data.
 func (l *life) data(n int) string {
 	l.t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		l.mu.Lock()
 		seen := slices.Clone(l.seen)
 		l.mu.Unlock()
@@ -245,7 +245,7 @@ func appendTo(t *testing.T, path, text string) {
 
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("never: " + what)
 		}
@@ -503,8 +503,8 @@ func TestStdin(t *testing.T) {
 	t.Parallel()
 	var ids [2][]string
 	for i := range ids {
-		l := live(t, "-", nil, nil)
-		l.s.stdin = newStream(io.MultiReader(strings.NewReader("1\n2\n"+strings.Repeat("x", 2000)+"\n"), strings.NewReader("\n1")))
+		l := live(t, "-", new(memory), nil)
+		l.s.stdin = newInput(io.MultiReader(strings.NewReader("1\n2\n"+strings.Repeat("x", 2000)+"\n"), strings.NewReader("\n1")))
 		busy := 2
 		l.answer = func(events []event.Event) ([]triggers.Receipt, error) {
 			if busy--; busy > 0 {
@@ -532,7 +532,7 @@ func TestStdin(t *testing.T) {
 func TestStdinGoesOn(t *testing.T) {
 	t.Parallel()
 	from, to := io.Pipe()
-	in := newStream(from)
+	in := newInput(from)
 	go func() {
 		for i := range 6 {
 			_, _ = fmt.Fprintln(to, i+1)
@@ -541,7 +541,7 @@ func TestStdinGoesOn(t *testing.T) {
 	}()
 	var got, ids []string
 	for life := range 4 {
-		l := live(t, "-", nil, nil)
+		l := live(t, "-", new(memory), nil)
 		l.s.stdin = in
 		refused := make(chan struct{}, 100)
 		l.answer = func(events []event.Event) ([]triggers.Receipt, error) {

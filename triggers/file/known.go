@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -37,7 +38,8 @@ const (
 )
 
 type kept struct {
-	Files []*place `json:"files"`
+	Files []*place `json:"files,omitempty"`
+	Rest  []line   `json:"rest,omitempty"` // of standard input
 }
 
 func decodeKept(b []byte) (k kept, err error) {
@@ -95,25 +97,35 @@ func matches(path string) ([]string, error) {
 		entries, err := os.ReadDir(path)
 		var out []string
 		for _, e := range entries {
-			if !strings.HasPrefix(e.Name(), ".") {
-				out = append(out, filepath.Join(path, e.Name()))
+			if name := filepath.Join(path, e.Name()); !strings.HasPrefix(e.Name(), ".") && (e.Type().IsRegular() || e.Type()&fs.ModeSymlink != 0 && isRegular(name)) {
+				out = append(out, name)
 			}
 		}
-		return regular(out), err
+		return out, err
+	case err == nil && !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is a %s, and no file that could be read again; read it by standard input: path: - and < %[1]s", path, kindOfFile(info.Mode()))
 	case err == nil:
-		return regular([]string{path}), nil
+		return []string{path}, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
 	out, err := filepath.Glob(path)
 	slices.Sort(out)
-	return regular(out), err
+	return slices.DeleteFunc(out, func(p string) bool { return !isRegular(p) }), err
 }
 
-// regular leaves out folders, sockets and the like.
-func regular(paths []string) []string {
-	return slices.DeleteFunc(paths, func(p string) bool {
-		info, err := os.Stat(p)
-		return err != nil || !info.Mode().IsRegular()
-	})
+func kindOfFile(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}
+
+// isRegular tells a file from folders, sockets and the like.
+func isRegular(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }

@@ -73,4 +73,10 @@ func (l *lineReader) skip() (n int64, ended bool, err error) {
 	}
 }
 
+// hasMore reports whether a whole line is there without waiting for it.
+func (l *lineReader) hasMore() bool {
+	b, _ := l.r.Peek(l.r.Buffered()) // There are so many.
+	return bytes.IndexByte(b, '\n') >= 0
+}
+
 var errTooLong = errors.New("the line is too long")

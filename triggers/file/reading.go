@@ -3,8 +3,6 @@ package file
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -113,7 +111,7 @@ func (r *reading) fill() (took bool, err error) {
 		r.next, r.line, r.skips, took = r.next+size, r.line+1, how == long, true
 		bytesOf += size
 		if err != nil {
-			r.s.park(p.Path, r.line, text, fmt.Errorf("it has more than %d bytes; raise maxEvent, or pass large data by reference (dataref)", r.s.s.MaxEvent))
+			r.s.park(p.Path, r.line, text, r.s.tooLong())
 			continue
 		}
 		r.batch = append(r.batch, r.s.decode(text, spot{p.Path, r.line, at, fmt.Sprintf("%s-%d", p.Token, at)})...)
@@ -175,6 +173,13 @@ func (s *Source) park(path string, line int64, text []byte, why error) {
 	s.Park(triggers.Parked{Source: s.name, Place: at, Reason: why.Error(), Time: time.Now(), Bytes: text})
 }
 
+func (s *Source) tooLong() error {
+	return fmt.Errorf("it has more than %d bytes; raise maxEvent, or pass large data by reference (dataref)", s.s.MaxEvent)
+}
+
+// mark is what some editors begin a file with.
+var mark = []byte("\ufeff")
+
 // A spot is where a line stands.
 type spot struct {
 	path   string
@@ -186,7 +191,7 @@ type spot struct {
 // decode makes events of a line, and parks what is none.
 func (s *Source) decode(text []byte, at spot) (out []pending) {
 	if at.offset == 0 {
-		text = bytes.TrimPrefix(text, []byte("\ufeff"))
+		text = bytes.TrimPrefix(text, mark)
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil
@@ -259,46 +264,4 @@ func kindOf(v lang.Value, mapped bool) string {
 		}
 	}
 	return ""
-}
-
-// runStdin reads standard input to its end. What it has read cannot be read again: it waits until the router takes it, or the source that a reload puts in its place.
-func (s *Source) runStdin(ctx context.Context) error {
-	in := s.stdin
-	select {
-	case in.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil
-	}
-	defer func() { <-in.turn }()
-	for {
-		l, ok := in.next(ctx, int(s.s.MaxEvent))
-		switch {
-		case !ok:
-			return nil
-		case errors.Is(l.err, io.EOF):
-			slog.Info("source: all is read", "source", s.name, "path", "-", "lines", in.number-1)
-			s.mu.Lock()
-			s.report.Note = "all is read"
-			s.mu.Unlock()
-			<-ctx.Done()
-			return nil
-		case errors.Is(l.err, errTooLong):
-			s.park("-", in.number, l.text, fmt.Errorf("it has more than %d bytes; raise maxEvent, or pass large data by reference (dataref)", s.s.MaxEvent))
-			in.take()
-			continue
-		case l.err != nil:
-			return l.err
-		}
-		sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", in.number, l.text))
-		batch := s.decode(l.text, spot{"-", in.number, 0, hex.EncodeToString(sum[:16])})
-		for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-			if batch = s.hand(ctx, batch); len(batch) == 0 {
-				break
-			}
-			if pause(ctx, wait); ctx.Err() != nil {
-				return nil
-			}
-		}
-		in.take()
-	}
 }

@@ -20,11 +20,12 @@ import (
 )
 
 const (
-	looking = 100 * time.Millisecond // between two looks at the files
-	saving  = 200 * time.Millisecond // between two keepings of how far they are read
-	opened  = 64                     // files that are kept open, so that one is read to its end that gets another name
-	orphan  = time.Minute            // and so long after it has
-	handing = 30 * time.Second       // bounds one admission, and one keeping
+	looking  = 100 * time.Millisecond // between two looks at the files
+	saving   = 200 * time.Millisecond // between two keepings of how far they are read
+	opened   = 64                     // files that are kept open when they are read, so that one is read to its end that gets another name
+	mostOpen = 1000                   // files that are open at a time
+	orphan   = time.Minute            // and so long after it has
+	handing  = 30 * time.Second       // bounds one admission, and one keeping
 )
 
 // A Source reads files.
@@ -33,7 +34,8 @@ type Source struct {
 	name  string
 	s     *Settings
 	keep  triggers.Memory // nil: nothing is
-	stdin *stream
+	stdin *input
+	rest  []line // of standard input, what is kept
 
 	places  []*place
 	files   map[*place]*reading
@@ -41,6 +43,7 @@ type Source struct {
 	saved   time.Time
 	said    map[string]time.Time // what was told, by its text
 	first   bool                 // the first look
+	waiting bool                 // files were not opened in this look, since so many are
 	admit   triggers.Admit
 	mu      sync.Mutex
 	report  triggers.Report
@@ -162,7 +165,7 @@ func (s *Source) recall(ctx context.Context) bool {
 			if err != nil {
 				slog.Error("source: what was kept of how far files are read cannot be read; they are read from their beginnings", "source", s.name, "error", err)
 			}
-			s.places, s.first = k.Files, s.first && len(b) == 0
+			s.places, s.rest, s.first = k.Files, k.Rest, s.first && len(b) == 0
 			return true
 		}
 		s.fail("how far files are read is not known at present", err)
@@ -185,12 +188,19 @@ func (s *Source) fail(what string, err error) {
 	}
 }
 
+// clear lets what went wrong be over.
+func (s *Source) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble = nil
+}
+
 // save keeps how far the files are read, when that has changed and it is time, or now.
 func (s *Source) save(ctx context.Context, now bool) bool {
 	if !s.dirty || !now && time.Since(s.saved) < saving || s.keep == nil {
 		return true
 	}
-	b, err := json.Marshal(kept{s.places})
+	b, err := json.Marshal(kept{Files: s.places})
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handing)
 		defer cancel()
@@ -207,9 +217,7 @@ func (s *Source) save(ctx context.Context, now bool) bool {
 
 // look goes through all files once, in order of their names, and reports whether there is more to read.
 func (s *Source) look(ctx context.Context) (more bool) {
-	s.mu.Lock()
-	s.trouble = nil
-	s.mu.Unlock()
+	s.clear()
 	paths, err := matches(s.s.Path)
 	if err != nil {
 		s.fail("files cannot be listed", err)
@@ -219,6 +227,7 @@ func (s *Source) look(ctx context.Context) (more bool) {
 		s.fail("there are too many files", fmt.Errorf("%d match, and the first %d are read; move those away that are read", len(paths), mostFiles))
 		paths = paths[:mostFiles]
 	}
+	s.waiting = false
 	found := s.find(ctx, paths)
 	s.first = false
 	unread := int64(0)
@@ -237,7 +246,13 @@ func (s *Source) look(ctx context.Context) (more bool) {
 	s.unread.Set(float64(unread))
 	s.forget(found)
 	s.show("")
-	return more
+	return more || s.waiting && len(s.files) < mostOpen // Where all wait for the router, so do those.
+}
+
+// What was seen is a file that is none of those that are known, by what the system calls them.
+type seen struct {
+	path string
+	info fs.FileInfo
 }
 
 // find has a place for each path, and a reading where there is something to read: first for those whose files the system calls what it did, then by name. A file
@@ -251,27 +266,23 @@ func (s *Source) find(ctx context.Context, paths []string) map[*place]bool {
 		byPath[p.Path] = p
 	}
 	found := make(map[*place]bool, len(paths))
-	var others []string
+	var others []seen
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		if err != nil {
 			continue // It has just gone.
 		}
 		if p := byFile[idOf(info)]; p == nil || found[p] || !s.holds(p, path, info) {
-			others = append(others, path)
+			others = append(others, seen{path, info})
 		} else {
 			found[p] = true
 		}
 	}
 	var begun []*place
-	for _, path := range others {
-		info, err := os.Stat(path)
-		if err != nil {
-			continue
-		}
-		p := byPath[path]
-		if p == nil || found[p] || !s.holds(p, path, info) {
-			if p = s.begin(path, info); p == nil {
+	for _, o := range others {
+		p := byPath[o.path]
+		if p == nil || found[p] || !s.holds(p, o.path, o.info) {
+			if p = s.begin(o.path, o.info); p == nil {
 				continue
 			}
 			begun = append(begun, p)
@@ -303,6 +314,10 @@ func (s *Source) holds(p *place, path string, info fs.FileInfo) bool {
 	if same && info.Size() == p.Offset && info.ModTime().Equal(p.touched) {
 		return true
 	}
+	if r == nil && len(s.files) >= mostOpen {
+		s.waiting = true
+		return true
+	}
 	if r == nil {
 		f, err := os.Open(path)
 		if err != nil {
@@ -329,20 +344,26 @@ func (s *Source) holds(p *place, path string, info fs.FileInfo) bool {
 
 // begin is the place of a file that is new; nil when it cannot be opened.
 func (s *Source) begin(path string, info fs.FileInfo) *place {
+	passed := s.first && s.s.Start == latest
+	if !passed && len(s.files) >= mostOpen {
+		s.waiting = true
+		return nil
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		s.fail("a file cannot be opened: "+path, err)
 		return nil
 	}
 	p := &place{Path: path, File: idOf(info), Token: newToken()}
-	if s.first && s.s.Start == latest {
+	if s.places, s.dirty = append(s.places, p), true; passed {
+		defer f.Close()
 		if err := s.toEnd(p, f, info.Size()); err != nil {
 			s.fail("a file cannot be read: "+path, err)
-			_ = f.Close() // It was only read.
+			s.drop(p)
 			return nil
 		}
+		return p
 	}
-	s.places, s.dirty = append(s.places, p), true
 	s.files[p] = &reading{s: s, place: p, f: f, size: info.Size()}
 	return p
 }
