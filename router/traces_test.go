@@ -246,6 +246,71 @@ func TestTraceOfARun(t *testing.T) {
 	}
 }
 
+// TestTriesOfPolicies: a policy's step that may be tried again has a span a try, with the links of a join; what it does is under its try, and what handles its
+// failure under the step. A step whose time is over, and the try that it cuts short, say so. One that has no second try has no span of its first.
+func TestTriesOfPolicies(t *testing.T) {
+	t.Parallel()
+	c, f := newCollector(t), newFlaky(t)
+	r := traced(t, t.TempDir(), fmt.Sprintf(`version: 1
+functions: { f: { http: { url: "%s/" } }, late: { exec: { command: [sleep, "30"] } } }
+triggers:
+  again:
+    flow:
+      dag:
+        steps:
+          - name: join
+            map: { items: [1, 2, 3], do: { function: f, input: "${ item }", retry: { attempts: 1 } } }
+            retry: { attempts: 2, backoff: 1ms }
+          - name: slow
+            needs: [join]
+            sequence: [{ function: late }]
+            timeout: 50ms
+            retry: { attempts: 2, backoff: 1ms }
+            catch: [{ do: { function: f, input: 7 } }]`, f.url), router.TraceOptions{Endpoint: c.url, Sample: 1}, nil)
+	r.run("again", "1", "1")
+	run, whole := c.await(t, "again", 1)[0], c.await(t, "dag", 1)[0]
+	join, slow := c.await(t, "join", 1)[0], c.await(t, "slow", 1)[0]
+	joins, slows := c.await(t, "try join", 2), c.await(t, "try slow", 2)
+	c.mu.Lock()
+	ids := make(map[string]*tracepb.Span)
+	for _, s := range c.spans {
+		ids[string(s.SpanId)] = s
+	}
+	c.mu.Unlock()
+	if len(ids) != len(c.spans) || !bytes.Equal(whole.ParentSpanId, run.SpanId) || !bytes.Equal(join.ParentSpanId, whole.SpanId) || len(whole.Links) != 2 || len(join.Links) != 0 ||
+		len(c.named("try dag")) != 0 || value(join, "onward.step.attempts") != int64(2) || join.Status != nil || slow.Status != nil {
+		t.Errorf("%d of %d spans\n%v\n%v\n%v", len(ids), len(c.spans), whole, join, slow)
+	}
+	for i, s := range joins {
+		if !bytes.Equal(s.ParentSpanId, join.SpanId) || value(s, "onward.attempt") != int64(i+1) || value(s, "onward.step.path") != "join" || value(s, "onward.step.policy") != "map" || (s.Status != nil) != (i == 0) ||
+			s.StartTimeUnixNano < join.StartTimeUnixNano || s.EndTimeUnixNano > join.EndTimeUnixNano || i > 0 && s.StartTimeUnixNano < joins[0].EndTimeUnixNano {
+			t.Errorf("try %d: %v", i+1, s)
+		}
+	}
+	if joins[0].Status.GetMessage() != "boom: it broke" || len(joins[1].Links) != 3 {
+		t.Errorf("%v\n%v", joins[0], joins[1])
+	}
+	for _, l := range joins[1].Links {
+		if s := ids[string(l.SpanId)]; s == nil || s.Name != "join/f[*]" || !bytes.Equal(s.ParentSpanId, joins[1].SpanId) {
+			t.Errorf("linked to %v", s)
+		}
+	}
+	for i, s := range slows {
+		if !bytes.Equal(s.ParentSpanId, slow.SpanId) || value(s, "error.type") != "timeout" || value(s, "onward.attempt") != int64(i+1) {
+			t.Errorf("try %d: %v", i+1, s)
+		}
+	}
+	for _, s := range c.named("slow/late") {
+		if !bytes.Equal(s.ParentSpanId, slows[0].SpanId) && !bytes.Equal(s.ParentSpanId, slows[1].SpanId) || value(s, "onward.outcome") != "cancelled" {
+			t.Errorf("what was cut short: %v", s)
+		}
+	}
+	handler := c.named("slow/catch")
+	if len(c.named("slow/late")) != 2 || len(handler) != 1 || !bytes.Equal(handler[0].ParentSpanId, slow.SpanId) {
+		t.Errorf("%v", handler)
+	}
+}
+
 // TestTracesAreSampled: the event decides where it says; else a share of runs, the same ones whenever they are asked for; and the functions of others are told
 // that there is no trace.
 func TestTracesAreSampled(t *testing.T) {

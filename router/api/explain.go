@@ -454,7 +454,11 @@ func missing(sl *engine.SlotStatus, left int) (said string) {
 			add("in steps of its own", 1, time.Time{})
 		}
 	}
-	add("open, and not looked at", min(sl.Open, left)-len(sl.Waiting), time.Time{})
+	looked := "open, and not among the " + thousands(len(sl.Waiting)) + " that were looked at: those with a failed try first, then the oldest"
+	if len(sl.Waiting) == 0 {
+		looked = "open; too many steps are, and none of these was looked at"
+	}
+	add(looked, min(sl.Open, left)-len(sl.Waiting), time.Time{})
 	turn := "not begun"
 	if sl.Window > 0 {
 		turn = fmt.Sprintf("not begun: at most %s are open at a time", thousands(sl.Window))

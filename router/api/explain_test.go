@@ -63,7 +63,7 @@ func TestExplain(t *testing.T) {
 			engine.SlotStatus{Spawned: 500, Succeeded: 150, Skipped: 6, Open: 64, Window: 64, Name: "count", When: "${ item > 3 }", Indexes: []int{1, 2}, Waiting: []*engine.StepStatus{call(1, work), call(2, work)}},
 			[]string{
 				"map: 6 of count skipped by its when: ${ item > 3 }",
-				"map: waiting for 344 of 500: 1, 2, and 342 more; since 12s; function count is at work (2); open, and not looked at (62); not begun: at most 64 are open at a time (280)",
+				"map: waiting for 344 of 500: 1, 2, and 342 more; since 12s; function count is at work (2); open, and not among the 2 that were looked at: those with a failed try first, then the oldest (62); not begun: at most 64 are open at a time (280)",
 			},
 		},
 		{

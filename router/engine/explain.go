@@ -210,28 +210,38 @@ func (l *look) slot(f *frame, at int) SlotStatus {
 	if when := f.info.children[at].When; sl.skipped > 0 && !when.IsZero() {
 		st.When = when.Source()
 	}
-	for _, t := range sl.first(min(l.waiting, l.left)) {
+	for _, t := range sl.telling(min(l.waiting, l.left)) {
 		st.Indexes = append(st.Indexes, t.number())
 		st.Waiting = append(st.Waiting, l.shallow(t))
 	}
 	return st
 }
 
-// first returns the first n open children, in order, without putting all in order.
-func (sl *slot) first(n int) []*task {
+// telling returns the n open children that tell most, without putting all in order: those of which a try has failed first, and of these those that opened first.
+func (sl *slot) telling(n int) []*task {
 	if n <= 0 {
 		return nil
 	}
 	out := make([]*task, 0, min(n, len(sl.tasks))+1)
 	for _, t := range sl.tasks { // Each has its place, in whatever order they come.
-		if len(out) == n && t.index > out[n-1].index {
+		if len(out) == n && compareTelling(t, out[n-1]) > 0 {
 			continue
 		}
-		i, _ := slices.BinarySearchFunc(out, t, func(a, b *task) int { return cmp.Compare(a.index, b.index) })
+		i, _ := slices.BinarySearchFunc(out, t, compareTelling)
 		out = slices.Insert(out, i, t)
 		out = out[:min(n, len(out))]
 	}
 	return out
+}
+
+func compareTelling(a, b *task) int {
+	if fa, fb := a.lastErr != nil, b.lastErr != nil; fa != fb {
+		if fa {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.opened, b.opened), cmp.Compare(a.index, b.index))
 }
 
 func (i *stepInfo) childLabel(d *definition, at int) string {

@@ -12,6 +12,7 @@ type frame struct {
 	owner  *task
 	info   *stepInfo
 	n      uint32 // run-wide
+	began  int64  // people are told
 	phase  phase
 	state  any
 	slots  []slot

@@ -394,7 +394,7 @@ func (s *State) loadRest(l *loader, t *task) {
 }
 
 func loadEnding(l *loader, f *frame) {
-	flags := l.flags(framePhase | frameResult | frameNote)
+	flags := l.flags(framePhase | frameResult | frameNote | frameBegan)
 	if flags&framePhase != 0 {
 		f.phase = phase(l.uint())
 		if f.phase == due || f.phase >= over {
@@ -410,5 +410,8 @@ func loadEnding(l *loader, f *frame) {
 	}
 	if flags&frameNote != 0 {
 		f.note = l.text()
+	}
+	if f.began = f.owner.opened; flags&frameBegan != 0 {
+		f.began = l.int()
 	}
 }

@@ -421,6 +421,7 @@ const (
 	framePhase  = 1 << iota // other than working
 	frameResult             // its outcome, once what was stopped has cleaned up
 	frameNote               // where it says it is
+	frameBegan              // when it began, of a later try that people are told of
 )
 
 func saveRest(w *writer, t *task) error {
@@ -468,6 +469,10 @@ func saveEnding(w *writer, f *frame) {
 	if f.note != "" {
 		flags |= frameNote
 	}
+	again := f.began != f.owner.opened && f.owner.triedApart()
+	if again {
+		flags |= frameBegan
+	}
 	w.uint(flags)
 	if f.phase != working {
 		w.uint(uint64(f.phase))
@@ -477,6 +482,9 @@ func saveEnding(w *writer, f *frame) {
 	}
 	if f.note != "" {
 		w.text(f.note)
+	}
+	if again {
+		w.int(f.began)
 	}
 }
 

@@ -48,6 +48,7 @@ type State struct {
 	paused int     // runs that are
 	force  bool    // nothing cleans up
 	fired  *frame  // whose timer the record is of
+	cut    cut     // what the step that is being stopped ends its try with; people are told
 
 	budget   int    // children that this record may still open
 	children int    // open ones, over all runs

@@ -87,22 +87,25 @@ func (s *State) failFrame(f *frame, e *lang.Error) {
 		s.endFrame(f, lang.Failure(e), false)
 		return
 	}
+	s.cut = cut{f.owner, lang.Failure(e)}
 	s.follow(f.owner, tries, lang.Failure(e), s.stopTry(f.owner, false))
 }
 
 // frameOver ends a frame of which nothing is left: with it ends its try, or what its step was stopped for comes.
 func (s *State) frameOver(f *frame, o lang.Outcome) {
-	s.quit(f)
 	if f.owner.few().sequel == goesOn {
+		s.quit(f, o)
 		s.attemptEnded(f.owner, o)
 		return
 	}
+	s.quit(f, s.cutShort(f))
 	f.owner.body = nil
 	s.stopped(f.owner)
 }
 
-func (s *State) quit(f *frame) {
+func (s *State) quit(f *frame, o lang.Outcome) {
 	f.phase = over
+	s.traceTry(f, o)
 	s.hold(f.owner.run, -f.bytes-f.weight-len(f.note))
 }
 
@@ -144,7 +147,7 @@ func (s *State) stopFrame(f *frame, leave bool) bool {
 	switch {
 	case s.force:
 		s.stopChildren(f, false, false)
-		s.quit(f)
+		s.quit(f, s.cutShort(f))
 		return true
 	case f.phase != working:
 		return false
@@ -177,7 +180,7 @@ func (s *State) retract(f *frame) {
 // cleanUp lets the policy of a frame that was stopped clean up, and reports whether it does not.
 func (s *State) cleanUp(f *frame) bool {
 	if f.info.cleans == nil {
-		s.quit(f)
+		s.quit(f, s.cutShort(f))
 		return true
 	}
 	// What has not opened never will.
@@ -252,11 +255,13 @@ func (s *State) stopWork(t *task, leave bool) bool {
 
 // then stops what is at work for t, and lets what follows come once it is gone.
 func (s *State) then(t *task, next sequel, o lang.Outcome) {
+	s.cut = cut{t, o}
 	s.follow(t, next, o, s.stopWork(t, false))
 }
 
 // follow lets what follows come at once, when what was at work for t is gone, or else once it is.
 func (s *State) follow(t *task, next sequel, o lang.Outcome, gone bool) {
+	s.cut = cut{}
 	x := t.own()
 	x.sequel, x.outcome, x.held = next, o, false
 	if gone {

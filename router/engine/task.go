@@ -138,7 +138,7 @@ func (s *State) attempt(t *task) {
 	}
 	info := t.info()
 	t.run.next++
-	t.body = &frame{owner: t, info: info, n: t.run.next, state: info.machine.State(), slots: make([]slot, len(info.children))}
+	t.body = &frame{owner: t, info: info, n: t.run.next, began: s.now, state: info.machine.State(), slots: make([]slot, len(info.children))}
 	s.step(t.body, frameEvent{kind: evStarted})
 }
 
@@ -577,5 +577,6 @@ func (s *State) tryTimedOut(t *task) {
 	}
 	s.why = because{reason: "timeout"}
 	late := lang.Failf(lang.ClassTimeout, "timeout", "no outcome within %s", t.step.Timeout)
+	s.cut = cut{t, lang.Failure(late)}
 	s.follow(t, tries, lang.Failure(late), s.stopTry(t, false))
 }

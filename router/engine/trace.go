@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 	"github.com/onward-router/onward/router/journal"
 )
 
-// A Trace is what became of an invocation, or of a step that is more than one: people ask for it later. Nothing decides by it.
+// A Trace is what became of an invocation, of a step that is more than one, or of a policy's try: people ask for it later. Nothing decides by it.
 type Trace struct {
 	Run     journal.RunID
 	Inv     *Invocation // nil: a step
@@ -25,6 +26,8 @@ type Trace struct {
 
 	Again bool // it failed, and is tried again
 	Ends  bool // its step has ended as it did: there is no Trace of that
+	// Try is of a policy's try its number in the run, and Queued when it began; 0: it is none. A step is told of try by try where it may have more than one.
+	Try   uint32
 	Quiet bool // of a step whose end says nothing that its invocations do not, or that was stopped: only for those who want each step
 
 	// Spot is where a step stands. A call's is looked for when it is asked: Stands.
@@ -89,12 +92,21 @@ func (t *Trace) Above() (StepKey, bool) {
 	return StepKey{t.Redrive, at.Above, t.Path[:max(strings.LastIndexByte(t.Path, '/'), 0)]}, true
 }
 
+// In is the try of the step Above that it is part of, by its number in the run; 0: of the step itself.
+func (t *Trace) In() uint32 {
+	if at := t.Stands(); at.Tried {
+		return at.Frame
+	}
+	return 0
+}
+
 // A Spot is where a step stands in its run. Of two steps of one path, one in each try of a policy, the frames differ.
 type Spot struct {
 	Frame  uint32 // the number of the frame that it is a child of; 0 is none
 	Above  uint32 // that of the step that it is a part of
 	Opened int64
 	Is     Standing
+	Tried  bool // the step above is told of try by try, and Frame is which of them
 }
 
 // A Standing says what a step is part of.
@@ -118,10 +130,47 @@ func (t *task) stands() Spot {
 		p.Is = Unnamed
 	case up == nil:
 		p.Is = Top
-	case up.frame != nil:
-		p.Above = up.frame.n
+	default:
+		p.Tried = t.frame != nil && up == t.frame.owner && up.triedApart()
+		if up.frame != nil {
+			p.Above = up.frame.n
+		}
 	}
 	return p
+}
+
+// triedApart reports whether a policy's step is told of try by try: it may have another one, after a failure or beside it.
+func (t *task) triedApart() bool {
+	return t.rest != nil && t.rest.of != nil || slices.ContainsFunc(t.step.Retry, func(r lang.Retry) bool { return r.Attempts > 1 })
+}
+
+// traceTry notes the end of a policy's try.
+func (s *State) traceTry(f *frame, o lang.Outcome) {
+	t := f.owner
+	if !t.triedApart() {
+		return
+	}
+	s.out.Traces = append(s.out.Traces, Trace{
+		Run: t.run.id, Path: t.place(), Policy: t.step.Use, Attempt: int(t.tries), Input: t.input, Outcome: o, Queued: f.began, Ended: s.now, Quiet: true,
+		Try: f.n, Spot: t.first().stands(), Redrive: t.run.rare().redrives, Traced: t.run.traced,
+	})
+}
+
+// A cut says how the try of a step ends that is being stopped.
+type cut struct {
+	task    *task
+	outcome lang.Outcome
+}
+
+// cutShort is how the try of a frame ends that was stopped.
+func (s *State) cutShort(f *frame) lang.Outcome {
+	switch x := f.owner.few(); {
+	case s.cut.task == f.owner:
+		return s.cut.outcome
+	case x.sequel == tries || x.sequel == fails:
+		return x.outcome
+	}
+	return unwanted()
 }
 
 // first is the step that t is a second try of, or t.

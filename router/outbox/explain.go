@@ -82,24 +82,22 @@ func tries(n int) string {
 // until says how long it is to a time, never less than a second.
 func until(at, now time.Time) time.Duration { return max(at.Sub(now).Round(time.Second), time.Second) }
 
-// Unsent counts the calls of a run that no function has been sent yet: they wait in their lanes, or are kept back.
+// Unsent counts the calls of a run that no function has been sent yet: they wait in their lanes, or are kept back since the run, a function or a trigger is paused.
 func (o *Outbox) Unsent(tenant, trigger string, run journal.RunID) (n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, l := range o.lanes {
 		for _, it := range l.waiting.of(tenant, trigger, string(run[:])) {
-			if it.state == queued && it.tries == 0 {
+			if it.state == queued && it.unsent() && !it.gone { // What was laid aside stands there yet.
 				n++
 			}
 		}
 	}
 	if k := o.kept[run]; k != nil {
-		n += len(k.subs)
-		for _, it := range k.aside {
-			if it.tries == 0 {
-				n++
-			}
-		}
+		n += k.unsent[run]
+	}
+	for _, k := range o.stopped {
+		n += k.unsent[run]
 	}
 	return n
 }

@@ -47,10 +47,14 @@ func TestPauseOfMany(t *testing.T) {
 		if b.count() != 1 {
 			t.Errorf("%s: %d were sent", kind, b.count())
 		}
+		if n, unsent := n-201, b.Unsent("default", "t", one); unsent != n {
+			t.Errorf("%s: %d calls are not sent; want %d", kind, unsent, n)
+		}
 		b.Outbox.mu.Lock()
 		if held := b.lanes["f"].held; held != n-201 || b.lanes["f"].queue != 0 {
 			t.Errorf("%s: %d lie aside, %d are queued", kind, held, b.lanes["f"].queue)
 		}
+		freed := b.stopped[paused[0].Key()]
 		b.Outbox.mu.Unlock()
 		beside.Go(func() {
 			for i := 200; i < 400; i++ {
@@ -60,13 +64,16 @@ func TestPauseOfMany(t *testing.T) {
 		b.Govern(nil)
 		beside.Wait()
 		b.pump()
+		if unsent := b.Unsent("default", "t", one); unsent != 0 {
+			t.Errorf("%s: %d calls are not sent at the end", kind, unsent)
+		}
 		for i, inv := range all[:n-400] {
 			if sent[inv.ID()] != 1 || b.sent(i).Event.ID() != inv.ID() {
 				t.Fatalf("%s: call %d was sent %d times, and %s in its place", kind, i, sent[inv.ID()], b.sent(i).Event.ID())
 			}
 		}
 		b.Outbox.mu.Lock()
-		if len(b.items) != 0 || b.lanes["f"].held != 0 || len(b.stopped) != 0 {
+		if len(b.items) != 0 || len(freed.unsent) != 0 || b.lanes["f"].held != 0 || len(b.stopped) != 0 {
 			t.Errorf("%s: %d items are left, %d aside", kind, len(b.items), b.lanes["f"].held)
 		}
 		b.Outbox.mu.Unlock()

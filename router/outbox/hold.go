@@ -9,6 +9,7 @@ import (
 
 	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
 )
 
 // A kept is what is paused - a run, a function or a trigger - with what was not sent of it, which lies aside, in no lane. What is at work goes on; without an
@@ -19,6 +20,44 @@ type kept struct {
 	pause *engine.Pause // of a function or a trigger
 	aside map[itemKey]*item
 	subs  map[itemKey]start // of runs that it was to start
+	// unsent counts, by run, what of all these calls no function has been sent yet.
+	unsent map[journal.RunID]int
+}
+
+// lay keeps an item.
+func (k *kept) lay(it *item) {
+	k.aside[itemKey{it.inv.Run, it.inv.N}] = it
+	if it.unsent() {
+		k.count(it.inv.Run, 1)
+	}
+}
+
+// take lets go of an item that it keeps.
+func (k *kept) take(it *item) {
+	delete(k.aside, itemKey{it.inv.Run, it.inv.N})
+	if it.unsent() {
+		k.count(it.inv.Run, -1)
+	}
+}
+
+// laySub keeps the start of a run.
+func (k *kept) laySub(x start) {
+	k.subs[itemKey{x.inv.Run, x.inv.N}] = x
+	k.count(x.inv.Run, 1)
+}
+
+// takeSub lets go of one, if it keeps it.
+func (k *kept) takeSub(inv *engine.Invocation) {
+	if key := (itemKey{inv.Run, inv.N}); k.subs[key].inv != nil {
+		delete(k.subs, key)
+		k.count(inv.Run, -1)
+	}
+}
+
+func (k *kept) count(run journal.RunID, n int) {
+	if k.unsent[run] += n; k.unsent[run] == 0 {
+		delete(k.unsent, run)
+	}
 }
 
 // A start is of a run that a call is to start.
@@ -28,7 +67,7 @@ type start struct {
 }
 
 func keeping(why string) *kept {
-	return &kept{why: why, aside: make(map[itemKey]*item), subs: make(map[itemKey]start)}
+	return &kept{why: why, aside: make(map[itemKey]*item), subs: make(map[itemKey]start), unsent: make(map[journal.RunID]int)}
 }
 
 // hold keeps a run's calls back from now on, or sends those that were.
@@ -101,21 +140,20 @@ func (o *Outbox) keepsSub(s Owner, inv *engine.Invocation) bool {
 	if k == nil {
 		return false
 	}
-	k.subs[itemKey{inv.Run, inv.N}] = start{s, inv}
+	k.laySub(start{s, inv})
 	return true
 }
 
 // dropSub forgets the start of a run that is kept back and not wanted any more. The lock is held.
 func (o *Outbox) dropSub(inv *engine.Invocation) {
-	key := itemKey{inv.Run, inv.N}
 	if k := o.kept[inv.Run]; k != nil {
-		delete(k.subs, key)
+		k.takeSub(inv)
 	}
 	if len(o.stopped) == 0 {
 		return
 	}
 	if k := o.stopped[control.Trigger+"/"+inv.Trigger]; k != nil {
-		delete(k.subs, key)
+		k.takeSub(inv)
 	}
 }
 
@@ -127,7 +165,7 @@ func (o *Outbox) setAside(it *item, k *kept) {
 	}
 	it.lane.held++
 	it.state, it.timer, it.age, it.since, it.gone, it.by = held, nil, nil, time.Now(), false, k
-	k.aside[itemKey{it.inv.Run, it.inv.N}] = it
+	k.lay(it)
 }
 
 // free sends what lies aside, the oldest first, unless something else keeps it. The lock is held; k may be nil.
@@ -141,6 +179,7 @@ func (o *Outbox) free(k *kept) {
 	list := slices.Collect(maps.Values(k.aside))
 	clear(k.subs)
 	clear(k.aside)
+	clear(k.unsent)
 	oldestFirst(list)
 	for _, it := range list {
 		o.letGo(it)
@@ -179,8 +218,8 @@ func (o *Outbox) yield(n *int) {
 
 // freeMany is free of a function or a trigger, of which there may be a hundred thousand. Nothing keeps anything by k any more.
 func (o *Outbox) freeMany(k *kept, n *int) {
-	for key, x := range k.subs { // Others take some out meanwhile, and add none.
-		delete(k.subs, key)
+	for _, x := range k.subs { // Others take some out meanwhile, and add none.
+		k.takeSub(x.inv)
 		go o.start(x.owner, x.inv, time.Time{})
 		o.yield(n)
 	}
@@ -193,8 +232,8 @@ func (o *Outbox) freeMany(k *kept, n *int) {
 	oldestFirst(list)
 	o.mu.Lock()
 	for _, it := range list {
-		if key := (itemKey{it.inv.Run, it.inv.N}); k.aside[key] == it { // Else it was stopped meanwhile.
-			delete(k.aside, key)
+		if k.aside[itemKey{it.inv.Run, it.inv.N}] == it { // Else it was stopped meanwhile.
+			k.take(it)
 			o.letGo(it)
 		}
 		o.yield(n)

@@ -49,6 +49,9 @@ type item struct {
 	pulse  pulse
 }
 
+// unsent reports a call that no function has been sent yet.
+func (it *item) unsent() bool { return it.tries == 0 && it.inv.Purpose == engine.Call }
+
 // successorTries is how long an owner tries at least, of what a former one has tried for longer than it may: it may be that owner who could not.
 const successorTries = time.Minute
 

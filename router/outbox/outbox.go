@@ -277,7 +277,7 @@ func (o *Outbox) forget(it *item) {
 		it.lane.unwanted(o.isCurrent)
 	case held:
 		it.lane.held--
-		delete(it.by.aside, itemKey{it.inv.Run, it.inv.N})
+		it.by.take(it)
 	}
 	for _, t := range []*time.Timer{it.timer, it.age, it.pulse.timer} {
 		if t != nil {
@@ -484,6 +484,10 @@ func (o *Outbox) leave(s Owner) {
 	}
 	maps.DeleteFunc(o.kept, func(_ journal.RunID, k *kept) bool { return k.owner == s })
 	for _, k := range o.stopped {
-		maps.DeleteFunc(k.subs, func(_ itemKey, x start) bool { return x.owner == s })
+		for _, x := range k.subs {
+			if x.owner == s {
+				k.takeSub(x.inv)
+			}
+		}
 	}
 }

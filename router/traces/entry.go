@@ -46,8 +46,10 @@ type try struct {
 // A step is where a step stands.
 type step struct {
 	key, above engine.StepKey
-	inside     bool // it is part of another step
-	ends       bool // it has ended; a try that is repeated does not end it
+	inside     bool   // it is part of another step
+	in         uint32 // the try of that which it is part of; 0: of the step itself
+	try        uint32 // it is told of this try of it alone; 0 is none
+	ends       bool   // it has ended; a try that is repeated does not end it
 	policy     string
 	path       string
 	opened     int64
@@ -75,7 +77,7 @@ func entryOf(t *engine.Trace, at int64) entry {
 		run: t.Run, redrive: t.Redrive, traced: t.Traced, at: at, began: t.Queued, ended: t.Ended, outcome: t.Outcome.Verdict.String(), failure: failureOf(t.Outcome),
 	}
 	if key, in := t.Step(); in {
-		e.step = &step{key: key, ends: t.Inv == nil || t.Ends, policy: t.Policy, path: t.Path, opened: t.Stands().Opened, attempts: t.Attempt}
+		e.step = &step{key: key, ends: t.Inv == nil && t.Try == 0 || t.Ends, in: t.In(), try: t.Try, policy: t.Policy, path: t.Path, opened: t.Stands().Opened, attempts: t.Attempt}
 		e.step.above, e.step.inside = t.Above()
 	}
 	if i := t.Inv; i != nil {

@@ -54,7 +54,7 @@ func stepSpan(run journal.RunID, k engine.StepKey) spanID {
 	return spanOf(ofStep, run, [2]uint32{k.Redrive, k.Frame}, k.Path)
 }
 
-// trySpan is that of an invocation: numbers are used once in a run.
+// trySpan is that of an invocation, or of a policy's try: numbers are used once in a run.
 func trySpan(run journal.RunID, n uint32) spanID { return spanOf(ofTry, run, [2]uint32{n}, "") }
 
 // A sampler says of which runs there are traces: of those whose event says so, and of this share of those whose event says nothing.

@@ -30,11 +30,11 @@ type maker struct {
 type tally struct {
 	run      journal.RunID
 	kept     int
-	left     int // spans for which there was no room
-	branches map[engine.StepKey]*branches
+	left     int                  // spans for which there was no room
+	branches map[spanID]*branches // by what they are of
 }
 
-// branches are what a step has had of others, so far.
+// branches are what a step, or a try of it, has had of others, so far.
 type branches struct {
 	ids   []spanID
 	more  int
@@ -57,7 +57,7 @@ func (m *maker) of(run journal.RunID) *tally {
 		delete(m.runs, oldest.Value.(*tally).run)
 		m.used.Remove(oldest)
 	}
-	x := &tally{run: run, branches: make(map[engine.StepKey]*branches)}
+	x := &tally{run: run, branches: make(map[spanID]*branches)}
 	m.runs[run] = m.used.PushFront(x)
 	return x
 }
@@ -77,7 +77,7 @@ func (e *entry) spans() (n int) {
 	if e.try != nil {
 		n++
 	}
-	if e.step != nil && e.step.ends {
+	if e.step != nil && (e.step.ends || e.step.try != 0) {
 		n++
 	}
 	return n
@@ -112,21 +112,36 @@ func (m *maker) make(out []*tracepb.Span, e *entry) []*tracepb.Span {
 	if kept && e.try != nil {
 		out = append(out, e.trySpan())
 	}
-	if !e.step.ends {
+	if !e.step.ends && e.step.try == 0 {
 		return out
 	}
+	id := stepSpan(e.run, e.step.key)
+	if e.step.try != 0 {
+		id = trySpan(e.run, e.step.try)
+	}
 	if kept {
-		out = append(out, e.stepSpan(x.branches[e.step.key]))
-		if e.step.inside {
-			x.branch(e.step.above, stepSpan(e.run, e.step.key), e.step.opened, e.ended)
+		out = append(out, e.stepSpan(id, x.branches[id]))
+		if e.step.try == 0 && e.step.inside {
+			x.branch(e.above(), id, e.step.opened, e.ended)
 		}
 	}
-	delete(x.branches, e.step.key)
+	delete(x.branches, id)
 	return out
 }
 
+// above is the span of what a step is part of.
+func (e *entry) above() spanID {
+	switch {
+	case !e.step.inside:
+		return runSpan(e.run, e.redrive)
+	case e.step.in != 0:
+		return trySpan(e.run, e.step.in)
+	}
+	return stepSpan(e.run, e.step.above)
+}
+
 // branch notes that a step is part of another.
-func (x *tally) branch(of engine.StepKey, id spanID, opened, ended int64) {
+func (x *tally) branch(of, id spanID, opened, ended int64) {
 	b := x.branches[of]
 	if b == nil {
 		b = new(branches)
@@ -197,15 +212,15 @@ func (e *entry) runSpan(left int) *tracepb.Span {
 	return s
 }
 
-func (e *entry) stepSpan(b *branches) *tracepb.Span {
-	name := pattern(e.step.path)
-	s := e.span(name, stepSpan(e.run, e.step.key), tracepb.Span_SPAN_KIND_INTERNAL, e.step.opened)
-	parent := runSpan(e.run, e.redrive)
-	if e.step.inside {
-		parent = stepSpan(e.run, e.step.above)
+// stepSpan is the span of a step, or of a try of a policy.
+func (e *entry) stepSpan(id spanID, b *branches) *tracepb.Span {
+	name, began, parent, attempts := pattern(e.step.path), e.step.opened, e.above(), "onward.step.attempts"
+	if e.step.try != 0 {
+		name, began, parent, attempts = "try "+name, e.began, stepSpan(e.run, e.step.key), "onward.attempt"
 	}
+	s := e.span(name, id, tracepb.Span_SPAN_KIND_INTERNAL, began)
 	s.ParentSpanId = parent[:]
-	s.Attributes = append(s.Attributes, text("onward.step.path", e.step.path), number("onward.step.attempts", int64(e.step.attempts)))
+	s.Attributes = append(s.Attributes, text("onward.step.path", e.step.path), number(attempts, int64(e.step.attempts)))
 	if e.step.policy != "" {
 		s.Attributes = append(s.Attributes, text("onward.step.policy", e.step.policy))
 	}
