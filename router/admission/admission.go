@@ -111,6 +111,7 @@ func (g *Gate) Draining() bool { return g.draining.Load() }
 type intake struct {
 	g        *Gate
 	ctx      context.Context
+	began    time.Time
 	door     *Door // nil: from inside
 	accepts  config.Accepts
 	asks     bool
@@ -160,10 +161,9 @@ func (g *Gate) admit(ctx context.Context, door *Door, events []event.Event) ([]t
 	if g.draining.Load() && !door.inside {
 		return nil, triggers.ErrDraining
 	}
-	begin := time.Now()
+	in := &intake{g: g, ctx: ctx, began: time.Now(), door: door, accepts: door.Accepts, asks: door.Asks, inside: door.inside, rules: g.rules.Load(), who: access.Asking(ctx), receipts: make([]triggers.Receipt, len(events))}
 	g.admitting.Add(int64(len(events)))
 	defer g.admitting.Add(-int64(len(events)))
-	in := &intake{g: g, ctx: ctx, door: door, accepts: door.Accepts, asks: door.Asks, inside: door.inside, rules: g.rules.Load(), who: access.Asking(ctx), receipts: make([]triggers.Receipt, len(events))}
 	in.records, in.whose = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
 	for i := range events {
 		in.guarded(i, &events[i])
@@ -172,7 +172,7 @@ func (g *Gate) admit(ctx context.Context, door *Door, events []event.Event) ([]t
 	in.passBeats()
 	err := in.append(ctx)
 	in.until, in.records = time.Now().Add(patience), nil
-	g.metrics.admit.Observe(time.Since(begin).Seconds())
+	g.metrics.admit.Observe(time.Since(in.began).Seconds())
 	if err != nil {
 		return nil, err
 	}

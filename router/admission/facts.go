@@ -53,6 +53,7 @@ func (in *intake) takeFact(i int, e *event.Event) (foreign bool) {
 	case !in.accepts.Completions:
 		receipt.Err = in.notAccepted("the outcome of an invocation")
 	default:
+		f.Arrived = in.began
 		in.addFact(i, engine.Record(journal.Completion, run, f), triggers.Completion)
 	}
 	return false
@@ -73,7 +74,7 @@ func (in *intake) takeSpoiled(i int, e *event.Event) {
 	if !ours || !in.accepts.Completions {
 		return // It is bad, and nothing else.
 	}
-	f.Outcome = unread(why)
+	f.Outcome, f.Arrived = unread(why), in.began
 	in.receipts[i].Err = nil
 	if in.addFact(i, engine.Record(journal.Completion, run, f), triggers.Completion) {
 		in.receipts[i].Note = "its invocation has failed (" + f.Outcome.Err.Type + "): " + why.Error()

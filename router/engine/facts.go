@@ -57,7 +57,8 @@ type CompletionFact struct {
 	Sending
 }
 
-// Sending says when a call was where, by the clock of who sent it: people are told, nothing is decided by it. What is zero is not known.
+// Sending says when a call was where, by the clock of who sent it: people are told, nothing is decided by it. What is zero is not known. Of a completion that came as
+// an event only Arrived is, by the clock of who took that in: who sent the call adds the rest, as long as he lives.
 type Sending struct {
 	Made    time.Time // it came to who sends it
 	Sent    time.Time // its last try went to the function
@@ -230,10 +231,14 @@ func (f *CompletionFact) Append(b []byte) []byte {
 	return f.Sending.append(appendOutcome(b, o))
 }
 
-// append appends the times, if there are any: when it was sent, and then by how much later its answer came and earlier it was made.
+// append appends the times, if there are any: when it was sent, and then by how much later its answer came and earlier it was made; or 0, and when its answer
+// came.
 func (s *Sending) append(b []byte) []byte {
 	if s.Sent.IsZero() {
-		return b
+		if s.Arrived.IsZero() {
+			return b
+		}
+		return binary.AppendUvarint(append(b, 0), uint64(nanos(s.Arrived)))
 	}
 	b = binary.AppendUvarint(b, uint64(nanos(s.Sent)))
 	if s.Made.IsZero() || s.Arrived.IsZero() {
@@ -250,8 +255,16 @@ func (r *reader) sending() (s Sending) {
 	}
 	const longest = uint64(1 << 62)
 	at := r.uint()
+	alone := at == 0
+	if alone {
+		at = r.uint()
+	}
 	if at == 0 || at > longest {
 		r.fail()
+		return s
+	}
+	if alone {
+		s.Arrived = time.Unix(0, int64(at)).UTC()
 		return s
 	}
 	if s.Sent = time.Unix(0, int64(at)).UTC(); len(r.b) == 0 {
@@ -328,7 +341,7 @@ func (f *TimedOutFact) Append(b []byte) []byte {
 	switch {
 	case f.Silent:
 		b = append(b, 1)
-	case !f.Sent.IsZero():
+	case f.Sending != (Sending{}):
 		b = append(b, 0)
 	}
 	return f.Sending.append(b)

@@ -53,8 +53,8 @@ func (t *Times) Add(o Times) {
 	t.Queue, t.Function, t.Router = t.Queue+o.Queue, t.Function+o.Function, t.Router+o.Router
 }
 
-// TimesOf tells the times of a call apart, which are in nanoseconds as in a Trace. It is false where nobody knows when it was sent. Of an answer that came as an
-// event it is not known when it came: the way to its record is the function's.
+// TimesOf tells the times of a call apart, which are in nanoseconds as in a Trace. It is false where nobody knows when it was sent. Where it is
+// not known when the answer came, the way to its record is the function's.
 func TimesOf(queued, made, sent, arrived, ended int64) (t Times, known bool) {
 	if sent == 0 {
 		return t, false

@@ -14,7 +14,7 @@ func TestSendingIsRead(t *testing.T) {
 	t.Parallel()
 	sent := time.Date(2026, 11, 27, 6, 0, 0, 1, time.UTC)
 	whole := engine.Sending{Made: sent.Add(-time.Minute), Sent: sent, Arrived: sent.Add(time.Hour)}
-	for _, s := range []engine.Sending{{}, {Sent: sent}, whole, {Made: sent, Sent: sent, Arrived: sent}} {
+	for _, s := range []engine.Sending{{}, {Sent: sent}, {Arrived: sent}, whole, {Made: sent, Sent: sent, Arrived: sent}} {
 		done := engine.CompletionFact{N: 7, Cause: "c", Outcome: lang.Success(lang.Of(8)), Sending: s}
 		if f, err := engine.DecodeCompletion(done.Append(nil)); err != nil || f.Sending != s || f.N != 7 {
 			t.Errorf("%+v: %+v, %v", s, f, err)
@@ -34,7 +34,7 @@ func TestSendingIsRead(t *testing.T) {
 	if f, err := engine.DecodeCompletion(back.Append(nil)); err != nil || !f.Made.Equal(sent) || !f.Arrived.Equal(sent) {
 		t.Errorf("%+v, %v", f, err)
 	}
-	for _, bad := range [][]byte{{1, 1, 0}, {1, 1, 2}, {1, 1, 1, 0}, {1, 1, 0, 5, 1}, {1, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}} {
+	for _, bad := range [][]byte{{1, 1, 0}, {1, 1, 2}, {1, 1, 1, 0}, {1, 1, 1, 0, 0}, {1, 1, 0, 5, 1}, {1, 1, 0, 0, 5, 1}, {1, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}} {
 		if f, err := engine.DecodeTimedOut(bad); err == nil {
 			t.Errorf("%v is %+v", bad, f)
 		}
@@ -50,7 +50,8 @@ func TestTimesComeToTheWhole(t *testing.T) {
 		known                              bool
 	}{
 		{100, 110, 150, 400, 405, engine.Times{Queue: 40, Function: 250, Router: 15}, true},
-		{100, 0, 150, 0, 405, engine.Times{Queue: 50, Function: 255}, true}, // Its answer came as an event.
+		{100, 0, 150, 0, 405, engine.Times{Queue: 50, Function: 255}, true},              // Its answer came as an event, as binaries wrote it that knew less.
+		{100, 0, 150, 400, 405, engine.Times{Queue: 50, Function: 250, Router: 5}, true}, // It came after a take-over.
 		{100, 0, 0, 0, 405, engine.Times{}, false},
 		{100, 1110, 1150, 1400, 405, engine.Times{Queue: 40, Function: 250, Router: 15}, true}, // The sender's clock is ahead.
 		{100, 10, 50, 9_000, 405, engine.Times{Function: 305}, true},                           // It runs another way altogether.

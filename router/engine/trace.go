@@ -21,7 +21,7 @@ type Trace struct {
 	Input   lang.Value
 	Outcome lang.Outcome
 	// Queued and Ended are the fold's times in nanoseconds: when it was to be sent, or the step opened, and its end. Between them lie Made, Sent and
-	// Arrived, by the clock of who sent it (Sending); 0 is not known.
+	// Arrived, by the clock of who sent it (Sending); 0 is not known. Of an answer that came as an event Made and Sent are an owner's to add.
 	Queued, Made, Sent, Arrived, Ended int64
 
 	Again bool // it failed, and is tried again

@@ -17,7 +17,7 @@ const (
 	markDelivery
 	markInputCut
 	markOutputCut
-	markTimed  // it says when its sender had it, and when its answer came
+	markTimed  // it says when its sender had it, or else when it was to be sent, and when its answer came
 	markSignal // a signal came: its name stands in the place of a function's
 )
 
@@ -58,7 +58,7 @@ func appendStep(b []byte, t *engine.Trace, most int) []byte {
 	if t.Outcome.Value.Size() > most {
 		marks |= markOutputCut
 	}
-	timed := t.Made != 0 && t.Sent != 0 && t.Arrived != 0
+	timed := t.Sent != 0 && t.Arrived != 0
 	if timed {
 		marks |= markTimed
 	}

@@ -99,6 +99,17 @@ func (it *item) times(end time.Time) engine.Sending {
 	return engine.Sending{Made: it.made, Sent: it.since, Arrived: end}
 }
 
+// sent are those of an item that was sent and has not been answered here: it may wait to be sent again, and then its first sending counts.
+func (it *item) sent() engine.Sending {
+	switch {
+	case it.tries == 0:
+		return engine.Sending{}
+	case it.state == queued || it.state == held:
+		return engine.Sending{Made: it.made, Sent: it.first}
+	}
+	return engine.Sending{Made: it.made, Sent: it.since}
+}
+
 // missed is when an item is given up whose function is not in the documents.
 func (it *item) missed() time.Time {
 	at := it.lane.missing.Add(missingAge)

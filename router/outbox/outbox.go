@@ -104,9 +104,10 @@ func (o *Outbox) For(owner Owner) *Share { return &Share{o, owner} }
 // Add takes an invocation over. It is sent with the next Pump.
 func (s *Share) Add(inv *engine.Invocation) { s.o.add(s.owner, inv) }
 
-// Stop forgets invocations that are no longer wanted, and aborts them where that can be done; that of this run and number, because its outcome has come.
-func (s *Share) Stop(list []*engine.Invocation, run journal.RunID, answered engine.Answer) {
-	s.o.stop(list, run, answered)
+// Stop forgets invocations that are no longer wanted, and aborts them where that can be done; that of this run and number, because its outcome has come:
+// it returns since when that was here and when it was sent, which is zero when a former owner has sent it.
+func (s *Share) Stop(list []*engine.Invocation, run journal.RunID, answered engine.Answer) engine.Sending {
+	return s.o.stop(list, run, answered)
 }
 
 // Halt keeps a run's calls back that are not sent yet, or sends those that were kept back.
@@ -451,7 +452,7 @@ func (o *Outbox) Drain(ctx context.Context, atMost time.Duration) {
 
 // stop forgets invocations that are no longer wanted, and aborts them where that can be done: first all are forgotten, so that the room of one that was
 // aborted does not go to another one of them. The one of this run and number is stopped because its outcome has come.
-func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered engine.Answer) {
+func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered engine.Answer) (when engine.Sending) {
 	var room [8]*item
 	stopped := room[:0]
 	o.mu.Lock()
@@ -466,11 +467,13 @@ func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered eng
 	for _, it := range stopped {
 		if answered.N != 0 && it.inv.N == answered.N && it.inv.Run == run {
 			o.timed(it, outcomeWord(answered.Verdict))
+			when = it.sent()
 		}
 		if it.stop != nil {
 			it.stop()
 		}
 	}
+	return when
 }
 
 // leave forgets what a shard had: its next owner sends it.

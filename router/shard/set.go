@@ -21,8 +21,9 @@ import (
 // An Outbox takes the invocations of one tenure. Its methods return at once.
 type Outbox interface {
 	Add(inv *engine.Invocation) // it is to be sent
-	// Stop is for those that are no longer wanted, all of a record together; that of the run and the number, if there is one, because its outcome has come.
-	Stop(list []*engine.Invocation, run journal.RunID, answered engine.Answer)
+	// Stop is for those that are no longer wanted, all of a record together; that of the run and the number, if there is one, because its outcome has come: of that
+	// it returns since when it was there, and when it was sent, as far as that is known.
+	Stop(list []*engine.Invocation, run journal.RunID, answered engine.Answer) engine.Sending
 	Halt(h engine.Halt) // a run's calls are to be kept back, or sent again
 	Pump()              // all of a batch was added
 	Leave()             // the tenure is over

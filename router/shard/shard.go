@@ -365,6 +365,9 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 			return err
 		}
 	}
+	if s.owned && rec.Kind != journal.Claim {
+		s.stop(rec)
+	}
 	s.record(rec)
 	for i := range s.effects.Dead {
 		s.died(&s.effects.Dead[i])
@@ -390,15 +393,6 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 		s.clock.trust(s.state.Now())
 		s.log.Debug("a timer fired early; it is fired later", "run", rec.Run)
 	}
-	s.halt(true)
-	for _, inv := range s.effects.Send {
-		if inv.Purpose == engine.Cancel {
-			s.out.Add(inv) // While it is known whether the call was sent.
-		}
-	}
-	if len(s.effects.Stop) > 0 {
-		s.out.Stop(s.effects.Stop, rec.Run, engine.AnswerOf(rec))
-	}
 	s.halt(false) // A run that ends goes on with that; what was kept of it and is stopped is not sent.
 	for _, inv := range s.effects.Send {
 		if inv.Purpose != engine.Cancel {
@@ -406,6 +400,30 @@ func (s *Shard) act(rec *journal.Record, reason engine.Reason) error {
 		}
 	}
 	return nil
+}
+
+// stop stops what is not wanted any more, and adds to what is told what is known only where that was: when a call was sent whose answer came as an event.
+func (s *Shard) stop(rec *journal.Record) {
+	s.halt(true)
+	for _, inv := range s.effects.Send {
+		if inv.Purpose == engine.Cancel {
+			s.out.Add(inv) // While it is known whether the call was sent.
+		}
+	}
+	if len(s.effects.Stop) == 0 {
+		return
+	}
+	answer := engine.AnswerOf(rec)
+	when := s.out.Stop(s.effects.Stop, rec.Run, answer)
+	if when.Sent.IsZero() {
+		return
+	}
+	for i := range s.effects.Traces {
+		if t := &s.effects.Traces[i]; t.Inv != nil && t.Inv.N == answer.N && t.Run == rec.Run && t.Made == 0 {
+			t.Made, t.Sent = when.Made.UnixNano(), when.Sent.UnixNano()
+			return
+		}
+	}
 }
 
 // halt tells of the runs that are paused from now on, or of those that go on.

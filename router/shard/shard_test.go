@@ -41,10 +41,11 @@ func (d *desk) Add(inv *engine.Invocation) {
 	d.sent = append(d.sent, inv)
 }
 
-func (d *desk) Stop(list []*engine.Invocation, _ journal.RunID, _ engine.Answer) {
+func (d *desk) Stop(list []*engine.Invocation, _ journal.RunID, _ engine.Answer) engine.Sending {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stops = append(d.stops, list...)
+	return engine.Sending{}
 }
 
 func (d *desk) Halt(h engine.Halt) {
