@@ -1,0 +1,45 @@
+package engine_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
+)
+
+// TestStatusLooksAtWhatTellsMost: of many open children a status has those of which a try has failed first, then those that have been open for longest.
+func TestStatusLooksAtWhatTellsMost(t *testing.T) {
+	t.Parallel()
+	reg := registry()
+	def := defined(t, reg, "{ map: { items: 20, window: 6, do: { function: f, retry: { attempts: 3, backoff: 1h } } } }")
+	state := engine.New(reg, nil)
+	var out engine.Effects
+	var open []*engine.Invocation
+	at := time.Unix(1e9, 0)
+	fold := func(rec journal.Record) {
+		t.Helper()
+		at = at.Add(time.Second)
+		rec.Time = at
+		if reason, err := state.Fold(&rec, &out); err != nil || reason != engine.Applied {
+			t.Fatal(reason, err)
+		}
+		open = append(open, out.Send...)
+	}
+	fold(defineRecord(def))
+	fold(startRecord(1, def, lang.Null))
+	done := func(i int, o lang.Outcome) {
+		fold(engine.Record(journal.Completion, open[i].Run, &engine.CompletionFact{N: open[i].N, Outcome: o}))
+	}
+	done(0, lang.Success(lang.Null))                                        // 6 opens, the youngest but one.
+	done(1, lang.Success(lang.Null))                                        // So does 7.
+	done(4, lang.Failure(lang.Failf(lang.ClassFunction, "boom", "broken"))) // 2, 3 and 5 are the oldest.
+	for most, want := range [][]int{nil, {4}, {4, 2}, {4, 2, 3}, {4, 2, 3, 5}, {4, 2, 3, 5, 6}, {4, 2, 3, 5, 6, 7}, {4, 2, 3, 5, 6, 7}} {
+		st, _ := state.Status(open[0].Run, most)
+		if got := st.Root.Slots[0].Indexes; !slices.Equal(got, want) {
+			t.Errorf("of %d: %v; want %v", most, got, want)
+		}
+	}
+}
