@@ -79,10 +79,11 @@ type Overlapping interface {
 
 // A Report says how far a source is, for people to see. What is zero is left out.
 type Report struct {
-	Next time.Time `json:"next,omitzero"` // when it will make an event
-	Last time.Time `json:"last,omitzero"` // when the latest one was due
-	At   string    `json:"at,omitempty"`  // where it is
-	Note string    `json:"note,omitempty"`
+	Next time.Time   `json:"next,omitzero"`  // when it will make an event
+	Then []time.Time `json:"then,omitempty"` // and when after that
+	Last time.Time   `json:"last,omitzero"`  // when the latest one was due
+	At   string      `json:"at,omitempty"`   // where it is
+	Note string      `json:"note,omitempty"`
 }
 
 // A Reporting source says how far it is. Report may be called at any time.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -50,7 +51,9 @@ functions:
   work: { http: { url: "URL/work" }, timeout: 20s, retry: { attempts: 5, backoff: 200ms } }
   join: { http: { url: "URL/join" }, timeout: 20s, retry: { attempts: 5, backoff: 200ms } }
   step: { kafka: { topic: work }, timeout: 60s }
+  tick: { http: { url: "URL/tick" }, timeout: 20s }
 sources:
+  clock: { schedule: { every: 1s, missed: all, type: tick } }
   inbox: { webhook: {} }
   in: { kafka: { topics: [in], group: in, session: 3s } }
   done: { kafka: { topics: [done], group: done, session: 3s } }
@@ -65,11 +68,14 @@ triggers:
     filters: [{ exact: { type: stream } }]
     flow: { map: { items: 8, do: { function: step, input: "${ item * 3 }" } } }
     onSuccess: { kafka: { topic: out }, data: "${ {'id': event.id, 'results': output} }" }
+  tick:
+    filters: [{ exact: { type: tick } }]
+    flow: { function: tick, input: "${ event.time }" }
 `
 
 func newRig(t *testing.T) *rig {
 	brokers, link := kafkatest.StartLinked(t, 3)
-	g := &rig{t: t, brokers: brokers, link: link, world: &world{runs: make(map[string]*runSeen)}, dir: t.TempDir()}
+	g := &rig{t: t, brokers: brokers, link: link, world: &world{runs: make(map[string]*runSeen), ticks: make(map[string]map[string]bool)}, dir: t.TempDir()}
 	functions := httptest.NewServer(g.world)
 	t.Cleanup(functions.Close)
 	g.doc = filepath.Join(g.dir, "cluster.yaml")
@@ -241,8 +247,9 @@ func post(client *http.Client, addr, id string) (int, error) {
 
 // A world is the outside: functions that note by which runs they are asked for what.
 type world struct {
-	mu   sync.Mutex
-	runs map[string]*runSeen // by run id
+	mu    sync.Mutex
+	runs  map[string]*runSeen        // by run id
+	ticks map[string]map[string]bool // the ids of runs, by the time of a tick
 }
 
 // A runSeen is what the world saw of one run.
@@ -263,9 +270,42 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // The caller has gone.
 	}
+	if r.URL.Path == "/tick" {
+		w.tick(string(b), r.Header.Get("Ce-Correlationid"))
+		return
+	}
 	w.note(r, b)
 	time.Sleep(working)
 	_, _ = out.Write(b) // As above.
+}
+
+// tick notes that a run was started by a tick.
+func (w *world) tick(at, run string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ticks[at] == nil {
+		w.ticks[at] = make(map[string]bool)
+	}
+	w.ticks[at][run] = true
+}
+
+// wrongTicks are those that started several runs, or none: all from the first that was seen to the last are due.
+func (w *world) wrongTicks() (seen int, wrong []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := slices.Sorted(maps.Keys(w.ticks))
+	for i, at := range all {
+		if len(w.ticks[at]) != 1 {
+			wrong = append(wrong, fmt.Sprintf("%s has started %d runs", at, len(w.ticks[at])))
+		}
+		was, now := all[max(i-1, 0)], at
+		before, err1 := time.Parse(`"`+time.RFC3339+`"`, was)
+		this, err2 := time.Parse(`"`+time.RFC3339+`"`, now)
+		if err1 != nil || err2 != nil || this.Sub(before) > time.Second {
+			wrong = append(wrong, fmt.Sprintf("none between %s and %s", was, now))
+		}
+	}
+	return len(all), wrong
 }
 
 func (w *world) note(r *http.Request, body []byte) {

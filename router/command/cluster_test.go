@@ -156,8 +156,8 @@ func (g *rig) account() account {
 	return a
 }
 
-// TestCluster does to brokers and routers what happens to them: what was acknowledged takes effect once, joins have the right members, no run hangs, and
-// what is sent twice is below one in a hundred. The short form has less around its faults, and other tests beside it: there it is five.
+// TestCluster does to brokers and routers what happens to them: what was acknowledged takes effect once, joins have the right members, no run hangs, each
+// tick of a schedule that all replicas have is one run, and what is sent twice is below one in a hundred. The short form has less around its faults, and other tests beside it: there it is five.
 func TestCluster(t *testing.T) {
 	list, calm, most := faults[:5], 2*time.Second, 5.0
 	if *longFaults {
@@ -179,6 +179,13 @@ func TestCluster(t *testing.T) {
 			}
 			break
 		}
+	}
+	seen, wrong := g.world.wrongTicks()
+	for end := time.Now().Add(30 * time.Second); len(wrong) > 0 && time.Now().Before(end); seen, wrong = g.world.wrongTicks() {
+		time.Sleep(50 * time.Millisecond) // One may be on its way still.
+	}
+	if len(wrong) > 0 || seen < 10 {
+		t.Errorf("%d ticks of a schedule that each replica has: %s", seen, strings.Join(wrong, "; "))
 	}
 	_ = w.Flush() // Into memory.
 	t.Logf("three brokers, three routers, 40 events a second of 9 invocations each, a third of them from topic to topic by functions behind topics:\n%s", table.String())

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/onward-router/onward/router"
@@ -24,11 +25,11 @@ func (p *program) sources() *cobra.Command {
 		return p.print(said, func(w io.Writer) {
 			fmt.Fprintln(w, "SOURCE\tTYPE\tNEXT\tLAST\tAT\tNOTE")
 			for _, l := range said.Sources {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Source, l.Type, whenever(l.Next), whenever(l.Last), cmp.Or(l.At, l.Path, "-"), cmp.Or(l.Trouble, l.Note, "-"))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Source, l.Type, whenever(l.Next), whenever(l.Last), cmp.Or(l.At, l.Path, "-"), cmp.Or(l.Trouble, l.Note, andThen(l.Then), "-"))
 			}
 		})
 	}}
-	list.Long = "List prints the sources of the router that is asked: the next and the last tick of a schedule, where a webhook is, how far files are read, and what keeps a source from taking events.\n\n" + clientHelp
+	list.Long = "List prints the sources of the router that is asked: the next ticks and the last one of a schedule, where a webhook is, how far files are read, and what keeps a source from taking events.\n\n" + clientHelp
 	list.Example = "  onward sources list\n  onward sources list -o json"
 	c.AddCommand(list)
 	return c
@@ -40,4 +41,16 @@ func whenever(t time.Time) string {
 		return "-"
 	}
 	return when(t)
+}
+
+// andThen lists the times behind the next one.
+func andThen(times []time.Time) string {
+	if len(times) == 0 {
+		return ""
+	}
+	said := make([]string, len(times))
+	for i, t := range times {
+		said[i] = when(t)
+	}
+	return "then " + strings.Join(said, ", ")
 }

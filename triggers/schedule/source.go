@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"hash/fnv"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,6 +59,7 @@ var (
 	_ triggers.Overlapping = (*Source)(nil)
 	_ triggers.Measured    = (*Source)(nil)
 	_ triggers.Reporting   = (*Source)(nil)
+	_ plugin.Prober        = (*Source)(nil)
 )
 
 // Remember keeps the last tick where all routers find it.
@@ -207,10 +209,43 @@ func (s *Source) id(tick time.Time) string {
 func (s *Source) show(tick time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.report.Next, s.report.Note = tick, ""
+	s.report.Next, s.report.Then, s.report.Note = tick, nil, ""
 	if tick.IsZero() {
 		s.report.Note = "it has no more ticks"
+		return
 	}
+	s.report.Then = s.after(tick, told-1)
+}
+
+// told is how many ticks people are told of.
+const told = 3
+
+// after lists the ticks after an instant, of which there may be fewer than n.
+func (s *Source) after(at time.Time, n int) (ticks []time.Time) {
+	for len(ticks) < n {
+		if at = s.table.next(at); at.IsZero() {
+			break
+		}
+		ticks = append(ticks, at)
+	}
+	return ticks
+}
+
+// Probe says when it will tick, by the clock of its zone: what a person looks for in a cron that is new.
+func (s *Source) Probe(context.Context) (string, error) {
+	zone, err := lang.Location(s.s.Zone)
+	if err != nil {
+		return "", err
+	}
+	ticks := s.after(s.now(), told)
+	if len(ticks) == 0 {
+		return "no more ticks", nil
+	}
+	said := make([]string, len(ticks))
+	for i, at := range ticks {
+		said[i] = at.In(zone).Format("Mon 2006-01-02 15:04:05 -0700")
+	}
+	return "ticks " + strings.Join(said, ", "), nil
 }
 
 // until waits until the clock shows due, or is far behind last. False: ctx has ended.

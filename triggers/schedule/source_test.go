@@ -486,3 +486,32 @@ func TestIntervals(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestTold: the next three ticks are told, on the wall's clock, over its change; there may be fewer.
+func TestTold(t *testing.T) {
+	t.Parallel()
+	spring := time.Date(2026, 3, 28, 0, 0, 0, 0, time.UTC)
+	for want, change := range map[string]func(*Settings){
+		"ticks Sat 2026-03-28 02:30:00 +0100, Sun 2026-03-29 03:00:00 +0200, Mon 2026-03-30 02:30:00 +0200": func(s *Settings) { s.Cron, s.Zone = "30 2 * * *", "Europe/Berlin" },
+		"ticks Sat 2026-03-28 00:15:00 +0000, Sat 2026-03-28 00:30:00 +0000": func(s *Settings) {
+			s.Every, s.Until = plugin.Duration(15*time.Minute), Instant(spring.Add(40*time.Minute))
+		},
+		"no more ticks": func(s *Settings) { s.At = Instant(spring.Add(-time.Hour)) },
+	} {
+		made, err := New("night", settings(change))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := made.(*Source)
+		s.now = func() time.Time { return spring }
+		found, err := s.Probe(t.Context())
+		if err != nil || found != want {
+			t.Errorf("%q, %v; want %q", found, err, want)
+		}
+		first := s.table.next(spring)
+		s.show(first)
+		if r := s.Report(); !r.Next.Equal(first) || len(r.Then) != strings.Count(found, ",") {
+			t.Errorf("%+v", r)
+		}
+	}
+}
