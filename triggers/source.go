@@ -173,6 +173,21 @@ type Place struct {
 // A Troubled source can say what keeps it from taking events at present; nil is nothing.
 type Troubled interface{ Trouble() error }
 
+// sealKey marks the context of events that are known by what was signed.
+type sealKey struct{}
+
+// Sealed says of the events that are admitted with a context that they are known by a seal, in their order, and not by the sources and ids that they have: nobody
+// has proved those. The same seal is the same events.
+func Sealed(ctx context.Context, seal string) context.Context {
+	return context.WithValue(ctx, sealKey{}, seal)
+}
+
+// SealOf returns the seal of the events that are admitted with a context; empty: they are known by source and id.
+func SealOf(ctx context.Context) string {
+	seal, _ := ctx.Value(sealKey{}).(string)
+	return seal
+}
+
 // Errors of a receipt.
 var (
 	ErrInvalid  = errors.New("not a valid CloudEvent") // wrapped with the field and what is wrong with it

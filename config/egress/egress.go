@@ -1,4 +1,4 @@
-// Package egress says which addresses the requests of this router may go to: those of functions, destinations, token endpoints and issuers.
+// Package egress says which addresses this router may connect to for its documents: those of functions, destinations, token endpoints, issuers, callbacks and brokers.
 //
 // It is asked about the address that a connection is really made to, after names were resolved: neither a redirect nor a DNS answer that changes gets round
 // it, and neither does another spelling of an address. A proxy resolves names itself; of what goes through one only the name can be judged.
@@ -213,13 +213,18 @@ func (p *Policy) Dial(ctx context.Context, network, address string) (net.Conn, e
 	}
 	d := net.Dialer{Timeout: dialing, KeepAlive: 30 * time.Second}
 	if _, is := p.proxies.Load(hostOf(host)); !is {
-		d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-			to, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return fmt.Errorf("%s cannot be judged: %w", address, err)
-			}
-			return p.Address(host, to.Addr())
-		}
+		d.ControlContext = p.Control(host)
 	}
 	return d.DialContext(ctx, network, address)
+}
+
+// Control is that of a dialer which connects to a host: it judges the addresses that it turns out to have.
+func (p *Policy) Control(host string) func(ctx context.Context, network, address string, c syscall.RawConn) error {
+	return func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return fmt.Errorf("%s cannot be judged: %w", address, err)
+		}
+		return p.Address(host, to.Addr())
+	}
 }

@@ -317,6 +317,9 @@ func (d *draft) field(f Field) error {
 	return d.set(name, string(f.Value))
 }
 
+// IsWhole reports whether all of an event is in its body: its attributes too.
+func (h *Head) IsWhole() bool { return h.mode != binaryMode }
+
 // IsBatch reports batched mode.
 func (h *Head) IsBatch() bool { return h.mode == batchMode }
 

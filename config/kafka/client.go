@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -29,6 +30,7 @@ type Client struct {
 
 	id         string
 	addr       net.Addr
+	operators  bool // the brokers are named by the router's settings or environment
 	transport  *kafka.Transport
 	dialer     *kafka.Dialer
 	limits     Limits
@@ -75,7 +77,7 @@ func Open(c *Cluster, id string, l Limits) (*Client, error) {
 	l = l.orDefault()
 	e := &entrance{net: net.Dialer{Timeout: l.Dial, KeepAlive: 30 * time.Second}, tls: c.TLS, sasl: c.SASL != nil, patient: l.Unknown}
 	k := &Client{
-		Brokers: brokers, id: id, addr: kafka.TCP(brokers...), limits: l, refreshing: make(chan time.Time, 1), entrance: e, troubles: troubles{id: id},
+		Brokers: brokers, operators: c.inherited || len(c.Brokers) == 0, id: id, addr: kafka.TCP(brokers...), limits: l, refreshing: make(chan time.Time, 1), entrance: e, troubles: troubles{id: id},
 		transport: &kafka.Transport{ClientID: id, DialTimeout: l.Dial, Dial: e.visit},
 		dialer:    &kafka.Dialer{ClientID: id, Timeout: l.Dial, DialFunc: e.dial},
 	}
@@ -90,6 +92,14 @@ func Open(c *Cluster, id string, l Limits) (*Client, error) {
 
 // Dialer opens connections as the client does, for kafka-go's ConsumerGroup.
 func (c *Client) Dialer() *kafka.Dialer { return c.dialer }
+
+// Within has connections made only where a policy lets them, also to the brokers that brokers tell of; nil is the default policy. A cluster that the router's settings
+// or its environment name is the operator's: it is not judged. It is called before anything is asked.
+func (c *Client) Within(p *egress.Policy) {
+	if !c.operators {
+		c.entrance.control = p.Control
+	}
+}
 
 // Close closes the connections; those in use close once their answer is there.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }

@@ -17,7 +17,8 @@ type entrance struct {
 	net     net.Dialer
 	tls     *TLS // nil: nothing is encrypted
 	sasl    bool
-	patient time.Duration // how long brokers may hang up before that is taken for a no
+	control func(host string) func(context.Context, string, string, syscall.RawConn) error // judges where connections go; nil: nobody does
+	patient time.Duration                                                                  // how long brokers may hang up before that is taken for a no
 
 	mu    sync.Mutex
 	met   bool // a broker has answered a request, so that a no is none for good
@@ -46,7 +47,15 @@ func (e *entrance) dial(ctx context.Context, network, address string) (net.Conn,
 			config.ServerName, _, _ = net.SplitHostPort(address)
 		}
 	}
-	conn, err := e.net.DialContext(ctx, network, address)
+	dialer := e.net
+	if e.control != nil {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		dialer.ControlContext = e.control(host)
+	}
+	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil || config == nil {
 		return conn, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/onward-router/onward/config/egress"
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 )
@@ -110,7 +111,10 @@ func cureOf(err error) (cure string, final bool) {
 	var unverified *tls.CertificateVerificationError
 	var noTLS tls.RecordHeaderError
 	var alert *net.OpError
+	var refused *egress.Refused
 	switch {
+	case errors.As(err, &refused):
+		return "", true // It says itself what to do.
 	case errors.As(err, &guess):
 		return guess.cure, true
 	case errors.As(err, &name):
@@ -141,6 +145,9 @@ func (c *Client) Refused(err error) bool {
 		if errors.Is(err, code) {
 			return true
 		}
+	}
+	if refused := (*egress.Refused)(nil); errors.As(err, &refused) {
+		return true
 	}
 	return errors.Is(err, kafka.SASLAuthenticationFailed) && (c.mechanism == nil || !c.mechanism.welcome.Load())
 }

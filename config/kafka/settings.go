@@ -22,6 +22,8 @@ type Cluster struct {
 	Brokers []string `doc:"brokers,list" help:"host:port of brokers to begin with; default: the cluster of the router's settings (kafka.brokers, kafka.tls, kafka.sasl), or the environment variable KAFKA_BROKERS"`
 	TLS     *TLS     `doc:"tls" help:"encrypt; {} trusts the system's certificate authorities"`
 	SASL    *SASL    `doc:"sasl" help:"who the router is to the cluster"`
+
+	inherited bool // the brokers are the settings'
 }
 
 // TLS says how connections are encrypted, and with which certificates.
@@ -45,7 +47,7 @@ func (c *Cluster) Inherit(from Cluster) {
 	if len(c.Brokers) > 0 {
 		return
 	}
-	c.Brokers = from.Brokers
+	c.Brokers, c.inherited = from.Brokers, true
 	if c.TLS == nil {
 		c.TLS = from.TLS
 	}

@@ -307,7 +307,7 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 		receipt.Kind = triggers.Matched
 	}
 	fuel, outside := in.g.fuelOf(e)
-	begins, without := in.beginnings(matched, e, attrs, data)
+	begins, without := in.beginnings(matched, in.nameOf(i, e), e, attrs, data)
 	if receipt.Note = cmp.Or(receipt.Note, without); len(begins) == 0 && !completed {
 		receipt.Kind = triggers.Unmatched
 		in.g.metrics.unmatched(e.Type())

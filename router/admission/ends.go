@@ -138,7 +138,7 @@ func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 		}
 		in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
 		attrs := envelope.Attributes(e)
-		b, err := g.beginning(t, e, attrs, inv.Input)
+		b, err := g.beginning(t, nameOf(e), e, attrs, inv.Input)
 		if err != nil {
 			g.Log.Warn("a trigger that was matched has no key for this event; its start is left out", "trigger", m.Trigger, "run", inv.Run, "error", err)
 			continue

@@ -22,7 +22,7 @@ const patience = 2 * time.Second
 // takeFact takes an event that is a fact about a run. foreign says that it looks like an outcome, and not of an invocation that this router sent.
 func (in *intake) takeFact(i int, e *event.Event) (foreign bool) {
 	receipt := &in.receipts[i]
-	if run, f, err, ok := signalOf(e); ok {
+	if run, f, err, ok := signalOf(in.nameOf(i, e), e); ok {
 		switch {
 		case !in.accepts.Signals:
 			receipt.Err = in.notAccepted("a signal")

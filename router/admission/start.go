@@ -25,33 +25,46 @@ type beginning struct {
 	overlap engine.Overlap
 }
 
-// beginning says which run of a trigger an event starts. The error says why it has no key.
-func (g *Gate) beginning(t *config.Trigger, e *event.Event, attrs, data lang.Value) (beginning, error) {
+// A name is that by which it is known whether an event has come before.
+type name struct{ source, id string }
+
+func nameOf(e *event.Event) name { return name{e.Source(), e.ID()} }
+
+// nameOf is the name of event i of those that came together. No source of a CloudEvent is "sealed:", for that is no URI reference.
+func (in *intake) nameOf(i int, e *event.Event) name {
+	if seal := triggers.SealOf(in.ctx); seal != "" {
+		return name{"sealed: " + in.door.Source, fmt.Sprint(seal, ".", i)}
+	}
+	return nameOf(e)
+}
+
+// beginning says which run of a trigger an event starts that is known by a name. The error says why it has no key.
+func (g *Gate) beginning(t *config.Trigger, n name, e *event.Event, attrs, data lang.Value) (beginning, error) {
 	if t.Gathers() {
 		names, key, err := t.MeetOf(filter.Of(e), attrs, data)
 		if err != nil {
 			return beginning{}, err
 		}
-		return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Keyed(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key, names: names}, nil
+		return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Keyed(t.Tenant, t.Name, key, n.source, n.id), key: key, names: names}, nil
 	}
 	key, err := t.KeyOf(attrs, data)
 	switch {
 	case err != nil:
 		return beginning{}, err
 	case key == "":
-		return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Of(t.Tenant, t.Name, e.Source(), e.ID())}, nil
+		return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Of(t.Tenant, t.Name, n.source, n.id)}, nil
 	}
-	return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Keyed(t.Tenant, t.Name, key, e.Source(), e.ID()), key: key}, nil
+	return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Keyed(t.Tenant, t.Name, key, n.source, n.id), key: key}, nil
 }
 
 // beginnings are the runs that an event starts; without says of which trigger it starts none, for want of a key: it is a dead letter then.
-func (in *intake) beginnings(matched []*config.Trigger, e *event.Event, attrs, data lang.Value) (begins []beginning, without string) {
+func (in *intake) beginnings(matched []*config.Trigger, n name, e *event.Event, attrs, data lang.Value) (begins []beginning, without string) {
 	begins = make([]beginning, 0, len(matched))
 	for _, t := range matched {
-		b, err := in.g.beginning(t, e, attrs, data)
+		b, err := in.g.beginning(t, n, e, attrs, data)
 		if err == nil && in.door.Overlap != 0 && t.Key.IsZero() { // All that the source starts of the trigger lies together.
 			b.overlap, b.key = in.door.Overlap, "source/"+in.door.Source
-			b.run = in.g.ids.Keyed(t.Tenant, t.Name, b.key, e.Source(), e.ID())
+			b.run = in.g.ids.Keyed(t.Tenant, t.Name, b.key, n.source, n.id)
 		}
 		if err == nil {
 			begins = append(begins, b)
@@ -143,7 +156,7 @@ func (g *Gate) startInside(ctx context.Context, trigger string, e *event.Event, 
 	in := &intake{g: g, ctx: ctx, asks: asks, rules: rl, receipts: make([]triggers.Receipt, 1)}
 	fuel, _ := g.fuelOf(e)
 	attrs := envelope.Attributes(e)
-	b, err := g.beginning(t, e, attrs, data)
+	b, err := g.beginning(t, nameOf(e), e, attrs, data)
 	if err != nil {
 		return nil, journal.RunID{}, fmt.Errorf("%w: trigger %q: %w", triggers.ErrInvalid, trigger, err)
 	}
@@ -164,7 +177,7 @@ func (g *Gate) RunIDOf(trigger string, e *event.Event) journal.RunID {
 	}
 	var b beginning
 	if data, err := dataOf(e); t.Key.IsZero() && !t.Gathers() || err == nil {
-		b, _ = g.beginning(t, e, envelope.Attributes(e), data) // Start says what is wrong with it.
+		b, _ = g.beginning(t, nameOf(e), e, envelope.Attributes(e), data) // Start says what is wrong with it.
 	}
 	return b.run
 }

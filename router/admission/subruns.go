@@ -40,7 +40,7 @@ func (g *Gate) startedBy(inv *engine.Invocation) (beginning, *event.Event, error
 	if t == nil {
 		return beginning{}, nil, fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, inv.ToTrigger, lang.Nearest(inv.ToTrigger, set.TriggerNames()))
 	}
-	b, err := g.beginning(t, e, envelope.Attributes(e), inv.Input)
+	b, err := g.beginning(t, nameOf(e), e, envelope.Attributes(e), inv.Input)
 	if err != nil {
 		err = &lang.Error{Type: "bad_event", Message: fmt.Sprintf("trigger %s: %v", inv.ToTrigger, err), Class: lang.ClassFunction} // It never will be taken.
 	}

@@ -46,7 +46,7 @@ func (g *Gate) wouldStart(x triggers.Tried, t *config.Trigger, c *content) trigg
 		x.Why = unwanted(t)
 		return x
 	}
-	b, err := g.beginning(t, c.e, c.attrs, c.data)
+	b, err := g.beginning(t, nameOf(c.e), c.e, c.attrs, c.data)
 	if err != nil {
 		x.Why = err.Error()
 		return x

@@ -112,7 +112,7 @@ func errorOf(data lang.Value) *lang.Error {
 }
 
 // signalOf reads a signal: type dev.onward.signal, the run as correlationid, the signal's name as subject.
-func signalOf(e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
+func signalOf(n name, e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
 	if e.Type() != typeSignal {
 		return journal.RunID{}, nil, nil, false
 	}
@@ -124,7 +124,7 @@ func signalOf(e *event.Event) (journal.RunID, *engine.SignalFact, error, bool) {
 		return run, nil, fmt.Errorf("%w: subject is missing: it is the signal's name", triggers.ErrInvalid), true
 	}
 	data, err := dataOf(e)
-	return run, &engine.SignalFact{Source: e.Source(), ID: e.ID(), Name: e.Subject(), Data: data}, err, true
+	return run, &engine.SignalFact{Source: n.source, ID: n.id, Name: e.Subject(), Data: data}, err, true
 }
 
 // eventOf makes the event of an invocation, or of a run's end, under an id. Its trace context names what the tracing says, or else what the run was started by.

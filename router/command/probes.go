@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
@@ -28,13 +29,13 @@ type probed struct {
 // probing bounds the look at one sink or source.
 const probing = 10 * time.Second
 
-// probeFunctions asks those of a set's functions that can be asked.
-func probeFunctions(ctx context.Context, set *config.Set) []probed {
+// probeFunctions asks those of a set's functions that can be asked, where the policy lets it.
+func probeFunctions(ctx context.Context, set *config.Set, to *egress.Policy) []probed {
 	var all []probed
 	var by []plugin.Prober
 	for _, name := range slices.Sorted(maps.Keys(set.Functions)) {
 		f := set.Functions[name]
-		sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, sinks.Host{Concurrency: 1, Batch: f.Batch != nil})
+		sink, err := f.Sink.Make.(sinks.Factory)(name, f.Settings, sinks.Host{Concurrency: 1, Batch: f.Batch != nil, Egress: to})
 		if err != nil {
 			continue // What cannot be made is lint's to find.
 		}
@@ -46,13 +47,16 @@ func probeFunctions(ctx context.Context, set *config.Set) []probed {
 	return askAll(ctx, all, by)
 }
 
-// probeSources asks those of a set's sources that can be asked.
-func probeSources(ctx context.Context, set *config.Set) []probed {
+// probeSources asks those of a set's sources that can be asked, where the policy lets it.
+func probeSources(ctx context.Context, set *config.Set, to *egress.Policy) []probed {
 	var all []probed
 	var by []plugin.Prober
 	for _, name := range slices.Sorted(maps.Keys(set.Sources)) {
 		s := set.Sources[name]
 		if source, err := s.Type.Make.(triggers.Factory)(name, s.Settings); err == nil {
+			if p, ok := source.(triggers.Placed); ok {
+				p.Place(triggers.Place{Egress: to})
+			}
 			if p, ok := source.(plugin.Prober); ok {
 				all, by = append(all, probed{name: "source " + name, path: "sources." + name, pos: s.Pos}), append(by, p)
 			}
@@ -77,7 +81,7 @@ func askAll(ctx context.Context, all []probed, by []plugin.Prober) []probed {
 
 // unfit are the functions of a set that do not take what they would be sent.
 func unfit(ctx context.Context, set *config.Set) (findings []lang.Finding) {
-	for _, x := range probeFunctions(ctx, set) {
+	for _, x := range probeFunctions(ctx, set, nil) {
 		if x.err == nil {
 			continue
 		}
@@ -98,7 +102,11 @@ func (d *doctor) probes(ctx context.Context) {
 	if d.set == nil {
 		return
 	}
-	for _, x := range append(probeFunctions(ctx, d.set), probeSources(ctx, d.set)...) {
+	to, err := egress.New(d.s.Egress.Allow, d.s.Egress.Deny)
+	if err != nil {
+		return // The settings were refused for it.
+	}
+	for _, x := range append(probeFunctions(ctx, d.set, to), probeSources(ctx, d.set, to)...) {
 		if x.err != nil {
 			d.fail(x.name, "", "%v", x.err)
 			continue

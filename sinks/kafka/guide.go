@@ -9,6 +9,7 @@ func (*Settings) Guide() plugin.Guide {
 		Errors: []string{
 			"bad_request: the event cannot be made a record (class platform)",
 			"kafka: the cluster refuses it (class platform)",
+			"egress_refused: the settings of egress do not let the router connect to a broker that the document names, or that it tells of (class platform)",
 		},
 		Examples: []string{
 			`

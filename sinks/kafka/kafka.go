@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/lang"
@@ -102,11 +103,12 @@ type sink struct {
 }
 
 // New makes the sink. It connects with its first delivery.
-func New(name string, s *Settings, _ sinks.Host) (sinks.Sink, error) {
+func New(name string, s *Settings, h sinks.Host) (sinks.Sink, error) {
 	c, err := kafka.Open(&s.Cluster, "onward-"+name, kafka.Limits{})
 	if err != nil {
 		return nil, err
 	}
+	c.Within(h.Egress)
 	p := c.NewProducer(kafka.ProducerOptions{Linger: s.Linger.D(), Compression: compressions[s.Compression]})
 	k := &sink{s: s, client: c, producer: p, topics: make(map[string]*topic)}
 	k.ctx, k.cancel = context.WithCancelCause(context.Background())
@@ -267,6 +269,9 @@ func result(ctx context.Context, err error) sinks.Result {
 	var code segmentio.Error
 	if errors.As(err, &code) && kinds[code] != "" {
 		e.Type = kinds[code]
+	}
+	if refused := (*egress.Refused)(nil); errors.As(err, &refused) {
+		e.Type = "egress_refused"
 	}
 	if kafka.Final(err) {
 		return sinks.Fail(e)

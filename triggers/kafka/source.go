@@ -63,8 +63,12 @@ func New(name string, s *Settings) (triggers.Source, error) {
 	}, nil
 }
 
+// Place takes over where connections may go.
+func (s *Source) Place(p triggers.Place) { s.client.Within(p.Egress) }
+
 var (
 	_ triggers.Source   = (*Source)(nil)
+	_ triggers.Placed   = (*Source)(nil)
 	_ triggers.Measured = (*Source)(nil)
 	_ triggers.Parking  = (*Source)(nil)
 	_ triggers.Keeping  = (*Source)(nil)

@@ -65,6 +65,8 @@ type proof struct {
 	tenant string // whose events are taken for his; empty: anybody's
 	signed bool   // it is proved once the body was read
 	mark   string // of a signature: what it signs
+	timed  bool   // that has a time, and is refused once it is old
+	seal   string // by which the events are known, where their ids stand in what is not signed
 }
 
 // identify finds out who sends a request, as far as its head says; false: it was refused. The token in the query is taken out of it, so that nobody writes it
@@ -121,7 +123,7 @@ func (w *Webhook) verify(p *proof, r *http.Request, body []byte) *unproven {
 		}
 		mark, err := way.HMAC.Verify(r.Header, time.Now(), way.HMAC.Tolerance.D(), body)
 		if err == nil {
-			p.tenant, p.mark = way.Tenant, mark
+			p.tenant, p.mark, p.timed = way.Tenant, mark, way.HMAC.Timed()
 			return nil
 		}
 		bad := (*sign.Bad)(nil)
@@ -257,8 +259,11 @@ func matches(pattern, name string) bool {
 	return pattern == name
 }
 
-// as says to whom events are handed over whose they are.
+// as says to whom events are handed over whose they are, and by what they are known.
 func as(ctx context.Context, p proof) context.Context {
+	if p.seal != "" {
+		ctx = triggers.Sealed(ctx, p.seal)
+	}
 	if p.tenant == "" {
 		return ctx
 	}

@@ -1,13 +1,57 @@
 package webhook
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
 )
+
+// isBound reports whether what tells a request's events from others, their sources and ids, is in its body, which is signed.
+func isBound(head form) bool {
+	switch x := head.(type) {
+	case *envelope.Head:
+		return x.IsWhole()
+	case *foreign:
+		as := &x.w.s.As.As
+		return !slices.ContainsFunc(slices.Concat(as.ID.Names(), as.Source.Names()), func(name string) bool { return name == "headers" || name == "query" || name == "path" })
+	}
+	return false
+}
+
+// sealOf is by what the events are known of a request whose signature has no time, and covers the body alone: by that. Whatever its headers say, at whatever router
+// it comes and however late, the same signed body is the same event. Empty: their own sources and ids are signed, or the signature's time is what ends it.
+func (w *Webhook) sealOf(p *proof, head form, body []byte) string {
+	if p.mark == "" || p.timed || isBound(head) {
+		return ""
+	}
+	sum := sha256.Sum256(append([]byte(p.tenant+"\x00"), body...))
+	return hex.EncodeToString(sum[:])
+}
+
+// isTurned reports a signed body that is an event by itself, or a batch of them, and that headers say something else of: its own id would count for nothing.
+func (w *Webhook) isTurned(head form, body []byte) bool {
+	if isBound(head) || !bytes.Contains(body, []byte("specversion")) {
+		return false
+	}
+	for _, mode := range []string{envelope.Structured, envelope.Batched} {
+		as, err := envelope.FromHTTP(http.Header{"Content-Type": {mode}})
+		if err != nil {
+			continue
+		}
+		if events, bad, err := as.Read(body, w.limits()); err == nil && len(events)+len(bad) > 0 {
+			return true
+		}
+	}
+	return false
+}
 
 // A memory knows the signatures that were good, with the events that came under them. A signature covers the body and not the headers that an event in binary mode
 // is made of: whoever has heard a request could send its body again as another event. So a signature is good for the events that it came with first; for them it
