@@ -138,27 +138,34 @@ func (s *State) meet(id journal.RunID, tenant string, def *definition, f *StartF
 		return Applied
 	}
 	s.saving.before(r)
-	x := r.rare().round
-	if x.has(id) {
+	if r.rare().round.has(id) {
 		s.out.Met = Met{Run: r.id}
 		return Duplicate
 	}
 	s.cause = cause{event: f.Event}
-	a := r.def.Await
+	if reason, decided := s.toRound(r, id, f); decided {
+		return reason
+	}
+	return s.keepEvent(r, id, f)
+}
+
+// toRound gives an event to the run that has the round of its key; false when it is for the next one.
+func (s *State) toRound(r *run, id journal.RunID, f *StartFact) (Reason, bool) {
+	a, x := r.def.Await, r.rare().round
 	switch {
 	case !x.open && a.Signals:
-		return s.signalLater(r, id, f)
+		return s.signalLater(r, id, f), true
 	case x.open:
 		if kind := x.kind(a, f.Names); kind >= 0 {
 			s.tombstones.add(id, s.now, s.limits)
 			s.join(r, id, kind, f)
-			return Joined
+			return Joined, true
 		}
 		if a.Late == lang.LateUnmatched {
-			return s.miss(id, name, f, fmt.Sprintf("the round of its key has its %s already, and the trigger has one a key (late: unmatched)", called(f.Names)), false)
+			return s.miss(id, r.roundName(), f, fmt.Sprintf("the round of its key has its %s already, and the trigger has one a key (late: unmatched)", called(f.Names)), false), true
 		}
 	}
-	return s.keepEvent(r, id, f)
+	return 0, false
 }
 
 // keepEvent keeps an event for the next round.
@@ -447,30 +454,74 @@ func (s *State) leaveRound(r *run) {
 	}
 }
 
-// openKept opens the next rounds of the keys whose round is over by this record, with what was kept for them.
+// openKept opens the next rounds of the keys whose round is over by this record, with what was kept for them: as many as one record may begin.
 func (s *State) openKept() {
 	if len(s.reopened) == 0 {
 		return
 	}
 	met := s.out.Met // Of the record's own event.
-	defer func() { s.out.Met = met }()
-	for len(s.reopened) > 0 {
+	for most := s.limits.Begins; len(s.reopened) > 0; {
 		next := s.reopened[0]
 		s.reopened = s.reopened[1:]
-		for i := range next.kept {
-			k := &next.kept[i]
-			s.cause = cause{event: k.fact.Event}
-			if r := s.rounds[next.name]; r != nil && !r.rare().round.open {
-				s.keepAll(r, next.kept[i:])
-				break
-			}
-			if def := s.definitions[k.fact.Digest]; def != nil {
-				s.begin(k.id, next.name.tenant, def, &k.fact, nil)
-			} else {
-				s.arrive(&waitingRun{run: k.id, tenant: next.name.tenant, fact: k.fact})
-				s.out.Need = append(s.out.Need, k.fact.Digest)
-			}
-			s.drain()
+		most = s.openNext(next.name, next.kept, most)
+	}
+	s.out.Met = met
+}
+
+// openNext gives what was kept to the next rounds of its key, in order, and returns how many events the record may give to rounds yet. What is beyond comes by
+// records of its own.
+func (s *State) openNext(name keyName, kept []keptEvent, most int) int {
+	var aside []keptEvent // that the round which gathers has already
+	for {
+		r := s.rounds[name]
+		if r == nil { // It is over: they are the first for the next.
+			kept, aside = append(aside, kept...), nil
+		}
+		if len(kept) == 0 {
+			break
+		}
+		k := &kept[0]
+		if r != nil && r.leaves(k) {
+			aside, kept = append(aside, *k), kept[1:]
+			continue
+		}
+		if most == 0 || s.cache.Left() < lang.EvalCost || s.definitions[k.fact.Digest] == nil {
+			s.putOff(name.tenant, kept)
+			break
+		}
+		most--
+		if s.cause = (cause{event: k.fact.Event}); r == nil {
+			s.begin(k.id, name.tenant, s.definitions[k.fact.Digest], &k.fact, nil)
+		} else {
+			s.saving.before(r)
+			s.toRound(r, k.id, &k.fact)
+		}
+		kept = kept[1:]
+		s.drain()
+	}
+	if len(aside) > 0 {
+		s.keepAll(s.rounds[name], aside)
+	}
+	return most
+}
+
+// leaves reports whether an event is not for the round of r's key, but for the next one.
+func (r *run) leaves(k *keptEvent) bool {
+	a, x := r.def.Await, r.rare().round
+	if !x.open {
+		return !a.Signals
+	}
+	return a.Late != lang.LateUnmatched && x.kind(a, k.fact.Names) < 0
+}
+
+// putOff lets kept events come by records of their own, as starts do that have waited for their definition.
+func (s *State) putOff(tenant string, kept []keptEvent) {
+	for i := range kept {
+		w := &waitingRun{run: kept[i].id, tenant: tenant, fact: kept[i].fact}
+		if s.arrive(w); s.definitions[w.fact.Digest] == nil {
+			s.out.Need = append(s.out.Need, w.fact.Digest)
+		} else {
+			s.owingStarts = append(s.owingStarts, w)
 		}
 	}
 }

@@ -113,9 +113,12 @@ func (w *waitingRun) unborn() *run {
 
 // beginWaiting begins the first of the runs that waited for a definition. The others are asked to begin by records of their own.
 func (s *State) beginWaiting(def *definition) {
-	for range s.limits.Begins {
+	for n := range s.limits.Begins {
 		if len(s.waiting[def.digest]) == 0 {
 			return
+		}
+		if n > 0 && def.Await != nil && s.cache.Left() < lang.EvalCost {
+			break // Each counts what its round has, and is to have what one event may cost.
 		}
 		s.beginFirst(def, s.waiting[def.digest][0])
 	}
