@@ -32,6 +32,7 @@ type rig struct {
 	stream  *stream
 	dir     string
 	doc     string
+	more    []string // arguments of the routers
 
 	mu       sync.Mutex
 	replicas []*replica
@@ -124,8 +125,8 @@ func (g *rig) add() *replica {
 // start begins a replica's process on its folder, and waits until it does its part.
 func (g *rig) start(r *replica) {
 	g.t.Helper()
-	r.child = exec.Command(os.Args[0], "serve", g.doc, "--journal", "kafka", "--kafka-brokers", strings.Join(r.brokers, ","), "--kafka-session", "3s",
-		"--listen", r.addr, "--advertise", r.addr, "--data", filepath.Join(g.dir, r.name), "--log-level", "error", "--snapshot-records", "500", "--drain", "5s")
+	r.child = exec.Command(os.Args[0], append([]string{"serve", g.doc, "--journal", "kafka", "--kafka-brokers", strings.Join(r.brokers, ","), "--kafka-session", "3s",
+		"--listen", r.addr, "--advertise", r.addr, "--data", filepath.Join(g.dir, r.name), "--log-level", "error", "--snapshot-records", "500", "--drain", "5s"}, g.more...)...)
 	r.child.Env = append(os.Environ(), childVariable+"=1")
 	log, err := os.OpenFile(filepath.Join(g.dir, r.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
