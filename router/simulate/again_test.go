@@ -2,7 +2,6 @@ package simulate_test
 
 import (
 	"encoding/binary"
-	"slices"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -69,7 +68,7 @@ func (p *play) observe(at time.Duration, c engine.Change) {
 
 // redrive lets a run go on that has failed, in parts. Who sends them may die in between, and then somebody looks again.
 func (p *play) redrive(run journal.RunID, looks int) {
-	if looks == 0 || !slices.Contains(p.runs, run) {
+	if looks == 0 || !p.isTop(run) {
 		return
 	}
 	logs := p.w.Logs()
@@ -92,7 +91,14 @@ func (p *play) redrive(run journal.RunID, looks int) {
 		p.t.Fatal(err)
 	}
 	p.asked++
-	f := engine.RedriveFact{Number: end.Redrives + 1, Start: s.starts[run], Started: end.Started.UnixNano(), Next: end.Numbers, Told: end.Told, Memo: plan.Memo}
+	start := s.starts[run]
+	if p.gathering != nil && p.gathering.meets() {
+		start.Event, start.Data, start.Arrived, start.Names = end.Event, end.Input, end.Arrived, nil
+		if p.gathering.unmet != "" {
+			return // Its flow never began.
+		}
+	}
+	f := engine.RedriveFact{Number: end.Redrives + 1, Start: start, Started: end.Started.UnixNano(), Next: end.Numbers, Told: end.Told, Memo: plan.Memo}
 	binary.BigEndian.PutUint64(f.ID[:], p.asked)
 	var at time.Duration
 	for k, part := range f.Split(1 + p.rng.IntN(400)) {

@@ -21,7 +21,8 @@ type report struct {
 	children, across                                                                int // runs that steps have started, those in another partition
 	redriven                                                                        int // ends of runs that went on after their end
 	reached                                                                         map[string]int
-	seen                                                                            map[string]int // kinds of changes, and types of the errors that steps ended with
+	began                                                                           []journal.RunID // runs of the clients' trigger
+	seen                                                                            map[string]int  // kinds of changes, and types of the errors that steps ended with
 }
 
 // A fence is DESIGN 2 once more, by itself: a claim counts when its epoch is the next one, and a negative fact when its epoch is the current one.
@@ -53,7 +54,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 	dropped, told := make(map[sendKey]bool), make(map[string]int)
 	offsets := make(map[sendKey]int64)
 	outcomes, ended := make(map[journal.RunID]lang.Outcome), make(map[string]lang.Outcome) // The last one of a run that was redriven; each, by the id of its event.
-	ends, kin := newDeliveries(), newKin()
+	ends, kin, met := newDeliveries(), newKin(), newAssemblies()
 	pauses := make(pauses)
 	var replays []*engine.State
 	for _, log := range p.w.Logs() {
@@ -88,6 +89,7 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 			}
 			ends.see(&log[i], reason, &out)
 			kin.see(&log[i], reason, &out)
+			met.see(&log[i], reason, &out)
 			steps.See(&out)
 			for _, h := range out.Halts {
 				pauses.see(h, int64(i))
@@ -116,7 +118,9 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 			t.Errorf("seed %d: %s", p.seed, wrong)
 		}
 	}
+	p.resolve(r.began, outcomes)
 	ends.check(t, p, &r)
+	met.check(t, p)
 	p.checkSends(t, emitted, offsets, &r)
 	for _, s := range p.w.Sent {
 		pauses.check(t, p, s, offsets[sendKey{s.Inv.Run, s.Inv.N}], &r)
@@ -142,6 +146,9 @@ func (p *play) check(t *testing.T, reg *plugin.Registry) (r report) {
 func (r *report) see(c engine.Change) {
 	if r.seen == nil {
 		r.seen = make(map[string]int)
+	}
+	if c.Kind == engine.RunStarted && c.Text == "t" {
+		r.began = append(r.began, c.Run)
 	}
 	if r.seen[c.Kind.String()]++; c.Outcome.Err != nil && (c.Kind == engine.StepEnded || c.Kind == engine.Retrying || c.Kind == engine.Caught) {
 		r.seen[c.Outcome.Err.Type]++
@@ -295,6 +302,15 @@ func (p *play) checkRun(t *testing.T, run journal.RunID, s *story, outcomes map[
 	if s.cancel && o.Verdict == lang.Failed && o.Err.Class == lang.ClassCancelled {
 		r.cancelled++
 		return
+	}
+	if p.gathering != nil {
+		p.gathering.reach(s)
+		if r.reached = s.reached; p.gathering.unmet != "" {
+			if r.failed++; o.Err == nil || o.Err.Type != p.gathering.unmet || len(p.called[run]) > 0 {
+				t.Errorf("seed %d: run %s: %v, and %d functions were called; want %s", p.seed, run, o, len(p.called[run]), p.gathering.unmet)
+			}
+			return
+		}
 	}
 	want, ok := p.flow.eval(s.data, s)
 	r.reached = s.reached // Of all runs of the play.

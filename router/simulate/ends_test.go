@@ -67,7 +67,9 @@ func (d *deliveries) see(rec *journal.Record, reason engine.Reason, out *engine.
 		}
 	}
 	for _, e := range out.Ended {
-		d.triggers[e.EventID] = e.Trigger
+		if e.EventType != engine.TypeSkipped {
+			d.triggers[e.EventID] = e.Trigger
+		}
 	}
 	for _, inv := range out.Send {
 		if inv.Purpose != engine.Notify {

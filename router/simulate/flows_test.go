@@ -3,7 +3,9 @@ package simulate_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,16 +34,17 @@ type anError struct{}
 
 // A garden grows flows.
 type garden struct {
-	settings settings
-	own      map[uintptr]bool // documents of steps that are counted by themselves
-	keep     []map[string]any // so that no other has the address of one
-	rng      *rand.Rand
-	names    int
-	story    *story
-	inside   int              // of maps, whose children would all wait for one signal
-	subs     []map[string]any // flows of triggers that steps start runs of
-	flows    []body           // flows with names
-	below    int              // how many runs the flow that grows is away from the first
+	settings  settings
+	own       map[uintptr]bool // documents of steps that are counted by themselves
+	keep      []map[string]any // so that no other has the address of one
+	rng       *rand.Rand
+	names     int
+	story     *story
+	inside    int              // of maps, whose children would all wait for one signal
+	subs      []map[string]any // flows of triggers that steps start runs of
+	flows     []body           // flows with names
+	gathering *gathering       // how events come together to a run; nil: each is one
+	below     int              // how many runs the flow that grows is away from the first
 }
 
 func (g *garden) name(kind string) string {
@@ -465,6 +468,11 @@ func document(t testing.TB, flow map[string]any, g *garden) string {
 	const destinations = "[{ name: flaky, log: done, %s, retry: { attempts: 4, backoff: 1s } }, { name: hopeless, log: never, retry: { attempts: 2, backoff: 1s } }, { trigger: next }]"
 	well, badly := fmt.Sprintf(destinations, `event: { type: com.example.done, tries: "${ end.attempts }" }`), fmt.Sprintf(destinations, "format: aws")
 	fmt.Fprintf(&b, "  t:\n    onSuccess: %s\n    onFailure: %s\n    flow: %s\n", well, badly, text)
+	if g.gathering != nil {
+		for _, key := range slices.Sorted(maps.Keys(g.gathering.keys)) {
+			fmt.Fprintf(&b, "    %s: %s\n", key, lang.Of(g.gathering.keys[key]).JSON())
+		}
+	}
 	return b.String()
 }
 

@@ -188,9 +188,9 @@ func (g *garden) seen(n node) node {
 	return n
 }
 
-// missing lists the keys that were come to too rarely.
-func (s settings) missing(reached map[string]int, least int) (out []string) {
-	for _, key := range s.all() {
+// missing lists the keys that were come to too rarely, those of triggers beside those of policies.
+func (s settings) missing(triggers []string, reached map[string]int, least int) (out []string) {
+	for _, key := range append(s.all(), triggers...) {
 		if reached[key] < least {
 			out = append(out, fmt.Sprintf("%s (%d)", key, reached[key]))
 		}

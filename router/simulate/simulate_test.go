@@ -55,6 +55,10 @@ type play struct {
 	asked  uint64 // redrives
 	mends  bool   // a run fails until it is redriven
 	died   int    // senders of redrives, between two parts
+
+	gathering *gathering // nil: each start is a run
+	story0    *story     // of all its runs
+	clients   int
 }
 
 var allFaults = map[simulate.Fault]float64{
@@ -70,6 +74,7 @@ func newPlay(t testing.TB, reg *plugin.Registry, seed uint64, faults map[simulat
 type plot struct {
 	faults  map[simulate.Fault]float64
 	flow    func(g *garden) node                // nil is a large one, and two or three runs of it with clients
+	gathers func(g *garden) *gathering          // of a flow; nil: each start is a run
 	durable func(w *simulate.World, record int) // it may strike, when so many records are durable
 }
 
@@ -81,6 +86,7 @@ func newPlayOf(t testing.TB, reg *plugin.Registry, seed uint64, of plot) *play {
 		data[i], text[i] = float64(i*i), lang.Of(i*i)
 	}
 	g := newGarden(reg, p.rng, &story{data: data, signals: make(map[string]any), reached: make(map[string]int), exact: true})
+	p.story0 = g.story
 	var parts []node
 	switch {
 	case of.flow != nil:
@@ -93,6 +99,20 @@ func newPlayOf(t testing.TB, reg *plugin.Registry, seed uint64, of plot) *play {
 		parts = []node{g.mapping(2), g.flow(3), g.failing(2)}
 	default:
 		parts = []node{g.mapping(2), g.flow(3), g.forkjoin(1)}
+	}
+	switch ways := g.gatherings(); {
+	case of.gathers != nil:
+		p.gathering = of.gathers(g)
+	case of.flow == nil && p.rng.IntN(2) == 0:
+		p.gathering = ways[p.rng.IntN(len(ways))]()
+		if p.gathering.signals && len(g.story.signals) == 0 {
+			p.gathering = nil // Nothing waits for them.
+		}
+	}
+	if g.gathering = p.gathering; p.gathering != nil {
+		if first := p.gathering.first(); first != nil {
+			parts = append([]node{*first}, parts...)
+		}
 	}
 	docs := make([]any, len(parts))
 	for i := range parts {
@@ -132,6 +152,18 @@ func newPlayOf(t testing.TB, reg *plugin.Registry, seed uint64, of plot) *play {
 			p.w.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(p.defs[name])})
 		}
 	}
+	if of.flow != nil && p.gathering != nil {
+		p.clients = 1
+		p.w.After(time.Second, func() {
+			p.w.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(p.def)})
+		})
+		p.gather(0, lang.List(text...), time.Second, func(at time.Duration, records ...journal.Record) {
+			for _, again := range []time.Duration{0, time.Minute} {
+				p.w.After(at+again, func() { p.w.Append(records...) })
+			}
+		})
+		return p
+	}
 	if of.flow != nil {
 		run, s := journal.RunID{200, 7}, g.story
 		p.runs, p.story = append(p.runs, run), append(p.story, s)
@@ -146,7 +178,12 @@ func newPlayOf(t testing.TB, reg *plugin.Registry, seed uint64, of plot) *play {
 		}
 		return p
 	}
-	for i := range 2 + p.rng.IntN(2) {
+	p.clients = 2 + p.rng.IntN(2)
+	for i := range p.clients {
+		if p.gathering != nil {
+			p.gatherer(i, lang.List(text...))
+			continue
+		}
 		run := journal.RunID{byte(i * 85), 0, 0, byte(i), 7}
 		p.runs = append(p.runs, run)
 		s := *g.story
@@ -160,7 +197,7 @@ func newPlayOf(t testing.TB, reg *plugin.Registry, seed uint64, of plot) *play {
 func (p *play) limits(level uint8) engine.Limits {
 	l := engine.LimitsOf(level)
 	if p.seed%4 == 1 {
-		l.Openings, l.Share, l.Open = 1+int(p.seed/4%3), 2, 1+int(p.seed/12%4)
+		l.Openings, l.Share, l.Open, l.Begins = 1+int(p.seed/4%3), 2, 1+int(p.seed/12%4), 1+int(p.seed/4%3)
 	}
 	return l
 }
@@ -206,6 +243,27 @@ func (p *play) client(run journal.RunID, data lang.Value, s *story) {
 	}
 }
 
+// gatherer is a client whose events come together; what may have been lost is sent again.
+func (p *play) gatherer(i int, data lang.Value) {
+	begin := time.Duration(p.rng.Int64N(int64(10 * time.Second)))
+	define, behind := journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(p.def)}, time.Duration(p.rng.Int64N(int64(5*time.Second)))
+	p.w.After(begin+behind, func() { p.w.Append(define) }) // What comes before it waits for it.
+	p.gather(i, data, begin, func(at time.Duration, records ...journal.Record) {
+		p.w.After(at, func() { p.w.Append(records...) })
+		for range p.rng.IntN(3) {
+			p.w.After(at+time.Duration(p.rng.Int64N(int64(30*time.Second))), func() { p.w.Append(records...) })
+		}
+	})
+}
+
+// flowSignals are the names that the flow waits for, in order.
+func (p *play) flowSignals() []string { return slices.Sorted(maps.Keys(p.story0.signals)) }
+
+// isTop reports whether a run is of the trigger that the clients send events to.
+func (p *play) isTop(run journal.RunID) bool {
+	return slices.Contains(p.runs, run) || p.gathering != nil && run[4] == 'e' && [10]byte(run[6:]) == [10]byte{}
+}
+
 // deliver is what the destinations do: one refuses the first two tries, one refuses all.
 func deliver(inv *engine.Invocation) *lang.Error {
 	if inv.Path == "end:hopeless" || inv.Path == "end:flaky" && inv.Attempt <= 2 {
@@ -218,6 +276,9 @@ func deliver(inv *engine.Invocation) *lang.Error {
 func (p *play) starts(inv *engine.Invocation) []*lang.Definition {
 	if inv.Purpose == engine.Call {
 		return []*lang.Definition{p.defs[inv.ToTrigger]}
+	}
+	if inv.Type == engine.TypeSkipped {
+		return nil // Events that came too early, and whose run has never begun.
 	}
 	if inv.Trigger == "t" && (inv.ToTrigger == "next" || inv.Purpose == engine.Route && p.seed%2 == 0) {
 		return []*lang.Definition{p.next}
@@ -300,7 +361,7 @@ func TestPlays(t *testing.T) {
 	if held < *seeds/2 || told < *seeds/2 {
 		t.Errorf("%d calls that pauses held and %d that functions were told of prove nothing", held, told)
 	}
-	if rare := settingsOf(reg).missing(reached, *seeds/100); len(rare) > 0 {
+	if rare := settingsOf(reg).missing(triggerKeys(), reached, *seeds/100); len(rare) > 0 {
 		t.Errorf("keys of policies that too few plays come to: %s", strings.Join(rare, ", "))
 	}
 	for _, what := range []string{"timeout", "deadline", "heartbeat_timeout", "join_deadline", "join_unreachable", "too_many_failed", "loop_limit", "twinned", "cleaning-up", "run-redriven", "recalled"} {

@@ -12,6 +12,7 @@ import (
 type specimen struct {
 	seed    uint64
 	flow    func(g *garden) node
+	gathers func(g *garden) *gathering
 	records int
 }
 
@@ -20,9 +21,10 @@ func specimens(t *testing.T, most int) (all []specimen, missing []string) {
 	t.Helper()
 	reg := registry()
 	kinds, leaves := new(garden).kinds()
-	n := len(kinds) + len(leaves) + 1
+	flows := len(kinds) + len(leaves) + 1
+	n := flows + len(new(garden).gatherings())
 	reached := make(map[string]int)
-	of := settingsOf(reg)
+	of, triggers := settingsOf(reg), triggerKeys()
 	for seed := uint64(0); seed < uint64(n*60); seed++ {
 		at := int(seed % uint64(n))
 		flow := func(g *garden) node {
@@ -30,12 +32,18 @@ func specimens(t *testing.T, most int) (all []specimen, missing []string) {
 			switch {
 			case at < len(kinds):
 				return g.seen(kinds[at](1))
-			case at < n-1:
+			case at < flows-1:
 				return g.seen(leaves[at-len(kinds)]())
+			case at == flows-1:
+				return g.caught(0)
 			}
-			return g.caught(0)
+			return g.seen(g.signal()) // To what has gathered.
 		}
-		p := newPlayOf(t, reg, seed, plot{flow: flow})
+		var gathers func(g *garden) *gathering
+		if at >= flows {
+			gathers = func(g *garden) *gathering { return g.gatherings()[at-flows]() }
+		}
+		p := newPlayOf(t, reg, seed, plot{flow: flow, gathers: gathers})
 		if err := p.w.Run(20_000); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -51,13 +59,13 @@ func specimens(t *testing.T, most int) (all []specimen, missing []string) {
 			for key := range r.reached {
 				reached[key]++
 			}
-			all = append(all, specimen{seed, flow, records})
+			all = append(all, specimen{seed, flow, gathers, records})
 		}
-		if seed >= uint64(n) && len(of.missing(reached, 1)) == 0 {
+		if seed >= uint64(n) && len(of.missing(triggers, reached, 1)) == 0 {
 			break
 		}
 	}
-	return all, of.missing(reached, 1)
+	return all, of.missing(triggers, reached, 1)
 }
 
 // TestStruckAtEveryRecord: a play of each kind of step, and of every key of every policy, and at each of its records the owner of that partition or of another
@@ -74,7 +82,7 @@ func TestStruckAtEveryRecord(t *testing.T) {
 	for i, x := range all {
 		for at := 1; at <= x.records; at++ {
 			fault, later := faults[(at+i)%3], (at/3+i)%3
-			play := newPlayOf(t, reg, x.seed, plot{flow: x.flow, durable: func(w *simulate.World, record int) {
+			play := newPlayOf(t, reg, x.seed, plot{flow: x.flow, gathers: x.gathers, durable: func(w *simulate.World, record int) {
 				if record != at || w == nil { // While it is made, nobody owns anything.
 					return
 				}
