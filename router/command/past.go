@@ -2,6 +2,7 @@ package command
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -203,7 +204,7 @@ func (p *program) eventsList(k *client) *cobra.Command {
 func (p *program) eventsShow(k *client) *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Say what an event started, or why nothing.", Args: cobra.ExactArgs(1),
-		Long:    "Show says what became of the events that had an id: which triggers took each, with their runs, or which filter of each trigger said no.\n\n" + clientHelp,
+		Long:    "Show says what became of the events that had an id: which triggers took each, with their runs, or which filter of each trigger said no; of a run that waits for more\nevents of its key, what it has, what is missing, and when it gives up.\n\n" + clientHelp,
 		Example: "  onward events show order-17",
 		RunE: func(c *cobra.Command, args []string) error {
 			var said router.Events
@@ -212,6 +213,7 @@ func (p *program) eventsShow(k *client) *cobra.Command {
 			}
 			return p.print(said, func(w io.Writer) {
 				had := make(map[string]bool) // runs
+				stands := k.gathers(c.Context(), &said)
 				for _, e := range said.Events {
 					fmt.Fprintf(w, "%s: %s from %s, type %s: %s\n", when(e.Came), e.ID, e.Source, e.Type, e.Taken)
 					for _, r := range e.Runs {
@@ -221,6 +223,10 @@ func (p *program) eventsShow(k *client) *cobra.Command {
 						}
 						had[r.Run] = true
 						fmt.Fprintf(w, "  run %s of %s%s\n", r.Run, r.Trigger, again)
+						if x := stands[r.Run]; x != "" {
+							fmt.Fprintf(w, "    %s\n", x)
+						}
+						delete(stands, r.Run)
 					}
 					if e.Note != "" {
 						fmt.Fprintf(w, "  %s\n", e.Note)
@@ -229,4 +235,30 @@ func (p *program) eventsShow(k *client) *cobra.Command {
 			})
 		},
 	}
+}
+
+// mostGathers is how many runs of one event are asked what they wait for.
+const mostGathers = 10
+
+// gathers says of those runs of some events that wait for others of their key what they have, and what is missing.
+func (k *client) gathers(ctx context.Context, said *router.Events) map[string]string {
+	stands := make(map[string]string)
+	for _, e := range said.Events {
+		for _, r := range e.Runs {
+			if _, asked := stands[r.Run]; asked || len(stands) == mostGathers {
+				continue
+			}
+			stands[r.Run] = ""
+			var x router.Explanation
+			if k.get(ctx, "/v1/runs/"+url.PathEscape(r.Run)+"/explain", &x) != nil {
+				continue // It may be forgotten, or its router be away: what the event started is said all the same.
+			}
+			for _, why := range x.Reasons {
+				if why.Kind == "round" {
+					stands[r.Run] = why.Text
+				}
+			}
+		}
+	}
+	return stands
 }
