@@ -26,6 +26,6 @@ func (c *checker) wanted(t *triggerDoc) {
 	c.condition(t.When, sc, path)
 	c.expr(t.When, sc, path)
 	if v, constant := t.When.Const(); constant && v.JSON() != "true" {
-		c.find(t.When.Pos(), path, `write a condition in ${ }: "${ data.amount > 13 }"`, "a trigger that takes no event: its condition is never true")
+		c.find(t.When.Pos(), path, conditionMeant(v), "a trigger that takes no event: its condition is never true")
 	}
 }

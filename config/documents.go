@@ -260,6 +260,16 @@ func (l *loader) find(pos lang.Pos, path, cure, format string, a ...any) {
 	l.findings = append(l.findings, lang.Finding{Pos: pos, Path: path, What: fmt.Sprintf(format, a...), Cure: cure})
 }
 
+// say finds something, or warns of it.
+func (l *loader) say(warning bool, pos lang.Pos, path, cure, format string, a ...any) {
+	f := lang.Finding{Pos: pos, Path: path, What: fmt.Sprintf(format, a...), Cure: cure, Warning: warning}
+	if warning {
+		l.warnings = append(l.warnings, f)
+	} else {
+		l.findings = append(l.findings, f)
+	}
+}
+
 // prefixed adds findings of a part under its path.
 func (l *loader) prefixed(path string, findings []lang.Finding) bool {
 	for _, f := range findings {
@@ -282,12 +292,7 @@ func (l *loader) file(name string, text []byte) {
 			l.find(n.Pos, "", "write version: 1, functions: and triggers:", "a document is a mapping")
 			continue
 		case isSettings(n):
-			said := lang.Finding{Pos: n.Pos, What: "these are settings of the router, and no document", Cure: "give the file to serve: --settings " + name}
-			if said.Warning = l.gathered; l.gathered {
-				l.warnings = append(l.warnings, said)
-			} else {
-				l.findings = append(l.findings, said)
-			}
+			l.say(l.gathered, n.Pos, "", "give the file to serve: --settings "+name, "these are settings of the router, and no document")
 			continue
 		}
 		l.version(n)
@@ -355,7 +360,8 @@ func (l *loader) component(door plugin.Door, path string, n *lang.Node, others [
 		known = append(known, x.Name)
 	}
 	if n.Kind != lang.MapNode {
-		l.find(n.Pos, path, "write { "+strings.Join(known, " | ")+": ... }", "a mapping is due here")
+		rest.Kind = lang.MapNode // It is found once.
+		l.find(n.Pos, path, "write { "+strings.Join(known, " | ")+": ... }"+firstMeant(door, n), "a mapping is due here")
 		return c, nil, rest, false
 	}
 	var found []string
@@ -368,11 +374,13 @@ func (l *loader) component(door plugin.Door, path string, n *lang.Node, others [
 		case is:
 			found = append(found, k.Name)
 			c = x
+			before := len(l.findings)
 			var good bool
 			settings, good = decodeSettings(n.Items[i], x, l, path+"."+k.Name)
 			ok = ok && good
+			l.besides(before, path+"."+k.Name, k.Name, others)
 		default:
-			l.find(k.Pos, path+"."+k.Name, lang.Nearest(k.Name, append(slices.Clone(known), others...)), "unknown key or %s %q", door, k.Name)
+			l.find(k.Pos, path+"."+k.Name, l.placeOf(door, n, k.Name, append(slices.Clone(known), others...)), "unknown key or %s %q", door, k.Name)
 			ok = false
 		}
 	}
@@ -381,6 +389,48 @@ func (l *loader) component(door plugin.Door, path string, n *lang.Node, others [
 		return c, settings, rest, false
 	}
 	return c, settings, rest, ok
+}
+
+// placeOf says where a key belongs that stands beside a component and is one of its own settings, or else which word is meant.
+func (l *loader) placeOf(door plugin.Door, n *lang.Node, key string, known []string) string {
+	if meant := lang.Nearest(key, known); strings.HasPrefix(meant, "did you mean") && !slices.Contains([]string{"url", "command"}, key) {
+		return meant
+	}
+	for _, said := range []bool{true, false} { // First of the component that is there.
+		for _, x := range l.registry.List(door) {
+			keys := lang.SettingsKeys(x.Settings)
+			if slices.Contains(keys, key) && said == (n.Get(x.Name) != nil) {
+				form := key + ": ..."
+				if keys[0] != key && said && n.Get(x.Name).Kind != lang.MapNode {
+					form = keys[0] + ": ..., " + form
+				}
+				return fmt.Sprintf("it belongs below %s:, as in %[1]s: { %s }", x.Name, form)
+			}
+		}
+	}
+	return lang.Nearest(key, known)
+}
+
+// besides tells of unknown keys among those findings that they stand beside a component, and not below it.
+func (l *loader) besides(from int, path, component string, others []string) {
+	for i := from; i < len(l.findings); i++ {
+		f := &l.findings[i]
+		if key, below := strings.CutPrefix(f.Path, path+"."); below && slices.Contains(others, key) && strings.HasPrefix(f.What, "unknown key") {
+			f.Cure = fmt.Sprintf("it stands beside %s:, not below it", component)
+		}
+	}
+}
+
+// firstMeant is how a function is written that is named as a text alone: an address, or a program.
+func firstMeant(door plugin.Door, n *lang.Node) string {
+	if n.Kind != lang.ScalarNode || door != plugin.Sink || n.Value.IsNull() {
+		return ""
+	}
+	text := n.Text()
+	if strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://") {
+		return ", as in { http: { url: " + text + " } }"
+	}
+	return ", as in { exec: [" + strings.Join(strings.Fields(text), ", ") + "] }"
 }
 
 func (l *loader) build(c plugin.Component, path, name string, settings any, pos lang.Pos) {

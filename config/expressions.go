@@ -38,6 +38,9 @@ func (c *checker) expr(e lang.Expr, sc scope, path string) {
 		case "previous":
 			cure = "previous is known in a sequence only"
 		}
+		if other := lang.OtherName(name); other != "" {
+			cure = other
+		}
 		c.find(e.Pos(), path, cure, "unknown name %q", name)
 	}
 	steps, _ := e.Steps()
@@ -51,6 +54,22 @@ func (c *checker) expr(e lang.Expr, sc scope, path string) {
 			c.find(e.Pos(), path, lang.Nearest(name, sc.steps), "unknown step %q", name)
 		}
 	}
+}
+
+// conditionMeant is what to write in place of a condition that is a constant, and not true.
+func conditionMeant(v lang.Value) string {
+	var text string
+	switch _ = v.Decode(&text); strings.ToLower(text) {
+	case "":
+		return `write a condition in ${ }: "${ data.amount > 13 }"`
+	case "yes", "on", "true":
+		return "write a condition in ${ }, or true"
+	}
+	meant := `${ ` + strings.TrimSpace(strings.Trim(text, "{}$ ")) + ` }`
+	if e, err := lang.ParseExpr(lang.Text(meant)); err == nil && e.Whole() && named.MatchString(meant) && len(meant) < 200 {
+		return fmt.Sprintf("write a condition in ${ }: %q", meant)
+	}
+	return `write a condition in ${ }: "${ data.amount > 13 }"`
 }
 
 // condition checks what must be true or false.
@@ -77,6 +96,7 @@ var (
 	// mustache is how other tools write expressions, and dollar how shells do.
 	mustache = regexp.MustCompile(`\{\{-?\s*\.?` + ourNames + `\b[^{}]*\}\}`)
 	dollar   = regexp.MustCompile(`(?:^|[^\w$])\$` + ourNames + `[.\[]\w`)
+	named    = regexp.MustCompile(`\b` + ourNames + `\b`)
 	braces   = regexp.MustCompile(`(?:^|[^$])\$\{\s*` + ourNames + `\s*[.\[}]`)
 )
 

@@ -26,6 +26,7 @@ func (l *loader) compile(t *triggerDoc, takes takers) {
 			c.depth(t.Flow)
 		}
 	}
+	l.attributes(t)
 	if why := filter.Contradiction(t.said); why != "" {
 		l.find(t.pos, "triggers."+t.name+".filters", "all filters must match; write alternatives under any:", "filters that no event passes: %s", why)
 	}
@@ -117,7 +118,7 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 		path += "(" + s.Name + ")"
 	}
 	if v, constant := s.When.Const(); constant && v.JSON() != "true" {
-		c.find(s.When.Pos(), path+".when", "write a condition in ${ }, or leave the step out", "unreachable step: its condition is never true")
+		c.find(s.When.Pos(), path+".when", conditionMeant(v)+", or leave the step out", "unreachable step: its condition is never true")
 	}
 	c.condition(s.When, sc, path+".when")
 	c.expr(s.When, sc, path+".when")
@@ -153,7 +154,7 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 		}
 		inner := scope{vars: append(slices.Clone(sc.vars), "error", "attempt"), own: slices.Clone(sc.own), steps: sc.steps}
 		if v, constant := handler.When.Const(); constant && v.JSON() != "true" {
-			c.find(handler.When.Pos(), at+".when", "write a condition in ${ }, or leave the catch out", "unreachable step: its condition is never true")
+			c.find(handler.When.Pos(), at+".when", conditionMeant(v)+", or leave the catch out", "unreachable step: its condition is never true")
 		}
 		c.condition(handler.When, inner, at+".when")
 		c.expr(handler.When, inner, at+".when")
@@ -195,6 +196,19 @@ func (c *checker) pauses(s *lang.Step, sc scope, path string) {
 	}
 }
 
+// attributes warns of filters by what is an attribute's name but for one letter: it is taken for an extension, which events hardly have.
+func (l *loader) attributes(t *triggerDoc) {
+	asked := make(map[string]bool)
+	for i := range t.said {
+		t.said[i].Names(asked)
+	}
+	for _, name := range slices.Sorted(maps.Keys(asked)) {
+		if near, is := lang.OneOff(name, []string{"type", "source", "subject", "datacontenttype", "dataschema"}); is {
+			l.say(true, t.pos, "triggers."+t.name+".filters", fmt.Sprintf("did you mean %q?", near), "%q is an extension's name", name)
+		}
+	}
+}
+
 // constants refuses expressions in the rules of a destination: what they would see has ended.
 func (c *checker) constants(rules lang.Retries, pos lang.Pos, path string) {
 	for i := range rules {
@@ -221,6 +235,9 @@ func (l *loader) words(words []string, pos lang.Pos, path string) {
 	for _, w := range words {
 		if known, near := lang.NearErrorType(w); near {
 			l.find(pos, path, fmt.Sprintf("did you mean %q?", known), "%q is no class of errors, and no type of ours", w)
+		}
+		if meant, sure := lang.NearStatus(w); meant != "" {
+			l.say(!sure, pos, path, fmt.Sprintf("write %s, each code by itself", meant), "%q is no type of errors that HTTP gives", w)
 		}
 	}
 }

@@ -107,6 +107,23 @@ func impossible(dialect, name, text string) (p plugin.Problem) {
 	return p
 }
 
+// Names adds the attributes that a filter compares by exact, prefix and suffix to those in to.
+func (f *Filter) Names(to map[string]bool) {
+	for _, attrs := range []map[string]string{f.Exact, f.Prefix, f.Suffix} {
+		for name := range attrs {
+			to[name] = true
+		}
+	}
+	for _, inner := range [][]Filter{f.All, f.Any} {
+		for i := range inner {
+			inner[i].Names(to)
+		}
+	}
+	if f.Not != nil {
+		f.Not.Names(to)
+	}
+}
+
 // Schema tells what Check refuses.
 func (*Filter) Schema() plugin.Schema {
 	attributes := plugin.Schema{

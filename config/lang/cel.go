@@ -31,6 +31,7 @@ var environment = sync.OnceValue(func() *cel.Env {
 		cel.ParserExpressionSizeLimit(MaxExpression),
 		cel.Function("json.encode", cel.Overload("json_encode_dyn", []*cel.Type{dyn}, text)),
 		cel.Function("json.parse", cel.Overload("json_parse_string", []*cel.Type{text}, cel.OptionalType(dyn))),
+		cel.Function("math.sum", cel.Overload("math_sum_list", []*cel.Type{cel.ListType(dyn)}, dyn)),
 		cel.Function("base64.encodeUrl", cel.Overload("base64_encode_url_bytes", []*cel.Type{cel.BytesType}, text)),
 		cel.Function("base64.decodeUrl", cel.Overload("base64_decode_url_string", []*cel.Type{text}, cel.BytesType)),
 	)
@@ -93,11 +94,13 @@ func compile(source string) (*compiled, error) {
 	return c, nil
 }
 
+var noArguments = regexp.MustCompile(`no such overload: (\S+)\(\)$`)
+
 // tidyIssues says where a source is wrong, and how what people bring from other languages is written.
 func tidyIssues(source string, issues *cel.Issues) error {
 	var parts []string
 	for _, e := range issues.Errors() {
-		msg := strings.TrimPrefix(e.Message, "Syntax error: ")
+		msg := plainSyntax(strings.TrimPrefix(e.Message, "Syntax error: "))
 		parts = append(parts, fmt.Sprintf("at character %d: %s", e.Location.Column()+1, msg))
 		if len(parts) == 3 {
 			break
@@ -106,36 +109,7 @@ func tidyIssues(source string, issues *cel.Issues) error {
 	if cure := foreign(source); cure != "" {
 		return fmt.Errorf("at character %d: %s", issues.Errors()[0].Location.Column()+1, cure)
 	}
-	return fmt.Errorf("%s", strings.Join(parts, "; "))
-}
-
-// foreign recognises what is not CEL, and says what is.
-func foreign(source string) string {
-	bare := " " + quoted.ReplaceAllString(source, "''") + " "
-	for _, x := range foreigners {
-		if x.of.MatchString(bare) {
-			return x.cure
-		}
-	}
-	return ""
-}
-
-var noArguments = regexp.MustCompile(`no such overload: (\S+)\(\)$`)
-
-var quoted = regexp.MustCompile(`'(\\.|[^'\\])*'|"(\\.|[^"\\])*"`)
-
-var foreigners = []struct {
-	of   *regexp.Regexp
-	cure string
-}{
-	{regexp.MustCompile(`^\s*\{.*\}\s*$`), "one pair of braces is enough; write ${ ... }"},
-	{regexp.MustCompile(`\band\b`), "expressions say && where others say and; write a && b"},
-	{regexp.MustCompile(`\bor\b`), "expressions say || where others say or; write a || b"},
-	{regexp.MustCompile(`\bnot\b`), "expressions say ! where others say not; write !a"},
-	{regexp.MustCompile(`===|!==`), "expressions say == and != where others say === and !=="},
-	{regexp.MustCompile(`[^=!<>]=[^=]`), "= assigns nothing here; write == to compare"},
-	{regexp.MustCompile(`\|[^|]`), "expressions have no filters behind |; write a function's call, such as size(data)"},
-	{regexp.MustCompile(`=>|->`), "expressions have no arrow functions; write data.list.map(x, x.name)"},
+	return fmt.Errorf("%s", parts[0]) // What comes after the first is its consequence.
 }
 
 // A rewriter makes of CEL's tree what calls.go runs, and notes what the expression names. Names, functions in a namespace and types are told apart here,
@@ -282,7 +256,7 @@ func (r *rewriter) style(call ast.CallExpr) {
 	name := call.FunctionName()
 	f := environment().Functions()[name]
 	if f == nil {
-		r.c.fault = fmt.Errorf("unknown function %q; %s", name, Nearest(name, Functions()))
+		r.c.fault = fmt.Errorf("unknown function %q; %s", name, nearestFunction(name))
 		return
 	}
 	if _, operator := operators.FindReverse(name); operator || name[0] < 'a' || name[0] > 'z' {

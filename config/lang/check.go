@@ -36,6 +36,9 @@ func (e Expr) Check() []Finding {
 	return out
 }
 
+// Whole reports whether a template is one expression and nothing else.
+func (e Expr) Whole() bool { return e.t != nil && e.t.root.kind == partExpr }
+
 // Kind returns what a template yields, as far as that is known without data: a text with anything around its expressions is always a text.
 func (e Expr) Kind() string {
 	if e.t == nil {
@@ -156,7 +159,7 @@ var (
 // faultOf makes a fault of the checker's message; none of what evaluates all the same, since CEL's types are stricter than JSON's values.
 func faultOf(message string) Finding {
 	if m := undeclared.FindStringSubmatch(message); m != nil {
-		return Finding{What: fmt.Sprintf("unknown function %q", m[1]), Cure: Nearest(m[1], Functions())}
+		return Finding{What: fmt.Sprintf("unknown function %q", m[1]), Cure: nearestFunction(m[1])}
 	}
 	m := noOverload.FindStringSubmatch(message)
 	switch {

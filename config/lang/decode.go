@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"cmp"
 	"encoding"
 	"fmt"
 	"reflect"
@@ -126,7 +127,7 @@ func (d *decoder) plain(n *Node, v reflect.Value, path []string) {
 		d.structure(n, v, path)
 	case reflect.Slice:
 		if n.Kind != ListNode {
-			d.find(n, path, "write [ ... ]", "%s where a list is due", n.describe())
+			d.find(n, path, asList(n, v.Type().Elem()), "%s where a list is due", n.describe())
 			return
 		}
 		v.Set(reflect.MakeSlice(v.Type(), len(n.Items), len(n.Items)))
@@ -152,7 +153,7 @@ func (d *decoder) plain(n *Node, v reflect.Value, path []string) {
 
 func (d *decoder) scalar(n *Node, v reflect.Value, path []string) {
 	if n.Kind != ScalarNode {
-		d.find(n, path, "", "%s where %s is due", n.describe(), kindWord(v.Kind()))
+		d.find(n, path, "write one value", "%s where %s is due", n.describe(), kindWord(v.Kind()))
 		return
 	}
 	text := n.Value.JSON()
@@ -160,7 +161,11 @@ func (d *decoder) scalar(n *Node, v reflect.Value, path []string) {
 	switch v.Kind() {
 	case reflect.String:
 		if text[0] != '"' {
-			d.find(n, path, fmt.Sprintf("quote it: %q", text), "%s where a text is due", n.describe())
+			cure := asErrorType(n, path)
+			if n.Value.IsNull() {
+				cure = "write it behind the colon"
+			}
+			d.find(n, path, cure, "%s where a text is due", n.describe())
 			return
 		}
 		v.SetString(n.Text())
@@ -174,14 +179,14 @@ func (d *decoder) scalar(n *Node, v reflect.Value, path []string) {
 	case reflect.Float64:
 		var f float64
 		if err = n.Value.Decode(&f); err != nil || n.Value.IsNull() {
-			d.find(n, path, "write a number", "%s where a number is due", n.describe())
+			d.find(n, path, "write "+cmp.Or(bareNumber(n.Text(), "%"), "a number"), "%s where a number is due", n.describe())
 			return
 		}
 		v.SetFloat(f)
 	default:
 		i, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || v.OverflowInt(i) {
-			d.find(n, path, "write a whole number", "%s where a whole number is due", n.describe())
+			d.find(n, path, "write "+cmp.Or(wholeNumber(n), "a whole number"), "%s where a whole number is due", n.describe())
 			return
 		}
 		v.SetInt(i)
@@ -200,7 +205,7 @@ func kindWord(k reflect.Kind) string {
 
 func (d *decoder) text(n *Node, v reflect.Value, path []string) {
 	if n.Kind != ScalarNode {
-		d.find(n, path, "", "%s where a single value is due", n.describe())
+		d.find(n, path, "write one value", "%s where a single value is due", n.describe())
 		return
 	}
 	if n.Value.IsNull() {
@@ -299,7 +304,11 @@ func (d *decoder) structure(n *Node, v reflect.Value, path []string) {
 				return
 			}
 		}
-		d.find(n, path, "write "+shape(fields), "%s where a mapping is due", n.describe())
+		said := n
+		if v.Type() == reflect.TypeFor[plugin.Secret]() {
+			said = &Node{Kind: MapNode} // Not the name of a variable: the secret itself, perhaps.
+		}
+		d.find(n, path, "write "+shape(fields, said), "%s where a mapping is due", n.describe())
 		return
 	}
 	short := false
@@ -412,23 +421,6 @@ func (d *decoder) field(n *Node, v reflect.Value, f field, path []string) {
 	}
 }
 
-// shape shows the form of a mapping by the keys that must be there, or by its first.
-func shape(fields []field) string {
-	var keys []string
-	for _, f := range fields {
-		if f.Required {
-			keys = append(keys, f.Name+": ...")
-		}
-	}
-	switch {
-	case len(fields) == 0:
-		return "{ key: value }"
-	case len(keys) == 0:
-		return "{ " + fields[0].Name + ": ... }"
-	}
-	return "{ " + strings.Join(keys, ", ") + " }"
-}
-
 func names(fields []field) []string {
 	out := make([]string, len(fields))
 	for i, f := range fields {
@@ -441,6 +433,8 @@ func names(fields []field) []string {
 func (d *decoder) unknown(n *Node, path []string, fields []field) {
 	known := names(fields)
 	rest := slices.IndexFunc(fields, func(f field) bool { return f.Rest })
+	steps := slices.IndexFunc(fields, func(f field) bool { return f.Value && takesSteps(f.Type) })
+	step := slices.IndexFunc(fields, func(f field) bool { return f.Type == typeStep || f.Type == reflect.PointerTo(typeStep) })
 	short := slices.IndexFunc(fields, func(f field) bool { return f.Value && (f.Type == typeExpr || f.Type == typeValue) })
 	for i, k := range n.Keys {
 		if !slices.Contains(known, k.Name) {
@@ -452,6 +446,10 @@ func (d *decoder) unknown(n *Node, path []string, fields []field) {
 				cure = fmt.Sprintf("a mapping stands below %[1]s: write { %[1]s: { ... } }", known[0])
 			case rest >= 0 && at.Kind == MapNode:
 				cure = fmt.Sprintf("put it below %s:, where the others are", fields[rest].Name)
+			case steps >= 0 && (at.Kind == MapNode || d.isUse(k.Name)):
+				cure = fmt.Sprintf("steps stand below %s:, or in a list", fields[steps].Name)
+			case step >= 0 && (d.isUse(k.Name) || slices.Contains(names(stepFields), k.Name)):
+				cure = fmt.Sprintf("put it below %s:, as in { %[1]s: { %s: ... } }", fields[step].Name, k.Name)
 			}
 			d.find(&at, below(path, k.Name), cure, "unknown key %q", k.Name)
 		}

@@ -61,8 +61,7 @@ func (d *decoder) step(n *Node, s *Step, path []string, extra []field) {
 		case d.isUse(k.Name):
 			uses = append(uses, i)
 		default:
-			at := Node{Kind: ScalarNode, Pos: k.Pos}
-			d.find(&at, below(path, k.Name), d.meant(k.Name, append(slices.Clone(common), d.uses()...)), "unknown key or policy %q", k.Name)
+			d.find(&Node{Kind: ScalarNode, Pos: k.Pos}, below(path, k.Name), d.meant(n, k.Name, extra, common), "unknown key or policy %q", k.Name)
 		}
 	}
 	v := reflect.ValueOf(s).Elem()
@@ -83,28 +82,20 @@ func (d *decoder) step(n *Node, s *Step, path []string, extra []field) {
 	}
 }
 
-// synonyms are what other tools call our policies and keys, in small letters; of two the first that can stand there is meant.
-var synonyms = map[string]string{
-	"parallel": "forkjoin", "fork": "forkjoin", "all": "forkjoin", "branches": "forkjoin", "concurrent": "forkjoin", "steps": "sequence", "serial": "sequence", "chain": "sequence", "pipeline": "sequence",
-	"foreach": "map", "for": "map", "each": "map", "iterate": "map", "switch": "choice", "if": "choice", "case": "choice", "condition": "choice", "sleep": "wait", "delay": "wait", "pause": "wait",
-	"approval": "signal", "await": "signal", "waitfor": "signal", "graph": "dag", "while": "loop", "until": "loop", "repeat": "loop", "dowhile": "loop", "poll": "loop",
-	"try": "finally", "always": "finally", "defer": "finally", "ensure": "finally", "throw": "fail", "raise": "fail", "error": "fail", "noop": "pass", "value": "pass", "set": "pass", "return": "end", "exit": "end", "succeed": "end", "stop": "end",
-	"compensate": "undo saga", "compensation": "undo saga", "rollback": "undo saga", "transaction": "saga", "dependson": "needs", "depends_on": "needs", "requires": "needs", "task": "function", "call": "function", "invoke": "function", "action": "function", "subflow": "flow", "workflow": "flow",
-	"onerror": "catch", "on_error": "catch", "rescue": "catch", "except": "catch", "retries": "retry", "params": "input", "with": "input", "args": "input", "result": "output", "id": "name",
-	// Amazon's States Language, Argo, Airflow.
-	"itemspath": "items", "itemselector": "input", "itemprocessor": "do", "iterator": "do", "maxconcurrency": "window", "parallelism": "window", "withitems": "items", "withparam": "items", "suspend": "signal", "depends": "needs",
-	"timeoutseconds": "timeout", "heartbeatseconds": "heartbeat", "resultselector": "output", "outputpath": "output", "inputpath": "input", "retrystrategy": "retry", "sensor": "signal", "task_group": "sequence", "expand": "map", "states": "sequence",
-	"upstream": "needs", "onexit": "finally", "exithandler": "finally", "maxattempts": "attempts", "intervalseconds": "backoff", "backoffrate": "factor", "errorequals": "on",
-}
-
-// meant says which known word stands for an unknown one.
-func (d *decoder) meant(word string, known []string) string {
-	for _, ours := range strings.Fields(synonyms[strings.ToLower(word)]) {
-		if slices.Contains(known, ours) {
-			return fmt.Sprintf("did you mean %q?", ours)
-		}
+// meant says what to write in place of a word that a step does not know: a key that it has where it says already what it does, else a policy too.
+func (d *decoder) meant(n *Node, word string, extra []field, common []string) string {
+	switch small := strings.ToLower(word); {
+	case len(extra) > 0 && slices.Contains([]string{"do", "then", "run", "step"}, small):
+		return fmt.Sprintf("what is done stands beside %s:, as in { %[1]s: ..., function: NAME }", extra[0].Name)
+	case len(extra) > 0 && extra[0].Name == "if" && slices.Contains([]string{"else", "default", "otherwise"}, small):
+		return "it stands beside the cases: choice: { cases: [ ... ], else: { ... } }"
+	case slices.Contains([]string{"exec", "http", "kafka", "log", "command", "url", "image", "container"}, small):
+		return "name it below functions:, and write function: NAME here"
 	}
-	return Nearest(word, known)
+	if slices.ContainsFunc(n.Keys, func(k Key) bool { return d.isUse(k.Name) }) {
+		return Nearest(word, common)
+	}
+	return Nearest(word, append(slices.Clone(common), d.uses()...))
 }
 
 // known reports whether all keys of n are among the given: else the unknown one, reported already, was to say what the step does.

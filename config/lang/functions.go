@@ -82,6 +82,7 @@ func own() map[string]operation {
 		"replace":           {many: replace}, "split": {two: func(e *evaluation, a, b ref.Val) ref.Val { return split(e, []ref.Val{a, b}) }, many: split},
 		"lists.range":           {one: countTo},
 		"@sortByAssociatedKeys": two(sortBy),
+		"math.sum":              {one: sum},
 		"json.encode":           {one: encodeJSON, asIs: true},
 		"json.parse":            {one: parseJSON},
 		"base64.encodeUrl":      {one: encodeURL},
@@ -386,6 +387,24 @@ func countTo(e *evaluation, a ref.Val) ref.Val {
 		out[i] = types.Int(i)
 	}
 	return listOf(out)
+}
+
+// sum adds up the numbers of a list, in their order; of none it is 0.
+func sum(e *evaluation, a ref.Val) ref.Val {
+	of, err := items(e, a)
+	if err != nil {
+		return err
+	}
+	var out ref.Val = types.Int(0)
+	for _, x := range of {
+		if !isNumber(x) {
+			return types.NewErr("math.sum: numbers are due, and this is a %s", x.Type().TypeName())
+		}
+		if out = arith(out, x, func(a, b ref.Val) ref.Val { return a.(traits.Adder).Add(b) }); types.IsError(out) {
+			return out
+		}
+	}
+	return out
 }
 
 func flatten(e *evaluation, a, b ref.Val) ref.Val {

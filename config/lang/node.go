@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -184,6 +185,11 @@ func (f Finding) MarshalJSON() ([]byte, error) {
 
 // Nearest returns "did you mean ...?" for the known word nearest to a wrong one, or the list of what is known when none is near.
 func Nearest(word string, known []string) string {
+	for _, ours := range strings.Fields(synonyms[strings.ToLower(word)]) {
+		if slices.Contains(known, ours) {
+			return fmt.Sprintf("did you mean %q?", ours)
+		}
+	}
 	best, distance := "", max(2, len(word)/3)+1
 	for _, k := range known {
 		if d := edits(strings.ToLower(word), strings.ToLower(k)); d < distance {
@@ -195,10 +201,22 @@ func Nearest(word string, known []string) string {
 		return fmt.Sprintf("did you mean %q?", best)
 	case len(known) == 0:
 		return "there are none"
+	case len(begun(word, known)) == 1:
+		return fmt.Sprintf("did you mean %q?", begun(word, known)[0])
 	case len(known) > 40:
 		return "it is none of the " + fmt.Sprint(len(known)) + " that there are"
 	}
 	return "known are " + strings.Join(known, ", ")
+}
+
+// begun are the words that begin as this one does, of which there has to be something.
+func begun(word string, known []string) (out []string) {
+	for _, k := range known {
+		if len(word) >= 4 && len(k) > len(word) && strings.EqualFold(k[:len(word)], word) {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 // edits is the number of insertions, deletions, changes and swaps of neighbours between two words.

@@ -2,7 +2,9 @@ package lang
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -226,7 +228,11 @@ var ErrorTypes = []string{
 // NearErrorType returns the class or type of ours that a word is but for one letter, and whether there is one: such a word is misspelt, and no type of a
 // function's.
 func NearErrorType(word string) (string, bool) {
-	known := append(ClassNames(), ErrorTypes...)
+	return OneOff(word, append(ClassNames(), ErrorTypes...))
+}
+
+// OneOff returns the known word that a word is but for one letter, and whether there is one; none where it is known itself.
+func OneOff(word string, known []string) (string, bool) {
 	if slices.Contains(known, word) {
 		return "", false
 	}
@@ -236,4 +242,17 @@ func NearErrorType(word string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// statusWord is how people write what HTTP says; http_404 is how our types do.
+var statusWord = regexp.MustCompile(`^(?:(?:http|status)[-_ ]?)?([1-5](?:[0-9]{2}|xx))$`)
+
+// NearStatus returns the type of errors that a word for an HTTP code seems to mean, with a number in place of 4xx and the like: each code is a type of its
+// own. Sure says that no function can mean it otherwise.
+func NearStatus(word string) (meant string, sure bool) {
+	m := statusWord.FindStringSubmatch(strings.ToLower(word))
+	if m == nil || word == "http_"+m[1] && !strings.HasSuffix(m[1], "xx") {
+		return "", false
+	}
+	return "http_" + strings.ReplaceAll(m[1], "xx", "22"), word != m[1] || strings.HasSuffix(m[1], "xx")
 }

@@ -37,7 +37,7 @@ func walk() []string {
 		"[1, 2, 1, 1.0].distinct()", "[[1], [2, 3]].flatten()", "[1, [2, [3]]].flatten(1)", "[1, 2].reverse()", "[1, 2, 3].slice(1, 3)", "lists.range(3)", "[1, 2].first()", "[1, 2].last()",
 		"[1].hasOnly([1, 2])", "[1].hasAny([2])", "[1, 2].hasAll([1])", "[1].hasExactly([1])", "sets.contains([1, 2], [1.0])", "sets.contains([1, 2], [1])", "sets.equivalent([1], [1, 1])", "sets.intersects([1], [2])",
 		"math.abs(-1.5)", "math.abs(-1)", "math.abs(1u)", "math.bitAnd(6, 3)", "math.bitAnd(6u, 3u)", "math.bitNot(1)", "math.bitNot(1u)", "math.bitOr(6, 3)", "math.bitOr(6u, 3u)", "math.bitXor(6, 3)", "math.bitXor(6u, 3u)",
-		"math.bitShiftLeft(1, 3)", "math.bitShiftLeft(1u, 3)", "math.bitShiftRight(8, 1)", "math.bitShiftRight(8u, 1)", "math.ceil(1.2)", "math.floor(1.8)", "math.round(1.5)", "math.trunc(1.8)", "math.sign(-2.0)",
+		"math.bitShiftLeft(1, 3)", "math.bitShiftLeft(1u, 3)", "math.bitShiftRight(8, 1)", "math.bitShiftRight(8u, 1)", "math.ceil(1.2)", "math.floor(1.8)", "math.round(1.5)", "math.trunc(1.8)", "math.sign(-2.0)", "math.sum([1, 2u, 2.5, -0.5])", "math.sum([])", "math.sum(['a'])",
 		"math.sign(-2)", "math.sign(2u)", "math.isFinite(1.0)", "math.isInf(1.0)", "math.isNaN(1.0)", "math.sqrt(2.0)", "math.sqrt(4)", "math.sqrt(4u)",
 		// Encodings.
 		"base64.encode(b'hi?')", "base64.decode('aGk/')", "base64.encodeUrl(b'hi?')", "base64.decodeUrl('aGk_')", "json.encode({'b': 1.10, 'a': [" + t + "]})", "json.parse('{\"a\": 1.10}')",

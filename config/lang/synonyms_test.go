@@ -20,7 +20,10 @@ func TestSynonymsAreOurs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		name, _ := strings.CutPrefix(strings.TrimSuffix(filepath.Base(page), ".md"), "policy-")
+		name := strings.TrimSuffix(filepath.Base(page), ".md")
+		for _, door := range []string{"policy-", "source-", "sink-"} {
+			name = strings.TrimPrefix(name, door)
+		}
 		all += "`" + name + "`\n" + string(text)
 	}
 	for word, meant := range synonyms {
@@ -30,16 +33,16 @@ func TestSynonymsAreOurs(t *testing.T) {
 			}
 		}
 	}
-	d := new(decoder)
+	known := []string{"forkjoin", "items", "do", "window", "timeout", "needs", "finally", "backoff", "saga"}
 	for word, want := range map[string]string{
 		"parallel": "forkjoin", "Parallel": "forkjoin", "ItemsPath": "items", "ItemProcessor": "do", "MaxConcurrency": "window", "TimeoutSeconds": "timeout", "withItems": "items", "depends": "needs",
-		"onExit": "finally", "dependsOn": "needs", "DependsOn": "needs", "IntervalSeconds": "backoff", "rollback": "saga",
+		"onExit": "finally", "dependsOn": "needs", "DependsOn": "needs", "IntervalSeconds": "backoff", "rollback": "saga", "concurrency": "window", "over": "items", "step": "do", "back": "backoff",
 	} {
-		if got := d.meant(word, []string{"forkjoin", "items", "do", "window", "timeout", "needs", "finally", "backoff", "saga"}); got != `did you mean "`+want+`"?` {
+		if got := Nearest(word, known); got != `did you mean "`+want+`"?` {
 			t.Errorf("%s: %s", word, got)
 		}
 	}
-	if got := d.meant("rollback", []string{"undo", "saga"}); got != `did you mean "undo"?` {
+	if got := Nearest("rollback", []string{"undo", "saga"}); got != `did you mean "undo"?` {
 		t.Errorf("of two the first that can stand there is meant: %s", got)
 	}
 }

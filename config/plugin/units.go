@@ -3,6 +3,7 @@ package plugin
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -10,31 +11,101 @@ import (
 
 // ParseDuration reads a duration as people write it: Go's form, with days before it ("200ms", "30s", "1h30m", "7d", "1d12h"). Negative ones are refused.
 func ParseDuration(text string) (Duration, error) {
+	d, negative, ok := readDuration(text)
+	switch {
+	case !ok:
+		return 0, noDuration(text)
+	case negative:
+		return 0, fmt.Errorf("duration %q is negative; write one from 0 on", text)
+	}
+	return d, nil
+}
+
+func readDuration(text string) (d Duration, negative, ok bool) {
 	days, rest := 0.0, text
 	if n, after, is := strings.Cut(text, "d"); is && !strings.ContainsAny(n, "hmsnu") {
 		var err error
 		if days, err = strconv.ParseFloat(n, 64); err != nil || strings.Trim(strings.TrimPrefix(n, "-"), "0123456789.") != "" {
-			return 0, noDuration(text)
+			return 0, false, false
 		}
 		if rest = after; rest == "" {
 			rest = "0"
 		} else if rest[0] == '-' || rest[0] == '+' {
-			return 0, noDuration(text)
+			return 0, false, false
 		}
 	}
 	v, err := time.ParseDuration(rest)
 	all := days*float64(24*time.Hour) + float64(v)
-	switch {
-	case err != nil, math.IsNaN(all), all > math.MaxInt64/2:
-		return 0, noDuration(text)
-	case v < 0 || days < 0 || text[0] == '-':
-		return 0, fmt.Errorf("duration %q is negative; write one from 0 on", text)
+	if err != nil || math.IsNaN(all) || all > math.MaxInt64/2 {
+		return 0, false, false
 	}
-	return Duration(time.Duration(days*float64(24*time.Hour)) + v), nil
+	return Duration(time.Duration(days*float64(24*time.Hour)) + v), v < 0 || days < 0 || text[0] == '-', true
 }
 
 func noDuration(text string) error {
+	if meant := meantDuration(text); meant != "" {
+		return fmt.Errorf("%.40q is not a duration; write %s", text, meant)
+	}
 	return fmt.Errorf("%.40q is not a duration; write a number with a unit, such as 200ms, 30s, 5m, 24h or 7d", text)
+}
+
+// spans are how people write durations elsewhere: numbers with words, and with spaces; ISO 8601; a clock's hours, minutes and seconds.
+var (
+	wordedSpan = regexp.MustCompile(`^([0-9.]+ ?[a-z]+[ ,]*)+$`)
+	spanPart   = regexp.MustCompile(`([0-9.]+) ?([a-z]+)`)
+	isoSpan    = regexp.MustCompile(`^pt?([0-9.]+[dhms]t?)+$`)
+	clockSpan  = regexp.MustCompile(`^([0-9]+):([0-9]{2}):([0-9]{2})$`)
+	bareSpan   = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
+)
+
+var spanWords = map[string]string{
+	"ms": "ms", "msec": "ms", "msecs": "ms", "millis": "ms", "millisecond": "ms", "milliseconds": "ms", "s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s",
+	"m": "m", "min": "m", "mins": "m", "minute": "m", "minutes": "m", "h": "h", "hr": "h", "hrs": "h", "hour": "h", "hours": "h", "d": "d", "day": "d", "days": "d", "w": "w", "week": "w", "weeks": "w",
+}
+
+// meantDuration is how a duration is written here that is written otherwise; empty where it is none.
+func meantDuration(text string) string {
+	said := strings.ToLower(strings.TrimSpace(text))
+	var out strings.Builder
+	switch m := clockSpan.FindStringSubmatch(said); {
+	case len(said) > 40:
+	case bareSpan.MatchString(said):
+		return said + "s, or another unit than seconds: ms, m, h or d"
+	case m != nil:
+		out.WriteString(m[1] + "h" + m[2] + "m" + m[3] + "s")
+	case isoSpan.MatchString(said):
+		out.WriteString(strings.NewReplacer("p", "", "t", "").Replace(said))
+	case wordedSpan.MatchString(said):
+		for _, part := range spanPart.FindAllStringSubmatch(said, -1) {
+			unit, number := spanWords[part[2]], part[1]
+			if weeks, err := strconv.ParseFloat(number, 64); unit == "w" && err == nil {
+				unit, number = "d", strconv.FormatFloat(7*weeks, 'f', -1, 64)
+			}
+			if unit == "" {
+				return ""
+			}
+			out.WriteString(number + unit)
+		}
+	}
+	if d, _, ok := readDuration(out.String()); ok {
+		return shortDuration(d)
+	}
+	return ""
+}
+
+// shortDuration leaves out what is zero: 5m, and not 5m0s.
+func shortDuration(d Duration) string {
+	if d.D()%(24*time.Hour) == 0 {
+		return strconv.FormatInt(int64(d.D()/(24*time.Hour)), 10) + "d"
+	}
+	text := d.D().String()
+	if d.D()%time.Minute == 0 {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if d.D()%time.Hour == 0 {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // A Size is a number of bytes as documents, settings and people write it: "512MiB", "64KiB", or a number alone.
@@ -59,9 +130,18 @@ func ParseSize(text string) (Size, error) {
 	}
 	v, err := strconv.ParseFloat(number, 64)
 	if err != nil || unit == 1 || !(v >= 0 && v*float64(unit) < math.MaxInt64/2) || strings.ContainsAny(number, "xXpPeE_+") {
-		return 0, fmt.Errorf("%.40q is not a size; write a number of bytes, or one with a unit: 64KiB, 512MiB, 2GiB", text)
+		return 0, noSize(text)
 	}
 	return Size(v * float64(unit)), nil
+}
+
+var looseSize = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?([kmgt])i?b?(ytes)?$`)
+
+func noSize(text string) error {
+	if m := looseSize.FindStringSubmatch(strings.ToLower(strings.TrimSpace(text))); m != nil {
+		return fmt.Errorf("%.40q is not a size; write %s%siB: units are powers of 1024", text, m[1], strings.ToUpper(m[2]))
+	}
+	return fmt.Errorf("%.40q is not a size; write a number of bytes, or one with a unit: 64KiB, 512MiB, 2GiB", text)
 }
 
 // String writes a size in the largest unit of which it is a whole number.
@@ -91,7 +171,8 @@ func (Size) Schema() Schema {
 	}
 }
 
-// ParseMoment reads a time as people write it: how long ago it was (90s, 1h, 7d), today or yesterday (in UTC, as all times are), a day, or a time as RFC 3339 has it.
+// ParseMoment reads a time as people write it: how long ago it was (90s, 1h, 7d), today or yesterday (in UTC, as all times are), a day, or a time as RFC 3339
+// has it; one without a zone is of UTC.
 func ParseMoment(text string, now time.Time) (time.Time, error) {
 	midnight := now.UTC().Truncate(24 * time.Hour)
 	switch text {
@@ -105,10 +186,10 @@ func ParseMoment(text string, now time.Time) (time.Time, error) {
 	if ago, err := ParseDuration(text); err == nil {
 		return now.UTC().Add(-ago.D()), nil
 	}
-	for _, form := range []string{time.RFC3339, time.DateOnly, "2006-01-02 15:04:05Z07:00"} {
+	for _, form := range []string{time.RFC3339, time.DateOnly, "2006-01-02 15:04:05Z07:00", time.DateTime, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04"} {
 		if at, err := time.Parse(form, text); err == nil {
 			return at.UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%.40q is no time; write how long ago it was, such as 1h or 7d, or today, yesterday (UTC), or 2026-01-31T15:04:05Z", text)
+	return time.Time{}, fmt.Errorf("%.40q is no time; write how long ago it was, such as 1h or 7d, or today, yesterday (UTC), 2026-01-31, or 2026-01-31T15:04:05Z", text)
 }

@@ -91,6 +91,9 @@ func TestFormsOfEnv(t *testing.T) {
 		`{"command": ["x"], "env": {"A": 1}}`:                              `env.A: the number 1 where a text is due; quote it: "1"`,
 		`{"command": ["x"], "env": "A"}`:                                   `env: the text "A" where a mapping is due; write { key: value }`,
 		`{"command": ["x"], "env": ["A"], "secrets": {"A": {"env": "B"}}}`: `secrets.A: "A" stands in env too; keep one`,
+		`{"command": "wc -w"}`:                                             `command: "wc -w" names a program with its arguments; write [wc, -w]`,
+		`{"command": ["./count.sh --all"]}`:                                `command: "./count.sh --all" names a program with its arguments; write [./count.sh, --all]`,
+		`{"command": ["/opt/my tools/count"]}`:                             "",
 	} {
 		n, err := lang.ParseJSONNode([]byte(text))
 		if err != nil {
@@ -110,5 +113,19 @@ func TestFormsOfEnv(t *testing.T) {
 	lang.Decode(n, &e, new(plugin.Registry))
 	if !slices.Equal(e.Pass, []string{"A"}) || e.Set["B"] != "b=c" || len(e.Set) != 2 {
 		t.Errorf("%+v", e)
+	}
+}
+
+// TestAFolderThatIsNotThere: the host says of such a program that it is not there itself.
+func TestAFolderThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	k, err := New("f", &Settings{Command: []string{"env"}, Dir: "/no/such/folder"}, sinks.Host{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan sinks.Result, 1)
+	k.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Event: sinktest.Awkward("one"), Invoke: true, Done: func(r sinks.Result) { done <- r }}})
+	if said := describe(<-done); !strings.Contains(said, "not_started") || !strings.Contains(said, "its dir: stat /no/such/folder") {
+		t.Error(said)
 	}
 }

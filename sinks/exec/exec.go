@@ -37,12 +37,27 @@ func (s *Settings) Check() []plugin.Problem {
 	if len(s.Command) == 0 || s.Command[0] == "" {
 		out = append(out, plugin.Problem{Path: []string{"command"}, What: "no program is named", Cure: "write command: [python3, count.py]"})
 	}
+	if words := argued(s.Command); words != nil {
+		out = append(out, plugin.Problem{Path: []string{"command"}, What: fmt.Sprintf("%q names a program with its arguments", s.Command[0]), Cure: "write [" + strings.Join(words, ", ") + "]"})
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
 		if s.Env.has(name) {
 			out = append(out, plugin.Problem{Path: []string{"secrets", name}, What: fmt.Sprintf("%q stands in env too", name), Cure: "keep one"})
 		}
 	}
 	return out
+}
+
+// argued are the words of a command that was written as a shell has it. A program whose path has spaces is none: it stands in a folder.
+func argued(command []string) []string {
+	if len(command) != 1 {
+		return nil
+	}
+	words := strings.Fields(command[0])
+	if len(words) < 2 || strings.Contains(words[0], "/") && !strings.HasPrefix(words[1], "-") {
+		return nil
+	}
+	return words
 }
 
 // Inherits lists the variables of the router's own that the document passes on by name. None of them may be a secret.
@@ -126,6 +141,9 @@ func (k *sink) result(d *sinks.Delivery, err error, stdout, stderr *tail) sinks.
 			Type: kind, Message: fmt.Sprintf("%s: %s%s", k.s.Command[0], exit.ProcessState, stderr.suffix()), Class: "function", Data: data,
 		})
 	case err != nil:
+		if _, no := os.Stat(k.s.Dir); k.s.Dir != "" && no != nil {
+			err = fmt.Errorf("its dir: %w", no) // The host would say it of the program.
+		}
 		return sinks.Fail(&sinks.Error{Type: "not_started", Message: err.Error(), Class: "platform"})
 	case !d.Invoke:
 		return sinks.Accept()

@@ -33,6 +33,9 @@ func (w *walker) scalar(n *yaml.Node) *lang.Node {
 	switch {
 	case tag == "!!str" || tag == "" && !plain:
 		out.Value = lang.Text(n.Value)
+		if whole := strings.TrimRight(n.Value, "\n"); whole != n.Value && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 && isExpression(whole) {
+			out.Value = lang.Text(whole) // A block ends with a line end, and the expression is meant.
+		}
 		return out
 	case noNumber.MatchString(n.Value) && (tag == "" || tag == "!!float"):
 		return w.find(n, "quote it, if it is a text", "%s is not a number that JSON has", n.Value)
@@ -47,6 +50,15 @@ func (w *walker) scalar(n *yaml.Node) *lang.Node {
 		return w.find(n, "leave it out", "the tag %s means nothing here", tag)
 	}
 	return out
+}
+
+// isExpression reports whether a text is one expression whole.
+func isExpression(text string) bool {
+	if !strings.HasPrefix(text, "${") {
+		return false
+	}
+	e, err := lang.ParseExpr(lang.Text(text))
+	return err == nil && e.Whole()
 }
 
 // core is what a plain scalar stands for, with the tag that it would have.
