@@ -33,7 +33,7 @@ func registerOwn(reg prometheus.Registerer, d *disk) (reloads *prometheus.Counte
 // self tells of this router, for who asks.
 func (r *Router) self() api.RouterLine {
 	is := Build()
-	line := api.RouterLine{Name: cmp.Or(r.o.Advertise, r.Addr()), Address: r.Addr(), Version: is.Version, Commit: is.Commit, Started: r.began, Partitions: r.shards.Partitions()}
+	line := api.RouterLine{Name: cmp.Or(r.o.Advertise, r.Addr()), Address: r.Addr(), Version: is.Version, Commit: is.Commit, Started: r.began, Partitions: r.shards.Partitions(), Filling: r.shards.Filling()}
 	if r.disk != nil {
 		if used, free, err := r.disk.look(); err == nil {
 			line.Disk = &api.Disk{Used: used, Free: free}

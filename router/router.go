@@ -389,6 +389,7 @@ func (r *Router) Run(ctx context.Context) error {
 	stuck := make(chan error, 1)
 	others.Go(func() { r.shards.Watchdog(owning, stuck) })
 	others.Go(func() { r.shards.BecomeReady(owning) })
+	others.Go(func() { r.shards.Fill(owning) })
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
 	r.inlets.open(feeding, failed)

@@ -430,6 +430,7 @@ func (a *API) gatherEvents(w http.ResponseWriter, q *http.Request, said *FoundEv
 			}
 		}
 	})
+	said.Events = engine.MergeEvents(said.Events) // A partition that has moved is told of by two.
 	if len(unanswered) > 0 {
 		w.Header().Set(unansweredHeader, strings.Join(unanswered, ", "))
 	}

@@ -23,6 +23,8 @@ type RouterLine struct {
 	// Disk is of its data folder; left out without one.
 	Disk       *Disk                    `json:"disk,omitempty"`
 	Partitions []engine.PartitionStatus `json:"partitions"`
+	// Filling is of how many of them the history is being filled again from the journal.
+	Filling int `json:"filling,omitempty"`
 }
 
 // A Disk says how many bytes a folder has, and how many its disk has left.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -154,6 +155,29 @@ func (e *PastEvent) Append(b []byte) []byte {
 		b = append(b, `,"again":true`...)
 	}
 	return append(b, '}')
+}
+
+// MergeEvents puts what the journal told again of an event to what is known of it, or together, with each run that it started once.
+func MergeEvents(all []*PastEvent) []*PastEvent {
+	type key struct{ id, source string }
+	known := make(map[key]*PastEvent)
+	for _, e := range all {
+		if k := (key{e.ID, e.Source}); known[k] == nil || known[k].Again && !e.Again {
+			known[k] = e
+		}
+	}
+	return slices.DeleteFunc(all, func(e *PastEvent) bool {
+		x := known[key{e.ID, e.Source}]
+		if x == e || !e.Again {
+			return false
+		}
+		for _, run := range e.Runs {
+			if !slices.Contains(x.Runs, run) {
+				x.Runs = append(x.Runs, run)
+			}
+		}
+		return true
+	})
 }
 
 // An EventPlace is where an event stands in the list of those that came, the latest first. It is the same at every router.

@@ -28,7 +28,10 @@ func TestBackupOfHistory(t *testing.T) {
 		saves = append(saves, save{page: &page{n: int64(i + 1), stream: streamSteps}, entries: i, from: -7, to: 1 << 60, ids: []byte{1, 2, 3, byte(i)}, body: big[i:], digest: []byte{byte(i)}})
 	}
 	saves[2].body, saves[2].digest = []byte{}, nil
-	if err := d.write(saves, nil, map[int]cursor{0: {7, 8}, 3: {1 << 40, -1}}, []defined{{lang.Digest{7}, 8, []byte("packed")}}, nil); err != nil {
+	if err := d.write(&change{
+		saves: saves, cursors: map[int]cursor{0: {7, 8}, 3: {1 << 40, -1}}, put: []defined{{lang.Digest{7}, 8, []byte("packed")}},
+		holes: []hole{{partition: 3, after: -1, upto: 1 << 40, base: 1, steps: true, gap: gap{7, 8, 9}}}, holesMoved: true,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	var names []string

@@ -15,10 +15,13 @@ func (h *Endings) Mark() string {
 	defer s.mu.RUnlock()
 	p := s.last(streamSteps)
 	if p == nil {
-		return fmt.Sprintf("%s:0.0", s.name)
+		return s.marking() + ":0.0"
 	}
-	return fmt.Sprintf("%s:%d.%d", s.name, p.n, p.entries)
+	return fmt.Sprintf("%s:%d.%d", s.marking(), p.n, p.entries)
 }
+
+// marking is whose a mark is. What was filled in since lies before it and is new. The lock is held.
+func (s *Store) marking() string { return fmt.Sprintf("%s-%d", s.name, s.fillings) }
 
 // mark reads what Mark gave: how many entries of which page lie before it. One that is another history's, or of what this one has lost, or empty, lies before
 // everything; what was never a mark is refused.
@@ -32,7 +35,7 @@ func (s *Store) mark(text string) (p place, own bool, err error) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if name != s.name {
+	if name != s.marking() {
 		return place{}, false, nil
 	}
 	var end place

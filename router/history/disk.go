@@ -21,15 +21,17 @@ var migrations = []string{
 	`CREATE TABLE digest (n INTEGER PRIMARY KEY, body BLOB);
 	 CREATE TABLE name (text TEXT);`,
 	`CREATE TABLE definition (digest BLOB PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;`,
+	holeTables + ";",
 }
 
 // A disk is the file. It holds pages, and up to where the records of each partition are in them: a transaction writes both.
 type disk struct {
-	name string
-	id   string // which tells this history from others
-	db   *sql.DB
-	had  map[lang.Digest]*definition // what it had of them when it was opened
-	room []byte                      // of who writes: a page as it is on disk, which the driver copies
+	name  string
+	id    string // which tells this history from others
+	db    *sql.DB
+	had   map[lang.Digest]*definition // what it had of them when it was opened
+	lacks []hole                      // likewise
+	room  []byte                      // of who writes: a page as it is on disk, which the driver copies
 }
 
 // openDisk opens the file, or makes one. A file that cannot be read, or is a newer version's, is set aside under another name, as damaged says.
@@ -73,6 +75,9 @@ func (d *disk) open(begin func(*page), at func(int, cursor)) (err error) {
 		return err
 	}
 	if d.had, err = d.definitions(); err != nil {
+		return err
+	}
+	if d.lacks, err = d.holes(); err != nil {
 		return err
 	}
 	return d.list(begin, at)
@@ -133,8 +138,19 @@ func (d *disk) list(begin func(*page), at func(int, cursor)) error {
 	return nil
 }
 
-// write replaces pages, takes some away and sets the cursors, and does so with definitions, all of it or nothing.
-func (d *disk) write(saves []save, drop []int64, cursors map[int]cursor, put []defined, forget []lang.Digest) (err error) {
+// A change is what is written at a time: pages that are replaced or taken away, cursors, holes, and definitions.
+type change struct {
+	saves      []save
+	drop       []int64
+	cursors    map[int]cursor
+	put        []defined
+	forget     []lang.Digest
+	holes      []hole // all
+	holesMoved bool
+}
+
+// write makes a change, all of it or nothing.
+func (d *disk) write(c *change) (err error) {
 	tx, err := d.db.Begin()
 	if err != nil {
 		return err
@@ -144,16 +160,21 @@ func (d *disk) write(saves []save, drop []int64, cursors map[int]cursor, put []d
 			_ = tx.Rollback() // The first error says it.
 		}
 	}()
-	if err := d.writeDefinitions(tx, put, forget); err != nil {
+	if err := d.writeDefinitions(tx, c.put, c.forget); err != nil {
 		return err
+	}
+	if c.holesMoved {
+		if err := d.writeHoles(tx, c.holes); err != nil {
+			return err
+		}
 	}
 	insert, err := tx.Prepare("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return err
 	}
 	defer insert.Close()
-	for i := range saves {
-		s := &saves[i]
+	for i := range c.saves {
+		s := &c.saves[i]
 		body := pack(s.body, d.room)
 		if s.packed = len(body); cap(body) <= 2*pageRoom {
 			d.room = body
@@ -166,15 +187,15 @@ func (d *disk) write(saves []save, drop []int64, cursors map[int]cursor, put []d
 			return err
 		}
 	}
-	for _, n := range drop {
+	for _, n := range c.drop {
 		for _, text := range []string{"DELETE FROM page WHERE n = ?", "DELETE FROM digest WHERE n = ?"} {
 			if _, err := tx.Exec(text, n); err != nil {
 				return err
 			}
 		}
 	}
-	for p, c := range cursors {
-		if _, err := tx.Exec("INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)", p, c.offset, c.time); err != nil {
+	for p, at := range c.cursors {
+		if _, err := tx.Exec("INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)", p, at.offset, at.time); err != nil {
 			return err
 		}
 	}

@@ -12,8 +12,9 @@
 //
 // A snapshot of a partition waits for Flush: the folds of a restart begin there, and will not bring what was before it again.
 //
-// It is off the path of events: Take appends to memory, and what the disk does not take in time is let go of, counted, and said to who asks. What it holds
-// follows from the journal; a file that is damaged is set aside and begun anew, with what the journal still brings.
+// It is off the path of events: Take appends to memory, and what the disk does not take in time is let go of, and said to who asks. What it holds follows
+// from the journal: what it lacks is a hole, which who has the journal fills later (Lacks, Again, Filled); a file that is damaged is set aside and begun anew,
+// and is one hole at first.
 //
 // Not in here: anything that decides about a run, anything that a fold reads, and HTTP.
 package history

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math"
 	"sync"
 	"time"
 
@@ -32,6 +31,7 @@ type Endings struct {
 	lost    prometheus.Counter // what the store could not take
 	lag     prometheus.Gauge
 	anew    prometheus.Counter // files that were set aside
+	holes   prometheus.Gauge   // parts that are missing
 	ill     prometheus.Gauge   // 1 while it cannot be written
 
 	mu      sync.Mutex
@@ -57,16 +57,17 @@ type Options struct {
 func Keep(o Options) (*Endings, error) {
 	h := &Endings{
 		log: o.Log, runs: make(map[journal.RunID]*engine.Ending), waiters: make(map[journal.RunID][]chan *engine.Ending),
-		lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_history_lost_total", Help: "Ended runs, steps and events that the history could not take; no run is lost by it."}),
-		anew: prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_history_anew_total", Help: "Files of the history that could not be read, were set aside and begun anew."}),
-		ill:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_history_failing", Help: "1 while the history cannot be written: what is new waits in memory, up to a bound."}),
-		lag:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_history_waiting_bytes", Help: "What the history has in memory and not on disk yet."}),
+		lost:  prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_history_lost_total", Help: "Ended runs, steps and events that the history could not take; no run is lost by it."}),
+		anew:  prometheus.NewCounter(prometheus.CounterOpts{Name: "onward_history_anew_total", Help: "Files of the history that could not be read, were set aside and begun anew."}),
+		ill:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_history_failing", Help: "1 while the history cannot be written: what is new waits in memory, up to a bound."}),
+		holes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_history_missing_parts", Help: "Parts of partitions that the history lacks, and that are filled again from the journal, as far as that reaches."}),
+		lag:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "onward_history_waiting_bytes", Help: "What the history has in memory and not on disk yet."}),
 	}
 	var err error
 	h.store = openStore(o.Dir, o.Limits, func(e error) {
 		h.anew.Inc()
-		h.log.Error("the history begins anew", "error", e)
-	})
+		h.log.Error("the history begins anew, and is filled again from the journal, as far as that reaches", "error", e)
+	}, func(n int) { h.lost.Add(float64(n)) })
 	if o.Dir != "" {
 		if err := h.takeFormer(o.Dir); err != nil {
 			h.log.Error("the ended runs of a former version are not taken over", "error", err)
@@ -76,7 +77,7 @@ func Keep(o Options) (*Endings, error) {
 		return nil, errors.Join(err, h.store.close())
 	}
 	if o.Metrics != nil {
-		o.Metrics.MustRegister(h.lost, h.lag, h.anew, h.ill)
+		o.Metrics.MustRegister(h.lost, h.lag, h.anew, h.ill, h.holes)
 	}
 	return h, nil
 }
@@ -94,34 +95,17 @@ func (h *Endings) Close() error { return errors.Join(h.letters.Close(), h.store.
 func (h *Endings) Take(partition int, rec *journal.Record, traces []engine.Trace, ended []engine.Ended, endings []*engine.Ending) {
 	s, now := h.store, rec.Time.UnixNano()
 	s.mu.Lock()
+	had := s.had(partition)
 	if s.begin(partition, rec.Offset, now) {
-		for i := range traces {
-			t := &traces[i]
-			if t.Quiet {
-				continue
-			}
-			h.tellGap(now)
-			p := s.room(streamSteps, now)
-			if p == nil {
-				continue
-			}
-			begin := p.begin(t.Run, now)
-			text := len(p.raw)
-			p.raw = appendStep(p.raw, t, s.limits.Value)
-			if t.Outcome.Verdict == lang.Failed && !t.Again {
-				h.scratch = append(h.scratch[:0], p.raw[text:]...)
-				s.end(p, begin)
-				h.put(streamFailed, t.Run, now)
-				continue
-			}
-			s.end(p, begin)
+		full := s.fill()
+		if full == takesAll {
+			h.enterSteps(nil, traces, now)
 		}
-		for i := range ended {
-			if in := endings[i].Input; in != nil && (endings[i].Error != nil || in.Size() > s.limits.Value) {
-				endings[i].Input = nil // That of a run that failed is in what its end says.
-			}
-			h.scratch = appendEnding(h.scratch[:0], endings[i])
-			h.put(streamEnds, ended[i].Run, now)
+		if full != takesNothing {
+			h.enterEnds(nil, ended, endings, now)
+		}
+		if full != takesAll {
+			h.letGo(full, partition, had, rec, len(traces), len(ended))
 		}
 	}
 	s.mu.Unlock()
@@ -130,19 +114,48 @@ func (h *Endings) Take(partition int, rec *journal.Record, traces []engine.Trace
 	}
 }
 
-// put adds what scratch has. The store's lock is held.
-func (h *Endings) put(stream byte, id journal.RunID, now int64) {
-	h.tellGap(now)
-	h.store.add(stream, id, h.scratch, now)
+// letGo notes what is not taken of a record. The journal has it, so that it may be brought later. The store's lock is held.
+func (h *Endings) letGo(full fullness, partition int, had int64, rec *journal.Record, traces, ended int) {
+	if full == takesEnds {
+		if ended = 0; traces == 0 {
+			return
+		}
+	}
+	now := rec.Time.UnixNano()
+	h.store.lack(hole{partition: partition, after: had, upto: rec.Offset, base: h.store.base, steps: full == takesEnds, gap: gap{traces + ended, now, now}})
 }
 
-// tellGap notes how much was let go of, once there is room again. The store's lock is held.
-func (h *Endings) tellGap(now int64) {
+// enterSteps enters steps, behind all that was told before or into what is filled. The store's lock is held.
+func (h *Endings) enterSteps(f *filling, traces []engine.Trace, now int64) {
 	s := h.store
-	if g := s.gap; g.entries > 0 && s.waiting < waitingMost/2 {
-		h.lost.Add(float64(g.entries))
-		s.gap = gap{}
-		s.add(streamSteps, journal.RunID{}, appendGap(nil, &g), now)
+	for i := range traces {
+		t := &traces[i]
+		if t.Quiet {
+			continue
+		}
+		p := s.pageOf(f, streamSteps)
+		begin := p.begin(t.Run, now)
+		text := len(p.raw)
+		p.raw = appendStep(p.raw, t, s.limits.Value)
+		if t.Outcome.Verdict == lang.Failed && !t.Again {
+			h.scratch = append(h.scratch[:0], p.raw[text:]...)
+			s.end(p, begin)
+			s.put(s.pageOf(f, streamFailed), t.Run, h.scratch, now)
+			continue
+		}
+		s.end(p, begin)
+	}
+}
+
+// enterEnds enters the ends of runs. The store's lock is held.
+func (h *Endings) enterEnds(f *filling, ended []engine.Ended, endings []*engine.Ending, now int64) {
+	s := h.store
+	for i := range ended {
+		if in := endings[i].Input; in != nil && (endings[i].Error != nil || in.Size() > s.limits.Value) {
+			endings[i].Input = nil // That of a run that failed is in what its end says.
+		}
+		h.scratch = appendEnding(h.scratch[:0], endings[i])
+		s.put(s.pageOf(f, streamEnds), ended[i].Run, h.scratch, now)
 	}
 }
 
@@ -256,23 +269,10 @@ func (h *Endings) Write(ctx context.Context) {
 
 // Flush is Sync, of a partition all of whose records up to an offset have been told: a restart that begins behind it lacks nothing.
 func (h *Endings) Flush(partition int, offset int64) error {
+	h.store.mu.Lock()
 	h.store.cover(partition, offset)
+	h.store.mu.Unlock()
 	return h.Sync()
-}
-
-// Reaches is up to which offset of a partition everything is kept; the largest there is where nothing outlives the process anyway.
-func (h *Endings) Reaches(partition int) int64 {
-	s := h.store
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	switch c := s.cursors[partition]; {
-	case s.disk == nil:
-		return math.MaxInt64
-	case c == nil:
-		return -1
-	default:
-		return c.offset
-	}
 }
 
 // Sync brings to disk all that was added before, so that it is there after a power cut. A snapshot waits for it: the folds of a restart begin there and
@@ -293,6 +293,7 @@ func (h *Endings) flush() {
 	err := h.store.flush()
 	h.store.mu.RLock()
 	h.lag.Set(float64(h.store.waiting))
+	h.holes.Set(float64(len(h.store.holes)))
 	h.store.mu.RUnlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -19,11 +19,15 @@ func eventKey(id string) (key journal.RunID) {
 
 // Note keeps what became of an event.
 func (h *Endings) Note(e *engine.PastEvent) {
-	key, now := eventKey(e.ID), e.Came.UnixNano()
-	h.store.mu.Lock()
-	defer h.store.mu.Unlock()
+	s := h.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fill() != takesAll {
+		s.lost(1) // Of one that starts nothing the journal has nothing.
+		return
+	}
 	h.scratch = e.Append(h.scratch[:0])
-	h.put(streamEvents, key, now)
+	s.add(streamEvents, eventKey(e.ID), h.scratch, e.Came.UnixNano())
 }
 
 // Began notes the event of a start that is folded again, unless it was noted when it came. What a run or a step has started is no event that came.
@@ -31,34 +35,30 @@ func (h *Endings) Began(partition int, rec *journal.Record) {
 	h.store.mu.RLock()
 	fresh := h.store.fresh(partition, rec.Offset, rec.Time.UnixNano())
 	h.store.mu.RUnlock()
-	f, err := engine.DecodeStart(rec.Payload)
-	if !fresh || err != nil || f.Parent != "" || f.Spent > 0 {
+	if !fresh {
 		return
+	}
+	if e := h.told(rec); e != nil {
+		h.Note(e)
+	}
+}
+
+// told is what a start tells of its event; nil where that is known, or no event came.
+func (h *Endings) told(rec *journal.Record) *engine.PastEvent {
+	f, err := engine.DecodeStart(rec.Payload)
+	if err != nil || f.Parent != "" || f.Spent > 0 {
+		return nil
 	}
 	var attrs struct{ ID, Source, Type string }
 	if f.Event.Decode(&attrs) != nil || attrs.ID == "" {
-		return
+		return nil
 	}
 	run := engine.PastRun{Run: rec.Run.String(), Trigger: f.Trigger}
 	known, err := h.Event(attrs.ID)
 	if err != nil || slices.ContainsFunc(known, func(e *engine.PastEvent) bool { return slices.Contains(e.Runs, run) }) {
-		return
+		return nil
 	}
-	h.Note(&engine.PastEvent{ID: attrs.ID, Source: attrs.Source, Type: attrs.Type, Came: rec.Time.UTC(), Taken: "matched", Runs: []engine.PastRun{run}, Again: true})
-}
-
-// merge puts events together that were noted again, one by one of what they started.
-func merge(all []*engine.PastEvent) []*engine.PastEvent {
-	var out []*engine.PastEvent
-	for _, e := range all {
-		i := slices.IndexFunc(out, func(x *engine.PastEvent) bool { return e.Again && x.ID == e.ID && x.Source == e.Source })
-		if i < 0 {
-			out = append(out, e)
-			continue
-		}
-		out[i].Runs = append(out[i].Runs, e.Runs...)
-	}
-	return out
+	return &engine.PastEvent{ID: attrs.ID, Source: attrs.Source, Type: attrs.Type, Came: rec.Time.UTC(), Taken: "matched", Runs: []engine.PastRun{run}, Again: true}
 }
 
 // Event returns what became of the events of an id, of any source, the first first.
@@ -74,7 +74,7 @@ func (h *Endings) Event(id string) (all []*engine.PastEvent, err error) {
 	if err == nil {
 		err = bad
 	}
-	return merge(all), err
+	return engine.MergeEvents(all), err
 }
 
 // Events gives up to limit events behind a cursor that were taken for something, if that is not empty, the latest first.

@@ -44,7 +44,7 @@ func (h *Endings) takeFormer(dir string) error {
 			f := k.Whole()
 			h.store.mu.Lock()
 			h.scratch = appendEnding(h.scratch[:0], f)
-			h.put(streamEnds, id, f.Ended.UnixNano())
+			h.store.add(streamEnds, id, h.scratch, f.Ended.UnixNano())
 			full := h.store.waiting > pageBytes*16
 			h.store.mu.Unlock()
 			if full {

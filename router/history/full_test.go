@@ -63,6 +63,36 @@ func TestDiskIsFull(t *testing.T) {
 	if err != nil || part.Missing == 0 || part.Missing+len(part.Steps) != n+101 {
 		t.Errorf("%d steps, %d missing, %v", len(part.Steps), part.Missing, err)
 	}
+	if err := h.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	after, upto, lacks := h.Lacks(0)
+	if !lacks {
+		t.Fatal("it lacks nothing")
+	}
+	for at := after + 1; at <= upto; at++ { // As the journal brings it, and what lies before, too.
+		i := &engine.Invocation{Run: run, N: uint32(at), Purpose: engine.Call, Path: "p", Attempt: 1}
+		rec := journal.Record{Offset: at, Time: now.Add(time.Duration(at))}
+		e := engine.Ending{ID: run.String(), State: "succeeded", Event: lang.Null, Result: lang.Null}
+		for !h.Again(0, &rec, false, []engine.Trace{{Run: run, Inv: i, Path: "p", Attempt: 1, Outcome: lang.Success(large), Queued: now.UnixNano(), Ended: rec.Time.UnixNano()}}, []engine.Ended{{Run: run}}, []*engine.Ending{&e}) {
+			if err := h.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	h.Filled(0, upto, false)
+	part, err = h.Timeline(run, "", 1<<20, false)
+	if err != nil || part.Missing != 0 || len(part.Steps) != n+101 {
+		t.Errorf("%d steps, %d missing, %v", len(part.Steps), part.Missing, err)
+	}
+	for i, s := range part.Steps {
+		if s.N != uint32(i+1) {
+			t.Fatalf("step %d stands where %d should", s.N, i+1)
+		}
+	}
+	if f, err := h.store.ending(run); err != nil || f != nil {
+		t.Errorf("an end was filled in where only steps are missing: %+v, %v", f, err)
+	}
 	if f, err := h.store.ending(other); err != nil || f == nil {
 		t.Errorf("%+v, %v", f, err)
 	}

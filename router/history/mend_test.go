@@ -40,7 +40,7 @@ func TestItMendsItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "data")
-	kept := openStore(dir, Limits{}, func(err error) { t.Error(err) })
+	kept := openStore(dir, Limits{}, func(err error) { t.Error(err) }, func(int) {})
 	h.store = kept
 	take(h, 3000)
 	if err := h.Close(); err != nil {
@@ -57,7 +57,7 @@ func TestItMendsItself(t *testing.T) {
 	if h, err = Keep(Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: metrics}); err != nil {
 		t.Fatal(err)
 	}
-	h.store = openStore(dir, Limits{}, func(err error) { t.Error(err) })
+	h.store = openStore(dir, Limits{}, func(err error) { t.Error(err) }, func(int) {})
 	ill := func(want int) {
 		t.Helper()
 		if err := h.Sync(); err != nil {
@@ -101,7 +101,7 @@ func TestItMendsItself(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	h.store = openStore(dir, Limits{}, func(err error) { t.Error(err) })
+	h.store = openStore(dir, Limits{}, func(err error) { t.Error(err) }, func(int) {})
 	if n := steps(h); n != 6030 {
 		t.Errorf("%d steps after a restart", n)
 	}

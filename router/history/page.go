@@ -43,6 +43,8 @@ type page struct {
 	from    int64
 	to      int64
 	size    int         // on disk
+	kept    int         // of raw that is there, where it is not sealed
+	filled  bool        // it has what a hole is filled with
 	sealed  bool        // nothing is added any more
 	dirty   bool        // it has what the disk has not
 	lent    atomic.Bool // somebody may read raw

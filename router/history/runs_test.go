@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(victim); dir != "" {
 		write(dir)
 	}
+	if dir := os.Getenv(fillVictim); dir != "" {
+		fillUp(dir)
+	}
 	goleak.VerifyTestMain(m)
 }
 

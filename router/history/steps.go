@@ -45,8 +45,15 @@ func (h *Endings) Timeline(run journal.RunID, after string, limit int, failed bo
 	return t, err
 }
 
-// missing counts what was let go of in a time.
+// missing counts what was let go of in a time, and has not been brought since.
 func (h *Endings) missing(from, to int64) (n int, err error) {
+	h.store.mu.RLock()
+	for _, x := range h.store.holes {
+		if x.from <= to && x.to >= from {
+			n += x.entries
+		}
+	}
+	h.store.mu.RUnlock()
 	err = h.store.walk(streamSteps, journal.RunID{}, place{page: -1}, func(_ place, text []byte) bool {
 		r := reader{b: text}
 		if count, first, last := r.uint(), r.int(), r.int(); first <= to && last >= from {

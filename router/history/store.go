@@ -74,26 +74,29 @@ type Store struct {
 	runs        int
 	waiting     int // bytes that are not on disk
 	free        [][]byte
-	gap         gap
+	lost        func(entries int)
+	flushed     map[int]cursor // what the disk has of the cursors
+	full        fullness
+	holes       []hole // by partition and offset
+	holesMoved  bool   // they have, since the last flush
+	base        int64  // of the numbers that were left free last; 0 is none
+	filling     *filling
+	fillings    int // so many have ended
 
 	flushing sync.Mutex
 	digester digester // of who flushes
 }
 
-// A gap is what was let go of.
-type gap struct {
-	entries  int
-	from, to int64
-}
-
 // openStore opens the store in a folder, or makes one. damaged is told of a file that had to be set aside: history is for people, and its loss is no
 // reason not to route.
-func openStore(dir string, l Limits, damaged func(error)) *Store {
+func openStore(dir string, l Limits, damaged func(error), lost func(int)) *Store {
 	l.Runs = cmp.Or(l.Runs, 100_000)
 	l.Bytes = cmp.Or(l.Bytes, map[bool]int64{true: 64 << 20, false: 1 << 30}[dir == ""])
 	l.Age = cmp.Or(l.Age, 30*24*time.Hour)
 	l.Value = cmp.Or(l.Value, 16<<10)
-	s := &Store{limits: l, dir: dir, damaged: damaged, cursors: make(map[int]*cursor), definitions: make(map[lang.Digest]*definition), now: time.Now, next: 1}
+	s := &Store{
+		limits: l, dir: dir, damaged: damaged, lost: lost, cursors: make(map[int]*cursor), flushed: make(map[int]cursor), definitions: make(map[lang.Digest]*definition), now: time.Now, next: 1,
+	}
 	if dir == "" {
 		s.name = newName()
 		return s
@@ -121,6 +124,9 @@ func (s *Store) open() error {
 	for _, p := range had {
 		s.enter(p)
 	}
+	for _, x := range d.lacks {
+		s.next = max(s.next, x.base+baseRoom)
+	}
 	behind := s.next - 1
 	for i, all := range ours {
 		for _, p := range all {
@@ -132,7 +138,9 @@ func (s *Store) open() error {
 		}
 	}
 	s.next = next + behind
+	s.openHoles(d.lacks, cursors, behind)
 	for p, c := range cursors {
+		s.flushed[p] = c
 		if s.cursors[p] == nil {
 			s.cursors[p] = &c
 		}
@@ -142,8 +150,23 @@ func (s *Store) open() error {
 			s.definitions[digest] = x
 		}
 	}
-	s.disk, s.name, s.moved, d.had = d, d.id, true, nil
+	s.disk, s.name, s.moved, d.had, d.lacks = d, d.id, true, nil, nil
 	return nil
+}
+
+// openHoles takes over those on disk; what was noted before it could be opened, and is there, is none. The lock is held.
+func (s *Store) openHoles(had []hole, cursors map[int]cursor, behind int64) {
+	ours := s.holes
+	s.holes, s.base, s.filling = had, 0, nil
+	for _, x := range ours {
+		x.base += behind
+		if c, has := cursors[x.partition]; has {
+			x.after = max(x.after, c.offset)
+		}
+		if x.after < x.upto {
+			s.lack(x)
+		}
+	}
 }
 
 // file is the disk; nil where there is none.
@@ -188,10 +211,16 @@ func (s *Store) begin(partition int, offset, at int64) bool {
 	return true
 }
 
-// cover says that all of a partition up to an offset has been told.
+// had is up to which offset of a partition all was told, or is missing; -1 is nothing. The lock is held.
+func (s *Store) had(partition int) int64 {
+	if c := s.cursors[partition]; c != nil {
+		return c.offset
+	}
+	return -1
+}
+
+// cover says that all of a partition up to an offset has been told. The lock is held.
 func (s *Store) cover(partition int, offset int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	c := s.cursors[partition]
 	if c == nil {
 		c = new(cursor)
@@ -208,15 +237,8 @@ func (s *Store) fresh(partition int, offset, at int64) bool {
 	return c == nil || offset > c.offset || at > c.time
 }
 
-// room is the page of a stream that takes the next entry; nil when too much waits for the disk, and the entry is let go of. The lock is held.
-func (s *Store) room(stream byte, at int64) *page {
-	if stream != streamEnds && s.waiting > waitingMost || s.waiting > 2*waitingMost {
-		if s.gap.entries == 0 {
-			s.gap.from = at
-		}
-		s.gap.entries, s.gap.to = s.gap.entries+1, at
-		return nil
-	}
+// room is the page of a stream that takes the next entry. The lock is held.
+func (s *Store) room(stream byte) *page {
 	p := s.last(stream)
 	if p == nil || p.sealed {
 		s.recent[stream] = recent{}
@@ -224,11 +246,24 @@ func (s *Store) room(stream byte, at int64) *page {
 		s.next++
 		s.streams[stream] = append(s.streams[stream], p)
 	}
+	s.soil(p)
+	return p
+}
+
+// pageOf is the page of a stream that takes the next entry: of a filling, or without one behind all. The lock is held.
+func (s *Store) pageOf(f *filling, stream byte) *page {
+	if f != nil {
+		return f.page(s, stream)
+	}
+	return s.room(stream)
+}
+
+// soil says that a page has what the disk has not. The lock is held.
+func (s *Store) soil(p *page) {
 	if !p.dirty {
 		s.dirty = append(s.dirty, p)
 		p.dirty = true
 	}
-	return p
 }
 
 // blank is room for a page: at once, since growing costs more than all the rest, and that of a page which is on disk, where there is one.
@@ -243,11 +278,14 @@ func (s *Store) blank() []byte {
 
 // add appends an entry to a stream. The lock is held.
 func (s *Store) add(stream byte, id journal.RunID, text []byte, at int64) {
-	if p := s.room(stream, at); p != nil {
-		begin := p.begin(id, at)
-		p.raw = append(p.raw, text...)
-		s.end(p, begin)
-	}
+	s.put(s.room(stream), id, text, at)
+}
+
+// put appends an entry to a page. The lock is held.
+func (s *Store) put(p *page, id journal.RunID, text []byte, at int64) {
+	begin := p.begin(id, at)
+	p.raw = append(p.raw, text...)
+	s.end(p, begin)
 }
 
 // end ends an entry whose text was appended to its page. The lock is held.
@@ -305,14 +343,7 @@ func (s *Store) renew(why error) error {
 	s.disk = next
 	s.bytes, s.runs, s.dirty, s.moved, s.name = 0, 0, nil, true, s.disk.id
 	maps.DeleteFunc(s.definitions, func(_ lang.Digest, x *definition) bool { return x.body == nil })
-	for i, all := range s.streams {
-		s.streams[i] = slices.DeleteFunc(all, func(p *page) bool { return p.raw == nil })
-		for _, p := range s.streams[i] {
-			p.dirty, p.size = true, 0
-			s.runs += p.runs
-			s.dirty = append(s.dirty, p)
-		}
-	}
+	s.spoil()
 	return nil
 }
 
@@ -331,11 +362,16 @@ func (s *Store) write() error {
 			cursors[p] = *c
 		}
 	}
+	var holes []hole
+	holesMoved := s.holesMoved
+	if holesMoved {
+		holes = slices.Clone(s.holes)
+	}
 	drop := s.excess()
 	put, forget := s.spareDefinitions()
-	s.moved = false
+	s.moved, s.holesMoved = false, false
 	s.mu.Unlock()
-	if len(saves)+len(drop)+len(cursors)+len(put)+len(forget) == 0 {
+	if len(saves)+len(drop)+len(cursors)+len(put)+len(forget) == 0 && !holesMoved {
 		return nil
 	}
 	d := s.file()
@@ -353,14 +389,19 @@ func (s *Store) write() error {
 		}
 	}
 	if d != nil {
-		if err := d.write(saves, numbers(drop), cursors, put, forget); err != nil {
+		change := change{saves: saves, drop: numbers(drop), cursors: cursors, put: put, forget: forget, holes: holes, holesMoved: holesMoved}
+		if err := d.write(&change); err != nil {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.moved = true
+			s.moved, s.holesMoved = s.moved || cursors != nil, s.holesMoved || holesMoved
 			return err
 		}
 	}
 	s.settle(saves, drop, put)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.Copy(s.flushed, cursors)
+	s.keepHoles(holes)
 	return nil
 }
 
@@ -378,7 +419,7 @@ func (s *Store) excess() (drop []*page) {
 	for len(drop) < dropsMost {
 		var first *page
 		for i, all := range s.streams {
-			if at[i]+1 < len(all) && (first == nil || all[at[i]].n < first.n) && !all[at[i]].dirty {
+			if at[i]+1 < len(all) && (first == nil || all[at[i]].n < first.n) && !all[at[i]].dirty && all[at[i]].sealed {
 				first = all[at[i]]
 			}
 		}
@@ -402,7 +443,7 @@ func (s *Store) settle(saves []save, drop []*page, put []defined) {
 		p := x.page
 		size := x.packed + len(x.ids) + len(x.digest)
 		s.bytes += int64(size - p.size)
-		p.size = size
+		p.size, p.kept = size, x.length
 		if p.dirty = len(p.raw) > x.length; p.dirty || !p.sealed {
 			continue
 		}
@@ -424,7 +465,10 @@ func (s *Store) settle(saves []save, drop []*page, put []defined) {
 	for _, p := range drop {
 		s.bytes -= int64(p.size)
 		s.runs -= p.runs
-		s.streams[p.stream] = s.streams[p.stream][1:]
+		all := s.streams[p.stream]
+		if i, is := slices.BinarySearchFunc(all, p.n, func(q *page, n int64) int { return cmp.Compare(q.n, n) }); is {
+			s.streams[p.stream] = slices.Delete(all, i, i+1)
+		}
 	}
 }
 

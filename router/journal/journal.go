@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 )
 
 // A Journal is a partitioned log. All methods may be called concurrently.
@@ -51,13 +52,41 @@ type Tenure interface {
 	Trim(ctx context.Context, offset int64) error
 }
 
-// A Rewinder is a Tenure that can begin further back than at its newest snapshot: for a history that was lost, and fills again with what is folded once more.
-type Rewinder interface {
-	// Newest is the offset of the snapshot that Load gives next; -1 is none.
-	Newest() int64
-	// Rewind lets Load give the snapshot before that one, or none where the log's start is there yet; where there is neither it does nothing. It is called
-	// before Load. The newest one stays what it is.
-	Rewind()
+// A Historian is a Tenure whose past can be read beside it: for a history that lacks a part, and is filled with what is folded once more. Its methods may be
+// called beside the others.
+type Historian interface {
+	// Hold keeps what a Past behind an offset reads from being forgotten by Save and Trim; Nothing lets go again. A disk that is nearly full comes first.
+	Hold(after int64)
+	// Past begins to read all that is durable now: from the newest snapshot at or before an offset; where there is none from the log's start; where that is
+	// gone, from the oldest snapshot there is.
+	Past(ctx context.Context, after int64) (Past, error)
+}
+
+// Nothing is an offset behind which there is nothing.
+const Nothing = math.MaxInt64
+
+// A Past is read as a Tenure is, once, until a batch says End. It is to be closed before the journal is.
+type Past interface {
+	Load(ctx context.Context, read func(offset int64, r io.Reader) error) error
+	Read(ctx context.Context) (Batch, error)
+	Close()
+}
+
+// Beginning is where a Past begins: the place of one of the snapshots' offsets, or -1 for the log's start, which may be there or not. False: nowhere.
+func Beginning(snapshots []int64, start bool, after int64) (place int, ok bool) {
+	place, oldest := -1, -1
+	for i, at := range snapshots {
+		if at <= after && (place < 0 || at > snapshots[place]) {
+			place = i
+		}
+		if oldest < 0 || at < snapshots[oldest] {
+			oldest = i
+		}
+	}
+	if place < 0 && !start {
+		place = oldest
+	}
+	return place, place >= 0 || start
 }
 
 // A Batch is what one Read returned.

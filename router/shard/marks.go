@@ -17,6 +17,8 @@ type marks struct {
 	b          []byte // a word a partition: the offset + 1 that is being folded; then the deaths
 	close      func() error
 
+	again []byte // of the fold that fills the history: what it is at, and what it died on
+
 	dead atomic.Int64 // deaths that are booked: while there are none, nothing is looked up
 	mu   sync.Mutex
 	next int // the entry to use when all are taken
@@ -26,6 +28,7 @@ type marks struct {
 const (
 	markSize  = 8
 	deathSize = 24
+	againSize = 40
 	deathsMax = 256
 )
 
@@ -36,9 +39,11 @@ const DeathsToSkip = 2
 // only. What a fold was at when a former process ended counts as a death: it may have been innocent, and then folding it once more clears it.
 func openMarks(dir string, partitions int, log *slog.Logger) (*marks, error) {
 	m := &marks{partitions: partitions, close: func() error { return nil }}
-	size := markSize*partitions + deathSize*deathsMax
+	dies := markSize*partitions + deathSize*deathsMax
+	size := dies + againSize
 	if dir == "" {
 		m.b = make([]byte, size)
+		m.again = m.b[dies:]
 		return m, nil
 	}
 	if err := folder.Make(dir); err != nil {
@@ -60,6 +65,8 @@ func openMarks(dir string, partitions int, log *slog.Logger) (*marks, error) {
 		defer lock.Release()
 		return unmap()
 	}
+	m.again = m.b[dies:]
+	m.diedAgain()
 	for i := range deathsMax {
 		if at := m.entry(i); word(at, 0) != 0 {
 			m.dead.Add(1)
@@ -150,4 +157,32 @@ func (m *marks) covered(p int, offset int64) {
 			m.dead.Add(-1)
 		}
 	}
+}
+
+// refold says that the fold which fills the history takes a record, and refolded that it has.
+func (m *marks) refold(p int, offset int64) {
+	setWord(m.again, 1, uint64(offset)+1)
+	setWord(m.again, 0, uint64(p)+1)
+}
+
+func (m *marks) refolded() { setWord(m.again, 0, 0) }
+
+// diedAgain books what that fold was at when a former process ended. It is no record that decides anything: what kills twice there is left out of the
+// history, and nothing else.
+func (m *marks) diedAgain() {
+	if word(m.again, 0) == 0 {
+		return
+	}
+	if word(m.again, 0) != word(m.again, 2) || word(m.again, 1) != word(m.again, 3) {
+		setWord(m.again, 4, 0)
+	}
+	setWord(m.again, 2, word(m.again, 0))
+	setWord(m.again, 3, word(m.again, 1))
+	setWord(m.again, 4, word(m.again, 4)+1)
+	m.refolded()
+}
+
+// kills reports whether a record has ended the process twice while the history was filled.
+func (m *marks) kills(p int, offset int64) bool {
+	return word(m.again, 4) >= DeathsToSkip && word(m.again, 2) == uint64(p)+1 && word(m.again, 3) == uint64(offset)+1
 }

@@ -13,7 +13,7 @@ import (
 // TestMarksAreOnTheDisk: each page of the marks has its place before anything is stored there, also of a file with holes; and nobody else may read them.
 func TestMarksAreOnTheDisk(t *testing.T) {
 	t.Parallel()
-	size := int64(markSize*4 + deathSize*deathsMax)
+	size := int64(markSize*4 + deathSize*deathsMax + againSize)
 	for name, before := range map[string]func(file string) error{
 		"a new one":      func(string) error { return nil },
 		"one with holes": func(file string) error { return os.Truncate(file, size) },

@@ -17,7 +17,7 @@ type metrics struct {
 	took                                           *meter.Histograms
 	triggers                                       *meter.Labels
 	parked, deaths                                 prometheus.Counter
-	skipped, tooLarge                              prometheus.Counter
+	skipped, tooLarge, filled                      prometheus.Counter
 	runs, invocations, steps, bytes, timers, tombs prometheus.Gauge
 	paused                                         prometheus.Gauge
 }
@@ -51,6 +51,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		deaths:   counter("fold_deaths", "Records on which the fold died."),
 		skipped:  counter("skipped_records", "Records on which the fold died twice and that were passed over."),
 		tooLarge: counter("too_large_records", "Records that the journal did not take: a failure stands in for each, or it was left out."),
+		filled:   counter("history_filled_records", "Records that were folded once more, beside, since the history lacked what they did."),
 		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onward_dead_letters_total", Help: "What was given up, by the trigger of the run and by what it was: call (an invocation), notify (an event for a destination), route, or event (one that a trigger could not take).",
 		}, []string{"trigger", "what"}),
@@ -70,7 +71,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.fold, m.asked, m.hop, m.snapshot, m.records, m.ended, m.took, m.parked,
-			m.deaths, m.skipped, m.tooLarge, m.dead, m.twins, m.runs, m.paused, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
+			m.deaths, m.skipped, m.tooLarge, m.filled, m.dead, m.twins, m.runs, m.paused, m.invocations, m.steps, m.bytes, m.timers, m.tombs)
 	}
 	return m
 }

@@ -132,6 +132,7 @@ func (s *Shard) save(ctx context.Context, offset, before int64, write func(io.Wr
 	if err := s.set.Ends.Flush(s.t.Partition(), offset); err != nil {
 		return err
 	}
+	s.hold()
 	if err := s.t.Save(ctx, offset, write, s.verify); err != nil {
 		return err
 	}

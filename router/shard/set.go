@@ -41,8 +41,13 @@ type Ends interface {
 	Began(partition int, rec *journal.Record)
 	// Flush returns once what was added is kept, of a partition up to an offset: after that a snapshot may forget it.
 	Flush(partition int, offset int64) error
-	// Reaches is up to where all that a partition's records did is kept, as far as the journal had it.
-	Reaches(partition int) int64
+	// Begins is told behind which offset a fold begins: it brings what comes then. What lies before and was not told is what Lacks says, the first part of it
+	// first: behind an offset, up to another. Again gives that, record by record as it is folded once more beside; began says that the record started a run. It
+	// returns false when it is to be asked again later. Filled says that no more comes up to an offset; lost, that the journal has it no more.
+	Begins(partition int, offset int64)
+	Lacks(partition int) (after, upto int64, is bool)
+	Again(partition int, rec *journal.Record, began bool, traces []engine.Trace, ended []engine.Ended, endings []*engine.Ending) bool
+	Filled(partition int, upto int64, lost bool)
 }
 
 // Spans take what the folds of a tenure tell, to make traces of it. They do not block, and keep nothing of the lists.
@@ -85,13 +90,14 @@ type Shared interface {
 // A Set is the shards of a process. Its methods may be called concurrently.
 type Set struct {
 	Options
-	metrics *metrics
-	marks   *marks
-	parked  parkedPlaces
-	watch   watchers
-	behind  atomic.Bool // it was said that this machine's clock is
-	load    struct{ runs, children, bytes atomic.Int64 }
-	awaits  awaits
+	metrics  *metrics
+	marks    *marks
+	parked   parkedPlaces
+	refolded int64 // records, of who fills the history
+	watch    watchers
+	behind   atomic.Bool // it was said that this machine's clock is
+	load     struct{ runs, children, bytes atomic.Int64 }
+	awaits   awaits
 
 	mu     sync.Mutex
 	shards []*Shard

@@ -98,10 +98,6 @@ func (s *Shard) load() error {
 		s.next.Store(offset + 1)
 		s.state = engine.New(s.set.Registry, s.set.watch.observe)
 	}
-	if t, ok := s.t.(journal.Rewinder); ok && s.set.Ends.Reaches(s.t.Partition()) < t.Newest() {
-		s.log.Info("the history lacks what lies before the newest snapshot; the records after the one before are folded once more, to fill it", "snapshot", t.Newest())
-		t.Rewind()
-	}
 	err := s.t.Load(s.ctx, func(offset int64, from io.Reader) (err error) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -113,7 +109,10 @@ func (s *Shard) load() error {
 	})
 	if errors.Is(err, journal.ErrNoSnapshot) {
 		begin(-1)
-		return nil
+		err = nil
+	}
+	if err == nil {
+		s.set.Ends.Begins(s.t.Partition(), s.last)
 	}
 	return err
 }

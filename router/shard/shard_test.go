@@ -3,7 +3,6 @@ package shard_test
 import (
 	"context"
 	"log/slog"
-	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -89,7 +88,15 @@ func (ends) Began(int, *journal.Record) {}
 
 func (ends) Defined(lang.Digest, time.Time, func() []byte) {}
 
-func (ends) Reaches(int) int64 { return math.MaxInt64 }
+func (ends) Begins(int, int64) {}
+
+func (ends) Lacks(int) (after, upto int64, is bool) { return 0, 0, false }
+
+func (ends) Again(int, *journal.Record, bool, []engine.Trace, []engine.Ended, []*engine.Ending) bool {
+	return true
+}
+
+func (ends) Filled(int, int64, bool) {}
 
 func (e ends) Dead(x *engine.Letter) {
 	e.mu.Lock()

@@ -89,6 +89,7 @@ type Journal struct {
 	manifestLock sync.Mutex
 	manifest     *manifest
 	unreadable   map[string]bool // snapshots that are no good to fall back to
+	holds        map[int]int64   // by partition, behind which offset its past is read
 	pins         int             // backups under way
 	outdated     []string        // snapshots that go when those have ended
 
@@ -120,7 +121,7 @@ var _ journal.Journal = (*Journal)(nil)
 func Open(o Options) (*Journal, error) {
 	o = o.withDefaults()
 	j := &Journal{
-		o: o, fs: o.FS, unreadable: make(map[string]bool), wake: make(chan struct{}, 1), stopped: make(chan struct{}), done: make(chan struct{}),
+		o: o, fs: o.FS, unreadable: make(map[string]bool), holds: make(map[int]int64), wake: make(chan struct{}, 1), stopped: make(chan struct{}), done: make(chan struct{}),
 		closing: make(chan struct{}), kept: make(chan struct{}),
 	}
 	j.room = sync.NewCond(&j.mu)

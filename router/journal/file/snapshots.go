@@ -37,8 +37,8 @@ func (j *Journal) saveSnapshot(ctx context.Context, s save) error {
 	defer j.manifestLock.Unlock()
 	had := j.manifest.Snapshots[s.partition]
 	kept := []snapshotFile{saved}
-	if i := slices.IndexFunc(had, func(f snapshotFile) bool { return !j.unreadable[f.Name] }); i >= 0 {
-		kept = append(kept, had[i])
+	if before, is := j.spare(s.partition); is {
+		kept = append(kept, before)
 	}
 	j.manifest.Snapshots[s.partition] = kept
 	if err := j.writeManifest(); err != nil {

@@ -334,37 +334,6 @@ func (t *tenure) again() {
 	t.past, t.snapshot, t.err = again.past, again.snapshot, again.err
 }
 
-// Newest is the offset of the snapshot that Load gives.
-func (t *tenure) Newest() int64 {
-	if t.err != nil || t.snapshot == nil {
-		return -1
-	}
-	return t.snapshot.Offset
-}
-
-// Rewind begins anew behind the snapshot before, where that can be.
-func (t *tenure) Rewind() {
-	if t.Newest() < 0 {
-		return
-	}
-	name := t.snapshot.Name
-	without := func(is bool) {
-		t.j.manifestLock.Lock()
-		defer t.j.manifestLock.Unlock()
-		if is {
-			t.j.unreadable[name] = true
-		} else {
-			delete(t.j.unreadable, name)
-		}
-	}
-	without(true)
-	t.again()
-	without(false)
-	if t.err != nil {
-		t.again()
-	}
-}
-
 func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
 	for {
 		b, size, ok, err := t.q.take()
@@ -429,6 +398,9 @@ func (t *tenure) Trim(_ context.Context, offset int64) error {
 	saved := m.Snapshots[t.partition]
 	if len(saved) == 0 || offset > saved[0].Offset {
 		return fmt.Errorf("journal: trim at %d is beyond the newest snapshot", offset)
+	}
+	if held, is := j.held(t.partition); is {
+		offset = min(offset, held)
 	}
 	if offset <= m.Trims[t.partition] {
 		return nil

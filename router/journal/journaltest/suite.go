@@ -68,6 +68,7 @@ var laws = []law{
 	{"a snapshot that cannot be decoded falls back", nil, undecodableFallsBack},
 	{"a snapshot is read back before it counts", nil, readBack},
 	{"a save takes long", nil, longSave},
+	{"the past is read beside", nil, pastIsRead},
 	{"a record that is too large keeps none out", func(h *Harness) (bool, string) { _, ok := h.Journal.(journal.Sized); return ok, "Sized journal" }, tooLargeAlone},
 	{"a fold that fails starts again", nil, failedFoldStartsAgain},
 	{"a slow fold and one that fails", nil, slowAndFailing},

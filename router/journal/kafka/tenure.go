@@ -32,6 +32,8 @@ type tenure struct {
 	saved  []place // snapshots that are known, oldest first
 	folded int64   // position to commit; -1 before any
 	told   int64   // position that was committed
+	held   bool    // somebody reads the past: nothing of it is to be trimmed
+	past   bool    // it is one itself: what it lags is no fold's
 }
 
 // ahead is a batch that was fetched before it was asked for.
@@ -287,7 +289,7 @@ func (t *tenure) Read(ctx context.Context) (journal.Batch, error) {
 			return b, err
 		}
 		t.at = a.next
-		if b.Lag = max(a.end-a.next, 0); t.j.o.Observer.Lag != nil {
+		if b.Lag = max(a.end-a.next, 0); t.j.o.Observer.Lag != nil && !t.past {
 			t.j.o.Observer.Lag(t.Partition(), b.Lag)
 		}
 		if b.End = t.at >= t.mark; len(b.Records)+len(b.Parked) > 0 || b.End && !t.said {
@@ -432,7 +434,7 @@ func (t *tenure) Trim(ctx context.Context, offset int64) error {
 			covers = s // The one that is left to fall back to; of those before it this tenure may know nothing.
 		}
 	}
-	position := max(t.told, t.folded, newest.Offset)
+	position, held := max(t.told, t.folded, newest.Offset), t.held
 	t.mu.Unlock()
 	if n == 0 || offset > newest.Offset {
 		return fmt.Errorf("journal: trim at %d is beyond the newest snapshot", offset)
@@ -440,7 +442,7 @@ func (t *tenure) Trim(ctx context.Context, offset int64) error {
 	if err := t.commit(ctx, position, newest); err != nil {
 		return err
 	}
-	if covers == (place{}) {
+	if covers == (place{}) || held {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.j.o.Session)

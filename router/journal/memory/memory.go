@@ -83,6 +83,7 @@ type partition struct {
 	snapshots []snapshot // newest first, two at most
 	tenure    *tenure    // the current owner's; nil is nobody's
 	changed   chan struct{}
+	hold      int64 // what a past behind this offset reads is kept
 }
 
 // A stored record is the log's own copy. A damaged one is read as parked.
@@ -129,7 +130,7 @@ func New(o Options) *Journal {
 	}
 	l := &log{o: o, layout: journal.Layout{Version: 1, Partitions: o.Partitions, Hash: "hmac-sha256", Key: o.Key}}
 	for p := range o.Partitions {
-		l.partitions = append(l.partitions, &partition{number: p, trim: -1, changed: make(chan struct{})})
+		l.partitions = append(l.partitions, &partition{number: p, trim: -1, hold: journal.Nothing, changed: make(chan struct{})})
 	}
 	return &Journal{log: l}
 }

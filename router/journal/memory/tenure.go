@@ -190,32 +190,6 @@ func (t *tenure) Load(ctx context.Context, read func(int64, io.Reader) error) er
 	}
 }
 
-// Newest is the offset of the snapshot that Load gives.
-func (t *tenure) Newest() int64 {
-	t.log.mu.Lock()
-	defer t.log.mu.Unlock()
-	return t.newest(t.below)
-}
-
-// newest is the offset of the newest snapshot below an offset that can be used; -1 is none. The log's lock is held.
-func (t *tenure) newest(below int64) int64 {
-	for _, s := range t.p.snapshots {
-		if !s.damaged && s.offset >= t.p.trim && s.offset < below {
-			return s.offset
-		}
-	}
-	return -1
-}
-
-// Rewind lets Load give the snapshot before, where there is one, or the log's start.
-func (t *tenure) Rewind() {
-	t.log.mu.Lock()
-	defer t.log.mu.Unlock()
-	if at := t.newest(t.below); at >= 0 && (t.p.trim < 0 || t.newest(at) >= 0) {
-		t.below = at
-	}
-}
-
 // passOver takes a snapshot that cannot be used out of the choice.
 func (t *tenure) passOver(offset int64) {
 	t.log.mu.Lock()
@@ -328,7 +302,13 @@ func (t *tenure) Save(_ context.Context, offset int64, write func(io.Writer) err
 	}
 	return t.act(Op{Act: Save, Partition: t.p.number, Offset: offset}, func() error {
 		kept := []snapshot{{offset: offset, bytes: b.Bytes()}}
-		if i := slices.IndexFunc(t.p.snapshots, func(s snapshot) bool { return !s.damaged && !s.passed }); i >= 0 {
+		i := slices.IndexFunc(t.p.snapshots, func(s snapshot) bool { return !s.damaged && !s.passed })
+		if held, is := t.p.held(); is {
+			if of := slices.IndexFunc(t.p.snapshots, func(s snapshot) bool { return s.offset == held && !s.damaged && !s.passed }); of >= 0 {
+				i = of
+			}
+		}
+		if i >= 0 {
 			kept = append(kept, t.p.snapshots[i])
 		}
 		t.p.snapshots = kept
@@ -341,8 +321,11 @@ func (t *tenure) Trim(_ context.Context, offset int64) error {
 		if offset > t.p.saved() {
 			return fmt.Errorf("journal: trim at %d is beyond the newest snapshot", offset)
 		}
+		if held, is := t.p.held(); is {
+			offset = min(offset, held)
+		}
 		t.p.trim = max(t.p.trim, offset)
-		t.p.records = slices.Delete(t.p.records, 0, t.p.after(offset))
+		t.p.records = slices.Delete(t.p.records, 0, t.p.after(t.p.trim))
 		return nil
 	})
 }
