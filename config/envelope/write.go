@@ -65,12 +65,15 @@ func EncodeHeader(s string) string {
 
 // Marshal writes an event in the JSON format, its attributes as Each gives them, then its data. The error is of data that are not what their type says.
 // (The SDK's own writer makes a text of JSON whose type is not application/json.)
-func Marshal(e *event.Event) ([]byte, error) {
+func Marshal(e *event.Event) ([]byte, error) { return Append(nil, e) }
+
+// Append appends what Marshal writes.
+func Append(b []byte, e *event.Event) ([]byte, error) {
 	v, err := Value(e)
 	if err != nil {
 		return nil, err
 	}
-	b := append(make([]byte, 0, 512+v.Size()), '{')
+	b = append(slices.Grow(b, 512+v.Size()), '{')
 	extensions := extensionsOf(e)
 	Each(e, func(name, text string) {
 		b = append(lang.AppendString(b, name), ':')

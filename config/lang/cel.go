@@ -49,6 +49,7 @@ type compiled struct {
 	steps   []string // X of steps.X, sorted
 	all     bool     // steps is used otherwise
 	bare    string   // the expression is just this name
+	path    []string // the expression is just a name and members below it: data.order.id
 	fault   error    // what it has that the language has not
 }
 
@@ -127,6 +128,9 @@ func (c *compiled) rewrite(root ast.Expr) (kept map[int64]bool) {
 	r := &rewriter{c: c, fac: ast.NewExprFactory(), fresh: 1 << 32, kept: make(map[int64]bool), names: make(map[string]bool), steps: make(map[string]bool)}
 	if root.Kind() == ast.IdentKind && typeNamed(root.AsIdent()) == nil {
 		c.bare = root.AsIdent()
+	}
+	if name, ok := dotted(root, nil); ok && root.Kind() == ast.SelectKind {
+		c.path = strings.Split(name, ".")
 	}
 	r.walk(root, nil)
 	c.names, c.steps = slices.Sorted(maps.Keys(r.names)), slices.Sorted(maps.Keys(r.steps))

@@ -430,6 +430,11 @@ func (c *compiled) value(scope Scope, cache *Cache) (Value, error) {
 			}
 		}
 	}
+	if cache == nil { // Nothing counts what it costs.
+		if v, ok := c.member(scope); ok {
+			return v, nil
+		}
+	}
 	e := newEvaluation(scope, cache)
 	defer e.end()
 	out, err := c.eval(e)

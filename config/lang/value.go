@@ -148,19 +148,18 @@ func Object(members ...Member) Value {
 
 // AppendString appends s as a JSON string.
 func AppendString(b []byte, s string) []byte {
-	plain := true
+	begin, from := len(b), 0
+	b = append(b, '"')
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
-			plain = false
-			break
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(append(b, s[from:i]...), '\\')
+			from = i
+		case c < 0x20 || c >= 0x7f:
+			return append(b[:begin], Of(s).JSON()...)
 		}
 	}
-	if plain {
-		b = append(b, '"')
-		b = append(b, s...)
-		return append(b, '"')
-	}
-	return append(b, Of(s).JSON()...)
+	return append(append(b, s[from:]...), '"')
 }
 
 // Text returns the JSON string of s.

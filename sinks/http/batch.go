@@ -127,17 +127,23 @@ func (k *sink) halves(ctx context.Context, deliveries []*sinks.Delivery) ([]sink
 	return out, sinks.Result{}
 }
 
+// around is about what an invocation has beside its data, as JSON.
+const around = 700
+
 func batchOf(deliveries []*sinks.Delivery) ([]byte, error) {
-	body := []byte{'['}
+	size := 2
+	for _, d := range deliveries {
+		size += around + len(d.Event.Data())
+	}
+	body := append(make([]byte, 0, size), '[')
+	var err error
 	for i, d := range deliveries {
-		b, err := envelope.Marshal(d.Event)
-		if err != nil {
-			return nil, err
-		}
 		if i > 0 {
 			body = append(body, ',')
 		}
-		body = append(body, b...)
+		if body, err = envelope.Append(body, d.Event); err != nil {
+			return nil, err
+		}
 	}
 	return append(body, ']'), nil
 }
