@@ -159,6 +159,11 @@ var errFact = errors.New("payload does not decode")
 
 // Append appends the fact's payload to b.
 func (f *StartFact) Append(b []byte) []byte {
+	size := len(f.Trigger) + len(f.Digest) + f.Event.Size() + f.Data.Size() + len(f.Key) + len(f.Parent) + f.Arrived.Size()
+	for _, name := range f.Names {
+		size += len(name) + binary.MaxVarintLen32
+	}
+	b = slices.Grow(b, size+10*binary.MaxVarintLen32)
 	b = appendText(b, f.Trigger)
 	b = appendDigest(b, f.Digest)
 	b = appendValue(b, f.Event)

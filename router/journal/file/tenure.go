@@ -40,7 +40,7 @@ func poke(c chan struct{}) {
 	}
 }
 
-// live adds durable records and returns how many bytes wait for it.
+// live takes durable records over and returns how many bytes wait for it.
 func (q *queue) live(records []journal.Record) int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -51,7 +51,11 @@ func (q *queue) live(records []journal.Record) int64 {
 	for i := range records {
 		n += recordBytes(&records[i])
 	}
-	q.present = append(q.present, records...)
+	if len(q.present) == 0 {
+		q.present = records
+	} else {
+		q.present = append(q.present, records...)
+	}
 	q.size += n
 	poke(q.wake)
 	return n

@@ -18,6 +18,7 @@ type group struct {
 	count    int
 	bytes    int64
 	end      int64 // offset after it
+	room     int   // bytes that it is likely to have
 	done     chan struct{}
 	answered bool // done is closed
 	err      error
@@ -33,12 +34,23 @@ type part struct {
 
 func newGroup(end int64) *group { return &group{done: make(chan struct{}), end: end} }
 
+// next is the group behind g. Groups are much alike from one to the next: room for as much is made at once, and not bit by bit.
+func (g *group) next() *group {
+	n := newGroup(g.end)
+	n.room = int(min(g.bytes, mostRoom))
+	return n
+}
+
+// mostRoom bounds what is made for a group before anything is in it.
+const mostRoom = 256 << 10
+
 // part returns the piece for a segment at a position.
 func (g *group) part(segment uint64, pos, size int64) *part {
 	if n := len(g.parts); n > 0 && g.parts[n-1].segment == segment {
 		return &g.parts[n-1]
 	}
-	g.parts = append(g.parts, part{segment: segment, pos: pos, size: size})
+	g.parts = append(g.parts, part{segment: segment, pos: pos, size: size, buf: make([]byte, 0, g.room)})
+	g.room = 0
 	return &g.parts[len(g.parts)-1]
 }
 
@@ -118,7 +130,7 @@ func (j *Journal) take(held []*group) (groups []*group, closed bool) {
 	defer j.mu.Unlock()
 	if j.current.count > 0 {
 		held = append(held, j.current)
-		j.current = newGroup(j.current.end)
+		j.current = j.current.next()
 		j.room.Broadcast()
 	}
 	return held, j.closed
@@ -157,7 +169,7 @@ func (j *Journal) hold(groups []*group, err error) []*group {
 	j.short = true
 	if j.current.count > 0 {
 		groups = append(groups, j.current)
-		j.current = newGroup(j.current.end)
+		j.current = j.current.next()
 	}
 	j.room.Broadcast()
 	j.mu.Unlock()
