@@ -81,6 +81,7 @@ type seldom struct {
 	halt   *halt  // it is paused
 	place  *place // of a run that has a key, until it has ended
 	parent string // the invocation that waits for its end
+	subs   int    // what its subruns have taken of its fuel
 
 	round   *round     // the events of its key that it gathers, or takes
 	arrived lang.Value // those that its round had

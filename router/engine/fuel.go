@@ -4,7 +4,7 @@ package engine
 // shares what is left. A run that there is nothing left for fails, and starts nothing.
 //
 // What a run starts, it starts by its end - the triggers whose filters take it, those that its destinations name, and whatever comes back from a sink -
-// and by its calls: a completion meets the filters too, and a function publishes what it likes. Nobody knows how many those will be, so one part of
+// by its subruns, which take theirs as they begin, and by its calls: a completion meets the filters too, and a function publishes what it likes. Nobody knows how many those will be, so one part of
 // fuelParts is put aside for each of them, and its number says so.
 
 // fuelParts: this part of a run's fuel is what an event brings that one of its calls has caused; the end shares the rest.
@@ -20,7 +20,24 @@ func (s *State) fuel(r *run, f *StartFact) {
 }
 
 // left is what the end of a run has for all that it starts.
-func (r *run) left() int { return max(r.fuel-1-r.fuel/fuelParts, 0) }
+func (r *run) left() int { return max(r.fuel-1-r.fuel/fuelParts-r.rare().subs, 0) }
+
+// subrunParts: a subrun of a run that another has started gets this part of what that one has, or one.
+const subrunParts = 32
+
+// toSubrun takes the fuel of a subrun, 0 when nothing is left for one. How many subruns a run from outside has is what its document says, and each brings a
+// whole chain's fuel but one; those of all others share what theirs have: a trigger that starts itself ends, however wide it is.
+func (s *State) toSubrun(r *run) int {
+	if r.fuel >= s.limits.Fuel {
+		return s.limits.Fuel - 1
+	}
+	left := max(r.fuel-1-r.rare().subs, 0)
+	part := min(max(left/subrunParts, 1), left)
+	if part > 0 {
+		r.own().subs += part
+	}
+	return part
+}
 
 // share divides what is left among the destinations and the runs that the filters let the end start, and returns the part of the latter.
 func (r *run) share(due []*Invocation, matched int) int {

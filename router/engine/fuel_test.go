@@ -40,3 +40,27 @@ func TestFuelIsShared(t *testing.T) {
 		}
 	}
 }
+
+// TestSubrunsShareFuel: a run from outside has as many subruns as it likes, each with a whole chain's fuel but its own run. All subruns of any other run, and
+// what its end has, are together no more than that one had.
+func TestSubrunsShareFuel(t *testing.T) {
+	t.Parallel()
+	s := &State{limits: LimitsOf(2)}
+	outside := &run{fuel: s.limits.Fuel}
+	for range 3 * s.limits.Fuel {
+		if got := s.toSubrun(outside); got != s.limits.Fuel-1 {
+			t.Fatalf("a subrun has %d", got)
+		}
+	}
+	for fuel := range s.limits.Fuel {
+		r, sum, n := &run{fuel: fuel}, 0, 0
+		for part := s.toSubrun(r); part > 0; part = s.toSubrun(r) {
+			if sum, n = sum+part, n+1; fuel > 0 && 1+sum+r.left() > fuel {
+				t.Fatalf("of %d, %d subruns have %d, and the end %d", fuel, n, sum, r.left())
+			}
+		}
+		if sum != max(fuel-1, 0) || n < min(fuel-1, 32) {
+			t.Fatalf("of %d, %d subruns have %d", fuel, n, sum)
+		}
+	}
+}

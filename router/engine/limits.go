@@ -21,6 +21,7 @@ type Limits struct {
 	RunBytes     int           // all that one run keeps
 	Queue        int           // runs of one key that wait for others of it
 	Round        int           // events of one round
+	UntilBytes   int           // of what has arrived that the until of a round looks at, over all its events: each has it look at all that came before anew
 	Kept         int           // events of one key that are kept for its next round
 	KeptBytes    int           // and their bytes
 	Definitions  int           // definitions that no run needs and a partition keeps
@@ -40,7 +41,7 @@ func LimitsOf(level uint8) Limits {
 	_ = level // Levels 0 and 1 have the same.
 	return Limits{
 		Depth: lang.MaxDepth, Width: lang.MaxWidth, Window: lang.MaxWindow, Steps: 50_000_000,
-		Openings: 2048, Begins: 128, Open: 10_000, Share: 64, ValueBytes: lang.MaxValueBytes, FrameBytes: 64 << 20, RunBytes: 256 << 20, Queue: 1000, Round: lang.MaxRound, Kept: 1000, KeptBytes: 4 << 20, Definitions: 64, StateBytes: 32 << 20, NameBytes: lang.MaxName, Signals: 10_000, Timers: 1_000_000,
+		Openings: 2048, Begins: 128, Open: 10_000, Share: 64, ValueBytes: lang.MaxValueBytes, FrameBytes: 64 << 20, RunBytes: 256 << 20, Queue: 1000, Round: lang.MaxRound, UntilBytes: 1 << 30, Kept: 1000, KeptBytes: 4 << 20, Definitions: 64, StateBytes: 32 << 20, NameBytes: lang.MaxName, Signals: 10_000, Timers: 1_000_000,
 		Live: 32_768, Fuel: 1024, Continues: 10_000, Tombstones: 1 << 18, TombstoneAge: 24 * time.Hour,
 	}
 }

@@ -73,7 +73,7 @@ func (s *State) loadRun(l *loader) *run {
 
 // loadSeldom reads what few runs have.
 func (s *State) loadSeldom(l *loader, r *run) {
-	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls | runWindows | runAged | runRound | runArrived)
+	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls | runWindows | runAged | runRound | runArrived | runSubs)
 	r.aged = flags&runAged != 0
 	if flags&runStopping != 0 {
 		o := l.outcome()
@@ -107,6 +107,9 @@ func (s *State) loadSeldom(l *loader, r *run) {
 	if flags&runArrived != 0 {
 		r.own().arrived = l.value()
 		s.hold(r, size(r.rare().arrived))
+	}
+	if flags&runSubs != 0 {
+		r.own().subs = l.whole()
 	}
 	if p := r.rare().place; p != nil && r.outcome != nil {
 		l.fail(errSnapshot)

@@ -375,8 +375,21 @@ func (u untilScope) Lookup(name string) (lang.Term, bool) {
 	return nil, false
 }
 
+// lookedAt is how many bytes of what has arrived the until of a round has looked at, if it asks for that at all.
+func (x *round) lookedAt() (n int) {
+	for i := range x.arrived {
+		n += (len(x.arrived) - i) * (size(x.arrived[i].event) + size(x.arrived[i].data))
+	}
+	return n
+}
+
 func (s *State) until(r *run, last *StartFact) (bool, *lang.Error) {
-	ok, err := r.def.Await.Join.Until.EvalBool(untilScope{r, last}, s.cache)
+	until := r.def.Await.Join.Until
+	if x := r.rare().round; slices.Contains(until.Names(), "arrived") && x.lookedAt() > s.limits.UntilBytes {
+		return false, lang.Failf(lang.ClassFunction, "cost_limit", "until: %s has looked at %d MiB of events, all that had come at each of %d that came; let it ask data and total only, or let an event tell the count",
+			until.Source(), s.limits.UntilBytes>>20, len(x.arrived))
+	}
+	ok, err := until.EvalBool(untilScope{r, last}, s.cache)
 	if err != nil {
 		return false, expressionError("until", err)
 	}

@@ -241,6 +241,42 @@ func eventsIn(t *testing.T, arrived lang.Value) (ids []string) {
 	return ids
 }
 
+// TestUntilIsBoundedWork: each event has the until of its round look at all that came before it. How much it looks at in all is bounded; one that asks for
+// numbers only is not.
+func TestUntilIsBoundedWork(t *testing.T) {
+	t.Parallel()
+	set, findings := config.Parse("t.yaml", []byte(`version: 1
+functions: { f: { exec: cat } }
+triggers:
+  looks: { filters: [{ exact: { type: a } }], correlate: "${ data.k }", await: { count: 10000, join: { until: "${ arrived.exists(x, x.data.last) }" } }, flow: { function: f } }
+  counts: { filters: [{ exact: { type: a } }], correlate: "${ data.k }", await: { count: 10000, join: { until: "${ total > 60 }" } }, flow: { function: f } }
+`), registry(), nil)
+	for _, f := range findings {
+		t.Fatal(f)
+	}
+	p := newPayer(t, func(level uint8) engine.Limits {
+		l := engine.LimitsOf(level)
+		l.UntilBytes = 50_000
+		return l
+	})
+	for i, name := range []string{"looks", "counts"} {
+		def := set.Triggers[name].Definition
+		p.fold(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(def)})
+		came := 0
+		for ; came < 100 && len(p.ended)+len(p.open) == 0; came++ {
+			f := &engine.StartFact{Trigger: name, Digest: def.Digest(), Event: lang.Of(map[string]string{"id": fmt.Sprint(came)}), Data: lang.Of(map[string]any{"k": 1, "last": false, "pad": "0123456789"}), Key: "1", Names: []string{""}}
+			p.fold(engine.Record(journal.Start, journal.RunID{byte(i), byte(came)}, f))
+		}
+		switch {
+		case i == 0 && (came > 50 || len(p.ended) != 1 || p.ended[0].Outcome.Err == nil || p.ended[0].Outcome.Err.Type != "cost_limit"):
+			t.Errorf("%d events; ended: %+v", came, p.ended)
+		case i == 1 && (came != 61 || len(p.ended) != 0):
+			t.Errorf("%d events; ended: %+v", came, p.ended)
+		}
+		p.ended = nil
+	}
+}
+
 // TestKeptEventsAreBounded: what comes for the next round is kept up to a number and a size; what is beyond is said, once.
 func TestKeptEventsAreBounded(t *testing.T) {
 	t.Parallel()

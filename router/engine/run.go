@@ -204,7 +204,7 @@ func (s *State) number(r *run, inv *Invocation) {
 // addLive enters an invocation under a new number and sends it.
 func (s *State) addLive(r *run, inv *Invocation, t *task) {
 	s.number(r, inv)
-	if inv.Purpose == Call {
+	if inv.Purpose == Call && !inv.sub() {
 		inv.Fuel = FuelBehind(inv.N, s.limits.Fuel)
 	}
 	r.live.put(inv.N, &live{inv: inv, task: t})

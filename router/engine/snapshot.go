@@ -249,7 +249,7 @@ func saveSeldom(w *writer, r *run) {
 	dropped := r.outcome != nil && r.outcome.Verdict == lang.Skipped && !r.outcome.Value.IsNull()
 	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped}, flag{runChild, r.rare().parent != ""},
 		flag{runRedriven, r.rare().redrives > 0}, flag{runRecalls, r.rare().recollection != nil}, flag{runWindows, len(r.rare().windows) > 0}, flag{runAged, r.aged},
-		flag{runRound, r.rare().round != nil}, flag{runArrived, !r.rare().arrived.IsNull()})
+		flag{runRound, r.rare().round != nil}, flag{runArrived, !r.rare().arrived.IsNull()}, flag{runSubs, r.rare().subs > 0})
 	if result != nil {
 		w.outcome(*result)
 	}
@@ -279,6 +279,9 @@ func saveSeldom(w *writer, r *run) {
 	}
 	if !r.rare().arrived.IsNull() {
 		w.value(r.rare().arrived)
+	}
+	if r.rare().subs > 0 {
+		w.uint(uint64(r.rare().subs))
 	}
 }
 
@@ -403,6 +406,7 @@ const (
 	runAged                 // what failed last had no time left for another try
 	runRound                // the round that it gathers, or takes the events of
 	runArrived              // what its round had
+	runSubs                 // what its subruns have taken of its fuel
 )
 
 const (

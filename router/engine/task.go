@@ -172,6 +172,13 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 		s.failed(t, policyError(err))
 		return
 	}
+	fuel := 0
+	if t.info().starts != "" {
+		if fuel = s.toSubrun(r); fuel == 0 {
+			s.failed(t, lang.Failf(lang.ClassPlatform, ChainLimit, "nothing is left of the %d runs that one subrun of a run from outside may lead to; look for triggers that start themselves", s.limits.Fuel))
+			return
+		}
+	}
 	r.calls++
 	var expires time.Time
 	if due, bounded := t.due(); bounded {
@@ -179,7 +186,7 @@ func (s *State) invoke(t *task, input lang.Value, continued int) {
 	}
 	inv := &Invocation{
 		Purpose: Call, Path: t.path(), Function: t.step.Target, Contract: r.def.Functions[t.step.Target].Contract, Attempt: int(t.tries),
-		Input: input, Timeout: timeout, Heartbeat: heartbeat, Expires: expires, Type: TypeInvoke, Continued: continued,
+		Input: input, Timeout: timeout, Heartbeat: heartbeat, Expires: expires, Type: TypeInvoke, Continued: continued, Fuel: fuel,
 	}
 	if t.info().starts != "" {
 		s.asSubrun(t, inv)
