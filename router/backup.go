@@ -61,7 +61,8 @@ func (r *Router) Backup(ctx context.Context, to io.Writer) error {
 }
 
 // VerifyBackup reads a file of a size to its end, and says what it is a backup of; an error is that it is none as it was made.
-func VerifyBackup(from io.ReaderAt, size int64) (head BackupHead, err error) {
+func VerifyBackup(ctx context.Context, file io.ReaderAt, size int64) (head BackupHead, err error) {
+	from := untilEnd{ctx, file}
 	if err := backup.Verify(from, size); err != nil {
 		return head, err
 	}
@@ -83,13 +84,13 @@ type Restored struct {
 }
 
 // Restore makes the folder of a router from a backup, which is read to its end before anything is made: one that is cut or changed is refused whole. The
-// folder must be empty, or not there.
-func Restore(from *os.File, dir string) (*Restored, error) {
+// folder must be empty, or not there. When ctx ends first, nothing is made.
+func Restore(ctx context.Context, from *os.File, dir string) (*Restored, error) {
 	info, err := from.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if err := backup.Verify(from, info.Size()); err != nil {
+	if err := backup.Verify(untilEnd{ctx, from}, info.Size()); err != nil {
 		return nil, fmt.Errorf("%s: %w", from.Name(), err)
 	}
 	if err := folder.Make(dir); err != nil {
@@ -114,14 +115,27 @@ func Restore(from *os.File, dir string) (*Restored, error) {
 	defer lock.Release()
 	x := &Restored{Dir: dir}
 	gathered := filepath.Join(dir, folder.Restoring)
-	if err := x.gather(from, info.Size(), gathered); err != nil {
+	if err := x.gather(ctx, untilEnd{ctx, from}, info.Size(), gathered); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", from.Name(), err), os.RemoveAll(gathered), os.Remove(filepath.Join(dir, file.LockName)))
 	}
 	return x, x.settle(gathered)
 }
 
+// untilEnd is a file that can be read until a context ends.
+type untilEnd struct {
+	ctx context.Context
+	io.ReaderAt
+}
+
+func (r untilEnd) ReadAt(b []byte, at int64) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.ReaderAt.ReadAt(b, at)
+}
+
 // gather brings the files of a backup into a folder, durable.
-func (x *Restored) gather(from *os.File, size int64, dir string) error {
+func (x *Restored) gather(ctx context.Context, from io.ReaderAt, size int64, dir string) error {
 	if err := folder.Make(dir); err != nil {
 		return err
 	}
@@ -150,7 +164,7 @@ func (x *Restored) gather(from *os.File, size int64, dir string) error {
 	if err != nil || x.Backup.Journal != "file" {
 		return err
 	}
-	report, err := file.Inspect(file.Options{Dir: dir})
+	report, err := file.Inspect(ctx, file.Options{Dir: dir})
 	if err != nil {
 		return err
 	}

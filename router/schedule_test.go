@@ -61,7 +61,7 @@ triggers:
 		t.Fatal(err)
 	}
 	restored := filepath.Join(t.TempDir(), "restored")
-	if _, err := router.Restore(to, restored); err != nil {
+	if _, err := router.Restore(t.Context(), to, restored); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{dir, restored} {

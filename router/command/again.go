@@ -288,7 +288,7 @@ func (p *program) runsRerun(k *client) *cobra.Command {
 	c.RunE = func(c *cobra.Command, args []string) error {
 		q, body := url.Values{"dryRun": {fmt.Sprint(dry)}}, []byte(nil)
 		if c.Flags().Changed("input") {
-			v, err := dataFlag(input)
+			v, err := dataFlag(c.Context(), input)
 			if err != nil {
 				return err
 			}

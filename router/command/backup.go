@@ -110,7 +110,7 @@ func (p *program) writeBackup(ctx context.Context, name string, from func(contex
 	err = from(ctx, w)
 	var head router.BackupHead
 	if err == nil {
-		head, err = router.VerifyBackup(f, w.n)
+		head, err = router.VerifyBackup(ctx, f, w.n)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -177,7 +177,7 @@ func (p *program) restore() *cobra.Command {
 			"sources back to the backup's time by the brokers' tools. Timers that are due by now fire at once. Stop the old router for good\n" +
 			"before: two that go on from one backup use the same ids for different calls.",
 		Example: "  onward restore onward-20261127T060000Z.backup --data /var/lib/onward",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			if dir == "" {
 				return errors.New("restore needs --data, the folder that is to be made")
 			}
@@ -186,7 +186,10 @@ func (p *program) restore() *cobra.Command {
 				return err
 			}
 			defer f.Close()
-			x, err := router.Restore(f, dir)
+			x, err := router.Restore(c.Context(), f, dir)
+			if err != nil && c.Context().Err() != nil {
+				err = fmt.Errorf("stopped before the backup was read to its end; nothing of it is in %s", dir)
+			}
 			if err != nil {
 				return exitError{exitRun, fmt.Errorf("nothing was restored: %w", err)}
 			}

@@ -68,6 +68,15 @@ func (e exitError) Unwrap() error { return e.err }
 // errSaid is an error of which all is said on standard output; only programs hear more.
 var errSaid = errors.New("said")
 
+// cutOff is an error after an interrupt: whoever was in the middle of something knows it by its context's end, and says it in the words of that.
+type cutOff struct{ error }
+
+func (e cutOff) Error() string {
+	return strings.ReplaceAll(e.error.Error(), context.Canceled.Error(), "interrupted")
+}
+
+func (e cutOff) Unwrap() error { return e.error }
+
 // unreachable is that no router answers.
 type unreachable struct{ error }
 
@@ -94,7 +103,7 @@ func (p *program) execute(ctx context.Context, args []string, came func() int) i
 	}
 	code := codeOf(err)
 	if s := came(); s != 0 {
-		code = exitSignal + s
+		code, err = exitSignal+s, cutOff{err}
 	}
 	var findings found
 	errors.As(err, &findings)

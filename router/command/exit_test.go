@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -50,6 +52,8 @@ var ends = []end{
 	{"doctor --ready --listen $AWAY", 7, "unreachable"}, {"doctor --live --ready", 2, "usage"},
 	{"serve $DIR/wrong.yaml", 2, "usage"}, {"serve", 2, "usage"}, {"serve $DOC --listen $ROUTER --data $DIR/other", 2, "usage"},
 	{"run $DOC --trigger done --data 7", 0, ""}, {"run $DOC --trigger fail", 1, "failed"}, {"run $DOC --trigger nope", 2, "usage"}, {"run $DIR/wrong.yaml", 2, "usage"},
+	{"run $DOC --trigger picky --data 4 --quiet", 0, ""}, {"run $DOC --trigger picky --data 3", 3, "unmatched"}, {"run $DOC --trigger picky", 3, "unmatched"},
+	{"run $DOC --trigger picky --data 3 --mock $DIR/answers.yaml", 3, "unmatched"}, {"triggers test --type picky --data 3", 3, said},
 	{"journal check --data $DIR/none", 2, "usage"}, {"journal repair --data $DIR/none", 2, "usage"},
 	{"soak --minutes 0", 2, "usage"}, {"kafka init", 2, "usage"},
 	{"bench forkjoin --runs 0", 2, "usage"}, {"bench chain --runs 0", 2, "usage"}, {"bench starts --runs 0", 2, "usage"}, {"bench ingest --runs 0", 2, "usage"},
@@ -145,6 +149,7 @@ sources: { inbox: { webhook: {} } }
 triggers:
   done: { filters: [{ exact: { type: done } }], flow: { function: cat } }
   fail: { filters: [{ exact: { type: fail } }], flow: { function: bad } }
+  picky: { filters: [{ exact: { type: picky } }], when: "${ data > 3 }", flow: { pass: {} } }
   ask: { filters: [{ exact: { type: ask } }], flow: { signal: approved } }
   wide: { filters: [{ exact: { type: wide } }], flow: { map: { items: 3, window: 2, do: { signal: go } } } }
   told: { filters: [{ exact: { type: told } }], flow: { function: cat }, onSuccess: { function: bad } }
@@ -371,6 +376,45 @@ triggers:
 				t.Errorf("onward %s: %d\n%s", c.line, code, out.b.Bytes())
 			}
 		})
+	}
+}
+
+// TestInterruptsOfWhatReadsFiles: what looks through files, or waits for brokers or a person, ends with the first interrupt, and says what was done.
+func TestInterruptsOfWhatReadsFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := newShell(t, dir, "version: 1\ntriggers: { t: { flow: { pass: {} } } }\n")
+	if code, _, errs := s.run("backup", filepath.Join(dir, "made.backup"), "--addr", s.addr); code != 0 {
+		t.Fatal(errs)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	for _, c := range []struct{ line, says string }{
+		{"restore $DIR/made.backup --data $DIR/restored", "nothing was restored: stopped before the backup was read to its end; nothing of it is in $DIR/restored"},
+		{"journal check --data $DIR/data", "stopped after 0 segments, with 0 records and 0 damaged places; the rest was not looked at, and nothing was changed"},
+		{"journal repair --yes --data $DIR/data", "nothing was changed"},
+		{"kafka init --kafka-brokers 127.0.0.1:1 --replication 1", "stopped before all was there; done so far: nothing; the same command goes on from there"},
+		{"backup $DIR/other.backup --addr " + s.addr, "no backup was made: stopped after 0.0 KiB, of which nothing is kept; the router goes on"},
+		{"backup $DIR/other.backup --data $DIR/restored2", "no journal is in there"},
+		{"runs list --addr " + s.addr, "had not answered yet: interrupted"},
+		{"dead list --addr " + s.addr, "had not answered yet: interrupted"},
+	} {
+		var out bytes.Buffer
+		p := s.program(&out, &out)
+		code := p.execute(ctx, strings.Fields(s.names.Replace(c.line)), func() int { return int(syscall.SIGINT) })
+		if code != 130 || !strings.Contains(out.String(), s.names.Replace(c.says)) || strings.Contains(out.String(), "context canceled") {
+			t.Errorf("onward %s: %d\n%s", c.line, code, out.String())
+		}
+	}
+	for _, name := range []string{"restored", "other.backup", "other.backup.part"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s is there", name)
+		}
+	}
+	never, writes := io.Pipe()
+	defer writes.Close()
+	if b, err := readInput(ctx, never); err == nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("%q, %v", b, err)
 	}
 }
 

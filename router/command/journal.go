@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,10 +111,16 @@ func (p *program) kafkaInit() *cobra.Command {
 			defer client.Close()
 			o.Prefix = s.Prefix
 			did, err := journalkafka.Init(c.Context(), client, o)
+			if err != nil && c.Context().Err() != nil {
+				err = fmt.Errorf("stopped before all was there; done so far: %s; the same command goes on from there", cmp.Or(strings.Join(did, ", "), "nothing"))
+			}
 			if err != nil {
 				return exitError{exitRun, err}
 			}
 			problems, err := journalkafka.Check(c.Context(), client, s.Prefix)
+			if err != nil && c.Context().Err() != nil {
+				err = fmt.Errorf("stopped while the topics' settings were looked at; done: %s", strings.Join(did, ", "))
+			}
 			if err != nil {
 				return exitError{exitRun, err}
 			}

@@ -56,9 +56,15 @@ func inspect(c *cobra.Command, from string) (dir string, r file.Report, err erro
 	if err != nil {
 		return "", r, err
 	}
-	r, err = file.Inspect(file.Options{Dir: s.Data})
-	if errors.Is(err, fs.ErrNotExist) {
+	r, err = file.Inspect(c.Context(), file.Options{Dir: s.Data})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		err = fmt.Errorf("there is no journal in %s; name its folder by --data", s.Data)
+	case err != nil && c.Context().Err() != nil:
+		for _, d := range r.Damage {
+			fmt.Fprintln(c.ErrOrStderr(), "damaged:", d)
+		}
+		err = exitError{exitRun, fmt.Errorf("stopped after %d segments, with %d records and %d damaged places; the rest was not looked at, and nothing was changed", r.Segments, r.Records, len(r.Damage))}
 	}
 	return s.Data, r, err
 }
@@ -99,7 +105,7 @@ func (p *program) journalRepair() *cobra.Command {
 				return fmt.Errorf("a router has %s open; stop it first", dir)
 			}
 			if yes && len(r.Damage) > 0 {
-				if r.Damage, err = file.Repair(file.Options{Dir: dir}); err != nil {
+				if r.Damage, err = file.Repair(c.Context(), file.Options{Dir: dir}); err != nil {
 					return exitError{exitRun, err}
 				}
 			}

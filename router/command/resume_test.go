@@ -113,7 +113,7 @@ func TestInterruptedRunSaysHowItGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := func() bool { // All partitions are claimed, and the run is defined and started.
-		r, err := file.Inspect(file.Options{Dir: data})
+		r, err := file.Inspect(t.Context(), file.Options{Dir: data})
 		return err == nil && r.Records >= r.Partitions+2
 	}
 	for deadline := time.Now().Add(30 * time.Second); !begun(); time.Sleep(20 * time.Millisecond) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/engine"
@@ -23,15 +24,18 @@ import (
 )
 
 // dataFlag reads --data: JSON, @file or - for standard input.
-func dataFlag(text string) (lang.Value, error) {
+func dataFlag(ctx context.Context, text string) (lang.Value, error) {
 	b, err := []byte(text), error(nil)
 	switch {
 	case text == "":
 		return lang.Null, nil
 	case text == "-":
-		b, err = io.ReadAll(os.Stdin)
+		b, err = readInput(ctx, os.Stdin)
 	case strings.HasPrefix(text, "@"):
 		b, err = os.ReadFile(text[1:])
+	}
+	if err != nil && ctx.Err() != nil {
+		return lang.Null, fmt.Errorf("--data: %w", err)
 	}
 	if err != nil {
 		return lang.Null, fmt.Errorf("--data: %w; write JSON, @FILE or - for standard input", err)
@@ -43,16 +47,36 @@ func dataFlag(text string) (lang.Value, error) {
 	return v, nil
 }
 
+// readInput reads standard input to its end, or to the context's: who is at a terminal need not know how to end it.
+func readInput(ctx context.Context, from io.Reader) ([]byte, error) {
+	type read struct {
+		b   []byte
+		err error
+	}
+	all := make(chan read, 1)
+	go func() {
+		b, err := io.ReadAll(from)
+		all <- read{b, err}
+	}()
+	select {
+	case x := <-all:
+		return x.b, x.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("standard input had not ended: %w", ctx.Err())
+	}
+}
+
 // run routes one event in this process, shows how it goes, and prints the result.
 func (p *program) run() *cobra.Command {
 	var trigger, data, dir, answers string
 	var quiet, resume bool
 	c := &cobra.Command{
 		Use: "run FILE|DIR...", Short: "Run one event through a trigger in this process, and print the result.", Args: cobra.MinimumNArgs(1),
-		Long: "Run embeds a router, starts one run, shows its progress on standard error and prints its result on standard output.\n" +
+		Long: "Run embeds a router, starts one run, shows its progress on standard error and prints its result on standard output. The event is made for the trigger\n" +
+			"(type dev.onward.start, source /onward/run): its filters are not asked, its when is.\n" +
 			"With --data-dir the run stays in a folder, for serve and runs list to show later. While serve has that folder open, its router gets the event, and its\n" +
 			"functions are called (ONWARD_TOKEN is the token, where it wants one). What a run that was interrupted or killed left open in a folder goes on with --resume.\n\n" +
-			"It exits with 0 when the run succeeded, 1 when it failed, and 2 when the command line or the documents are wrong.\n\n" +
+			"It exits with 0 when the run succeeded, 1 when it failed, 2 when the command line or the documents are wrong, and 3 when the trigger's when says no.\n\n" +
 			"A result that is a text is printed as it is; with -o json, every result is printed as JSON. Of a failed run, the error is the result.\n\n" +
 			"Where the environment says where traces go (OTEL_EXPORTER_OTLP_ENDPOINT, or ONWARD_TRACES_ENDPOINT and what is beside it), the run is traced as serve's are.\n\n" +
 			"With --mock no function is called: a file says what each answers, and the run goes by in virtual time, days in milliseconds:\n\n" +
@@ -90,8 +114,11 @@ func (p *program) run() *cobra.Command {
 			if set.Triggers[trigger] == nil {
 				return fmt.Errorf("--trigger %q: no such trigger; %s", trigger, lang.Nearest(trigger, set.TriggerNames()))
 			}
-			input, err := dataFlag(data)
+			input, err := dataFlag(c.Context(), data)
 			if err != nil {
+				return err
+			}
+			if err := wanted(set.Triggers[trigger], input); err != nil {
 				return err
 			}
 			if answers != "" {
@@ -191,14 +218,39 @@ func (p *program) embedded(ctx context.Context, set *config.Set, dir, kept strin
 	return err
 }
 
-// follow starts the run and shows how it goes until it has ended.
-func (p *program) follow(ctx context.Context, r *router.Router, trigger string, input lang.Value, quiet bool) (*router.Finished, error) {
+// eventOf is the event that run makes.
+func eventOf(input lang.Value) (event.Event, error) {
 	e := event.New()
 	e.SetID(router.NewID())
 	e.SetSource("/onward/run")
 	e.SetType("dev.onward.start")
 	e.SetTime(time.Now())
-	if err := e.SetData(event.ApplicationJSON, json.RawMessage(input.JSON())); err != nil {
+	return e, e.SetData(event.ApplicationJSON, json.RawMessage(input.JSON()))
+}
+
+// wanted says that a trigger does not take the event by its content, as an event that comes by a source would be told.
+func wanted(t *config.Trigger, input lang.Value) error {
+	if t.Gathers() && !t.Definition.Await.Signals {
+		return nil // Its input is what has arrived, and no event's data.
+	}
+	e, err := eventOf(input)
+	if err != nil {
+		return err
+	}
+	wants, err := t.Wants(envelope.Attributes(&e), input, lang.NewCache(1<<20))
+	if err == nil && !wants {
+		err = fmt.Errorf("it is not so that %s", t.When.Source())
+	}
+	if err != nil {
+		return exitError{exitUnmatched, fmt.Errorf("trigger %s does not take it: %w; nothing was run: write other --data, or see by onward triggers test what it makes of other events", t.Name, err)}
+	}
+	return nil
+}
+
+// follow starts the run and shows how it goes until it has ended.
+func (p *program) follow(ctx context.Context, r *router.Router, trigger string, input lang.Value, quiet bool) (*router.Finished, error) {
+	e, err := eventOf(input)
+	if err != nil {
 		return nil, err
 	}
 	id := r.RunIDOf(trigger, &e)

@@ -20,7 +20,7 @@ func (p *program) soak() *cobra.Command {
 		Long: "Soak starts this program's serve in a folder of its own, in 512 MiB of memory, and works out by itself what every run must come to, while functions hang,\n" +
 			"lie and answer garbage, events are malformed, huge, deep and forged, the process is killed more than 200 times an hour, its disk fills, and its documents\n" +
 			"are reloaded. At the end it prints a line a fault. It exits with 1 when something was lost or wrong, when a run is left open or the process died by\n" +
-			"itself; then it keeps its folder and names the seed: the same seed makes the same plan. An interrupt ends it with the table so far.\n\n" +
+			"itself; then it keeps its folder and names the seed: the same seed makes the same plan. An interrupt ends it with the table so far, and with 130.\n\n" +
 			"It listens on loopback only. A disk that fills is a tmpfs of its own, which only root may mount; others get a low-water mark instead, and the table says so.",
 		Example: "  onward soak --minutes 60\n  onward soak --minutes 2 --seed 7 -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -44,7 +44,7 @@ func (p *program) soak() *cobra.Command {
 			if err != nil {
 				return exitError{exitRun, err}
 			}
-			if t.Bad() {
+			if t.Bad() || t.Interrupted {
 				return exitError{exitRun, errSaid}
 			}
 			return nil

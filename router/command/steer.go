@@ -160,7 +160,7 @@ func (p *program) triggersTest(k *client) *cobra.Command {
 		switch {
 		case len(args) == 0:
 			var v lang.Value
-			if v, err = dataFlag(data); err != nil {
+			if v, err = dataFlag(c.Context(), data); err != nil {
 				return err
 			}
 			e := map[string]any{"specversion": "1.0", "id": id, "source": source, "type": kind, "time": time.Now().UTC(), "datacontenttype": "application/json", "data": v}
@@ -169,7 +169,7 @@ func (p *program) triggersTest(k *client) *cobra.Command {
 			}
 			body = []byte(lang.Of(e).JSON())
 		case args[0] == "-":
-			body, err = io.ReadAll(os.Stdin)
+			body, err = readInput(c.Context(), os.Stdin)
 		default:
 			body, err = os.ReadFile(args[0])
 		}

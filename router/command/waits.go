@@ -75,7 +75,7 @@ func (p *program) waitsList(k *client) *cobra.Command {
 func (p *program) waitsAnswer(k *client) *cobra.Command {
 	var data, key string
 	c := &cobra.Command{Use: "answer RUN NAME", Short: "Send a run a signal that it waits for.", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
-		v, err := dataFlag(data)
+		v, err := dataFlag(c.Context(), data)
 		if err != nil {
 			return err
 		}

@@ -80,7 +80,7 @@ type Outbox struct {
 	// draining says that nothing more is sent: what is queued is for the next owner.
 	draining bool
 	// under has the deliveries that sinks have not ended.
-	under sync.WaitGroup
+	under tally
 }
 
 // New makes an outbox without functions: Load brings them.
@@ -409,13 +409,8 @@ func (o *Outbox) pump() {
 
 // Wait returns when no delivery is under way any more. Shards must have left: that ends the deliveries' contexts.
 func (o *Outbox) Wait() {
-	done := make(chan struct{})
-	go func() {
-		o.under.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-o.under.ended():
 	case <-time.After(waitAtMost):
 		o.Log.Error("a sink does not end its deliveries though they are cancelled; the router ends without it", "after", waitAtMost)
 	}
@@ -436,15 +431,10 @@ func (o *Outbox) Drain(ctx context.Context, atMost time.Duration) {
 		return
 	}
 	o.Log.Info("letting invocations end", "inFlight", flying, "atMost", atMost)
-	done := make(chan struct{})
-	go func() {
-		o.under.Wait()
-		close(done)
-	}()
 	timer := time.NewTimer(atMost)
 	defer timer.Stop()
 	select {
-	case <-done:
+	case <-o.under.ended():
 	case <-timer.C:
 	case <-ctx.Done():
 	}

@@ -82,7 +82,7 @@ func (o *Outbox) prepare(it *item, as *function) (*sinks.Delivery, *function) {
 	o.listen(it)
 	ctx, cancel, timed := it.bound(fn.Timeout, now)
 	it.stop = cancel
-	o.under.Add(1)
+	o.under.begin()
 	fn.use()
 	o.mu.Unlock()
 	d := &sinks.Delivery{Context: ctx, Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt}
@@ -91,7 +91,7 @@ func (o *Outbox) prepare(it *item, as *function) (*sinks.Delivery, *function) {
 		if ended.Swap(true) {
 			return // Once is the contract, and a sink that has panicked may have ended it before.
 		}
-		defer o.under.Done()
+		defer o.under.end()
 		defer o.unuse(fn, 1)
 		how := overOf(ctx, timed)
 		cancel()

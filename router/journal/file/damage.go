@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -77,8 +78,9 @@ type Report struct {
 	manifest *manifest
 }
 
-// Inspect reads a journal's folder through and changes nothing, also beside a router that has it open. fs.ErrNotExist says that there is none.
-func Inspect(o Options) (Report, error) {
+// Inspect reads a journal's folder through and changes nothing, also beside a router that has it open. fs.ErrNotExist says that there is none. When ctx ends, the
+// report is of the segments so far.
+func Inspect(ctx context.Context, o Options) (Report, error) {
 	o = o.withDefaults()
 	if _, err := os.Stat(o.Dir); err != nil {
 		return Report{}, err
@@ -89,14 +91,14 @@ func Inspect(o Options) (Report, error) {
 	}
 	lock, err := folder.Take(o.Dir, LockName)
 	defer lock.Release()
-	r, inspected := inspect(dir, err != nil)
+	r, inspected := inspect(ctx, dir, err != nil)
 	if inspected != nil {
 		return r, fmt.Errorf("journal in %s: %w", o.Dir, inspected)
 	}
 	return r, nil
 }
 
-func inspect(f FS, running bool) (Report, error) {
+func inspect(ctx context.Context, f FS, running bool) (Report, error) {
 	m, err := readManifest(f)
 	if err != nil {
 		return Report{}, err
@@ -121,6 +123,9 @@ func inspect(f FS, running bool) (Report, error) {
 				r.Damage = append(r.Damage, Damage{segmentName(n), 0, 0, "the file is missing", n, missing})
 			}
 			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return r, err
 		}
 		b, err := readAll(f, segmentName(n))
 		if err != nil {
@@ -184,8 +189,8 @@ func (r *Report) segment(b []byte, n uint64, last bool) (end int64) {
 const lostMark = "\xf5onwlost "
 
 // Repair makes a damaged log one that can be read, without what is lost, and says what that is. What stood there is kept in files of the folder whose
-// names begin with damaged-. The records that were acknowledged and are lost may leave runs waiting, or events without a run: whoever calls it has chosen so.
-func Repair(o Options) ([]Damage, error) {
+// names begin with damaged-. When ctx ends before all was looked at, nothing is changed. The records that were acknowledged and are lost may leave runs waiting, or events without a run: whoever calls it has chosen so.
+func Repair(ctx context.Context, o Options) ([]Damage, error) {
 	o = o.withDefaults()
 	dir, err := openDir(o.Dir)
 	if err != nil {
@@ -196,11 +201,11 @@ func Repair(o Options) ([]Damage, error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	defer lock.Release()
-	return repair(dir, o)
+	return repair(ctx, dir, o)
 }
 
-func repair(f FS, o Options) ([]Damage, error) {
-	r, err := inspect(f, false)
+func repair(ctx context.Context, f FS, o Options) ([]Damage, error) {
+	r, err := inspect(ctx, f, false)
 	if err != nil {
 		return nil, fmt.Errorf("journal in %s: %w", o.Dir, err)
 	}

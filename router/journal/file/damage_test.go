@@ -159,7 +159,7 @@ func TestDamage(t *testing.T) {
 			dir, o := written(t, c.records)
 			c.damage(t, dir)
 			was := content(t, dir)
-			report, err := Inspect(o)
+			report, err := Inspect(t.Context(), o)
 			if err != nil || len(report.Damage) == 0 || report.Running {
 				t.Fatalf("inspected: %+v, %v", report, err)
 			}
@@ -170,7 +170,7 @@ func TestDamage(t *testing.T) {
 			if !errors.Is(err, journal.ErrDamaged) || !strings.Contains(err.Error(), c.place) || !strings.Contains(err.Error(), "onward journal repair --data "+dir) {
 				t.Fatalf("refused with: %v", err)
 			}
-			found, err := Repair(o)
+			found, err := Repair(t.Context(), o)
 			if err != nil || len(found) != len(report.Damage) {
 				t.Fatalf("repaired %v, %v; inspected %v", found, err, report.Damage)
 			}
@@ -195,7 +195,7 @@ func TestDamage(t *testing.T) {
 					t.Errorf("parked: %+v", parked)
 				}
 			}
-			if report, err := Inspect(o); err != nil || len(report.Damage) > 0 {
+			if report, err := Inspect(t.Context(), o); err != nil || len(report.Damage) > 0 {
 				t.Errorf("inspected again: %+v, %v", report, err)
 			}
 			j := open(t, o)

@@ -446,7 +446,7 @@ func TestLogBehindASnapshot(t *testing.T) {
 	if _, err := Open(o); !errors.Is(err, journal.ErrDamaged) {
 		t.Errorf("a log that ends before a snapshot: %v", err)
 	}
-	if found, err := repair(w, o.withDefaults()); err != nil || len(found) == 0 {
+	if found, err := repair(t.Context(), w, o.withDefaults()); err != nil || len(found) == 0 {
 		t.Fatalf("repaired %v, %v", found, err)
 	}
 	j = open(t, o)

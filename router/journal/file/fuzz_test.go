@@ -111,7 +111,7 @@ func FuzzSegment(f *testing.F) {
 		w.disk.names[segmentName(1)] = &inode{data: bytes.Clone(b), sure: bytes.Clone(b)}
 		o := small(w, Options{})
 		if err := lives(o); errors.Is(err, journal.ErrDamaged) {
-			found, err := repair(w, o.withDefaults())
+			found, err := repair(t.Context(), w, o.withDefaults())
 			if err != nil || len(found) == 0 {
 				t.Fatalf("repaired %v, %v", found, err)
 			}
