@@ -5,12 +5,14 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
 
-// TestMain holds the whole package to leaving no goroutine behind.
+// TestMain holds the whole package to leaving no goroutine behind. Its machine stands far from Greenwich: who is told of a time hears it in UTC all the same.
 func TestMain(m *testing.M) {
+	time.Local = time.FixedZone("far", 9*3600+30*60)
 	code := m.Run()
 	http.DefaultClient.CloseIdleConnections()
 	if err := goleak.Find(); err != nil && code == 0 {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,6 +156,9 @@ triggers:
 	return r, c
 }
 
+// elsewhere are times as they are in other places than Greenwich.
+var elsewhere = regexp.MustCompile(`T[0-9:.]+[+-][0-9]{2}:[0-9]{2}`)
+
 // ask does a request; what is answered is held against the description, once there is one, and so is a request that is taken.
 func (c *critic) ask(method, path, body string, token bool, headers ...string) (int, string) {
 	c.t.Helper()
@@ -167,6 +171,9 @@ func (c *critic) ask(method, path, body string, token bool, headers ...string) (
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	if at := elsewhere.Find(b); at != nil {
+		c.t.Errorf("%s %s: a time is not in UTC: %s", method, path, at)
 	}
 	if c.says == nil {
 		return resp.StatusCode, string(b)

@@ -575,7 +575,7 @@ func (a *API) start(w http.ResponseWriter, q *http.Request, trigger, source stri
 	e.SetID(key)
 	e.SetSource(source)
 	e.SetType("dev.onward.start")
-	e.SetTime(time.Now())
+	e.SetTime(time.Now().UTC())
 	if err := e.SetData(event.ApplicationJSON, json.RawMessage(data.JSON())); err != nil {
 		return err
 	}

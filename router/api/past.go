@@ -208,7 +208,7 @@ func (a *API) getStrips(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return err
 	}
-	from, to := time.Time{}, time.Now()
+	from, to := time.Time{}, time.Now().UTC()
 	if f != nil {
 		from, to = f.Started, f.Ended
 	} else {

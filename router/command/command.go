@@ -38,6 +38,7 @@ type program struct {
 
 // Main runs the command line and returns the exit code.
 func Main(r *plugin.Registry, args []string) int {
+	time.Local = time.UTC // What people are told of times, in logs too, is in UTC.
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	signals := make(chan os.Signal, 1)

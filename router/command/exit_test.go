@@ -418,6 +418,23 @@ func TestInterruptsOfWhatReadsFiles(t *testing.T) {
 	}
 }
 
+// TestTheProcessIsInUTC: wherever the machine is, a router's log says its times in UTC.
+func TestTheProcessIsInUTC(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	doc := filepath.Join(dir, "doc.yaml")
+	if err := os.WriteFile(doc, []byte("version: 1\ntriggers: { t: { flow: { pass: {} } } }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command(os.Args[0], "serve", doc, "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--durability", "os", "--disk-low-water", "1")
+	child.Env = append(os.Environ(), childVariable+"=1", "TZ=Asia/Tokyo")
+	said := &watchedFor{when: "msg=ready", do: sync.OnceFunc(func() { _ = child.Process.Signal(os.Interrupt) })}
+	child.Stderr = said
+	if err := child.Run(); err != nil || !regexp.MustCompile(`^time=\S+Z level=INFO`).Match(said.b.Bytes()) || bytes.Contains(said.b.Bytes(), []byte("+09:00")) {
+		t.Errorf("%v\n%s", err, said.b.Bytes())
+	}
+}
+
 // A watchedFor writer keeps what is written, and does something once it holds a text.
 type watchedFor struct {
 	mu   sync.Mutex

@@ -105,14 +105,8 @@ func (p *program) run() *cobra.Command {
 				}
 				return p.resume(c.Context(), set, dir, quiet)
 			}
-			if trigger == "" && len(set.Triggers) == 1 {
-				trigger = set.TriggerNames()[0]
-			}
-			if trigger == "" {
-				return fmt.Errorf("there are %d triggers; say --trigger, one of %s", len(set.Triggers), strings.Join(set.TriggerNames(), ", "))
-			}
-			if set.Triggers[trigger] == nil {
-				return fmt.Errorf("--trigger %q: no such trigger; %s", trigger, lang.Nearest(trigger, set.TriggerNames()))
+			if trigger, err = triggerFlag(set, trigger); err != nil {
+				return err
 			}
 			input, err := dataFlag(c.Context(), data)
 			if err != nil {
@@ -138,6 +132,19 @@ func (p *program) run() *cobra.Command {
 	c.Flags().StringVar(&answers, "mock", "", "file of answers: run in virtual time, without functions")
 	c.Flags().BoolVar(&quiet, "quiet", false, "no progress and no summary")
 	return c
+}
+
+// triggerFlag is the trigger that is meant: where there is one alone, it need not be said.
+func triggerFlag(set *config.Set, said string) (string, error) {
+	switch names := set.TriggerNames(); {
+	case said == "" && len(names) == 1:
+		return names[0], nil
+	case said == "":
+		return "", fmt.Errorf("there are %d triggers; say --trigger, one of %s", len(names), strings.Join(names, ", "))
+	case set.Triggers[said] == nil:
+		return "", fmt.Errorf("--trigger %q: no such trigger; %s", said, lang.Nearest(said, names))
+	}
+	return said, nil
 }
 
 // runHere runs a trigger in a router of its own, with its journal in dir or in a temporary folder; or in the one that has dir open.
@@ -224,7 +231,7 @@ func eventOf(input lang.Value) (event.Event, error) {
 	e.SetID(router.NewID())
 	e.SetSource("/onward/run")
 	e.SetType("dev.onward.start")
-	e.SetTime(time.Now())
+	e.SetTime(time.Now().UTC())
 	return e, e.SetData(event.ApplicationJSON, json.RawMessage(input.JSON()))
 }
 

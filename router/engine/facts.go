@@ -291,6 +291,18 @@ func DecodeCompletion(p []byte) (f CompletionFact, err error) {
 	return f, r.end("completion")
 }
 
+// Timeless is a record's payload without what says only when something was: the same of a fact that comes again.
+func Timeless(rec *journal.Record) []byte {
+	if rec.Kind != journal.Completion {
+		return rec.Payload
+	}
+	r := reader{b: rec.Payload}
+	r.number()
+	r.text()
+	r.outcome()
+	return rec.Payload[:len(rec.Payload)-len(r.b)]
+}
+
 // CompletionNumber reads the number alone; 0, which no invocation has, when there is none.
 func CompletionNumber(p []byte) uint32 {
 	r := reader{b: p}

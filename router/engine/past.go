@@ -31,7 +31,7 @@ type PastStep struct {
 	Again  bool      `json:"again,omitempty"`
 	Queued time.Time `json:"queued"` // a step: when it opened
 	Sent   time.Time `json:"sent,omitzero"`
-	Ended  time.Time `json:"ended"`
+	Ended  time.Time `json:"ended,omitzero"` // zero of one that is open
 	// Times is nil where they are not known.
 	Times *Times `json:"times,omitempty"`
 	// InputSize and OutputSize are the bytes that a value had of which only the begin is kept, as text.

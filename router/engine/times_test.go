@@ -7,6 +7,7 @@ import (
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
+	"github.com/onward-router/onward/router/journal"
 )
 
 // TestSendingIsRead as it was written, and as binaries wrote it that knew less.
@@ -16,6 +17,10 @@ func TestSendingIsRead(t *testing.T) {
 	whole := engine.Sending{Made: sent.Add(-time.Minute), Sent: sent, Arrived: sent.Add(time.Hour)}
 	for _, s := range []engine.Sending{{}, {Sent: sent}, {Arrived: sent}, whole, {Made: sent, Sent: sent, Arrived: sent}} {
 		done := engine.CompletionFact{N: 7, Cause: "c", Outcome: lang.Success(lang.Of(8)), Sending: s}
+		rec := engine.Record(journal.Completion, journal.RunID{1}, &done)
+		if bare := (&engine.CompletionFact{N: 7, Cause: "c", Outcome: lang.Success(lang.Of(8))}).Append(nil); !bytes.Equal(engine.Timeless(&rec), bare) {
+			t.Errorf("%+v: %v is not %v", s, engine.Timeless(&rec), bare)
+		}
 		if f, err := engine.DecodeCompletion(done.Append(nil)); err != nil || f.Sending != s || f.N != 7 {
 			t.Errorf("%+v: %+v, %v", s, f, err)
 		}

@@ -12,8 +12,13 @@ import (
 )
 
 // Explain says where an invocation is, for a person: why, in words that are the same for all that wait for the same, since when, and when it is given
-// up if nothing changes; zero is not by the outbox.
+// up if nothing changes; zero is not by the outbox. The times are in UTC.
 func (o *Outbox) Explain(run journal.RunID, n uint32) (why string, since, end time.Time) {
+	why, since, end = o.explain(run, n)
+	return why, since.UTC(), end.UTC()
+}
+
+func (o *Outbox) explain(run journal.RunID, n uint32) (why string, since, end time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	it := o.items[itemKey{run, n}]
@@ -119,10 +124,10 @@ func (o *Outbox) Functions() []control.FunctionStatus {
 			st.Paused = k.pause
 		}
 		if l := o.lanes[name]; l != nil {
-			st.InFlight, st.Queued, st.Held, st.State, st.Since = l.flying, l.queue, l.held, l.is.String(), l.since
+			st.InFlight, st.Queued, st.Held, st.State, st.Since = l.flying, l.queue, l.held, l.is.String(), l.since.UTC()
 			switch {
 			case l.is != up:
-				st.Error, st.Next = l.why, l.until
+				st.Error, st.Next = l.why, l.until.UTC()
 			case l.queue > 0 && !l.asked():
 				st.Error = l.unasked()
 			}

@@ -89,7 +89,7 @@ func (a *awaits) known(rec *journal.Record, reason engine.Reason) engine.Reason 
 	if rec.Kind != journal.Signal && rec.Kind != journal.Completion {
 		return reason
 	}
-	key := doneKey{rec.Run, maphash.Bytes(a.seed, rec.Payload)}
+	key := doneKey{rec.Run, maphash.Bytes(a.seed, engine.Timeless(rec))}
 	_, before := a.done[key]
 	switch {
 	case reason == engine.Applied && !before:

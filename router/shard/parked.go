@@ -21,7 +21,7 @@ const parkedMost = 1000
 
 // placeOf is a place in a partition of the journal that holds no record.
 func placeOf(partition int, x journal.Parked) triggers.Parked {
-	return triggers.Parked{Source: "the journal", Place: fmt.Sprintf("%d/%d", partition, x.Offset), Reason: x.Reason, Time: time.Now(), Bytes: bytes.Clone(x.Bytes)}
+	return triggers.Parked{Source: "the journal", Place: fmt.Sprintf("%d/%d", partition, x.Offset), Reason: x.Reason, Time: time.Now().UTC(), Bytes: bytes.Clone(x.Bytes)}
 }
 
 // keep notes a place. False: it is known, from a tenure before.
