@@ -51,10 +51,11 @@ type Shards interface {
 type Endings interface {
 	Find(id journal.RunID) *engine.Ending
 	Get(id journal.RunID) (*engine.Ending, <-chan *engine.Ending, func())
-	// Heads gives the ended runs that choose chooses, nil is all, the latest first, each by its last end, until yield returns false; Whole reads all of one,
-	// nil when it was let go of meanwhile.
-	Heads(choose func(tenant, trigger, state, failure string) bool, yield func(*engine.EndHead) bool) error
-	Whole(x *engine.EndHead) (*engine.Ending, error)
+	// Heads gives the ended runs that choose chooses, nil is all, the latest first, each by its last end, until yield returns false; with an event's id only
+	// those that one of that id has started. What Reader returns reads them whole, where may, which may be nil, says so of how it is kept; nil is one
+	// that it does not, or that was let go of meanwhile.
+	Heads(event string, choose func(tenant, trigger, state, failure string) bool, yield func(*engine.EndHead) bool) error
+	Reader() func(x *engine.EndHead, may func(kept []byte) bool) (*engine.Ending, error)
 	// Definition gives the bytes of a definition by which a run has ended here; nil when it is not kept.
 	Definition(d lang.Digest) ([]byte, error)
 	// Next gives the next end of a run, whatever ends it had.
@@ -150,6 +151,8 @@ type API struct {
 	Options
 	patterns  []string // that Handler serves, in the mux's form
 	redriving sync.Map // ids of the dead letters that are being sent again
+	// searchMost is in how many ended runs a text is looked for at a time.
+	searchMost int
 }
 
 // New makes an API.
@@ -158,7 +161,7 @@ func New(o Options) *API {
 		o.Sources = func() []Source { return nil }
 	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	return &API{Options: o}
+	return &API{Options: o, searchMost: searchMost}
 }
 
 // unansweredHeader names what a list lacks.

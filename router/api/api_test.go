@@ -174,17 +174,19 @@ func (e ends) Next(journal.RunID) (<-chan *engine.Ending, func()) {
 
 func (e ends) Past(journal.RunID) ([]engine.Past, error) { return nil, nil }
 
-func (e ends) Heads(choose func(tenant, trigger, state, failure string) bool, yield func(*engine.EndHead) bool) error {
-	if f := e.ended; f != nil && choose(f.Tenant, f.Trigger, f.State, typeOf(f.Error)) {
+func (e ends) Heads(event string, choose func(tenant, trigger, state, failure string) bool, yield func(*engine.EndHead) bool) error {
+	if f := e.ended; f != nil && (event == "" || engine.EventID(f.Event) == event) && choose(f.Tenant, f.Trigger, f.State, typeOf(f.Error)) {
 		id, _ := journal.ParseRunID(f.ID)
-		yield(&engine.EndHead{Run: id, Tenant: f.Tenant, Trigger: f.Trigger, State: f.State, Started: f.Started.UnixNano(), Ended: f.Ended.UnixNano(), Text: func() ([]byte, error) { return []byte(f.Event.JSON()), nil }})
+		yield(&engine.EndHead{Run: id, Tenant: f.Tenant, Trigger: f.Trigger, State: f.State, Started: f.Started.UnixNano(), Ended: f.Ended.UnixNano()})
 	}
 	return nil
 }
 
 func (e ends) Definition(d lang.Digest) ([]byte, error) { return e.definitions[d], nil }
 
-func (e ends) Whole(*engine.EndHead) (*engine.Ending, error) { return e.ended, nil }
+func (e ends) Reader() func(*engine.EndHead, func([]byte) bool) (*engine.Ending, error) {
+	return func(*engine.EndHead, func([]byte) bool) (*engine.Ending, error) { return e.ended, nil }
+}
 
 func serve(t *testing.T, h *house, token string) func(method, path, body string, headers ...string) (int, string, http.Header) {
 	t.Helper()

@@ -142,7 +142,20 @@ func (a *API) bulkList(w http.ResponseWriter, q *http.Request, b *bulk) (*RunLis
 	if err != nil {
 		return nil, err
 	}
-	return a.runsOf(w, r, query)
+	list, err := a.runsOf(w, r, query)
+	for err == nil && list.Looked != nil && len(list.Runs) < query.limit && r.Context().Err() == nil { // A text is looked for in parts.
+		next := *query
+		if next.after, err = parseRunPlace(list.Next); err != nil {
+			break
+		}
+		next.limit -= len(list.Runs)
+		var part *RunList
+		if part, err = a.runsOf(w, r, &next); err == nil {
+			part.Runs, part.Total = append(list.Runs, part.Runs...), list.Total+part.Total
+			list = part
+		}
+	}
+	return list, err
 }
 
 // bulkOne does it to one run, where that is.

@@ -45,6 +45,9 @@ type RunList struct {
 	Total int       `json:"total"`          // of all that were asked for, whatever the part
 	Next  string    `json:"next,omitempty"` // cursor of the next part; empty: there is no more
 
+	// Looked says how far a text was looked for, where that was not to the end: Next goes on behind that, and Total is of what was looked at.
+	Looked *Looked `json:"looked,omitempty"`
+
 	// What routers tell one another: which of Total have ended, and the runs that are open after a redrive, whether they were asked for or not. A partition
 	// that has moved is folded again by another router, so that two may know of an end.
 	Ended    []byte `json:"endedRuns,omitempty"`
@@ -174,30 +177,21 @@ func (q *runQuery) chooses(tenant, trigger, state, failure string) bool {
 	return !differs(q.tenant, tenant) && !differs(q.trigger, trigger) && !differs(q.state, state) && !differs(q.failure, failure)
 }
 
-// plain is what stands in JSON as it is.
-func plain(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"\\<>&`, r) })
+// wantsHead reports whether an ended run that is of a kind, and of an event, that it chooses is asked for, but for a text.
+func (q *runQuery) wantsHead(x *engine.EndHead) bool {
+	return (q.parent == "" || q.parent == x.Parent) && (q.since.IsZero() || x.Ended >= q.since.UnixNano()) && (q.until.IsZero() || x.Started <= q.until.UnixNano())
 }
 
-// wantsEnded reports whether an ended run of a kind that it chooses is asked for. What is dear to find out comes last.
-func (q *runQuery) wantsEnded(x *engine.EndHead, whole func(*engine.EndHead) (*engine.Ending, error)) (bool, error) {
-	if q.parent != "" && q.parent != x.Parent || !q.since.IsZero() && x.Ended < q.since.UnixNano() || !q.until.IsZero() && x.Started > q.until.UnixNano() {
-		return false, nil
-	}
-	if q.event == "" && q.text == "" {
-		return true, nil
-	}
-	if q.event != "" && plain(q.event) {
-		if text, err := x.Text(); err != nil || !bytes.Contains(text, []byte(q.event)) {
-			return false, err
-		}
-	}
-	f, err := whole(x)
-	if err != nil || f == nil {
-		return false, err
-	}
-	return (q.event == "" || engine.EventID(f.Event) == q.event) && (q.text == "" || q.says(f)), nil
+// hasText reports whether an end has the text that is asked for.
+func (q *runQuery) hasText(x *engine.EndHead, read endReader) (bool, error) {
+	f, err := read(x, func(kept []byte) bool {
+		return x.Error != "" || bytes.Contains(bytes.ToLower(kept), []byte(q.text)) // Of an error other words are looked through than are kept.
+	})
+	return err == nil && f != nil && q.says(f), err
 }
+
+// An endReader is what Endings.Reader returns.
+type endReader = func(x *engine.EndHead, may func(kept []byte) bool) (*engine.Ending, error)
 
 // wants reports whether a line is asked for; f is what is known of the run. What is dear to find out comes last.
 func (q *runQuery) wants(l *RunLine, f *engine.Ending) bool {
@@ -256,10 +250,13 @@ type ranked struct {
 
 // A runsFound is what a router has of what is asked for.
 type runsFound struct {
-	lines    []ranked // one more than is asked for
-	open     int      // that have not ended
-	ended    []uint64 // halves of their ids, each once
-	reopened runSet   // all that are open after a redrive, here or elsewhere
+	lines    []ranked      // one more than is asked for
+	open     int           // that have not ended
+	ended    []uint64      // halves of their ids, each once
+	reopened runSet        // all that are open after a redrive, here or elsewhere
+	last     *engine.Place // of the lines that may be given: what lies behind only counts
+	looked   *Looked       // how far a text was looked for; nil: to the end
+	until    engine.Place  // then it was up to here
 }
 
 // total counts each run once.
@@ -290,36 +287,20 @@ func (a *API) listRuns(ctx context.Context, q *runQuery) (*runsFound, error) {
 	}
 	// After those that are open, so that one that ends meanwhile is found: then it has ended.
 	var bad error
-	var last *engine.Place // of the lines that may be given: what lies behind only counts
-	err = a.Endings.Heads(q.chooses, func(x *engine.EndHead) bool {
-		is, err := q.wantsEnded(x, a.Endings.Whole)
-		if bad = cmp.Or(err, ctx.Err()); bad != nil || !is {
+	searched := search{q: q, most: a.searchMost}
+	err = a.Endings.Heads(q.event, q.chooses, func(x *engine.EndHead) bool {
+		if bad = ctx.Err(); bad != nil || !q.wantsHead(x) {
 			return bad == nil
 		}
-		if i, is := slices.BinarySearchFunc(open, x.Run, engine.Seen.Compare); is {
-			if x.Redrives < open[i].Redrives {
-				return true // It is open again.
-			}
-			delete(found.reopened, half(x.Run))
-			if open[i].Want {
-				found.open--
-				found.lines = slices.DeleteFunc(found.lines, func(y ranked) bool { return y.place.Run == x.Run })
-			}
-		}
-		found.ended = append(found.ended, half(x.Run))
-		place := engine.Place{Rank: q.rank(x.Started, x.Ended), Run: x.Run}
-		if q.after != nil && place.Compare(*q.after) <= 0 || last != nil && place.Compare(*last) > 0 {
+		if q.text != "" {
+			searched.keep(x)
 			return true
 		}
-		if found.lines = append(found.lines, ranked{place, *endedLine(x)}); len(found.lines) >= 2*q.limit+1000 {
-			found.lines = cut(found.lines, q.limit+1)
-			worst := found.lines[q.limit].place
-			last = &worst
-		}
+		found.ends(q, x, open)
 		return true
 	})
-	if err == nil {
-		err = bad
+	if err = cmp.Or(err, bad); err == nil && q.text != "" {
+		err = searched.look(ctx, a.Endings.Reader(), found, open)
 	}
 	found.lines = cut(found.lines, q.limit+1)
 	for i := range found.lines {
@@ -331,16 +312,41 @@ func (a *API) listRuns(ctx context.Context, q *runQuery) (*runsFound, error) {
 	return found, err
 }
 
-// endedOf gives the latest ended runs that are asked for, whole.
+// ends adds an ended run that is asked for.
+func (f *runsFound) ends(q *runQuery, x *engine.EndHead, open []engine.Seen) {
+	if i, is := slices.BinarySearchFunc(open, x.Run, engine.Seen.Compare); is {
+		if x.Redrives < open[i].Redrives {
+			return // It is open again.
+		}
+		delete(f.reopened, half(x.Run))
+		if open[i].Want {
+			f.open--
+			f.lines = slices.DeleteFunc(f.lines, func(y ranked) bool { return y.place.Run == x.Run })
+		}
+	}
+	f.ended = append(f.ended, half(x.Run))
+	place := q.placeOf(x)
+	if q.after != nil && place.Compare(*q.after) <= 0 || f.last != nil && place.Compare(*f.last) > 0 {
+		return
+	}
+	if f.lines = append(f.lines, ranked{place, *endedLine(x)}); len(f.lines) >= 2*q.limit+1000 {
+		f.lines = cut(f.lines, q.limit+1)
+		worst := f.lines[q.limit].place
+		f.last = &worst
+	}
+}
+
+func (q *runQuery) placeOf(x *engine.EndHead) engine.Place {
+	return engine.Place{Rank: q.rank(x.Started, x.Ended), Run: x.Run}
+}
+
+// endedOf gives the latest ended runs that an event started, whole.
 func (a *API) endedOf(q *runQuery) (all []*engine.Ending, err error) {
 	var bad error
-	err = a.Endings.Heads(q.chooses, func(x *engine.EndHead) bool {
-		is, err := q.wantsEnded(x, a.Endings.Whole)
-		if bad = err; err != nil || !is {
-			return err == nil
-		}
+	read := a.Endings.Reader()
+	err = a.Endings.Heads(q.event, q.chooses, func(x *engine.EndHead) bool {
 		var f *engine.Ending
-		if f, bad = a.Endings.Whole(x); f != nil {
+		if f, bad = read(x, nil); f != nil {
 			all = append(all, f)
 		}
 		return bad == nil && len(all) < q.limit
@@ -433,6 +439,7 @@ func (a *API) runsOf(w http.ResponseWriter, r *http.Request, q *runQuery) (*RunL
 // join adds what another router has.
 func (f *runsFound) join(q *runQuery, theirs *RunList) {
 	f.open += theirs.Total - len(theirs.Ended)/8
+	f.lookedToo(theirs.Looked)
 	for b := theirs.Ended; len(b) >= 8; b = b[8:] {
 		f.ended = append(f.ended, binary.BigEndian.Uint64(b))
 	}
@@ -466,7 +473,13 @@ func later(x, y *RunLine) bool {
 // part is what is answered.
 func (f *runsFound) part(q *runQuery, more bool) *RunList {
 	more = more || len(f.lines) > q.limit
-	said := &RunList{Runs: []RunLine{}, Total: f.total()}
+	said := &RunList{Runs: []RunLine{}, Total: f.total(), Looked: f.looked}
+	if f.looked != nil {
+		f.lines = slices.DeleteFunc(f.lines, func(x ranked) bool { return x.place.Compare(f.until) > 0 }) // They come with the next part.
+		if more = len(f.lines) >= q.limit; !more {
+			said.Next = f.looked.Until
+		}
+	}
 	f.lines = cut(f.lines, q.limit)
 	for _, x := range f.lines {
 		said.Runs = append(said.Runs, x.line)

@@ -97,17 +97,20 @@ func value(t *testing.T, text string) lang.Value {
 // many are ended runs, the latest first.
 type many struct {
 	ends
+	n   byte // of the router
 	all []*engine.Ending
 }
 
-func (m many) Heads(choose func(tenant, trigger, state, failure string) bool, yield func(*engine.EndHead) bool) error {
+func (m many) Heads(event string, choose func(tenant, trigger, state, failure string) bool, yield func(*engine.EndHead) bool) error {
 	for i, f := range slices.Backward(m.all) {
 		if !choose(f.Tenant, f.Trigger, f.State, typeOf(f.Error)) {
 			continue
 		}
+		if event != "" && engine.EventID(f.Event) != event {
+			continue
+		}
 		x := engine.EndHead{
-			Run: journal.RunID{8: byte(i >> 8), 15: byte(i)}, Tenant: f.Tenant, Trigger: f.Trigger, State: f.State, Error: typeOf(f.Error), Started: f.Started.UnixNano(), Ended: f.Ended.UnixNano(),
-			Text: func() ([]byte, error) { return []byte(f.Event.JSON()), nil },
+			Run: journal.RunID{0: m.n, 8: byte(i >> 8), 15: byte(i)}, Tenant: f.Tenant, Trigger: f.Trigger, State: f.State, Error: typeOf(f.Error), Started: f.Started.UnixNano(), Ended: f.Ended.UnixNano(),
 		}
 		if !yield(&x) {
 			break
@@ -116,9 +119,16 @@ func (m many) Heads(choose func(tenant, trigger, state, failure string) bool, yi
 	return nil
 }
 
-func (m many) Whole(x *engine.EndHead) (*engine.Ending, error) {
-	return m.all[int(x.Run[8])<<8|int(x.Run[15])], nil
+func (m many) Reader() func(*engine.EndHead, func([]byte) bool) (*engine.Ending, error) {
+	return func(x *engine.EndHead, may func([]byte) bool) (*engine.Ending, error) {
+		if f := m.whole(x.Run); may == nil || may([]byte(f.Event.JSON()+f.Result.JSON())) {
+			return f, nil
+		}
+		return nil, nil
+	}
 }
+
+func (m many) whole(id journal.RunID) *engine.Ending { return m.all[int(id[8])<<8|int(id[15])] }
 
 // TestEndedRunsAreFound by all that is asked for, sorted, in parts, with how many there are.
 func TestEndedRunsAreFound(t *testing.T) {
@@ -182,8 +192,7 @@ func TestEndedRunsAreFound(t *testing.T) {
 					}
 					id, _ := journal.ParseRunID(l.Run)
 					if seen[l.Run] = true; first == "" {
-						f, _ := m.Whole(&engine.EndHead{Run: id})
-						first = engine.EventID(f.Event)
+						first = engine.EventID(m.whole(id).Event)
 					}
 				}
 				cursor = said.Next
@@ -191,6 +200,66 @@ func TestEndedRunsAreFound(t *testing.T) {
 			if limit > 1 && len(seen) != c.total || first != c.first {
 				t.Errorf("%s, %d at a time: %d of %d, first %s", name, limit, len(seen), c.total, first)
 			}
+		}
+	}
+}
+
+// TestTextIsLookedForInParts: who looks for a text in more ended runs than are looked through at a time is told how far that was, and goes on from there: each
+// run that has it comes once, in order, whatever else is listed, also of two routers that have got to different places.
+func TestTextIsLookedForInParts(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 11, 27, 6, 0, 0, 0, time.UTC)
+	h := &house{}
+	var routers [2]*API
+	for r := range routers {
+		m := many{ends: ends{h}, n: byte(r)}
+		for i := range 1000 {
+			e := &engine.Ending{
+				Trigger: "t", State: "succeeded", Started: began.Add(time.Duration(i*(r+1)) * time.Second), Result: lang.Of(fmt.Sprint("even ", i%2 == 0)),
+				Event: lang.Of(map[string]string{"id": fmt.Sprint("e-", r, "-", i)}),
+			}
+			e.Ended = e.Started
+			m.all = append(m.all, e)
+		}
+		routers[r] = New(Options{Intake: h, Shards: h, Endings: m, Past: past{}, Cluster: h, Outbox: h, Metrics: prometheus.NewRegistry()})
+		routers[r].searchMost = 90 + 40*r
+	}
+	for _, limit := range []int{7, 100, 1000} {
+		seen, cursor, parts, last := 0, "", 0, time.Now()
+		for more := true; more; more = cursor != "" {
+			var found *runsFound
+			q, err := parseRunQuery(httptest.NewRequest("GET", "/v1/runs?text="+url.QueryEscape("EVEN TRUE")+"&limit="+fmt.Sprint(limit)+"&after="+cursor, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for r, a := range routers {
+				some, err := a.listRuns(t.Context(), q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r == 0 {
+					found = some
+					continue
+				}
+				found.join(q, some.part(q, false))
+			}
+			said := found.part(q, false)
+			if said.Looked != nil {
+				parts++
+				if said.Looked.Runs > 90+130 || said.Next == "" || said.Looked.Left == 0 {
+					t.Fatalf("%+v", said.Looked)
+				}
+			}
+			for _, l := range said.Runs {
+				if seen++; l.Started.After(last) {
+					t.Fatalf("%s comes after %s", l.Started, last)
+				}
+				last = l.Started
+			}
+			cursor = said.Next
+		}
+		if seen != 1000 || parts < 5 {
+			t.Errorf("%d at a time: %d runs in %d parts", limit, seen, parts)
 		}
 	}
 }

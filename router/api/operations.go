@@ -80,7 +80,7 @@ var (
 // pChoice choose runs.
 var pChoice = []param{
 	pTenant, pTrigger, {"state", strings.Join(engine.RunStates, "|"), "only in this state"}, {"error", formText, "only with an error of this type"}, {"event", formText, "only started by the event of this id"},
-	{"parent", formText, "only started by a step of this run"}, {"text", formText, "only with this text in event, result or error"}, pSince, pUntil,
+	{"parent", formText, "only started by a step of this run"}, {"text", formText, "only with this text in event, data, result or error; ended runs are looked through 50,000 or 500 ms at a time, as looked says"}, pSince, pUntil,
 }
 
 // pBulk are those of what is done to all runs of a choice.

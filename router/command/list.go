@@ -60,7 +60,7 @@ func (p *program) runsList(k *client) *cobra.Command {
 	f.String("error", "", "only runs that ended with an error of this type")
 	f.String("event", "", "only runs that the event of this id started")
 	f.String("parent", "", "only runs that a step of this run has started")
-	f.String("text", "", "only runs with this text in what is kept of their event, result or error, in capitals or not")
+	f.String("text", "", "only runs with this text in what is kept of their event, data, result or error, in capitals or not; ended ones are looked through 50,000 at a time, the latest first")
 	f.StringVar(&since, "since", "", "only runs that were at work since then")
 	f.StringVar(&until, "until", "", "only runs that were at work until then")
 	f.String("sort", "started", "by what: started, ended or duration; of the last two, open runs come first")
@@ -89,7 +89,7 @@ func (p *program) timeFlag(name, text string) (string, error) {
 
 // listRuns asks until it has as many as are wanted, or all.
 func (p *program) listRuns(ctx context.Context, k *client, q url.Values, after string, limit int) (*router.RunList, error) {
-	all := &router.RunList{Runs: []router.RunLine{}, Next: after}
+	all, parts := &router.RunList{Runs: []router.RunLine{}, Next: after}, 0 // of a text that is looked for
 	for begun := false; !begun || all.Next != "" && len(all.Runs) < limit; begun = true {
 		part := new(router.RunList)
 		q.Set("limit", fmt.Sprint(min(limit-len(all.Runs), listPart)))
@@ -98,6 +98,15 @@ func (p *program) listRuns(ctx context.Context, k *client, q url.Values, after s
 			return nil, err
 		}
 		all.Runs, all.Next, all.Total = append(all.Runs, part.Runs...), part.Next, part.Total
+		if l := part.Looked; l != nil && len(all.Runs) < limit {
+			fmt.Fprintf(p.errs, "looked for the text in ended runs back to %s; %d are left, and are looked at next\n", when(l.Last), l.Left)
+		}
+		if all.Looked = part.Looked; all.Looked != nil {
+			parts++
+		}
+	}
+	if parts > 0 && all.Next == "" {
+		all.Total = len(all.Runs)
 	}
 	return all, nil
 }
@@ -124,7 +133,9 @@ func writeRuns(w io.Writer, said *router.RunList) {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", l.Run, l.Trigger, state, when(l.Started), l.Calls, l.Open, l.Signals, l.Error)
 	}
-	if said.Next != "" {
+	if l := said.Looked; l != nil {
+		fmt.Fprintf(w, "%d, of ended runs back to %s; %d are left: --after %s\n", len(said.Runs), when(l.Last), l.Left, said.Next)
+	} else if said.Next != "" {
 		fmt.Fprintf(w, "%d of %d; it goes on with --after %s\n", len(said.Runs), said.Total, said.Next)
 	} else if len(said.Runs) < said.Total {
 		fmt.Fprintf(w, "the last %d of %d\n", len(said.Runs), said.Total)

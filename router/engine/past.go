@@ -227,6 +227,7 @@ type EndHead struct {
 	Redrives                       uint32
 	Tenant, Trigger, State, Parent string // Parent is the run that started it, by a step
 	Error                          string // its type
-	// Text reads all that is kept of its end, in the form of who keeps it; nil when that was let go of meanwhile.
-	Text func() ([]byte, error)
+	// Page and At say where the rest of it lies, to who keeps it.
+	Page int64
+	At   uint32
 }

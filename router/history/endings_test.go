@@ -107,7 +107,7 @@ func TestEndIsWholeAfterARestart(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	var listed []string
-	if err := h.Heads(nil, func(x *engine.EndHead) bool { listed = append(listed, x.Run.String()); return len(listed) < 3 }); err != nil {
+	if err := h.Heads("", nil, func(x *engine.EndHead) bool { listed = append(listed, x.Run.String()); return len(listed) < 3 }); err != nil {
 		t.Fatal(err)
 	}
 	var want []string
@@ -149,7 +149,7 @@ func TestLatestStayOldestGo(t *testing.T) {
 				}
 			}
 			kept := 0
-			if err := h.Heads(nil, func(*engine.EndHead) bool { kept++; return true }); err != nil {
+			if err := h.Heads("", nil, func(*engine.EndHead) bool { kept++; return true }); err != nil {
 				t.Fatal(err)
 			}
 			oldest, _ := ending(0)

@@ -2,8 +2,11 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
+	"hash/maphash"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -29,6 +32,35 @@ type endIndex struct {
 	heads   []endHead
 	kinds   []endKind
 	parents []string
+	events  []eventHead // by what they have of their ids
+}
+
+// An eventHead is what stands for the id of the event that started a run - 64 bits, by a key of this process, so that no two are taken for one - and the place
+// of its head.
+type eventHead struct {
+	sum   uint64
+	place uint32
+}
+
+func (x eventHead) compare(y eventHead) int {
+	return cmp.Or(cmp.Compare(x.sum, y.sum), cmp.Compare(x.place, y.place))
+}
+
+var eventSeed = maphash.MakeSeed()
+
+func eventSum(id []byte) uint64 { return maphash.Bytes(eventSeed, id) }
+
+// idOf is the id that an event has, whose attributes are all texts or numbers: its key stands there once, and in no text, where quotes are escaped.
+func idOf(event []byte) []byte {
+	_, rest, has := bytes.Cut(event, []byte(`"id":"`))
+	end := bytes.IndexAny(rest, `"\\`)
+	switch {
+	case !has || end < 0:
+		return nil
+	case rest[end] == '"':
+		return rest[:end]
+	}
+	return []byte(engine.EventID(lang.Trusted(string(event))))
 }
 
 func indexEnds(raw []byte) (x *endIndex, err error) {
@@ -69,9 +101,12 @@ func indexEnds(raw []byte) (x *endIndex, err error) {
 				e.parent = uint32(len(x.parents))
 			}
 		}
+		x.events = append(x.events, eventHead{eventSum(idOf(event)), uint32(len(x.heads))})
 		x.heads = append(x.heads, e)
 		return true
 	})
+	slices.SortFunc(x.events, eventHead.compare)
+	x.events = slices.Clip(x.events)
 	if bad {
 		err = errSpoiled
 	}
@@ -153,49 +188,32 @@ func (s *Store) ended() int {
 	return s.runs
 }
 
-// Heads gives the ended runs that choose chooses, the latest first, each by its last end, until yield returns false. nil chooses all. A head is yield's until
-// it returns.
-func (h *Endings) Heads(choose func(tenant, trigger, state, failure string) bool, yield func(*engine.EndHead) bool) error {
-	seen := newOnce(h.store.ended())
-	var chosen []bool
-	var at *endHead
-	var of *page
-	var raw []byte
-	text := func() (b []byte, err error) {
-		if raw == nil {
-			if raw, err = h.store.read(of); err != nil {
-				return nil, err
-			}
-		}
-		if int(at.at+at.size) > len(raw) {
-			return nil, nil // The page was let go of meanwhile.
-		}
-		return raw[at.at : at.at+at.size], nil
+// Heads gives the ended runs that choose chooses, the latest first, each by its last end, until yield returns false; with an event's id only those that one of
+// that id has started. nil chooses all. A head is yield's until it returns.
+func (h *Endings) Heads(event string, choose func(tenant, trigger, state, failure string) bool, yield func(*engine.EndHead) bool) error {
+	runs := 0
+	if event == "" {
+		runs = h.store.ended()
 	}
-	var head engine.EndHead
+	l := &looking{seen: newOnce(runs), choose: choose, yield: yield}
+	sum := eventSum([]byte(event))
 	for _, p := range slices.Backward(h.store.all(streamEnds)) {
 		x, err := h.store.index(p)
 		if err != nil {
 			return err
 		}
-		chosen = chosen[:0]
-		for _, k := range x.kinds {
-			chosen = append(chosen, choose == nil || choose(k.tenant, k.trigger, k.state, k.failure))
+		l.begin(p, x)
+		if event == "" {
+			for i := range slices.Backward(x.heads) {
+				if !l.look(i) {
+					return nil
+				}
+			}
+			continue
 		}
-		of, raw = p, nil
-		for i := range slices.Backward(x.heads) {
-			e := &x.heads[i]
-			if !seen.first(e.id) || !chosen[e.kind] {
-				continue
-			}
-			k := &x.kinds[e.kind]
-			at, head = e, engine.EndHead{
-				Run: e.id, Started: e.started, Ended: e.ended, Calls: int(e.calls), Redrives: e.redrives, Tenant: k.tenant, Trigger: k.trigger, State: k.state, Error: k.failure, Text: text,
-			}
-			if e.parent > 0 {
-				head.Parent = x.parents[e.parent-1]
-			}
-			if !yield(&head) {
+		end, _ := slices.BinarySearchFunc(x.events, eventHead{sum, math.MaxUint32}, eventHead.compare)
+		for end--; end >= 0 && x.events[end].sum == sum; end-- {
+			if !l.look(int(x.events[end].place)) {
 				return nil
 			}
 		}
@@ -203,11 +221,90 @@ func (h *Endings) Heads(choose func(tenant, trigger, state, failure string) bool
 	return nil
 }
 
-// Whole is the end that a head is of; nil when it was let go of meanwhile.
-func (h *Endings) Whole(x *engine.EndHead) (*engine.Ending, error) {
-	text, err := x.Text()
-	if err != nil || text == nil {
-		return nil, err
+// A looking goes through heads.
+type looking struct {
+	seen   *once
+	choose func(tenant, trigger, state, failure string) bool
+	yield  func(*engine.EndHead) bool
+	page   *page
+	index  *endIndex
+	chosen []int8 // by kind: 1 is chosen, -1 is not, 0 is not known
+	head   engine.EndHead
+}
+
+func (l *looking) begin(p *page, x *endIndex) {
+	l.page, l.index = p, x
+	l.chosen = slices.Grow(l.chosen[:0], len(x.kinds))[:len(x.kinds)]
+	clear(l.chosen)
+}
+
+// look gives a head where it is chosen, and the first of its run. False: no more is wanted.
+func (l *looking) look(i int) bool {
+	e := &l.index.heads[i]
+	if !l.seen.first(e.id) {
+		return true
 	}
-	return decodeEnding(x.Run, text)
+	k, c := &l.index.kinds[e.kind], &l.chosen[e.kind]
+	if *c == 0 {
+		if *c = -1; l.choose == nil || l.choose(k.tenant, k.trigger, k.state, k.failure) {
+			*c = 1
+		}
+	}
+	if *c < 0 {
+		return true
+	}
+	l.head = engine.EndHead{
+		Run: e.id, Started: e.started, Ended: e.ended, Calls: int(e.calls), Redrives: e.redrives, Tenant: k.tenant, Trigger: k.trigger, State: k.state, Error: k.failure, Page: l.page.n, At: uint32(i),
+	}
+	if e.parent > 0 {
+		l.head.Parent = l.index.parents[e.parent-1]
+	}
+	return l.yield(&l.head)
+}
+
+// readerPages is how many pages a reader of ends remembers: who looks through many asks for those of a page one after the other, about.
+const readerPages = 8
+
+// Reader returns what reads the ends that heads are of: whole, where may, which may be nil, says so of the form in which it is kept; nil when it was let go of
+// meanwhile. It is for one goroutine.
+func (h *Endings) Reader() func(x *engine.EndHead, may func(kept []byte) bool) (*engine.Ending, error) {
+	type had struct {
+		n     int64
+		raw   []byte
+		index *endIndex
+	}
+	var pages []had
+	return func(x *engine.EndHead, may func([]byte) bool) (*engine.Ending, error) {
+		at := slices.IndexFunc(pages, func(p had) bool { return p.n == x.Page })
+		if at < 0 {
+			p := h.store.pageAt(streamEnds, x.Page)
+			if p == nil {
+				return nil, nil
+			}
+			raw, err := h.store.read(p)
+			if err != nil {
+				return nil, err
+			}
+			index, err := h.store.index(p)
+			if err != nil {
+				return nil, err
+			}
+			if len(pages) == readerPages {
+				pages = slices.Delete(pages, 0, 1)
+			}
+			at, pages = len(pages), append(pages, had{x.Page, raw, index})
+		}
+		p := &pages[at]
+		if int(x.At) >= len(p.index.heads) {
+			return nil, nil
+		}
+		e := &p.index.heads[x.At]
+		if e.id != x.Run || int(e.at+e.size) > len(p.raw) {
+			return nil, nil
+		}
+		if text := p.raw[e.at : e.at+e.size]; may == nil || may(text) {
+			return decodeEnding(x.Run, text)
+		}
+		return nil, nil
+	}
 }

@@ -91,7 +91,7 @@ func isWhole(t *testing.T, h *history.Endings, partitions, n int) {
 		}
 	}
 	seen := make(map[journal.RunID]bool)
-	if err := h.Heads(nil, func(x *engine.EndHead) bool {
+	if err := h.Heads("", nil, func(x *engine.EndHead) bool {
 		if seen[x.Run] {
 			t.Fatalf("%s is there twice", x.Run)
 		}
@@ -241,7 +241,7 @@ func TestRedrivenBefore(t *testing.T) {
 		add(h, 12+i, e)
 	}
 	states := ""
-	if err := h.Heads(nil, func(x *engine.EndHead) bool {
+	if err := h.Heads("", nil, func(x *engine.EndHead) bool {
 		if x.Run == id {
 			states += x.State
 		}

@@ -147,9 +147,9 @@ func TestHeads(t *testing.T) {
 
 func headsAre(t *testing.T, name string, h *history.Endings, n int) {
 	t.Helper()
-	seen, failed, last, began := make(map[journal.RunID]bool), 0, n, time.Now()
-	if err := h.Heads(nil, func(x *engine.EndHead) bool {
-		e, err := h.Whole(x)
+	seen, failed, last, began, read := make(map[journal.RunID]bool), 0, n, time.Now(), h.Reader()
+	if err := h.Heads("", nil, func(x *engine.EndHead) bool {
+		e, err := read(x, nil)
 		if err != nil || e == nil {
 			t.Fatal(err)
 		}
@@ -178,11 +178,11 @@ func headsAre(t *testing.T, name string, h *history.Endings, n int) {
 	choose := func(tenant, trigger, state, failure string) bool {
 		return trigger == "t3" && state == "failed" && failure == "boom" && tenant == "tenant-1"
 	}
-	if err := h.Heads(choose, func(*engine.EndHead) bool { all++; return true }); err != nil || all != n/200 {
+	if err := h.Heads("", choose, func(*engine.EndHead) bool { all++; return true }); err != nil || all != n/200 {
 		t.Errorf("%s: %d are chosen, %v", name, all, err)
 	}
 	t.Logf("%s: %d read whole in %s, some chosen of them in %s", name, n, whole, time.Since(began))
-	if err := h.Heads(choose, func(*engine.EndHead) bool { some++; return some < 3 }); err != nil || some != 3 {
+	if err := h.Heads("", choose, func(*engine.EndHead) bool { some++; return some < 3 }); err != nil || some != 3 {
 		t.Errorf("%s: %d after the third, %v", name, some, err)
 	}
 }
@@ -212,11 +212,83 @@ func BenchmarkHeads(b *testing.B) {
 	for name, choose := range map[string]func(tenant, trigger, state, failure string) bool{"all": nil, "failed": func(_, _, state, _ string) bool { return state == "failed" }} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if err := h.Heads(choose, func(*engine.EndHead) bool { return true }); err != nil {
+				if err := h.Heads("", choose, func(*engine.EndHead) bool { return true }); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkEvent looks among 1,000,000 ended runs for the 100 that an event started: at once, or one after the other among all.
+func BenchmarkEvent(b *testing.B) {
+	h, err := history.Keep(history.Options{Dir: b.TempDir(), Log: slog.New(slog.DiscardHandler), Limits: history.Limits{Runs: 2_000_000, Bytes: 4 << 30}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer h.Close()
+	const n, each = 1_000_000, 100
+	for i := range n {
+		_, e := ending(i)
+		id := fmt.Sprint("once-", i/each)
+		if i%2 == 1 {
+			id = fmt.Sprint("spread-", i%(n/each))
+		}
+		e.Event = lang.Of(map[string]string{"id": id, "source": "/tests/of/the/history", "type": "com.example.order.placed"})
+		if add(h, i+1, e); i%5000 == 0 {
+			if err := h.Sync(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := h.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	for name, of := range map[string]struct {
+		id   string
+		runs int
+	}{"at once": {"once-5000", each / 2}, "spread": {"spread-77", each}, "none": {"no event", 0}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				found := 0
+				if err := h.Heads(of.id, nil, func(*engine.EndHead) bool { found++; return true }); err != nil || found != of.runs {
+					b.Fatal(found, err)
+				}
+			}
+		})
+	}
+}
+
+// TestRunsOfAnEvent: an event's id is found as it is, whatever it looks like.
+func TestRunsOfAnEvent(t *testing.T) {
+	t.Parallel()
+	h := keepFor(t, t.TempDir())
+	ids := []string{"e-1", `"id":"e-1"`, `a "quoted" one`, "e-1\\", "\u00fcber <&>", "", `","id":"x`}
+	for i, id := range ids {
+		_, e := ending(i)
+		e.Event = lang.Of(map[string]string{"id": id, "aid": `x","id":"e-1`, "source": `{"id":"e-1"}`, "zid": "e-1"})
+		add(h, i+1, e)
+	}
+	for range 2 {
+		for i, id := range ids {
+			found, want, read := 0, "", h.Reader()
+			if err := h.Heads(id, nil, func(x *engine.EndHead) bool {
+				if e, err := read(x, nil); err == nil && engine.EventID(e.Event) == id {
+					found++
+					want = e.ID
+				}
+				return true
+			}); err != nil {
+				t.Fatal(err)
+			}
+			run, _ := ending(i)
+			if id != "" && (found != 1 || want != run.String()) {
+				t.Errorf("%q: %d runs, %s", id, found, want)
+			}
+		}
+		if err := h.Sync(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -537,6 +537,17 @@ func (s *Store) pages(stream byte, id journal.RunID, from int64) (found []*page)
 	return found
 }
 
+// pageAt returns a page by its number; nil when it was let go of.
+func (s *Store) pageAt(stream byte, n int64) *page {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := s.streams[stream]
+	if i, is := slices.BinarySearchFunc(all, n, func(p *page, n int64) int { return cmp.Compare(p.n, n) }); is {
+		return all[i]
+	}
+	return nil
+}
+
 // all returns the pages of a stream, the oldest first.
 func (s *Store) all(stream byte) []*page {
 	s.mu.RLock()
