@@ -103,19 +103,10 @@ func (g *garden) gatherings() []func() *gathering {
 			x.keys = map[string]any{"batch": batch}
 			return x
 		},
-		func() *gathering {
-			signals := map[string]any{"unheard": named("unheard", nil)}
-			for name := range g.story.signals {
-				signals[name] = named(name, map[string]any{"correlate": "${ event.subject }"})
-			}
-			return &gathering{sends: []string{""}, keyed: true, rounds: 1, signals: true, keys: map[string]any{
-				"filters": []any{map[string]any{"exact": map[string]any{"type": "placed"}}}, "correlate": "${ event.subject }", "signals": signals, "early": far,
-			}}
-		},
-		func() *gathering {
-			when := []string{"queue", "drop", "cancelRunning", "replace"}[g.rng.IntN(4)]
-			return &gathering{sends: []string{""}, keyed: true, rounds: 1, keys: map[string]any{"concurrency": map[string]any{"key": "${ event.subject }", "limit": 1 + g.rng.IntN(2), "when": when}}}
-		},
+		g.signalled,
+		func() *gathering { return g.limited("queue") },
+		func() *gathering { return g.limited("drop") },
+		func() *gathering { return g.limited("cancelRunning", "replace") },
 		func() *gathering {
 			return &gathering{sends: []string{""}, keyed: true, rounds: 1, overlap: engine.OverlapSkip}
 		},
@@ -123,6 +114,23 @@ func (g *garden) gatherings() []func() *gathering {
 			return &gathering{sends: []string{""}, keyed: true, rounds: 1, overlap: engine.OverlapCancel}
 		},
 	}
+}
+
+// signalled is a trigger whose flow waits for events of its key.
+func (g *garden) signalled() *gathering {
+	signals := map[string]any{"unheard": named("unheard", nil)}
+	for name := range g.story.signals {
+		signals[name] = named(name, map[string]any{"correlate": "${ event.subject }"})
+	}
+	return &gathering{sends: []string{""}, keyed: true, rounds: 1, signals: true, keys: map[string]any{
+		"filters": []any{map[string]any{"exact": map[string]any{"type": "placed"}}}, "correlate": "${ event.subject }", "signals": signals, "early": far,
+	}}
+}
+
+// limited is a trigger whose runs are counted by their key.
+func (g *garden) limited(words ...string) *gathering {
+	by := map[string]any{"key": "${ event.subject }", "limit": 1 + g.rng.IntN(2), "when": words[g.rng.IntN(len(words))]}
+	return &gathering{sends: []string{""}, keyed: true, rounds: 1, keys: map[string]any{"concurrency": by}}
 }
 
 // meets reports whether its events meet, so that any of them may be the one whose run it is.

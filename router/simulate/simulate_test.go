@@ -100,12 +100,16 @@ func newPlayOf(t testing.TB, reg *plugin.Registry, seed uint64, of plot) *play {
 	default:
 		parts = []node{g.mapping(2), g.flow(3), g.forkjoin(1)}
 	}
+	waits := strings.Contains(fmt.Sprint(parts), "signal:")
 	switch ways := g.gatherings(); {
 	case of.gathers != nil:
 		p.gathering = of.gathers(g)
 	case of.flow == nil && p.rng.IntN(2) == 0:
-		p.gathering = ways[p.rng.IntN(len(ways))]()
-		if p.gathering.signals && len(g.story.signals) == 0 {
+		way := ways[p.rng.IntN(len(ways))]
+		if waits && p.rng.IntN(3) == 0 {
+			way = g.signalled
+		}
+		if p.gathering = way(); p.gathering.signals && !waits {
 			p.gathering = nil // Nothing waits for them.
 		}
 	}
