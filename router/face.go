@@ -266,8 +266,26 @@ func (r *Router) beat(ctx context.Context, b *engine.Beat) triggers.Fate {
 
 func (r runs) Has(id journal.RunID) bool { return r.shards.Has(id) }
 
-func (r runs) Gathers(ctx context.Context, run journal.RunID, tenant, trigger, key string) bool {
-	return r.shards.Gathers(ctx, run, tenant, trigger, key)
+func (r runs) Gathers(ctx context.Context, keys []engine.RoundKey) []bool {
+	is := r.shards.Gathers(ctx, keys)
+	var away []engine.RoundKey
+	var at []int
+	for i := range keys {
+		if !r.shards.Has(keys[i].Run) {
+			away, at = append(away, keys[i]), append(at, i)
+		}
+	}
+	if len(away) == 0 {
+		return is
+	}
+	others, err := r.cluster.Gathers(ctx, away)
+	if err != nil {
+		r.o.Log.Debug("whether rounds of other routers wait for events is not known", "error", err)
+	}
+	for k, i := range at {
+		is[i] = others[k]
+	}
+	return is
 }
 
 func (r runs) Await(rec *journal.Record) (said <-chan engine.Said, stop func()) {

@@ -240,3 +240,14 @@ func Register[S any](r *plugin.Registry, name string, version int, summary strin
 		Make: Factory(func(n string, settings any) (Source, error) { return make(n, settings.(*S)) }),
 	})
 }
+
+type onlyAwaited struct{}
+
+// OnlyAwaited is the context of an Admit of events that are behind others which were refused for now. Of those that would start something only that is taken
+// for which a run waits, which may be what makes room; the others are refused, so that they keep their order.
+func OnlyAwaited(ctx context.Context) context.Context {
+	return context.WithValue(ctx, onlyAwaited{}, true)
+}
+
+// IsOnlyAwaited reports whether ctx is of OnlyAwaited.
+func IsOnlyAwaited(ctx context.Context) bool { return ctx.Value(onlyAwaited{}) != nil }

@@ -47,8 +47,8 @@ type Runs interface {
 	Hand(ctx context.Context, facts []journal.Record) []*triggers.Fate
 	// Beat gives heartbeats to the owners of their invocations, here and elsewhere, and says of each what the owner knows of its invocation.
 	Beat(ctx context.Context, beats []engine.Beat) []triggers.Fate
-	// Gathers reports whether a run that is folded here waits for events of a trigger's key; run is one of that key.
-	Gathers(ctx context.Context, run journal.RunID, tenant, trigger, key string) bool
+	// Gathers reports of each key whether a run waits for its events, here or at another router; false where nobody could be asked.
+	Gathers(ctx context.Context, keys []engine.RoundKey) []bool
 	// Await tells, once, what the fold made of a record that is about to be appended; nil when another router folds its run. stop ends the waiting.
 	Await(rec *journal.Record) (said <-chan engine.Said, stop func())
 }
@@ -129,6 +129,7 @@ type intake struct {
 	beats    []engine.Beat
 	beaters  []int // per beat: its receipt
 	meets    []meeting
+	doubts   []doubt
 }
 
 // Admit takes events of any kind in, for those who do not ask what becomes of facts.
@@ -165,9 +166,13 @@ func (g *Gate) admit(ctx context.Context, door *Door, events []event.Event) ([]t
 	g.admitting.Add(int64(len(events)))
 	defer g.admitting.Add(-int64(len(events)))
 	in.records, in.whose = make([]journal.Record, 0, len(events)), make([]int, 0, len(events))
+	if triggers.IsOnlyAwaited(ctx) {
+		in.refused = errBehind
+	}
 	for i := range events {
 		in.guarded(i, &events[i])
 	}
+	in.settleDoubts()
 	in.hand()
 	in.passBeats()
 	err := in.append(ctx)
@@ -182,6 +187,9 @@ func (g *Gate) admit(ctx context.Context, door *Door, events []event.Event) ([]t
 	in.met(ctx)
 	return in.receipts, nil
 }
+
+// errBehind refuses what no run waits for, of OnlyAwaited.
+var errBehind = fmt.Errorf("%w: others wait before it", triggers.ErrBusy)
 
 // add has a record appended. One that the journal does not take is the receipt's error: found out in an append, it would hold up all that is beside it.
 func (in *intake) add(rec journal.Record, receipt int) bool {
@@ -313,11 +321,23 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 		in.g.metrics.unmatched(e.Type())
 		return
 	}
-	if busy && slices.ContainsFunc(begins, func(b beginning) bool { return !in.joins(&b) }) {
-		receipt.Err = in.refused
-		in.g.metrics.refused.Inc()
-		return
+	if !completed && !in.inside {
+		if why, doubts := in.crowded(begins); doubts {
+			in.doubts = append(in.doubts, doubt{i, c, begins, fuel, outside, why})
+			return
+		} else if why != nil {
+			receipt.Err = why
+			in.g.metrics.refused.Inc()
+			return
+		}
 	}
+	in.begin(i, c, begins, fuel, outside)
+}
+
+// begin lets an event begin what it begins; outside says that it has led to nothing before.
+func (in *intake) begin(i int, c *content, begins []beginning, fuel int, outside bool) {
+	receipt := &in.receipts[i]
+	completed := receipt.Kind == triggers.Completion
 	if !completed {
 		if err := in.pay(begins); err != nil {
 			*receipt = triggers.Receipt{Err: err}
@@ -330,12 +350,7 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 		if outside {
 			share = max(share, 1) // What many triggers take is no chain yet.
 		}
-		if why := in.g.Runs.Full(b.run); why != "" && !completed && !in.inside {
-			*receipt = triggers.Receipt{Err: elsewhere(why)} // What others of its triggers start is started: sent again, it is completed.
-			in.g.metrics.refused.Inc()
-			return
-		}
-		if in.start(&b, attrs, data, share, i) {
+		if in.start(&b, c.attrs, c.data, share, i) {
 			run := in.g.handle(b.run, b.trigger.Name)
 			if b.names != nil {
 				run.Key = b.key

@@ -36,6 +36,7 @@ type desk struct {
 	handed  []journal.Kind
 	others  string // why the router that has the runs takes no starts
 	beats   []engine.Beat
+	gathers []string // keys for whose events runs wait
 }
 
 func (d *desk) Append(_ context.Context, records []journal.Record) error {
@@ -83,8 +84,14 @@ func (d *desk) Beat(_ context.Context, beats []engine.Beat) []triggers.Fate {
 	return fates
 }
 
-// Gathers: no round is open in these tests.
-func (d *desk) Gathers(context.Context, journal.RunID, string, string, string) bool { return false }
+// Gathers: the rounds of some keys are open.
+func (d *desk) Gathers(_ context.Context, keys []engine.RoundKey) []bool {
+	is := make([]bool, len(keys))
+	for i := range keys {
+		is[i] = slices.Contains(d.gathers, keys[i].Key)
+	}
+	return is
+}
 
 // Await tells at once what the test says that the fold makes of everything.
 func (d *desk) Await(*journal.Record) (<-chan engine.Said, func()) {

@@ -2,7 +2,9 @@ package admission
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 	"github.com/onward-router/onward/triggers"
@@ -23,9 +25,73 @@ func (in *intake) meeting(rec *journal.Record, trigger string, receipt int) meet
 	return m
 }
 
-// joins reports whether an event is waited for by a run: then it is taken however many runs there are, or those would not end.
-func (in *intake) joins(b *beginning) bool {
-	return b.names != nil && in.g.Runs.Gathers(in.ctx, b.run, b.tenant, b.trigger.Name, b.key)
+// A doubt is an event that is refused unless runs wait for it: those are asked together.
+type doubt struct {
+	receipt int
+	c       *content
+	begins  []beginning
+	fuel    int
+	outside bool
+	why     error // it is refused
+}
+
+// crowded says why nothing that an event begins is taken at present; with doubts, all of that may be waited for by runs, which are to be asked: then it is taken
+// however many there are, or those would not end.
+func (in *intake) crowded(begins []beginning) (why error, doubts bool) {
+	for k := range begins {
+		b := &begins[k]
+		full := in.busy()
+		if other := in.g.Runs.Full(b.run); other != "" {
+			full = elsewhere(other)
+		}
+		switch {
+		case full == nil:
+		case b.names == nil:
+			return full, false
+		default:
+			why, doubts = full, true
+		}
+	}
+	return why, doubts
+}
+
+// settleDoubts takes those events for which runs wait, and refuses the others.
+func (in *intake) settleDoubts() {
+	if len(in.doubts) == 0 {
+		return
+	}
+	var keys []engine.RoundKey
+	for _, d := range in.doubts {
+		for k := range d.begins {
+			if b := &d.begins[k]; b.names != nil {
+				keys = append(keys, engine.RoundKey{Run: b.run, Tenant: b.tenant, Trigger: b.trigger.Name, Key: b.key})
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(in.ctx, patience)
+	defer cancel()
+	gathers := in.g.Runs.Gathers(ctx, keys)
+	for i := range in.doubts {
+		d := &in.doubts[i]
+		joins := true
+		for k := range d.begins {
+			b := &d.begins[k]
+			if b.names == nil {
+				continue // There is room for it.
+			}
+			room := in.busy() == nil && in.g.Runs.Full(b.run) == ""
+			joins = joins && (gathers[0] || room)
+			gathers = gathers[1:]
+		}
+		if !joins {
+			in.receipts[d.receipt] = triggers.Receipt{Err: d.why}
+			in.g.metrics.refused.Inc()
+			continue
+		}
+		if panicked := guard.Do("admission", func() { in.begin(d.receipt, d.c, d.begins, d.fuel, d.outside) }); panicked != nil {
+			in.receipts[d.receipt] = triggers.Receipt{Err: fmt.Errorf("%w: %w", triggers.ErrPanicked, panicked)}
+		}
+	}
 }
 
 // met writes into the receipts what the folds have made of the events that meet others, for as long as patience goes.

@@ -28,6 +28,9 @@ func refusal(err error) string {
 // say says which events of a source were refused, and which no trigger took: who sent them may not look at the answer.
 func (g *Gate) say(source string, events []event.Event, receipts []triggers.Receipt) {
 	for i := range receipts {
+		if errors.Is(receipts[i].Err, errBehind) {
+			continue // It is told when its turn comes.
+		}
 		if k := receipts[i].Kind; g.Note != nil && (k == 0 || k == triggers.Matched || k == triggers.Unmatched) {
 			g.Note(&events[i], source, &receipts[i])
 		}

@@ -14,7 +14,7 @@
 //	                                                                            {total, runs, done, refused, left, errors}, as lines (Accept: application/x-ndjson) with
 //	                                                                            one a run as it is done. Who hangs up stops it after the run that is at work
 //	GET  /v1/triggers, /v1/functions, /v1/parked, /metrics, /healthz, /readyz   how the router is
-//	GET  /v1/peer, /v1/load, /v1/runs/RUN/ended, POST /v1/facts                           what routers ask one another
+//	GET  /v1/peer, /v1/load, /v1/runs/RUN/ended, POST /v1/facts, /v1/gathers              what routers ask one another
 //
 // Every answer is JSON; an error is {"error": {"code", "message", "cure"}} with a status that says whether to ask again: 404 unknown, 400 not as it should be, 429 and
 // 503 with Retry-After. Who signals or cancels hears what the fold made of it: 200 applied or repeated, 410 ended, 404 unknown, 409 superseded, 429 limited;

@@ -211,10 +211,11 @@ var accounts = map[string]account{
 	"GET /v1/sources":            {id: "listSources", help: "The sources of the router that is asked: when a schedule ticks next, how far files are read, what keeps one from taking events.", says: map[int]any{200: SourceList{}}},
 	"GET /v1/parked":             {id: "listParked", help: "What came in and is no event, at the router that is asked.", says: map[int]any{200: ParkedList{}}},
 
-	"POST /v1/facts": {id: "giveFacts", help: "What routers hand one another: facts about runs.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
-	"POST /v1/beats": {id: "giveBeats", help: "What routers hand one another: heartbeats.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
-	"GET /v1/load":   {id: "getLoad", help: "What routers tell one another: whether starts are taken.", says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
-	"GET /v1/peer":   {id: "provePeer", help: "How routers prove to one another who they are.", says: map[int]any{200: bare{}}, fails: map[int]string{404: "who asks is no router"}},
+	"POST /v1/facts":   {id: "giveFacts", help: "What routers hand one another: facts about runs.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
+	"POST /v1/beats":   {id: "giveBeats", help: "What routers hand one another: heartbeats.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
+	"POST /v1/gathers": {id: "askGathers", help: "What routers ask one another: whether runs wait for events of some keys.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
+	"GET /v1/load":     {id: "getLoad", help: "What routers tell one another: whether starts are taken.", says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
+	"GET /v1/peer":     {id: "provePeer", help: "How routers prove to one another who they are.", says: map[int]any{200: bare{}}, fails: map[int]string{404: "who asks is no router"}},
 
 	"GET /metrics": {id: "getMetrics", help: "Metrics for Prometheus; as OpenMetrics for who accepts that.", says: map[int]any{200: nil}},
 	"GET /healthz": {id: "getHealth", help: "The process runs.", says: map[int]any{200: Health{}}},

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -73,4 +74,31 @@ func (l *loads) end() {
 	l.closed = true
 	l.mu.Unlock()
 	l.under.Wait()
+}
+
+// Gathers asks the routers that fold the rounds of some keys whether a run waits for their events; false where nobody answers.
+func (c *Cluster) Gathers(ctx context.Context, keys []engine.RoundKey) (is []bool, err error) {
+	is = make([]bool, len(keys))
+	became := make([]string, len(keys))
+	err = c.toOwners(ctx, len(keys), func(i int) journal.RunID { return keys[i].Run }, func(peer journal.Peer, list []int) error {
+		for len(list) > 0 {
+			n, size := 0, 0
+			var some []engine.RoundKey
+			for n < len(list) && (n == 0 || size < handful/2) { // A key is small.
+				k := &keys[list[n]]
+				size += len(k.Tenant) + len(k.Trigger) + len(k.Key) + 64
+				some = append(some, *k)
+				n++
+			}
+			if err := c.putAll(ctx, peer, "/v1/gathers", engine.AppendRoundKeys(nil, some), list[:n], became); err != nil {
+				return err
+			}
+			list = list[n:]
+		}
+		return nil
+	})
+	for i, word := range became {
+		is[i] = word == engine.Joined.String()
+	}
+	return is, err
 }

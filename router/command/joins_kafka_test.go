@@ -235,3 +235,27 @@ func TestJoinsOverKafka(t *testing.T) {
 	}
 	t.Logf("%d joins of %d events, each twice, and %d orders, in %s; %d results came twice", joins, width, min(width, 50), took.Round(10*time.Millisecond), g.copies)
 }
+
+// TestFullRoutersOverKafka: two routers that take no more starts, each full of rounds whose missing events come to either of them, behind starts that are refused:
+// they are taken, and make room. Nothing is lost, and all fires once.
+func TestFullRoutersOverKafka(t *testing.T) {
+	const keys = 300
+	t.Setenv("ONWARD_LIMITS_RUNS", "25")
+	g := newJoining(t, strings.ReplaceAll(joinsDocument, "WIDTH", "2"))
+	var events []arriving
+	for n := range 2 {
+		for k := range keys {
+			events = append(events, arriving{"part", fmt.Sprint(k, "-", n), fmt.Sprintf(`{"k":%d,"n":%d}`, k, n)})
+		}
+	}
+	g.produce(events)
+	g.end()
+	g.until(keys+1, 2*time.Minute)
+	for key, runs := range g.fired {
+		for _, got := range runs {
+			if key != `"end"` && got != "[0,1]" || len(runs) != 1 {
+				t.Errorf("join %s has fired %d times, with %s", key, len(runs), got)
+			}
+		}
+	}
+}

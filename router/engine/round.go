@@ -106,12 +106,6 @@ func (x *round) kind(a *lang.Await, names []string) int {
 	return -1
 }
 
-// Gathers reports whether a run waits for events of a key: one that comes is not what begins something.
-func (s *State) Gathers(tenant, trigger, key string) bool {
-	r := s.rounds[keyName{tenant, trigger, key}]
-	return r != nil && (r.gathers() || r.def.Await.Signals)
-}
-
 func (r *run) roundName() keyName { return keyName{r.tenant, r.def.Trigger, r.rare().round.key} }
 
 // closed is the tombstone of a key whose only round is over.

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -137,5 +138,23 @@ func TestWhatIsKeptStaysInOrder(t *testing.T) {
 	}
 	if len(x.ended) != 5 {
 		t.Errorf("%d runs have ended", len(x.ended))
+	}
+}
+
+// TestRoundKeysPass: what routers ask one another comes as it was sent, and what is no such question is refused.
+func TestRoundKeysPass(t *testing.T) {
+	t.Parallel()
+	keys := []engine.RoundKey{{Run: journal.RunID{1, 2}, Tenant: "default", Trigger: "t", Key: "ä"}, {Run: journal.RunID{3}, Key: strings.Repeat("k", 1024)}}
+	b := engine.AppendRoundKeys(nil, keys)
+	if got, err := engine.DecodeRoundKeys(b); err != nil || !slices.Equal(got, keys) {
+		t.Errorf("%v %v", got, err)
+	}
+	for n := range b {
+		if got, err := engine.DecodeRoundKeys(b[:n]); err == nil {
+			t.Errorf("%d of %d bytes are %v", n, len(b), got)
+		}
+	}
+	if _, err := engine.DecodeRoundKeys(append(b, 0)); err == nil {
+		t.Error("more bytes are taken")
 	}
 }

@@ -350,15 +350,28 @@ func (s *Shard) missed(m *engine.Missed) {
 	s.set.Log.Info("no round takes an event", "trigger", m.Trigger, "key", m.Key, "id", engine.EventID(m.Event), "why", m.Why)
 }
 
-// Gathers reports whether a run that is folded here waits for events of a key; run is one whose route is the key's.
-func (set *Set) Gathers(ctx context.Context, run journal.RunID, tenant, trigger, key string) (is bool) {
-	s := set.shardOf(run)
-	if s == nil {
-		return false
+// Gathers reports of each key whether a run that is folded here waits for its events. Who cannot be asked takes nothing.
+func (set *Set) Gathers(ctx context.Context, keys []engine.RoundKey) []bool {
+	is, of := make([]bool, len(keys)), make(map[*Shard][]int)
+	for i := range keys {
+		if s := set.shardOf(keys[i].Run); s != nil {
+			of[s] = append(of[s], i)
+		}
 	}
-	_ = s.ask(ctx, func(st *engine.State) { is = st.Gathers(tenant, trigger, key) }) // Who cannot be asked takes nothing.
+	for s, list := range of {
+		for some := range slices.Chunk(list, gathersAsked) {
+			_ = s.ask(ctx, func(st *engine.State) {
+				for _, i := range some {
+					is[i] = st.Gathers(&keys[i])
+				}
+			})
+		}
+	}
 	return is
 }
+
+// gathersAsked bounds what one question holds a fold for.
+const gathersAsked = 256
 
 // servingShardOf is shardOf, where the shard is claimed.
 func (set *Set) servingShardOf(id journal.RunID) *Shard {

@@ -29,6 +29,7 @@ type reading struct {
 	since     time.Time // when it began to be stuck
 	pause     time.Duration
 	due       time.Time // when what waits is tried again
+	looked    time.Time // when it was last looked for what runs wait for
 	committed int64
 	commits   time.Time
 }

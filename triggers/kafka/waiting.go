@@ -146,7 +146,8 @@ func (p *reading) take(ctx context.Context, f *kafka.Fetched) error {
 	p.end = f.End
 	var events []event.Event
 	var records []kafka.Record
-	next := f.Next
+	var over []refused // what is read over
+	behind, next := len(p.waiting.starts), f.Next
 	for i := range f.Records {
 		r := &f.Records[i]
 		if p.over != nil && p.over.again && p.over.has(r.Offset) {
@@ -168,9 +169,12 @@ func (p *reading) take(ctx context.Context, f *kafka.Fetched) error {
 				events, records = append(events, e), append(records, *r)
 			case inner || !passes:
 				p.waiting.add(e, *r) // Behind its like.
+			default:
+				over = append(over, refused{e, *r})
 			}
 		}
 	}
+	p.ahead(ctx, behind, over)
 	if err := p.hand(ctx, events, records); err != nil {
 		return err
 	}
@@ -255,6 +259,10 @@ func (p *reading) again(ctx context.Context) error {
 			break
 		}
 	}
+	if time.Since(p.looked) > aheadEvery {
+		p.looked = time.Now()
+		p.ahead(ctx, 0, nil)
+	}
 	if p.stuck && p.waiting.len() > 0 {
 		p.pause = min(max(2*p.pause, waitingPause), stuckPause)
 		p.due = time.Now().Add(p.pause)
@@ -266,6 +274,51 @@ func (p *reading) again(ctx context.Context) error {
 		p.seek(ctx, p.over.from)
 	}
 	return nil
+}
+
+// aheadEvery is how often all that waits is offered to the runs that may wait for it.
+const aheadEvery = time.Second
+
+// ahead offers starts that are behind others which wait, from a place among those, and those that are read over: only that is taken for which a run waits. It
+// may be what makes room.
+func (p *reading) ahead(ctx context.Context, from int, over []refused) {
+	all := slices.Concat(p.waiting.starts[from:], over)
+	if len(all) == 0 || p.stuck {
+		return
+	}
+	events := make([]event.Event, len(all))
+	for i := range all {
+		events[i] = all[i].e
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handing)
+	defer cancel()
+	receipts, err := p.admit(triggers.OnlyAwaited(ctx), events)
+	if err != nil {
+		return // It is tried in its turn.
+	}
+	rest, whole := p.waiting.starts[:from:from], make(map[int64]bool, len(over))
+	for i := range all {
+		x, taken := &all[i], receipts[i].Err == nil
+		if taken {
+			p.s.taken.WithLabelValues(p.topic, receipts[i].Kind.String()).Inc()
+		}
+		switch at := i - (len(all) - len(over)); {
+		case at >= 0:
+			before, more := whole[x.r.Offset]
+			whole[x.r.Offset] = taken && (before || !more)
+		case taken:
+			p.waiting.bytes -= x.size()
+		default:
+			rest = append(rest, *x)
+		}
+	}
+	p.waiting.starts = rest
+	for offset, is := range whole {
+		if is { // Of a batch of which some wait, all are read again, and those that were taken change nothing.
+			p.over.take(offset)
+			p.over.count--
+		}
+	}
 }
 
 // split takes off what is to be tried next.

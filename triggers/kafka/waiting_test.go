@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -132,6 +133,50 @@ func TestCompletionsOfOthersAreStarts(t *testing.T) {
 	if ids := k.ids(); ids[0] != "done" || ids[1] != "foreign-0" || ids[len(list)] != fmt.Sprint("foreign-", len(list)-1) {
 		t.Errorf("%s, %s ... %s", ids[0], ids[1], ids[len(list)])
 	}
+}
+
+// TestAwaitedPassStarts: events for which runs wait - one that is kept behind others, and one that is read over - are taken though the starts before them are
+// refused; these keep their order.
+func TestAwaitedPassStarts(t *testing.T) {
+	t.Parallel()
+	c := kafkatest.Fake(t, 1, kfake.GroupMinSessionTimeout(time.Second))
+	f := newFar(t, c, 1)
+	defer f.close()
+	var list []event.Event
+	for i := range 12_000 {
+		list = append(list, newEvent(fmt.Sprint("start-", i), "start"))
+		if i == 5_000 {
+			list = append(list, newEvent("near", "start"))
+		}
+	}
+	f.send("binary", "k", append(list, newEvent("far", "start"))...)
+	var only, near, far atomic.Bool
+	k := &taker{fate: func(e *event.Event) error {
+		switch {
+		case only.Load() && e.ID() == "near":
+			near.Store(true)
+		case only.Load() && e.ID() == "far":
+			far.Store(true)
+		case only.Load() || !far.Load() || !near.Load():
+			return triggers.ErrBusy
+		}
+		return nil
+	}}
+	run(t, source(t, fmt.Sprintf(`{"topics": %q, "group": %q, "brokers": %q}`, f.topic, f.group, c.Brokers()[0])), func(ctx context.Context, events []event.Event) ([]triggers.Receipt, error) {
+		only.Store(triggers.IsOnlyAwaited(ctx))
+		return k.admit(ctx, events)
+	})
+	eventually(t, "all of them", func() bool { return len(k.ids()) == 12_002 })
+	ids := k.ids()
+	if first := slices.Sorted(slices.Values(ids[:2])); first[0] != "far" || first[1] != "near" {
+		t.Errorf("%v come first", first)
+	}
+	for i, id := range ids[2:] {
+		if id != fmt.Sprint("start-", i) {
+			t.Fatalf("%s came when start-%d was due", id, i)
+		}
+	}
+	eventually(t, "the commit", func() bool { return f.committed("far") })
 }
 
 // TestSignalsKeepTheirOrder: one that could not be taken is not passed by the next.
