@@ -41,9 +41,7 @@ func keyText(e lang.Expr, v lang.Value, what string) (string, error) {
 	case v.IsNull(), key[0] == '{', key[0] == '[', key == `""`:
 		return "", fmt.Errorf("it has no key for %s: %s yields %.80s and not a text, a number, true or false", what, e.Source(), key)
 	case key[0] == '"':
-		if err := v.Decode(&key); err != nil {
-			return "", err
-		}
+		key, _ = lang.TextOf([]byte(key)) // It is a text.
 	case strings.ContainsAny(key, ".eE-") && key != "true" && key != "false":
 		key = wholeText(key)
 	}

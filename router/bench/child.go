@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/lang"
 )
 
 // Function is the process of the functions: it answers every POST at once with 1, and tells at GET how many events it got, those of /limit apart. It prints its address,
@@ -47,23 +48,35 @@ func Function() error {
 	return nil
 }
 
-// answerBatch answers each event of a batch with 1, and returns how many there were.
-func answerBatch(w http.ResponseWriter, body io.Reader) int64 {
-	var events []struct{ ID string }
-	if err := json.NewDecoder(body).Decode(&events); err != nil {
+// answerBatch answers each event of a batch with 1, and returns how many there were. It reads no more of them than it has to: what is measured is the router.
+func answerBatch(w http.ResponseWriter, body io.Reader) (n int64) {
+	text, err := io.ReadAll(body)
+	answer := []byte{'['}
+	if err == nil {
+		err = lang.EachElement(text, func(e []byte) error {
+			var id string
+			if err := lang.EachMember(e, func(key, value []byte) error {
+				if string(key) == "id" {
+					id, _ = lang.TextOf(value)
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+			if n++; n > 1 {
+				answer = append(answer, ',')
+			}
+			answer = fmt.Appendf(answer, `{"specversion":"1.0","id":"a-%s","source":"/bench","type":"dev.onward.function.succeeded","causationid":"%s","data":1}`, id, id)
+			return nil
+		})
+	}
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return 0
 	}
-	answer := []byte{'['}
-	for i, e := range events {
-		if i > 0 {
-			answer = append(answer, ',')
-		}
-		answer = fmt.Appendf(answer, `{"specversion":"1.0","id":"a-%s","source":"/bench","type":"dev.onward.function.succeeded","causationid":"%s","data":1}`, e.ID, e.ID)
-	}
 	w.Header().Set("Content-Type", event.ApplicationCloudEventsBatchJSON)
 	_, _ = w.Write(append(answer, ']')) // Whoever does not read it sends them again.
-	return int64(len(events))
+	return n
 }
 
 // received asks a process of functions how many events it got.
