@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -105,7 +106,30 @@ func (a *API) Explain(ctx context.Context, id journal.RunID) (*Explanation, erro
 		said.Reasons = append([]Reason{{Kind: whyEnded, Text: line, Since: f.Ended}}, failed...)
 		return said, err
 	}
-	return &Explanation{Run: st.Run.String(), Trigger: st.Trigger, State: st.State, Reasons: explain(st, time.Now())}, nil
+	now := time.Now()
+	said := &Explanation{Run: st.Run.String(), Trigger: st.Trigger, State: st.State, Reasons: explain(st, now)}
+	a.doubt(ctx, said.Reasons, now)
+	return said, nil
+}
+
+// doubtAfter is for how long a run that a call has started may be unknown where it is to be folded.
+const doubtAfter = 10 * time.Second
+
+// doubt says of calls which wait for runs that nobody knows, here where they would be folded, that their starts may be lost: a place in the journal that cannot
+// be read tells nobody whose it was.
+func (a *API) doubt(ctx context.Context, reasons []Reason, now time.Time) {
+	asked := 0
+	for i := range reasons {
+		r := &reasons[i]
+		id, err := journal.ParseRunID(r.Run)
+		if r.Kind != whyCall || err != nil || now.Sub(r.Since) < doubtAfter || asked == named || !a.Shards.Has(id) {
+			continue
+		}
+		asked++
+		if err := a.known(ctx, id); errors.Is(err, errUnknownRun) {
+			r.Text += "; no run of that id is known: where its start could not be read it is among onward dead list --kind parked, and is sent again when this router starts anew; onward runs cancel ends the wait"
+		}
+	}
 }
 
 // skipped says why a run did nothing.

@@ -216,3 +216,37 @@ func TestExplainOfWhatAnotherSaw(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainALostStart: a call that waits for a run which nobody knows says what may have become of its start, and what helps; not at once, and not of one that
+// has ended.
+func TestExplainALostStart(t *testing.T) {
+	t.Parallel()
+	now, h := time.Now(), &house{}
+	run := journal.RunID{7}
+	reasons := func(since time.Duration) []Reason {
+		return []Reason{{Kind: whyCall, Run: run.String(), Since: now.Add(-since), Text: "waits"}, {Kind: whyCall, Since: now.Add(-since), Text: "waits"}}
+	}
+	for name, c := range map[string]struct {
+		since time.Duration
+		ended *engine.Ending
+		want  string
+	}{
+		"lost":  {time.Minute, nil, "waits; no run of that id is known"},
+		"young": {time.Second, nil, "waits"},
+		"ended": {time.Minute, &engine.Ending{ID: run.String()}, "waits"},
+	} {
+		a := New(Options{Intake: h, Shards: h, Endings: endedOne{ends{h}, c.ended}, Past: past{}, Cluster: h, Outbox: h, Metrics: prometheus.NewRegistry()})
+		said := reasons(c.since)
+		a.doubt(t.Context(), said, now)
+		if got := said[0].Text; !strings.HasPrefix(got, c.want) || c.want == "waits" && got != c.want || said[1].Text != "waits" {
+			t.Errorf("%s: %s, %s", name, got, said[1].Text)
+		}
+	}
+}
+
+type endedOne struct {
+	ends
+	one *engine.Ending
+}
+
+func (e endedOne) Find(journal.RunID) *engine.Ending { return e.one }

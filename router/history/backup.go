@@ -211,7 +211,7 @@ func Restore(dir string) (*Restored, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
-	pragmas := url.Values{"_pragma": {"page_size(16384)", "journal_mode(off)", "synchronous(off)"}} // A restore that does not end is begun again.
+	pragmas := url.Values{"_pragma": {"page_size(16384)", "auto_vacuum(incremental)", "journal_mode(off)", "synchronous(off)"}} // A restore that does not end is begun again.
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: name}).EscapedPath()+"?"+pragmas.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)

@@ -199,7 +199,26 @@ func (d *disk) write(c *change) (err error) {
 			return err
 		}
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	d.shrink()
+	return nil
+}
+
+// What of the file is free goes back to the disk, some at a time, once it is a fourth of it and more than a little: the limits were lowered, or much came at once.
+const (
+	shrinkLeast = 256 // pages of the file
+	shrinkMost  = 256
+)
+
+func (d *disk) shrink() {
+	var free, all int
+	if d.db.QueryRow("PRAGMA freelist_count").Scan(&free) != nil || d.db.QueryRow("PRAGMA page_count").Scan(&all) != nil || free < shrinkLeast || free < all/4 {
+		return // What cannot be read is found by who needs it.
+	}
+	rows, err := d.db.Query(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", shrinkMost))
+	_ = through(rows, err, func() error { return nil }) // It is as good as it was, and tried again.
 }
 
 // sync makes what was written survive a power cut.

@@ -4,6 +4,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -161,5 +164,56 @@ func TestLatestStayOldestGo(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// TestFileShrinks: a file that has more than it may, since the limits were lowered, gives what it has no more back to the disk.
+func TestFileShrinks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	size := func() int64 {
+		info, err := os.Stat(filepath.Join(dir, history.FileName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	h := keep(t, dir)
+	noise := make([]byte, 8<<10)
+	for i := range 1500 {
+		_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(noise)
+		_, e := ending(i)
+		e.Result = lang.Of(fmt.Sprintf("%x", noise))
+		if add(h, i+1, e); i%100 == 99 {
+			if err := h.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	was := size()
+	h, err := history.Keep(history.Options{Dir: dir, Limits: history.Limits{Bytes: 1 << 20}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		_, e := ending(5000 + i)
+		add(h, 5000+i, e)
+		if err := h.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if is := size(); was < 10<<20 || is > was/2 {
+		t.Errorf("the file has %d bytes, of %d", is, was)
+	}
+	kept := 0
+	h = keepFor(t, dir)
+	if err := h.Heads("", nil, func(*engine.EndHead) bool { kept++; return true }); err != nil || kept < 20 {
+		t.Errorf("%d runs, %v", kept, err)
 	}
 }

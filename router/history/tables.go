@@ -29,7 +29,7 @@ func openTables(name, sync string, migrations []string) (db *sql.DB, err error) 
 	if err := f.Close(); err != nil {
 		return nil, err
 	}
-	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {"page_size(16384)", "journal_mode(wal)", "synchronous(" + sync + ")", "busy_timeout(5000)", "journal_size_limit(67108864)"}}
+	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {"page_size(16384)", "auto_vacuum(incremental)", "journal_mode(wal)", "synchronous(" + sync + ")", "busy_timeout(5000)", "journal_size_limit(67108864)"}}
 	if db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: name}).EscapedPath()+"?"+pragmas.Encode()); err != nil {
 		return nil, err
 	}
