@@ -47,6 +47,20 @@ func TestMarks(t *testing.T) {
 			t.Errorf("partition %d, offset %d: %v", c.p, c.offset, got)
 		}
 	}
+	m.refold(2, 5)
+	m.refolded()
+	m.refold(2, 6)
+	if m = reopen(m); m.kills(2, 6) || m.skips(2, 6) {
+		t.Error("left out of the history after one death")
+	}
+	m.refold(2, 6)
+	if m = reopen(m); !m.kills(2, 6) || m.kills(2, 5) || m.skips(2, 6) {
+		t.Error("what ends the process twice is left out of the history, and of nothing else")
+	}
+	m.refold(1, 9)
+	if m = reopen(m); m.kills(1, 9) || m.kills(2, 6) {
+		t.Error("one death elsewhere counts for two")
+	}
 	m.covered(3, 80)
 	if m.skips(3, 78) || !m.skips(2, 77) {
 		t.Error("a snapshot forgets what it covers, and no more")
