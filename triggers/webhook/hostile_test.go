@@ -14,7 +14,7 @@ import (
 
 // spoilt are copies of JSON, in each of which one place is something else, or is not there.
 func spoilt(v any, put func(any)) {
-	for _, odd := range []any{nil, 1e308, "\u0000", true, []any{}, map[string]any{}, strings.Repeat("x", 100_000)} {
+	for _, odd := range []any{nil, 1e308, "\u0000", true, []any{}, map[string]any{}, strings.Repeat("x", 40_000)} {
 		put(odd)
 	}
 	switch v := v.(type) {
