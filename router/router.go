@@ -213,7 +213,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	r.api = api.New(api.Options{
 		Intake: r.gate, Registry: r.o.Registry, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Controls: r.control, Test: r.gate.Test, Redrive: r.redrive, Beat: r.beat,
 		Sources: r.inlets.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: r.outbox.Functions, Load: r.ownLoad, Gathers: r.shards.Gathers, Parked: r.shards.Parked,
-		Self: r.self, Ready: r.unready, Log: o.Log, Metrics: o.Metrics, Token: o.Token, Tokens: o.Tokens, Backup: r.Backup, Build: Build(), MaxBody: admission.MaxEventBytes,
+		Self: r.self, Ready: r.unready, Starts: r.startless, Log: o.Log, Metrics: o.Metrics, Token: o.Token, Tokens: o.Tokens, Backup: r.Backup, Build: Build(), MaxBody: admission.MaxEventBytes,
 	})
 	return nil
 }
@@ -287,6 +287,16 @@ func (r *Router) unready() error {
 	default:
 		return errors.New("partitions are being claimed")
 	}
+}
+
+// startless says why what would start something is refused, while all else is taken in; nil when it is not.
+func (r *Router) startless() error {
+	if f, ok := r.o.Journal.(journal.Filling); ok {
+		if err := f.Full(); err != nil {
+			return err
+		}
+	}
+	return r.gate.Full()
 }
 
 func (r *Router) closeFolder() error { return errors.Join(r.shards.Close(), r.endings.Close()) }

@@ -126,6 +126,7 @@ type Options struct {
 	Parked    func() []triggers.Parked                                 // places in the journal that hold no record
 	Self      func() RouterLine                                        // this router, but for its state
 	Ready     func() error                                             // why nothing is taken in; nil when it is
+	Starts    func() error                                             // why nothing new is started, while all else is taken in; nil when it is
 	Redrive   func(ctx context.Context, x *engine.Letter) error        // sends a dead letter again; nil once it has arrived
 	Beat      func(ctx context.Context, b *engine.Beat) triggers.Fate  // takes a heartbeat of an invocation that is here
 	Backup    func(ctx context.Context, to io.Writer) error            // writes a backup of this router; what an error comes after is none
@@ -292,6 +293,9 @@ func (a *API) getReady(w http.ResponseWriter, _ *http.Request) {
 	said := Health{Status: "ready"}
 	if said.Sources = a.troubles(); len(said.Sources) > 0 {
 		said.Status = "degraded"
+	}
+	if err := a.Starts(); err != nil { // No 503: outcomes would come no more, by which there is room again.
+		said.Status, said.Starts = "degraded", err.Error()
 	}
 	_ = reply(w, 200, said)
 }

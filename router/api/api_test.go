@@ -192,7 +192,7 @@ func serve(t *testing.T, h *house, token string) func(method, path, body string,
 	t.Helper()
 	o := Options{
 		Intake: h, Shards: h, Endings: ends{h}, Past: past{}, Cluster: h, Outbox: h, Set: func() *config.Set { return &config.Set{} }, Load: func() any { return map[string]string{"full": "enough"} }, Functions: func() []control.FunctionStatus { return []control.FunctionStatus{{Function: "f"}} },
-		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return h.err }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
+		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return h.err }, Starts: func() error { return nil }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
 	}
 	if token != "" {
 		t.Setenv("ONWARD_TEST_TOKEN", token)

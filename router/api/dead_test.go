@@ -128,7 +128,7 @@ func TestDeadLetters(t *testing.T) {
 	var redriven []string
 	handler, err := New(Options{
 		Intake: h, Shards: h, Endings: ends{h.house}, Cluster: h, Outbox: h, Letters: s, Set: func() *config.Set { return &config.Set{} }, Functions: func() []control.FunctionStatus { return nil },
-		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
+		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil }, Starts: func() error { return nil }, Metrics: prometheus.NewRegistry(), MaxBody: 64,
 		Redrive: func(_ context.Context, x *engine.Letter) error {
 			redriven = append(redriven, x.ID)
 			if x.ID == b.ID {
@@ -184,7 +184,7 @@ func lettersOf(t *testing.T, s *shelf, redrive func(context.Context, *engine.Let
 	h := loner{new(house)}
 	handler, err := New(Options{
 		Intake: h, Shards: h, Endings: ends(h), Cluster: h, Outbox: h, Letters: s, Set: func() *config.Set { return &config.Set{} }, Functions: func() []control.FunctionStatus { return nil },
-		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil }, Metrics: prometheus.NewRegistry(), MaxBody: 64, Redrive: redrive,
+		Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil }, Starts: func() error { return nil }, Metrics: prometheus.NewRegistry(), MaxBody: 64, Redrive: redrive,
 	}).Handler(func(h http.Handler) http.Handler { return h })
 	if err != nil {
 		t.Fatal(err)

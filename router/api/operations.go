@@ -238,6 +238,7 @@ type stream struct{}
 type Health struct {
 	Status  string            `json:"status"`            // ok; ready, or degraded
 	Sources map[string]string `json:"sources,omitempty"` // by name, what keeps them from taking events
+	Starts  string            `json:"starts,omitempty"`  // why nothing new is started at present; what has begun goes on
 }
 
 // checkQuery refuses parameters that an operation has not, and what is none of the words that one may be.

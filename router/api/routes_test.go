@@ -99,7 +99,7 @@ func (t *town) open(tokens *access.Tokens) *API {
 	ended.WithLabelValues("theirs").Inc()
 	return New(Options{
 		Intake: t, Shards: t, Endings: ends{t.house}, Past: events{}, Cluster: t, Outbox: t, Letters: t, Controls: heldBack{}, Tokens: tokens, Metrics: metrics, MaxBody: 1 << 10,
-		Set: func() *config.Set { return set }, Functions: func() []control.FunctionStatus { return nil }, Load: func() any { return 0 }, Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil },
+		Set: func() *config.Set { return set }, Functions: func() []control.FunctionStatus { return nil }, Load: func() any { return 0 }, Parked: func() []triggers.Parked { return nil }, Ready: func() error { return nil }, Starts: func() error { return nil },
 		Self: func() RouterLine { return RouterLine{Name: "it", Partitions: []engine.PartitionStatus{}} },
 		Test: func(*event.Event) []triggers.Tried { return []triggers.Tried{{Trigger: "mine"}, {Trigger: "theirs"}} }, Redrive: func(context.Context, *engine.Letter) error { return nil },
 		Build: "1", Backup: func(_ context.Context, to io.Writer) error {

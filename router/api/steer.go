@@ -122,6 +122,9 @@ func (a *API) postHalt(kind string, pause bool) func(http.ResponseWriter, *http.
 				c.Paused, c.Since, c.By, c.Reason = true, time.Now().UTC().Round(0), by, reason
 			case !pause:
 				c.Paused, c.Since, c.By, c.Reason = false, time.Time{}, "", ""
+				if kind == control.Function {
+					c.Asked = time.Now().UTC().Round(0)
+				}
 			}
 		})
 		if err != nil {

@@ -47,7 +47,9 @@ func (p *program) functions() *cobra.Command {
 	list.Example = "  onward functions list\n  onward functions list -o json"
 	pause := p.halt(k, "function", true, "Send nothing more to a function for a while.",
 		"Pause keeps calls of a function from being sent. What is at work ends, and counts; deadlines of steps count, maxAge does not. Explain says that it is paused.\n")
-	resume := p.halt(k, "function", false, "Send to a paused function again.", "Resume sends what a pause has held back, the oldest first.\n")
+	resume := p.halt(k, "function", false, "Send to a function again that is paused, or has asked for a pause.",
+		"Resume sends what a pause has held back, the oldest first. A function that has asked for a pause itself (Retry-After), or is down, is sent one call at once, and the others\n"+
+			"once that is answered.\n")
 	limit := &cobra.Command{Use: "limit FUNCTION N", Short: "Send a function at most so many calls at a time.", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
 		if n, err := strconv.Atoi(args[1]); err != nil || n < 0 {
 			return fmt.Errorf("a limit of %q; write a number from 1, or 0 for what the documents say", args[1])

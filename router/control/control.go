@@ -39,6 +39,7 @@ type Control struct {
 	Since  time.Time `json:"since,omitzero"`  // of the pause
 	By     string    `json:"by,omitempty"`
 	Reason string    `json:"reason,omitempty"`
+	Asked  time.Time `json:"asked,omitzero"` // when somebody wanted a function to be asked again at once, whatever pause it had asked for
 }
 
 // Halt is since when, by whom and why it is paused; nil where it is not.
@@ -203,7 +204,7 @@ func (c *Controls) get(kind, name string) Control {
 func (c *Controls) list() []Control {
 	list := make([]Control, 0, len(c.byKey))
 	for _, x := range c.byKey {
-		if x.Paused || x.Limit > 0 {
+		if x.Paused || x.Limit > 0 || !x.Asked.IsZero() {
 			list = append(list, x)
 		}
 	}

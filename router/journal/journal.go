@@ -122,6 +122,9 @@ type Sized interface{ MaxPayload() int }
 // A Troubled journal can say what keeps it from taking records at present; nil is nothing.
 type Troubled interface{ Trouble() error }
 
+// A Filling journal can say that it takes no starts at present, for want of room: ErrFull. nil is that it does.
+type Filling interface{ Full() error }
+
 // A Marker is a Tenure that wants to know how far the fold is: all before offset next is folded, and open says whether anything of the partition is
 // under way. Who scales by lag needs it.
 type Marker interface{ Mark(next int64, open bool) }

@@ -252,7 +252,11 @@ func (o *Outbox) Govern(list []control.Control) {
 	o.mu.Lock()
 	paused := make(map[string]*control.Control)
 	o.limits = make(map[string]int)
+	now, asked := time.Now(), make(map[string]time.Time)
 	for _, c := range list {
+		if c.Kind == control.Function && !c.Asked.IsZero() {
+			asked[c.Name] = c.Asked
+		}
 		if c.Paused {
 			paused[c.Key()] = &c
 		}
@@ -290,6 +294,9 @@ func (o *Outbox) Govern(list []control.Control) {
 	}
 	for _, l := range o.lanes {
 		o.limit(l)
+		if at, is := asked[l.name]; is {
+			l.ask(at, now)
+		}
 		o.fill(l)
 	}
 	o.mu.Unlock()

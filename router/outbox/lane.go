@@ -61,6 +61,7 @@ type lane struct {
 	until    time.Time // of the next probe
 	probe    *item     // under way, and young
 	wake     *time.Timer
+	woken    time.Time // when people last wanted it to be asked at once
 	told     condition // what people were told last
 	toldAt   [down + 1]time.Time
 	telling  *time.Timer // they will be told
@@ -193,6 +194,16 @@ func (l *lane) answered(it *item, now time.Time) {
 	}
 }
 
+// ask ends a pause early, since people want it. What was wanted before the hold began is done.
+func (l *lane) ask(at, now time.Time) {
+	if at.Equal(l.woken) || l.is == up || !at.After(l.since) {
+		return
+	}
+	if l.woken = at; l.until.After(now) {
+		l.until = now
+	}
+}
+
 // tell reports whether people are to be told of the lane's state now, or later: the same is told once in a while, and what they were told last is true.
 func (l *lane) tell(now time.Time) (yes bool, later time.Duration) {
 	if l.is == l.told {
@@ -220,6 +231,9 @@ func (l *lane) words(now time.Time) string {
 	next := "the next one goes now"
 	if left := l.until.Sub(now); left > 0 {
 		next = fmt.Sprintf("the next one goes in %s", left.Round(time.Second))
+		if left > probeMax { // It has asked for that.
+			next += fmt.Sprintf(", at %s; onward functions resume %s sends it at once", l.until.UTC().Format(time.RFC3339), l.name)
+		}
 	}
 	return fmt.Sprintf("function %s %s since %s (%s); one at a time finds out when it is back, %s", l.name, what, l.since.UTC().Format(time.RFC3339), l.why, next)
 }

@@ -213,6 +213,48 @@ func TestRetryAfterHoldsTheWholeLane(t *testing.T) {
 	}
 }
 
+// TestPeopleEndAPause that a function has asked for: it says until when it is, and by which command it ends; then one goes, and only if that is taken the rest.
+func TestPeopleEndAPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, leave := newBench(t, config.Function{Concurrency: 8}, func(b *bench, n int, d *sinks.Delivery) {
+			if n <= 2 {
+				d.Done(sinks.Again(time.Hour, &sinks.Error{Type: "http_429", Message: "status 429", Class: "throttle"}))
+				return
+			}
+			ok(d)
+		})
+		defer leave()
+		b.put(nil)
+		b.pump()
+		time.Sleep(time.Minute)
+		inv := b.put(nil)
+		until := b.begun.Add(time.Hour).UTC().Format(time.RFC3339)
+		if why, _, _ := b.Explain(inv.Run, inv.N); !strings.HasSuffix(why, "the next one goes in 59m0s, at "+until+"; onward functions resume f sends it at once") {
+			t.Errorf("%q", why)
+		}
+		ask := func(at time.Time) int {
+			b.Govern([]control.Control{{Kind: control.Function, Name: "f", Asked: at}})
+			synctest.Wait()
+			return b.count()
+		}
+		if n := ask(b.begun.Add(-time.Hour)); n != 1 {
+			t.Errorf("%d sends: that was wanted before", n)
+		}
+		first := time.Now()
+		if n := ask(first); n != 2 || b.state().State != "throttled" { // It is refused again.
+			t.Errorf("%d sends, %+v", n, b.state())
+		}
+		if n := ask(first); n != 2 {
+			t.Errorf("%d sends: once is enough", n)
+		}
+		time.Sleep(time.Minute)
+		if n := ask(time.Now()); n != 4 || len(b.take()) != 2 || b.state().State != "up" {
+			t.Errorf("%d sends, %+v", n, b.state())
+		}
+	})
+}
+
 // TestOneThatIsRefusedHoldsNobodyElse: a function that cannot take one invocation is not down.
 func TestOneThatIsRefusedHoldsNobodyElse(t *testing.T) {
 	t.Parallel()

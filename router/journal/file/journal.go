@@ -259,6 +259,16 @@ func (j *Journal) look() {
 	}
 }
 
+// Full says that the disk is nearly full, as of the last look.
+func (j *Journal) Full() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.full {
+		return journal.ErrFull
+	}
+	return nil
+}
+
 // Append writes records and returns when they are durable.
 func (j *Journal) Append(ctx context.Context, records []journal.Record) error {
 	if len(records) == 0 {

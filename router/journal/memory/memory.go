@@ -158,6 +158,16 @@ func (j *Journal) Fill(full bool) {
 	j.log.full = full
 }
 
+// Full says that records are refused that may be.
+func (j *Journal) Full() error {
+	j.log.mu.Lock()
+	defer j.log.mu.Unlock()
+	if j.log.full {
+		return journal.ErrFull
+	}
+	return nil
+}
+
 // Damage makes a record unreadable: it is read as parked. False: there is no such record.
 func (j *Journal) Damage(partition int, offset int64, reason string) bool {
 	j.log.mu.Lock()
