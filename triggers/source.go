@@ -206,6 +206,7 @@ var (
 
 // A Paced is the error of an event that comes faster than its source, or the tenant whose triggers take it, has room for. It is an ErrBusy that knows its end.
 type Paced struct {
+	By    string // whose rate it is: source or tenant
 	What  string
 	After time.Duration // until there is room for one
 }

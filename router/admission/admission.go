@@ -330,6 +330,15 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 			in.g.metrics.refused.Inc()
 			return
 		}
+		if err := in.pay(begins); err != nil {
+			if slices.ContainsFunc(begins, func(b beginning) bool { return b.names != nil }) {
+				in.doubts = append(in.doubts, doubt{i, c, begins, fuel, outside, err})
+				return
+			}
+			*receipt = triggers.Receipt{Err: err}
+			in.g.overRate(err)
+			return
+		}
 	}
 	in.begin(i, c, begins, fuel, outside)
 }
@@ -338,13 +347,6 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 func (in *intake) begin(i int, c *content, begins []beginning, fuel int, outside bool) {
 	receipt := &in.receipts[i]
 	completed := receipt.Kind == triggers.Completion
-	if !completed {
-		if err := in.pay(begins); err != nil {
-			*receipt = triggers.Receipt{Err: err}
-			in.g.metrics.refused.Inc()
-			return
-		}
-	}
 	for k, b := range begins {
 		share := engine.Share(fuel, len(begins), k)
 		if outside {

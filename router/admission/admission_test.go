@@ -317,10 +317,13 @@ sources:
   free: { webhook: { path: /free } }
 tenants:
   shop: { rate: 1/h, burst: 4 }
+  slow: { rate: 1/h }
+  default: { rate: 1/h }
 triggers:
   shop: { tenant: shop, filters: [{ exact: { type: order } }], flow: { function: f } }
   shop2: { tenant: shop, filters: [{ exact: { type: order } }], flow: { function: f } }
   bank: { tenant: bank, filters: [{ exact: { type: bill } }], flow: { function: f } }
+  round: { tenant: slow, correlate: "${ data.k }", await: { events: { a: { filters: [{ exact: { type: a } }] }, b: { filters: [{ exact: { type: b } }] } } }, flow: { function: f } }
 `)
 	n := 0
 	admit := func(source string, kinds ...string) (refused []bool) {
@@ -367,12 +370,26 @@ triggers:
 	if _, err := g.StartInside(context.Background(), "shop", &e); err != nil {
 		t.Errorf("from inside: %v", err)
 	}
+	for i, want := range []bool{no, yes} { // A function that is called by itself is its tenant's.
+		if _, err := g.Start(context.Background(), "function.f", &e); errors.Is(err, triggers.ErrBusy) != want {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	// What a run waits for comes to it, whatever else of its batch is beyond the rate; what would begin another one does not.
+	d.gathers = []string{"k1"}
+	rounds := []event.Event{eventFor(t, "r0", "a", `{"k":"k0"}`), eventFor(t, "r1", "a", `{"k":"k2"}`), eventFor(t, "r2", "b", `{"k":"k1"}`), eventFor(t, "r3", "a", `{"k":"k3"}`), eventFor(t, "r4", "a", `{"k":"k1"}`)}
+	receipts, err := g.For(Door{Source: "free", Accepts: config.AcceptsAll})(context.Background(), rounds)
+	for i, want := range []bool{no, yes, no, yes, no} {
+		if err != nil || errors.Is(receipts[i].Err, triggers.ErrBusy) != want {
+			t.Errorf("event %d of rounds: %v, %v", i, receipts[i].Err, err)
+		}
+	}
 	// An outcome and a signal by a source whose rate is used up.
 	d.kinds() // What came before.
 	outcome := eventFor(t, "outcome", "dev.onward.function.succeeded", "1", "causationid", g.Seal(call.ID()))
 	signal := eventFor(t, "signal", "dev.onward.signal", "1", "correlationid", call.Run.String())
 	signal.SetSubject("go")
-	receipts, err := g.For(Door{Source: "slow", Accepts: config.AcceptsAll})(context.Background(), []event.Event{outcome, signal})
+	receipts, err = g.For(Door{Source: "slow", Accepts: config.AcceptsAll})(context.Background(), []event.Event{outcome, signal})
 	if err != nil || receipts[0].Err != nil || receipts[1].Err != nil || len(d.kinds()) != 2 {
 		t.Errorf("%v, %v", receipts, err)
 	}

@@ -55,7 +55,7 @@ func (in *intake) crowded(begins []beginning) (why error, doubts bool) {
 	return why, doubts
 }
 
-// settleDoubts takes those events for which runs wait, and refuses the others.
+// settleDoubts takes those events for which runs wait, and refuses the others. What is waited for costs nothing of a rate.
 func (in *intake) settleDoubts() {
 	if len(in.doubts) == 0 {
 		return
@@ -73,11 +73,15 @@ func (in *intake) settleDoubts() {
 	gathers := in.g.Runs.Gathers(ctx, keys)
 	for i := range in.doubts {
 		d := &in.doubts[i]
-		joins := true
+		joins, costs := true, []beginning(nil)
 		for k := range d.begins {
 			b := &d.begins[k]
 			if b.names == nil {
+				costs = append(costs, *b)
 				continue // There is room for it.
+			}
+			if !gathers[0] {
+				costs = append(costs, *b)
 			}
 			room := in.busy() == nil && in.g.Runs.Full(b.run) == ""
 			joins = joins && (gathers[0] || room)
@@ -85,7 +89,12 @@ func (in *intake) settleDoubts() {
 		}
 		if !joins {
 			in.receipts[d.receipt] = triggers.Receipt{Err: d.why}
-			in.g.metrics.refused.Inc()
+			in.g.overRate(d.why)
+			continue
+		}
+		if err := in.pay(costs); err != nil {
+			in.receipts[d.receipt] = triggers.Receipt{Err: err}
+			in.g.overRate(err)
 			continue
 		}
 		if panicked := guard.Do("admission", func() { in.begin(d.receipt, d.c, d.begins, d.fuel, d.outside) }); panicked != nil {

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -69,13 +70,20 @@ func (g *Gate) pay(set *config.Set, source string, tenants ...string) error {
 	if lacks == nil {
 		return nil
 	}
-	g.metrics.overRate.WithLabelValues(lacks.by).Inc()
-	return &triggers.Paced{What: fmt.Sprintf("%s %s has a rate of %s, which is used up", lacks.by, lacks.name, lacks.rate), After: wait}
+	return &triggers.Paced{By: lacks.by, What: fmt.Sprintf("%s %s has a rate of %s, which is used up", lacks.by, lacks.name, lacks.rate), After: wait}
 }
 
-// pay holds what an event begins to the rates; what is behind one that was refused does not pass it.
+// overRate books an event that is refused for a rate.
+func (g *Gate) overRate(err error) {
+	if p := (*triggers.Paced)(nil); errors.As(err, &p) {
+		g.metrics.overRate.WithLabelValues(p.By).Inc()
+	}
+	g.metrics.refused.Inc()
+}
+
+// pay takes what it costs that an event begins something, or says what lacks; what is behind one that was refused does not pass it.
 func (in *intake) pay(begins []beginning) error {
-	if in.inside || len(begins) == 0 {
+	if len(begins) == 0 {
 		return nil
 	}
 	tenants := make([]string, len(begins))

@@ -117,9 +117,9 @@ func (g *Gate) Start(ctx context.Context, trigger string, e *event.Event) (journ
 	if why := g.Runs.Full(g.RunIDOf(trigger, e)); why != "" {
 		return journal.RunID{}, elsewhere(why)
 	}
-	if set := g.rules.Load().set; set.Triggers[trigger] != nil {
-		if err := g.pay(set, "", set.Triggers[trigger].Tenant); err != nil {
-			g.metrics.refused.Inc()
+	if set := g.rules.Load().set; set.Trigger(trigger) != nil {
+		if err := g.pay(set, "", set.Trigger(trigger).Tenant); err != nil {
+			g.overRate(err)
 			return journal.RunID{}, err
 		}
 	}
