@@ -40,7 +40,7 @@ var guarded = []struct {
 }{
 	{netip.MustParsePrefix("169.254.0.0/16"), "a link-local address, where clouds give out credentials"},
 	{netip.MustParsePrefix("fe80::/10"), "a link-local address"},
-	{netip.MustParsePrefix("fd00:ec2::254/128"), "a cloud's metadata service"},
+	{netip.MustParsePrefix("fd00:ec2::/32"), "a cloud's metadata service"},
 	{netip.MustParsePrefix("fd20:ce::254/128"), "a cloud's metadata service"},
 	{netip.MustParsePrefix("100.100.100.200/32"), "a cloud's metadata service"},
 	{netip.MustParsePrefix("192.0.0.192/32"), "a cloud's metadata service"},
@@ -141,22 +141,45 @@ func (p *Policy) Address(host string, ip netip.Addr) error {
 	return refused("not in egress.allow", "name it there, or give another url")
 }
 
-// inside are the IPv4 addresses that an IPv6 address leads to: by NAT64 (RFC 6052), 6to4 (RFC 3056), and in the old form ::a.b.c.d.
-func inside(ip netip.Addr) []netip.Addr {
-	if !ip.Is6() {
+// The forms of IPv6 addresses that lead to an IPv4 address, and from which byte on they have it.
+var forms = []struct {
+	net  netip.Prefix
+	at   int
+	flip byte // what each byte is crossed with
+}{
+	{netip.MustParsePrefix("::/96"), 12, 0},           // the old form ::a.b.c.d
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12, 0}, // SIIT (RFC 2765)
+	{netip.MustParsePrefix("64:ff9b::/96"), 12, 0},    // NAT64 (RFC 6052)
+	{netip.MustParsePrefix("64:ff9b:1::/48"), 12, 0},  // NAT64 of one's own (RFC 8215), as it mostly is
+	{netip.MustParsePrefix("2002::/16"), 2, 0},        // 6to4 (RFC 3056)
+	{netip.MustParsePrefix("2001::/32"), 12, 0xff},    // Teredo (RFC 4380)
+}
+
+// inside are the IPv4 addresses that an address leads to, and what it is by another name: who connects to no address at all connects to this machine.
+func inside(ip netip.Addr) (out []netip.Addr) {
+	if ip.IsUnspecified() {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+	}
+	if !ip.Is6() || ip.IsLoopback() {
 		return nil
 	}
 	b := ip.As16()
-	switch {
-	case netip.MustParsePrefix("64:ff9b::/96").Contains(ip), netip.MustParsePrefix("::/96").Contains(ip) && b[12] != 0:
-		return []netip.Addr{netip.AddrFrom4([4]byte(b[12:16]))}
-	case netip.MustParsePrefix("2002::/16").Contains(ip):
-		return []netip.Addr{netip.AddrFrom4([4]byte(b[2:6]))}
+	for _, f := range forms {
+		if f.net.Contains(ip) {
+			out = append(out, netip.AddrFrom4([4]byte{b[f.at] ^ f.flip, b[f.at+1] ^ f.flip, b[f.at+2] ^ f.flip, b[f.at+3] ^ f.flip}))
+		}
 	}
-	return nil
+	if b[10] == 0x5e && b[11] == 0xfe && b[9] == 0 { // ISATAP (RFC 5214)
+		out = append(out, netip.AddrFrom4([4]byte(b[12:])))
+	}
+	return out
 }
 
-// Host judges what goes through a proxy, which resolves the name. A number that is no address in the one form of addresses is one in another form.
+// metadata are the names by which clouds call the services that give out credentials.
+var metadata = []string{"metadata.google.internal", "metadata.goog", "metadata", "instance-data", "instance-data.ec2.internal"}
+
+// Host judges what goes through a proxy, which resolves the name. A number that is no address in the one form of addresses is one in another form, and letters that
+// are not ASCII's may be any others once they are made ASCII's.
 func (p *Policy) Host(host string) error {
 	host = hostOf(host)
 	if ip, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
@@ -165,6 +188,12 @@ func (p *Policy) Host(host string) error {
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	if strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
 		return &Refused{Host: host, Why: "an address in a form that hides it", Cure: "write it as 10.1.2.3"}
+	}
+	if strings.ContainsFunc(host, func(c rune) bool { return c > 0x7e || c <= ' ' }) {
+		return &Refused{Host: host, Why: "a name that is not in ASCII", Cure: "write it as DNS has it (xn--...)"}
+	}
+	if slices.Contains(metadata, host) && (p == nil || !slices.Contains(p.allow.names, host)) {
+		return &Refused{Host: host, Why: "a cloud's metadata service", Cure: "give another url, or, if it is meant, name it in egress.allow"}
 	}
 	switch {
 	case p == nil:

@@ -37,6 +37,17 @@ func TestAddresses(t *testing.T) {
 		{"", "", "f.example.com", "64:ff9b::a9fe:a9fe", "link-local"},
 		{"", "", "f.example.com", "2002:a9fe:a9fe::1", "link-local"},
 		{"", "", "f.example.com", "fe80::1%eth0", "link-local"},
+		{"", "", "f.example.com", "64:ff9b:1::a9fe:a9fe", "link-local"},
+		{"", "", "f.example.com", "::ffff:0:169.254.169.254", "link-local"},
+		{"", "", "f.example.com", "2001:0:4136:e378:8000:63bf:5601:5601", "link-local"},
+		{"", "", "f.example.com", "2001:db8::5efe:169.254.169.254", "link-local"},
+		{"", "", "f.example.com", "2001:db8::200:5efe:10.0.0.1", ""},
+		{"", "127.0.0.0/8", "f.example.com", "0.0.0.0", "egress.deny"},
+		{"", "127.0.0.0/8", "f.example.com", "::", "egress.deny"},
+		{"", "::1", "f.example.com", "0.0.0.0", "egress.deny"},
+		{"", "", "f.example.com", "0.0.0.0", ""},
+		{"", "0.0.0.1", "f.example.com", "::1", ""},
+		{"", "", "f.example.com", "fd00:ec2::23", "metadata"},
 		{"", "", "f.example.com", "fd00:ec2::254", "metadata"},
 		{"", "", "f.example.com", "100.100.100.200", "metadata"},
 		{"* 169.254.169.254", "", "f.example.com", "169.254.169.254", ""},
@@ -73,6 +84,7 @@ func TestHostsBehindAProxy(t *testing.T) {
 	for host, ok := range map[string]bool{
 		"f.example.com": true, "169.254.169.254": false, "2852039166": false, "0xa9fea9fe": false, "0251.0376.0251.0376": false, "169.254.43518": false, "0xa9.254.0xa9.0xfe": false,
 		"[::ffff:169.254.169.254]": false, "::ffff:a9fe:a9fe": false, "10.1.2.3": true, "denied.example.com": false,
+		"\uff11\uff16\uff19.254.169.254": false, "metadata.google.internal": false, "Metadata.Google.Internal.": false, "\u24d4xample.com": false, "xn--e1afmkfd.example": true, "a b": false, "": false, "169.254.169.254..": false,
 	} {
 		if err := policy(t, "", "denied.example.com").Host(host); (err == nil) != ok {
 			t.Errorf("%s: %v", host, err)

@@ -151,8 +151,9 @@ type Source struct {
 // An API answers who asks. Its methods may be called concurrently.
 type API struct {
 	Options
-	patterns  []string // that Handler serves, in the mux's form
-	redriving sync.Map // ids of the dead letters that are being sent again
+	patterns  []string      // that Handler serves, in the mux's form
+	comparing chan struct{} // has one while documents are compared
+	redriving sync.Map      // ids of the dead letters that are being sent again
 	// searchMost is in how many ended runs a text is looked for at a time.
 	searchMost int
 }
@@ -163,7 +164,7 @@ func New(o Options) *API {
 		o.Sources = func() []Source { return nil }
 	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	return &API{Options: o, searchMost: searchMost}
+	return &API{Options: o, searchMost: searchMost, comparing: make(chan struct{}, 1)}
 }
 
 // unansweredHeader names what a list lacks.

@@ -65,8 +65,11 @@ type Documents struct {
 	Documents []config.Text `json:"documents"` // all of them: what is in none of them is removed
 }
 
-// documentsMost bounds documents that are compared.
-const documentsMost = 16 << 20
+// Documents that are compared have so many bytes at most, all told, and are so many.
+const (
+	documentsMost  = 16 << 20
+	documentsCount = 10_000
+)
 
 // getDefinitions tells what open runs go by: another router of its own, anybody else of all.
 func (a *API) getDefinitions(w http.ResponseWriter, q *http.Request) error {
@@ -193,11 +196,20 @@ func (a *API) postDiff(w http.ResponseWriter, q *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("%w: the body ended early: %w", errRequest, err)
 	}
+	select { // To read documents of megabytes takes seconds of a processor: one's at a time.
+	case a.comparing <- struct{}{}:
+		defer func() { <-a.comparing }()
+	case <-q.Context().Done():
+		return q.Context().Err()
+	}
 	var asked Documents
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&asked); err != nil || len(asked.Documents) == 0 {
 		return fmt.Errorf(`%w: the body is not {"documents": [{"file": NAME, "text": YAML}]}`, errRequest)
+	}
+	if len(asked.Documents) > documentsCount {
+		return fmt.Errorf("%w: %d documents, and %d are compared at most; write more into one", errRequest, len(asked.Documents), documentsCount)
 	}
 	set, findings := config.Read(asked.Documents, a.Registry, nil)
 	if len(findings) > 0 {

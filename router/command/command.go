@@ -158,7 +158,10 @@ var unknownCluster = kafka.Cluster{Brokers: []string{"unknown:9092"}}
 
 // load reads documents; findings are printed, and end the command.
 func (p *program) load(paths []string) (*config.Set, error) {
-	set, findings := config.Load(paths, p.registry, check)
+	return p.checked(config.Load(paths, p.registry, check))
+}
+
+func (p *program) checked(set *config.Set, findings []lang.Finding) (*config.Set, error) {
 	if set != nil {
 		for _, f := range set.Warnings {
 			fmt.Fprintln(p.errs, f)

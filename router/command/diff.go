@@ -18,7 +18,9 @@ func (p *program) diff() *cobra.Command {
 		Use: "diff FILE|DIR...", Short: "Say what a reload of documents would change, and which open runs it touches.", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			p.inherit(unknownCluster)
-			set, err := p.load(args)
+			texts, unread := config.Texts(args) // Once: a pipe has it once.
+			set, findings := config.Read(texts, p.registry, check)
+			set, err := p.checked(set, append(unread, findings...))
 			if err != nil {
 				return err
 			}
@@ -36,10 +38,6 @@ func (p *program) diff() *cobra.Command {
 					said.Changes = append(said.Changes, router.Touched{Change: x, Endures: true})
 				}
 			} else {
-				texts, findings := config.Texts(args)
-				if err := p.refuse(findings); err != nil {
-					return err
-				}
 				body, err := json.Marshal(map[string]any{"documents": texts})
 				if err != nil {
 					return err

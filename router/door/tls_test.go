@@ -133,6 +133,53 @@ func TestRenewedCertificates(t *testing.T) {
 	}
 }
 
+// TestAnAuthorityThatIsTakenBack: whoever came by it comes in no more with the next connection, also when he goes on with a session that he had; neither does one of
+// another authority, one whose time is over, or one that is no client's. One whose authority is vouched for by ours is let in.
+func TestAnAuthorityThatIsTakenBack(t *testing.T) {
+	t.Parallel()
+	ca, other, dir := newAuthority(t), newAuthority(t), t.TempDir()
+	files := &TLS{ClientCA: write(t, dir, "ca.pem", ca.pem)}
+	files.Cert, files.Key = ca.issue(t, dir, "router")
+	d := open(t, Options{TLS: files}, echo)
+	between := new(authority)
+	between.key, between.cert, between.pem = certificate(t, &x509.Certificate{Subject: pkix.Name{CommonName: "between"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, ca)
+	pair := func(by *authority, usage x509.ExtKeyUsage, chain ...*authority) tls.Certificate {
+		key, cert, _ := certificate(t, &x509.Certificate{Subject: pkix.Name{CommonName: "client"}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage}}, by)
+		out := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+		for _, x := range chain {
+			out.Certificate = append(out.Certificate, x.cert.Raw)
+		}
+		return out
+	}
+	client := x509.ExtKeyUsageClientAuth
+	for name, c := range map[string]struct {
+		cert tls.Certificate
+		ok   bool
+	}{
+		"ours": {pair(ca, client), true}, "another's": {pair(other, client), false}, "a server's": {pair(ca, x509.ExtKeyUsageServerAuth), false},
+		"vouched for": {pair(between, client, between), true}, "without what vouches": {pair(between, client), false},
+	} {
+		if _, err := subject(t, ca.client(c.cert), d); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	had := ca.client(pair(ca, client))
+	had.Transport.(*http.Transport).TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(10)
+	for range 2 {
+		if _, err := subject(t, had, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, dir, "ca.pem", other.pem)
+	files.watch.Look()
+	if _, err := subject(t, had, d); err == nil {
+		t.Error("a session outlives the authority that it was begun by")
+	}
+	if _, err := subject(t, ca.client(pair(other, client)), d); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOldVersionsAndPlainHTTPAreRefused(t *testing.T) {
 	t.Parallel()
 	ca, dir := newAuthority(t), t.TempDir()

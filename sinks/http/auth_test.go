@@ -61,9 +61,11 @@ func makeSink(t *testing.T, s *Settings, h sinks.Host) sinks.Sink {
 	return k
 }
 
-func send(k sinks.Sink) sinks.Result {
+func send(k sinks.Sink) sinks.Result { return sendWithin(context.Background(), k) }
+
+func sendWithin(ctx context.Context, k sinks.Sink) sinks.Result {
 	done := make(chan sinks.Result, 1)
-	d := invocation(context.Background())
+	d := invocation(ctx)
 	d.Done = func(r sinks.Result) { done <- r }
 	k.Deliver(context.Background(), []*sinks.Delivery{d})
 	return <-done
@@ -239,6 +241,61 @@ func TestTokensThatAreNone(t *testing.T) {
 		if _, err := tokens.get(context.Background()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40s: %v", body, err)
 		}
+	}
+}
+
+// TestOddTokens: an endpoint that hangs, sends elsewhere, or says a life that cannot be, costs nobody a try: what waits for a token was not sent.
+func TestOddTokens(t *testing.T) {
+	t.Parallel()
+	for life, want := range map[string]time.Duration{
+		`-5`: tokenLife, `0`: tokenLife, `"x"`: tokenLife, `1e999`: tokenLife, `null`: tokenLife, `{}`: tokenLife, `0.0001`: tokenLeast, `"60"`: time.Minute, `9e300`: 1e7 * time.Second,
+	} {
+		i := newIssuer(t)
+		i.answers(func(_ int64, w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `{"access_token":"a","expires_in":%s}`, life)
+		})
+		tokens := newTokens(&OAuth2{TokenURL: i.URL, ClientSecret: secretFile(t, "s")}, func() (*http.Client, error) { return http.DefaultClient, nil })
+		tokens.now = func() time.Time { return time.Unix(1e9, 0) }
+		text, err := tokens.get(context.Background())
+		if got := tokens.kept.ends.Sub(tokens.now()) + min(10*time.Second, want/10); err != nil || text != "a" || got != want {
+			t.Errorf("expires_in %s: %q %v, for %s; want %s", life, text, err, got, want)
+		}
+		tokens.close()
+	}
+	asked := make(chan struct{}, 100)
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked <- struct{}{} }))
+	defer s.Close()
+	i := newIssuer(t)
+	hangs := make(chan struct{})
+	i.answers(func(_ int64, _ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-hangs:
+		case <-r.Context().Done():
+		}
+	})
+	o := &OAuth2{TokenURL: i.URL, ClientID: "me", ClientSecret: secretFile(t, "s"), Style: "header"}
+	k := makeSink(t, &Settings{URL: s.URL, Body: "data", Auth: &Auth{OAuth2: o}}, sinks.Host{})
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			if r := sendWithin(ctx, k); r.Verdict != sinks.Retry || r.Err.Type != "unready" || !strings.Contains(r.Err.Message, "no token yet") {
+				t.Error(sinktest.Describe(r), r.Err)
+			}
+		})
+	}
+	all.Wait()
+	close(hangs)
+	if len(asked) > 0 || i.fetched.Load() != 1 {
+		t.Errorf("%d sent, %d fetches", len(asked), i.fetched.Load())
+	}
+	// Where it sends elsewhere it is not followed: with the secret of the client, that would be.
+	i = newIssuer(t)
+	i.answers(func(_ int64, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, s.URL, http.StatusTemporaryRedirect) })
+	o = &OAuth2{TokenURL: i.URL, ClientID: "me", ClientSecret: secretFile(t, "s"), Style: "body"}
+	if r := send(makeSink(t, &Settings{URL: s.URL, Body: "data", Auth: &Auth{OAuth2: o}}, sinks.Host{})); r.Verdict != sinks.Retry || !strings.Contains(r.Err.Message, "status 307") || len(asked) > 0 {
+		t.Error(sinktest.Describe(r), r.Err)
 	}
 }
 

@@ -155,6 +155,7 @@ func New(name string, s *Settings, h sinks.Host) (sinks.Sink, error) {
 
 func (k *sink) Close() error {
 	k.held.Close()
+	k.tokens.close()
 	k.clients.Close()
 	k.asking.Close()
 	return nil

@@ -10,19 +10,25 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// tokens are the access tokens of one client, the present one kept. One fetch is under way at a time, and before a token ends, whoever comes next fetches
-// another while all others still send the old one.
+// tokens are the access tokens of one client, the present one kept. One fetch is under way at a time, whoever waits for it; before a token ends, whoever comes next
+// has another fetched while all others still send the old one.
 type tokens struct {
 	s      *OAuth2
 	client func() (*http.Client, error)
 	now    func() time.Time
 
-	turn chan struct{} // has one while somebody fetches, or looks
-	kept token
-	// What went wrong last, and when: all who wait then need not ask one after another.
+	life   context.Context
+	die    context.CancelFunc
+	beside sync.WaitGroup
+
+	mu     sync.Mutex
+	kept   token
+	flight chan struct{} // closed when the fetch that is under way has ended; nil: none is
+	// What went wrong last, and when: all who come then need not ask one after another.
 	failed   error
 	failedAt time.Time
 }
@@ -35,70 +41,86 @@ type token struct {
 const (
 	tokenPatience = 10 * time.Second // of one fetch
 	tokenPause    = time.Second      // after one that failed
-	tokenLife     = 5 * time.Minute  // of a token that does not say
+	tokenLife     = 5 * time.Minute  // of a token that does not say, or says what cannot be
+	tokenLeast    = time.Second      // that a token is used
 	tokenMost     = 256 << 10        // bytes of an answer
 )
 
 func newTokens(s *OAuth2, client func() (*http.Client, error)) *tokens {
-	return &tokens{s: s, client: client, now: time.Now, turn: make(chan struct{}, 1)}
+	t := &tokens{s: s, client: client, now: time.Now}
+	t.life, t.die = context.WithCancel(context.Background())
+	return t
 }
 
-// get returns a token that is good for a while.
+// close ends the fetch that is under way. Of nil it does nothing.
+func (t *tokens) close() {
+	if t != nil {
+		t.die()
+		t.beside.Wait()
+	}
+}
+
+// get returns a token that is good for a while. Who waits for one gives up before his time is over: nothing was sent, and that is no time-out.
 func (t *tokens) get(ctx context.Context) (string, error) {
-	select {
-	case t.turn <- struct{}{}:
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
+	t.mu.Lock()
 	kept, now := t.kept, t.now()
-	switch {
-	case now.Before(kept.renew):
-		<-t.turn
+	if now.Before(kept.renew) {
+		t.mu.Unlock()
 		return kept.text, nil
-	case t.failed != nil && now.Sub(t.failedAt) < tokenPause:
-		err := t.failed
-		<-t.turn
-		if now.Before(kept.ends) {
-			return kept.text, nil
-		}
-		return "", err
 	}
-	if now.Before(kept.ends) { // The others go on with what there is.
-		t.kept.renew = kept.ends
-		<-t.turn
-		fresh, err := t.fetch(ctx)
-		t.turn <- struct{}{}
-		t.settle(fresh, err)
-		if err != nil {
-			t.kept.renew = t.now().Add(tokenPause)
-			fresh = kept
-		}
-		<-t.turn
-		return fresh.text, nil
+	flight, mine := t.flight, t.flight == nil && (t.failed == nil || now.Sub(t.failedAt) >= tokenPause)
+	if mine {
+		flight = make(chan struct{})
+		t.flight = flight
+		t.beside.Go(func() { t.fly(flight) })
 	}
-	fresh, err := t.fetch(ctx)
-	t.settle(fresh, err)
-	<-t.turn
-	return fresh.text, err
+	failed := t.failed
+	t.mu.Unlock()
+	if now.Before(kept.ends) && !mine {
+		return kept.text, nil
+	}
+	if flight == nil {
+		return "", failed
+	}
+	if at, bounded := ctx.Deadline(); bounded {
+		var over context.CancelFunc
+		ctx, over = context.WithTimeoutCause(ctx, time.Until(at)*3/4, errors.New("there is no token yet"))
+		defer over()
+	}
+	select {
+	case <-flight:
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now().Before(t.kept.ends) {
+		return t.kept.text, nil
+	}
+	return "", t.failed
 }
 
-// settle keeps what a fetch has given. Whose time was over meanwhile says nothing of the next.
-func (t *tokens) settle(fresh token, err error) {
-	switch {
-	case err == nil:
-		t.kept, t.failed = fresh, nil
-	case !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
-		t.failed, t.failedAt = err, t.now()
+// fly fetches a token, and keeps it.
+func (t *tokens) fly(flight chan struct{}) {
+	fresh, err := t.fetch(t.life)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed = err; err == nil {
+		t.kept = fresh
+	} else {
+		t.failedAt = t.now()
 	}
+	t.flight = nil
+	close(flight)
 }
 
 // drop forgets a token that was refused.
 func (t *tokens) drop(text string) {
-	t.turn <- struct{}{}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.kept.text == text {
 		t.kept = token{}
 	}
-	<-t.turn
 }
 
 // fetch asks for a token. Errors tell what the endpoint says by its code only: anything else it says may hold a secret.
@@ -142,7 +164,7 @@ func (t *tokens) fetch(ctx context.Context) (token, error) {
 	}
 	life := tokenLife
 	if n, err := strconv.ParseFloat(strings.Trim(string(said.Expires), `"`), 64); err == nil && n > 0 {
-		life = time.Duration(min(n, 1e7) * float64(time.Second))
+		life = max(time.Duration(min(n, 1e7)*float64(time.Second)), tokenLeast)
 	}
 	now := t.now()
 	return token{said.Token, now.Add(max(life*4/5, life-5*time.Minute)), now.Add(life - min(10*time.Second, life/10))}, nil

@@ -161,5 +161,5 @@ func hasClaim(said json.RawMessage, want []any) bool {
 // MTLS says which certificates count, of those that the listener's authorities have signed.
 type MTLS struct {
 	Subjects []string `doc:"subjects,list" help:"whole subjects, such as CN=shop,O=Example; default: any"`
-	Names    []string `doc:"names,list" help:"alternative names: DNS names, addresses, emails, URIs (SPIFFE); * at the begin or the end is anything. Default: any"`
+	Names    []string `doc:"names,list" help:"alternative names: DNS names, addresses, emails, URIs (SPIFFE); * at the begin or the end is anything, of a name of the same kind: with : it is a URI, with @ an email. Default: any"`
 }

@@ -257,7 +257,7 @@ func TestClientCertificates(t *testing.T) {
 		{MTLS{Subjects: []string{"CN=orders,O=Shop"}}, shown, 202}, {MTLS{Subjects: []string{"CN=orders"}}, shown, 403},
 		{MTLS{Names: []string{"orders.shop.example.com"}}, shown, 202}, {MTLS{Names: []string{"*.shop.example.com"}}, shown, 202}, {MTLS{Names: []string{"*.example.org", "orders"}}, shown, 403},
 		{MTLS{Names: []string{"spiffe://example.com/shop/*"}}, shown, 202}, {MTLS{Names: []string{"spiffe://example.com/bank/*"}}, shown, 403},
-		{MTLS{Names: []string{"10.1.2.3"}}, shown, 202}, {MTLS{Names: []string{"a@b.example.com"}}, shown, 202}, {MTLS{Subjects: []string{"CN=x"}, Names: []string{"10.1.2.3"}}, shown, 202},
+		{MTLS{Names: []string{"10.1.2.3"}}, shown, 202}, {MTLS{Names: []string{"*/orders"}}, shown, 403}, {MTLS{Names: []string{"*orders"}}, shown, 403}, {MTLS{Names: []string{"*b.example.com"}}, shown, 403}, {MTLS{Names: []string{"*@b.example.com"}}, shown, 202}, {MTLS{Names: []string{"a@b.example.com"}}, shown, 202}, {MTLS{Subjects: []string{"CN=x"}, Names: []string{"10.1.2.3"}}, shown, 202},
 	} {
 		s := settings()
 		s.Auth = []Way{{MTLS: &c.m}}

@@ -28,6 +28,7 @@ var algorithms = []jose.SignatureAlgorithm{
 const (
 	tokenMost    = 16 << 10         // bytes of a token
 	keysMost     = 1 << 20          // bytes of an issuer's answer
+	mostKeys     = 100              // that a token may be checked by, one after another
 	keysPatience = 10 * time.Second // of asking an issuer
 	keysPause    = 10 * time.Second // between two askings, whatever keys callers name
 	keysRenew    = time.Hour        // after which keys are fetched again, beside
@@ -70,7 +71,7 @@ func newIssuer(s *OIDC, to *egress.Policy, life context.Context, aside func(func
 		if err != nil {
 			return nil, err
 		}
-		return &http.Client{Timeout: keysPatience, Transport: to.Guard(&http.Transport{
+		return &http.Client{Timeout: keysPatience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Transport: to.Guard(&http.Transport{
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, TLSHandshakeTimeout: keysPatience, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10,
 		})}, nil
 	})
@@ -245,6 +246,9 @@ func (i *issuer) ask(ctx context.Context) ([]jose.JSONWebKey, error) {
 		return nil, err
 	}
 	var keys []jose.JSONWebKey
+	if len(said.Keys) > mostKeys {
+		return nil, fmt.Errorf("it has %d keys, and %d are looked through", len(said.Keys), mostKeys)
+	}
 	for _, text := range said.Keys {
 		var k jose.JSONWebKey
 		if err := json.Unmarshal(text, &k); err == nil && k.IsPublic() && k.Valid() && (k.Use == "" || k.Use == "sig") { // Others are for others.

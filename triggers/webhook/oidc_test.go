@@ -295,3 +295,28 @@ func TestForeignDiscovery(t *testing.T) {
 		}
 	}
 }
+
+// TestAnIssuerThatSendsElsewhere is not followed: what is there is somebody else's to say. Nor are more keys looked through than an issuer needs.
+func TestAnIssuerThatSendsElsewhere(t *testing.T) {
+	t.Parallel()
+	l := newLogin(t)
+	away := httptest.NewServer(http.RedirectHandler(l.URL+"/keys", http.StatusFound))
+	defer away.Close()
+	many := make([]any, mostKeys+1)
+	for i := range many {
+		many[i] = jose.JSONWebKey{Key: l.rsa.Public(), KeyID: "r"}
+	}
+	for _, c := range []struct {
+		address string
+		keys    []any
+		want    string
+	}{{away.URL, many[:1], "302 Found"}, {l.URL + "/keys", many, "101 keys"}, {l.URL + "/keys", many[:mostKeys], ""}} {
+		l.shows(c.keys...)
+		x := l.settings()
+		x.Auth[0].OIDC.Keys = c.address
+		rec := newDesk(t, x).ask(posted("/events", "1", bearing(l.token(t, "r", nil))))
+		if c.want == "" && rec.Code != 202 || c.want != "" && (rec.Code != 503 || !strings.Contains(rec.Body.String(), c.want)) {
+			t.Errorf("%s: %d %s; want %q", c.address, rec.Code, rec.Body, c.want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -229,21 +230,29 @@ func (w *Webhook) isCertified(m *MTLS, r *http.Request) *unproven {
 	switch {
 	case w.origins.Check(r) != nil:
 		return &unproven{http.StatusForbidden, kindForbidden, "a page of another origin may not send here"}
-	case len(m.Subjects)+len(m.Names) == 0, slices.Contains(m.Subjects, cert.Subject.String()), slices.ContainsFunc(namesOf(cert), func(name string) bool {
-		return slices.ContainsFunc(m.Names, func(pattern string) bool { return matches(pattern, name) })
+	case len(m.Subjects)+len(m.Names) == 0, slices.Contains(m.Subjects, cert.Subject.String()), slices.ContainsFunc(m.Names, func(pattern string) bool {
+		return slices.ContainsFunc(namesOf(cert, pattern), func(name string) bool { return matches(pattern, name) })
 	}):
 		return nil
 	}
 	return &unproven{http.StatusForbidden, kindForbidden, fmt.Sprintf("the client certificate of %.200q is not among those that may send here", cert.Subject.String())}
 }
 
-func namesOf(cert *x509.Certificate) []string {
-	all := slices.Concat(cert.DNSNames, cert.EmailAddresses)
-	for _, ip := range cert.IPAddresses {
-		all = append(all, ip.String())
-	}
-	for _, u := range cert.URIs {
-		all = append(all, u.String())
+// namesOf are the names of a certificate that are of the kind of a pattern: URIs, mail addresses, IP addresses or DNS names. Whoever may choose the path of a URI has
+// not proved the host that it ends with.
+func namesOf(cert *x509.Certificate, pattern string) (all []string) {
+	switch {
+	case strings.Contains(pattern, ":") && net.ParseIP(pattern) == nil:
+		for _, u := range cert.URIs {
+			all = append(all, u.String())
+		}
+	case strings.Contains(pattern, "@"):
+		return cert.EmailAddresses
+	default:
+		all = slices.Clone(cert.DNSNames)
+		for _, ip := range cert.IPAddresses {
+			all = append(all, ip.String())
+		}
 	}
 	return all
 }
