@@ -292,7 +292,9 @@ func TestOddTokens(t *testing.T) {
 	}
 	// Where it sends elsewhere it is not followed: with the secret of the client, that would be.
 	i = newIssuer(t)
-	i.answers(func(_ int64, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, s.URL, http.StatusTemporaryRedirect) })
+	i.answers(func(_ int64, w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, s.URL, http.StatusTemporaryRedirect)
+	})
 	o = &OAuth2{TokenURL: i.URL, ClientID: "me", ClientSecret: secretFile(t, "s"), Style: "body"}
 	if r := send(makeSink(t, &Settings{URL: s.URL, Body: "data", Auth: &Auth{OAuth2: o}}, sinks.Host{})); r.Verdict != sinks.Retry || !strings.Contains(r.Err.Message, "status 307") || len(asked) > 0 {
 		t.Error(sinktest.Describe(r), r.Err)
