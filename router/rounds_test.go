@@ -243,6 +243,35 @@ func TestWhatIsAwaitedPassesTheLimit(t *testing.T) {
 	})
 }
 
+// TestARoundOfItsOwnEnds: the end of each run is an event of the next round. What one event from outside leads to is bounded, and the last run says so.
+func TestARoundOfItsOwnEnds(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), `
+version: 1
+functions: { f: { log: f } }
+sources: { in: { webhook: { path: /events } } }
+triggers:
+  self:
+    filters: [{ any: [{ exact: { type: first } }, { all: [{ exact: { type: dev.onward.run.succeeded } }, { exact: { source: /onward/self } }] }] }]
+    correlate: "${ event.type }"
+    await: { count: 1 }
+    flow: { pass: {} }
+`)
+	sendEvent(t, r.Addr(), "first", "one", `{}`)
+	eventually(t, func() error {
+		_, body := say(t, r.Addr(), request("GET", "/v1/runs?state=failed", r.Addr(), "", ""))
+		if !strings.Contains(body, "chain_limit") {
+			_, all := say(t, r.Addr(), request("GET", "/v1/runs?limit=1", r.Addr(), "", ""))
+			return fmt.Errorf("%s; %s", body, all)
+		}
+		return nil
+	})
+	_, body := say(t, r.Addr(), request("GET", "/v1/runs?state=waiting", r.Addr(), "", ""))
+	if strings.Contains(body, `"trigger":"self"`) {
+		t.Errorf("it goes on: %s", body)
+	}
+}
+
 // TestAJoinKilledAtFiveFiresAtTen: the process is killed, with what it had not said; it fires at ten, once, and never before.
 func TestAJoinKilledAtFiveFiresAtTen(t *testing.T) {
 	if dir := os.Getenv("ONWARD_TEST_ROUNDS"); dir != "" {

@@ -15,7 +15,7 @@ import (
 // trigger folds the definition of a trigger as a document has it now.
 func (x *tale) trigger(text string) *lang.Definition {
 	x.t.Helper()
-	set, findings := config.Parse("t.yaml", []byte("version: 1\nfunctions: { f: { exec: cat } }\ntriggers: { t: { correlate: \"${ data.k }\", "+text+" } }\n"), registry(), nil)
+	set, findings := config.Parse("t.yaml", []byte("version: 1\nfunctions: { f: { exec: cat } }\ntriggers: { t: { "+text+" } }\n"), registry(), nil)
 	for _, f := range findings {
 		x.t.Fatal(f)
 	}
@@ -49,9 +49,9 @@ func (x *tale) pay() (most int) {
 }
 
 const (
-	pairOf  = `await: { events: { a: { filters: [{ exact: { type: a } }] }, b: { filters: [{ exact: { type: b } }] } }, late: buffer }`
-	anyOf   = `await: { events: { a: { filters: [{ exact: { type: a } }] }, b: { filters: [{ exact: { type: b } }] } }, join: any }`
-	untilIt = `await: { join: { until: "${ lists.range(40).all(i, !arrived[0].data.s.contains('y')) && arrived.exists(x, has(x.data.last)) }" }, late: buffer }`
+	pairOf  = `correlate: "${ data.k }", await: { events: { a: { filters: [{ exact: { type: a } }] }, b: { filters: [{ exact: { type: b } }] } }, late: buffer }`
+	anyOf   = `correlate: "${ data.k }", await: { events: { a: { filters: [{ exact: { type: a } }] }, b: { filters: [{ exact: { type: b } }] } }, join: any }`
+	untilIt = `correlate: "${ data.k }", await: { join: { until: "${ lists.range(40).all(i, !arrived[0].data.s.contains('y')) && arrived.exists(x, has(x.data.last)) }" }, late: buffer }`
 )
 
 // TestOneRecordOpensSoManyRounds: a thousand events are kept, and the document that they come by has each of them begin a run. The record that ends the round

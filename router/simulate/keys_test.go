@@ -22,8 +22,13 @@ triggers:
   drop: { concurrency: { key: "${ data }", when: drop }, flow: { function: f } }
   cancelRunning: { concurrency: { key: "${ data }", when: cancelRunning }, flow: { sequence: [{ function: f }, { function: g }] } }
   replace: { concurrency: { key: "${ data }", when: replace }, flow: { function: f } }
+  skip: { flow: { function: f } }
+  cancel: { flow: { sequence: [{ function: f }, { function: g }] } }
   at-once: { concurrency: { key: "${ data }" }, flow: { function: f, when: "${ data % 4 == 0 }" } }
 `
+
+// overlaps are what the schedules say that start runs of these triggers.
+var overlaps = map[string]engine.Overlap{"skip": engine.OverlapSkip, "cancel": engine.OverlapCancel}
 
 // A count follows how many runs of each key are at work, by what one fold of the log decides.
 type count struct {
@@ -81,12 +86,15 @@ func TestKeysUnderFaults(t *testing.T) {
 			return simulate.Answer{Outcome: lang.Success(inv.Input), After: time.Duration(1+inv.N%5) * time.Second, Later: inv.N%4 == 0}
 		}})
 		c := &count{keys: map[journal.RunID]string{}, work: map[string]int{}, begun: map[journal.RunID]bool{}, line: map[string][]journal.RunID{}, limit: map[string]int{}}
-		for i := range 40 {
+		for i := range 56 {
 			name := set.TriggerNames()[rng.IntN(len(set.Triggers))]
 			def, key := set.Triggers[name].Definition, fmt.Sprint(rng.IntN(2))
 			run := journal.RunID{1, byte(i + 1)}
-			c.keys[run], c.limit[name] = name+" "+key, def.Concurrency.Limit
-			start := engine.Record(journal.Start, run, &engine.StartFact{Trigger: name, Digest: def.Digest(), Data: lang.Of(i), Key: key})
+			c.keys[run], c.limit[name] = name+" "+key, 1
+			if def.Concurrency != nil {
+				c.limit[name] = def.Concurrency.Limit
+			}
+			start := engine.Record(journal.Start, run, &engine.StartFact{Trigger: name, Digest: def.Digest(), Data: lang.Of(i), Key: key, Overlap: overlaps[name]})
 			start.Tenant = "default"
 			define := journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(def)}
 			at := time.Duration(rng.Int64N(int64(20 * time.Second)))
@@ -111,7 +119,7 @@ func TestKeysUnderFaults(t *testing.T) {
 		}
 	}
 	t.Logf("%v, %d parts; %v", ends, parts, total)
-	for _, how := range []string{"queue succeeded", "queue cancelled", "queue queue_limit", "drop dropped", "cancelRunning cancelled", "cancelRunning succeeded", "replace dropped", "at-once skipped"} {
+	for _, how := range []string{"queue succeeded", "queue cancelled", "queue queue_limit", "drop dropped", "cancelRunning cancelled", "cancelRunning succeeded", "replace dropped", "at-once skipped", "skip dropped", "skip succeeded", "cancel cancelled", "cancel succeeded"} {
 		if ends[how] < int(seeds)/20 {
 			t.Errorf("%s: %d runs prove nothing", how, ends[how])
 		}
