@@ -232,7 +232,14 @@ type loader struct {
 	calls    []*triggerDoc // of the functions
 	findings []lang.Finding
 	warnings []lang.Finding
-	gathered bool // the file at hand was found in a folder, and not named
+	alones   map[string]placed // by what no other can have
+	gathered bool              // the file at hand was found in a folder, and not named
+}
+
+// A placed is where something stands.
+type placed struct {
+	path string
+	pos  lang.Pos
 }
 
 type triggerDoc struct {
@@ -434,6 +441,16 @@ func firstMeant(door plugin.Door, n *lang.Node) string {
 }
 
 func (l *loader) build(c plugin.Component, path, name string, settings any, pos lang.Pos) {
+	if x, is := settings.(plugin.Alone); is && x.Alone() != "" {
+		if had, taken := l.alones[x.Alone()]; taken {
+			l.find(pos, path, "give it another", "%s is taken by %s; it stands at %s:%d", x.Alone(), had.path, had.pos.File, had.pos.Line)
+			return
+		}
+		if l.alones == nil {
+			l.alones = make(map[string]placed)
+		}
+		l.alones[x.Alone()] = placed{path, pos}
+	}
 	if l.check == nil {
 		return
 	}

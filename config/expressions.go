@@ -10,6 +10,13 @@ import (
 	"github.com/onward-router/onward/config/lang"
 )
 
+// What the names have of which that is known.
+var (
+	runMembers   = []string{"id", "tenant", "trigger"}
+	errorMembers = []string{"attempt", "class", "data", "invocation", "message", "path", "type"}
+	endMembers   = []string{"attempts", "condition", "ended", "id", "started", "type"}
+)
+
 // expr checks an expression: what no data makes right, and that every name is known where it stands.
 func (c *checker) expr(e lang.Expr, sc scope, path string) {
 	for _, f := range e.Check() {
@@ -42,6 +49,16 @@ func (c *checker) expr(e lang.Expr, sc scope, path string) {
 			cure = other
 		}
 		c.find(e.Pos(), path, cure, "unknown name %q", name)
+	}
+	for _, of := range []struct {
+		name    string
+		members []string
+	}{{"run", runMembers}, {"error", errorMembers}, {"end", sc.end}, {"arrived", c.awaited}} {
+		for _, member := range e.Members(of.name) {
+			if of.members != nil && slices.Contains(sc.vars, of.name) && !slices.Contains(of.members, member) {
+				c.find(e.Pos(), path, lang.Nearest(member, of.members), "%s has no %q", of.name, member)
+			}
+		}
 	}
 	steps, _ := e.Steps()
 	for _, name := range steps {
@@ -93,9 +110,11 @@ var (
 
 var (
 	ourNames = `(?:` + strings.Join(lang.Reserved, "|") + `)`
+	// anyNames are those of sources and of sinks, too.
+	anyNames = `(?:` + strings.Join(lang.Reserved, "|") + `|body|headers|query|path|line|file|offset|key|value|topic|partition|schedule|time|local|zone|status|end|total)`
 	// mustache is how other tools write expressions, and dollar how shells do.
-	mustache = regexp.MustCompile(`\{\{-?\s*\.?` + ourNames + `\b[^{}]*\}\}`)
-	dollar   = regexp.MustCompile(`(?:^|[^\w$])\$` + ourNames + `[.\[]\w`)
+	mustache = regexp.MustCompile(`\{\{-?\s*\.?` + anyNames + `\b[^{}]*\}\}`)
+	dollar   = regexp.MustCompile(`(?:^|[^\w$])\$` + anyNames + `[.\[]\w`)
 	named    = regexp.MustCompile(`\b` + ourNames + `\b`)
 	braces   = regexp.MustCompile(`(?:^|[^$])\$\{\s*` + ourNames + `\s*[.\[}]`)
 )
@@ -136,13 +155,10 @@ func evaluates(t reflect.Type, seen map[reflect.Type]bool) bool {
 // itself takes for expressions, and checks, has the word "templates" in its doc tag.
 func (l *loader) idle(n *lang.Node, t reflect.Type, path string) {
 	if t != nil && t.Kind() != reflect.Struct && evaluates(t, make(map[reflect.Type]bool)) {
-		return
+		t = typeExpr // What stands in it is evaluated as well.
 	}
 	if n.Kind == lang.ScalarNode {
-		if t == typeExpr {
-			return
-		}
-		if found := strings.TrimSpace(braces.FindString(n.Text())); found != "" {
+		if found := strings.TrimSpace(braces.FindString(n.Text())); found != "" && t != typeExpr {
 			l.find(n.Pos, path, "write out what it stands for, or $${ for the characters; what changes by event belongs into the step's input", "an expression where none is evaluated: %s", n.Text())
 		}
 		l.otherBraces(n.Pos, path, n.Text())
@@ -162,7 +178,10 @@ func below(t reflect.Type, key string) reflect.Type {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t == nil || t == typeExpr || t.Kind() != reflect.Struct {
+	switch {
+	case t == typeExpr:
+		return t
+	case t == nil, t.Kind() != reflect.Struct:
 		return nil
 	}
 	for i := range t.NumField() {

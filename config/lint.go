@@ -20,6 +20,9 @@ func (l *loader) compile(t *triggerDoc, takes takers) {
 	if c.flowNames = flowNames; t.Await != nil || t.Batch != nil {
 		c.flowNames = append(slices.Clip(flowNames), "arrived")
 	}
+	if t.Await != nil && len(t.Await.Events) > 0 {
+		c.awaited = slices.Sorted(maps.Keys(t.Await.Events))
+	}
 	if t.Flow != nil {
 		c.collect(t.Flow)
 		if before := len(l.findings); c.step(t.Flow, scope{vars: c.flowNames}, t.path+".flow") && len(l.findings) == before {
@@ -73,6 +76,7 @@ type checker struct {
 	inside    []string            // the flows that it is inside of
 	signals   map[*lang.Step]bool // of those that were checked: a signal is waited for there or below
 	flowNames []string            // that flows begin with
+	awaited   []string            // X of arrived.X; none where that is a list
 	stops     map[*lang.Step]bool // of those that were checked: they never succeed
 	heights   map[*lang.Step]int  // of the bodies of flows that were checked: how many policies stand inside one another there
 }
@@ -85,6 +89,7 @@ type scope struct {
 	vars  []string // names that stand for values
 	own   []string // those of them that the document itself declared (as:)
 	steps []string // X of steps.X
+	end   []string // X of end.X, where that is the end of a run
 }
 
 func (c *checker) find(pos lang.Pos, path, cure, format string, a ...any) {
@@ -476,7 +481,7 @@ func isIdent(s string) bool {
 // destination checks one destination, and that it can fire at all: silence is what people complain about most.
 func (c *checker) destination(d *destination, word string, i int) {
 	path := fmt.Sprintf("%s.%s[%d]", c.path, word, i)
-	sc := scope{vars: []string{"event", "data", "run", "end", "input", "output", "error"}}
+	sc := scope{vars: []string{"event", "data", "run", "end", "input", "output", "error"}, end: endMembers}
 	if word == "onSuccess" {
 		sc.vars = sc.vars[:6]
 	}

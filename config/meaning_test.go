@@ -99,6 +99,7 @@ func TestExpressionsInAddresses(t *testing.T) {
 func TestDocumentsThatCannotRun(t *testing.T) {
 	t.Parallel()
 	flow := "triggers: { t: { flow: { function: f } } }\n"
+	two := `correlate: "${ data.k }", await: { events: { paid: { filters: [{ exact: { type: a } }] }, packed: { filters: [{ exact: { type: b } }] } } }`
 	for doc, want := range map[string]string{
 		functions + "triggers: { t: { filters: [{ exact: { type: a } }, { exact: { type: b } }], flow: { function: f } } }": `filters that no event passes: type is to be "a" and "b"; all filters must match`,
 		functions + "triggers: { t: { flow: { function: f }, onSuccess: { function: g, when: \"${ data.x } > 1\" } } }":     "a condition that is a text",
@@ -106,8 +107,19 @@ func TestDocumentsThatCannotRun(t *testing.T) {
 		"version: 1\nfunctions: { f: { http: { url: \"http://h/${ run.id }\" } } }\n" + flow:                                `functions.f.http.url: unknown name "run"`,
 		"version: 1\nfunctions: { f: { http: { url: \"http://h/\", method: \"${ data.x }\" } } }\n" + flow:                  "functions.f.http.method: an expression where none is evaluated",
 
-		"version: 1\nfunctions: { f: { log: f, retry: { attempts: 2, on: [platfrom] } } }\n" + flow:             `did you mean "platform"?`,
-		"version: 1\nfunctions: { f: { log: f, timeout: 20s, deadline: 10s } }\n" + flow:                        "the deadline of 10s ends a step before the timeout of 20s",
+		"version: 1\nfunctions: { f: { log: f, retry: { attempts: 2, on: [platfrom] } } }\n" + flow:                                                         `did you mean "platform"?`,
+		"version: 1\nfunctions: { f: { log: f, timeout: 20s, deadline: 10s } }\n" + flow:                                                                    "the deadline of 10s ends a step before the timeout of 20s",
+		functions + "triggers: { t: { flow: { function: f, input: \"${ run.ident }\" } } }":                                                                 `run has no "ident"; known are id, tenant, trigger`,
+		functions + "triggers: { t: { flow: { function: f, catch: [{ do: { function: g, input: \"${ error.typ }\" } }] } } }":                               `error has no "typ"; did you mean "type"?`,
+		functions + "triggers: { t: { flow: { function: f }, onSuccess: { function: g, when: \"${ end.condtion == 'Success' }\" } } }":                      `end has no "condtion"; did you mean "condition"?`,
+		functions + "triggers: { t: { " + two + ", flow: { function: f, input: \"${ has(arrived.c) || arrived.?c.hasValue() || arrived.payd.data }\" } } }": `arrived has no "payd"; did you mean "paid"?`,
+		functions + "triggers: { t: { " + two + ", flow: { function: f }, onSuccess: { function: g, data: \"${ arrived.none.data }\" } } }":                 `arrived has no "none"; known are packed, paid`,
+		"version: 1\nfunctions: { f: { http: { url: \"http://h/{{ data.x }}\", headers: { A: \"$data.y\" }, method: \"${ data.z }\" } } }\n" + flow:         "warning: functions.f.http.url: {{ data.x }} is a text",
+
+		functions + "sources: { a: { webhook: {} }, b: { webhook: { path: /events } } }\n" + flow:                          "sources.b: the path /events is taken by sources.a; it stands at t.yaml:3; give it another",
+		functions + "sources: { a: { file: \"-\" }, b: { file: { path: \"-\" } } }\n" + flow:                               "sources.b: standard input is taken by sources.a",
+		"version: 1\nfunctions: { f: { lambdaRuntime: \"127.0.0.1:1\" }, g: { lambdaRuntime: \"127.0.0.1:1\" } }\n" + flow: "functions.g: the Runtime API at 127.0.0.1:1 is taken by functions.f",
+
 		"listen: :8080\nlog: { level: debug }\n":                                                                "these are settings of the router, and no document; give the file to serve: --settings t.yaml",
 		functions + flow + "---\n---\n# more\n---\ntriggers: { u: { flow: { function: nope } } }\n":             "version is missing",
 		functions + flow + "---\n# a comment\n---\nversion: 1\ntriggers: { u: { flow: { function: nope } } }\n": `unknown function "nope"`,

@@ -48,10 +48,14 @@ type compiled struct {
 	names   []string // free, sorted
 	steps   []string // X of steps.X, sorted
 	all     bool     // steps is used otherwise
+	chosen  []chosen // members of free names, as they stand in it
 	bare    string   // the expression is just this name
 	path    []string // the expression is just a name and members below it: data.order.id
 	fault   error    // what it has that the language has not
 }
+
+// A chosen is a member of a name that an expression cannot do without.
+type chosen struct{ name, member string }
 
 // compiledCache keeps programs by source: definitions repeat them, and a program is the same for ever.
 var compiledCache struct {
@@ -193,6 +197,9 @@ func (r *rewriter) selection(e ast.Expr, bound []string) {
 	if name, ok := dotted(e, bound); ok && typeNamed(name) != nil {
 		e.SetKindCase(r.call(callName, r.text(name)))
 		return
+	}
+	if of := sel.Operand(); of.Kind() == ast.IdentKind && !sel.IsTestOnly() && !slices.Contains(bound, of.AsIdent()) {
+		r.c.chosen = append(r.c.chosen, chosen{of.AsIdent(), sel.FieldName()})
 	}
 	r.walk(sel.Operand(), bound)
 }

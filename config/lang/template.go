@@ -23,6 +23,7 @@ type template struct {
 	root     part
 	names    []string
 	steps    []string
+	chosen   []chosen
 	all      bool
 	constant bool
 }
@@ -63,6 +64,7 @@ func ParseExpr(doc Value) (Expr, error) {
 			steps[s] = true
 		}
 		t.all = t.all || c.all
+		t.chosen = append(t.chosen, c.chosen...)
 	})
 	for n := range names {
 		t.names = append(t.names, n)
@@ -235,6 +237,18 @@ func (e Expr) Steps() (named []string, whole bool) {
 		return nil, false
 	}
 	return e.t.steps, e.t.all
+}
+
+// Members returns the X of every NAME.X, where the expression fails if there is none: has(NAME.X) and NAME.?X ask for none.
+func (e Expr) Members(name string) (members []string) {
+	if e.t != nil {
+		for _, x := range e.t.chosen {
+			if x.name == name {
+				members = append(members, x.member)
+			}
+		}
+	}
+	return members
 }
 
 // Const returns the value of a template without expressions.

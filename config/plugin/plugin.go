@@ -66,6 +66,10 @@ type Prober interface {
 // A Later is the settings of a sink whose far end takes invocations and answers none: their completions come later, as events.
 type Later interface{ AnswersLater() bool }
 
+// An Alone is the settings of a component that has something which no other can have, such as an address to listen at: Alone says what, for people, and
+// nothing where it has none.
+type Alone interface{ Alone() string }
+
 // A Contracted is the settings of a sink whose functions can be asked in more than one way (a function's contract). The first of Contracts is the default.
 type Contracted interface {
 	Contracts() []string

@@ -44,6 +44,9 @@ func (s *Settings) Check() (out []plugin.Problem) {
 	return out
 }
 
+// Alone is where runtimes poll: they are one function's.
+func (s *Settings) Alone() string { return "the Runtime API at " + s.Listen + s.Path }
+
 // Schema tells what Check refuses.
 func (*Settings) Schema() plugin.Schema {
 	return plugin.Schema{"properties": plugin.Schema{"listen": plugin.Schema{"pattern": ":.+$"}, "path": plugin.Schema{"pattern": "^(" + isPath.String()[1:len(isPath.String())-1] + ")?$"}}}

@@ -42,10 +42,21 @@ func (s *Settings) Check() []plugin.Problem {
 	if s.Start == latest && !s.Follow {
 		out = append(out, plugin.Problem{Path: []string{"start"}, What: "with start: latest and follow: false there is nothing to read", Cure: "leave one of them out"})
 	}
+	if s.MaxEvent < 1 {
+		out = append(out, plugin.Problem{Path: []string{"maxEvent"}, What: "lines of no bytes", Cure: "write 1B or more, or leave it out"})
+	}
 	if s.As != nil {
 		out = append(out, s.As.Problems(asNames)...)
 	}
 	return out
+}
+
+// Alone is the standard input, which one alone can read.
+func (s *Settings) Alone() string {
+	if s.Path == "-" {
+		return "standard input"
+	}
+	return ""
 }
 
 // Schema tells what Check refuses.

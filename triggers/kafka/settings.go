@@ -89,6 +89,9 @@ func (s *Settings) Check() []plugin.Problem {
 			}
 		}
 	}
+	if s.MaxEvent < 1 {
+		out = append(out, plugin.Problem{Path: []string{"maxEvent"}, What: "events of no bytes", Cure: "write 1B or more, or leave it out"})
+	}
 	if s.As != nil {
 		out = append(out, s.As.Problems(mappingNames)...)
 	}

@@ -89,6 +89,12 @@ func (a *As) Problems(names []string) (out []plugin.Problem) {
 	if kind := a.When.Kind(); !a.When.IsZero() && kind != lang.KindAny && kind != lang.KindBool {
 		out = append(out, plugin.Problem{Path: []string{"as", "when"}, What: "a condition that is never true or false: " + a.When.Source(), Cure: `compare it, all of it in the braces: "${ body.amount > 13 }"`})
 	}
+	if kind := a.Each.Kind(); !a.Each.IsZero() && kind != lang.KindAny && kind != "list" {
+		out = append(out, plugin.Problem{Path: []string{"as", "each"}, What: "each is no list, whatever comes: " + a.Each.Source(), Cure: `write an expression that yields one: "${ body.orders }"`})
+	}
+	if v, constant := a.Verdict.Const(); constant && !a.Verdict.IsZero() && !slices.Contains([]string{`"succeeded"`, `"failed"`, `"continue"`}, v.JSON()) {
+		out = append(out, plugin.Problem{Path: []string{"as", "verdict"}, What: fmt.Sprintf("%.80s is no verdict", v.JSON()), Cure: "write succeeded, failed or continue, or an expression that yields one of them"})
+	}
 	switch {
 	case a.Type.IsZero() && a.Verdict.IsZero():
 		out = append(out, plugin.Problem{Path: []string{"as"}, What: "an event has a type", Cure: `write type: com.example.order, or verdict: where it is the outcome of a call`})

@@ -132,6 +132,8 @@ func TestProblems(t *testing.T) {
 		"verdict: succeeded":                                       "as.verdict: a verdict without a cause is about nothing; write cause:",
 		`type: "${ bdy.x }"`:                                       `as.type: unknown name "bdy"; did you mean "body"?`,
 		`type: "${ item.x }"`:                                      `as.type: unknown name "item"; add each:, or write body`,
+		"type: t\neach: abc":                                       `as.each: each is no list, whatever comes: abc`,
+		"type: t\ncause: c\nverdict: done":                         `as.verdict: "done" is no verdict`,
 		"type: t\neach: \"${ item }\"":                             `as.each: unknown name "item"`,
 		"type: t\nextensions: { time: x }":                         "as.extensions.time: time has a key of its own; write it as time:",
 		"type: t\nextensions: { specversion: x }":                  "as.extensions.specversion: specversion cannot be set",

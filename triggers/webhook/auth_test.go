@@ -378,7 +378,7 @@ func TestCheckAuth(t *testing.T) {
 		{good(func(o *OIDC) { o.Issuer = "http://i.example.com" }), "keys can be believed"}, {good(func(o *OIDC) { o.Keys = "ftp://x" }), "keys can be believed"}, {good(func(o *OIDC) { o.Audience = nil }), "empty list"},
 		{good(func(o *OIDC) { o.Claims = map[string]lang.Value{"x": lang.Trusted(`{"a":1}`)} }), "nothing can be compared"}, {good(func(o *OIDC) { o.Claims = map[string]lang.Value{"x": lang.Trusted(`[]`)} }), "nothing can be compared"},
 		{good(func(o *OIDC) { o.Skew = plugin.Duration(time.Hour) }), "more than 5m"},
-		{&Settings{Path: "/x", Auth: []Way{}}, "empty list"}, {&Handshake{Origins: []string{"a b"}}, "not a name"}, {&Handshake{Callbacks: []string{"https://x"}}, "not a name"},
+		{&Settings{Path: "/x", Auth: []Way{}, MaxEvent: 1, MaxBatch: 1}, "empty list"}, {&Settings{Path: "/x", MaxBatch: 1}, "events of 0"}, {&Settings{Path: "/x", MaxEvent: 2 << 20, MaxBatch: 1}, "events of 2MiB"}, {&Settings{Path: "/x", MaxEvent: 1}, "of no bytes"}, {&Handshake{Origins: []string{"a b"}}, "not a name"}, {&Handshake{Callbacks: []string{"https://x"}}, "not a name"},
 	} {
 		if got := c.of.Check(); len(got) != 1 || !strings.Contains(got[0].What, c.want) || got[0].Cure == "" {
 			t.Errorf("case %d: %v", i, got)

@@ -44,11 +44,23 @@ func (s *Settings) Check() []plugin.Problem {
 	if s.Auth != nil && len(s.Auth) == 0 {
 		out = append(out, plugin.Problem{Path: []string{"auth"}, What: "auth is an empty list, which nobody can meet", Cure: "write auth: { bearer: { env: NAME } }, or leave it out where anybody may send"})
 	}
+	if s.MaxEvent < 1 || s.MaxEvent > mostEvent {
+		out = append(out, plugin.Problem{Path: []string{"maxEvent"}, What: fmt.Sprintf("events of %s at most", s.MaxEvent), Cure: "write 1B to 1MiB; pass what is larger by reference (dataref)"})
+	}
+	if s.MaxBatch < 1 {
+		out = append(out, plugin.Problem{Path: []string{"maxBatch"}, What: "batches of no bytes", Cure: "write 1B or more, or leave it out"})
+	}
 	if s.As != nil {
 		out = append(out, s.As.problems()...)
 	}
 	return out
 }
+
+// mostEvent is what admission takes of any event that is no completion.
+const mostEvent = 1 << 20
+
+// Alone is the path, which no other webhook can have.
+func (s *Settings) Alone() string { return "the path " + s.Path }
 
 // The paths that a webhook may have: plain ones, whose spelling is the only one that there is. What the router itself answers is taken.
 const (
