@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -43,7 +42,7 @@ func keyText(e lang.Expr, v lang.Value, what string) (string, error) {
 	case key[0] == '"':
 		key, _ = lang.TextOf([]byte(key)) // It is a text.
 	case strings.ContainsAny(key, ".eE-") && key != "true" && key != "false":
-		key = wholeText(key)
+		key = numberText(key)
 	}
 	if len(key) > MaxKey {
 		return "", fmt.Errorf("its key for %s has %d bytes, and the limit is %d", what, len(key), MaxKey)
@@ -51,14 +50,38 @@ func keyText(e lang.Expr, v lang.Value, what string) (string, error) {
 	return key, nil
 }
 
-// wholeText is a number as a text: a whole one by its digits, since 5, 5.0 and 0.5e1 are one number, however a sender's language writes it.
-func wholeText(number string) string {
-	f, err := strconv.ParseFloat(number, 64)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) >= 1<<53 {
-		return number
+// numberText is a number of JSON's as the text of a key: 5, 5.0 and 0.5e1 are one number, and 1e20 is a one with twenty zeros, however a sender's language
+// writes it. It is exact: no digit counts for nothing.
+func numberText(number string) string {
+	digits, minus := strings.CutPrefix(number, "-")
+	digits, exponent, _ := strings.Cut(strings.ReplaceAll(digits, "E", "e"), "e")
+	power := 0
+	if exponent != "" {
+		var err error
+		if power, err = strconv.Atoi(exponent); err != nil {
+			return number // Beyond all numbers.
+		}
 	}
-	return strconv.FormatInt(int64(f), 10)
+	whole, fraction, _ := strings.Cut(digits, ".")
+	digits = strings.TrimLeft(whole+fraction, "0")
+	power -= len(fraction)
+	digits, power = strings.TrimRight(digits, "0"), power+len(digits)-len(strings.TrimRight(digits, "0"))
+	switch sign := map[bool]string{true: "-"}[minus]; {
+	case digits == "":
+		return "0"
+	case power >= 0 && len(digits)+power <= plainDigits:
+		return sign + digits + strings.Repeat("0", power)
+	case power < 0 && -power < len(digits):
+		return sign + digits[:len(digits)+power] + "." + digits[len(digits)+power:]
+	case power < 0 && -power <= plainDigits:
+		return sign + "0." + strings.Repeat("0", -power-len(digits)) + digits
+	default:
+		return sign + digits + "e" + strconv.Itoa(power)
+	}
 }
+
+// plainDigits is how long a number may be that is written without an exponent.
+const plainDigits = 40
 
 // concurrency checks the concurrency of a trigger.
 func (c *checker) concurrency(t *triggerDoc) {
