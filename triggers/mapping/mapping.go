@@ -329,6 +329,8 @@ func (w *work) attributes(ctx *event.EventContextV1, id string) (err error) {
 	}
 	if text, said, err := w.text("subject", w.Subject); err != nil {
 		return err
+	} else if said && text == "" {
+		return errors.New("as.subject yields an empty text, which no event has; null is none")
 	} else if said {
 		ctx.Subject = &text
 	}
