@@ -34,15 +34,20 @@ type disk struct {
 	room  []byte                      // of who writes: a page as it is on disk, which the driver copies
 }
 
-// openDisk opens the file, or makes one. A file that cannot be read, or is a newer version's, is set aside under another name, as damaged says.
+// openDisk opens the file, or makes one. A file that cannot be read is set aside under another name, as damaged says; one that a
+// newer version has written is left as it is, and an error.
 func openDisk(dir string, begin func(*page), at func(partition int, c cursor)) (d *disk, damaged, err error) {
 	if err := folder.Make(dir); err != nil {
 		return nil, nil, err
 	}
 	d = &disk{name: filepath.Join(dir, FileName)}
 	first := d.open(begin, at)
-	if first == nil {
+	switch {
+	case first == nil:
 		return d, nil, nil
+	case errors.Is(first, errNewer):
+		d.close()
+		return nil, nil, first
 	}
 	return d.anew(first, at)
 }

@@ -45,7 +45,8 @@ type drawer struct {
 	removed atomic.Int64
 }
 
-// openDrawer opens the file, or makes one; without a folder the letters are in memory. A file that cannot be read is set aside under another name, as damaged says.
+// openDrawer opens the file, or makes one; without a folder the letters are in memory. A file that cannot be read is set aside under another name, as damaged says;
+// one that a newer version has written is left as it is, and an error.
 func openDrawer(dir string, limits LetterLimits) (d *drawer, damaged, err error) {
 	name := ""
 	if dir != "" {
@@ -60,6 +61,9 @@ func openDrawer(dir string, limits LetterLimits) (d *drawer, damaged, err error)
 	}
 	if d.db != nil {
 		_ = d.db.Close() // The first error counts.
+	}
+	if errors.Is(err, errNewer) {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if damaged, err = setAside(name, err); err == nil {
 		d.db, err = openTables(name, "full", drawerTables)

@@ -53,7 +53,8 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
-// Keep opens the history in a folder, or makes one. One that cannot be read is begun anew, loudly.
+// Keep opens the history in a folder, or makes one. One that cannot be read is begun anew, loudly; one that a newer version has written is an error, and
+// stays as it is: who went back to an older version by mistake loses neither the history nor dead letters.
 func Keep(o Options) (*Endings, error) {
 	h := &Endings{
 		log: o.Log, runs: make(map[journal.RunID]*engine.Ending), waiters: make(map[journal.RunID][]chan *engine.Ending),
@@ -68,6 +69,9 @@ func Keep(o Options) (*Endings, error) {
 		h.anew.Inc()
 		h.log.Error("the history begins anew, and is filled again from the journal, as far as that reaches", "error", e)
 	}, func(n int) { h.lost.Add(float64(n)) })
+	if h.store.newer != nil {
+		return nil, h.store.newer
+	}
 	if o.Dir != "" {
 		if err := h.takeFormer(o.Dir); err != nil {
 			h.log.Error("the ended runs of a former version are not taken over", "error", err)

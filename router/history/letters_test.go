@@ -1,7 +1,9 @@
 package history_test
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
 	"encoding/binary"
 	"errors"
 	"flag"
@@ -164,6 +166,32 @@ func TestDamagedLettersAreSetAside(t *testing.T) {
 	}
 	if names, _ := filepath.Glob(filepath.Join(dir, "*damaged*")); len(names) != 1 {
 		t.Errorf("%v", fmt.Sprint(names))
+	}
+}
+
+// TestNewerFilesAreLeftAlone: an older version refuses what a newer one has written, and changes nothing of it.
+func TestNewerFilesAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{history.LettersFile, history.FileName} {
+		dir := t.TempDir()
+		db, err := sql.Open("sqlite", filepath.Join(dir, name))
+		if err == nil {
+			_, err = db.Exec("CREATE TABLE of_tomorrow (x); PRAGMA user_version = 99")
+		}
+		if err = errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		was, _ := os.ReadFile(filepath.Join(dir, name))
+		_, err = history.Keep(history.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+		if err == nil || !strings.Contains(err.Error(), name+": schema 99") || !strings.Contains(err.Error(), "written by a newer version; run the binary that wrote it") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if aside, _ := filepath.Glob(filepath.Join(dir, "*damaged*")); len(aside) != 0 {
+			t.Errorf("%v", aside)
+		}
+		if is, _ := os.ReadFile(filepath.Join(dir, name)); !bytes.Equal(was[100:], is[100:]) { // Behind SQLite's own head.
+			t.Errorf("%s has changed", name)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -60,6 +61,7 @@ type Store struct {
 	name    string // of the file, which marks have: those of another are told apart
 	damaged func(error)
 	now     func() time.Time
+	newer   error       // the file is of a newer version; nothing is done with it
 	broken  atomic.Bool // a page could not be read: the file is to be set aside
 
 	mu          sync.RWMutex
@@ -102,7 +104,9 @@ func openStore(dir string, l Limits, damaged func(error), lost func(int)) *Store
 		return s
 	}
 	s.name = newName() // Until it is open: that is tried with each flush.
-	_ = s.open()       // The first of them says it.
+	if err := s.open(); errors.Is(err, errNewer) {
+		s.newer = err
+	} // Of another error the first flush says it.
 	return s
 }
 

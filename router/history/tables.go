@@ -43,7 +43,7 @@ func migrate(db *sql.DB, migrations []string) error {
 		return err
 	}
 	if had > len(migrations) {
-		return fmt.Errorf("schema %d, and this binary knows those up to %d", had, len(migrations))
+		return fmt.Errorf("schema %d, and this binary knows those up to %d: %w; run the binary that wrote it, or a newer one", had, len(migrations), errNewer)
 	}
 	for n, text := range migrations[had:] {
 		if _, err := db.Exec(fmt.Sprintf("BEGIN; %s PRAGMA user_version = %d; COMMIT;", text, had+n+1)); err != nil {
@@ -52,6 +52,9 @@ func migrate(db *sql.DB, migrations []string) error {
 	}
 	return nil
 }
+
+// errNewer is of a file that a newer version has written: nothing is wrong with it.
+var errNewer = errors.New("written by a newer version")
 
 // setAside gives a file that cannot be read another name, and says so.
 func setAside(name string, why error) (damaged, err error) {
