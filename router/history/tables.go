@@ -43,7 +43,7 @@ func migrate(db *sql.DB, migrations []string) error {
 		return err
 	}
 	if had > len(migrations) {
-		return fmt.Errorf("schema %d, and this binary knows those up to %d: %w; run the binary that wrote it, or a newer one", had, len(migrations), errNewer)
+		return fmt.Errorf("schema %d, and this binary knows those up to %d: %w; run the binary that wrote it, or a newer one, or move the file away", had, len(migrations), errNewer)
 	}
 	for n, text := range migrations[had:] {
 		if _, err := db.Exec(fmt.Sprintf("BEGIN; %s PRAGMA user_version = %d; COMMIT;", text, had+n+1)); err != nil {
