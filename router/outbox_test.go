@@ -818,7 +818,7 @@ func TestUndeliverableDestinationIsGivenUpAtItsDeadline(t *testing.T) {
 // TestFunctionThatIsGoneAndComesBack: a reload takes a function away while it has a queue.
 func TestFunctionThatIsGoneAndComesBack(t *testing.T) {
 	inBubble(t, outboxDocument, func(t *testing.T, b *bubble) {
-		set, without := parse(t, b.reg, outboxDocument), parse(t, b.reg, "version: 1\nfunctions: { other: { far: x } }\n")
+		set, without := parse(t, b.reg, outboxDocument), parse(t, b.reg, "version: 1\nfunctions: { other: { far: x } }\ntriggers: {}\n")
 		run := b.start("narrow", "1", "[1,2,3]")
 		if err := b.Reload(without); err != nil {
 			t.Fatal(err)
