@@ -126,6 +126,16 @@ func value(s *tracepb.Span, key string) any {
 	return nil
 }
 
+// says reports whether a span's last event is an exception of a type.
+func says(s *tracepb.Span, kind, message string) bool {
+	if len(s.Events) == 0 {
+		return false
+	}
+	last := s.Events[len(s.Events)-1]
+	of := &tracepb.Span{Attributes: last.Attributes}
+	return last.Name == "exception" && value(of, "exception.type") == kind && value(of, "exception.message") == message
+}
+
 // traced starts a router that tells a collector.
 func traced(t *testing.T, dir, doc string, o router.TraceOptions, more func(*router.Options)) *running {
 	t.Helper()
@@ -209,7 +219,7 @@ func TestTraceOfARun(t *testing.T) {
 		ids[string(s.SpanId)] = s
 	}
 	for i, s := range steps {
-		if !bytes.Equal(s.ParentSpanId, join.SpanId) || !slices.ContainsFunc(join.Links, func(l *tracepb.Span_Link) bool { return bytes.Equal(l.SpanId, s.SpanId) }) || s.Status != nil {
+		if !bytes.Equal(s.ParentSpanId, join.SpanId) || !slices.ContainsFunc(join.Links, func(l *tracepb.Span_Link) bool { return bytes.Equal(l.SpanId, s.SpanId) }) || s.Status != nil || len(s.Events) > 0 {
 			t.Errorf("branch %d: %v", i, s)
 		}
 	}
@@ -221,13 +231,13 @@ func TestTraceOfARun(t *testing.T) {
 			t.Fatalf("a try: %v", s)
 		}
 		sum := value(s, "onward.queue").(float64) + value(s, "onward.function").(float64) + value(s, "onward.router").(float64)
-		if took := time.Duration(s.EndTimeUnixNano - s.StartTimeUnixNano); (time.Duration(sum*1e9)-took).Abs() > time.Microsecond || len(s.Events) != 1 || s.Events[0].Name != "sent" {
+		if took := time.Duration(s.EndTimeUnixNano - s.StartTimeUnixNano); (time.Duration(sum*1e9)-took).Abs() > time.Microsecond || len(s.Events) == 0 || s.Events[0].Name != "sent" {
 			t.Errorf("a try of %s says %v: %v", took, sum, s)
 		}
 		if s.Status == nil {
 			continue
 		}
-		if failed++; s.Status.Code != tracepb.Status_STATUS_CODE_ERROR || s.Status.Message != "boom: it broke" || value(s, "error.type") != "boom" || byStep[string(s.ParentSpanId)] != 1 {
+		if failed++; s.Status.Code != tracepb.Status_STATUS_CODE_ERROR || s.Status.Message != "boom: it broke" || value(s, "error.type") != "boom" || !says(s, "boom", "it broke") || byStep[string(s.ParentSpanId)] != 1 {
 			t.Errorf("a failed try: %v", s)
 		}
 	}
@@ -381,6 +391,14 @@ triggers:
 		if !bytes.Equal(x.span.TraceId, parent.TraceId) || !bytes.Equal(x.span.ParentSpanId, x.above.SpanId) {
 			t.Errorf("%s is not under %s: %v", x.span.Name, x.above.Name, x.span)
 		}
+	}
+	for s, want := range map[*tracepb.Span][3]string{call: {"start", "send", "child"}, delivery: {"start", "send", "mourner"}, parent: {"run", "process", "parent"}} {
+		if got := [3]string{fmt.Sprint(value(s, "messaging.operation.name")), fmt.Sprint(value(s, "messaging.operation.type")), fmt.Sprint(value(s, "messaging.destination.name"))}; got != want || value(s, "messaging.system") != "onward" {
+			t.Errorf("%s says %q: %v", s.Name, got, s)
+		}
+	}
+	if failed := c.await(t, "call f", 1)[0]; !says(failed, "http_400", "status 400 Bad Request") || len(c.await(t, "f", 1)[0].Events) > 0 || len(parent.Events) != 1 {
+		t.Errorf("%v", failed)
 	}
 	if len(parent.ParentSpanId) > 0 || value(parent, "onward.run.id") != done.ID || parent.Status.GetCode() != tracepb.Status_STATUS_CODE_ERROR || child.Status.GetCode() != tracepb.Status_STATUS_CODE_ERROR || watcher.Status != nil {
 		t.Errorf("%v\n%v\n%v", parent, child, watcher)

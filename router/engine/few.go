@@ -127,7 +127,11 @@ type waitList struct {
 const waitsFew = 16
 
 func (l *waitList) add(name string, f *frame) {
-	l.n++
+	if l.n++; f.awaits == 1 {
+		f.lone = name
+	} else {
+		f.lone = ""
+	}
 	if l.many == nil && len(l.few) < waitsFew {
 		l.few = append(l.few, wait{name, f})
 		return
@@ -252,6 +256,15 @@ func (l *waitList) standing() []wait {
 
 // tell enters what each of some frames waits for, by name.
 func (l *waitList) tell(frames map[*frame]*StepStatus) {
+	left := 0
+	for f, st := range frames { // Each on its own: the order does not matter.
+		if f.awaits == 1 && f.lone != "" {
+			st.Awaits = []string{f.lone}
+			delete(frames, f)
+			continue
+		}
+		left += f.awaits
+	}
 	if len(frames) == 0 {
 		return
 	}
@@ -259,10 +272,6 @@ func (l *waitList) tell(frames map[*frame]*StepStatus) {
 		if st := frames[w.frame]; st != nil {
 			st.Awaits = append(st.Awaits, w.name)
 		}
-	}
-	left := 0
-	for f := range frames {
-		left += f.awaits
 	}
 	for name, all := range l.many { // They are put in order.
 		for _, f := range all {

@@ -21,6 +21,7 @@ type frame struct {
 	weight int // of its state
 	timers timerNames
 	awaits int                // signals that it waits for
+	lone   string             // the signal, where it has waited for one alone; not state
 	given  int                // signals that it is about to be told of
 	limbo  int                // children that were cancelled and still clean up
 	note   string             // JSON of where it says it is; empty is nothing

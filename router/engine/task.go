@@ -18,20 +18,20 @@ type task struct {
 	handles *task  // the failed step that it, a catch handler, stands in for
 	slot    int32
 	index   int32
+	opened  int64 // who looks at many for those that tell most looks no further than here
+	lastErr *lang.Error
 
 	bound lang.Value // input as its policy gave it
 	input lang.Value // input after the step's own expression
 	names *names     // that its policy, or its being a handler, gave it; nil is none
 
-	opened    int64
 	tries     int32
 	continues int32
 	ended     bool
 	inv       uint32 // of the invocation at work; 0 is none
 	body      *frame // of the policy at work
 	handler   *task  // at work
-	lastErr   *lang.Error
-	rest      *rest // nil: nothing of it
+	rest      *rest  // nil: nothing of it
 
 	deadlineTimer, retryTimer, tryTimer uint32
 

@@ -1,6 +1,7 @@
 package traces
 
 import (
+	"cmp"
 	"container/list"
 	"strings"
 
@@ -169,6 +170,10 @@ func (e *entry) span(name string, id spanID, kind tracepb.Span_SpanKind, began i
 	if e.failure != (failure{}) {
 		s.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR, Message: valid(e.failure.kind + ": " + e.failure.message)}
 		s.Attributes = append(s.Attributes, text("error.type", e.failure.kind), text("onward.error.class", e.failure.class))
+		s.Events = append(s.Events, &tracepb.Span_Event{
+			TimeUnixNano: s.EndTimeUnixNano, Name: "exception",
+			Attributes: []*commonpb.KeyValue{text("exception.type", e.failure.kind), text("exception.message", e.failure.message)},
+		})
 	}
 	return s
 }
@@ -189,6 +194,7 @@ func (e *entry) runSpan(left int) *tracepb.Span {
 		s.Flags |= flagsRemote
 	}
 	s.Attributes = append(s.Attributes, text("onward.trigger", e.of.trigger), text("onward.tenant", e.of.tenant), number("onward.run.calls", int64(e.of.calls)))
+	s.Attributes = append(s.Attributes, message("run", "process", e.of.trigger, "")...)
 	var event map[string]any
 	if e.of.event.Decode(&event) == nil {
 		for _, name := range []string{"id", "source", "type", "subject", "specversion"} {
@@ -220,6 +226,9 @@ func (e *entry) stepSpan(id spanID, b *branches) *tracepb.Span {
 	}
 	s := e.span(name, id, tracepb.Span_SPAN_KIND_INTERNAL, began)
 	s.ParentSpanId = parent[:]
+	if e.try != nil {
+		s.Events = nil // Its try has said it.
+	}
 	s.Attributes = append(s.Attributes, text("onward.step.path", e.step.path), number(attempts, int64(e.step.attempts)))
 	if e.step.policy != "" {
 		s.Attributes = append(s.Attributes, text("onward.step.policy", e.step.policy))
@@ -252,16 +261,29 @@ func (e *entry) trySpan() *tracepb.Span {
 	s.Attributes = append(s.Attributes, text("onward.step.path", t.path), text("onward.invocation", t.id), number("onward.attempt", int64(t.attempt)))
 	if t.function != "" {
 		s.Attributes = append(s.Attributes, text("faas.invoked_name", t.function))
-	} else {
-		s.Attributes = append(s.Attributes, text("messaging.operation.type", "send"), text("messaging.destination.name", t.trigger))
+	}
+	if kind == tracepb.Span_SPAN_KIND_PRODUCER {
+		does, _, _ := strings.Cut(name, " ")
+		s.Attributes = append(s.Attributes, message(does, "send", cmp.Or(t.function, t.trigger), t.id)...)
 	}
 	if t.timed {
 		s.Attributes = append(s.Attributes, seconds("onward.queue", t.times.Queue.D().Seconds()), seconds("onward.function", t.times.Function.D().Seconds()), seconds("onward.router", t.times.Router.D().Seconds()))
 	}
 	if t.sent > 0 {
-		s.Events = []*tracepb.Span_Event{{TimeUnixNano: uint64(t.sent), Name: "sent"}}
+		s.Events = append([]*tracepb.Span_Event{{TimeUnixNano: uint64(t.sent), Name: "sent"}}, s.Events...)
 	}
 	return s
+}
+
+// message are the attributes of what passes an event on, or works on one, by OpenTelemetry's conventions for messages.
+func message(does, kind, where, id string) []*commonpb.KeyValue {
+	all := []*commonpb.KeyValue{
+		text("messaging.system", "onward"), text("messaging.operation.name", does), text("messaging.operation.type", kind), text("messaging.destination.name", where),
+	}
+	if id != "" {
+		all = append(all, text("messaging.message.id", id))
+	}
+	return all
 }
 
 // pattern is a path with * in place of its indexes: names of spans are to be few.
