@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/onward-router/onward/config/egress"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/lang/yamldoc"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
@@ -86,7 +88,7 @@ func whole[T int | int64](f func(*Settings) *T) func(*Settings, string) error {
 	return func(s *Settings, value string) error {
 		n, err := strconv.ParseInt(value, 10, 64)
 		if *f(s) = T(n); err != nil || n < 0 || int64(T(n)) != n {
-			return fmt.Errorf("%q is not a whole number from 0", value)
+			return fmt.Errorf("%q is not a whole number from 0; write it in digits, such as 1000000", value)
 		}
 		return nil
 	}
@@ -96,7 +98,7 @@ func flag(f func(*Settings) *bool) func(*Settings, string) error {
 	return func(s *Settings, value string) error {
 		b, err := strconv.ParseBool(value)
 		if *f(s) = b; err != nil {
-			return fmt.Errorf("%q is neither true nor false", value)
+			return fmt.Errorf("%q is neither true nor false; write one of them", value)
 		}
 		return nil
 	}
@@ -304,6 +306,9 @@ func firstSet(names []string) string {
 // readFile reads a file of settings into v, and returns the keys that are none. A key of several words may be written as one (clientCA for client-ca):
 // viper has made it small letters.
 func readFile(v *viper.Viper, file string, keys []string) (unknown []string, err error) {
+	if err := readable(file); err != nil {
+		return nil, err
+	}
 	read := viper.New()
 	read.SetConfigFile(file)
 	if err := read.ReadInConfig(); err != nil {
@@ -347,10 +352,43 @@ func isForeign(name string) bool {
 	return slices.Contains([]string{"TOKEN", "ADDR", "CA", "CERT", "KEY"}, rest) || rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
 }
 
+// readable finds what is no file of settings, with the place and a cure: what YAML has no place for, keys that come twice, and documents.
+func readable(file string) error {
+	text, err := os.ReadFile(file)
+	if ext := filepath.Ext(file); err != nil || ext != ".yaml" && ext != ".yml" {
+		return nil // Whoever reads it says so.
+	}
+	nodes, findings := yamldoc.Parse(file, text)
+	for _, f := range findings {
+		return fmt.Errorf("line %d: %s", f.Pos.Line, strings.TrimSuffix(f.What+"; "+f.Cure, "; "))
+	}
+	for _, n := range nodes {
+		switch {
+		case n.Kind != lang.MapNode:
+			return errors.New("these are no settings; write names with values, such as log: { level: debug }")
+		case n.Get("version") != nil && (n.Get("functions") != nil || n.Get("triggers") != nil || n.Get("sources") != nil):
+			return errors.New("these are documents, and no settings; name the file without --settings")
+		}
+	}
+	return nil
+}
+
 // nearestSetting says which of the known names is meant, or where they are listed.
 func nearestSetting(name string, known []string) string {
+	var parts []string
+	for _, k := range known {
+		if strings.HasPrefix(k, name+".") {
+			parts = append(parts, k)
+		}
+	}
+	if len(parts) > 0 {
+		return "it has parts: " + strings.Join(parts, ", ")
+	}
 	if cure := lang.Nearest(name, known); strings.HasPrefix(cure, "did you mean") {
 		return cure
+	}
+	if name, _, _ := strings.Cut(name, "."); slices.Contains(topKeys, name) {
+		return "it belongs to documents"
 	}
 	return "onward settings lists all that there are"
 }

@@ -215,7 +215,30 @@ func (a *API) Handler(guard func(http.Handler) http.Handler) (http.Handler, erro
 		}
 		handle(s.Path, handler)
 	}
-	return mux, nil
+	return nowhere(mux), nil
+}
+
+// nowhere answers as all else is answered where nothing is served, or not by that method. A browser is led on by whoever serves pages.
+func nowhere(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if _, pattern := mux.Handler(q); pattern != "" || q.Method == http.MethodGet && strings.Contains(q.Header.Get("Accept"), "text/html") {
+			mux.ServeHTTP(w, q)
+			return
+		}
+		var methods []string
+		for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {
+			other := &http.Request{Method: m, URL: q.URL, Host: q.Host}
+			if _, pattern := mux.Handler(other); pattern != "" {
+				methods = append(methods, m)
+			}
+		}
+		if len(methods) == 0 {
+			_ = refuse(w, http.StatusNotFound, fmt.Sprintf("nothing is served at %.200s", q.URL.Path), "look at the paths: GET /v1/openapi.json has the API's, onward sources list the webhooks'")
+			return
+		}
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		_ = refuse(w, http.StatusMethodNotAllowed, fmt.Sprintf("%.20s is not for %.200s", q.Method, q.URL.Path), "use "+strings.Join(methods, " or "))
+	})
 }
 
 func reply(w http.ResponseWriter, code int, v any) error {
@@ -256,6 +279,10 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errNoLetter):
 		cure = "see onward dead list"
+	case errors.Is(err, errUnknownRun):
+		cure = "see onward runs list"
+	case errors.Is(err, errUnknownEvent):
+		cure = "see onward events list"
 	case errors.Is(err, errUnknownFunction):
 		cure = "see onward functions list"
 	case errors.Is(err, triggers.ErrNoTrigger):

@@ -121,7 +121,10 @@ func parseRunQuery(r *http.Request) (*runQuery, error) {
 	if q.since, err = whenOf("since", v.Get("since"), now); err != nil {
 		return nil, err
 	}
-	if q.until, err = whenOf("until", v.Get("until"), now); err != nil {
+	if q.until, err = whenOf("until", v.Get("until"), now); err == nil && !q.until.IsZero() && q.until.Before(q.since) {
+		err = invalid("until lies before since; turn them round")
+	}
+	if err != nil {
 		return nil, err
 	}
 	q.up = v.Get("order") == "up"

@@ -1,13 +1,16 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -35,6 +38,27 @@ type Redriven struct {
 	Steps     []string `json:"againSteps"`
 	Differs   []string `json:"differs,omitempty"` // how the definition differs from that by which it ran
 	Became    string   `json:"became,omitempty"`
+}
+
+// shown are the first of these paths as people count: count[2] comes before count[10].
+func shown(paths []string) []string {
+	out := slices.Clone(paths)
+	slices.SortFunc(out, byNumbers)
+	return append([]string{}, out[:min(len(out), redriveShown)]...)
+}
+
+var digits = regexp.MustCompile(`[0-9]+|[^0-9]+`)
+
+func byNumbers(a, b string) int {
+	x, y := digits.FindAllString(a, -1), digits.FindAllString(b, -1)
+	return slices.CompareFunc(x, y, func(p, q string) int {
+		m, no := strconv.ParseUint(p, 10, 64)
+		n, nor := strconv.ParseUint(q, 10, 64)
+		if no != nil || nor != nil {
+			return strings.Compare(p, q)
+		}
+		return cmp.Or(cmp.Compare(m, n), strings.Compare(p, q))
+	})
 }
 
 // A refusal says why a run is not run again.
@@ -141,7 +165,7 @@ func (a *API) redrive(ctx context.Context, id journal.RunID, from string, latest
 	}
 	said := &Redriven{
 		Run: id.String(), Trigger: f.Trigger, Number: number, DryRun: dry, Kept: len(plan.Kept), Again: len(plan.Again),
-		KeptSteps: append([]string{}, plan.Kept[:min(len(plan.Kept), redriveShown)]...), Steps: append([]string{}, plan.Again[:min(len(plan.Again), redriveShown)]...),
+		KeptSteps: shown(plan.Kept), Steps: shown(plan.Again),
 	}
 	if latest {
 		said.Differs = differences(was, def)

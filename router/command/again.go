@@ -275,6 +275,9 @@ func redriven(w io.Writer, x *router.Redriven) {
 			fmt.Fprintf(w, "  %s\tand %d more\n", list.what, more)
 		}
 	}
+	if x.Again == 0 {
+		fmt.Fprintln(w, "  no call is among these: what failed by the flow itself, or its input, fails again unless that changes; mend the document and say --definition latest, or rerun it with --input")
+	}
 	for _, line := range x.Differs {
 		fmt.Fprintf(w, "  differs\t%s\n", line)
 	}
@@ -288,7 +291,7 @@ func (p *program) runsRerun(k *client) *cobra.Command {
 	c.RunE = func(c *cobra.Command, args []string) error {
 		q, body := url.Values{"dryRun": {fmt.Sprint(dry)}}, []byte(nil)
 		if c.Flags().Changed("input") {
-			v, err := dataFlag(c.Context(), input)
+			v, err := dataFlag(c.Context(), "input", input)
 			if err != nil {
 				return err
 			}

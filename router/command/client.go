@@ -66,6 +66,14 @@ func (k *client) http() (*http.Client, error) {
 }
 
 func (k *client) do(ctx context.Context, method, path string, body []byte, headers map[string]string) (*http.Response, error) {
+	if u, err := url.Parse(k.addr); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, misuse{fmt.Errorf("--addr %q is not an address of a router; write http://HOST:PORT", k.addr)}
+	}
+	for name, v := range headers {
+		if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return nil, misuse{fmt.Errorf("%s %q cannot be sent; leave out line ends and other characters that do not show", strings.ToLower(strings.TrimPrefix(name, "Ce-")), v)}
+		}
+	}
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(k.addr, "/")+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, misuse{fmt.Errorf("--addr: %w; write http://HOST:PORT", err)}
@@ -123,7 +131,7 @@ func (k *client) refused(resp *http.Response) error {
 	case resp.StatusCode == http.StatusUnauthorized:
 		said.Error.Cure = "set ONWARD_TOKEN to the router's token"
 	case resp.StatusCode == http.StatusNotFound && said.Error.Cure == "":
-		said.Error.Cure = "see what there is by onward runs list, functions list or triggers list, and that --addr and --path are the router's"
+		said.Error.Cure = "look whether --addr and --path are the router's, and of this version"
 	}
 	text := fmt.Sprintf("%s (%s)", said.Error.Message, resp.Status)
 	if said.Error.Cure != "" {

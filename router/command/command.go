@@ -4,6 +4,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -199,7 +200,7 @@ func (p *program) lint() *cobra.Command {
 				said = append(said, findings...)
 			}
 			if p.output == "json" {
-				if err := p.print(said, nil); err != nil {
+				if err := p.json(map[string]any{"findings": said}); err != nil {
 					return err
 				}
 			} else {
@@ -211,7 +212,7 @@ func (p *program) lint() *cobra.Command {
 				}
 			}
 			if len(findings) > 0 {
-				return exitError{exitRun, errSaid}
+				return exitError{exitRun, saidSo{errors.New(several(len(findings), "finding"))}}
 			}
 			return nil
 		},
@@ -258,7 +259,7 @@ func (p *program) settings() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.print(origins, func(w io.Writer) {
+			return p.print(map[string]any{"settings": origins}, func(w io.Writer) {
 				fmt.Fprintln(w, "SETTING\tVALUE\tFROM\tWHAT IT IS")
 				for _, o := range origins {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", o.Key, o.Value, o.From, o.Help)

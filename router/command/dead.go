@@ -128,9 +128,7 @@ func (p *program) deadList(k *client) *cobra.Command {
 			for _, l := range said.Letters {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.ID, when(l.Time), dash(l.Trigger), dash(l.To+l.Starts), l.Error)
 			}
-			if said.Next != "" {
-				fmt.Fprintf(w, "%d of %d in all; the next ones: --after %s\n", len(said.Letters), said.Total, said.Next)
-			}
+			foot(w, len(said.Letters), said.Total, said.Next)
 		})
 	}}
 	c.Long = "List prints what was given up, for which function (or trigger, as a destination), and why. Where there is more than --limit, it says how to see the rest.\n" +

@@ -29,7 +29,7 @@ func (d *deed) flags(c *cobra.Command, k *client) {
 	d.choice.flags(c, k)
 	c.Flags().BoolVar(&d.all, "all", false, "all of them, or all that the other flags choose")
 	c.Flags().BoolVar(&d.dryRun, "dry-run", false, "say what would be done, and do nothing")
-	c.Flags().BoolVar(&d.yes, "yes", false, "do not ask first; where there is no terminal, nobody is asked")
+	c.Flags().BoolVar(&d.yes, "yes", false, "do not ask first; needed where there is no terminal")
 	c.Flags().TextVar(&d.rate, "rate", config.Rate{}, "at most so many, such as 10/s or 300/m; default: as fast as they go")
 	c.Args = cobra.ArbitraryArgs
 	c.PreRunE = func(_ *cobra.Command, args []string) error {
@@ -145,16 +145,20 @@ func turn(ctx context.Context, rate config.Rate, begin time.Time, n int) error {
 	}
 }
 
-// sure asks a person at a terminal whether all that is chosen is meant.
+// sure asks whether all that is chosen is meant; without a person at a terminal that has to be said before.
 func (p *program) sure(ctx context.Context, k *client, d *deed, what string) error {
-	if !d.all || d.yes || d.dryRun || !p.attended() {
+	if !d.all || d.yes || d.dryRun {
 		return nil
 	}
 	said, err := k.causes(ctx, &d.choice)
 	if err != nil || said.Total == 0 {
 		return err
 	}
-	return p.agreed(ctx, fmt.Sprintf("%s %d dead letters?", what, said.Total))
+	question := fmt.Sprintf("%s %s?", what, several(said.Total, "dead letter"))
+	if !p.attended() {
+		return misuse{fmt.Errorf("%s nobody is there to answer; write --yes", question)}
+	}
+	return p.agreed(ctx, question)
 }
 
 // attended reports whether there is a person to ask.
@@ -271,8 +275,8 @@ func (p *program) deadRedrive(k *client) *cobra.Command {
 		return p.tell(o, err, "delivered", "kept", "gone")
 	}}
 	c.Long = "Redrive sends dead letters again, under their own ids and one after the other, and removes those that arrive; it says of each what became of it. A letter\n" +
-		"that was sent again before is gone, and is not sent twice. A run that is over is not told: it stays as it is. With --all it asks first where there is a\n" +
-		"terminal, and stops after three in a row that do not arrive. An interrupt ends it after the one that is under way. It exits with 1 when one was kept.\n\n" + letterHelp
+		"that was sent again before is gone, and is not sent twice. A run that is over is not told: it stays as it is. With --all it asks first (without a\n" +
+		"terminal, --yes is needed), and stops after three in a row that do not arrive. An interrupt ends it after the one that is under way. It exits with 1 when one was kept.\n\n" + letterHelp
 	c.Example = "  onward dead redrive LETTER\n  onward dead redrive --all --function alert --error http_500 --dry-run\n  onward dead redrive --all --since today --rate 10/s --yes"
 	d.flags(c, k)
 	return c
@@ -303,7 +307,7 @@ func (p *program) deadPurge(k *client) *cobra.Command {
 		})
 		return p.tell(o, err, "removed")
 	}}
-	c.Long = "Purge removes dead letters for ever. With --all it asks first where there is a terminal.\n\n" + letterHelp
+	c.Long = "Purge removes dead letters for ever. With --all it asks first; without a terminal, --yes is needed.\n\n" + letterHelp
 	c.Example = "  onward dead purge LETTER\n  onward dead purge --all --trigger word-count --until 24h --dry-run\n  onward dead purge --all --kind parked --yes"
 	d.flags(c, k)
 	return c

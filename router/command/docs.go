@@ -21,7 +21,7 @@ func (p *program) docs() *cobra.Command {
 			pages := config.Reference(p.registry)
 			switch {
 			case len(args) == 0:
-				return p.print(pages, func(w io.Writer) {
+				return p.print(map[string]any{"pages": pages}, func(w io.Writer) {
 					fmt.Fprintln(w, "KIND\tNAME\tWHAT IT IS")
 					for _, page := range pages {
 						fmt.Fprintf(w, "%s\t%s\t%s\n", page.Kind, page.Name, page.Summary)

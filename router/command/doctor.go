@@ -61,7 +61,7 @@ func (p *program) doctor() *cobra.Command {
 	c := &cobra.Command{
 		Use: "doctor [FILE|DIR...]", Short: "Look for what would keep a router from doing its work here.", Args: cobra.ArbitraryArgs,
 		Long: "Doctor checks what serve would find with the same flags, environment and documents: the settings, the documents, the data folder and how fast its disk\n" +
-			"syncs, the limit of open files, the listener, whether the functions' ports take connections, the documents' Kafka topics, and with --journal kafka the\n" +
+			"syncs, the limit of open files, the functions' programs, the listener, whether the functions' ports take connections, the documents' Kafka topics, and with --journal kafka the\n" +
 			"brokers, the journal's topics and their settings, the group and the clock. It sends no event, calls no function (of one with\n" +
 			"batch: it asks for a batch of none) and leaves nothing behind.\n\n" +
 			"A line is ok, warn or fail, what was found, and a cure. It exits with 1 when something fails.\n\n" +
@@ -112,6 +112,7 @@ func (d *doctor) examine(ctx context.Context, origins []config.Origin, wrong err
 	}
 	d.data()
 	d.files()
+	d.programs()
 	d.secrets()
 	d.certificates()
 	d.listener(ctx)
@@ -142,7 +143,7 @@ func (d *doctor) documents(paths []string) {
 }
 
 func (d *doctor) report() error {
-	err := d.program.print(d.lines, func(w io.Writer) {
+	err := d.program.print(map[string]any{"checks": d.lines}, func(w io.Writer) {
 		for _, l := range d.lines {
 			found := l.Found
 			if l.Cure != "" {

@@ -190,6 +190,29 @@ func (d *doctor) files() {
 	d.ok("files", "at most %d open files, and the functions may need %d", limit, need)
 }
 
+// programs looks whether the functions' programs are there, as they would be started.
+func (d *doctor) programs() {
+	if d.set == nil {
+		return
+	}
+	found := 0
+	for _, name := range d.set.FunctionNames() {
+		f := d.set.Functions[name]
+		s, is := f.Settings.(*exec.Settings)
+		if !is {
+			continue
+		}
+		if err := s.Startable(); err != nil {
+			d.fail("programs", "look at its command: and dir:, which are of the folder and the PATH of the router", "function %s: %v", name, err)
+		} else {
+			found++
+		}
+	}
+	if found > 0 {
+		d.ok("programs", "of %s the program is there", several(found, "function"))
+	}
+}
+
 const (
 	spareFiles     = 128 // the journal, the listener, a few callers
 	filesOfProgram = 3   // its input, output and errors

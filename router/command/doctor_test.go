@@ -33,9 +33,11 @@ func diagnose(t *testing.T, c *kafkatest.Cluster, args ...string) (lines []diagn
 	var errs bytes.Buffer
 	child.Stderr = &errs
 	out, err := child.Output()
-	if e := json.Unmarshal(out, &lines); e != nil {
+	var said struct{ Checks []diagnosis }
+	if e := json.Unmarshal(out, &said); e != nil {
 		t.Fatalf("%v, %v\n%s%s", err, e, out, &errs)
 	}
+	lines = said.Checks
 	if failed = err != nil; failed != slices.ContainsFunc(lines, func(l diagnosis) bool { return l.Grade == gradeFail }) {
 		t.Errorf("%v, and the lines are %v", err, lines)
 	}

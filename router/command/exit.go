@@ -77,6 +77,11 @@ func (e cutOff) Error() string {
 
 func (e cutOff) Unwrap() error { return e.error }
 
+// saidSo is that, with what programs are told of it.
+type saidSo struct{ error }
+
+func (saidSo) Is(target error) bool { return target == errSaid }
+
 // unreachable is that no router answers.
 type unreachable struct{ error }
 
@@ -173,6 +178,9 @@ func refusalOf(err error, code int) triggers.Refusal {
 	message, cure, _ := strings.Cut(err.Error(), "; ")
 	if errors.Is(err, errSaid) { // On standard output, where all of it is.
 		message, cure = is.help, ""
+		if so := (saidSo{}); errors.As(err, &so) {
+			message = so.Error()
+		}
 	}
 	return triggers.Refusal{Error: triggers.Refused{Code: is.word, Message: message, Cure: cure}}
 }

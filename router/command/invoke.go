@@ -25,7 +25,7 @@ func (p *program) invoke() *cobra.Command {
 			"of its end. With --wait, it waits for the result and prints it, and exits with 4 when that has not come by then.\n\n" + clientHelp,
 		Example: "  onward invoke count --data '{\"path\": \"a.txt\"}'\n  onward invoke count --data @input.json --id order-17 --wait 30s",
 		RunE: func(c *cobra.Command, args []string) error {
-			v, err := dataFlag(c.Context(), data)
+			v, err := dataFlag(c.Context(), "data", data)
 			if err != nil {
 				return err
 			}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/engine"
@@ -46,7 +48,10 @@ func (p *program) runsList(k *client) *cobra.Command {
 		if err != nil {
 			return exitError{exitRun, err}
 		}
-		return p.print(said, func(w io.Writer) { writeRuns(w, said) })
+		if err := p.print(said, func(w io.Writer) { writeRuns(w, said) }); err != nil || said.Total > 0 {
+			return err
+		}
+		return p.noSuch(c.Context(), k, "trigger", q.Get("trigger"))
 	}}
 	c.Long = "List prints runs, those that are open and those that have ended, as far as the history reaches: the latest first, each once, all routers' together.\n" +
 		"CALLS counts invocations that were sent, OPEN those that have no outcome yet, sent or not, SIGNALS those that are waited for, ERROR is the type of the error that a run ended with.\n" +
@@ -69,6 +74,31 @@ func (p *program) runsList(k *client) *cobra.Command {
 	f.IntVar(&limit, "limit", 50, "at most so many")
 	f.StringVar(&after, "after", "", "go on behind this place, as the list before it says")
 	return c
+}
+
+// noSuch tells who has asked for what is of one trigger or function, and got nothing, that the router has none of that name. There may have been one.
+func (p *program) noSuch(ctx context.Context, k *client, kind, name string) error {
+	if name == "" {
+		return nil
+	}
+	var said struct {
+		Triggers  []struct{ Trigger string }
+		Functions []struct{ Function string }
+	}
+	if err := k.get(ctx, "/v1/"+kind+"s", &said); err != nil {
+		return nil // Whoever may see runs need not see these; the list is printed.
+	}
+	var known []string
+	for _, x := range said.Triggers {
+		known = append(known, x.Trigger)
+	}
+	for _, x := range said.Functions {
+		known = append(known, x.Function)
+	}
+	if !slices.Contains(known, name) && !strings.HasPrefix(name, lang.InvokePrefix) {
+		fmt.Fprintf(p.errs, "there is no %s %q now; %s\n", kind, name, lang.Nearest(name, known))
+	}
+	return nil
 }
 
 // timeFlag is a time as a person writes it, as the router takes it.
@@ -134,12 +164,20 @@ func writeRuns(w io.Writer, said *router.RunList) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", l.Run, l.Trigger, state, when(l.Started), l.Calls, l.Open, l.Signals, l.Error)
 	}
 	if l := said.Looked; l != nil {
-		fmt.Fprintf(w, "%d, of ended runs back to %s; %d are left: --after %s\n", len(said.Runs), when(l.Last), l.Left, said.Next)
-	} else if said.Next != "" {
-		fmt.Fprintf(w, "%d of %d; it goes on with --after %s\n", len(said.Runs), said.Total, said.Next)
-	} else if len(said.Runs) < said.Total {
-		fmt.Fprintf(w, "the last %d of %d\n", len(said.Runs), said.Total)
-	} else {
-		fmt.Fprintf(w, "%d in all\n", said.Total)
+		fmt.Fprintf(w, "%d, of ended runs back to %s; %d are left: it goes on with --after %s\n", len(said.Runs), when(l.Last), l.Left, said.Next)
+		return
+	}
+	foot(w, len(said.Runs), said.Total, said.Next)
+}
+
+// foot is the line below a list: how many there are, and how it goes on.
+func foot(w io.Writer, shown, total int, next string) {
+	switch {
+	case next != "":
+		fmt.Fprintf(w, "%d of %d; it goes on with --after %s\n", shown, total, next)
+	case shown < total:
+		fmt.Fprintf(w, "the last %d of %d\n", shown, total)
+	default:
+		fmt.Fprintf(w, "%d in all\n", total)
 	}
 }

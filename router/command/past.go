@@ -188,7 +188,7 @@ func (p *program) eventsList(k *client) *cobra.Command {
 			}
 		})
 		if err == nil && said.Next != "" && p.output != "json" {
-			fmt.Fprintf(p.out, "there is more: --after %s\n", said.Next)
+			fmt.Fprintf(p.out, "it goes on with --after %s\n", said.Next)
 		}
 		return err
 	}}

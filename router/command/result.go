@@ -53,10 +53,18 @@ func (p *program) value(v lang.Value) {
 // failure prints the error that a run ended with, and ends the command.
 func (p *program) failure(state string, e *lang.Error) error {
 	fmt.Fprintln(p.out, e.Value())
-	if state == "cancelled" {
-		return exitError{exitRun, fmt.Errorf("the run was cancelled: %s", e.Message)}
+	return exitError{exitRun, wentWrong(state, e)}
+}
+
+// wentWrong says how a run ended that did not succeed.
+func wentWrong(state string, e *lang.Error) error {
+	switch {
+	case e == nil:
+		return fmt.Errorf("the run is %s", state)
+	case state == "cancelled":
+		return fmt.Errorf("the run was cancelled: %s", e.Message)
 	}
-	return exitError{exitRun, fmt.Errorf("the run %s: %w", state, e)}
+	return fmt.Errorf("the run %s: %w", state, e)
 }
 
 // several is a number of things, in words: 1 call, 2 calls.

@@ -24,7 +24,7 @@ import (
 )
 
 // dataFlag reads --data: JSON, @file or - for standard input.
-func dataFlag(ctx context.Context, text string) (lang.Value, error) {
+func dataFlag(ctx context.Context, flag, text string) (lang.Value, error) {
 	b, err := []byte(text), error(nil)
 	switch {
 	case text == "":
@@ -35,14 +35,14 @@ func dataFlag(ctx context.Context, text string) (lang.Value, error) {
 		b, err = os.ReadFile(text[1:])
 	}
 	if err != nil && ctx.Err() != nil {
-		return lang.Null, fmt.Errorf("--data: %w", err)
+		return lang.Null, fmt.Errorf("--%s: %w", flag, err)
 	}
 	if err != nil {
-		return lang.Null, fmt.Errorf("--data: %w; write JSON, @FILE or - for standard input", err)
+		return lang.Null, fmt.Errorf("--%s: %w; write JSON, @FILE or - for standard input", flag, err)
 	}
 	v, err := lang.ParseValue(b)
 	if err != nil {
-		return v, fmt.Errorf("--data is not JSON: %w; write JSON, such as '{\"n\": 1}' or '\"text\"', @FILE or - for standard input", err)
+		return v, fmt.Errorf("--%s is not JSON: %w; write JSON, such as '{\"n\": 1}' or '\"text\"', @FILE or - for standard input", flag, err)
 	}
 	return v, nil
 }
@@ -72,6 +72,15 @@ func (p *program) run() *cobra.Command {
 	var quiet, resume bool
 	c := &cobra.Command{
 		Use: "run FILE|DIR...", Short: "Run one event through a trigger in this process, and print the result.", Args: cobra.MinimumNArgs(1),
+		PreRunE: func(c *cobra.Command, args []string) error {
+			if _, err := os.Stat(args[0]); err == nil {
+				return nil
+			}
+			if runs, _, err := c.Root().Find([]string{"runs", args[0]}); err == nil && runs.Name() == args[0] {
+				return fmt.Errorf("there is no file %q; did you mean onward runs %[1]s?", args[0])
+			}
+			return nil
+		},
 		Long: "Run embeds a router, starts one run, shows its progress on standard error and prints its result on standard output. The event is made for the trigger\n" +
 			"(type dev.onward.start, source /onward/run): its filters are not asked, its when is.\n" +
 			"With --data-dir the run stays in a folder, for serve and runs list to show later. While serve has that folder open, its router gets the event, and its\n" +
@@ -108,7 +117,7 @@ func (p *program) run() *cobra.Command {
 			if trigger, err = triggerFlag(set, trigger); err != nil {
 				return err
 			}
-			input, err := dataFlag(c.Context(), data)
+			input, err := dataFlag(c.Context(), "data", data)
 			if err != nil {
 				return err
 			}

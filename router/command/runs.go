@@ -86,7 +86,7 @@ func (p *program) runsSignal(k *client) *cobra.Command {
 	var s selection
 	c := &cobra.Command{Use: "signal [RUN] NAME", Short: "Send a signal to a run, or to all that a query finds.", Args: cobra.RangeArgs(1, 2), RunE: func(c *cobra.Command, args []string) error {
 		name := args[len(args)-1]
-		v, err := dataFlag(c.Context(), data)
+		v, err := dataFlag(c.Context(), "data", data)
 		if err != nil {
 			return err
 		}

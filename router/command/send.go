@@ -36,7 +36,7 @@ func (p *program) send() *cobra.Command {
 			if kind == "" {
 				return errors.New("--type is missing; say the event's type, such as com.example.corpus.uploaded")
 			}
-			v, err := dataFlag(c.Context(), data)
+			v, err := dataFlag(c.Context(), "data", data)
 			if err != nil {
 				return err
 			}

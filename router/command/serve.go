@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -87,6 +89,9 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 		log.Info("stopped before the journal was open", "error", err)
 		return nil
 	}
+	if errors.As(err, new(*fs.PathError)) {
+		return fmt.Errorf("%w; choose another folder by --data, or let this user write there", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -99,6 +104,9 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)
+	}
+	if errors.As(err, new(*net.OpError)) {
+		return fmt.Errorf("%w; choose another address by --listen: one of this machine's, with a port to 65535 that this user may have", err)
 	}
 	if err != nil {
 		return err

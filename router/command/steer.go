@@ -162,7 +162,7 @@ func (p *program) triggersTest(k *client) *cobra.Command {
 		switch {
 		case len(args) == 0:
 			var v lang.Value
-			if v, err = dataFlag(c.Context(), data); err != nil {
+			if v, err = dataFlag(c.Context(), "data", data); err != nil {
 				return err
 			}
 			e := map[string]any{"specversion": "1.0", "id": id, "source": source, "type": kind, "time": time.Now().UTC(), "datacontenttype": "application/json", "data": v}

@@ -74,7 +74,7 @@ func (p *program) timeline(said *router.RunSteps, failed bool) error {
 		s.line(fmt.Sprintf("the history could not take %d steps in this time, of all runs together", said.Missing))
 	}
 	if said.Next != "" {
-		fmt.Fprintf(p.out, "there is more: --after %s\n", said.Next)
+		fmt.Fprintf(p.out, "it goes on with --after %s\n", said.Next)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/onward-router/onward/config/lang"
@@ -59,10 +60,27 @@ func flagError(c *cobra.Command, err error) error {
 	if errors.As(err, &unknown) && strings.Trim(unknown.GetSpecifiedShortnames(), "0123456789.") == "" && unknown.GetSpecifiedShortnames() != "" {
 		return fmt.Errorf("-%s is below zero, and %s takes no such number; see %s --help", unknown.GetSpecifiedShortnames(), c.CommandPath(), c.CommandPath())
 	}
+	if wrong := new(pflag.InvalidValueError); errors.As(err, &wrong) {
+		return fmt.Errorf("--%s: %w", wrong.GetFlag().Name, badValue(wrong))
+	}
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 	}
 	var known []string
 	c.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 	return fmt.Errorf("unknown flag --%s; %s", unknown.GetSpecifiedName(), lang.Nearest(unknown.GetSpecifiedName(), known))
+}
+
+// badValue says what is wrong with a flag's value, in words that are not the host's.
+func badValue(wrong *pflag.InvalidValueError) error {
+	var number *strconv.NumError
+	switch {
+	case !errors.As(wrong, &number):
+		return wrong.Unwrap()
+	case strings.HasSuffix(number.Func, "Bool"):
+		return fmt.Errorf("%q is neither true nor false; write one of them", wrong.GetValue())
+	case strings.HasSuffix(number.Func, "Float"):
+		return fmt.Errorf("%q is not a number; write one such as 0.5", wrong.GetValue())
+	}
+	return fmt.Errorf("%q is not a whole number; write it in digits, such as 1000000", wrong.GetValue())
 }

@@ -53,10 +53,7 @@ func (p *program) waitsList(k *client) *cobra.Command {
 				}
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Run, l.Trigger, what, where, when(l.Since), end, l.Event)
 			}
-			fmt.Fprintf(w, "%d of %d\n", len(said.Waits), said.Total)
-			if said.Next != "" {
-				fmt.Fprintf(w, "there is more: --after %s\n", said.Next)
-			}
+			foot(w, len(said.Waits), said.Total, said.Next)
 		})
 	}}
 	c.Long = "List prints the steps that wait for a signal, of all routers' runs, the longest first: what a person is to answer; and the runs that await events, with what is\n" +
@@ -75,7 +72,7 @@ func (p *program) waitsList(k *client) *cobra.Command {
 func (p *program) waitsAnswer(k *client) *cobra.Command {
 	var data, key string
 	c := &cobra.Command{Use: "answer RUN NAME", Short: "Send a run a signal that it waits for.", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
-		v, err := dataFlag(c.Context(), data)
+		v, err := dataFlag(c.Context(), "data", data)
 		if err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ func (p *program) runsWatch(k *client) *cobra.Command {
 			case err != nil:
 				return exitError{exitRun, watching(c.Context(), args[0], "", err)}
 			case f.State != "succeeded" && f.State != "skipped":
-				return exitError{exitRun, errSaid}
+				return exitError{exitRun, saidSo{wentWrong(f.State, f.Error)}}
 			}
 			return nil
 		},

@@ -409,6 +409,14 @@ func (s *Shard) ended(e *engine.Ended) *engine.Ending {
 	return ending
 }
 
+// legible leaves of a duration what a person reads: to the millisecond from a second on.
+func legible(d time.Duration) time.Duration {
+	if d >= time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Microsecond)
+}
+
 // logEnd says that a run has ended, and of one that went wrong which step and why.
 func (set *Set) logEnd(f *engine.Ending) {
 	ctx := context.Background()
@@ -416,7 +424,7 @@ func (set *Set) logEnd(f *engine.Ending) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 10)
-	attrs = append(attrs, slog.String("trigger", f.Trigger), slog.String("state", f.State), slog.String("run", f.ID), slog.Duration("duration", f.Ended.Sub(f.Started)), slog.Int("calls", f.Calls))
+	attrs = append(attrs, slog.String("trigger", f.Trigger), slog.String("state", f.State), slog.String("run", f.ID), slog.Duration("duration", legible(f.Ended.Sub(f.Started))), slog.Int("calls", f.Calls))
 	if e := f.Error; e != nil {
 		attrs = append(attrs, slog.String("step", e.Path), slog.String("errorType", e.Type), slog.String("error", clip(e.Message)))
 		if e.Attempt > 1 {

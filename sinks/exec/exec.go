@@ -3,6 +3,7 @@ package exec
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +60,19 @@ func argued(command []string) []string {
 		return nil
 	}
 	return words
+}
+
+// Startable says why the program cannot be started here; nil when it can.
+func (s *Settings) Startable() error {
+	if _, err := os.Stat(cmp.Or(s.Dir, ".")); err != nil {
+		return fmt.Errorf("its dir: %w", err)
+	}
+	program := s.Command[0]
+	if s.Dir != "" && strings.Contains(program, "/") && !filepath.IsAbs(program) {
+		program = filepath.Join(s.Dir, program) // As the host looks for it.
+	}
+	_, err := exec.LookPath(program)
+	return err
 }
 
 // Inherits lists the variables of the router's own that the document passes on by name. None of them may be a secret.
@@ -141,8 +156,8 @@ func (k *sink) result(d *sinks.Delivery, err error, stdout, stderr *tail) sinks.
 			Type: kind, Message: fmt.Sprintf("%s: %s%s", k.s.Command[0], exit.ProcessState, stderr.suffix()), Class: "function", Data: data,
 		})
 	case err != nil:
-		if _, no := os.Stat(k.s.Dir); k.s.Dir != "" && no != nil {
-			err = fmt.Errorf("its dir: %w", no) // The host would say it of the program.
+		if no := k.s.Startable(); no != nil {
+			err = no // Of a dir that is not there the host says that the program is not.
 		}
 		return sinks.Fail(&sinks.Error{Type: "not_started", Message: err.Error(), Class: "platform"})
 	case !d.Invoke:
