@@ -426,7 +426,10 @@ func (set *Set) logEnd(f *engine.Ending) {
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs, slog.String("trigger", f.Trigger), slog.String("state", f.State), slog.String("run", f.ID), slog.Duration("duration", legible(f.Ended.Sub(f.Started))), slog.Int("calls", f.Calls))
 	if e := f.Error; e != nil {
-		attrs = append(attrs, slog.String("step", e.Path), slog.String("errorType", e.Type), slog.String("error", clip(e.Message)))
+		if e.Path != "" { // The cancel of a whole run is of no step.
+			attrs = append(attrs, slog.String("step", e.Path))
+		}
+		attrs = append(attrs, slog.String("errorType", e.Type), slog.String("error", clip(e.Message)))
 		if e.Attempt > 1 {
 			attrs = append(attrs, slog.Int("attempt", e.Attempt))
 		}
