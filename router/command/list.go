@@ -48,7 +48,7 @@ func (p *program) runsList(k *client) *cobra.Command {
 		if err != nil {
 			return exitError{exitRun, err}
 		}
-		if err := p.print(said, func(w io.Writer) { writeRuns(w, said) }); err != nil || said.Total > 0 {
+		if err := p.print(said, func(w io.Writer) { writeRuns(w, said) }); err != nil || said.Total > 0 || said.Looked != nil {
 			return err
 		}
 		return p.noSuch(c.Context(), k, "trigger", q.Get("trigger"))
