@@ -66,21 +66,24 @@ func readInput(ctx context.Context, from io.Reader) ([]byte, error) {
 	}
 }
 
+// meantRuns finds what was to be a command of runs: onward run list.
+func meantRuns(c *cobra.Command, args []string) error {
+	if _, err := os.Stat(args[0]); err == nil {
+		return nil
+	}
+	if runs, _, err := c.Root().Find([]string{"runs", args[0]}); err == nil && runs.Name() == args[0] {
+		return fmt.Errorf("there is no file %q; did you mean onward runs %[1]s?", args[0])
+	}
+	return nil
+}
+
 // run routes one event in this process, shows how it goes, and prints the result.
 func (p *program) run() *cobra.Command {
 	var trigger, data, dir, answers string
 	var quiet, resume bool
 	c := &cobra.Command{
 		Use: "run FILE|DIR...", Short: "Run one event through a trigger in this process, and print the result.", Args: cobra.MinimumNArgs(1),
-		PreRunE: func(c *cobra.Command, args []string) error {
-			if _, err := os.Stat(args[0]); err == nil {
-				return nil
-			}
-			if runs, _, err := c.Root().Find([]string{"runs", args[0]}); err == nil && runs.Name() == args[0] {
-				return fmt.Errorf("there is no file %q; did you mean onward runs %[1]s?", args[0])
-			}
-			return nil
-		},
+		PreRunE: meantRuns,
 		Long: "Run embeds a router, starts one run, shows its progress on standard error and prints its result on standard output. The event is made for the trigger\n" +
 			"(type dev.onward.start, source /onward/run): its filters are not asked, its when is.\n" +
 			"With --data-dir the run stays in a folder, for serve and runs list to show later. While serve has that folder open, its router gets the event, and its\n" +

@@ -61,6 +61,19 @@ func (p *program) serve() *cobra.Command {
 	return c
 }
 
+// elsewhere says what to choose in place of a folder or an address that cannot be had.
+func elsewhere(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)
+	case errors.As(err, new(*net.OpError)):
+		return fmt.Errorf("%w; choose another address by --listen: one of this machine's, with a port to 65535 that this user may have", err)
+	case errors.As(err, new(*fs.PathError)):
+		return fmt.Errorf("%w; choose another folder by --data, or let this user write there", err)
+	}
+	return err
+}
+
 // serveSet routes by a set of documents, which were read of files that looked so, until ctx ends.
 func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.Set, documents []string, was glance) error {
 	log := logger(s, p.errs)
@@ -89,11 +102,8 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 		log.Info("stopped before the journal was open", "error", err)
 		return nil
 	}
-	if errors.As(err, new(*fs.PathError)) {
-		return fmt.Errorf("%w; choose another folder by --data, or let this user write there", err)
-	}
 	if err != nil {
-		return err
+		return elsewhere(err)
 	}
 	defer func() { _ = closeJournal() }() // What was acknowledged is durable already.
 	r, err := router.Open(router.Options{
@@ -102,14 +112,8 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 		MaxRuns: s.MaxRuns, MaxSteps: s.MaxSteps, MaxBytes: s.MaxBytes, SnapshotEvery: s.Snapshot, Stuck: s.Stuck, Dir: s.Data, Now: p.now, History: router.HistoryLimits{Runs: s.History, Bytes: s.HistoryMax, Age: s.HistoryAge, Value: s.HistoryVal},
 		Dead: router.DeadLimits{Bytes: s.DeadMax, Age: s.DeadAge}, Traces: tracesOf(s),
 	})
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)
-	}
-	if errors.As(err, new(*net.OpError)) {
-		return fmt.Errorf("%w; choose another address by --listen: one of this machine's, with a port to 65535 that this user may have", err)
-	}
 	if err != nil {
-		return err
+		return elsewhere(err)
 	}
 	if s.Journal != "kafka" {
 		defer announce(s.Data, reachable(s, r.Addr()))()
