@@ -61,8 +61,8 @@ func (p *program) serve() *cobra.Command {
 	return c
 }
 
-// elsewhere says what to choose in place of a folder or an address that cannot be had.
-func elsewhere(err error) error {
+// inPlaceOf says what to choose in place of a folder or an address that cannot be had.
+func inPlaceOf(err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w; stop what listens there, or choose another address by --listen", err)
@@ -103,7 +103,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 		return nil
 	}
 	if err != nil {
-		return elsewhere(err)
+		return inPlaceOf(err)
 	}
 	defer func() { _ = closeJournal() }() // What was acknowledged is durable already.
 	r, err := router.Open(router.Options{
@@ -113,7 +113,7 @@ func (p *program) serveSet(ctx context.Context, s config.Settings, set *config.S
 		Dead: router.DeadLimits{Bytes: s.DeadMax, Age: s.DeadAge}, Traces: tracesOf(s),
 	})
 	if err != nil {
-		return elsewhere(err)
+		return inPlaceOf(err)
 	}
 	if s.Journal != "kafka" {
 		defer announce(s.Data, reachable(s, r.Addr()))()
