@@ -90,7 +90,9 @@ func also(some []param, more ...param) []param { return append(slices.Clone(some
 
 var (
 	noRun    = map[int]string{404: "there is no such run"}
-	noFact   = map[int]string{404: "there is no such run, or nothing in it that this is for", 409: "what it is for is not open any more", 410: "the run has ended", 429: "the run takes no more"}
+	noFact   = map[int]string{404: "there is no such run, or nothing in it that this is for", 410: "the run has ended", 429: "the run takes no more"}
+	noTurn   = map[int]string{404: "there is no such run, or nothing in it that this is for", 410: "the run has ended"}
+	noBeat   = map[int]string{404: "its run is not known any more", 409: "another try has taken its place", 410: "it has ended"}
 	noLetter = map[int]string{404: "there is no such letter"}
 	became   = map[int]any{200: Became{}, 202: Became{}}
 )
@@ -137,7 +139,7 @@ var accounts = map[string]account{
 	},
 	"GET /v1/runs/{run}/explain": {id: "explainRun", help: "Why a run is not further, or why it ended as it did.", says: map[int]any{200: Explanation{}}, fails: noRun},
 	"GET /v1/runs/{run}/watch":   {id: "watchRun", help: "The changes of a run until it has ended, as server-sent events: status, changes by kind, ended.", says: map[int]any{200: stream{}}, fails: noRun},
-	"POST /v1/runs/{run}/cancel": {id: "cancelRun", help: "Cancels a run.", query: []param{pReason}, keyed: true, says: became, fails: noFact},
+	"POST /v1/runs/{run}/cancel": {id: "cancelRun", help: "Cancels a run.", query: []param{pReason}, keyed: true, says: became, fails: noTurn},
 	"POST /v1/runs/{run}/redrive": {
 		id: "redriveRun", help: "Lets a run that failed go on: only what failed is done again.", says: map[int]any{200: Redriven{}}, fails: map[int]string{404: "the history has no such ended run", 409: "it cannot be redriven, and why"},
 		query: []param{{"from", formText, "the step from which on all is done again"}, {"definition", "latest", "go by the documents in force"}, pDry},
@@ -149,12 +151,12 @@ var accounts = map[string]account{
 	"POST /v1/runs/{run}/pause":  {id: "pauseRun", help: "Keeps a run from calling anything more.", query: []param{pBy, pReason}, keyed: true, says: became, fails: noFact},
 	"POST /v1/runs/{run}/resume": {id: "resumeRun", help: "Lets a paused run go on.", query: []param{pBy, pReason}, keyed: true, says: became, fails: noFact},
 	"POST /v1/runs/{run}/window": {
-		id: "resizeRun", help: "Changes how many items of a step may be open at a time.", keyed: true, says: became, fails: noFact,
+		id: "resizeRun", help: "Changes how many items of a step may be open at a time.", keyed: true, says: became, fails: noTurn,
 		query: []param{{"path", formText, "the step's"}, {"window", formNumber, "0 is the most"}},
 	},
 	"POST /v1/runs/{run}/signals/{name}": {id: "signalRun", help: "Sends a signal, with the body as its data.", body: bodyData, keyed: true, says: became, fails: noFact},
 	"POST /v1/invocations/{id}/heartbeat": {
-		id: "beat", help: "A function is at work on a call; the body is for people to look at. The id is that of the call's event, percent-encoded.", body: bodyData, says: became, fails: noFact,
+		id: "beat", help: "A function is at work on a call; the body is for people to look at. The id is that of the call's event, percent-encoded.", body: bodyData, says: became, fails: noBeat,
 	},
 	"GET /v1/runs/{run}/ended": {id: "getEnded", help: "How a run ended, as routers tell one another.", query: []param{pWait}, says: map[int]any{200: map[string]any{}}, fails: noRun},
 
