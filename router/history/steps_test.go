@@ -1,7 +1,6 @@
 package history_test
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -215,18 +214,6 @@ func TestDamageIsNoReasonToStop(t *testing.T) {
 		},
 		"a folder": func(t *testing.T, file string) {
 			if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700), os.WriteFile(filepath.Join(file, "x"), nil, 0o600)); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"of a newer version": func(t *testing.T, file string) {
-			db, err := sql.Open("sqlite", file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := db.Exec("PRAGMA user_version = 99"); err != nil {
-				t.Fatal(err)
-			}
-			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
 		},
