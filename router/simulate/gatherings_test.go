@@ -206,7 +206,7 @@ func (p *play) gather(i int, data lang.Value, begin time.Duration, send func(at 
 	if x.late != "" {
 		event(begin+time.Hour, x.late, data)
 	}
-	for k := range p.rng.IntN(4) {
+	for k := range min(p.rng.IntN(4), 3*(p.clients-1)) { // Not of a specimen.
 		// Somebody pauses it, whichever it is, and it goes on a while later.
 		at, f := begin+1+time.Duration(p.rng.Int64N(int64(3*time.Minute))), engine.PauseFact{ID: fmt.Sprint(k), By: "somebody"}
 		on := at + 1 + time.Duration(p.rng.Int64N(int64(time.Minute)))

@@ -162,9 +162,7 @@ func newPlayOf(t testing.TB, reg *plugin.Registry, seed uint64, of plot) *play {
 			p.w.Append(journal.Record{Kind: journal.Define, Level: journal.Level, Payload: engine.DefinePayload(p.def)})
 		})
 		p.gather(0, lang.List(text...), time.Second, func(at time.Duration, records ...journal.Record) {
-			for _, again := range []time.Duration{0, time.Minute} {
-				p.w.After(at+again, func() { p.w.Append(records...) })
-			}
+			p.w.After(at, func() { p.w.Append(records...) })
 		})
 		return p
 	}

@@ -37,7 +37,10 @@ func specimens(t *testing.T, most int) (all []specimen, missing []string) {
 			case at == flows-1:
 				return g.caught(0)
 			}
-			return g.seen(g.signal()) // To what has gathered.
+			if g.gatherings()[at-flows]().signals {
+				return g.seen(g.signal())
+			}
+			return g.seen(g.function())
 		}
 		var gathers func(g *garden) *gathering
 		if at >= flows {
