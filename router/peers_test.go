@@ -293,7 +293,7 @@ func TestHistoryIsFoundElsewhere(t *testing.T) {
 }
 
 // eventually repeats what is to become true.
-func eventually(t *testing.T, f func() error) {
+func eventually(t testing.TB, f func() error) {
 	t.Helper()
 	var err error
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
