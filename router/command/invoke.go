@@ -74,7 +74,7 @@ func (p *program) waitForCall(ctx context.Context, k *client, function, run stri
 	f, err := p.watchThere(waiting, k, run, function, idTime, false)
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(waiting.Err(), context.DeadlineExceeded):
-		return exitError{exitWaited, fmt.Errorf("no result within %s; follow it with onward runs watch %s", wait, run)}
+		return exitError{exitWaited, p.late(ctx, k, run, wait)}
 	case err != nil:
 		return err
 	}

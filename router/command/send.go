@@ -86,6 +86,15 @@ type taken struct {
 	}
 }
 
+// late says that a result has not come in time, and before that what its run waits for.
+func (p *program) late(ctx context.Context, k *client, run string, wait time.Duration) error {
+	var said router.Explanation
+	if err := k.get(ctx, "/v1/runs/"+url.PathEscape(run)+"/explain", &said); err == nil && len(said.Reasons) > 0 {
+		fmt.Fprintf(p.errs, "it is %s: %.500s\n", said.State, said.Reasons[0].Text)
+	}
+	return fmt.Errorf("no result within %s; follow it with onward runs watch %s", wait, run)
+}
+
 // sent prints the webhook's answer: what was taken, or the event of the run's end. Of several runs the webhook waits for none: each is asked for.
 func (p *program) sent(ctx context.Context, k *client, resp *http.Response, begin time.Time, wait time.Duration) error {
 	b, err := io.ReadAll(resp.Body)
@@ -123,7 +132,7 @@ func (p *program) sent(ctx context.Context, k *client, resp *http.Response, begi
 			case err != nil:
 				return exitError{exitRun, fmt.Errorf("the event was taken, and the result of run %s cannot be asked for: %w", run.Run, err)}
 			case f == nil && late == nil:
-				late = fmt.Errorf("no result within %s; follow it with onward runs watch %s", wait, run.Run)
+				late = p.late(ctx, k, run.Run, wait)
 			case f == nil:
 			default:
 				ended = append(ended, f)

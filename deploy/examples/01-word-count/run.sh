@@ -11,4 +11,9 @@ for i in 1 2 3 4 5 6 7 8 9 10; do test -s "$work/ready" && break; sleep 0.2; don
 go list std | sed 's/.*/"&"/' | paste -sd, | sed 's/.*/{"packages":[&]}/' >"$work/event.json"
 bin/onward run deploy/examples/01-word-count/word-count.yaml --trigger word-count --data "@$work/event.json"
 echo
-echo "Next: bin/onward serve deploy/examples/01-word-count, then bin/onward runs list; bin/onward --help; README.md" >&2
+cat >&2 <<'END'
+Next, the same at a router for everybody. The functions above have ended: start them first, then the router, and send it an event.
+  bin/functions &
+  bin/onward serve deploy/examples/01-word-count &
+  bin/onward send --type com.example.corpus.uploaded --data '{"packages": ["net/http"]}' --wait 30s
+END
