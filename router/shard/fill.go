@@ -13,11 +13,12 @@ import (
 )
 
 // What the history lacks is folded again beside the folds, one partition at a time, and for no more than a part of the time: after a turn of fillTurn the
-// filler rests fillRest times as long.
+// filler rests fillRest times as long, and fillBusy times while the folds have work.
 const (
 	fillLook = 250 * time.Millisecond
 	fillTurn = time.Millisecond
 	fillRest = 4
+	fillBusy = 9
 	fillSkip = 16 // records that are passed over, for what they do to the fold, before a part is given up
 	fillFail = 10 * time.Second
 )
@@ -84,6 +85,19 @@ type refold struct {
 	effects     engine.Effects
 	n           int
 	turn        time.Time
+	folded      int64 // how far the folds were
+}
+
+// folded grows with what the folds have read.
+func (set *Set) folded() (sum int64) {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	for _, s := range set.shards {
+		if s != nil {
+			sum += s.next.Load()
+		}
+	}
+	return sum
 }
 
 // errPassed says that the fold is to begin again, without a record.
@@ -243,7 +257,11 @@ func (r *refold) rest() error {
 	if took < fillTurn {
 		return nil
 	}
-	err := r.sleep(fillRest * min(took, 100*time.Millisecond))
+	rest := time.Duration(fillRest)
+	if now := r.s.set.folded(); now != r.folded {
+		rest, r.folded = fillBusy, now
+	}
+	err := r.sleep(rest * min(took, 100*time.Millisecond))
 	r.turn = time.Now()
 	return err
 }
