@@ -465,7 +465,10 @@ func (s *Source) show(note string) {
 			return
 		}
 	}
-	s.report.At = fmt.Sprintf("the end of %d files", len(s.places))
+	s.report.At = "the end of 1 file"
+	if n := len(s.places); n != 1 {
+		s.report.At = fmt.Sprintf("the end of %d files", n)
+	}
 }
 
 func (s *Source) close() {

@@ -66,9 +66,12 @@ func (r *reserve) release() bool {
 		return false
 	}
 	r.size = 0
-	err := r.fs.Remove(reserveName)
-	r.o.Log.Warn("journal: the disk is full; a snapshot goes into the reserve", "error", err)
-	return err == nil
+	if err := r.fs.Remove(reserveName); err != nil {
+		r.o.Log.Warn("journal: the disk is full, and the reserve cannot be given to a snapshot", "error", err)
+		return false
+	}
+	r.o.Log.Warn("journal: the disk is full; a snapshot goes into the reserve")
+	return true
 }
 
 // owed is the room that it should have and does not.
