@@ -82,7 +82,7 @@ func (c *Cluster) Check(q *http.Request) (*http.Request, bool, error) {
 	if err != nil {
 		return q, false, err
 	}
-	return q.WithContext(access.With(context.WithValue(q.Context(), peerKey{}, provedBy{x.nonce, to}), who)), true, nil
+	return q.WithContext(access.With(context.WithValue(q.Context(), peerKey{}, provedBy{nonce: x.nonce, to: to, passedOn: q.Header.Get(passedHeader) != ""}), who)), true, nil
 }
 
 // Prove answers a router that asks who is here. The request was checked.
@@ -147,6 +147,7 @@ func (c *Cluster) Forward(w http.ResponseWriter, q *http.Request, id journal.Run
 					own.Set(name, v)
 				}
 			}
+			own.Set(passedHeader, "1")
 			p.Out.Header, p.Out.Body, p.Out.ContentLength = own, io.NopCloser(bytes.NewReader(body)), int64(len(body))
 			c.prover.sign(p.Out, peer.Address, body)
 		},
@@ -345,10 +346,11 @@ func (c *Cluster) askAll(ctx context.Context, method, path string, decode func()
 	return unanswered
 }
 
-// Gather puts a request without a body to all other routers, unless one of them has asked it. Their answers are decoded into what decode gives, and done is called
-// for each, one at a time. It returns who did not answer.
+// Gather puts a request without a body to all other routers, unless one of them gathers by it: one that was passed on to here is still its asker's. Their
+// answers are decoded into what decode gives, and done is called for each, one at a time. It returns who did not answer.
 func (c *Cluster) Gather(q *http.Request, decode func() (into any, done func())) (unanswered []string) {
-	if c.Journal == nil || isPeer(q.Context()) {
+	by, gathers := q.Context().Value(peerKey{}).(provedBy)
+	if c.Journal == nil || gathers && !by.passedOn {
 		return nil
 	}
 	return c.askAll(q.Context(), q.Method, q.URL.RequestURI(), decode)

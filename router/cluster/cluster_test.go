@@ -106,7 +106,7 @@ func TestForwardGoesToTheOwner(t *testing.T) {
 	if passed, _, err := get(mine); passed || err != nil {
 		t.Errorf("a run that is here: %v, %v", passed, err)
 	}
-	if passed, _, err := get(theirs, "Onward-Forwarded"); !passed || err != nil {
+	if passed, _, err := get(theirs, "Onward-Passed"); !passed || err != nil {
 		t.Errorf("anybody says that it was passed on: %v, %v", passed, err)
 	}
 	p.list = p.list[:1]
@@ -139,6 +139,14 @@ func TestGatherNamesWhoDoesNotAnswer(t *testing.T) {
 	c.Gather(httptest.NewRequest("GET", "/v1/runs?limit=3", nil), decode)
 	if unanswered := c.Gather(asked, decode); len(got) != 1 || unanswered != nil {
 		t.Errorf("a router's request is put to others: %v", got)
+	}
+	if passed, err := c.Forward(httptest.NewRecorder(), httptest.NewRequest("GET", "/v1/runs/x/steps?limit=3", nil), theirs, noFail(t)); !passed || err != nil {
+		t.Fatal(passed, err)
+	}
+	p.list[1].Address = listen(t, layout, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `["what it had"]`) })
+	asked = asked.WithContext(context.WithoutCancel(asked.Context())) // It was answered.
+	if c.Gather(asked, decode); !slices.Equal(got[1:], []string{"what it had"}) {
+		t.Errorf("what a router passed on is answered without what others had: %v", got)
 	}
 	p.err = errors.New("no broker answers")
 	if unanswered := c.Gather(httptest.NewRequest("GET", "/v1/runs", nil), decode); len(unanswered) != 1 || !strings.Contains(unanswered[0], "no broker") {

@@ -151,7 +151,13 @@ func (p *prover) first(nonce string) bool {
 // peerKey marks the context of a request that a router has proved to be its.
 type peerKey struct{}
 
-type provedBy struct{ nonce, to string }
+// passedHeader says that a router passes on what it was asked, and does not ask for itself. No proof covers it: all that it does is that others are asked too.
+const passedHeader = "Onward-Passed"
+
+type provedBy struct {
+	nonce, to string
+	passedOn  bool
+}
 
 // IsPeer reports whether another router asks.
 func (c *Cluster) IsPeer(ctx context.Context) bool { return isPeer(ctx) }
