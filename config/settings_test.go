@@ -25,7 +25,7 @@ func TestSettingsNameEveryFault(t *testing.T) {
 		t.Fatal("no fault is found")
 	}
 	for _, want := range []string{
-		`unknown setting "listn"; did you mean "listen"?`, `log.level "loud"`, `insecure: "perhaps" is neither true nor false (from file `,
+		`unknown setting "listn"; did you mean "listen"?`, `log.level "loud"`, `insecure: "perhaps" is neither true nor false; write one of them (from file `,
 		`limits.runs: "many" is not a whole number`, `history.runs: "-1"`, `snapshot.records: "1.5"`, "auth.env and auth.file are both set",
 	} {
 		if !strings.Contains(err.Error(), want) {

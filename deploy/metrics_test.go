@@ -304,15 +304,15 @@ func TestRunsLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var settings []config.Origin
-	if err := json.Unmarshal([]byte(out), &settings); err != nil {
+	var said struct{ Settings []config.Origin }
+	if err := json.Unmarshal([]byte(out), &said); err != nil {
 		t.Fatal(err)
 	}
 	alerts, err := os.ReadFile("alerts.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range settings {
+	for _, s := range said.Settings {
 		if s.Key == "limits.runs" && (s.Value != "1000000" || !strings.Contains(string(alerts), "onward_runs > 800000")) {
 			t.Errorf("limits.runs is %s", s.Value)
 		}

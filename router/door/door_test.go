@@ -321,6 +321,17 @@ func TestSlowCallersPushOneAnotherOut(t *testing.T) {
 	}
 }
 
+// TestALargeBodyIsNotWaitedFor: who is refused by what stands in the head is told so before a large body comes, and before one that asks to be let in first.
+func TestALargeBodyIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	d := open(t, Options{Limits: Limits{Body: time.Hour}}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusUnauthorized) }))
+	for _, head := range []string{"Content-Length: 1000000", "Content-Length: 5\r\nExpect: 100-continue"} {
+		if got := d.exchange(t, "POST / HTTP/1.1\r\nHost: localhost\r\n"+head+"\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 401 ") {
+			t.Errorf("%s: %q", head, got)
+		}
+	}
+}
+
 // TestRequestsAreBounded: beyond the limit 503, and health goes on.
 func TestRequestsAreBounded(t *testing.T) {
 	t.Parallel()

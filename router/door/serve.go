@@ -37,6 +37,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
 		b := &body{d: d, turn: t, from: r.Body, control: http.NewResponseController(w), begin: time.Now()}
 		b.extend() // It counts for what the handler leaves unread, too.
 		defer b.release()
+		r = r.WithContext(r.Context()) // The server goes by its own body, of which it waits for none that is large, or asks to be let in first, before it answers.
 		r.Body = b
 	}
 	// Only of what is posted is the body waited for: nobody gets round the limit by a body that nobody reads.
