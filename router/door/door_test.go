@@ -326,9 +326,15 @@ func TestALargeBodyIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	d := open(t, Options{Limits: Limits{Body: time.Hour}}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusUnauthorized) }))
 	for _, head := range []string{"Content-Length: 1000000", "Content-Length: 5\r\nExpect: 100-continue"} {
-		if got := d.exchange(t, "POST / HTTP/1.1\r\nHost: localhost\r\n"+head+"\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 401 ") {
-			t.Errorf("%s: %q", head, got)
+		c := d.dial(t)
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: localhost\r\n"+head+"\r\n\r\n"); err != nil {
+			t.Fatal(err)
 		}
+		if said, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.HasPrefix(said, "HTTP/1.1 401 ") {
+			t.Errorf("%s: %q, %v", head, said, err)
+		}
+		_ = c.Close()
 	}
 }
 
