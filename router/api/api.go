@@ -415,38 +415,6 @@ func (a *API) postWindow(w http.ResponseWriter, q *http.Request) error {
 	return answer(w, fates[0], Became{Run: id.String(), Path: f.Path, Window: &n})
 }
 
-// postFacts takes facts about runs from another router, whose source got them: their records.
-func (a *API) postFacts(w http.ResponseWriter, q *http.Request) error {
-	b, err := io.ReadAll(q.Body) // It was bounded when it was proved.
-	if err != nil {
-		return err
-	}
-	facts, err := journal.DecodeRecords(b)
-	for i := range facts {
-		if err != nil {
-			break
-		}
-		facts[i], err = factOf(facts[i])
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", errRequest, err)
-	}
-	fates, err := a.Intake.Facts(q.Context(), facts)
-	if err != nil {
-		return err
-	}
-	became := make([]string, len(fates))
-	for i, fate := range fates {
-		became[i] = fate.String()
-	}
-	return reply(w, http.StatusOK, map[string][]string{"became": became})
-}
-
-// getLoad tells another router whether starts are taken here.
-func (a *API) getLoad(w http.ResponseWriter, _ *http.Request) error {
-	return reply(w, http.StatusOK, a.Load())
-}
-
 // postHeartbeat takes a heartbeat with the body as its data.
 func (a *API) postHeartbeat(w http.ResponseWriter, q *http.Request) error {
 	data, err := a.body(w, q)
@@ -464,58 +432,6 @@ func (a *API) postHeartbeat(w http.ResponseWriter, q *http.Request) error {
 		return err
 	}
 	return answer(w, fate, Became{Run: run})
-}
-
-// postBeats takes heartbeats from another router, whose sources got them.
-func (a *API) postBeats(w http.ResponseWriter, q *http.Request) error {
-	b, err := io.ReadAll(q.Body) // It was bounded when it was proved.
-	if err != nil {
-		return err
-	}
-	beats, err := engine.DecodeBeats(b)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errRequest, err)
-	}
-	became := make([]string, len(beats))
-	for i := range beats {
-		became[i] = a.Beat(q.Context(), &beats[i]).String()
-	}
-	return reply(w, http.StatusOK, map[string][]string{"became": became})
-}
-
-// postGathers tells another router for events of which keys runs wait here.
-func (a *API) postGathers(w http.ResponseWriter, q *http.Request) error {
-	b, err := io.ReadAll(q.Body) // It was bounded when it was proved.
-	if err != nil {
-		return err
-	}
-	keys, err := engine.DecodeRoundKeys(b)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errRequest, err)
-	}
-	became := make([]string, len(keys))
-	for i, is := range a.Gathers(q.Context(), keys) {
-		if is {
-			became[i] = engine.Joined.String()
-		}
-	}
-	return reply(w, http.StatusOK, map[string][]string{"became": became})
-}
-
-// factOf is what a router takes of another one's record.
-func factOf(rec journal.Record) (_ journal.Record, err error) {
-	switch rec.Kind {
-	case journal.Signal:
-		_, err = engine.DecodeSignal(rec.Payload)
-	case journal.Completion:
-		_, err = engine.DecodeCompletion(rec.Payload)
-	default:
-		err = fmt.Errorf("%q is no fact that a source gets", rec.Kind)
-	}
-	if err == nil {
-		err = journal.CheckLevel(rec.Level)
-	}
-	return journal.Record{Kind: rec.Kind, Level: rec.Level, Run: rec.Run, Payload: rec.Payload}, err
 }
 
 func (a *API) body(w http.ResponseWriter, q *http.Request) (lang.Value, error) {
@@ -587,59 +503,6 @@ func keyOf(q *http.Request) (string, error) {
 		return "", fmt.Errorf("%w: Idempotency-Key is empty; write one, or leave the header out", errRequest)
 	}
 	return keys[0], checkText("Idempotency-Key", keys[0])
-}
-
-// A Started is what a start by name began: the run, and the id of the event that stands for it.
-type Started struct {
-	Run   string `json:"run"`
-	Event string `json:"event"`
-}
-
-// postStart starts a trigger by name with the body as data.
-func (a *API) postStart(w http.ResponseWriter, q *http.Request) error {
-	name := q.PathValue("trigger")
-	if access.Asking(q.Context()).Tenant != "" {
-		if _, err := a.triggerOf(q.Context(), name); err != nil {
-			return err
-		}
-	}
-	return a.start(w, q, name, "/v1/triggers")
-}
-
-// postInvoke calls a function by itself with the body as its input: a run of one step, whose destinations are the function's.
-func (a *API) postInvoke(w http.ResponseWriter, q *http.Request) error {
-	name := q.PathValue(control.Function)
-	t := a.Set().Calls[lang.InvokePrefix+name]
-	if t == nil {
-		return a.noFunction(name)
-	}
-	return a.start(w, q, t.Name, "/v1/functions")
-}
-
-// start starts a run of a trigger by an event of its own.
-func (a *API) start(w http.ResponseWriter, q *http.Request, trigger, source string) error {
-	data, err := a.body(w, q)
-	if err != nil {
-		return err
-	}
-	key, err := keyOf(q)
-	if err != nil {
-		return err
-	}
-	e := event.New()
-	e.SetID(key)
-	e.SetSource(source)
-	e.SetType("dev.onward.start")
-	e.SetTime(time.Now().UTC())
-	if err := e.SetData(event.ApplicationJSON, json.RawMessage(data.JSON())); err != nil {
-		return err
-	}
-	id, err := a.Intake.Start(q.Context(), trigger, &e)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Location", "/v1/runs/"+id.String())
-	return reply(w, http.StatusAccepted, Started{id.String(), e.ID()})
 }
 
 // A ParkedList is what came in and is no event, at one router.
