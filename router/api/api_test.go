@@ -241,9 +241,16 @@ func TestWhatIsAskedForIsHandedOn(t *testing.T) {
 			t.Errorf("%s: %d %s, asked %v", c.path, code, body, h.asked)
 		}
 	}
-	for _, path := range []string{"/v1/triggers/t", "/v1/runs/" + run + "/signals/go", "/v1/runs/" + run + "/cancel", "/v1/runs/" + run + "/pause"} {
-		if code, body, _ := ask("POST", path, `1`, "Idempotency-Key", ""); code != 400 || !strings.Contains(body, "Idempotency-Key is empty") {
+	for path, sent := range map[string]string{"/v1/triggers/t": "1", "/v1/runs/" + run + "/signals/go": "1", "/v1/runs/" + run + "/cancel": "{}", "/v1/runs/" + run + "/pause": " null\n"} {
+		if code, body, _ := ask("POST", path, sent, "Idempotency-Key", ""); code != 400 || !strings.Contains(body, "Idempotency-Key is empty") {
 			t.Errorf("%s with a key that is empty: %d %s", path, code, body)
+		}
+	}
+	// What would be passed over is refused.
+	for path, takes := range map[string]string{"/v1/runs/" + run + "/cancel": "reason", "/v1/functions/f/pause": "by, reason", "/v1/runs/" + run + "/window": "path, window"} {
+		h.asked = nil
+		if code, body, _ := ask("POST", path, `{"reason": "a long story"}`); code != 400 || !strings.Contains(body, "takes only a query of "+takes+", and the body begins with") || h.asked != nil {
+			t.Errorf("%s with a body: %d %s, asked %v", path, code, body, h.asked)
 		}
 	}
 	h.passed, h.asked = true, nil
@@ -265,8 +272,8 @@ func TestWhoAsksHearsWhatBecameOfIt(t *testing.T) {
 		{triggers.Ended, 410, `"cure":"see how it ended: onward runs get ` + run + `"`}, {triggers.Unknown, 404, `"error":{"code":"unknown","message":"there is no such run"`},
 		{triggers.Superseded, 409, `"cure":`}, {triggers.Limited, 429, `"cure":`}, {triggers.Malformed, 400, `"cure":`},
 	} {
-		for _, path := range []string{"/v1/runs/" + run + "/signals/go", "/v1/runs/" + run + "/cancel"} {
-			code, body, _ := serve(t, &house{fate: c.fate}, "")("POST", path, "1")
+		for path, sent := range map[string]string{"/v1/runs/" + run + "/signals/go": "1", "/v1/runs/" + run + "/cancel": ""} {
+			code, body, _ := serve(t, &house{fate: c.fate}, "")("POST", path, sent)
 			if code != c.code || !strings.Contains(body, c.said) || strings.Contains(body, " RUN") {
 				t.Errorf("%s: %s: %d %s", c.fate, path, code, body)
 			}

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	_ "embed"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -245,12 +247,7 @@ type Health struct {
 
 // checkQuery refuses parameters that an operation has not, and what is none of the words that one may be.
 func (x *account) checkQuery(ask url.Values) error {
-	var known []string
-	for _, p := range x.query {
-		known = append(known, p.name)
-	}
-	slices.Sort(known)
-	if err := checkKeys(ask, known); err != nil {
+	if err := checkKeys(ask, x.names()); err != nil {
 		return err
 	}
 	for _, p := range x.query {
@@ -267,6 +264,36 @@ func (x *account) checkQuery(ask url.Values) error {
 		}
 	}
 	return nil
+}
+
+// checkBody refuses what comes with a request that takes nothing: it would be passed over without a word. A client that always sends some JSON may send an
+// empty object, or null.
+func (x *account) checkBody(q *http.Request) error {
+	if x.id == "" || x.body != bodyNone || q.Method == http.MethodGet || q.Method == http.MethodHead {
+		return nil
+	}
+	b, err := io.ReadAll(io.LimitReader(q.Body, 64))
+	if err != nil {
+		return err
+	}
+	if text := string(bytes.TrimSpace(b)); text != "" && text != "{}" && text != "null" {
+		takes := "nothing"
+		if names := x.names(); len(names) > 0 {
+			takes = "only a query of " + strings.Join(names, ", ")
+		}
+		return invalid("this takes %s, and the body begins with %.40q; leave the body away", takes, text)
+	}
+	q.Body = io.NopCloser(bytes.NewReader(b))
+	return nil
+}
+
+// names are those of its parameters.
+func (x *account) names() (names []string) {
+	for _, p := range x.query {
+		names = append(names, p.name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // anyOf writes words as a person lists them.

@@ -76,6 +76,9 @@ func (a *API) authenticated(guard func(http.Handler) http.Handler, x route) http
 		known := accounts[x.pattern]
 		err = known.checkQuery(q.URL.Query())
 		if err == nil {
+			err = known.checkBody(q)
+		}
+		if err == nil {
 			err = a.answer(w, q.WithContext(access.With(q.Context(), who)), x)
 		}
 		if err != nil {
