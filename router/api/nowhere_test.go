@@ -40,7 +40,7 @@ func TestNowhere(t *testing.T) {
 
 func TestPathsAsPeopleCount(t *testing.T) {
 	t.Parallel()
-	if got := shown([]string{"count[0]", "count[100]", "count[2]", "a", "count[2]/b", "count[10]"}); !slices.Equal(got, []string{"a", "count[0]", "count[2]", "count[2]/b", "count[10]", "count[100]"}) {
+	if got := shown([]string{"count[0]", "count[100]", "count[2]", "a", "count[2]/b", "count[10]", "count", "b[18446744073709551617]", "b[18446744073709551616]"}); !slices.Equal(got, []string{"a", "b[18446744073709551616]", "b[18446744073709551617]", "count", "count[0]", "count[2]", "count[2]/b", "count[10]", "count[100]"}) {
 		t.Error(got)
 	}
 }

@@ -8,9 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -47,19 +45,29 @@ func shown(paths []string) []string {
 	return append([]string{}, out[:min(len(out), redriveShown)]...)
 }
 
-var digits = regexp.MustCompile(`[0-9]+|[^0-9]+`)
-
+// byNumbers orders paths as people count: [2] stands before [10].
 func byNumbers(a, b string) int {
-	x, y := digits.FindAllString(a, -1), digits.FindAllString(b, -1)
-	return slices.CompareFunc(x, y, func(p, q string) int {
-		m, no := strconv.ParseUint(p, 10, 64)
-		n, nor := strconv.ParseUint(q, 10, 64)
-		if no != nil || nor != nil {
-			return strings.Compare(p, q)
+	x, y := a, b
+	for x != "" && y != "" {
+		m, n := digits(x), digits(y)
+		if m == 0 || n == 0 {
+			if x[0] != y[0] {
+				return cmp.Compare(x[0], y[0])
+			}
+			x, y = x[1:], y[1:]
+			continue
 		}
-		return cmp.Or(cmp.Compare(m, n), strings.Compare(p, q))
-	})
+		p, q := strings.TrimLeft(x[:m], "0"), strings.TrimLeft(y[:n], "0")
+		if c := cmp.Or(cmp.Compare(len(p), len(q)), strings.Compare(p, q)); c != 0 {
+			return c
+		}
+		x, y = x[m:], y[n:]
+	}
+	return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(a, b))
 }
+
+// digits is how many digits a text begins with.
+func digits(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }
 
 // A refusal says why a run is not run again.
 type refusal struct {

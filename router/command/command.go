@@ -78,7 +78,9 @@ func (p *program) root() *cobra.Command {
 	root.SetOut(p.out)
 	root.SetErr(p.errs)
 	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
 	guide(root)
+	guideHelp(root)
 	return root
 }
 

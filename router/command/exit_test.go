@@ -47,7 +47,7 @@ var ends = []end{
 	{"settings", 0, ""}, {"settings --settings $DIR/none.yaml", 2, "usage"},
 	{"token new", 0, ""}, {"token new --right all", 2, "usage"},
 	{"completion bash", 0, ""}, {"completion zsh", 0, ""}, {"completion fish", 0, ""}, {"completion powershell", 0, ""}, {"completion bash x", 2, "usage"},
-	{"help", 0, ""},
+	{"help", 0, ""}, {"help runs list", 0, ""}, {"help nope", 2, "usage"}, {"help runs nope", 2, "usage"},
 	{"doctor $DOC --listen 127.0.0.1:0 --data $DIR/new --disk-low-water 1 --durability os", 0, ""}, {"doctor $DIR/wrong.yaml --listen 127.0.0.1:0 --data $DIR/new", 1, said},
 	{"doctor --ready --listen $AWAY", 7, "unreachable"}, {"doctor --live --ready", 2, "usage"},
 	{"serve $DIR/wrong.yaml", 2, "usage"}, {"serve", 2, "usage"}, {"serve $DOC --listen $ROUTER --data $DIR/other", 2, "usage"},

@@ -49,6 +49,27 @@ func guide(c *cobra.Command) {
 	}
 }
 
+// guideHelp has help of what is no command say so, as the command itself does.
+func guideHelp(root *cobra.Command) {
+	for _, help := range root.Commands() {
+		if help.Name() != "help" {
+			continue
+		}
+		help.Args, help.Run = cobra.ArbitraryArgs, nil
+		help.RunE = func(_ *cobra.Command, args []string) error {
+			c, rest, err := root.Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 && c.HasSubCommands() {
+				return c.RunE(c, rest)
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		}
+	}
+}
+
 // words are a command's path without the program's name.
 func words(c *cobra.Command) string {
 	_, after, _ := strings.Cut(c.CommandPath(), " ")
