@@ -23,13 +23,13 @@ func fakeBroker(t *testing.T) *kafkatest.Cluster {
 	return kafkatest.Fake(t, 1, kfake.GroupMinSessionTimeout(time.Second))
 }
 
-// staleEnd has the next question for a topic's end answered as by a leader that does not know of its successor.
-func staleEnd(c *kafkatest.Cluster, topic string, end int64) {
-	var once atomic.Bool
+// staleEnd has the next question for a topic's end, once it is time, answered as by a leader that does not know of its successor. It returns whether that was.
+func staleEnd(c *kafkatest.Cluster, topic string, end int64, time func() bool) *atomic.Bool {
+	once := new(atomic.Bool)
 	c.Fake().ControlKey(int16(kmsg.ListOffsets), func(q kmsg.Request) (kmsg.Response, error, bool) {
 		c.Fake().KeepControl()
 		r := q.(*kmsg.ListOffsetsRequest)
-		if r.Topics[0].Topic != topic || r.Topics[0].Partitions[0].Timestamp != -1 || once.Swap(true) {
+		if r.Topics[0].Topic != topic || r.Topics[0].Partitions[0].Timestamp != -1 || !time() || once.Swap(true) {
 			return nil, nil, false
 		}
 		a := r.ResponseKind().(*kmsg.ListOffsetsResponse)
@@ -41,6 +41,7 @@ func staleEnd(c *kafkatest.Cluster, topic string, end int64) {
 		a.Topics = append(a.Topics, of)
 		return a, nil, true
 	})
+	return once
 }
 
 // emptyFetch answers a fetch with a code and no records; end is the high watermark.
@@ -62,7 +63,7 @@ func TestStaleLeader(t *testing.T) {
 		t.Parallel()
 		c := fakeBroker(t)
 		b := grown(t, c)
-		staleEnd(c, TopicsOf(b.prefix).Journal, 6)
+		staleEnd(c, TopicsOf(b.prefix).Journal, 6, func() bool { return true })
 		if got := own(t, b.open(t, b.options())).next(0); got.snapshot != "eight" {
 			t.Errorf("it began from %q", got.snapshot)
 		}
@@ -73,14 +74,15 @@ func TestStaleLeader(t *testing.T) {
 		b := grown(t, c)
 		o := own(t, b.open(t, b.options()))
 		o.next(0)
-		staleEnd(c, TopicsOf(b.prefix).Journal, 6)
-		var once atomic.Bool
+		var refused atomic.Bool
+		asked := staleEnd(c, TopicsOf(b.prefix).Journal, 6, refused.Load)
 		c.Fake().ControlKey(int16(kmsg.Fetch), func(q kmsg.Request) (kmsg.Response, error, bool) {
 			c.Fake().KeepControl()
 			r := q.(*kmsg.FetchRequest)
-			if r.Topics[0].Topic != TopicsOf(b.prefix).Journal || once.Swap(true) {
+			if r.Topics[0].Topic != TopicsOf(b.prefix).Journal || asked.Load() {
 				return nil, nil, false
 			}
+			refused.Store(true) // Again until it looks at what there is: one may be of a reader that has gone, and still on its way.
 			return emptyFetch(r, kerr.OffsetOutOfRange.Code, -1), nil, true
 		})
 		if got := o.next(0); got.snapshot != "eight" {
