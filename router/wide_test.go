@@ -145,7 +145,7 @@ func (r *running) seeWide(x *wide, path string) {
 	timed := func(what string, most time.Duration, f func()) {
 		t.Helper()
 		took := time.Hour
-		for range 10 { // The best of some: the machine may be busy.
+		for try := 0; try < 50 && took > most; try++ { // The best of some: the machine may be busy.
 			begin := time.Now()
 			f()
 			took = min(took, time.Since(begin))
@@ -166,7 +166,7 @@ func (r *running) seeWide(x *wide, path string) {
 			t.Errorf("%+v", said)
 		}
 	})
-	timed("100 of its steps", slower*5*time.Millisecond, func() {
+	timed("100 of its steps", min(20, slower*5)*time.Millisecond, func() {
 		var said router.RunSteps
 		if r.get(path+"/steps?limit=100", &said); len(said.Steps) != 100 {
 			t.Errorf("%d steps", len(said.Steps))

@@ -277,11 +277,11 @@ func (x *account) checkBody(q *http.Request) error {
 		return err
 	}
 	if text := string(bytes.TrimSpace(b)); text != "" && text != "{}" && text != "null" {
-		takes := "nothing"
+		where := ""
 		if names := x.names(); len(names) > 0 {
-			takes = "only a query of " + strings.Join(names, ", ")
+			where = "; what it takes stands in the query: " + strings.Join(names, ", ")
 		}
-		return invalid("this takes %s, and the body begins with %.40q; leave the body away", takes, text)
+		return invalid("this takes no body, and one came that begins with %.40q%s", text, where)
 	}
 	q.Body = io.NopCloser(bytes.NewReader(b))
 	return nil

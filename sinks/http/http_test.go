@@ -334,6 +334,24 @@ func TestHugeResponse(t *testing.T) {
 func TestConnectionsStayWithinTheConcurrency(t *testing.T) {
 	t.Parallel()
 	const n = 4
+	for try := 1; ; try++ {
+		most, opened := connections(t, n)
+		if most > n {
+			t.Fatalf("%d connections at a time, for a concurrency of %d", most, n)
+		}
+		if opened <= n {
+			return
+		}
+		// net/http hangs up where a request was answered 50 ms before it was written, as may be on a machine with other things to do: then there is another one.
+		if try == 10 {
+			t.Fatalf("%d connections in all, for a concurrency of %d", opened, n)
+		}
+	}
+}
+
+// connections is how many there were at a time, and in all, for 300 calls of a function, n of them at a time.
+func connections(t *testing.T, n int32) (int32, int32) {
+	t.Helper()
 	var open, most, opened atomic.Int32
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(w, r.Body)
@@ -351,7 +369,7 @@ func TestConnectionsStayWithinTheConcurrency(t *testing.T) {
 	}
 	s.Start()
 	defer s.Close()
-	k, err := New("f", &Settings{URL: s.URL, Method: "POST", Mode: "binary", Body: "data"}, sinks.Host{Concurrency: n})
+	k, err := New("f", &Settings{URL: s.URL, Method: "POST", Mode: "binary", Body: "data"}, sinks.Host{Concurrency: int(n)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,10 +388,7 @@ func TestConnectionsStayWithinTheConcurrency(t *testing.T) {
 	}
 	k.Deliver(t.Context(), batch)
 	all.Wait()
-	// net/http hangs up where a request was answered 50 ms before it was written, as may be on a machine with other things to do: then there is another one.
-	if most.Load() > n || opened.Load() > int32(len(batch)/10) {
-		t.Errorf("%d connections at a time, %d in all, for a concurrency of %d", most.Load(), opened.Load(), n)
-	}
+	return most.Load(), opened.Load()
 }
 
 func TestCheck(t *testing.T) {
