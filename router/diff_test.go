@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/logtest"
 	"github.com/onward-router/onward/router"
 )
 
@@ -68,7 +69,7 @@ triggers:
 // TestReloadTellsWhomItHurts: what it has changed, and which runs may still call what has gone.
 func TestReloadTellsWhomItHurts(t *testing.T) {
 	t.Parallel()
-	log := new(heard)
+	log := new(logtest.Log)
 	const doc = "version: 1\nfunctions: { f: { exec: cat }, g: { exec: cat } }\ntriggers: { a: { filters: [{ exact: { type: a } }], flow: { sequence: [{ signal: go }, { function: f }] } } }\n"
 	r := startWith(t, doc, func(o *router.Options) { o.Log = slog.New(slog.NewTextHandler(log, nil)) })
 	run, err := r.Start(t.Context(), "a", startEvent("a"))
@@ -87,9 +88,7 @@ func TestReloadTellsWhomItHurts(t *testing.T) {
 			}
 		}
 	}
-	log.mu.Lock()
-	text := log.b.String()
-	log.mu.Unlock()
+	text := log.String()
 	for _, want := range []string{
 		`msg="the documents have changed" documents=1 changes="~ trigger a: flow"`, `msg="nothing in the documents has changed" documents=2`, `msg="the documents have changed" documents=3 changes="- function f"`,
 		`level=WARN msg="open runs may still call what has gone: that waits until it is back, or fails when its time is over" documents=3 function=f runs=1 some=` + run.String(),

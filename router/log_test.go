@@ -1,38 +1,23 @@
 package router_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/logtest"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/journal/memory"
 )
 
-// heard is a log that a test reads.
-type heard struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (h *heard) Write(p []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.b.Write(p)
-}
-
-// lines are those with a message.
-func (h *heard) lines(t *testing.T, msg string) (out []map[string]any) {
+// lines are those of a log with a message.
+func lines(t *testing.T, log *logtest.Log, msg string) (out []map[string]any) {
 	t.Helper()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for line := range strings.Lines(h.b.String()) {
+	for line := range strings.Lines(log.String()) {
 		var x map[string]any
 		if err := json.Unmarshal([]byte(line), &x); err != nil {
 			t.Fatalf("%s: %v", line, err)
@@ -57,7 +42,7 @@ triggers:
 	if len(findings) > 0 {
 		t.Fatal(findings)
 	}
-	var log heard
+	var log logtest.Log
 	r := runIt(t, router.Options{
 		Set: set, Registry: registry(), Journal: memory.New(memory.Options{}), Listen: "127.0.0.1:0", Log: slog.New(slog.NewJSONHandler(&log, nil)),
 	})
@@ -78,7 +63,7 @@ triggers:
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	ends := log.lines(t, "a run has ended")
+	ends := lines(t, &log, "a run has ended")
 	if len(ends) != 2 { // The others are held back.
 		t.Fatalf("%d ends: %v", len(ends), ends)
 	}
@@ -89,10 +74,10 @@ triggers:
 	if bad["level"] != "INFO" || bad["trigger"] != "bad" || bad["state"] != "failed" || bad["step"] != "pay" || bad["errorType"] != "boom" || bad["error"] != "it broke" || bad["attempt"] != 2.0 {
 		t.Error(bad)
 	}
-	if none := log.lines(t, "no trigger takes an event"); len(none) != 1 || none[0]["source"] != "inbox" || none[0]["type"] != "none" || !strings.Contains(fmt.Sprint(none[0]["why"]), "good: ") {
+	if none := lines(t, &log, "no trigger takes an event"); len(none) != 1 || none[0]["source"] != "inbox" || none[0]["type"] != "none" || !strings.Contains(fmt.Sprint(none[0]["why"]), "good: ") {
 		t.Error(none)
 	}
-	if refused := log.lines(t, "an event is refused"); len(refused) != 1 || refused[0]["level"] != "WARN" || refused[0]["reason"] != "not accepted" {
+	if refused := lines(t, &log, "an event is refused"); len(refused) != 1 || refused[0]["level"] != "WARN" || refused[0]["reason"] != "not accepted" {
 		t.Error(refused)
 	}
 }

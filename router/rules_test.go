@@ -24,6 +24,7 @@ var allowed = []struct {
 	{"config/guard", nil},
 	{"config/traceparent", nil},
 	{"config/quiet", nil},
+	{"config/logtest", nil},
 	{"config/meter", nil},
 	{"config/egress", nil},
 	{"config/certs", nil},

@@ -14,10 +14,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/logtest"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/journal/file"
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,28 +46,10 @@ triggers:
   bank: { tenant: bank, filters: [{ exact: { type: order } }], flow: { function: ok } }
 `
 
-// A log that several write.
-type lockedBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *lockedBuffer) text() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.String()
-}
-
 // TestNoSecretIsSeen: callers prove who they are, what goes out proves itself, much of it fails - and no secret is in the log, in an answer, in the metrics or in the
 // data folder.
 func TestNoSecretIsSeen(t *testing.T) {
-	var said lockedBuffer
+	var said logtest.Log
 	log := slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	before := slog.Default()
 	slog.SetDefault(log)
@@ -195,13 +177,13 @@ func TestNoSecretIsSeen(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range append(answers, said.text()) {
+	for _, text := range append(answers, said.String()) {
 		if i := strings.Index(text, canary); i >= 0 {
 			t.Errorf("a secret is seen: ...%s", text[max(0, i-300):min(len(text), i+50)])
 		}
 	}
-	if len(said.text()) < 1000 || len(answers) < 40 {
-		t.Errorf("%d bytes of log, %d answers: too few to tell", len(said.text()), len(answers))
+	if len(said.String()) < 1000 || len(answers) < 40 {
+		t.Errorf("%d bytes of log, %d answers: too few to tell", len(said.String()), len(answers))
 	}
 	files := 0
 	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

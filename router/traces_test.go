@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/logtest"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/journal/file"
 	"github.com/prometheus/client_golang/prometheus"
@@ -489,7 +490,7 @@ func TestCollectorThatTakesNothing(t *testing.T) {
 		return true
 	}
 	metrics := prometheus.NewRegistry()
-	log := new(heard)
+	log := new(logtest.Log)
 	r := traced(t, t.TempDir(), fmt.Sprintf(threeByThree, f.url), router.TraceOptions{Endpoint: c.url, Sample: 1, Queue: 20}, func(o *router.Options) {
 		o.Metrics = metrics
 		o.Log = slog.New(slog.NewJSONHandler(log, nil))
@@ -519,7 +520,7 @@ func TestCollectorThatTakesNothing(t *testing.T) {
 	if count(t, metrics, "sent") == 0 {
 		t.Error("nothing is counted as sent")
 	}
-	if lost, back := log.lines(t, "the collector takes no traces; runs go on, and spans are lost until it does"), log.lines(t, "the collector takes traces again"); len(lost) != 1 || len(back) != 1 {
+	if lost, back := lines(t, log, "the collector takes no traces; runs go on, and spans are lost until it does"), lines(t, log, "the collector takes traces again"); len(lost) != 1 || len(back) != 1 {
 		t.Errorf("people are told %v, and %v", lost, back)
 	}
 }

@@ -1,15 +1,14 @@
 package kafka
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/onward-router/onward/config/logtest"
 	"github.com/onward-router/onward/config/quiet"
 )
 
@@ -17,7 +16,7 @@ import (
 func TestTroubleIsSaidOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var said shared
+		var said logtest.Log
 		c := &Client{troubles: troubles{id: "onward", log: slog.New(quiet.New(slog.NewTextHandler(&said, nil)))}}
 		lines := func() int { return strings.Count(said.String(), "do not do what they are asked for") }
 		c.troubles.note("fetch", errors.New("refused"), true)
@@ -44,22 +43,4 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 		}
 		time.Sleep(2 * quiet.Pause)
 	})
-}
-
-// A shared buffer may be written by a timer while a test reads it.
-type shared struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *shared) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *shared) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

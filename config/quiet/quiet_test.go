@@ -5,39 +5,23 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/onward-router/onward/config/logtest"
 )
 
 // a log that says nothing twice, and what it has said, without times.
 func logged() (*slog.Logger, func() string) {
-	var mu sync.Mutex
-	var b bytes.Buffer
-	h := slog.NewTextHandler(writer{&mu, &b}, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	l := new(logtest.Log)
+	h := slog.NewTextHandler(l, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
 		}
 		return a
 	}})
-	return slog.New(New(h)), func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		defer b.Reset()
-		return b.String()
-	}
-}
-
-type writer struct {
-	mu *sync.Mutex
-	b  *bytes.Buffer
-}
-
-func (w writer) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.Write(p)
+	return slog.New(New(h)), l.Take
 }
 
 func want(t *testing.T, said func() string, lines ...string) {

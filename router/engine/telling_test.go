@@ -3,7 +3,6 @@ package engine_test
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
@@ -15,18 +14,12 @@ func TestStatusLooksAtWhatTellsMost(t *testing.T) {
 	t.Parallel()
 	reg := registry()
 	def := defined(t, reg, "{ map: { items: 20, window: 6, do: { function: f, retry: { attempts: 3, backoff: 1h } } } }")
-	state := engine.New(reg, nil)
-	var out engine.Effects
+	l := begun(t, reg)
 	var open []*engine.Invocation
-	at := time.Unix(1e9, 0)
 	fold := func(rec journal.Record) {
 		t.Helper()
-		at = at.Add(time.Second)
-		rec.Time = at
-		if reason, err := state.Fold(&rec, &out); err != nil || reason != engine.Applied {
-			t.Fatal(reason, err)
-		}
-		open = append(open, out.Send...)
+		l.must(rec)
+		open = append(open, l.out.Send...)
 	}
 	fold(defineRecord(def))
 	fold(startRecord(1, def, lang.Null))
@@ -37,7 +30,7 @@ func TestStatusLooksAtWhatTellsMost(t *testing.T) {
 	done(1, lang.Success(lang.Null))                                        // So does 7.
 	done(4, lang.Failure(lang.Failf(lang.ClassFunction, "boom", "broken"))) // 2, 3 and 5 are the oldest.
 	for most, want := range [][]int{nil, {4}, {4, 2}, {4, 2, 3}, {4, 2, 3, 5}, {4, 2, 3, 5, 6}, {4, 2, 3, 5, 6, 7}, {4, 2, 3, 5, 6, 7}} {
-		st, _ := state.Status(open[0].Run, most)
+		st, _ := l.state.Status(open[0].Run, most)
 		if got := st.Root.Slots[0].Indexes; !slices.Equal(got, want) {
 			t.Errorf("of %d: %v; want %v", most, got, want)
 		}

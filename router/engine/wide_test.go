@@ -3,7 +3,6 @@ package engine_test
 import (
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
@@ -16,18 +15,12 @@ func TestWideJoin(t *testing.T) { // Not parallel: it counts allocations.
 	const n, part = 1_000_000, 20_000
 	reg := registry()
 	def := defined(t, reg, "{ map: { items: 1000000, window: 1000, results: count, join: { atLeast: 999990 }, do: { function: f } } }")
-	state := engine.New(reg, nil)
-	var out engine.Effects
+	l := begun(t, reg)
 	var open []*engine.Invocation
-	at := time.Unix(1e9, 0)
 	fold := func(rec journal.Record) {
 		t.Helper()
-		at = at.Add(time.Millisecond)
-		rec.Time = at
-		if reason, err := state.Fold(&rec, &out); err != nil || reason != engine.Applied {
-			t.Fatal(reason, err)
-		}
-		open = append(open, out.Send...)
+		l.must(rec)
+		open = append(open, l.out.Send...)
 	}
 	fold(defineRecord(def))
 	fold(startRecord(1, def, lang.Null))
@@ -46,20 +39,20 @@ func TestWideJoin(t *testing.T) { // Not parallel: it counts allocations.
 	done(part) // What grows once has grown.
 	firstMallocs, firstBytes := done(part)
 	done(n - 5*part)
-	small := len(savedBytes(t, state))
+	small := len(savedBytes(t, l.state))
 	lastMallocs, lastBytes := done(part)
 	done(2*part - 2000)
 	t.Logf("a completion allocates %d times, %d bytes at first, and %d times, %d bytes at last; a snapshot has %d bytes", firstMallocs, firstBytes, lastMallocs, lastBytes, small)
 	if lastMallocs > firstMallocs+1 || lastBytes > firstBytes+firstBytes/4 || small > 1<<20 {
 		t.Errorf("the last completions allocate %d times, %d bytes each, the first did %d times, %d bytes; a snapshot has %d bytes", lastMallocs, lastBytes, firstMallocs, firstBytes, small)
 	}
-	for len(out.Ended) == 0 {
+	for len(l.out.Ended) == 0 {
 		done(1)
 	}
-	if o := out.Ended[0].Outcome; o.Value.JSON() != `{"failed":0,"skipped":0,"succeeded":999990}` {
+	if o := l.out.Ended[0].Outcome; o.Value.JSON() != `{"failed":0,"skipped":0,"succeeded":999990}` {
 		t.Errorf("it ends with %v %v", o.Value, o.Err)
 	}
-	if st := state.Stats(); st.Timers != 0 || st.Invocations > 1 { // The event of its end.
+	if st := l.state.Stats(); st.Timers != 0 || st.Invocations > 1 { // The event of its end.
 		t.Errorf("left behind: %+v", st)
 	}
 }

@@ -1,10 +1,8 @@
 package outbox
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/logtest"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/control"
 	"github.com/onward-router/onward/router/engine"
@@ -25,7 +24,7 @@ import (
 type bench struct {
 	*Outbox
 	*owner
-	log     words
+	log     logtest.Log
 	playing sync.Mutex
 	sends   []*sinks.Delivery
 	times   []time.Duration // since the beginning
@@ -33,29 +32,11 @@ type bench struct {
 	n       uint32
 }
 
-// words are what is logged.
-type words struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (w *words) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.Write(p)
-}
-
-func (w *words) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.String()
-}
-
 // newBench makes one; behave is called for each delivery, with its number from 1, and may end it.
 func newBench(t *testing.T, fn config.Function, behave func(b *bench, n int, d *sinks.Delivery)) (*bench, func()) {
 	t.Helper()
 	b := &bench{begun: time.Now()}
-	b.Outbox = New(Options{Intake: new(intake), MaxValue: 16 << 20, Log: slog.New(slog.NewTextHandler(&b.log, nil))})
+	b.Outbox = New(Options{Intake: new(intake), MaxValue: 16 << 20, Log: b.log.Logger()})
 	if fn.Concurrency == 0 {
 		fn.Concurrency = 64
 	}

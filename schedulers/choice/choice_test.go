@@ -71,16 +71,11 @@ func TestChooses(t *testing.T) {
 		{`[` + cases + `]`, `{"a":"true"}`, 0, `expression_error`},
 		{`[` + cases + `]`, `{"a":null}`, 0, `expression_error`},
 	} {
-		s, err := schedulertest.Load(builtin.New(), "choice", test.document)
-		if err != nil {
-			t.Fatal(err)
-		}
 		data, err := lang.ParseValue([]byte(test.data))
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := schedulertest.NewBench(s, lang.Null, data)
-		b.Start()
+		b := schedulertest.Begin(t, builtin.New(), "choice", test.document, lang.Null, data)
 		o, ended := b.Ended()
 		if test.fault != "" {
 			if !ended || o.Err == nil || o.Err.Type != test.fault {

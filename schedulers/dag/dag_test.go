@@ -191,12 +191,7 @@ func TestLeavesCommute(t *testing.T) {
 
 func open(t testing.TB, document string) *schedulertest.Bench {
 	t.Helper()
-	s, err := schedulertest.Load(builtin.New(), "dag", document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := schedulertest.NewBench(s, lang.Text("in"), lang.Null)
-	b.Start()
+	b := schedulertest.Begin(t, builtin.New(), "dag", document, lang.Text("in"), lang.Null)
 	return b
 }
 

@@ -33,12 +33,7 @@ func TestJoinOfLeaves(t *testing.T) {
 		{`{ percent: 60 }`, []told{{0, boom}}, `join_unreachable`},
 		{`{ until: "${ succeeded == 1 && total == 3 }" }`, []told{{3, one}}, `{"b":{"outcome":"cancelled"},"c":{"outcome":"cancelled"},"d":{"outcome":"succeeded","value":1}}`},
 	} {
-		s, err := schedulertest.Load(builtin.New(), "dag", `{join: `+test.join+`, `+steps+`}`)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := schedulertest.NewBench(s, lang.Null, lang.Null)
-		b.Start()
+		b := schedulertest.Begin(t, builtin.New(), "dag", `{join: `+test.join+`, `+steps+`}`, lang.Null, lang.Null)
 		for _, x := range test.told {
 			b.Done(x.slot, 0, x.o)
 		}
@@ -60,12 +55,7 @@ func TestJoinOfLeavesIsLate(t *testing.T) {
 		`{ for: all, deadline: 1m }`:                       "join_deadline",
 		`{ for: settled, deadline: 1m, onDeadline: take }`: `{"a":{"outcome":"succeeded","value":1},"b":{"outcome":"cancelled"}}`,
 	} {
-		s, err := schedulertest.Load(builtin.New(), "dag", `{join: `+join+`, steps: [{name: a, function: f}, {name: b, function: f}]}`)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := schedulertest.NewBench(s, lang.Null, lang.Null)
-		b.Start()
+		b := schedulertest.Begin(t, builtin.New(), "dag", `{join: `+join+`, steps: [{name: a, function: f}, {name: b, function: f}]}`, lang.Null, lang.Null)
 		b.Done(0, 0, lang.Success(lang.Of(1)))
 		b.Fire("join")
 		o, ended := b.Ended()

@@ -3,7 +3,6 @@ package end_test
 import (
 	"testing"
 
-	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/schedulers/builtin"
 	"github.com/onward-router/onward/schedulers/schedulertest"
 )
@@ -20,21 +19,3 @@ func TestLaws(t *testing.T) {
 }
 
 func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "end", laws) }
-
-// TestYields: what each form yields.
-func TestYields(t *testing.T) {
-	t.Parallel()
-	for doc, want := range map[string]string{
-		`{}`: `"in"`, `{value: null}`: `null`, `null`: `null`, `7`: `7`, `"a ${ data }"`: `"a 3"`, `"${ data }"`: `3`, `{value: {a: "${ data + 1 }"}}`: `{"a":4}`, `[ "${ input }" ]`: `["in"]`,
-	} {
-		s, err := schedulertest.Load(builtin.New(), "end", doc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := schedulertest.NewBench(s, lang.Text("in"), lang.Of(3))
-		b.Start()
-		if o, ended := b.Ended(); !ended || o.Verdict != lang.Succeeded || o.Value.JSON() != want {
-			t.Errorf("%s: %v, want %s", doc, o, want)
-		}
-	}
-}

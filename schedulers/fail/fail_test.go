@@ -35,16 +35,11 @@ func TestFails(t *testing.T) {
 		{`{type: "${ null }"}`, `bad_fail`, `type: ${ null } yields "null", which is no type of an error`, `null`},
 		{`{type: "${ data.none }"}`, `expression_error`, ``, `null`},
 	} {
-		s, err := schedulertest.Load(builtin.New(), "fail", test.document)
-		if err != nil {
-			t.Fatal(err)
-		}
 		data, err := lang.ParseValue([]byte(`{"kind":"sold","left":0}`))
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := schedulertest.NewBench(s, lang.Null, data)
-		b.Start()
+		b := schedulertest.Begin(t, builtin.New(), "fail", test.document, lang.Null, data)
 		o, ended := b.Ended()
 		if !ended || o.Err == nil || o.Err.Type != test.kind || test.message != "" && o.Err.Message != test.message || o.Err.Data.JSON() != test.data || o.Err.Class != lang.ClassFunction {
 			t.Errorf("%s: %v", test.document, o)

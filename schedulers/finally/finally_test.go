@@ -52,12 +52,10 @@ func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "finally", la
 // TestCancelled: the second step is run with outcome cancelled, and once only when it is at work already.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
-	s, err := schedulertest.Load(builtin.New(), "finally", `{do: {function: a}, always: {function: b}}`)
-	if err != nil {
-		t.Fatal(err)
+	begin := func() *schedulertest.Bench {
+		return schedulertest.Begin(t, builtin.New(), "finally", `{do: {function: a}, always: {function: b}}`, lang.Text("in"), lang.Null)
 	}
-	b := schedulertest.NewBench(s, lang.Text("in"), lang.Null)
-	b.Start()
+	b := begin()
 	b.Cancel()
 	got, err := b.Binding(1, 0)
 	if err != nil || got.Input != lang.Text("in") || got.Vars[0].Value.JSON() != `{"outcome":"cancelled"}` {
@@ -67,8 +65,7 @@ func TestCancelled(t *testing.T) {
 	if o, ended := b.Ended(); !ended || o.Verdict != lang.Cancelled {
 		t.Error(o, ended)
 	}
-	b = schedulertest.NewBench(s, lang.Text("in"), lang.Null)
-	b.Start()
+	b = begin()
 	b.Done(0, 0, lang.Success(lang.Text("out")))
 	b.Cancel()
 	got, err = b.Binding(1, 0)

@@ -98,12 +98,7 @@ func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "forkjoin", l
 
 func open(t testing.TB, document string) *schedulertest.Bench {
 	t.Helper()
-	s, err := schedulertest.Load(builtin.New(), "forkjoin", document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := schedulertest.NewBench(s, lang.Text("in"), lang.Null)
-	b.Start()
+	b := schedulertest.Begin(t, builtin.New(), "forkjoin", document, lang.Text("in"), lang.Null)
 	return b
 }
 

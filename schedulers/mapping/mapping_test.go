@@ -175,16 +175,11 @@ func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "map", laws) 
 
 func open(t testing.TB, document, data string) *schedulertest.Bench {
 	t.Helper()
-	s, err := schedulertest.Load(builtin.New(), "map", document)
-	if err != nil {
-		t.Fatal(err)
-	}
 	v, err := lang.ParseValue([]byte(data))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := schedulertest.NewBench(s, lang.Text("in"), v)
-	b.Start()
+	b := schedulertest.Begin(t, builtin.New(), "map", document, lang.Text("in"), v)
 	return b
 }
 

@@ -21,20 +21,17 @@ func TestLaws(t *testing.T) {
 
 func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "pass", laws) }
 
-// TestYields: what each form yields.
+// TestYields: what each form yields, which is what end yields.
 func TestYields(t *testing.T) {
 	t.Parallel()
 	for doc, want := range map[string]string{
 		`{}`: `"in"`, `{value: null}`: `null`, `null`: `null`, `7`: `7`, `"a ${ data }"`: `"a 3"`, `"${ data }"`: `3`, `{value: {a: "${ data + 1 }"}}`: `{"a":4}`, `[ "${ input }" ]`: `["in"]`,
 	} {
-		s, err := schedulertest.Load(builtin.New(), "pass", doc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := schedulertest.NewBench(s, lang.Text("in"), lang.Of(3))
-		b.Start()
-		if o, ended := b.Ended(); !ended || o.Verdict != lang.Succeeded || o.Value.JSON() != want {
-			t.Errorf("%s: %v, want %s", doc, o, want)
+		for _, policy := range []string{"pass", "end"} {
+			b := schedulertest.Begin(t, builtin.New(), policy, doc, lang.Text("in"), lang.Of(3))
+			if o, ended := b.Ended(); !ended || o.Verdict != lang.Succeeded || o.Value.JSON() != want {
+				t.Errorf("%s %s: %v, want %s", policy, doc, o, want)
+			}
 		}
 	}
 }

@@ -100,12 +100,7 @@ func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "saga", laws)
 
 func bench(t *testing.T) *schedulertest.Bench {
 	t.Helper()
-	s, err := schedulertest.Load(builtin.New(), "saga", `[{name: a, function: f, undo: {function: u}}, {function: f}, {name: c, function: f, undo: {function: u}}, {function: f, undo: {function: u}}]`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := schedulertest.NewBench(s, lang.Text("in"), lang.Null)
-	b.Start()
+	b := schedulertest.Begin(t, builtin.New(), "saga", `[{name: a, function: f, undo: {function: u}}, {function: f}, {name: c, function: f, undo: {function: u}}, {function: f, undo: {function: u}}]`, lang.Text("in"), lang.Null)
 	b.Done(0, 0, lang.Success(lang.Text("A")))
 	b.Done(2, 0, lang.Success(lang.Text("B")))
 	b.Done(4, 0, lang.Success(lang.Text("C")))

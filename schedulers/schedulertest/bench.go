@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/schedulers"
 )
 
@@ -135,6 +137,18 @@ func (b *Bench) Counts(slot int) schedulers.Counts {
 	}
 	s := &b.slots[slot]
 	return schedulers.Counts{Spawned: s.spawned, Open: s.open, Succeeded: s.succeeded, Failed: s.failed, Skipped: s.skipped}
+}
+
+// Begin returns a bench for a policy's document whose frame has opened. A document that does not load fails the test.
+func Begin(t testing.TB, r *plugin.Registry, policy, document string, input, data lang.Value) *Bench {
+	t.Helper()
+	s, err := Load(r, policy, document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := NewBench(s, input, data)
+	b.Start()
+	return b
 }
 
 // Start tells the policy that the frame has opened.

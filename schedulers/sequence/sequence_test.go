@@ -56,12 +56,7 @@ func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "sequence", l
 // TestPasses: one step at a time, each given what the last one that was not skipped yielded; nothing opens after a failure.
 func TestPasses(t *testing.T) {
 	t.Parallel()
-	s, err := schedulertest.Load(builtin.New(), "sequence", `[{function: a}, {function: b}, {function: c}, {function: d}]`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := schedulertest.NewBench(s, lang.Text("<in>"), lang.Null)
-	b.Start()
+	b := schedulertest.Begin(t, builtin.New(), "sequence", `[{function: a}, {function: b}, {function: c}, {function: d}]`, lang.Text("<in>"), lang.Null)
 	broken := lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke"))
 	for slot, step := range []struct {
 		input string

@@ -36,16 +36,11 @@ func FuzzLaws(f *testing.F) { schedulertest.Fuzz(f, builtin.New(), "signal", law
 
 func open(t *testing.T, document, data string) *schedulertest.Bench {
 	t.Helper()
-	s, err := schedulertest.Load(builtin.New(), "signal", document)
-	if err != nil {
-		t.Fatal(err)
-	}
 	v, err := lang.ParseValue([]byte(data))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := schedulertest.NewBench(s, lang.Text("in"), v)
-	b.Start()
+	b := schedulertest.Begin(t, builtin.New(), "signal", document, lang.Text("in"), v)
 	return b
 }
 

@@ -1,16 +1,15 @@
 package kafka
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/onward-router/onward/config/kafka"
+	"github.com/onward-router/onward/config/logtest"
 	"github.com/onward-router/onward/config/quiet"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -33,7 +32,7 @@ func TestStuckIsSaid(t *testing.T) {
 		return families[0].GetMetric()[0].GetGauge().GetValue()
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var said shared
+		var said logtest.Log
 		log := slog.New(quiet.New(slog.NewTextHandler(&said, nil)))
 		s.logs = func() *slog.Logger { return log }
 		lines := func() int { return strings.Count(said.String(), "takes nothing of a partition") }
@@ -61,22 +60,4 @@ func TestStuckIsSaid(t *testing.T) {
 		}
 		time.Sleep(2 * quiet.Pause)
 	})
-}
-
-// A shared buffer may be written by a timer while a test reads it.
-type shared struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *shared) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *shared) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onward-router/onward/config/logtest"
 	"github.com/onward-router/onward/router/journal"
 )
 
@@ -45,8 +46,8 @@ func TestClockIsSet(t *testing.T) {
 	t.Parallel()
 	m := &machine{wall: time.Unix(1_000_000, 0)}
 	w := newWorld(newDisk())
-	var log said
-	o := small(w, Options{Now: m.now, Elapsed: m.elapsed, Log: log.log()})
+	var log logtest.Log
+	o := small(w, Options{Now: m.now, Elapsed: m.elapsed, Log: log.Logger()})
 	j := open(t, o)
 	var last time.Time
 	put := func() time.Time {
@@ -126,7 +127,7 @@ func TestClockRecovers(t *testing.T) {
 	t.Parallel()
 	for _, step := range []time.Duration{time.Microsecond, 7 * time.Millisecond, time.Second, time.Minute} {
 		m := &machine{wall: time.Unix(1_000_000, 0)}
-		c := clock{now: m.now, elapsed: m.elapsed, log: new(said).log()}
+		c := clock{now: m.now, elapsed: m.elapsed, log: new(logtest.Log).Logger()}
 		ahead := 1000 * step
 		c.start(m.wall.Add(ahead).UnixNano())
 		n := 0

@@ -7,37 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/onward-router/onward/config/logtest"
 	"github.com/onward-router/onward/router/journal"
 )
-
-// A said is a log that tests read.
-type said struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *said) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-func (s *said) log() *slog.Logger { return slog.New(slog.NewTextHandler(s, nil)) }
 
 // written makes a folder with so many records in segments of 4 KiB, one a group.
 func written(t *testing.T, n int) (dir string, o Options) {
@@ -225,8 +204,8 @@ func TestDamagedEnd(t *testing.T) {
 	})
 	for i := range frame {
 		flip(t, dir, 1, at+i)
-		var log said
-		o.Log = log.log()
+		var log logtest.Log
+		o.Log = log.Logger()
 		got, _, err := everything(t, o)
 		if err != nil || len(got) != 2 {
 			t.Fatalf("byte %d: %d records, %v", i, len(got), err)
@@ -244,8 +223,8 @@ func TestDamagedEnd(t *testing.T) {
 		}
 		flip(t, dir, 1, at+i)
 	}
-	var log said
-	o.Log = log.log()
+	var log logtest.Log
+	o.Log = log.Logger()
 	if got, _, err := everything(t, o); err != nil || len(got) != 3 || strings.Contains(log.String(), "WARN") {
 		t.Errorf("a sound log: %d records, %v, %s", len(got), err, &log)
 	}
@@ -257,8 +236,8 @@ func TestSoundEndsSayNothing(t *testing.T) {
 	for n := range 40 {
 		w := newWorld(newDisk())
 		scenario(t, w, Options{}, 40+n)
-		var log said
-		j := open(t, small(w, Options{Log: log.log()}))
+		var log logtest.Log
+		j := open(t, small(w, Options{Log: log.Logger()}))
 		if err := j.Close(); err != nil || strings.Contains(log.String(), "WARN") {
 			t.Fatalf("%d appends: %v, %s", 40+n, err, &log)
 		}
@@ -386,8 +365,8 @@ func TestPrivate(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	var log said
-	if err := open(t, Options{Dir: dir, Log: log.log()}).Close(); err != nil || !strings.Contains(log.String(), "chmod 700 "+dir) {
+	var log logtest.Log
+	if err := open(t, Options{Dir: dir, Log: log.Logger()}).Close(); err != nil || !strings.Contains(log.String(), "chmod 700 "+dir) {
 		t.Errorf("an open folder: %v, %s", err, &log)
 	}
 }
