@@ -30,7 +30,7 @@ func (p *program) functions() *cobra.Command {
 			return exitError{exitRun, err}
 		}
 		return p.print(said, func(w io.Writer) {
-			fmt.Fprintln(w, "FUNCTION\tSTATE\tWORKING\tWAITING\tHELD\tAT MOST\tSINK\tWHY")
+			fmt.Fprintln(w, "FUNCTION\tSTATE\tWORKING\tWAITING\tHELD\tENDED\tFAILED\tAT MOST\tSINK\tWHY")
 			for _, l := range said.Functions {
 				state, why, most := l.State, l.Error, strconv.Itoa(l.Concurrency)
 				if l.Paused != nil {
@@ -39,11 +39,11 @@ func (p *program) functions() *cobra.Command {
 				if l.Limit > 0 {
 					most = fmt.Sprintf("%d of %d", l.Limit, l.Concurrency)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", l.Function, state, l.InFlight, l.Queued, l.Held, most, l.Sink, why)
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", l.Function, state, l.InFlight, l.Queued, l.Held, l.Ended, l.Failed, most, l.Sink, why)
 			}
 		})
 	}}
-	list.Long = "List prints the functions of the router that is asked: up, throttled, down, stopped (by concurrency: 0) or paused; how many calls are at work, wait in the queue, or are held back by a pause.\n\n" + clientHelp
+	list.Long = "List prints the functions of the router that is asked: up, throttled, down, stopped (by concurrency: 0) or paused; how many calls are at work, wait in the queue, are held back by a pause, have\nended since the router began, and have failed of those.\n\n" + clientHelp
 	list.Example = "  onward functions list\n  onward functions list -o json"
 	pause := p.halt(k, "function", true, "Send nothing more to a function for a while.",
 		"Pause keeps calls of a function from being sent. What is at work ends, and counts; deadlines of steps count, maxAge does not. Explain says that it is paused.\n")

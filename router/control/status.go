@@ -16,7 +16,10 @@ type FunctionStatus struct {
 	Burst       int           `json:"burst,omitempty"`
 	InFlight    int           `json:"inFlight"`
 	Queued      int           `json:"queued"`
-	Held        int           `json:"held,omitempty"` // because it, or their run or trigger, is paused
+	Held        int           `json:"held,omitempty"`    // because it, or their run or trigger, is paused
+	Ended       uint64        `json:"ended"`             // calls that were sent here and have their outcome, since this router began
+	Failed      uint64        `json:"failed"`            // of them, those that failed, timed out or were given up
+	FailedAt    time.Time     `json:"failedAt,omitzero"` // the last of those
 	Paused      *engine.Pause `json:"paused,omitempty"`
 	State       string        `json:"state"` // up, throttled or down
 	Since       time.Time     `json:"since,omitzero"`

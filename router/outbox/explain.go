@@ -124,6 +124,7 @@ func (o *Outbox) Functions() []control.FunctionStatus {
 			st.Paused = k.pause
 		}
 		if l := o.lanes[name]; l != nil {
+			st.Ended, st.Failed, st.FailedAt = l.ended, l.broken, l.brokenAt.UTC()
 			st.InFlight, st.Queued, st.Held, st.State, st.Since = l.flying, l.queue, l.held, l.is.String(), l.since.UTC()
 			switch {
 			case l.is != up:

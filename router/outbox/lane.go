@@ -48,6 +48,10 @@ type lane struct {
 	dead    int // items that wait and are not
 	held    int // items whose runs are paused
 
+	ended    uint64 // calls, since the router began
+	broken   uint64 // of them, those that failed, timed out or were given up
+	brokenAt time.Time
+
 	cancels bool // of a function's two lanes it is the one of what tells it of dropped calls
 	bucket  *config.Bucket
 	refill  *time.Timer // there will be a token

@@ -110,6 +110,35 @@ var away = &sinks.Error{Type: "http_503", Message: "status 503: nobody is here",
 
 func ok(d *sinks.Delivery) { d.Done(sinks.Complete([]byte("1"))) }
 
+// TestCallsAreCounted: of a function people are told how many calls have ended since the router began, how many of them have failed, and when the last did.
+func TestCallsAreCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, leave := newBench(t, config.Function{}, func(b *bench, n int, d *sinks.Delivery) {
+			switch n % 4 {
+			case 0:
+				d.Done(sinks.CompleteError(&sinks.Error{Type: "http_500", Message: "status 500", Class: "function"}))
+			case 1:
+				d.Done(sinks.Fail(away))
+			case 2:
+				context.AfterFunc(d.Context, func() { d.Done(sinks.Ended(d.Context, "no answer")) })
+			default:
+				ok(d)
+			}
+		})
+		defer leave()
+		for range 40 {
+			b.put(func(inv *engine.Invocation) { inv.Timeout = time.Minute })
+		}
+		b.pump()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if st := b.state(); st.Ended != 40 || st.Failed != 30 || !st.FailedAt.Equal(b.begun.Add(time.Minute)) {
+			t.Errorf("%d have ended, %d have failed, the last at %s; want 40, 30, and a minute after %s", st.Ended, st.Failed, st.FailedAt, b.begun)
+		}
+	})
+}
+
 // TestFunctionThatIsDownGetsAHandful: ten thousand wait, it refuses at once, and is told so once a while; when it is back all are done.
 func TestFunctionThatIsDownGetsAHandful(t *testing.T) {
 	t.Parallel()

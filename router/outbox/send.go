@@ -217,6 +217,12 @@ func (o *Outbox) timed(it *item, outcome string) {
 	now := time.Now()
 	o.metrics.function.Of(it.inv.Function).Observe(now.Sub(it.first).Seconds(), now, it.inv.Run.String)
 	o.metrics.calls.WithLabelValues(o.metrics.names.Of(it.inv.Function), outcome).Inc()
+	failed := outcome != lang.Succeeded.String() && outcome != lang.Continue.String()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if it.lane.ended++; failed {
+		it.lane.broken, it.lane.brokenAt = it.lane.broken+1, now
+	}
 }
 
 // done takes the result of a delivery. What was aborted and has no answer says nothing: it is not wanted, or the partition's next owner sends it.
