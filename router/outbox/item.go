@@ -38,9 +38,10 @@ type item struct {
 	until  time.Time // of resending
 	tries  int       // sends
 	again  int       // of them, those that were not answered
-	err    string    // of the last try
-	gone   bool      // forgotten
-	former bool      // it is older than the tenure: a former owner may have sent it
+	err    string    // of the last try, and its type
+	kind   string
+	gone   bool // forgotten
+	former bool // it is older than the tenure: a former owner may have sent it
 	stop   context.CancelFunc
 	timer  *time.Timer     // of its state
 	age    *time.Timer     // gives it up

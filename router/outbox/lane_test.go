@@ -560,6 +560,9 @@ func TestGivenUpWithTheReason(t *testing.T) {
 						t.Errorf("%q lacks %q", e, w)
 					}
 				}
+				if e.Type == "undelivered" && e.Data.JSON() != `{"last":"http_503"}` {
+					t.Errorf("data %s", e.Data.JSON())
+				}
 				if c.sends > 0 && b.count() != c.sends {
 					t.Errorf("%d sends", b.count())
 				}

@@ -384,7 +384,7 @@ const (
 func (o *Outbox) resend(it *item, r sinks.Result) {
 	o.mu.Lock()
 	if r.Err != nil {
-		it.err = short(r.Err.Message)
+		it.err, it.kind = short(r.Err.Message), short(r.Err.Type)
 	}
 	it.again++
 	it.stop = nil
@@ -422,7 +422,10 @@ func (o *Outbox) later(it *item, pause time.Duration) {
 }
 
 // undelivered says why an item was given up that had no answer.
-func (it *item) undelivered() *lang.Error {
+func (it *item) undelivered() (e *lang.Error) {
+	if it.kind != "" {
+		defer func() { e.Data = lang.Object(lang.Member{Key: "last", Value: lang.Text(it.kind)}) }()
+	}
 	last, fn, now := cmp.Or(it.err, "no answer"), it.lane.fn, time.Now()
 	tries := fmt.Sprintf("%d tries, the last: %s", it.tries, last)
 	if it.tries == 1 {

@@ -22,8 +22,8 @@ func (*Settings) Guide() plugin.Guide {
 			"too_large: the response has too many bytes (class function)",
 			"http_4xx, http_5xx: it answered that code, such as `http_404` for an action that is not there (class platform; function for 400 and 413; throttle for 429)",
 			"egress_refused: the settings of egress do not let the router connect there (class platform)",
-			"unready: the key, the code, a secret or a certificate could not be had, and it was given up (class platform)",
-			"unreachable: it could not be reached, and was given up (class platform)",
+			"unready: the key, the code, a secret or a certificate could not be had; given up, it is the `data.last` of an `undelivered` (class platform)",
+			"unreachable: it could not be reached; given up, it is the `data.last` of an `undelivered` (class platform)",
 		},
 		Examples: []string{
 			`
