@@ -18,23 +18,33 @@ import (
 const signedDocument = `
 version: 1
 sources:
-  hook: { webhook: { path: /hook, auth: { hmac: { style: github, secrets: [{ file: %[1]q }] } } } }
-  named: { webhook: { path: /named, auth: { hmac: { style: github, secrets: [{ file: %[1]q }] } }, as: { type: "${ headers['x-event'] }", id: "${ headers['x-delivery'] }" } } }
-  bound: { webhook: { path: /bound, auth: { hmac: { style: github, secrets: [{ file: %[1]q }] } }, as: { type: "${ headers['x-event'] }", id: "${ body.id }" } } }
+  hook: { webhook: { path: /hook, auth: { hmac: { style: %[2]s, secrets: [{ file: %[1]q }] } } } }
+  named: { webhook: { path: /named, auth: { hmac: { style: %[2]s, secrets: [{ file: %[1]q }] } }, as: { type: "${ headers['x-event'] }", id: "${ headers['x-delivery'] }",
+    extensions: { correlationid: "${ headers[?'x-run'].orValue(null) }" }, subject: "${ headers[?'x-subject'].orValue(null) }" } } }
+  bound: { webhook: { path: /bound, auth: { hmac: { style: %[2]s, secrets: [{ file: %[1]q }] } }, as: { type: "${ headers['x-event'] }", id: "${ body.id }" } } }
 triggers:
   push: { filters: [{ exact: { type: push } }], flow: { sequence: [{ signal: go }, { signal: stop }] } }
 `
 
-// TestASignedBodyIsOneEvent: where a signature has no time and covers the body alone, what headers say makes no other event of it, at whatever router it comes - and
-// another router has nothing of what the first one remembers, as one has that was restarted.
+// TestASignedBodyIsOneEvent: a signature covers the body alone, so what headers say makes no other event of it, at whatever router it comes - and another router has
+// nothing of what the first one remembers, as one has that was restarted. That a signature has a time, within which it is good, alters nothing.
 func TestASignedBodyIsOneEvent(t *testing.T) {
 	t.Parallel()
+	for _, style := range []string{"standard", "stripe", "github"} {
+		t.Run(style, func(t *testing.T) {
+			t.Parallel()
+			aSignedBodyIsOneEvent(t, style)
+		})
+	}
+}
+
+func aSignedBodyIsOneEvent(t *testing.T, style string) {
 	key := plugin.Secret{File: filepath.Join(t.TempDir(), "key")}
 	if err := os.WriteFile(key.File, []byte("a secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	how := sign.HMAC{Style: "github", Secrets: []plugin.Secret{key}}
-	c := openCluster(t, 2, fmt.Sprintf(signedDocument, key.File))
+	how := sign.HMAC{Style: style, Secrets: []plugin.Secret{key}}
+	c := openCluster(t, 2, fmt.Sprintf(signedDocument, key.File, style))
 	post := func(member int, path, body string, header ...string) (code int, run, said string) {
 		t.Helper()
 		q, err := http.NewRequest(http.MethodPost, "http://"+c.members[member].address+path, strings.NewReader(body))
@@ -42,7 +52,7 @@ func TestASignedBodyIsOneEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		q.Header.Set("Content-Type", "application/json")
-		if err := how.Sign(q.Header, "", time.Now(), []byte(body)); err != nil {
+		if err := how.Sign(q.Header, "msg_1", time.Now(), []byte(body)); err != nil {
 			t.Fatal(err)
 		}
 		for i := 0; i < len(header); i += 2 {
@@ -67,6 +77,8 @@ func TestASignedBodyIsOneEvent(t *testing.T) {
 		}
 		return resp.StatusCode, run, string(b)
 	}
+	const whole = `{"specversion":"1.0","id":"9","source":"/ü","type":"push","data":1}`
+	structured := []string{"Content-Type", "application/cloudevents+json"}
 	binary := func(id, source, kind string) []string {
 		return []string{"Ce-Specversion", "1.0", "Ce-Id", id, "Ce-Source", source, "Ce-Type", kind}
 	}
@@ -75,7 +87,7 @@ func TestASignedBodyIsOneEvent(t *testing.T) {
 		name, path, body     string
 		first, later, second []string
 	}{
-		{"in binary mode", "/hook", `{"a":1}`, binary("1", "/a", "push"), binary("2", "/b", "push"), binary("1", "/a", "push")},
+		{"whole", "/hook", whole, structured, append(binary("2", "/b", "other"), structured...), structured},
 		{"by headers that as: reads", "/named", `{"a":2}`, mapped("1", "push"), mapped("2", "push"), mapped("3", "push")},
 		{"by its body", "/bound", `{"id":"x"}`, mapped("1", "push"), mapped("2", "push"), nil},
 	} {
@@ -86,31 +98,37 @@ func TestASignedBodyIsOneEvent(t *testing.T) {
 		if code, again, said := post(1, x.path, x.body, x.later...); code != http.StatusAccepted || again != run {
 			t.Errorf("%s, at another router: %d %s; want run %s", x.name, code, said, run)
 		}
-		if code, other, said := post(0, x.path, strings.Replace(x.body, "{", `{"b":1,`, 1), x.first...); x.path != "/bound" && (code != http.StatusAccepted || other == run) {
+		if code, other, said := post(0, x.path, strings.Replace(x.body, "{", `{"b":1,`, 1), x.first...); x.path == "/named" && (code != http.StatusAccepted || other == run) {
 			t.Errorf("%s, another body: %d %s", x.name, code, said)
 		}
 		if code, again, said := post(0, x.path, x.body, x.second...); x.second != nil && (code == http.StatusAccepted) != (again == run) {
 			t.Errorf("%s, once more: %d %s", x.name, code, said)
 		}
 	}
-	// An event of a sender's own, that is turned into the data of another one.
-	const whole = `{"specversion":"1.0","id":"9","source":"/a","type":"push","data":1}`
-	for _, body := range []string{whole, "[" + whole + "]"} {
-		if code, _, said := post(0, "/hook", body, binary("10", "/a", "push")...); code != http.StatusUnauthorized || !strings.Contains(said, "the headers, which are not") {
-			t.Errorf("turned: %d %s", code, said)
+	// What headers say of an event that is signed: in binary mode, by a charset, or of one that they turn into the data of another.
+	for member, at := range [][]string{{"/hook", "/named"}, {"/hook", "/bound"}} {
+		for _, path := range at {
+			for _, body := range []string{whole, "[" + whole + "]"} {
+				if code, _, said := post(member, path, body, append(binary("10", "/a", "push"), mapped("10", "push")...)...); code != http.StatusUnauthorized || !strings.Contains(said, "which are not signed") {
+					t.Errorf("turned at %s: %d %s", path, code, said)
+				}
+			}
+		}
+		if code, _, said := post(member, "/hook", whole, "Content-Type", "application/cloudevents+json; charset=latin1"); code != http.StatusUnauthorized || !strings.Contains(said, "which are not signed") {
+			t.Errorf("read otherwise: %d %s", code, said)
 		}
 	}
-	code, run, _ := post(0, "/hook", whole, "Content-Type", "application/cloudevents+json")
-	if _, again, said := post(1, "/hook", strings.Replace(whole, `"data":1`, `"data": 1`, 1), "Content-Type", "application/cloudevents+json"); code != http.StatusAccepted || again != run {
+	code, run, _ := post(0, "/hook", whole, structured...)
+	if _, again, said := post(1, "/hook", strings.Replace(whole, `"data":1`, `"data": 1`, 1), structured...); code != http.StatusAccepted || again != run {
 		t.Errorf("structured, written otherwise: %s", said)
 	}
 	// A signal counts once, too.
-	signal := append(binary("s1", "/a", "dev.onward.signal"), "Ce-Correlationid", run, "Ce-Subject", "go")
-	if code, _, said := post(0, "/hook", `{"go":1}`, signal...); code != http.StatusOK && code != http.StatusAccepted {
+	signal := append(mapped("s1", "dev.onward.signal"), "X-Run", run, "X-Subject", "go")
+	if code, _, said := post(0, "/named", `{"go":1}`, signal...); code != http.StatusOK && code != http.StatusAccepted {
 		t.Errorf("%d %s", code, said)
 	}
-	signal[3] = "s2"
-	if _, _, said := post(1, "/hook", `{"go":1}`, signal...); !strings.Contains(said, "repeated") {
+	signal[1] = "s2"
+	if _, _, said := post(1, "/named", `{"go":1}`, signal...); !strings.Contains(said, "repeated") {
 		t.Errorf("the signal again, under another id: %s", said)
 	}
 }

@@ -68,18 +68,28 @@ func mediaOf(declared string) (media, error) {
 
 // decode makes UTF-8 of text in a charset. It keeps b where it can.
 func (m media) decode(b []byte) ([]byte, error) {
-	switch m.charset {
-	case "", "utf-8", "utf8", "us-ascii", "ascii", "unicode-1-1-utf-8":
+	if m.isPlain() {
 		if !utf8.Valid(b) {
 			return nil, invalid("data is not UTF-8, and its content type %s says text; name its charset (utf-8, iso-8859-1, utf-16), or a type of bytes such as application/octet-stream", m.name)
 		}
 		return b, nil
+	}
+	switch m.charset {
 	case "iso-8859-1", "iso8859-1", "iso_8859-1", "latin1", "latin-1", "l1":
 		return latin1(b), nil
 	case "utf-16", "utf16", "utf-16le", "utf-16be":
 		return fromUTF16(b, m.charset)
 	}
 	return nil, unsupported("charset %q is not read; send utf-8, iso-8859-1 or utf-16", brief(m.charset))
+}
+
+// isPlain reports a charset in which the bytes stand for what they are.
+func (m media) isPlain() bool {
+	switch m.charset {
+	case "", "utf-8", "utf8", "us-ascii", "ascii", "unicode-1-1-utf-8":
+		return true
+	}
+	return false
 }
 
 // latin1 reads each byte as the character of its number.

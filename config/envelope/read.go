@@ -317,8 +317,8 @@ func (d *draft) field(f Field) error {
 	return d.set(name, string(f.Value))
 }
 
-// IsWhole reports whether all of an event is in its body: its attributes too.
-func (h *Head) IsWhole() bool { return h.mode != binaryMode }
+// IsWhole reports whether the body alone says what the event is: its attributes too, in a charset that needs no header to be read by.
+func (h *Head) IsWhole() bool { return h.mode != binaryMode && h.media.isPlain() }
 
 // IsBatch reports batched mode.
 func (h *Head) IsBatch() bool { return h.mode == batchMode }

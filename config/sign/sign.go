@@ -89,6 +89,14 @@ func isToken(s string) bool {
 // Timed reports whether a signature has a time, by which an old one is refused.
 func (s *HMAC) Timed() bool { return s.Style != github }
 
+// Name is what a signed request's headers call the message, so that it is signed with the body; empty where a style has no such name.
+func (s *HMAC) Name(h http.Header) string {
+	if s.Style != standard {
+		return ""
+	}
+	return h.Get(headerID)
+}
+
 // header is the name of the one that has the signature.
 func (s *HMAC) header() string {
 	switch {

@@ -66,7 +66,7 @@ type proof struct {
 	tenant string // whose events are taken for his; empty: anybody's
 	signed bool   // it is proved once the body was read
 	mark   string // of a signature: what it signs
-	timed  bool   // that has a time, and is refused once it is old
+	by     *sign.HMAC
 	seal   string // by which the events are known, where their ids stand in what is not signed
 }
 
@@ -124,7 +124,7 @@ func (w *Webhook) verify(p *proof, r *http.Request, body []byte) *unproven {
 		}
 		mark, err := way.HMAC.Verify(r.Header, time.Now(), way.HMAC.Tolerance.D(), body)
 		if err == nil {
-			p.tenant, p.mark, p.timed = way.Tenant, mark, way.HMAC.Timed()
+			p.tenant, p.mark, p.by = way.Tenant, mark, &way.HMAC.HMAC
 			return nil
 		}
 		bad := (*sign.Bad)(nil)

@@ -14,31 +14,31 @@ import (
 	"github.com/onward-router/onward/config/envelope"
 )
 
-// isBound reports whether what tells a request's events from others, their sources and ids, is in its body, which is signed.
-func isBound(head form) bool {
-	switch x := head.(type) {
-	case *envelope.Head:
-		return x.IsWhole()
-	case *foreign:
-		as := &x.w.s.As.As
-		return !slices.ContainsFunc(slices.Concat(as.ID.Names(), as.Source.Names()), func(name string) bool { return name == "headers" || name == "query" || name == "path" })
-	}
-	return false
+// isBound reports whether what tells the events from others that a document makes of a request, their sources and ids, is in its body, which is signed.
+func (f *foreign) isBound() bool {
+	as := &f.w.s.As.As
+	return !slices.ContainsFunc(slices.Concat(as.ID.Names(), as.Source.Names()), func(name string) bool { return name == "headers" || name == "query" || name == "path" })
 }
 
-// sealOf is by what the events are known of a request whose signature has no time, and covers the body alone: by that. Whatever its headers say, at whatever router
-// it comes and however late, the same signed body is the same event. Empty: their own sources and ids are signed, or the signature's time is what ends it.
-func (w *Webhook) sealOf(p *proof, head form, body []byte) string {
-	if p.mark == "" || p.timed || isBound(head) {
+// sealOf is by what the events of a signed request are known where their ids or sources stand in what is not signed: by the body, and by the name that the signature
+// gives the message, where it gives one. Whatever the headers say, at whatever router it comes and however late, the same signed message is the same events. Empty:
+// what they are known by is signed.
+func (w *Webhook) sealOf(p *proof, head form, r *http.Request, body []byte) string {
+	f, is := head.(*foreign)
+	if p.mark == "" || !is || f.isBound() {
 		return ""
 	}
-	sum := sha256.Sum256(append([]byte(p.tenant+"\x00"), body...))
+	sum := sha256.Sum256(slices.Concat([]byte(p.tenant+"\x00"+p.by.Name(r.Header)+"\x00"), body))
 	return hex.EncodeToString(sum[:])
 }
 
-// isTurned reports a signed body that is an event by itself, or a batch of them, and that headers say something else of: its own id would count for nothing.
+// isTurned reports that headers of a signed request, which are not signed, say what event it is: in binary mode, by a charset, or of a body that would be an event by
+// itself. Whoever has heard a request could send its body again as another event, to another router or another trigger.
 func (w *Webhook) isTurned(head form, body []byte) bool {
-	if isBound(head) || !bytes.Contains(body, []byte("specversion")) {
+	if h, is := head.(*envelope.Head); is {
+		return !h.IsWhole()
+	}
+	if !bytes.Contains(body, []byte("specversion")) {
 		return false
 	}
 	for _, mode := range []string{envelope.Structured, envelope.Batched} {
@@ -53,8 +53,8 @@ func (w *Webhook) isTurned(head form, body []byte) bool {
 	return false
 }
 
-// A memory knows the signatures that were good, with the events that came under them. A signature covers the body and not the headers that an event in binary mode
-// is made of: whoever has heard a request could send its body again as another event. So a signature is good for the events that it came with first; for them it
+// A memory knows the signatures that were good, with the events that came under them. A signature covers the body and not the headers of which as: may make an event:
+// whoever has heard a request could send its body again as another one, of another type. So a signature is good for the events that it came with first; for them it
 // is good again, since a sender who got no answer repeats himself, and a repeat of an event does nothing more.
 type memory struct {
 	keep time.Duration
