@@ -272,11 +272,12 @@ type Field = struct {
 // FromRecord reads the headers of a Kafka record (Kafka binding 1.0). It returns nil when nothing says that the record is an event.
 func FromRecord[H ~Field](headers []H) (*Head, error) {
 	content, encoding := "", ""
-	contents, encodings, isEvent := 0, 0, false
+	contents, encodings, isEvent, isWhole := 0, 0, false, false
 	for i := range headers {
 		switch h := Field(headers[i]); {
 		case strings.EqualFold(h.Key, "content-type"):
 			content, contents = string(h.Value), contents+1
+			isWhole = isWhole || strings.HasPrefix(strings.ToLower(content), "application/cloudevents")
 		case strings.EqualFold(h.Key, "content-encoding"):
 			encoding, encodings = string(h.Value), encodings+1
 		case strings.EqualFold(h.Key, "ce_specversion"):
@@ -285,14 +286,12 @@ func FromRecord[H ~Field](headers []H) (*Head, error) {
 	}
 	h, err := newHead(content, encoding, isEvent)
 	switch {
-	case err != nil && !isEvent && !strings.HasPrefix(strings.ToLower(content), "application/cloudevents"):
+	case !isEvent && !isWhole:
 		return nil, nil // What its own headers mean is its own.
+	case contents > 1 || encodings > 1: // Whichever of them came last.
+		return nil, invalid("header content-type or content-encoding comes twice")
 	case err != nil:
 		return nil, err
-	case h.mode == 0:
-		return nil, nil
-	case contents > 1 || encodings > 1:
-		return nil, invalid("header content-type or content-encoding comes twice")
 	}
 	if h.traced = TracedRecord(headers); h.mode != binaryMode {
 		return h, nil

@@ -45,20 +45,33 @@ func contentOf(r *kafka.Record) string {
 	return ""
 }
 
+// headersOf are a record's headers as expressions see them: of one that comes several times, a list of all.
+func headersOf(r *kafka.Record) lang.Value {
+	headers := make(map[string]any, len(r.Headers))
+	for _, h := range r.Headers {
+		name, value := strings.ToValidUTF8(h.Key, "?"), mapping.Text(h.Value)
+		switch had := headers[name].(type) {
+		case nil:
+			headers[name] = value
+		case []lang.Value:
+			headers[name] = append(had, value)
+		case lang.Value:
+			headers[name] = []lang.Value{had, value}
+		}
+	}
+	return lang.Of(headers)
+}
+
 // mapped makes events of a plain record.
 func (s *Source) mapped(topic string, partition int, r *kafka.Record, limits envelope.Limits) ([]event.Event, []envelope.Bad, error) {
 	value, err := mapping.Value(r.Value, "") // Whatever it says that it is: who says as: has records that are not described.
 	if err != nil {
 		return nil, nil, err
 	}
-	headers := make(map[string]lang.Value, len(r.Headers))
-	for _, h := range r.Headers {
-		headers[strings.ToValidUTF8(h.Key, "?")] = mapping.Text(h.Value)
-	}
 	events, bad, err := s.s.As.Read(&mapping.Message{
 		Body: r.Value, ContentType: contentOf(r), Source: "/kafka/" + topic, ID: fmt.Sprintf("%s-%d-%d", topic, partition, r.Offset), Time: r.Time,
 		Vars: lang.Vars{
-			{Name: "key", Value: mapping.Text(r.Key)}, {Name: "value", Value: value}, {Name: "body", Value: value}, {Name: "headers", Value: lang.Of(headers)},
+			{Name: "key", Value: mapping.Text(r.Key)}, {Name: "value", Value: value}, {Name: "body", Value: value}, {Name: "headers", Value: headersOf(r)},
 			{Name: "topic", Value: lang.Text(topic)}, {Name: "partition", Value: lang.Of(partition)}, {Name: "offset", Value: lang.Of(r.Offset)},
 			{Name: "time", Value: lang.Text(types.FormatTime(r.Time))},
 		},
