@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/onward-router/onward/config/conns"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -31,7 +32,7 @@ type Door struct {
 	limits   Limits
 	metrics  *metrics
 	listener net.Listener // the bare one
-	conns    *conns
+	conns    *conns.Listener
 	server   *http.Server
 	handler  http.Handler
 	held     atomic.Int64 // bytes of bodies
@@ -60,7 +61,12 @@ func Open(o Options) (*Door, error) {
 	}
 	d := &Door{o: o, limits: o.Limits.withDefaults(), metrics: newMetrics(o.Metrics), listener: l, loopback: loopback}
 	d.requests = make(chan struct{}, d.limits.Requests)
-	d.conns = &conns{Listener: l, limits: d.limits, metrics: d.metrics, open: make(map[*conn]struct{})}
+	d.conns = conns.Bound(l, conns.Options{
+		Most: func() int { return d.limits.Connections }, Write: d.limits.Write, Open: func(by int) { d.metrics.connections.Add(float64(by)) },
+		Full: func(idle bool) {
+			d.metrics.refused.WithLabelValues(map[bool]string{true: refusedIdle, false: refusedConnections}[idle]).Inc()
+		},
+	})
 	d.names = namesOf(o.Listen, o.Hosts, loopback)
 	d.server = d.newServer()
 	return d, nil
@@ -111,7 +117,7 @@ func (d *Door) newServer() *http.Server {
 	protocols.SetHTTP1(true)
 	return &http.Server{
 		Handler: http.HandlerFunc(d.serve), Protocols: protocols, ReadHeaderTimeout: d.limits.Head, IdleTimeout: d.limits.Idle,
-		MaxHeaderBytes: d.limits.HeadBytes, ConnContext: withConn, ErrorLog: log.New(debugLog{d.o.Log}, "", 0),
+		MaxHeaderBytes: d.limits.HeadBytes, ConnContext: conns.With, ErrorLog: log.New(debugLog{d.o.Log}, "", 0),
 	}
 }
 

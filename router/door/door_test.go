@@ -257,7 +257,7 @@ func TestAnIdleConnectionMakesRoom(t *testing.T) {
 			first = c
 		}
 	}
-	eventually(t, "four connections are idle", func() bool { return d.idle() == 4 })
+	eventually(t, "four connections are idle", func() bool { return d.conns.Idle() == 4 })
 	if _, said := ask("/"); said != "HTTP/1.1 200 OK" {
 		t.Errorf("the fifth caller gets %q", said)
 	}
@@ -276,17 +276,6 @@ func TestAnIdleConnectionMakesRoom(t *testing.T) {
 		t.Errorf("%v were turned away", n)
 	}
 	close(hold)
-}
-
-func (d *Door) idle() (n int) {
-	d.conns.mu.Lock()
-	defer d.conns.mu.Unlock()
-	for c := range d.conns.open {
-		if c.at != nil {
-			n++
-		}
-	}
-	return n
 }
 
 // TestSlowCallersPushOneAnotherOut: as many as there may be send half a head or half a body; honest ones are served at once, whatever the slow ones do.

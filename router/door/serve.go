@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/onward-router/onward/config/conns"
 	"github.com/onward-router/onward/triggers"
 )
 
@@ -30,7 +31,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := &turn{d: d}
-	t.conn, _ = r.Context().Value(connKey{}).(*conn)
+	t.conn = conns.Of(r.Context())
 	defer t.end()
 	comes := r.Body != nil && r.Body != http.NoBody
 	if comes {
@@ -51,7 +52,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) {
 // A turn is a request's place among those at work. It begins once all of the request is there: who sends slowly takes up a connection, and no place.
 type turn struct {
 	d     *Door
-	conn  *conn // nil where there is none to book it for
+	conn  *conns.Conn // nil where there is none to book it for
 	begun bool
 }
 
@@ -66,19 +67,17 @@ func (t *turn) begin() bool {
 		return false
 	}
 	t.begun = true
-	if t.conn != nil {
-		t.conn.atWork(true)
-	}
+	t.conn.Begin()
 	return true
 }
 
 func (t *turn) end() {
 	if t.begun {
 		<-t.d.requests
+	} else {
+		t.conn.Begin() // It was not idle just now.
 	}
-	if t.conn != nil {
-		t.conn.atWork(false)
-	}
+	t.conn.End()
 }
 
 // A body comes at a minimum rate, and what was read of it counts until the request ends or the body is closed.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,8 +24,15 @@ type call struct {
 	ended chan sinks.Result // takes one
 
 	// The endpoint's lock guards these.
-	conn   net.Conn // to the runtime that has it; nil before
-	handed time.Time
+	conn      *conn // to the runtime that has it; nil before
+	handed    time.Time
+	answering bool
+}
+
+// hand gives the call to a runtime. The endpoint's lock is held.
+func (c *call) hand(to *conn) {
+	c.conn, c.handed = to, time.Now()
+	to.Begin() // Until the call has ended its connection is not idle, whatever is on it.
 }
 
 func newCall(k *sink, d *sinks.Delivery) *call {

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/onward-router/onward/sinks"
@@ -26,15 +29,18 @@ type endpoint struct {
 
 // A poller is a runtime's question for the next call.
 type poller struct {
-	conn net.Conn
+	conn *conn
 	next chan *call // takes one
 }
 
 // A hub is a listener with the endpoints that share it.
 type hub struct {
-	address string
-	server  *http.Server
-	done    chan struct{}
+	address  string
+	server   *http.Server
+	done     chan struct{}
+	most     atomic.Int64  // connections
+	large    chan struct{} // has one for each large head that is held
+	unbidden chan struct{} // has one for each error that is read of a runtime without a call
 
 	endpoints map[string]*endpoint // by path; hubs' lock guards it
 }
@@ -54,12 +60,12 @@ func attach(k *sink) (*endpoint, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the Runtime API cannot listen: %w; choose another address, or end what has it", err)
 		}
-		h = &hub{address: k.s.Listen, done: make(chan struct{}), endpoints: make(map[string]*endpoint)}
+		h = &hub{address: k.s.Listen, done: make(chan struct{}), endpoints: make(map[string]*endpoint), large: make(chan struct{}, maxLarge), unbidden: make(chan struct{}, maxUnbidden)}
 		h.server = h.newServer()
 		hubs.at[k.s.Listen] = h
 		go func() {
 			defer close(h.done)
-			if err := h.server.Serve(l); !errors.Is(err, http.ErrServerClosed) && k.host.Log != nil {
+			if err := h.server.Serve(h.bound(l)); !errors.Is(err, http.ErrServerClosed) && k.host.Log != nil {
 				k.host.Log(context.Background(), "the Runtime API serves no more", "listen", h.address, "error", err)
 			}
 		}()
@@ -69,6 +75,7 @@ func attach(k *sink) (*endpoint, error) {
 	case e == nil:
 		e = &endpoint{hub: h, path: k.s.Path, at: make(map[string]*call)}
 		h.endpoints[k.s.Path] = e
+		h.resize()
 	case e.sinks[0].name != k.name:
 		return nil, fmt.Errorf("function %q is served at %s%s already; choose another port, or say path: /%s", e.sinks[0].name, k.s.Listen, k.s.Path, k.name)
 	}
@@ -101,6 +108,7 @@ func (e *endpoint) detach(k *sink) error {
 		return nil
 	}
 	delete(e.hub.endpoints, e.path)
+	e.hub.resize()
 	if len(e.hub.endpoints) > 0 {
 		return nil
 	}
@@ -128,7 +136,7 @@ func (e *endpoint) begin(c *call) {
 	if len(e.pollers) > 0 {
 		p := e.pollers[0]
 		e.pollers = e.pollers[1:]
-		c.conn, c.handed = p.conn, time.Now()
+		c.hand(p.conn)
 		p.next <- c
 	} else {
 		e.due = append(e.due, c)
@@ -146,6 +154,9 @@ func (e *endpoint) end(c *call) (r sinks.Result) {
 	defer e.mu.Unlock()
 	if e.at[c.id] == c {
 		delete(e.at, c.id)
+		if c.conn != nil {
+			c.conn.End()
+		}
 	}
 	for i, x := range e.due {
 		if x == c {
@@ -159,18 +170,41 @@ func (e *endpoint) end(c *call) (r sinks.Result) {
 // maxPollers bounds the runtimes that poll one function.
 const maxPollers = 1024
 
+// makeRoom lets an address that has more than its share of those that poll lose the one that has asked for longest, for one of another address; false: there is no room.
+// The lock is held.
+func (e *endpoint) makeRoom(from netip.Addr) bool {
+	if len(e.pollers) < maxPollers {
+		return true
+	}
+	had := make(map[netip.Addr]int)
+	most := from
+	for _, p := range e.pollers {
+		at := p.conn.From()
+		if had[at]++; had[at] > had[most] {
+			most = at
+		}
+	}
+	if had[most] <= had[from]+1 {
+		return false
+	}
+	at := slices.IndexFunc(e.pollers, func(p *poller) bool { return p.conn.From() == most })
+	close(e.pollers[at].next)
+	e.pollers = slices.Delete(e.pollers, at, at+1)
+	return true
+}
+
 // poll waits for the next call; nil when the function is served no more, the runtime has gone, or there are too many that ask.
-func (e *endpoint) poll(ctx context.Context, conn net.Conn) *call {
+func (e *endpoint) poll(ctx context.Context, conn *conn) *call {
 	p := &poller{conn: conn, next: make(chan *call, 1)}
 	e.mu.Lock()
 	switch {
-	case len(e.sinks) == 0 || len(e.pollers) >= maxPollers:
+	case len(e.sinks) == 0 || len(e.due) == 0 && !e.makeRoom(conn.From()):
 		e.mu.Unlock()
 		return nil
 	case len(e.due) > 0:
 		c := e.due[0]
 		e.due = e.due[1:]
-		c.conn, c.handed = conn, time.Now()
+		c.hand(conn)
 		e.mu.Unlock()
 		return c
 	}
@@ -197,14 +231,25 @@ func (e *endpoint) poll(ctx context.Context, conn net.Conn) *call {
 	return <-p.next // It was given one meanwhile, of which conn's end tells.
 }
 
-// of returns the call of a request that is at work.
-func (e *endpoint) of(id string) *call {
+// claim returns the call of a request that is at work, for one answer at a time; nil where there is none that can be answered.
+func (e *endpoint) claim(id string) *call {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c := e.at[id]; c != nil && c.conn != nil && c.d.Context.Err() == nil {
-		return c
+	c := e.at[id]
+	if c == nil || c.conn == nil || c.answering || c.d.Context.Err() != nil {
+		return nil
 	}
-	return nil
+	c.answering = true
+	return c
+}
+
+// release ends a claim, after which another answer may come, if that one did not.
+func (e *endpoint) release(c *call) {
+	if c != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		c.answering = false
+	}
 }
 
 // idleAtLeast is for how long HTTP clients keep a connection that has nothing to do, at least: one that ends before has lost its process.
@@ -215,7 +260,7 @@ func (e *endpoint) gone(conn net.Conn, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.at {
-		if c.conn == conn && now.Sub(c.handed) < idleAtLeast {
+		if c.conn != nil && net.Conn(c.conn) == conn && now.Sub(c.handed) < idleAtLeast {
 			c.end(sinks.Again(0, &sinks.Error{Type: "runtime_died", Message: "the runtime that had it has gone without an answer", Class: "platform"}))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -245,7 +246,7 @@ func TestACall(t *testing.T) {
 		}
 	}
 	late := func(h http.Header, body string) (int, string) {
-		for k.at.of(h.Get("Lambda-Runtime-Aws-Request-Id")) != nil {
+		for len(atWork(k)) > 0 {
 			time.Sleep(time.Millisecond)
 		}
 		return r.answer(h, body)
@@ -261,6 +262,12 @@ func TestACall(t *testing.T) {
 	if code, _ := newRuntime(t, address).post("init/error", "{}"); code != 404 {
 		t.Errorf("another path: %d", code)
 	}
+}
+
+func atWork(k *sink) []string {
+	k.at.mu.Lock()
+	defer k.at.mu.Unlock()
+	return slices.Collect(maps.Keys(k.at.at))
 }
 
 // TestARuntimeThatDies has lost its call at once, unless it has had it for so long that a client may have put the connection away.

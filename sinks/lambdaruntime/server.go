@@ -17,10 +17,10 @@ import (
 
 // The bounds of what runtimes send, and of how long each may take to send or to take it. An answer may come for as long as its call has: handlers stream.
 const (
-	slowest   = 30 * time.Second
-	maxAnswer = 16 << 20
-	maxError  = 256 << 10
-	maxHeader = 64 << 10
+	slowest     = 30 * time.Second
+	maxAnswer   = 16 << 20
+	maxError    = 256 << 10
+	maxUnbidden = 32 // errors that are read at a time of runtimes without a call
 )
 
 var isPath = regexp.MustCompile(`^(/[A-Za-z0-9_-]{1,100}){1,5}$`)
@@ -28,12 +28,9 @@ var isPath = regexp.MustCompile(`^(/[A-Za-z0-9_-]{1,100}){1,5}$`)
 // prefix is the Runtime API's version, the only one that there is.
 const prefix = "/2018-06-01/runtime/"
 
-type connKey struct{}
-
 func (h *hub) newServer() *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: maxHead, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), ConnContext: withConn,
 		ConnState: func(c net.Conn, state http.ConnState) {
 			if state == http.StateClosed || state == http.StateHijacked {
 				for _, e := range h.all() {
@@ -72,6 +69,9 @@ func hostOf(s string) string {
 
 // ServeHTTP is the Runtime API.
 func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn := connOf(r.Context())
+	large := conn.headEnds()
+	defer conn.headBegins()
 	if !h.isRuntime(r) {
 		refuse(w, http.StatusForbidden, "NotARuntime", "only runtimes on this machine are served, and no web page; have AWS_LAMBDA_RUNTIME_API name "+h.address)
 		return
@@ -87,8 +87,10 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(slowest)) // Also of a body that nobody asks for. The next request has its own.
 	id, what, _ := strings.Cut(strings.TrimPrefix(rest, "invocation/"), "/")
 	switch {
+	case large && what != "error":
+		refuse(w, http.StatusRequestHeaderFieldsTooLarge, "HeadTooLarge", "only an error of a call may have such large headers")
 	case rest == "invocation/next" && r.Method == http.MethodGet:
-		e.serveNext(w, r)
+		e.serveNext(w, r, conn)
 	case rest == "init/error" && r.Method == http.MethodPost:
 		e.serveInitError(w, r)
 	case strings.HasPrefix(rest, "invocation/") && (what == "response" || what == "error") && r.Method == http.MethodPost:
@@ -100,8 +102,13 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (e *endpoint) serveNext(w http.ResponseWriter, r *http.Request) {
-	conn, _ := r.Context().Value(connKey{}).(net.Conn)
+func (e *endpoint) serveNext(w http.ResponseWriter, r *http.Request, conn *conn) {
+	if r.ContentLength != 0 { // While a body is due nobody sees that its connection has ended.
+		refuse(w, http.StatusBadRequest, "BadRequest", "who asks for a call sends no body")
+		return
+	}
+	conn.Begin()
+	defer conn.End()
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // It is in no hurry.
 	for {
@@ -131,11 +138,12 @@ func (e *endpoint) serveNext(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *endpoint) serveAnswer(w http.ResponseWriter, r *http.Request, id string, isError bool) {
-	body, err := e.readAnswer(w, r, id)
-	c := e.of(id)
+	c := e.claim(id)
+	defer e.release(c)
+	body, err := readAnswer(w, r, c)
 	switch large := (*http.MaxBytesError)(nil); {
-	case c == nil:
-		refuse(w, http.StatusBadRequest, "InvalidRequestID", "no runtime has that call: its time is over, it was answered, or it is not wanted any more")
+	case c == nil || c.d.Context.Err() != nil:
+		refuse(w, http.StatusBadRequest, "InvalidRequestID", "no runtime has that call: its time is over, it was answered, it is being answered, or it is not wanted any more")
 		return
 	case errors.As(err, &large):
 		c.end(failed("Function.ResponseSizeTooLarge", []byte(`{"errorMessage":"the response has more than 16 MiB; pass a dataref instead"}`)))
@@ -163,8 +171,7 @@ func (e *endpoint) serveAnswer(w http.ResponseWriter, r *http.Request, id string
 }
 
 // readAnswer reads what a runtime answers, for as long as its call is at work.
-func (e *endpoint) readAnswer(w http.ResponseWriter, r *http.Request, id string) ([]byte, error) {
-	c := e.of(id)
+func readAnswer(w http.ResponseWriter, r *http.Request, c *call) ([]byte, error) {
 	if c == nil {
 		return nil, nil // Nobody asks for it.
 	}
@@ -183,6 +190,13 @@ func (e *endpoint) readAnswer(w http.ResponseWriter, r *http.Request, id string)
 
 // serveInitError takes note of a runtime that could not begin. It has no call: what waits goes to others.
 func (e *endpoint) serveInitError(w http.ResponseWriter, r *http.Request) {
+	select {
+	case e.hub.unbidden <- struct{}{}:
+		defer func() { <-e.hub.unbidden }()
+	default:
+		refuse(w, http.StatusServiceUnavailable, "TooMany", "too many runtimes say at a time that they could not begin")
+		return
+	}
 	body, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, maxError)) // What came of it is told.
 	said := failed(r.Header.Get("Lambda-Runtime-Function-Error-Type"), body).Completion.Err
 	e.mu.Lock()
@@ -201,6 +215,7 @@ func accepted(w http.ResponseWriter) {
 }
 
 func refuse(w http.ResponseWriter, code int, kind, message string) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second)) // The server waits for the rest of a body before it answers.
 	w.Header()["Content-Type"] = []string{"application/json"}
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(map[string]string{"errorType": kind, "errorMessage": message}) // As above.
