@@ -15,6 +15,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/onward-router/onward/config/access"
@@ -156,8 +157,9 @@ func zip(text []byte) []byte {
 
 // An asset is a file that browsers keep.
 type asset struct {
-	kind          string
-	plain, zipped []byte
+	kind   string
+	plain  []byte
+	zipped func() []byte // packed by who first asks for it: a router starts without
 }
 
 // assets are all of them, under a digest of all: who has an old page gets none of the new.
@@ -167,7 +169,7 @@ type assets struct {
 	pages  *template.Template
 }
 
-// pack compresses what is embedded.
+// pack takes what is embedded, as browsers get it.
 func pack() (*assets, error) {
 	a := &assets{byName: make(map[string]asset)}
 	sum := sha256.New()
@@ -190,7 +192,7 @@ func pack() (*assets, error) {
 			kind = "text/javascript; charset=utf-8"
 		}
 		text = slim(text)
-		a.byName[name] = asset{kind, text, zip(text)}
+		a.byName[name] = asset{kind, text, sync.OnceValue(func() []byte { return zip(text) })}
 	}
 	a.digest = hex.EncodeToString(sum.Sum(nil)[:8])
 	a.pages, err = template.ParseFS(static, "static/*.html")
@@ -232,7 +234,7 @@ func (a *assets) serve(w http.ResponseWriter, q *http.Request) {
 	body := x.plain
 	if packs(q) {
 		head.Set("Content-Encoding", "gzip")
-		body = x.zipped
+		body = x.zipped()
 	}
 	_, _ = w.Write(body) // The client has gone: nobody is left to be told.
 }

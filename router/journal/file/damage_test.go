@@ -437,3 +437,37 @@ func TestSnapshotIsStreamed(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestFrameBehindZeros: whatever of a segment was never written, the frame that stands behind it is found, wherever that is, and none where there is none.
+func TestFrameBehindZeros(t *testing.T) {
+	t.Parallel()
+	for segment := range uint64(50) {
+		if at := untagged(segment); tagOf(segment, at) != 0 || tagOf(segment, at+1) == 0 {
+			t.Errorf("segment %d has no tag at %d", segment, at)
+		}
+	}
+	const size = 3 * len(blank)
+	for _, body := range []int{0, 1, 100} {
+		for at := 0; at+frameHead+body <= size; at += 1 + at%7 {
+			b := make([]byte, size)
+			putHead(b[at:at+frameHead+body], 7, int64(at), 0, uint32(body))
+			if got, ok := nextFrame(b, 7, 0); !ok || got != int64(at) {
+				t.Fatalf("a frame of %d bytes at %d: %d, %v", body, at, got, ok)
+			}
+			if got, ok := nextFrame(b, 7, int64(at)+1); ok {
+				t.Fatalf("behind a frame at %d: %d", at, got)
+			}
+		}
+	}
+	// The position without a tag is one like all others, also amid zeros.
+	segment := uint64(0)
+	for untagged(segment) < 2*int64(len(blank)) || untagged(segment) > 1<<22 {
+		segment++
+	}
+	at := untagged(segment)
+	b := make([]byte, at+3*int64(len(blank)))
+	putHead(b[at:at+frameHead], segment, at, 0, 0)
+	if got, ok := nextFrame(b, segment, 0); !ok || got != at {
+		t.Errorf("the frame at %d without a tag: %d, %v", at, got, ok)
+	}
+}

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 )
@@ -67,10 +68,21 @@ func readFrame(b []byte, segment uint64, pos int64) ([]byte, found) {
 	return frame[frameHead:], aRecord
 }
 
-// nextFrame finds the first valid frame at or after from.
+// blank is a stretch of what was never written.
+var blank [4096]byte
+
+// nextFrame finds the first valid frame at or after from. Behind the end of the log are megabytes of zeros, where no tag stands but that of untagged.
 func nextFrame(b []byte, segment uint64, from int64) (int64, bool) {
+	none := untagged(segment)
 	for pos := from; pos+frameHead <= int64(len(b)); pos++ {
-		if binary.LittleEndian.Uint32(b[pos+8:]) != tagOf(segment, pos) {
+		tag := le32(b[pos+8:])
+		if tag == 0 && int64(len(b))-pos-8 >= int64(len(blank)) && bytes.Equal(b[pos+8:][:len(blank)], blank[:]) {
+			if last := pos + int64(len(blank)) - 4; none < pos || none > last {
+				pos = last // Of all tags that are zeros here.
+				continue
+			}
+		}
+		if tag != tagOf(segment, pos) {
 			continue
 		}
 		if _, what := readFrame(b[pos:], segment, pos); what != nothing {
@@ -79,6 +91,9 @@ func nextFrame(b []byte, segment uint64, from int64) (int64, bool) {
 	}
 	return 0, false
 }
+
+// untagged is the one position of a segment whose tag is 0: its factor in tagOf is odd, and this is its inverse.
+func untagged(segment uint64) int64 { return int64(tagOf(segment, 0) * 0xA5CB9243) }
 
 // offsetOf joins segment and position to an offset; offsets grow along the log.
 func offsetOf(segment uint64, pos int64) int64 { return int64(segment)<<32 | pos }
