@@ -39,8 +39,17 @@ func (d *destinationDoc) Check() []plugin.Problem {
 	} else if n := strings.Count(d.ARN, ":"); d.ARN != "" && (!strings.HasPrefix(d.ARN, "arn:") || n != 6 && n != 7 || strings.ContainsAny(d.ARN, " \t\r\n") || len(d.ARN) > maxARN) {
 		out = append(out, plugin.Problem{Path: []string{"arn"}, What: fmt.Sprintf("%.200q is no ARN of a function", d.ARN), Cure: "write arn:aws:lambda:REGION:ACCOUNT:function:NAME, with :VERSION or an alias behind it where it has one"})
 	}
+	switch {
+	case d.Bytes != 0 && !aws:
+		out = append(out, plugin.Problem{Path: []string{"bytes"}, What: "only records of the formats aws and eventbridge are cut to a size", Cure: "leave it out, or add format: aws"})
+	case d.Bytes != 0 && (d.Bytes < minRecord || d.Bytes > lang.MaxValueBytes):
+		out = append(out, plugin.Problem{Path: []string{"bytes"}, What: fmt.Sprintf("a record of %s is not made", d.Bytes), Cure: "write 4KiB to 16MiB; AWS takes 256KiB to SNS, 1MiB to SQS"})
+	}
 	return out
 }
+
+// minRecord is what a record has without request and response, and some more.
+const minRecord = 4 << 10
 
 // maxARN is how many bytes an ARN may have (AWS Lambda API: FunctionArn has 170 characters, an alias 128 more).
 const maxARN = 300
@@ -127,6 +136,7 @@ type destinationDoc struct {
 	Event    lang.Expr    `doc:"event" help:"attributes of the event in place of its own, by name: type, source, subject, id, extensions; ${ event } passes the event on that started the run"`
 	Format   string       `doc:"format" help:"the form in which others tell of it: aws (the record of an AWS Lambda destination), eventbridge (that record in EventBridge's envelope), dlq (the input, and the error in attributes), knative (the event as it came, and the error in attributes)"`
 	ARN      string       `doc:"arn" help:"how aws and eventbridge name the function; default: arn:aws:lambda:onward:000000000000:function:NAME:$LATEST"`
+	Bytes    plugin.Size  `doc:"bytes" help:"how many bytes a record of aws or eventbridge may have, 256KiB for a reader behind SNS, say: one that would have more leaves out the request, then the response, as AWS does; default: 16MiB"`
 	Retry    lang.Retries `doc:"retry,sole" help:"when and how often to try again: a rule, or a list of rules with counters apart; default: what its function says, else 3 attempts. What is given up is kept as a dead letter"`
 }
 
@@ -148,14 +158,14 @@ func (l *loader) destinations(t *triggerDoc, word string, n *lang.Node) []destin
 	for i, item := range items {
 		path := fmt.Sprintf("%s.%s[%d]", t.path, word, i)
 		var doc destinationDoc
-		c, settings, rest, ok := l.component(plugin.Sink, path, item, append([]string{"name", "function", "trigger", "when", "data", "event", "format", "arn", "retry"}, deliveryKeys...))
+		c, settings, rest, ok := l.component(plugin.Sink, path, item, append([]string{"name", "function", "trigger", "when", "data", "event", "format", "arn", "bytes", "retry"}, deliveryKeys...))
 		if item.Kind != lang.MapNode {
 			continue
 		}
 		rest, delivery := split(rest, deliveryKeys)
 		ok = l.prefixed(path, lang.Decode(rest, &doc, l.registry)) && ok
 		d := destination{lang.Destination{
-			Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data, Retry: doc.Retry, Event: doc.Event, Format: doc.Format, ARN: doc.ARN,
+			Function: doc.Function, Trigger: doc.Trigger, When: doc.When, Data: doc.Data, Retry: doc.Retry, Event: doc.Event, Format: doc.Format, ARN: doc.ARN, Bytes: doc.Bytes,
 		}, item.Pos}
 		targets := 0
 		if c.Name != "" {

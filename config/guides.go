@@ -106,7 +106,7 @@ onSuccess: { log: readings }
 			"ZeroReservedConcurrency or Cancelled), `attempts`, `started` and `ended`.",
 		Examples: []string{
 			"function: remind\nname: reminder\nwhen: \"${ data.amount > 13 }\"\ndata: \"${ {'late': true} }\"\nretry: { attempts: 5, backoff: 1s }",
-			"http: { url: \"http://127.0.0.1:7001/hook\" }\nformat: aws\narn: arn:aws:lambda:eu-central-1:123456789012:function:count:$LATEST",
+			"http: { url: \"http://127.0.0.1:7001/hook\" }\nformat: aws\narn: arn:aws:lambda:eu-central-1:123456789012:function:count:$LATEST\nbytes: 256KiB",
 			"kafka: { topic: orders.paid }\nevent: { type: com.example.order.paid, subject: \"${ data.orderId }\", region: eu }",
 			"trigger: bookkeeping",
 			"log: charged",

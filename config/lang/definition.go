@@ -81,15 +81,16 @@ const InvokePrefix = "function."
 // A Destination is where the event of a run's end goes: exactly one of Function (an inline sink is an anonymous function) and Trigger is set. Name is
 // its own among the trigger's; it comes from what it is, never from where it stands.
 type Destination struct {
-	Name     string  `doc:"name"`
-	Function string  `doc:"function"`
-	Trigger  string  `doc:"trigger"`
-	When     Expr    `doc:"when"`
-	Data     Expr    `doc:"data"` // default: the outcome
-	Retry    Retries `doc:"retry,sole"`
-	Event    Expr    `doc:"event"`  // an object of attributes that replace those of the run's end
-	Format   string  `doc:"format"` // one of Formats; empty is our own
-	ARN      string  `doc:"arn"`    // how AWS's formats name the function
+	Name     string      `doc:"name"`
+	Function string      `doc:"function"`
+	Trigger  string      `doc:"trigger"`
+	When     Expr        `doc:"when"`
+	Data     Expr        `doc:"data"` // default: the outcome
+	Retry    Retries     `doc:"retry,sole"`
+	Event    Expr        `doc:"event"`  // an object of attributes that replace those of the run's end
+	Format   string      `doc:"format"` // one of Formats; empty is our own
+	ARN      string      `doc:"arn"`    // how AWS's formats name the function
+	Bytes    plugin.Size `doc:"bytes"`  // how large AWS's formats may be; 0 is as a value may be
 }
 
 // The forms in which a destination may be told of a run's end, beside our own.

@@ -51,7 +51,7 @@ func (s *State) endRun(r *run, o lang.Outcome) {
 	r.timers, r.debts = few[timer]{}, 0
 	s.resume(r)
 	if x := r.seldom; x != nil {
-		r.seldom = &seldom{superseded: x.superseded, parent: x.parent, redrives: x.redrives, arrived: x.arrived}
+		r.seldom = &seldom{superseded: x.superseded, parent: x.parent, redrives: x.redrives, arrived: x.arrived, spared: x.spared}
 	}
 	s.occupy(r, -int(r.open))
 	s.hold(r, size(r.event)+size(r.data)+size(r.rare().arrived)-r.bytes)
@@ -241,11 +241,15 @@ func (s *State) deliveryEnded(r *run, inv *Invocation, e *lang.Error) {
 	s.leaveIfDone(r)
 }
 
-// pauseDelivery sets the timer of the next try of a destination, if there is to be one: what its owner has given up for its age has had its time.
+// final are the types of errors with which a destination is not tried again, whatever its retry says: its owner has given it up for its age, or another try would be
+// the same. An event that cannot be made will not be one later.
+var final = map[string]bool{"undelivered": true, "unknown_trigger": true, ZeroConcurrency: true, "bad_event": true}
+
+// pauseDelivery sets the timer of the next try of a destination, if there is to be one.
 func (s *State) pauseDelivery(r *run, inv *Invocation, e *lang.Error) bool {
 	rules := r.retryOf(inv.Path)
 	at := rules.For(e)
-	if e.Type == "undelivered" || e.Type == "unknown_trigger" || e.Type == ZeroConcurrency || at < 0 {
+	if final[e.Type] || at < 0 {
 		return false
 	}
 	if len(rules) > 1 {

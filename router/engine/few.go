@@ -86,6 +86,8 @@ type seldom struct {
 	round   *round     // the events of its key that it gathers, or takes
 	arrived lang.Value // those that its round had
 
+	spared int32 // tries of which the function saw nothing that the run ended with, or that failed last
+
 	redrives     uint32          // how many there were
 	recollection *recollection   // of the last one; nil is nothing of it
 	windows      []changedWindow // that somebody has given to steps, by path

@@ -73,7 +73,7 @@ func (s *State) loadRun(l *loader) *run {
 
 // loadSeldom reads what few runs have.
 func (s *State) loadSeldom(l *loader, r *run) {
-	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls | runWindows | runAged | runRound | runArrived | runSubs)
+	flags := l.flags(runStopping | runPaused | runKeyed | runDropped | runChild | runRedriven | runRecalls | runWindows | runAged | runRound | runArrived | runSubs | runSpared)
 	r.aged = flags&runAged != 0
 	if flags&runStopping != 0 {
 		o := l.outcome()
@@ -110,6 +110,9 @@ func (s *State) loadSeldom(l *loader, r *run) {
 	}
 	if flags&runSubs != 0 {
 		r.own().subs = l.whole()
+	}
+	if flags&runSpared != 0 {
+		r.own().spared = int32(l.whole())
 	}
 	if p := r.rare().place; p != nil && r.outcome != nil {
 		l.fail(errSnapshot)
@@ -369,12 +372,15 @@ func (s *State) loadSlot(l *loader, f *frame, at int) {
 }
 
 func (s *State) loadRest(l *loader, t *task) {
-	flags := l.flags(hasCounts | taskSequel | taskTwin | taskHeld | taskLent)
+	flags := l.flags(hasCounts | taskSequel | taskTwin | taskHeld | taskLent | taskSpared)
 	t.counts = l.counts(flags, t.step.Retry)
 	if flags&taskLent != 0 {
 		s.loadLent(l, t)
 	}
-	if flags&^(hasCounts|taskLent) == 0 || l.err != nil {
+	if flags&taskSpared != 0 {
+		t.own().spared = int32(l.whole())
+	}
+	if flags&^(hasCounts|taskLent|taskSpared) == 0 || l.err != nil {
 		return
 	}
 	x := t.own()

@@ -55,6 +55,36 @@ func (r *run) tried() int {
 	return 1
 }
 
+// invoked is how often AWS would say that the function was: throttled tries and those that its platform failed are no invocations (LocalStack's event manager, held to AWS by its
+// snapshots, counts none of them, and none where the function is stopped).
+func (r *run) invoked() int {
+	switch {
+	case r.outcome.Err != nil:
+		return max(0, int(r.attempts-r.rare().spared))
+	case r.def.Flow != nil && r.def.Flow.Use == lang.UseFunction:
+		return int(r.calls - r.rare().spared)
+	}
+	return 1
+}
+
+// reached says whether a function was at work when its try failed so.
+func reached(e *lang.Error) bool {
+	switch e.Class {
+	case lang.ClassThrottle:
+		return false
+	case lang.ClassPlatform: // It answered, and nobody could read it; or it died of it.
+		return e.Type == "bad_response" || e.Type == "too_large" || e.Type == "runtime_died" || e.Type == "upstream_died"
+	}
+	return true
+}
+
+// spare notes in how many tries the function saw nothing that r ended with, or that failed last.
+func (r *run) spare(n int32) {
+	if n != r.rare().spared {
+		r.own().spared = n
+	}
+}
+
 // endValue is what a destination's expressions see as end.
 func (r *run) endValue(kind string) lang.Value {
 	return lang.Object(
@@ -95,7 +125,7 @@ func (r *run) arn(d *lang.Destination) string {
 	return d.ARN
 }
 
-// record is r's end as AWS tells it. Where it would be larger than a value may be, it leaves out the request, and then the response, as AWS does.
+// record is r's end as AWS tells it. Where it would be larger than the destination takes, or a value may be, it leaves out the request, and then the response, as AWS does.
 func (s *State) record(r *run, d *lang.Destination) lang.Value {
 	dress := func(request, response bool) lang.Value {
 		v := r.awsRecord(d, request, response)
@@ -104,11 +134,14 @@ func (s *State) record(r *run, d *lang.Destination) lang.Value {
 		}
 		return v
 	}
+	fits := func(v lang.Value) bool {
+		return s.unfit("the record", v) == nil && (d.Bytes == 0 || v.Size() <= int(d.Bytes))
+	}
 	v := dress(true, true)
-	if s.unfit("the record", v) != nil {
+	if !fits(v) {
 		v = dress(false, true)
 	}
-	if s.unfit("the record", v) != nil {
+	if !fits(v) {
 		v = dress(false, false)
 	}
 	return v
@@ -123,7 +156,7 @@ func (r *run) awsRecord(d *lang.Destination, request, response bool) lang.Value 
 			lang.Member{Key: "requestId", Value: lang.Text(r.requestID())},
 			lang.Member{Key: "functionArn", Value: lang.Text(r.arn(d))},
 			lang.Member{Key: "condition", Value: lang.Text(condition)},
-			lang.Member{Key: "approximateInvokeCount", Value: lang.Of(r.tried())},
+			lang.Member{Key: "approximateInvokeCount", Value: lang.Of(r.invoked())},
 		)},
 	}
 	if request {
@@ -157,11 +190,21 @@ func (r *run) payload() lang.Value {
 		}
 	}
 	return lang.Object(
-		lang.Member{Key: "errorMessage", Value: lang.Text(e.Message)},
+		lang.Member{Key: "errorMessage", Value: lang.Text(r.lastWords(e))},
 		lang.Member{Key: "errorType", Value: lang.Text(e.Type)},
 		lang.Member{Key: "requestId", Value: lang.Text(r.requestID())},
 		lang.Member{Key: "stackTrace", Value: lang.Of([]string{})},
 	)
+}
+
+// lastWords are an error's message as the function said it: that there was no time for another try is told by the condition.
+func (r *run) lastWords(e *lang.Error) string {
+	if r.aged {
+		if i := strings.LastIndex(e.Message, notAgain); i > 0 {
+			return e.Message[:i]
+		}
+	}
+	return e.Message
 }
 
 // eventBridge is a record as EventBridge delivers it.
@@ -191,7 +234,7 @@ func (r *run) eventBridge(d *lang.Destination, record lang.Value) lang.Value {
 func letterAttributes(r *run) []lang.Member {
 	message := ""
 	if e := r.outcome.Err; e != nil {
-		message = e.Message
+		message = r.lastWords(e)
 	}
 	return []lang.Member{
 		{Key: "requestid", Value: lang.Text(r.requestID())}, {Key: "errorcode", Value: lang.Text("200")}, {Key: "errormessage", Value: lang.Text(attributeText(message))},

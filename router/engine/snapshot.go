@@ -249,7 +249,7 @@ func saveSeldom(w *writer, r *run) {
 	dropped := r.outcome != nil && r.outcome.Verdict == lang.Skipped && !r.outcome.Value.IsNull()
 	w.flags(flag{runStopping, result != nil}, flag{runPaused, h != nil}, flag{runKeyed, p != nil}, flag{runDropped, dropped}, flag{runChild, r.rare().parent != ""},
 		flag{runRedriven, r.rare().redrives > 0}, flag{runRecalls, r.rare().recollection != nil}, flag{runWindows, len(r.rare().windows) > 0}, flag{runAged, r.aged},
-		flag{runRound, r.rare().round != nil}, flag{runArrived, !r.rare().arrived.IsNull()}, flag{runSubs, r.rare().subs > 0})
+		flag{runRound, r.rare().round != nil}, flag{runArrived, !r.rare().arrived.IsNull()}, flag{runSubs, r.rare().subs > 0}, flag{runSpared, r.rare().spared > 0})
 	if result != nil {
 		w.outcome(*result)
 	}
@@ -282,6 +282,9 @@ func saveSeldom(w *writer, r *run) {
 	}
 	if r.rare().subs > 0 {
 		w.uint(uint64(r.rare().subs))
+	}
+	if r.rare().spared > 0 {
+		w.uint(uint64(r.rare().spared))
 	}
 }
 
@@ -407,6 +410,7 @@ const (
 	runRound                // the round that it gathers, or takes the events of
 	runArrived              // what its round had
 	runSubs                 // what its subruns have taken of its fuel
+	runSpared               // tries of which the function that it ended with saw nothing
 )
 
 const (
@@ -419,6 +423,7 @@ const (
 	taskTwin               // its twin
 	taskHeld               // it has failed and its twin is at work
 	taskLent               // signals that it gives back when it is tried again
+	taskSpared             // tries of which its function saw nothing
 )
 
 const (
@@ -447,10 +452,16 @@ func saveRest(w *writer, t *task) error {
 	if len(lent) > 0 {
 		flags |= taskLent
 	}
+	if x.spared > 0 {
+		flags |= taskSpared
+	}
 	w.uint(flags)
 	w.counts(t.counts)
 	if len(lent) > 0 {
 		saveLent(w, lent)
+	}
+	if x.spared > 0 {
+		w.uint(uint64(x.spared))
 	}
 	if x.sequel != goesOn {
 		w.uint(uint64(x.sequel))

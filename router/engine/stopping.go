@@ -51,6 +51,7 @@ type rest struct {
 	held    bool  // it has failed, with lastErr, and its twin is at work
 	sequel  sequel
 	outcome lang.Outcome // of the sequel
+	spared  int32        // its tries of which the function saw nothing; counted where a destination tells
 }
 
 func (t *task) few() rest {

@@ -262,6 +262,9 @@ func (s *State) attemptEnded(t *task, o lang.Outcome) {
 	t.tryTimer, t.body = 0, nil
 	if t.step.Use == lang.UseFunction {
 		t.run.aged = false
+		if t.run.def.conditions && o.Err != nil && !reached(o.Err) {
+			t.own().spared++
+		}
 	}
 	if e := s.unfit("the outcome", o.Value); e != nil {
 		o = lang.Failure(e)
@@ -293,6 +296,9 @@ func (s *State) attemptEnded(t *task, o lang.Outcome) {
 			}
 			o.Value = v
 		}
+		if t.frame == nil && t.handles == nil {
+			t.run.spare(t.few().spared)
+		}
 		s.finish(t, o)
 	default:
 		s.finish(t, o)
@@ -320,6 +326,9 @@ func (c *counts) of(rule int, tries int32) int {
 	return int((*c)[rule])
 }
 
+// notAgain begins what is put behind the message of an error that there was no time to try again after.
+const notAgain = " (not tried again: "
+
 // retry sets the timer of the next try, if there is to be one. A pause that a deadline would cut short is not begun: nothing could come of it, and
 // the error that there is says more than that the time was over.
 func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
@@ -345,7 +354,7 @@ func (s *State) retry(t *task, e *lang.Error) (bool, *lang.Error) {
 	if due, bounded := t.due(); bounded && s.now+int64(pause) >= due {
 		forbidden := *e
 		t.run.aged = t.run.def.conditions
-		forbidden.Message += fmt.Sprintf(" (not tried again: the next try would come in %s, the deadline in %s)", pause.Round(time.Millisecond), time.Duration(due-s.now).Round(time.Millisecond))
+		forbidden.Message += fmt.Sprintf(notAgain+"the next try would come in %s, the deadline in %s)", pause.Round(time.Millisecond), time.Duration(due-s.now).Round(time.Millisecond))
 		return false, &forbidden
 	}
 	t.lastErr = e
@@ -409,6 +418,7 @@ func (s *State) failed(t *task, e *lang.Error) {
 	t.lastErr = e
 	if t.step.Use == lang.UseFunction && t.tries > 0 {
 		t.run.attempts = t.tries
+		t.run.spare(t.few().spared)
 	}
 	switch x := t.few(); {
 	case x.of != nil:
