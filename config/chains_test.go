@@ -34,6 +34,28 @@ func TestChainWarnings(t *testing.T) {
 	}
 }
 
+// TestUntoldDestinations: who writes destinations at a function is told that calls of flows do not reach them (DST-8 of the checklists: a destination that does not
+// fire, without an error, is the commonest complaint of all). It is no fault, and said once a function.
+func TestUntoldDestinations(t *testing.T) {
+	t.Parallel()
+	const f = "version: 1\nfunctions:\n  f: { log: f, %s }\n  g: { log: g }\ntriggers:\n  "
+	for _, c := range []struct{ destinations, triggers, want string }{
+		{"onSuccess: { log: x }", "t: { flow: { function: g } }", ""},
+		{"timeout: 1s", "t: { flow: { function: f } }", ""},
+		{"onSuccess: { log: x }", "t: { flow: { function: f } }", `functions.f.onSuccess: it is told of calls by themselves (onward invoke f), and trigger "t" calls f: of that it hears nothing; write it at trigger t`},
+		{"onFailure: [{ log: x }]", "t: { flow: { map: { items: [1], do: { function: f } } } }\n  u: { flow: { function: f } }", "functions.f.onFailure: "},
+		{"onSuccess: { log: x }", "t: { flow: { function: g }, onFailure: { function: f } }", "functions.f.onSuccess: "},
+	} {
+		set, findings := config.Parse("t.yaml", []byte(fmt.Sprintf(f, c.destinations)+c.triggers+"\n"), registry(), nil)
+		if len(findings) > 0 {
+			t.Fatal(findings)
+		}
+		if got := fmt.Sprint(set.Warnings); (c.want == "") != (len(set.Warnings) == 0) || !strings.Contains(got, c.want) || len(set.Warnings) > 1 {
+			t.Errorf("%s, %s: %s; want %q", c.destinations, c.triggers, got, c.want)
+		}
+	}
+}
+
 // TestDestinationsAreNamedByContent: what stands beside a destination, and in which order it says things, does not change its name: an open run finds it
 // again after a reload, and none in its place.
 func TestDestinationsAreNamedByContent(t *testing.T) {

@@ -164,7 +164,7 @@ func Read(texts []Text, r *plugin.Registry, check func(c plugin.Component, name 
 }
 
 func newLoader(r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) *loader {
-	return &loader{registry: r, check: check, set: &Set{
+	return &loader{registry: r, check: check, untold: make(map[string]bool), set: &Set{
 		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger), Flows: make(map[string]*lang.Step),
 		Tenants: make(map[string]*Tenant), Calls: make(map[string]*Trigger), None: make(map[string]bool),
 	}, triggers: make(map[string]*triggerDoc)}
@@ -229,7 +229,8 @@ type loader struct {
 	set      *Set
 	triggers map[string]*triggerDoc
 	tenants  []namedAt
-	calls    []*triggerDoc // of the functions
+	calls    []*triggerDoc   // of the functions
+	untold   map[string]bool // of them, those of whose destinations it was said that not all calls reach them
 	findings []lang.Finding
 	warnings []lang.Finding
 	alones   map[string]placed // by what no other can have

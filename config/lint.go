@@ -269,6 +269,7 @@ func (c *checker) function(s *lang.Step, path string) {
 		return
 	}
 	c.uses(f)
+	c.untold(f)
 	said := s.Heartbeat.Const
 	if s.Heartbeat.IsZero() {
 		s.Heartbeat.Const = plugin.Duration(f.Heartbeat)
@@ -290,6 +291,24 @@ func (c *checker) uses(f *Function) {
 		c.def.Functions = make(map[string]lang.Function)
 	}
 	c.def.Functions[f.Name] = lang.Function{Contract: f.Contract, Cancel: f.Cancel}
+}
+
+// untold warns of a function's own destinations where a trigger calls it: they are told of calls by themselves, and of no other. Nothing would err, and nobody be told.
+func (c *checker) untold(f *Function) {
+	i := slices.IndexFunc(c.l.calls, func(t *triggerDoc) bool { return t.name == lang.InvokePrefix+f.Name })
+	if i < 0 || strings.HasPrefix(c.trigger, lang.InvokePrefix) || c.l.untold[f.Name] {
+		return
+	}
+	t := c.l.calls[i]
+	for k, word := range []string{"onSuccess", "onFailure"} {
+		if len(t.destinations[k]) == 0 {
+			continue
+		}
+		c.l.untold[f.Name] = true
+		c.l.say(true, t.destinations[k][0].pos, t.path+"."+word, fmt.Sprintf("write it at trigger %s, too, or leave it where calls by themselves are meant", c.trigger),
+			"it is told of calls by themselves (onward invoke %s), and trigger %q calls %s: of that it hears nothing", f.Name, c.trigger, f.Name)
+		return
+	}
 }
 
 // flow resolves a step that names a flow. The flow's body has a scope of its own: the event, its data, the run and the step's input; so it is checked once a
@@ -507,6 +526,7 @@ func (c *checker) destination(d *destination, word string, i int) {
 			return
 		}
 		c.uses(f)
+		c.untold(f)
 		if d.Retry == nil {
 			d.Retry = f.Retry
 		}

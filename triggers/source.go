@@ -89,6 +89,9 @@ type Report struct {
 // A Reporting source says how far it is. Report may be called at any time.
 type Reporting interface{ Report() Report }
 
+// A Ticking source knows when its next events come, before it runs: Ticks are the next n, or fewer where there are no more.
+type Ticking interface{ Ticks(n int) []time.Time }
+
 // ParkedHelp is what onward_parked_total says of itself, which each source that parks registers with its name as the constant label source.
 const ParkedHelp = "What came in and was no event, by source; of the journal, places that held no record."
 

@@ -186,7 +186,8 @@ func (p *program) lint() *cobra.Command {
 	c := &cobra.Command{
 		Use: "lint FILE|DIR...", Short: "Find everything that is wrong with documents, before anything runs.", Args: cobra.MinimumNArgs(1),
 		Long: "Lint reads documents as serve does, all of the folders' *.yaml and *.yml together, and prints everything that is wrong with them, one line each:\n" +
-			"file:line:column, where in the document, what, and what to write instead. It exits with 1 when it found something.\n\n" +
+			"file:line:column, where in the document, what, and what to write instead. It exits with 1 when it found something. Of schedules of documents that are right\n" +
+			"it prints the next three ticks, by the clock of their zone.\n\n" +
 			"With --probe it also asks the functions that can be asked without a call whether they take what they would be sent: those with batch: a batch of no events,\n" +
 			"and OpenWhisk's controller for the action.",
 		Example: "  onward lint deploy/examples/01-word-count\n  onward lint -o json word-count.yaml\n  onward lint --probe word-count.yaml",
@@ -201,8 +202,12 @@ func (p *program) lint() *cobra.Command {
 				findings = unfit(c.Context(), set)
 				said = append(said, findings...)
 			}
+			var schedules []ticking
+			if len(findings) == 0 {
+				schedules = ticks(c.Context(), set)
+			}
 			if p.output == "json" {
-				if err := p.json(map[string]any{"findings": said}); err != nil {
+				if err := p.json(linted(said, schedules)); err != nil {
 					return err
 				}
 			} else {
@@ -211,6 +216,9 @@ func (p *program) lint() *cobra.Command {
 				}
 				if len(findings) == 0 {
 					fmt.Fprintf(p.out, "ok: %s\n", contents(set))
+					for _, t := range schedules {
+						fmt.Fprintf(p.out, "source %s: %s\n", t.source, t.said)
+					}
 				}
 			}
 			if len(findings) > 0 {
@@ -221,6 +229,19 @@ func (p *program) lint() *cobra.Command {
 	}
 	c.Flags().BoolVar(&ask, "probe", false, "ask the functions, too, whether they take what they would be sent; none is called")
 	return c
+}
+
+// linted is what lint says to programs: findings, and the next ticks of schedules, by source.
+func linted(findings []lang.Finding, schedules []ticking) map[string]any {
+	said := map[string]any{"findings": findings}
+	if len(schedules) > 0 {
+		next := make(map[string][]time.Time, len(schedules))
+		for _, t := range schedules {
+			next[t.source] = t.next
+		}
+		said["ticks"] = next
+	}
+	return said
 }
 
 func (p *program) schema() *cobra.Command {

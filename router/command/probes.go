@@ -65,6 +65,32 @@ func probeSources(ctx context.Context, set *config.Set, to *egress.Policy) []pro
 	return askAll(ctx, all, by)
 }
 
+// A ticking is a schedule of documents, with its next ticks.
+type ticking struct {
+	source, said string
+	next         []time.Time
+}
+
+// ticks are the schedules of a set, by name.
+func ticks(ctx context.Context, set *config.Set) (all []ticking) {
+	for _, name := range slices.Sorted(maps.Keys(set.Sources)) {
+		s := set.Sources[name]
+		source, err := s.Type.Make.(triggers.Factory)(name, s.Settings)
+		if err != nil {
+			continue // What cannot be made is lint's to find.
+		}
+		t, ticks := source.(triggers.Ticking)
+		p, says := source.(plugin.Prober)
+		if !ticks || !says {
+			continue
+		}
+		if said, err := p.Probe(ctx); err == nil {
+			all = append(all, ticking{name, said, append([]time.Time{}, t.Ticks(3)...)})
+		}
+	}
+	return all
+}
+
 // askAll asks all at once, each within its bound.
 func askAll(ctx context.Context, all []probed, by []plugin.Prober) []probed {
 	var asking sync.WaitGroup

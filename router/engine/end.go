@@ -243,7 +243,7 @@ func (s *State) deliveryEnded(r *run, inv *Invocation, e *lang.Error) {
 
 // final are the types of errors with which a destination is not tried again, whatever its retry says: its owner has given it up for its age, or another try would be
 // the same. An event that cannot be made will not be one later.
-var final = map[string]bool{"undelivered": true, "unknown_trigger": true, ZeroConcurrency: true, "bad_event": true}
+var final = map[string]bool{"undelivered": true, "unknown_trigger": true, ZeroConcurrency: true, "bad_event": true, "expression_error": true}
 
 // pauseDelivery sets the timer of the next try of a destination, if there is to be one.
 func (s *State) pauseDelivery(r *run, inv *Invocation, e *lang.Error) bool {

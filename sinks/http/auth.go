@@ -155,9 +155,12 @@ func (k *sink) authorize(req *http.Request) error {
 	return setHeader(req.Header, "Authorization", "Bearer "+token)
 }
 
+// endsHeader says whether c would end a header, or is nothing that one may have.
+func endsHeader(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }
+
 // setHeader refuses what would end the header.
 func setHeader(h http.Header, name, v string) error {
-	if strings.ContainsFunc(v, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+	if strings.ContainsFunc(v, endsHeader) {
 		return fmt.Errorf("header %s: its value has a control character, such as a line's end", name)
 	}
 	h.Set(name, v)

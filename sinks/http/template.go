@@ -1,6 +1,7 @@
 package http
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -138,6 +139,9 @@ func (k *sink) fill(d *sinks.Delivery) (*url.URL, map[string]string, error) {
 	headers := make(map[string]string, len(t.headers))
 	for name, e := range t.headers {
 		text, err := e.EvalText(scope, cache, func(_, s string) (string, error) { return s, nil })
+		if err == nil && strings.ContainsFunc(text, endsHeader) {
+			err = errors.New("its value has a control character, such as a line's end; write .replace('\\n', ' ') behind it, or send it in the data")
+		}
 		if err != nil {
 			return nil, nil, &badTemplate{"header " + name, err}
 		}

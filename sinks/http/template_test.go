@@ -36,7 +36,7 @@ func TestTemplates(t *testing.T) {
 		{"/", "${ data.id }", `{"id":null}`, "!header X-Order: null is no text"},
 		{"/orders/${ data.id }", "", `{"id":"%2e%2e"}`, "/orders/%252e%252e? "},
 		{"/", "a ${ data.id } b", `{"id":"x"}`, "/? a x b"},
-		{"/", "${ data.id }", `{"id":"x\r\nEvil: 1"}`, "!X-Order"},
+		{"/", "${ data.id }", `{"id":"x\r\nEvil: 1"}`, "!header X-Order: its value has a control character, such as a line's end; write .replace("},
 		{"/?${ data.id }", "", `{"id":"ä&x"}`, "/?%C3%A4%26x "},
 	} {
 		s := &Settings{URL: srv.URL + c.url, Method: "POST", Body: "data", Mode: "binary"}

@@ -59,6 +59,7 @@ var (
 	_ triggers.Overlapping = (*Source)(nil)
 	_ triggers.Measured    = (*Source)(nil)
 	_ triggers.Reporting   = (*Source)(nil)
+	_ triggers.Ticking     = (*Source)(nil)
 	_ plugin.Prober        = (*Source)(nil)
 )
 
@@ -231,13 +232,16 @@ func (s *Source) after(at time.Time, n int) (ticks []time.Time) {
 	return ticks
 }
 
+// Ticks are the next n.
+func (s *Source) Ticks(n int) []time.Time { return s.after(s.now(), n) }
+
 // Probe says when it will tick, by the clock of its zone: what a person looks for in a cron that is new.
 func (s *Source) Probe(context.Context) (string, error) {
 	zone, err := lang.Location(s.s.Zone)
 	if err != nil {
 		return "", err
 	}
-	ticks := s.after(s.now(), told)
+	ticks := s.Ticks(told)
 	if len(ticks) == 0 {
 		return "no more ticks", nil
 	}
