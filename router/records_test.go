@@ -147,7 +147,9 @@ triggers:
 		r.run(c.trigger, c.data, c.data)
 		comes(t, func() bool {
 			var said struct {
-				Letters []struct{ Error struct{ Type, Message string } }
+				Letters []struct {
+					Error struct{ Type, Message string }
+				}
 			}
 			r.get("/v1/dead?trigger="+c.trigger, &said)
 			for _, l := range said.Letters {
