@@ -27,7 +27,7 @@ triggers:
 `
 
 // TestASignedBodyIsOneEvent: a signature covers the body alone, so what headers say makes no other event of it, at whatever router it comes - and another router has
-// nothing of what the first one remembers, as one has that was restarted. That a signature has a time, within which it is good, alters nothing.
+// nothing of what the first one remembers, as one has that was restarted. Where a signature has a time and no name (stripe), the time is what ends it.
 func TestASignedBodyIsOneEvent(t *testing.T) {
 	t.Parallel()
 	for _, style := range []string{"standard", "stripe", "github"} {
@@ -83,11 +83,13 @@ func aSignedBodyIsOneEvent(t *testing.T, style string) {
 		return []string{"Ce-Specversion", "1.0", "Ce-Id", id, "Ce-Source", source, "Ce-Type", kind}
 	}
 	mapped := func(id, kind string) []string { return []string{"X-Delivery", id, "X-Event", kind} }
+	named := style != "stripe"
 	for _, x := range []struct {
 		name, path, body     string
 		first, later, second []string
 	}{
 		{"whole", "/hook", whole, structured, append(binary("2", "/b", "other"), structured...), structured},
+		{"in binary mode", "/hook", `{"a":1}`, binary("1", "/a", "push"), binary("2", "/b", "push"), binary("1", "/a", "push")},
 		{"by headers that as: reads", "/named", `{"a":2}`, mapped("1", "push"), mapped("2", "push"), mapped("3", "push")},
 		{"by its body", "/bound", `{"id":"x"}`, mapped("1", "push"), mapped("2", "push"), nil},
 	} {
@@ -95,17 +97,17 @@ func aSignedBodyIsOneEvent(t *testing.T, style string) {
 		if code != http.StatusAccepted || run == "" {
 			t.Fatalf("%s: %d %s", x.name, code, said)
 		}
-		if code, again, said := post(1, x.path, x.body, x.later...); code != http.StatusAccepted || again != run {
+		if code, again, said := post(1, x.path, x.body, x.later...); code != http.StatusAccepted || again != run && (named || x.name == "whole" || x.name == "by its body") {
 			t.Errorf("%s, at another router: %d %s; want run %s", x.name, code, said, run)
 		}
-		if code, other, said := post(0, x.path, strings.Replace(x.body, "{", `{"b":1,`, 1), x.first...); x.path == "/named" && (code != http.StatusAccepted || other == run) {
+		if code, other, said := post(0, x.path, strings.Replace(x.body, "{", `{"b":1,`, 1), x.first...); named && (x.path == "/named" || x.name == "in binary mode") && (code != http.StatusAccepted || other == run) {
 			t.Errorf("%s, another body: %d %s", x.name, code, said)
 		}
 		if code, again, said := post(0, x.path, x.body, x.second...); x.second != nil && (code == http.StatusAccepted) != (again == run) {
 			t.Errorf("%s, once more: %d %s", x.name, code, said)
 		}
 	}
-	// What headers say of an event that is signed: in binary mode, by a charset, or of one that they turn into the data of another.
+	// An event of a sender's own, that is turned into the data of another one, or read otherwise.
 	for member, at := range [][]string{{"/hook", "/named"}, {"/hook", "/bound"}} {
 		for _, path := range at {
 			for _, body := range []string{whole, "[" + whole + "]"} {
@@ -128,7 +130,7 @@ func aSignedBodyIsOneEvent(t *testing.T, style string) {
 		t.Errorf("%d %s", code, said)
 	}
 	signal[1] = "s2"
-	if _, _, said := post(1, "/named", `{"go":1}`, signal...); !strings.Contains(said, "repeated") {
+	if _, _, said := post(1, "/named", `{"go":1}`, signal...); strings.Contains(said, "repeated") != named {
 		t.Errorf("the signal again, under another id: %s", said)
 	}
 }

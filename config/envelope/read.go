@@ -319,6 +319,9 @@ func (d *draft) field(f Field) error {
 // IsWhole reports whether the body alone says what the event is: its attributes too, in a charset that needs no header to be read by.
 func (h *Head) IsWhole() bool { return h.mode != binaryMode && h.media.isPlain() }
 
+// IsBinary reports binary mode: the attributes are headers.
+func (h *Head) IsBinary() bool { return h.mode == binaryMode }
+
 // IsBatch reports batched mode.
 func (h *Head) IsBatch() bool { return h.mode == batchMode }
 

@@ -15,7 +15,7 @@ import (
 // A Way is one by which callers prove who they are.
 type Way struct {
 	Bearer *plugin.Secret `doc:"bearer" help:"a token that callers send, in Authorization: Bearer TOKEN or in the query as access_token: {env: NAME} or {file: PATH}"`
-	HMAC   *HMAC          `doc:"hmac" help:"a signature of the body by HMAC-SHA256; a CloudEvent has to be all in the body then, in structured or batched mode"`
+	HMAC   *HMAC          `doc:"hmac" help:"a signature of the body by HMAC-SHA256; prefer structured events to it, of which all is signed"`
 	OIDC   *OIDC          `doc:"oidc" help:"a token (JWT) that an issuer has signed, sent like bearer"`
 	MTLS   *MTLS          `doc:"mtls" help:"a client certificate; the listener has to ask for one (tls.client-ca)"`
 	Tenant string         `doc:"tenant" help:"whose events these are: they start triggers of this tenant only; default: triggers of any"`

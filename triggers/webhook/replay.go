@@ -14,28 +14,37 @@ import (
 	"github.com/onward-router/onward/config/envelope"
 )
 
-// isBound reports whether what tells the events from others that a document makes of a request, their sources and ids, is in its body, which is signed.
-func (f *foreign) isBound() bool {
-	as := &f.w.s.As.As
-	return !slices.ContainsFunc(slices.Concat(as.ID.Names(), as.Source.Names()), func(name string) bool { return name == "headers" || name == "query" || name == "path" })
+// isBound reports whether what tells a request's events from others, their sources and ids, is in its body, which is signed.
+func isBound(head form) bool {
+	switch x := head.(type) {
+	case *envelope.Head:
+		return x.IsWhole()
+	case *foreign:
+		as := &x.w.s.As.As
+		return !slices.ContainsFunc(slices.Concat(as.ID.Names(), as.Source.Names()), func(name string) bool { return name == "headers" || name == "query" || name == "path" })
+	}
+	return false
 }
 
 // sealOf is by what the events of a signed request are known where their ids or sources stand in what is not signed: by the body, and by the name that the signature
 // gives the message, where it gives one. Whatever the headers say, at whatever router it comes and however late, the same signed message is the same events. Empty:
-// what they are known by is signed.
+// what they are known by is signed; or the signature has a time and no name (stripe): a sender who tries again signs anew, and only the time ends what it is good for.
 func (w *Webhook) sealOf(p *proof, head form, r *http.Request, body []byte) string {
-	f, is := head.(*foreign)
-	if p.mark == "" || !is || f.isBound() {
+	if p.mark == "" || isBound(head) {
 		return ""
 	}
-	sum := sha256.Sum256(slices.Concat([]byte(p.tenant+"\x00"+p.by.Name(r.Header)+"\x00"), body))
+	name := p.by.Name(r.Header)
+	if name == "" && p.by.Timed() {
+		return ""
+	}
+	sum := sha256.Sum256(slices.Concat([]byte(p.tenant+"\x00"+name+"\x00"), body))
 	return hex.EncodeToString(sum[:])
 }
 
-// isTurned reports that headers of a signed request, which are not signed, say what event it is: in binary mode, by a charset, or of a body that would be an event by
-// itself. Whoever has heard a request could send its body again as another event, to another router or another trigger.
+// isTurned reports that headers of a signed request make something else of its body than it is: they read it by a charset, or as the data of an event where it is an
+// event by itself, or a batch of them, whose own ids would count for nothing.
 func (w *Webhook) isTurned(head form, body []byte) bool {
-	if h, is := head.(*envelope.Head); is {
+	if h, is := head.(*envelope.Head); is && !h.IsBinary() {
 		return !h.IsWhole()
 	}
 	if !bytes.Contains(body, []byte("specversion")) {
@@ -53,8 +62,8 @@ func (w *Webhook) isTurned(head form, body []byte) bool {
 	return false
 }
 
-// A memory knows the signatures that were good, with the events that came under them. A signature covers the body and not the headers of which as: may make an event:
-// whoever has heard a request could send its body again as another one, of another type. So a signature is good for the events that it came with first; for them it
+// A memory knows the signatures that were good, with the events that came under them. A signature covers the body and not the headers of which an event in binary mode,
+// or one by as:, is made: whoever has heard a request could send its body again as another one, of another type. So a signature is good for the events that it came with first; for them it
 // is good again, since a sender who got no answer repeats himself, and a repeat of an event does nothing more.
 type memory struct {
 	keep time.Duration

@@ -338,7 +338,7 @@ func (w *Webhook) events(rw http.ResponseWriter, r *http.Request, who *proof) (e
 	case err != nil:
 		refuse(rw, code, err.Error(), w.cureOf(head, code), 0)
 	case who.mark != "" && w.isTurned(head, body):
-		w.refuseUnproven(rw, &unproven{http.StatusUnauthorized, kindWrong, "the signature is of the body, and what event it is stands in headers, which are not signed; send all of it in the body, by Content-Type: application/cloudevents+json"}, false)
+		w.refuseUnproven(rw, &unproven{http.StatusUnauthorized, kindWrong, "the body that is signed is an event, and the headers, which are not signed, make another one of it; send it by Content-Type: application/cloudevents+json"}, false)
 	case who.mark != "" && w.signed.isOther(who.mark, events, time.Now()):
 		w.refuseUnproven(rw, &unproven{http.StatusUnauthorized, kindReplayed, "the signature was that of another event; a signature is of the body, and the event has to stay what it was"}, false)
 	default:
