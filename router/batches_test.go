@@ -187,7 +187,7 @@ triggers:
   one: { flow: { function: many } }
 `, func(t *testing.T, b *bubble) {
 		b.far.behave = func(s *sent) {
-			if string(s.Event.Data()) == "2" {
+			if string(s.Event().Data()) == "2" {
 				s.end(sinks.Result{Verdict: sinks.Retry, Err: &sinks.Error{Type: "batch_unanswered", Message: "the batch has none for it", Class: "platform"}, Heard: true})
 				return
 			}

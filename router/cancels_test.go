@@ -22,7 +22,7 @@ triggers:
 
 func cancelsOf(b *bubble) (calls, cancels []*sent) {
 	for _, s := range b.far.sent("work") {
-		if s.Event.Type() == "dev.onward.function.cancel" {
+		if s.Event().Type() == "dev.onward.function.cancel" {
 			cancels = append(cancels, s)
 		} else {
 			calls = append(calls, s)
@@ -36,7 +36,7 @@ func cancelsOf(b *bubble) (calls, cancels []*sent) {
 func TestCancelReachesTheFunction(t *testing.T) {
 	inBubble(t, cancelsDocument, func(t *testing.T, b *bubble) {
 		b.far.behave = func(s *sent) {
-			if s.Event.Type() == "dev.onward.function.cancel" {
+			if s.Event().Type() == "dev.onward.function.cancel" {
 				s.end(sinks.Accept())
 			}
 		}
@@ -57,7 +57,7 @@ func TestCancelReachesTheFunction(t *testing.T) {
 			t.Fatalf("%d calls, %d cancels", len(calls), len(cancels))
 		}
 		for i, s := range cancels {
-			e := s.Event
+			e := s.Event()
 			if e.Extensions()["causationid"] != calls[i].id || e.ID() != calls[i].id+"~cancel" || e.Subject() != "work" || e.Extensions()["correlationid"] != first.String() ||
 				e.Extensions()["partitionkey"] != calls[i].id || string(e.Data()) != `{"reason":"cancelled","message":"wrong input"}` || s.Invoke {
 				t.Errorf("%s\n%s", e, calls[i].id)
@@ -78,8 +78,8 @@ func TestCancelReachesTheFunction(t *testing.T) {
 		// Of the other run's branches one fails: the other one is superseded, and told.
 		b.far.open("deaf")[0].end(sinks.CompleteError(&sinks.Error{Type: "boom", Message: "it broke", Class: "function"}))
 		settle()
-		if _, cancels = cancelsOf(b); len(cancels) != 4 || string(cancels[3].Event.Data()) != `{"reason":"superseded"}` {
-			t.Errorf("%d cancels, %s", len(cancels), cancels[len(cancels)-1].Event)
+		if _, cancels = cancelsOf(b); len(cancels) != 4 || string(cancels[3].Event().Data()) != `{"reason":"superseded"}` {
+			t.Errorf("%d cancels, %s", len(cancels), cancels[len(cancels)-1].Event())
 		}
 		if f := b.wait(other); f.State != "failed" {
 			t.Errorf("%+v", f)
@@ -97,7 +97,7 @@ func TestCancelOutlivesItsOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(far)
 		f.behave = func(s *sent) {
-			if s.Event.Type() == "dev.onward.function.cancel" {
+			if s.Event().Type() == "dev.onward.function.cancel" {
 				s.end(sinks.Again(0, &sinks.Error{Type: "http_503", Message: "status 503", Class: "platform"}))
 			}
 		}
@@ -106,7 +106,7 @@ func TestCancelOutlivesItsOwner(t *testing.T) {
 		time.Sleep(time.Minute + 500*time.Millisecond) // The first try takes too long.
 		settle()
 		_, cancels := cancelsOf(b)
-		if len(cancels) == 0 || string(cancels[0].Event.Data()) != `{"reason":"timeout"}` {
+		if len(cancels) == 0 || string(cancels[0].Event().Data()) != `{"reason":"timeout"}` {
 			t.Fatalf("%d cancels", len(cancels))
 		}
 		b.stop()
@@ -120,7 +120,7 @@ func TestCancelOutlivesItsOwner(t *testing.T) {
 		}
 		last.end(sinks.Again(0, &sinks.Error{Type: "http_503", Message: "status 503", Class: "platform"}))
 		f.change(func(s *sent) {
-			if s.Event.Type() == "dev.onward.function.cancel" {
+			if s.Event().Type() == "dev.onward.function.cancel" {
 				s.end(sinks.Again(0, &sinks.Error{Type: "http_503", Message: "status 503", Class: "platform"}))
 				return
 			}

@@ -51,7 +51,7 @@ triggers: { ` + list + ` }
 					case "boom":
 						s.end(sinks.CompleteError(&sinks.Error{Type: "boom", Message: "no", Class: "function"}))
 					case "topic":
-						go b.echo(s.Event.Clone())
+						go b.echo(s.Event().Clone())
 						s.end(sinks.Accept())
 					case "later", "reporter":
 						e := event.New()
@@ -110,7 +110,7 @@ func TestTheEndIsOneEvent(t *testing.T) {
 	inBubble(t, destinationDocument, func(t *testing.T, b *bubble) {
 		b.far.behave = func(s *sent) {
 			if strings.HasPrefix(s.Function, "a.onSuccess.") {
-				go b.echo(s.Event.Clone())
+				go b.echo(s.Event().Clone())
 				s.end(sinks.Accept())
 				return
 			}
@@ -123,8 +123,8 @@ func TestTheEndIsOneEvent(t *testing.T) {
 		settle()
 		want := run.String() + "~end"
 		for _, s := range b.far.sent("") {
-			if !s.Invoke && (s.id != want || s.Event.Source() != "/onward/a" || s.Event.Time().IsZero()) {
-				t.Errorf("the end arrives at %s as %s of %s", s.Function, s.id, s.Event.Source())
+			if !s.Invoke && (s.id != want || s.Event().Source() != "/onward/a" || s.Event().Time().IsZero()) {
+				t.Errorf("the end arrives at %s as %s of %s", s.Function, s.id, s.Event().Source())
 			}
 		}
 		if n, _ := b.metric("onward_runs_ended_total", "state=succeeded"); n != 2 {

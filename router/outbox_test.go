@@ -63,8 +63,8 @@ func (*laterSettings) AnswersLater() bool { return true }
 
 func (f *far) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 	for _, d := range deliveries {
-		s := &sent{Delivery: d, far: f, at: time.Now(), id: d.Event.ID(), bytes: d.Event.String()}
-		s.run, _ = d.Event.Extensions()["correlationid"].(string)
+		s := &sent{Delivery: d, far: f, at: time.Now(), id: d.ID(), bytes: d.Event().String()}
+		s.run, _ = d.Event().Extensions()["correlationid"].(string)
 		f.mu.Lock()
 		f.sends = append(f.sends, s)
 		f.flying++
@@ -109,7 +109,7 @@ func (s *sent) end(r sinks.Result) {
 	s.Done(r)
 }
 
-func (s *sent) succeed() { s.end(sinks.Complete(s.Event.Data())) }
+func (s *sent) succeed() { s.end(sinks.Complete(s.Event().Data())) }
 
 // sent returns the deliveries so far, of one function or, with "", of all.
 func (f *far) sent(function string) []*sent {
@@ -350,7 +350,7 @@ func TestConcurrencyIsNeverExceeded(t *testing.T) {
 				accepted++
 				s.end(sinks.Accept())
 				settle()
-				b.event("succeeded", s.id, string(s.Event.Data()))
+				b.event("succeeded", s.id, string(s.Event().Data()))
 			default:
 				s.succeed()
 			}
@@ -508,7 +508,7 @@ func TestTimeOutIsARecordAndANewAttempt(t *testing.T) {
 		if len(sends) != 2 {
 			t.Fatalf("%d sends", len(sends))
 		}
-		key := func(s *sent) any { return s.Event.Extensions()["idempotencykey"] }
+		key := func(s *sent) any { return s.Event().Extensions()["idempotencykey"] }
 		if sends[0].id == sends[1].id || key(sends[0]) != key(sends[1]) || sends[0].Attempt != 1 || sends[1].Attempt != 2 {
 			t.Errorf("attempt %d: %s, %v; attempt %d: %s, %v", sends[0].Attempt, sends[0].id, key(sends[0]), sends[1].Attempt, sends[1].id, key(sends[1]))
 		}
@@ -607,13 +607,13 @@ func TestOnFailureGetsErrorAttemptsAndInput(t *testing.T) {
 		a := alerts[0]
 		calls := b.far.sent("retried")
 		want := fmt.Sprintf(`{"error":{"type":"boom","message":"broken 3 times","class":"function","data":{"x":1},"path":"retried","attempt":3,"invocation":%q},"attempts":3,"input":{"order":42}}`,
-			untagged(calls[len(calls)-1].Event.ID()))
+			untagged(calls[len(calls)-1].ID()))
 		var got, expected any
-		if json.Unmarshal(a.Event.Data(), &got) != nil || json.Unmarshal([]byte(want), &expected) != nil || fmt.Sprint(got) != fmt.Sprint(expected) {
-			t.Errorf("%s; want %s", a.Event.Data(), want)
+		if json.Unmarshal(a.Event().Data(), &got) != nil || json.Unmarshal([]byte(want), &expected) != nil || fmt.Sprint(got) != fmt.Sprint(expected) {
+			t.Errorf("%s; want %s", a.Event().Data(), want)
 		}
-		if a.Invoke || a.Event.Type() != "dev.onward.run.failed" || a.run != run.String() {
-			t.Errorf("%+v\n%s", a.Delivery, a.Event)
+		if a.Invoke || a.Event().Type() != "dev.onward.run.failed" || a.run != run.String() {
+			t.Errorf("%+v\n%s", a.Delivery, a.Event())
 		}
 		b.counted(0, "onward_runs")
 	})

@@ -41,7 +41,7 @@ type wide struct {
 
 func (x *wide) behave(s *sent) {
 	var i int
-	if json.Unmarshal(s.Event.Data(), &i) != nil {
+	if json.Unmarshal(s.Event().Data(), &i) != nil {
 		s.end(sinks.CompleteError(&sinks.Error{Type: "bad_input", Class: "function"}))
 		return
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/egress"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/plugin"
 )
@@ -35,12 +36,13 @@ type Puller interface{ Waiting() int }
 
 // A Delivery is one event to carry out.
 type Delivery struct {
-	Context  context.Context // ends when the try's time is over or the invocation is cancelled
-	Event    *event.Event    // the invocation or event to send; read-only. Data is JSON
-	Function string          // the name it goes to
-	Contract string          // how the answer reads: "http" (default), "lambda", ...; sinks that get no answer ignore it
-	Invoke   bool            // an invocation, whose answer is a completion; else an event, for which acceptance is all that counts
-	Attempt  int             // from 1
+	Context context.Context // ends when the try's time is over or the invocation is cancelled
+	// Outgoing is the invocation or event to send, as Event() or as JSON; its data is JSON. envelope.Made makes one of an event.
+	envelope.Outgoing
+	Function string // the name it goes to
+	Contract string // how the answer reads: "http" (default), "lambda", ...; sinks that get no answer ignore it
+	Invoke   bool   // an invocation, whose answer is a completion; else an event, for which acceptance is all that counts
+	Attempt  int    // from 1
 	Done     func(Result)
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
 )
 
 // TestEach: a delivery that panics ends as one that cannot succeed, once, and those beside it are made.
@@ -15,7 +16,7 @@ func TestEach(t *testing.T) {
 	for _, id := range []string{"a", "bad", "c"} {
 		e := event.New()
 		e.SetID(id)
-		list = append(list, &Delivery{Event: &e, Done: func(r Result) {
+		list = append(list, &Delivery{Outgoing: envelope.Made(&e), Done: func(r Result) {
 			text := id + " " + string(r.Completion.Data)
 			if r.Err != nil {
 				text = id + " " + r.Err.Error()
@@ -24,7 +25,7 @@ func TestEach(t *testing.T) {
 		}})
 	}
 	Each(list, func(d *Delivery) Result {
-		if d.Event.ID() == "bad" {
+		if d.ID() == "bad" {
 			panic("oh")
 		}
 		return Complete([]byte("1"))

@@ -82,6 +82,14 @@ func (d *draft) set(name, text string) (err error) {
 	return err
 }
 
+// clear makes a draft as good as new. What was read with it is gone.
+func (d *draft) clear() {
+	extensions := d.ctx.Extensions
+	clear(extensions)
+	*d = draft{}
+	d.ctx.Extensions = extensions
+}
+
 func (d *draft) count(bytes int) error {
 	if d.size += bytes; d.size > MaxAttributes {
 		return tooMany

@@ -9,9 +9,8 @@ import (
 	"github.com/onward-router/onward/config/lang"
 )
 
-// fromJSON reads an event in the JSON format. Its data may lie in raw.
-func fromJSON(raw []byte, l Limits) (event.Event, error) {
-	d := new(draft)
+// fromJSON reads an event in the JSON format into a draft, which is a part of it. Its data may lie in raw.
+func fromJSON(d *draft, raw []byte, l Limits) (event.Event, error) {
 	var data, coded []byte
 	var twice error
 	err := lang.EachMember(raw, func(key, value []byte) error {

@@ -367,36 +367,70 @@ func (h *Head) read(body []byte, l Limits) ([]event.Event, []Bad, error) {
 		e, err := h.binary(body, l)
 		return []event.Event{e}, nil, err
 	}
-	body, err := h.plain(body, h.Limit(l))
+	body, err := h.text(body, l)
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.media.charset != "" {
-		if body, err = h.media.decode(body); err != nil {
-			return nil, nil, err
-		}
-	}
-	body = unmarked(body)
 	if h.mode == structuredMode {
-		e, err := fromJSON(body, l)
+		e, err := fromJSON(new(draft), body, l)
 		return []event.Event{e}, nil, err
 	}
 	var events []event.Event
 	var bad []Bad
 	n := 0
-	err = lang.EachElement(body, func(raw []byte) error {
-		if e, err := fromJSON(raw, l); err != nil {
+	err = batch(body, func(raw []byte) {
+		if e, err := fromJSON(new(draft), raw, l); err != nil {
 			bad = append(bad, Bad{n, raw, err})
 		} else {
 			events = append(events, e)
 		}
 		n++
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return events, bad, nil
+}
+
+// Each calls f for each event of a batch that is one, in order, as Read makes them; an event is f's until it returns. The error is for all of the batch: f may
+// have been called before it was found.
+func (h *Head) Each(body []byte, l Limits, f func(e *event.Event)) error {
+	body, err := h.text(body, l)
+	if err != nil {
+		return err
+	}
+	d := new(draft) // One for all: most of what an event costs is room for it.
+	return batch(body, func(raw []byte) {
+		d.clear()
+		if e, err := fromJSON(d, raw, l); err == nil {
+			f(&e)
+		}
+	})
+}
+
+// text is a body of JSON in UTF-8.
+func (h *Head) text(body []byte, l Limits) ([]byte, error) {
+	body, err := h.plain(body, h.Limit(l))
+	if err != nil {
+		return nil, err
+	}
+	if h.media.charset != "" {
+		if body, err = h.media.decode(body); err != nil {
+			return nil, err
+		}
+	}
+	return unmarked(body), nil
+}
+
+func batch(body []byte, f func(raw []byte)) error {
+	err := lang.EachElement(body, func(raw []byte) error {
+		f(raw)
 		return nil
 	})
 	if err != nil {
-		return nil, nil, invalid("the batch is not a JSON list: %v", err)
+		return invalid("the batch is not a JSON list: %v", err)
 	}
-	return events, bad, nil
+	return nil
 }
 
 // plain is a body as it was before it was compressed.

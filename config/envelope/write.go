@@ -10,6 +10,24 @@ import (
 	"github.com/onward-router/onward/config/lang"
 )
 
+// An Outgoing is an event on its way out, which may be made only when somebody needs all of it. Its methods may be called concurrently.
+type Outgoing interface {
+	ID() string
+	// Event returns it whole, the same each time. It is read-only.
+	Event() *event.Event
+	// AppendJSON appends what Append does of the event.
+	AppendJSON(b []byte) ([]byte, error)
+}
+
+// Made is an event that is whole.
+func Made(e *event.Event) Outgoing { return made{e} }
+
+type made struct{ e *event.Event }
+
+func (m made) ID() string                          { return m.e.ID() }
+func (m made) Event() *event.Event                 { return m.e }
+func (m made) AppendJSON(b []byte) ([]byte, error) { return Append(b, m.e) }
+
 // WriteHeaders writes an event's attributes as headers (HTTP binding 1.0, section 3.1.3).
 func WriteHeaders(h http.Header, e *event.Event) {
 	values := make([]string, 0, 16)

@@ -56,6 +56,18 @@ func (g *Gate) Event(inv *engine.Invocation) (*event.Event, error) {
 	return e, envelope.Dress(e, inv.Attributes, extFuel, extAttempt, traceparent.Parent, traceparent.State)
 }
 
+// Outgoing is an invocation as it leaves, see Event: a call is made an event only where somebody needs all of it.
+func (g *Gate) Outgoing(inv *engine.Invocation) (envelope.Outgoing, error) {
+	if inv.Purpose == engine.Call {
+		return &outgoing{g: g, inv: inv, id: g.tags.Seal(inv.ID())}, nil
+	}
+	e, err := g.Event(inv)
+	if err != nil {
+		return nil, err
+	}
+	return envelope.Made(e), nil
+}
+
 // Reply takes in the event that a function has answered an invocation with: it meets the filters as any event does whose cause is the invocation. It keeps its
 // type, source, data and extensions; its id is the invocation's, since a function that is asked again answers with another one.
 func (g *Gate) Reply(ctx context.Context, inv *engine.Invocation, e *event.Event) error {

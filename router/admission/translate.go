@@ -129,15 +129,8 @@ func signalOf(n name, e *event.Event) (journal.RunID, *engine.SignalFact, error,
 
 // eventOf makes the event of an invocation, or of a run's end, under an id. Its trace context names what the tracing says, or else what the run was started by.
 func (g *Gate) eventOf(i *engine.Invocation, id string) *event.Event {
-	run, subject, key, contentType := i.Run.String(), i.Function, id, event.ApplicationJSON
-	switch i.Purpose {
-	case engine.Notify, engine.Route:
-		subject = run
-	case engine.Call:
-		if i.ToTrigger != "" {
-			subject = run
-		}
-	case engine.Cancel:
+	run, subject, key, contentType := i.Run.String(), subjectOf(i), id, event.ApplicationJSON
+	if i.Purpose == engine.Cancel {
 		key = i.Cause // Behind the call, where it goes by a topic.
 	}
 	ext := map[string]any{
@@ -150,11 +143,7 @@ func (g *Gate) eventOf(i *engine.Invocation, id string) *event.Event {
 	if !i.Expires.IsZero() {
 		ext[extExpiry] = types.Timestamp{Time: i.Expires}
 	}
-	traced := i.Traced
-	if g.Trace != nil {
-		traced = g.Trace(i)
-	}
-	if traced != nil {
+	if traced := g.traced(i); traced != nil {
 		if ext[traceparent.Parent] = traced.Parent; traced.State != "" {
 			ext[traceparent.State] = traced.State
 		}
@@ -164,6 +153,22 @@ func (g *Gate) eventOf(i *engine.Invocation, id string) *event.Event {
 		Time: &types.Timestamp{Time: i.Created},
 	}
 	return &event.Event{Context: ctx, DataEncoded: []byte(i.Input.JSON())}
+}
+
+// subjectOf is the function that is invoked, or the run of which the event tells.
+func subjectOf(i *engine.Invocation) string {
+	if i.Purpose == engine.Notify || i.Purpose == engine.Route || i.Purpose == engine.Call && i.ToTrigger != "" {
+		return i.Run.String()
+	}
+	return i.Function
+}
+
+// traced is the trace context that an invocation carries; nil is none.
+func (g *Gate) traced(i *engine.Invocation) *traceparent.Context {
+	if g.Trace != nil {
+		return g.Trace(i)
+	}
+	return i.Traced
 }
 
 // fullFuel is what an event from outside brings.

@@ -30,7 +30,7 @@ func (a acceptor) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 	a.ids.mu.Lock()
 	for _, d := range deliveries {
 		if d.Invoke {
-			a.ids.calls = append(a.ids.calls, d.Event.ID())
+			a.ids.calls = append(a.ids.calls, d.ID())
 		} else {
 			a.ids.ends++
 		}

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"context"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -70,11 +71,11 @@ func (o *Outbox) silent(it *item) {
 		return
 	}
 	o.forget(it)
-	stop := it.stop
+	try := it.try
 	o.mu.Unlock()
 	o.timed(it, wasTimedOut)
 	it.timedOut(true, time.Now())
-	if stop != nil {
-		stop()
+	if try != nil {
+		try.end(context.Canceled)
 	}
 }

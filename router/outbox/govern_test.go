@@ -21,7 +21,7 @@ func TestPauseOfMany(t *testing.T) {
 		b, leave := newBench(t, config.Function{Concurrency: 1}, func(_ *bench, n int, d *sinks.Delivery) {
 			mu.Lock()
 			defer mu.Unlock()
-			if sent[d.Event.ID()]++; n == 1 {
+			if sent[d.ID()]++; n == 1 {
 				hanging = d
 				return
 			}
@@ -68,8 +68,8 @@ func TestPauseOfMany(t *testing.T) {
 			t.Errorf("%s: %d calls are not sent at the end", kind, unsent)
 		}
 		for i, inv := range all[:n-400] {
-			if sent[inv.ID()] != 1 || b.sent(i).Event.ID() != inv.ID() {
-				t.Fatalf("%s: call %d was sent %d times, and %s in its place", kind, i, sent[inv.ID()], b.sent(i).Event.ID())
+			if sent[inv.ID()] != 1 || b.sent(i).ID() != inv.ID() {
+				t.Fatalf("%s: call %d was sent %d times, and %s in its place", kind, i, sent[inv.ID()], b.sent(i).ID())
 			}
 		}
 		b.Outbox.mu.Lock()

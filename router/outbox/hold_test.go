@@ -53,7 +53,7 @@ func TestPausedRunIsKept(t *testing.T) {
 		ok(b.sent(1))
 		synctest.Wait()
 		unsent(3, "of the paused run, of which one is over and another was sent before") // 2, 4 and 5.
-		if b.count() != 4 || b.sent(2).Event.ID() != other.ID() || b.sent(3).Event.ID() != end.ID() {
+		if b.count() != 4 || b.sent(2).ID() != other.ID() || b.sent(3).ID() != end.ID() {
 			t.Fatalf("%d sends", b.count())
 		}
 		ok(b.sent(2))
@@ -72,7 +72,7 @@ func TestPausedRunIsKept(t *testing.T) {
 		b.pump()
 		synctest.Wait()
 		for i, want := range []int{0, 2, 4, 5} {
-			if got := b.sent(4 + i).Event.ID(); got != mine[want].ID() {
+			if got := b.sent(4 + i).ID(); got != mine[want].ID() {
 				t.Errorf("%d: %s is sent; want %s", i, got, mine[want].ID())
 			}
 		}
@@ -144,13 +144,13 @@ func TestCancelHasRoomOfItsOwn(t *testing.T) {
 		}
 		time.Sleep(time.Minute + time.Second)
 		synctest.Wait()
-		if b.count() != 3 || b.sent(2).Event.ID() != hangs.ID()+"~cancel" {
+		if b.count() != 3 || b.sent(2).ID() != hangs.ID()+"~cancel" {
 			t.Errorf("%d sends", b.count())
 		}
 		cancel(former)
 		time.Sleep(time.Minute + time.Second)
 		synctest.Wait()
-		if b.count() != 4 || b.sent(3).Event.ID() != former.ID()+"~cancel" {
+		if b.count() != 4 || b.sent(3).ID() != former.ID()+"~cancel" {
 			t.Errorf("%d sends; what a former owner may have sent is not told of", b.count())
 		}
 	})

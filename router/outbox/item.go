@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"context"
 	"time"
 
 	"github.com/onward-router/onward/router/engine"
@@ -40,9 +39,9 @@ type item struct {
 	again  int       // of them, those that were not answered
 	err    string    // of the last try, and its type
 	kind   string
-	gone   bool // forgotten
-	former bool // it is older than the tenure: a former owner may have sent it
-	stop   context.CancelFunc
+	gone   bool            // forgotten
+	former bool            // it is older than the tenure: a former owner may have sent it
+	try    *try            // its sending, while it may be ended
 	timer  *time.Timer     // of its state
 	age    *time.Timer     // gives it up
 	by     *kept           // that it is kept by

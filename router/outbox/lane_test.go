@@ -271,7 +271,7 @@ func TestOneThatIsRefusedHoldsNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var poison *engine.Invocation
 		b, leave := newBench(t, config.Function{Concurrency: 4, MaxAge: time.Hour}, func(_ *bench, _ int, d *sinks.Delivery) {
-			if d.Event.ID() == poison.ID() {
+			if d.ID() == poison.ID() {
 				d.Done(sinks.Again(0, away))
 				return
 			}
@@ -312,7 +312,7 @@ func TestProbeThatSaysNothing(t *testing.T) {
 		if b.count() != 6 {
 			t.Fatalf("%d sends", b.count())
 		}
-		stopped := slices.IndexFunc(all, func(inv *engine.Invocation) bool { return inv.ID() == b.sent(5).Event.ID() })
+		stopped := slices.IndexFunc(all, func(inv *engine.Invocation) bool { return inv.ID() == b.sent(5).ID() })
 		b.end(all[stopped])
 		b.sent(5).Done(sinks.Ended(b.sent(5).Context, "stopped"))
 		synctest.Wait()
@@ -425,9 +425,9 @@ func TestTurnsGoTenantTriggerRun(t *testing.T) {
 	var order []byte
 	for range 25 {
 		it := b.sent(b.count() - 1)
-		run, _, _, valid := engine.ParseInvocationID(it.Event.ID())
+		run, _, _, valid := engine.ParseInvocationID(it.ID())
 		if !valid {
-			t.Fatal(it.Event.ID())
+			t.Fatal(it.ID())
 		}
 		order = append(order, run[0])
 		ok(it)
@@ -717,7 +717,7 @@ func TestWhatIsStoppedTogetherMakesNoRoomForItself(t *testing.T) {
 		b.stop(all, all[0].Run, engine.Answer{})
 		b.pump()
 		synctest.Wait()
-		if b.count() != 3 || b.sent(2).Event.ID() != wanted.ID() {
+		if b.count() != 3 || b.sent(2).ID() != wanted.ID() {
 			t.Errorf("%d sends after all but one were stopped", b.count())
 		}
 	})

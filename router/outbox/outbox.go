@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
@@ -28,9 +29,8 @@ type Owner interface {
 
 // An Intake knows what an invocation is outside, and takes in again what never leaves the router: the ends of runs.
 type Intake interface {
-	// Event makes the event of an invocation, or of a run's end.
-	// Event makes the event of an invocation. The error is final: what a destination says of it makes no event.
-	Event(inv *engine.Invocation) (*event.Event, error)
+	// Outgoing is the event of an invocation. The error is final: what a destination says of it makes no event.
+	Outgoing(inv *engine.Invocation) (envelope.Outgoing, error)
 	// Match returns what the filters let through of a run's end; nil is nothing.
 	Match(inv *engine.Invocation) *engine.MatchedFact
 	// Place says which run a call of a trigger starts, to be journaled before it does. The errors are StartFor's.
@@ -67,7 +67,9 @@ type Outbox struct {
 	mu    sync.Mutex
 	lanes map[string]*lane
 	items map[itemKey]*item
-	kept  map[journal.RunID]*kept // runs that are paused
+	// owners are those whose tries are out, with what stops the looking out for the end of their tenures.
+	owners map[Owner]func() bool
+	kept   map[journal.RunID]*kept // runs that are paused
 	// stopped are the functions and triggers that people have paused, limits what they allow functions at a time.
 	stopped   map[string]*kept
 	limits    map[string]int
@@ -85,7 +87,7 @@ type Outbox struct {
 
 // New makes an outbox without functions: Load brings them.
 func New(o Options) *Outbox {
-	out := &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item), kept: make(map[journal.RunID]*kept), stopped: make(map[string]*kept)}
+	out := &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item), owners: make(map[Owner]func() bool), kept: make(map[journal.RunID]*kept), stopped: make(map[string]*kept)}
 	if o.Metrics != nil {
 		o.Metrics.MustRegister(out)
 	}
@@ -214,9 +216,11 @@ func (o *Outbox) enqueue(it *item) {
 		return
 	}
 	l := it.lane
-	if now := time.Now(); l.fn != nil && l.fn.Batch == nil && l.queue == 0 && !o.draining && l.open(now) {
-		o.place(l, it, now) // Nobody waits: it need not stand in line.
-		return
+	if l.fn != nil && l.fn.Batch == nil && l.queue == 0 && !o.draining {
+		if now := time.Now(); l.open(now) {
+			o.place(l, it, now) // Nobody waits: it need not stand in line.
+			return
+		}
 	}
 	it.state = queued
 	l.waiting.push(it)
@@ -459,8 +463,8 @@ func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered eng
 			o.timed(it, outcomeWord(answered.Verdict))
 			when = it.sent()
 		}
-		if it.stop != nil {
-			it.stop()
+		if it.try != nil {
+			it.try.end(context.Canceled)
 		}
 	}
 	return when
@@ -470,9 +474,15 @@ func (o *Outbox) stop(list []*engine.Invocation, run journal.RunID, answered eng
 func (o *Outbox) leave(s Owner) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if stop := o.owners[s]; stop != nil {
+		stop()
+		delete(o.owners, s)
+	}
 	for _, it := range o.items {
 		if it.owner == s {
-			o.forget(it)
+			if o.forget(it); it.try != nil {
+				it.try.end(context.Canceled)
+			}
 		}
 	}
 	maps.DeleteFunc(o.kept, func(_ journal.RunID, k *kept) bool { return k.owner == s })

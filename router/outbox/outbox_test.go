@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router/engine"
 	"github.com/onward-router/onward/router/journal"
@@ -82,10 +83,10 @@ func (i *intake) Reply(_ context.Context, _ *engine.Invocation, e *event.Event) 
 
 func (i *intake) Current(began time.Time) bool { return i.current != nil && i.current(began) }
 
-func (i *intake) Event(inv *engine.Invocation) (*event.Event, error) {
+func (i *intake) Outgoing(inv *engine.Invocation) (envelope.Outgoing, error) {
 	e := event.New()
 	e.SetID(inv.ID())
-	return &e, nil
+	return envelope.Made(&e), nil
 }
 
 func (i *intake) Match(inv *engine.Invocation) *engine.MatchedFact {

@@ -151,7 +151,7 @@ func TestParcelsAreBounded(t *testing.T) {
 		}
 		var order []uint32
 		for _, d := range slices.Concat(r.list()...) {
-			_, _, n, _ := engine.ParseInvocationID(d.Event.ID())
+			_, _, n, _ := engine.ParseInvocationID(d.ID())
 			order = append(order, n)
 		}
 		if !slices.Equal(order, []uint32{1, 5, 2, 3, 4}) {
@@ -251,7 +251,7 @@ func TestWhatIsNotWantedLeavesItsParcel(t *testing.T) {
 		}
 		var numbers []uint32
 		for _, d := range r.list()[1] {
-			_, _, n, _ := engine.ParseInvocationID(d.Event.ID())
+			_, _, n, _ := engine.ParseInvocationID(d.ID())
 			numbers = append(numbers, n)
 		}
 		if !slices.Equal(numbers, []uint32{4, 5}) {

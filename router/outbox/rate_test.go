@@ -36,7 +36,7 @@ func TestRateHoldsSendings(t *testing.T) {
 		if n := b.count(); n < 24 || n > 25 || b.between(0, time.Millisecond) != 20 {
 			t.Errorf("%d sends in half a second, %d at once", b.count(), b.between(0, time.Millisecond))
 		}
-		if second := b.sent(21).Event.ID(); second != late.ID() && b.sent(20).Event.ID() != late.ID() {
+		if second := b.sent(21).ID(); second != late.ID() && b.sent(20).ID() != late.ID() {
 			t.Errorf("tenant b is sent after all that tenant a has queued")
 		}
 		time.Sleep(time.Minute)
@@ -130,7 +130,7 @@ func TestRateHoldsNobodyElse(t *testing.T) {
 		}
 		time.Sleep(time.Hour + time.Second)
 		synctest.Wait()
-		if b.count() != 1002 || b.sent(1001).Event.ID() != waiting[9].ID() {
+		if b.count() != 1002 || b.sent(1001).ID() != waiting[9].ID() {
 			t.Errorf("%d sends after an hour", b.count())
 		}
 	})

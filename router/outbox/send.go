@@ -80,32 +80,48 @@ func (o *Outbox) prepare(it *item, as *function) (*sinks.Delivery, *function) {
 		o.metrics.resent.Inc()
 	}
 	o.listen(it)
-	ctx, cancel, timed := it.bound(fn.Timeout, now)
-	it.stop = cancel
+	out := &dispatch{o: o, it: it, fn: fn, began: now}
+	out.try.owner = it.owner.Context()
+	out.try.due, out.timed = it.bound(fn.Timeout, now)
+	it.try = &out.try
+	o.endsWith(it.owner)
 	o.under.begin()
 	fn.use()
 	o.mu.Unlock()
-	d := &sinks.Delivery{Context: ctx, Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt}
-	var ended atomic.Bool
-	d.Done = func(r sinks.Result) {
-		if ended.Swap(true) {
-			return // Once is the contract, and a sink that has panicked may have ended it before.
-		}
-		defer o.under.end()
-		defer o.unuse(fn, 1)
-		how := overOf(ctx, timed)
-		cancel()
-		end := time.Now()
-		o.metrics.deliver.Of(fn.Sink.Name).Observe(end.Sub(now).Seconds(), end, inv.Run.String)
-		o.done(it, r, how, end)
-	}
+	out.d = sinks.Delivery{Context: &out.try, Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt, Done: out.done}
 	var bad error
-	if d.Event, bad = o.Intake.Event(inv); bad != nil {
+	if out.d.Outgoing, bad = o.Intake.Outgoing(inv); bad != nil {
 		o.unuse(fn, 1)
-		d.Done(sinks.Fail(&sinks.Error{Type: "bad_event", Message: bad.Error(), Class: "function"}))
+		out.done(sinks.Fail(&sinks.Error{Type: "bad_event", Message: bad.Error(), Class: "function"}))
 		return nil, nil
 	}
-	return d, fn
+	return &out.d, fn
+}
+
+// A dispatch is one try of an item, with what its sink is given.
+type dispatch struct {
+	o     *Outbox
+	it    *item
+	fn    *function
+	began time.Time
+	timed bool // its time is over by its timeout, and not by the item's age
+	ended atomic.Bool
+	try   try
+	d     sinks.Delivery
+}
+
+// done is the delivery's Done. Once is the contract, and a sink that has panicked may have ended it before.
+func (s *dispatch) done(r sinks.Result) {
+	if s.ended.Swap(true) {
+		return
+	}
+	o := s.o
+	defer o.under.end()
+	defer o.unuse(s.fn, 1)
+	end := time.Now()
+	how := overOf(s.try.close(end), s.timed)
+	o.metrics.deliver.Of(s.fn.Sink.Name).Observe(end.Sub(s.began).Seconds(), end, s.it.inv.Run.String)
+	o.done(s.it, r, how, end)
 }
 
 // handed books that a sink has what it was to be given.
@@ -120,13 +136,13 @@ func stopped(fn *function) *lang.Error {
 	return lang.Failf(lang.ClassThrottle, engine.ZeroConcurrency, "function %q is stopped by concurrency: 0; raise it, and redrive", fn.Name)
 }
 
-// bound makes the context of a try. A try that has a timeout is not cut by the age of its invocation: it is at work. timed says that it ends by its
-// timeout.
-func (it *item) bound(timeout time.Duration, now time.Time) (ctx context.Context, cancel context.CancelFunc, timed bool) {
+// bound is when a try's time is over; zero is never. A try that has a timeout is not cut by the age of its invocation: it is at work. timed says that it ends by
+// its timeout.
+func (it *item) bound(timeout time.Duration, now time.Time) (at time.Time, timed bool) {
 	if it.inv.Purpose == engine.Call {
 		timeout = it.inv.Timeout
 	}
-	at := it.inv.Expires
+	at = it.inv.Expires
 	switch {
 	case timeout <= 0 && it.inv.Heartbeat > 0: // Its age does not cut it, either, while its heart beats.
 	case timeout <= 0:
@@ -134,12 +150,7 @@ func (it *item) bound(timeout time.Duration, now time.Time) (ctx context.Context
 	case at.IsZero() || now.Add(timeout).Before(at):
 		at, timed = now.Add(timeout), true
 	}
-	if at.IsZero() {
-		ctx, cancel = context.WithCancel(it.owner.Context())
-	} else {
-		ctx, cancel = context.WithDeadline(it.owner.Context(), at)
-	}
-	return ctx, cancel, timed
+	return at, timed
 }
 
 // An over says why a delivery's context had ended when the delivery did.
@@ -152,8 +163,8 @@ const (
 	aborted       // it is not wanted any more, or its shard has left
 )
 
-func overOf(ctx context.Context, timed bool) over {
-	switch err := ctx.Err(); {
+func overOf(err error, timed bool) over {
+	switch {
 	case err == nil:
 		return notOver
 	case err != context.DeadlineExceeded:
@@ -175,23 +186,28 @@ func (o *Outbox) release(it *item) {
 		return
 	}
 	o.mu.Lock()
-	it.leaveRoom()
-	o.fill(it.lane)
+	free := it.leaveRoom()
+	if free {
+		o.fill(it.lane)
+	}
 	o.mu.Unlock()
-	o.pump()
+	if free {
+		o.pump()
+	}
 }
 
-// leaveRoom gives up an item's room. The lock is held.
-func (it *item) leaveRoom() {
-	l := it.lane
+// leaveRoom gives up an item's room, and reports whether that is free for another one: the last of a parcel frees it. The lock is held.
+func (it *item) leaveRoom() (free bool) {
+	l, p := it.lane, it.parcel
 	l.flying--
-	if p := it.parcel; p == nil || p.gone() {
+	if free = p == nil || p.gone(); free {
 		l.rooms--
 	}
 	it.parcel, it.probe = nil, false
 	if l.probe == it {
 		l.probe = nil
 	}
+	return free
 }
 
 // finish removes an item that was being sent, writes down how it ended, and lets the next go. An item that was stopped meanwhile says nothing.
@@ -229,7 +245,7 @@ func (o *Outbox) timed(it *item, outcome string) {
 func (o *Outbox) done(it *item, r sinks.Result, how over, end time.Time) {
 	inv, s, call := it.inv, it.owner, it.inv.Purpose == engine.Call
 	arrived := r.Verdict == sinks.Completed || r.Verdict == sinks.Accepted
-	o.judge(it, r, arrived, how)
+	o.judge(it, r, arrived, how, end)
 	it.busy = r.Busy
 	if reply := r.Completion.Reply; reply != nil && call && !o.reply(it, reply) {
 		o.abort(it) // Its partition's next owner sends it again, and has its answer anew.
@@ -286,8 +302,7 @@ func (o *Outbox) reply(it *item, reply *event.Event) bool {
 const replyPause = time.Second
 
 // judge books what a delivery's end says of its function, and tells people when that changes its state.
-func (o *Outbox) judge(it *item, r sinks.Result, arrived bool, how over) {
-	now := time.Now()
+func (o *Outbox) judge(it *item, r sinks.Result, arrived bool, how over, now time.Time) {
 	o.mu.Lock()
 	l := it.lane
 	was := l.is
@@ -346,7 +361,7 @@ func (o *Outbox) abort(it *item) {
 func (o *Outbox) accept(it *item) {
 	o.mu.Lock()
 	if o.isCurrent(it) {
-		it.state, it.stop = accepted, nil // The try is over, and its context need not be kept.
+		it.state, it.try = accepted, nil // It is over, and need not be kept.
 		o.watchAccepted(it)
 		it.owner.Accepted(it.inv)
 	}
@@ -387,7 +402,7 @@ func (o *Outbox) resend(it *item, r sinks.Result) {
 		it.err, it.kind = short(r.Err.Message), short(r.Err.Type)
 	}
 	it.again++
-	it.stop = nil
+	it.try = nil
 	if fn := it.lane.fn; it.old() || fn != nil && fn.Resends != nil && it.again > *fn.Resends {
 		o.mu.Unlock()
 		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, it.inv, it.undelivered()) })

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
@@ -24,7 +25,7 @@ func environment(t *testing.T, s *Settings, h sinks.Host) map[string]string {
 		t.Fatal(err)
 	}
 	done := make(chan sinks.Result, 1)
-	k.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Event: sinktest.Awkward("one"), Invoke: true, Done: func(r sinks.Result) { done <- r }}})
+	k.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Outgoing: envelope.Made(sinktest.Awkward("one")), Invoke: true, Done: func(r sinks.Result) { done <- r }}})
 	r := <-done
 	var text string
 	if err := json.Unmarshal(r.Completion.Data, &text); err != nil {
@@ -124,7 +125,7 @@ func TestAFolderThatIsNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan sinks.Result, 1)
-	k.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Event: sinktest.Awkward("one"), Invoke: true, Done: func(r sinks.Result) { done <- r }}})
+	k.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Outgoing: envelope.Made(sinktest.Awkward("one")), Invoke: true, Done: func(r sinks.Result) { done <- r }}})
 	if said := describe(<-done); !strings.Contains(said, "not_started") || !strings.Contains(said, "its dir: stat /no/such/folder") {
 		t.Error(said)
 	}

@@ -128,7 +128,7 @@ func (k *sink) run(d *sinks.Delivery) sinks.Result {
 	stdout.limit, stderr.limit, stderr.keepEnd = MaxOutput, stderrTail, true
 	cmd := exec.CommandContext(d.Context, k.s.Command[0], k.s.Command[1:]...)
 	cmd.Dir, cmd.Env = k.s.Dir, env
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(d.Event.Data()), &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(d.Event().Data()), &stdout, &stderr
 	end := ownGroup(cmd, k.s.Grace.D())
 	cmd.WaitDelay = k.s.Grace.D() + drain
 	err = cmd.Run()
@@ -180,7 +180,7 @@ func (k *sink) env(d *sinks.Delivery) ([]string, error) {
 		}
 		env = append(env, name+"="+v)
 	}
-	e := d.Event
+	e := d.Event()
 	if e.Subject() == "" {
 		env = append(env, "CE_SUBJECT=")
 	}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/sinktest"
@@ -116,7 +117,7 @@ func runAs(t *testing.T, ctx context.Context, s *Settings, invoke bool) sinks.Re
 	e := sinktest.Awkward("one")
 	e.DataEncoded = []byte(`{"n":1}`)
 	done := make(chan sinks.Result, 1)
-	k.Deliver(ctx, []*sinks.Delivery{{Context: ctx, Event: e, Invoke: invoke, Done: func(r sinks.Result) { done <- r }}})
+	k.Deliver(ctx, []*sinks.Delivery{{Context: ctx, Outgoing: envelope.Made(e), Invoke: invoke, Done: func(r sinks.Result) { done <- r }}})
 	r := <-done
 	if err := k.Close(); err != nil {
 		t.Error(err)

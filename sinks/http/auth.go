@@ -119,7 +119,7 @@ func (k *sink) prove(d *sinks.Delivery, req *http.Request) error {
 		req.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	if k.s.Sign != nil {
-		if err := k.s.Sign.Sign(req.Header, d.Event.ID(), time.Now(), body); err != nil {
+		if err := k.s.Sign.Sign(req.Header, d.ID(), time.Now(), body); err != nil {
 			return err
 		}
 	}

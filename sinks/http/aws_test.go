@@ -101,7 +101,7 @@ func TestSigned(t *testing.T) {
 	for _, mode := range []string{"binary", "structured"} {
 		d := invocation(t.Context())
 		d.Contract = "lambda"
-		d.Event.SetSubject("gr\u00fc\u00dfe, 100% \"x\"")
+		d.Event().SetSubject("gr\u00fc\u00dfe, 100% \"x\"")
 		settings := &Settings{URL: s.URL + "/2015-03-31/functions/f/invocations?Qualifier=prod", Mode: mode, AWS: keys, Headers: map[string]client.Value{"X-Amz-Invocation-Type": {Text: "RequestResponse"}}}
 		if got := sinktest.Describe(deliver(t, settings, d)); got != "completed null" {
 			t.Error(got)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -37,32 +38,51 @@ const batchType = event.ApplicationCloudEventsBatchJSON
 // A bundle is the deliveries of one request.
 type bundle struct {
 	mu   sync.Mutex
-	open map[*sinks.Delivery]func() bool // those without a result, with what takes their context's end off
-	die  context.CancelFunc              // when none is open
+	of   []part
+	open int                // of them, those without a result
+	die  context.CancelFunc // when none is open
+}
+
+// A part is one delivery of a bundle.
+type part struct {
+	d     *sinks.Delivery
+	off   func() bool // takes the looking out for its context's end off
+	ended bool
 }
 
 // end gives a delivery its result, unless it has one.
-func (b *bundle) end(d *sinks.Delivery, r sinks.Result) {
+func (b *bundle) end(p *part, r sinks.Result) {
 	b.mu.Lock()
-	off, is := b.open[d]
-	delete(b.open, d)
-	if len(b.open) == 0 {
-		b.die()
+	had := p.ended
+	if p.ended = true; !had {
+		if b.open--; b.open == 0 {
+			b.die()
+		}
 	}
+	off := p.off
 	b.mu.Unlock()
-	if is {
+	if !had {
 		off()
-		d.Done(r)
+		p.d.Done(r)
 	}
+}
+
+// afterFunc is context.AfterFunc, without a context in between where a context does it itself.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if own, does := ctx.(interface{ AfterFunc(f func()) func() bool }); does {
+		return own.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 // together sends deliveries in one request. What the answer does not tell of is sent again; what is given up meanwhile ends at once, and the rest goes on.
 func (k *sink) together(deliveries []*sinks.Delivery) {
 	ctx, die := context.WithCancel(k.held.Life)
-	b := &bundle{open: make(map[*sinks.Delivery]func() bool, len(deliveries)), die: die}
+	b := &bundle{of: make([]part, len(deliveries)), open: len(deliveries), die: die}
 	b.mu.Lock()
-	for _, d := range deliveries {
-		b.open[d] = context.AfterFunc(d.Context, func() { b.end(d, k.noAnswer(d, d.Context.Err())) })
+	for i, d := range deliveries {
+		p := &b.of[i]
+		p.d, p.off = d, afterFunc(d.Context, func() { b.end(p, k.noAnswer(d, d.Context.Err())) })
 	}
 	b.mu.Unlock()
 	k.held.Go(func() {
@@ -71,12 +91,12 @@ func (k *sink) together(deliveries []*sinks.Delivery) {
 			results, r = k.ask(ctx, deliveries)
 			return r
 		})
-		for i, d := range deliveries {
+		for i := range b.of {
 			r := whole
 			if results != nil {
 				r = results[i]
 			}
-			b.end(d, r)
+			b.end(&b.of[i], r)
 		}
 	})
 }
@@ -107,7 +127,7 @@ func (k *sink) ask(ctx context.Context, deliveries []*sinks.Delivery) (each []si
 	a := &contract.Answer{Code: resp.StatusCode, Header: resp.Header, Body: text}
 	asked := make([]contract.Asked, len(deliveries))
 	for i, d := range deliveries {
-		asked[i] = contract.Asked{ID: d.Event.ID(), Invoke: d.Invoke}
+		asked[i] = contract.Asked{ID: d.ID(), Invoke: d.Invoke}
 	}
 	return c.ReadBatch(a, asked, k.s.Fail), sinks.Result{}
 }
@@ -127,22 +147,18 @@ func (k *sink) halves(ctx context.Context, deliveries []*sinks.Delivery) ([]sink
 	return out, sinks.Result{}
 }
 
-// around is about what an invocation has beside its data, as JSON.
-const around = 700
-
 func batchOf(deliveries []*sinks.Delivery) ([]byte, error) {
-	size := 2
-	for _, d := range deliveries {
-		size += around + len(d.Event.Data())
-	}
-	body := append(make([]byte, 0, size), '[')
+	body := []byte{'['}
 	var err error
 	for i, d := range deliveries {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		if body, err = envelope.Append(body, d.Event); err != nil {
+		if body, err = d.AppendJSON(body); err != nil {
 			return nil, err
+		}
+		if i == 0 { // The others are about as large.
+			body = slices.Grow(body, len(deliveries)*(len(body)+len(body)/16))
 		}
 	}
 	return append(body, ']'), nil
@@ -188,7 +204,7 @@ func (k batching) Probe(ctx context.Context) (string, error) {
 	}
 	none := event.New()
 	none.SetID("probe")
-	resp, body, err := k.tryTwice(&sinks.Delivery{Context: ctx, Event: &none}, req)
+	resp, body, err := k.tryTwice(&sinks.Delivery{Context: ctx, Outgoing: envelope.Made(&none)}, req)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("%s does not answer: %w; start what serves it, or correct its url", k.url.Host, err)

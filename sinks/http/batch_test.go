@@ -167,7 +167,7 @@ func TestBatches(t *testing.T) {
 			var list []*sinks.Delivery
 			for i, id := range []string{"run~a", "run~b", "run~c"} {
 				d := invocation(t.Context())
-				d.Event.SetID(id)
+				d.Event().SetID(id)
 				all.Add(1)
 				d.Done = func(r sinks.Result) { got[i] = r; all.Done() }
 				list = append(list, d)
@@ -201,7 +201,7 @@ func TestOneOfABatchIsGivenUp(t *testing.T) {
 	defer k.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	one, two, done := invocation(ctx), invocation(t.Context()), make(chan string, 2)
-	two.Event.SetID("run~two")
+	two.Event().SetID("run~two")
 	one.Done = func(r sinks.Result) { done <- sinktest.Describe(r) }
 	two.Done = one.Done
 	k.Deliver(ctx, []*sinks.Delivery{one, two})

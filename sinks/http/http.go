@@ -5,6 +5,7 @@
 package http
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -231,9 +232,14 @@ func (k *sink) send(d *sinks.Delivery, req *http.Request) (*http.Response, []byt
 	if k.s.Handshake != nil && resp.StatusCode == http.StatusGone {
 		return nil, nil, k.left()
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, contract.MaxResponse+1))
-	return resp, body, err
+	var body bytes.Buffer
+	body.Grow(bytes.MinRead + int(min(max(resp.ContentLength, 0), roomAtOnce)))
+	_, err = body.ReadFrom(io.LimitReader(resp.Body, contract.MaxResponse+1))
+	return resp, body.Bytes(), err
 }
+
+// roomAtOnce is how much room is made for an answer because its head says so. A longer one has to come first.
+const roomAtOnce = 1 << 20
 
 // noAnswer tells a try whose time is over from a delivery that may not have arrived, and from one that was not sent.
 func (k *sink) noAnswer(d *sinks.Delivery, err error) sinks.Result {
@@ -257,9 +263,9 @@ func (k *sink) unanswered(err error) sinks.Result {
 }
 
 func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
-	body := d.Event.Data()
+	body := d.Event().Data()
 	if k.s.Mode == "structured" {
-		b, err := envelope.Marshal(d.Event)
+		b, err := envelope.Marshal(d.Event())
 		if err != nil {
 			return nil, err
 		}
@@ -275,9 +281,9 @@ func (k *sink) request(d *sinks.Delivery) (*http.Request, error) {
 	if k.s.Mode == "structured" {
 		req.Header["Content-Type"] = []string{event.ApplicationCloudEventsJSON}
 	} else {
-		envelope.WriteHeaders(req.Header, d.Event)
+		envelope.WriteHeaders(req.Header, d.Event())
 	}
-	if c, ok := envelope.Traced(d.Event); ok {
+	if c, ok := envelope.Traced(d.Event()); ok {
 		if req.Header[envelope.HeaderParent] = []string{c.Parent}; c.State != "" {
 			req.Header[envelope.HeaderState] = []string{c.State}
 		}

@@ -36,7 +36,7 @@ func invocation(ctx context.Context) *sinks.Delivery {
 	e.SetExtension("causationid", "c1")
 	e.SetTime(time.Unix(1e9, 5e6))
 	_ = e.SetData(event.ApplicationJSON, map[string]int{"n": 1})
-	return &sinks.Delivery{Context: ctx, Event: &e, Function: "f", Contract: "http", Invoke: true, Attempt: 1}
+	return &sinks.Delivery{Context: ctx, Outgoing: envelope.Made(&e), Function: "f", Contract: "http", Invoke: true, Attempt: 1}
 }
 
 func deliver(t *testing.T, s *Settings, d *sinks.Delivery) sinks.Result {
@@ -139,8 +139,8 @@ func TestTheSDKReadsWhatWeSend(t *testing.T) {
 		deliver(t, &Settings{URL: s.URL, Mode: mode}, d)
 		e := <-got
 		s.Close()
-		if e.String() != d.Event.String() {
-			t.Errorf("%s: the SDK read\n%s\nof\n%s", mode, e, d.Event)
+		if e.String() != d.Event().String() {
+			t.Errorf("%s: the SDK read\n%s\nof\n%s", mode, e, d.Event())
 		}
 	}
 }

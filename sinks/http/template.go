@@ -116,11 +116,11 @@ func (k *sink) fill(d *sinks.Delivery) (*url.URL, map[string]string, error) {
 	if t.url.IsZero() && len(t.headers) == 0 {
 		return k.url, nil, nil
 	}
-	data, err := envelope.Value(d.Event)
+	data, err := envelope.Value(d.Event())
 	if err != nil {
 		return nil, nil, err
 	}
-	scope := lang.Vars{{Name: "event", Value: envelope.Attributes(d.Event)}, {Name: "data", Value: data}}
+	scope := lang.Vars{{Name: "event", Value: envelope.Attributes(d.Event())}, {Name: "data", Value: data}}
 	cache := lang.NewCache(templateCache)
 	cache.Budget(lang.RecordCost)
 	to := k.url

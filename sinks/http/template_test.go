@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/http/client"
@@ -58,7 +59,7 @@ func TestTemplates(t *testing.T) {
 		_ = e.SetData(event.ApplicationJSON, []byte(c.data))
 		got = ""
 		done := make(chan sinks.Result, 1)
-		k.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Event: &e, Contract: "http", Invoke: true, Attempt: 1, Done: func(r sinks.Result) { done <- r }}})
+		k.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Outgoing: envelope.Made(&e), Contract: "http", Invoke: true, Attempt: 1, Done: func(r sinks.Result) { done <- r }}})
 		result := <-done
 		if err := k.Close(); err != nil {
 			t.Fatal(err)

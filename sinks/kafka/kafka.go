@@ -141,7 +141,7 @@ func (k *sink) Probe(ctx context.Context) (string, error) {
 
 func (k *sink) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 	for _, d := range deliveries {
-		name, r, err := k.record(d.Event)
+		name, r, err := k.record(d.Event())
 		if err != nil {
 			d.Done(sinks.Fail(&sinks.Error{Type: "bad_request", Message: err.Error(), Class: "platform"}))
 			continue

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/kafka/kafkatest"
 	"github.com/onward-router/onward/config/lang"
@@ -156,7 +157,7 @@ func deliver(t *testing.T, s sinks.Sink, e *event.Event) sinks.Result {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	got := make(chan sinks.Result, 1)
-	s.Deliver(ctx, []*sinks.Delivery{{Context: ctx, Event: e, Function: "f", Invoke: true, Attempt: 1, Done: func(r sinks.Result) { got <- r }}})
+	s.Deliver(ctx, []*sinks.Delivery{{Context: ctx, Outgoing: envelope.Made(e), Function: "f", Invoke: true, Attempt: 1, Done: func(r sinks.Result) { got <- r }}})
 	return <-got
 }
 
@@ -203,7 +204,7 @@ func TestKeysTopicsOrder(t *testing.T) {
 		for i := range 300 {
 			wait.Add(1)
 			ctx := context.Background()
-			s.Deliver(ctx, []*sinks.Delivery{{Context: ctx, Event: newEvent(fmt.Sprint(i), fmt.Sprintf(`{"to":%q,"user":%d}`, chosen, i%7)), Done: func(r sinks.Result) {
+			s.Deliver(ctx, []*sinks.Delivery{{Context: ctx, Outgoing: envelope.Made(newEvent(fmt.Sprint(i), fmt.Sprintf(`{"to":%q,"user":%d}`, chosen, i%7))), Done: func(r sinks.Result) {
 				defer wait.Done()
 				if r.Verdict != sinks.Accepted {
 					t.Error(r.Err)
@@ -359,7 +360,7 @@ func TestErrorsSayWhatToMend(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	got := make(chan sinks.Result, 1)
-	s.Deliver(ctx, []*sinks.Delivery{{Context: ctx, Event: newEvent("1", "1"), Done: func(r sinks.Result) { got <- r }}})
+	s.Deliver(ctx, []*sinks.Delivery{{Context: ctx, Outgoing: envelope.Made(newEvent("1", "1")), Done: func(r sinks.Result) { got <- r }}})
 	if r := <-got; r.Err == nil || r.Err.Class != "timeout" {
 		t.Errorf("no broker: %+v", r)
 	}
@@ -398,7 +399,7 @@ func BenchmarkDeliver(b *testing.B) {
 	room := make(chan struct{}, 1000)
 	for b.Loop() {
 		room <- struct{}{}
-		s.Deliver(b.Context(), []*sinks.Delivery{{Context: b.Context(), Event: e, Done: func(r sinks.Result) { <-room }}})
+		s.Deliver(b.Context(), []*sinks.Delivery{{Context: b.Context(), Outgoing: envelope.Made(e), Done: func(r sinks.Result) { <-room }}})
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }

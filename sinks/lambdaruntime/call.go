@@ -37,7 +37,7 @@ func (c *call) hand(to *conn) {
 
 func newCall(k *sink, d *sinks.Delivery) *call {
 	return &call{
-		d: d, name: k.name, arn: cmp.Or(k.s.ARN, "arn:aws:lambda:local:000000000000:function:"+k.name), id: requestID(d.Event.ID()), ended: make(chan sinks.Result, 1),
+		d: d, name: k.name, arn: cmp.Or(k.s.ARN, "arn:aws:lambda:local:000000000000:function:"+k.name), id: requestID(d.ID()), ended: make(chan sinks.Result, 1),
 	}
 }
 
@@ -69,8 +69,8 @@ func (c *call) headers(h http.Header, now time.Time) {
 	h["Lambda-Runtime-Aws-Request-Id"] = []string{c.id}
 	h["Lambda-Runtime-Deadline-Ms"] = []string{strconv.FormatInt(deadline.UnixMilli(), 10)}
 	h["Lambda-Runtime-Invoked-Function-Arn"] = []string{c.arn}
-	h["Lambda-Runtime-Client-Context"] = []string{clientContext(c.d.Event)}
-	if trace, ok := envelope.Traced(c.d.Event); ok {
+	h["Lambda-Runtime-Client-Context"] = []string{clientContext(c.d.Event())}
+	if trace, ok := envelope.Traced(c.d.Event()); ok {
 		if parts := strings.Split(trace.Parent, "-"); len(parts) == 4 && len(parts[1]) == 32 {
 			sampled := map[bool]string{true: "1", false: "0"}[strings.HasSuffix(parts[3], "1")]
 			h["Lambda-Runtime-Trace-Id"] = []string{"Root=1-" + parts[1][:8] + "-" + parts[1][8:] + ";Parent=" + parts[2] + ";Sampled=" + sampled}

@@ -130,7 +130,7 @@ func (e *endpoint) begin(c *call) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for n := 2; e.at[c.id] != nil; n++ { // It is at work already, perhaps given up and not gone yet.
-		c.id = requestID(fmt.Sprintf("%s#%d", c.d.Event.ID(), n))
+		c.id = requestID(fmt.Sprintf("%s#%d", c.d.ID(), n))
 	}
 	e.at[c.id] = c
 	if len(e.pollers) > 0 {

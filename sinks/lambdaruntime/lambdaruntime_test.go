@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/sinktest"
 )
@@ -105,7 +106,7 @@ func delivery(ctx context.Context, id, data string) (*sinks.Delivery, chan sinks
 	e.SetExtension("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	_ = e.SetData(event.ApplicationJSON, json.RawMessage(data))
 	done := make(chan sinks.Result, 2)
-	return &sinks.Delivery{Context: ctx, Event: &e, Function: "f", Contract: "http", Invoke: true, Attempt: 1, Done: func(r sinks.Result) { done <- r }}, done
+	return &sinks.Delivery{Context: ctx, Outgoing: envelope.Made(&e), Function: "f", Contract: "http", Invoke: true, Attempt: 1, Done: func(r sinks.Result) { done <- r }}, done
 }
 
 func describe(r sinks.Result) string {
@@ -469,7 +470,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%+v: %v", c.s, got)
 		}
 	}
-	if got := clientContext(func() *event.Event { d, _ := delivery(t.Context(), "x", "1"); return d.Event }()); strings.ContainsFunc(got, func(c rune) bool { return c >= 0x7f }) || !strings.Contains(got, `gr\u00fc\u00dfe \ud83d\ude00`) {
+	if got := clientContext(func() *event.Event { d, _ := delivery(t.Context(), "x", "1"); return d.Event() }()); strings.ContainsFunc(got, func(c rune) bool { return c >= 0x7f }) || !strings.Contains(got, `gr\u00fc\u00dfe \ud83d\ude00`) {
 		t.Error(got)
 	}
 }

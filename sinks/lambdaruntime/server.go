@@ -123,7 +123,7 @@ func (e *endpoint) serveNext(w http.ResponseWriter, r *http.Request, conn *conn)
 			continue // Its time is over before anybody began with it.
 		}
 		c.headers(w.Header(), time.Now())
-		data := c.d.Event.Data()
+		data := c.d.Event().Data()
 		if len(data) == 0 {
 			data = []byte("null")
 		}

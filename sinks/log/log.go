@@ -32,14 +32,14 @@ func (k *sink) Deliver(ctx context.Context, deliveries []*sinks.Delivery) {
 			d.Done(sinks.Ended(d.Context, "not logged"))
 			continue
 		}
-		k.h.Log(ctx, k.s.Message, line(d.Event)...)
+		k.h.Log(ctx, k.s.Message, line(d.Event())...)
 		switch {
 		case !d.Invoke:
 			d.Done(sinks.Accept())
-		case len(d.Event.Data()) == 0:
+		case len(d.Event().Data()) == 0:
 			d.Done(sinks.Complete([]byte("null")))
 		default:
-			d.Done(sinks.Complete(d.Event.Data()))
+			d.Done(sinks.Complete(d.Event().Data()))
 		}
 	}
 }

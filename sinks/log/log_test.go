@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/sinktest"
 )
@@ -51,7 +52,7 @@ func TestAnswersWithItsInput(t *testing.T) {
 		e := sinktest.Awkward("1")
 		e.DataEncoded = []byte(data)
 		var got sinks.Result
-		s.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Event: e, Invoke: true, Done: func(r sinks.Result) { got = r }}})
+		s.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Outgoing: envelope.Made(e), Invoke: true, Done: func(r sinks.Result) { got = r }}})
 		if want := map[string]string{"": "null"}[data] + data; string(got.Completion.Data) != want {
 			t.Errorf("%q; want %q", got.Completion.Data, want)
 		}

@@ -60,14 +60,14 @@ func (c *controller) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 }
 
 func (c *controller) deliver(d *sinks.Delivery) sinks.Result {
-	params, wrong := c.s.params(d.Event)
+	params, wrong := c.s.params(d.Event())
 	if wrong != nil {
 		return sinks.Fail(wrong)
 	}
 	to := *c.action
 	to.RawQuery = "blocking=false"
 	a, err := c.send(d.Context, http.MethodPost, &to, bytes.NewReader(params), func(req *http.Request) error {
-		req.Header.Set("X-Request-Id", activation(d.Event.ID())) // What OpenWhisk's logs name the request by.
+		req.Header.Set("X-Request-Id", activation(d.ID())) // What OpenWhisk's logs name the request by.
 		return c.prove(req)
 	})
 	switch {

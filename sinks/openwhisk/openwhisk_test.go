@@ -19,6 +19,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cockroachdb/datadriven"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/http/client"
@@ -171,7 +172,7 @@ func start(ctx context.Context, k sinks.Sink, data string) chan sinks.Result {
 	e.SetType("dev.onward.function.invoke")
 	_ = e.SetData(event.ApplicationJSON, json.RawMessage(data)) // JSON as it is marshals.
 	done := make(chan sinks.Result, 1)
-	k.Deliver(ctx, []*sinks.Delivery{{Context: ctx, Event: &e, Function: "f", Invoke: true, Attempt: 1, Done: func(r sinks.Result) { done <- r }}})
+	k.Deliver(ctx, []*sinks.Delivery{{Context: ctx, Outgoing: envelope.Made(&e), Function: "f", Invoke: true, Attempt: 1, Done: func(r sinks.Result) { done <- r }}})
 	return done
 }
 

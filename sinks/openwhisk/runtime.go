@@ -58,7 +58,7 @@ func (k *runtime) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 		if d.Context.Err() != nil {
 			return ended()
 		}
-		params, wrong := k.s.params(d.Event)
+		params, wrong := k.s.params(d.Event())
 		if wrong != nil {
 			return sinks.Fail(wrong)
 		}
@@ -106,7 +106,7 @@ func (k *runtime) question(d *sinks.Delivery, params []byte) []byte {
 		until = time.Now().Add(unbounded)
 	}
 	namespace := map[bool]string{true: "onward", false: k.s.Namespace}[k.s.Namespace == "_"]
-	id := activation(d.Event.ID())
+	id := activation(d.ID())
 	meta, _ := json.Marshal(map[string]string{ // Texts marshal.
 		"namespace": namespace, "action_name": "/" + namespace + "/" + k.s.Action, "activation_id": id, "transaction_id": id,
 		"deadline": strconv.FormatInt(until.UnixMilli(), 10), // A text: the runtimes make variables of all but value.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/sinks"
 	"go.uber.org/goleak"
 )
@@ -123,7 +124,7 @@ func (w *watch) result(t *testing.T) sinks.Result {
 	case r := <-w.ended:
 		return r
 	case <-time.After(patience):
-		t.Fatalf("delivery %s did not end within %s", w.d.Event.ID(), patience)
+		t.Fatalf("delivery %s did not end within %s", w.d.ID(), patience)
 		return sinks.Result{}
 	}
 }
@@ -131,13 +132,13 @@ func (w *watch) result(t *testing.T) sinks.Result {
 func (w *watch) once(t *testing.T) {
 	t.Helper()
 	if n := w.times.Load(); n != 1 {
-		t.Errorf("Done was called %d times for delivery %s", n, w.d.Event.ID())
+		t.Errorf("Done was called %d times for delivery %s", n, w.d.ID())
 	}
 }
 
 func deliveryOf(ctx context.Context, e *event.Event) *watch {
 	w := &watch{ended: make(chan sinks.Result, 1)}
-	w.d = &sinks.Delivery{Context: ctx, Event: e, Function: "f", Contract: "http", Invoke: true, Attempt: 1}
+	w.d = &sinks.Delivery{Context: ctx, Outgoing: envelope.Made(e), Function: "f", Contract: "http", Invoke: true, Attempt: 1}
 	w.d.Done = func(r sinks.Result) {
 		if w.times.Add(1) == 1 {
 			w.ended <- r
@@ -269,7 +270,7 @@ func (l *laws) many(t *testing.T) {
 		callers.Wait()
 		for _, w := range ws {
 			if r := w.result(t); r.Verdict != sinks.Completed && r.Verdict != sinks.Accepted {
-				t.Errorf("%s: verdict %d, error %v", w.d.Event.ID(), r.Verdict, r.Err)
+				t.Errorf("%s: verdict %d, error %v", w.d.ID(), r.Verdict, r.Err)
 			}
 		}
 		seen := make(map[string]int)
@@ -278,8 +279,8 @@ func (l *laws) many(t *testing.T) {
 		}
 		for _, w := range ws {
 			w.once(t)
-			if seen[w.d.Event.ID()] != 1 {
-				t.Errorf("%s arrived %d times", w.d.Event.ID(), seen[w.d.Event.ID()])
+			if seen[w.d.ID()] != 1 {
+				t.Errorf("%s arrived %d times", w.d.ID(), seen[w.d.ID()])
 			}
 		}
 	})
@@ -341,10 +342,10 @@ func (l *laws) endsAnywhere(t *testing.T) {
 		for _, w := range ws {
 			r := w.result(t)
 			if wrong := wellFormed(r); wrong != "" {
-				t.Errorf("%s: %s", w.d.Event.ID(), wrong)
+				t.Errorf("%s: %s", w.d.ID(), wrong)
 			}
 			if r.Verdict == sinks.Failed && r.Err.Class != "timeout" {
-				t.Errorf("%s: %+v", w.d.Event.ID(), r.Err)
+				t.Errorf("%s: %+v", w.d.ID(), r.Err)
 			}
 		}
 		for _, w := range ws {

@@ -37,7 +37,7 @@ func (k *sink) start(d *sinks.Delivery) sinks.Result {
 		return sinks.Ended(d.Context, "not started")
 	}
 	var final *sinks.Error
-	switch err := k.h.Start(d.Context, k.s.Name, d.Event); {
+	switch err := k.h.Start(d.Context, k.s.Name, d.Event()); {
 	case errors.As(err, &final):
 		return sinks.Fail(final)
 	case err != nil && d.Context.Err() != nil:

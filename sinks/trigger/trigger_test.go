@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/sinktest"
 )
@@ -62,7 +63,7 @@ func TestNeverStarted(t *testing.T) {
 			t.Fatal(err)
 		}
 		ended := make(chan sinks.Result, 1)
-		s.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Event: &e, Invoke: true, Done: func(r sinks.Result) { ended <- r }}})
+		s.Deliver(t.Context(), []*sinks.Delivery{{Context: t.Context(), Outgoing: envelope.Made(&e), Invoke: true, Done: func(r sinks.Result) { ended <- r }}})
 		if r := <-ended; r.Verdict != want.verdict || want.verdict == sinks.Failed && r.Err.Type != "bad_event" {
 			t.Errorf("%s: %+v", name, r)
 		}

@@ -39,25 +39,25 @@ func (c *Contract) ReadBatch(a *Answer, asked []Asked, fail lang.Expr) []sinks.R
 		}
 		return all(sinks.Accept())
 	}
-	events, _, err := head.Read(a.Body, envelope.Limits{Event: MaxResponse, Batch: MaxResponse})
-	if err != nil {
-		return all(noBatch(a, err.Error()))
-	}
 	at := make(map[string]int, len(asked))
 	for i, x := range asked {
 		at[x.ID] = i
 	}
-	for i := range events {
-		if k, is := at[envelope.Extension(&events[i], "causationid")]; is && out[k].Verdict == 0 {
-			out[k] = a.one(&events[i], fail)
+	answers := 0
+	if err := head.Each(a.Body, envelope.Limits{Event: MaxResponse, Batch: MaxResponse}, func(e *event.Event) {
+		answers++
+		if k, is := at[envelope.Extension(e, "causationid")]; is && out[k].Verdict == 0 {
+			out[k] = a.one(e, fail)
 		}
+	}); err != nil {
+		return all(noBatch(a, err.Error()))
 	}
 	for i := range out {
 		switch {
 		case !asked[i].Invoke:
 			out[i] = sinks.Accept()
 		case out[i].Verdict == 0:
-			out[i] = sinks.Again(0, &sinks.Error{Type: "batch_unanswered", Message: fmt.Sprintf("the batch of %d answers has none whose causationid is its id", len(events)), Class: "platform"})
+			out[i] = sinks.Again(0, &sinks.Error{Type: "batch_unanswered", Message: fmt.Sprintf("the batch of %d answers has none whose causationid is its id", answers), Class: "platform"})
 			out[i].Heard = true
 		}
 	}

@@ -27,7 +27,7 @@ func invocation(ctx context.Context) *sinks.Delivery {
 	e.SetExtension("causationid", "c1")
 	e.SetTime(time.Unix(1e9, 5e6))
 	_ = e.SetData(event.ApplicationJSON, map[string]int{"n": 1})
-	return &sinks.Delivery{Context: ctx, Event: &e, Function: "f", Contract: "http", Invoke: true, Attempt: 1}
+	return &sinks.Delivery{Context: ctx, Outgoing: envelope.Made(&e), Function: "f", Contract: "http", Invoke: true, Attempt: 1}
 }
 
 func judge(d *sinks.Delivery, code int, h http.Header, body []byte) sinks.Result {
@@ -78,7 +78,7 @@ func TestGolden(t *testing.T) {
 }
 
 func asked(t *testing.T, name string, call *sinks.Delivery) string {
-	req, err := http.NewRequest(http.MethodPost, "http://function/", bytes.NewReader(call.Event.Data()))
+	req, err := http.NewRequest(http.MethodPost, "http://function/", bytes.NewReader(call.Event().Data()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func asked(t *testing.T, name string, call *sinks.Delivery) string {
 	if err := req.Header.Write(&out); err != nil {
 		t.Fatal(err)
 	}
-	return strings.ReplaceAll(out.String(), "\r", "") + "\n" + string(call.Event.Data()) + "\n"
+	return strings.ReplaceAll(out.String(), "\r", "") + "\n" + string(call.Event().Data()) + "\n"
 }
 
 func answered(t *testing.T, call *sinks.Delivery, text string) string {

@@ -12,7 +12,7 @@ import (
 var openfaas = &Contract{
 	Name: "openfaas", Summary: "OpenFaaS, sync or with a callback: 408 and 504 of a watchdog are the function's time-out", Concurrency: concurrency,
 	Unproven: []int{425, 429, 502, 503, 504},
-	Ask:      func(d *sinks.Delivery, req *http.Request) { req.Header["X-Call-Id"] = []string{d.Event.ID()} },
+	Ask:      func(d *sinks.Delivery, req *http.Request) { req.Header["X-Call-Id"] = []string{d.ID()} },
 	own:      readOpenFaaS,
 }
 
