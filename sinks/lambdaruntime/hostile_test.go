@@ -88,6 +88,7 @@ func TestThousandsOfStrangers(t *testing.T) {
 			r.die()
 		}
 	}
+	goruntime.GC()
 	goruntime.ReadMemStats(&after)
 	if each := (int64(after.HeapInuse+after.StackInuse) - int64(before.HeapInuse+before.StackInuse)) / int64(most); each > 64<<10 {
 		t.Errorf("a connection that says nothing costs %d bytes", each)
