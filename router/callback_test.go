@@ -142,6 +142,10 @@ func (l *lambda) record(request []byte, do string) string {
 		return begin + context("ZeroReservedConcurrency", 0) + `,"requestPayload":` + string(request) + `}`
 	}
 	record := begin + context("Success", 1) + `,"requestPayload":` + string(request) + `,"responseContext":{"statusCode":200,"executedVersion":"$LATEST"},"responsePayload":{"width":64}}`
+	if do == "sns" {
+		message, _ := json.Marshal(record) // A text marshals.
+		return `{"Type":"Notification","MessageId":"22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324","TopicArn":"arn:aws:sns:eu-central-1:123456789012:records","Message":` + string(message) + `,"Timestamp":"2026-11-27T12:00:01.655Z","SignatureVersion":"1","Signature":"EXAMPLE"}`
+	}
 	if do == "bridge" {
 		return `{"version":"0","id":"6a7e8feb-b491-4cf7-a9f1-bf3703467718","detail-type":"Lambda Function Invocation Result - Success","source":"lambda","account":"123456789012","time":"2026-11-27T12:00:01Z","region":"eu-central-1","resources":[],"detail":` + record + `}`
 	}
@@ -205,7 +209,7 @@ func TestRecords(t *testing.T) {
 	l.route.Store(&route)
 	var all sync.WaitGroup
 	for do, want := range map[string]string{
-		"ok": `{"width":64}`, "bridge": `{"width":64}`, "before": `{"width":64}`, "twice": `{"width":64}`, "fail": "ValueError: boom", "aged": "EventAgeExceeded: Lambda gave it up: EventAgeExceeded",
+		"ok": `{"width":64}`, "bridge": `{"width":64}`, "sns": `{"width":64}`, "before": `{"width":64}`, "twice": `{"width":64}`, "fail": "ValueError: boom", "aged": "EventAgeExceeded: Lambda gave it up: EventAgeExceeded",
 		"zero": "ZeroReservedConcurrency: Lambda gave it up: ZeroReservedConcurrency", "late": "timeout",
 	} {
 		all.Go(func() {
@@ -227,4 +231,25 @@ func TestRecords(t *testing.T) {
 		t.Fatal("it was not called")
 	}
 	l.tell(l.late[0], http.StatusConflict, http.StatusGone)
+}
+
+// TestQuestionsOfSNS: what a source parks is kept, each by itself, though all came to one path; the same again is the same letter.
+func TestQuestionsOfSNS(t *testing.T) {
+	t.Parallel()
+	r := startWith(t, recipe(t, "sns"), func(o *router.Options) { o.Journal, o.Dir = memory.New(memory.Options{Partitions: 4}), t.TempDir() })
+	for _, topic := range []string{"orders", "orders", "parcels"} {
+		body := fmt.Sprintf(`{"Type":"SubscriptionConfirmation","TopicArn":"arn:aws:sns:eu-west-1:1:%s","SubscribeURL":"https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription"}`, topic)
+		resp, err := http.Post("http://"+r.Addr()+"/sns", "text/plain; charset=UTF-8", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = resp.Body.Close(); resp.StatusCode != http.StatusAccepted {
+			t.Fatalf("%d", resp.StatusCode)
+		}
+	}
+	var said struct{ Letters []struct{ Error struct{ Message string } } }
+	r.get("/v1/dead?kind=parked", &said)
+	if all := fmt.Sprint(said.Letters); len(said.Letters) != 2 || !strings.Contains(all, ":1:orders:") || !strings.Contains(all, ":1:parcels:") {
+		t.Errorf("%s", all)
+	}
 }

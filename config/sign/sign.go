@@ -21,7 +21,7 @@ import (
 // HMAC is how requests are signed, as documents say it.
 type HMAC struct {
 	Style    string          `doc:"style" help:"standard (Standard Webhooks: the headers webhook-id, webhook-timestamp and webhook-signature), stripe (one header, t=TIME,v1=HEX) or github (one header, of the body alone)" default:"standard"`
-	Secrets  []plugin.Secret `doc:"secrets,list,required" help:"the secrets, one or several while one replaces another: any of them proves a request that comes, and what goes out is signed by each, by the first where there is room for one. One that begins with whsec_ is base64 behind it"`
+	Secrets  []plugin.Secret `doc:"secrets,list,required" help:"the secrets, one or several while one replaces another: any of them proves a request that comes, and what goes out is signed by each, by the first where there is room for one. With style standard, one that begins with whsec_ is base64 behind it; with the others a secret is taken as it is"`
 	Header   string          `doc:"header" help:"the header that has the signature, where it is not Stripe-Signature or X-Hub-Signature-256"`
 	Prefix   *string         `doc:"prefix" help:"what is before the signature in it, for style github; default: sha256="`
 	Encoding string          `doc:"encoding" help:"hex or base64, for style github; default: hex"`
@@ -126,7 +126,7 @@ func (s *HMAC) keys() ([][]byte, error) {
 			return nil, err
 		}
 		keys[i] = []byte(text)
-		if coded, is := strings.CutPrefix(text, "whsec_"); is {
+		if coded, is := strings.CutPrefix(text, "whsec_"); is && s.Style == standard { // Stripe's own begin so too, and are keys as they stand.
 			if keys[i], err = base64.StdEncoding.DecodeString(coded); err != nil || len(keys[i]) == 0 {
 				return nil, fmt.Errorf("the secret of %s begins with whsec_, and is not base64 behind it", secret)
 			}

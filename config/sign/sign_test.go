@@ -40,6 +40,8 @@ func TestKnownSignatures(t *testing.T) {
 		at     int64
 	}{
 		{&HMAC{Style: "standard"}, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", `{"test": 2432232314}`, header("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek", "webhook-timestamp", "1614265330", "webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="), 1614265330},
+		// Stripe signs with the whole text of its secret (stripe-python, _webhook.py): this is by Python's hmac.
+		{&HMAC{Style: "stripe"}, "whsec_test_secret", `{"id": "evt_1", "object": "event"}`, header("Stripe-Signature", "t=1492774577,v1=09357d4fb8d9eba6f07fdea6b2428fa819063ec7bb7f9eca18b88cf0ff729476"), 1492774577},
 		{&HMAC{Style: "github"}, "It's a Secret to Everybody", "Hello, World!", header("X-Hub-Signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"), 0},
 	} {
 		c.s.Secrets = []plugin.Secret{secret(t, c.secret)}
@@ -79,6 +81,7 @@ func TestRoundAndRotation(t *testing.T) {
 		}
 		return ""
 	}
+	unread := map[string]string{"standard": "unread", "stripe": "wrong", "github": "wrong"} // what a text is for which it is to be base64
 	for _, s := range styles() {
 		s.Secrets = []plugin.Secret{former, next}
 		h := make(http.Header)
@@ -96,7 +99,7 @@ func TestRoundAndRotation(t *testing.T) {
 		}{
 			{"", now, []plugin.Secret{former}}, {both, now, []plugin.Secret{next}}, {"", now, []plugin.Secret{other, former}}, {"wrong", now, []plugin.Secret{other}},
 			{"", now.Add(5 * time.Minute), []plugin.Secret{former}}, {"", now.Add(-5 * time.Minute), []plugin.Secret{former}},
-			{"unread", now, []plugin.Secret{{Env: "SIGN_TEST_UNSET"}}}, {"unread", now, []plugin.Secret{secret(t, "whsec_!")}},
+			{"unread", now, []plugin.Secret{{Env: "SIGN_TEST_UNSET"}}}, {unread[s.Style], now, []plugin.Secret{secret(t, "whsec_!")}},
 		} {
 			if got := verdict(s, h, c.at, c.secrets...); got != c.want {
 				t.Errorf("%s, case %d: %q, want %q", s.Style, i, got, c.want)

@@ -79,14 +79,15 @@ func (m *Missed) Letter(at time.Time) *Letter {
 	return LetterOfEvent(m.Trigger, m.Tenant, attribute(m.Event, "source"), attribute(m.Event, "id"), attribute(m.Event, "type"), event, why, at)
 }
 
-// LetterOfParked is the dead letter of what a source, or the journal, had at a place and what is no event; b is its beginning.
+// LetterOfParked is the dead letter of what a source, or the journal, had at a place and what is no event; b is its beginning. At one
+// place - a path of a web hook, a record that makes several events - there may be many; the same again makes the same letter.
 func LetterOfParked(source, place, reason string, b []byte, at time.Time) *Letter {
 	data := lang.Of(map[string]any{"bytes": b})
 	if utf8.Valid(b) {
 		data = lang.Of(map[string]any{"text": string(b)})
 	}
 	return &Letter{
-		ID: LetterParked + "." + nameOf(source, place), Time: at, What: LetterParked, Event: place, Path: source, Error: &lang.Error{Type: LetterParked, Message: reason, Class: lang.ClassPlatform},
+		ID: LetterParked + "." + nameOf(source, place, string(b)), Time: at, What: LetterParked, Event: place, Path: source, Error: &lang.Error{Type: LetterParked, Message: reason, Class: lang.ClassPlatform},
 		Created: at, Data: data,
 	}
 }
