@@ -247,7 +247,9 @@ func TestQuestionsOfSNS(t *testing.T) {
 			t.Fatalf("%d", resp.StatusCode)
 		}
 	}
-	var said struct{ Letters []struct{ Error struct{ Message string } } }
+	var said struct {
+		Letters []struct{ Error struct{ Message string } }
+	}
 	r.get("/v1/dead?kind=parked", &said)
 	if all := fmt.Sprint(said.Letters); len(said.Letters) != 2 || !strings.Contains(all, ":1:orders:") || !strings.Contains(all, ":1:parcels:") {
 		t.Errorf("%s", all)
