@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/router/admission"
@@ -286,6 +287,34 @@ func (r runs) Gathers(ctx context.Context, keys []engine.RoundKey) []bool {
 		is[i] = others[k]
 	}
 	return is
+}
+
+// Fetch asks the others for what is not here.
+func (r runs) Fetch(ctx context.Context, tickets []string) []journal.RunID {
+	found := r.fetch(ctx, tickets)
+	var away []string
+	var at []int
+	for i := range tickets {
+		if found[i].IsZero() {
+			away, at = append(away, tickets[i]), append(at, i)
+		}
+	}
+	if len(away) == 0 {
+		return found
+	}
+	others, err := r.cluster.Fetch(ctx, away)
+	if err != nil {
+		r.o.Log.Debug("whether other routers have calls that are said to be done is not known", "error", err)
+	}
+	for k, i := range at {
+		found[i] = others[k]
+	}
+	return found
+}
+
+// fetch has the results of calls of ours asked for that are said to be done, as far as they are those of whom the context asks for.
+func (r *Router) fetch(ctx context.Context, tickets []string) []journal.RunID {
+	return r.outbox.Fetch(tickets, access.Asking(ctx).Owns)
 }
 
 func (r runs) Await(rec *journal.Record) (said <-chan engine.Said, stop func()) {

@@ -86,39 +86,11 @@ func openCluster(t *testing.T, n int, doc string, change ...func(n int, o *route
 	c := &cluster{t: t, owner: make([]int, 4)}
 	first := memory.New(memory.Options{Partitions: 4})
 	for i := range n {
-		m := &member{Journal: first, c: c, n: i}
+		j := first
 		if i > 0 {
-			m.Journal = first.Peer()
+			j = first.Peer()
 		}
-		reg := registry()
-		set, findings := config.Parse("test.yaml", []byte(doc), reg, nil)
-		if len(findings) > 0 {
-			t.Fatal(findings)
-		}
-		o := router.Options{Set: set, Registry: reg, Journal: m, Listen: "127.0.0.1:0", Drain: -1}
-		for _, f := range change {
-			f(i, &o)
-		}
-		var err error
-		if m.Router, err = router.Open(o); err != nil {
-			t.Fatal(err)
-		}
-		m.address = m.Router.Addr()
-		c.mu.Lock()
-		c.members = append(c.members, m)
-		c.mu.Unlock()
-		ctx, cancel := context.WithCancel(context.Background())
-		ran := make(chan error, 1)
-		go func() { ran <- m.Router.Run(ctx) }()
-		m.stop = sync.OnceValue(func() error {
-			cancel()
-			return <-ran
-		})
-		t.Cleanup(func() {
-			if err := m.stop(); err != nil {
-				t.Error(err)
-			}
-		})
+		c.open(j, doc, change...)
 	}
 	for p := range c.owner {
 		c.give(p, p%n)
@@ -127,6 +99,51 @@ func openCluster(t *testing.T, n int, doc string, change ...func(n int, o *route
 		<-m.Router.Ready()
 	}
 	return c
+}
+
+// open begins one more member.
+func (c *cluster) open(j *memory.Journal, doc string, change ...func(n int, o *router.Options)) *member {
+	t, m := c.t, &member{Journal: j, c: c, n: len(c.members)}
+	reg := registry()
+	set, findings := config.Parse("test.yaml", []byte(doc), reg, nil)
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	o := router.Options{Set: set, Registry: reg, Journal: m, Listen: "127.0.0.1:0", Drain: -1}
+	for _, f := range change {
+		f(m.n, &o)
+	}
+	var err error
+	if m.Router, err = router.Open(o); err != nil {
+		t.Fatal(err)
+	}
+	m.address = m.Router.Addr()
+	c.mu.Lock()
+	c.members = append(c.members, m)
+	c.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- m.Router.Run(ctx) }()
+	m.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ran
+	})
+	t.Cleanup(func() {
+		if err := m.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// again has a new member own everything, once all others have ended.
+func (c *cluster) again(doc string) *member {
+	m := c.open(c.members[0].Journal.Peer(), doc)
+	for p := range c.owner {
+		c.give(p, m.n)
+	}
+	<-m.Router.Ready()
+	return m
 }
 
 // get asks a member's API.

@@ -212,7 +212,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 	r.cluster = cluster.New(cluster.Options{Journal: shared, Layout: r.layout, Shards: r.shards, Addresses: r.addresses, TLS: r.peerTLS()})
 	r.api = api.New(api.Options{
 		Intake: r.gate, Registry: r.o.Registry, Shards: r.shards, Endings: r.endings, Past: r.endings, Cluster: r.cluster, Outbox: r.outbox, Letters: r.endings.Letters(), Controls: r.control, Test: r.gate.Test, Redrive: r.redrive, Beat: r.beat,
-		Sources: r.inlets.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: r.outbox.Functions, Load: r.ownLoad, Gathers: r.shards.Gathers, Parked: r.shards.Parked,
+		Sources: r.inlets.sources, Seal: r.gate.Seal, Child: r.gate.Child, Set: r.gate.Set, Functions: r.outbox.Functions, Load: r.ownLoad, Gathers: r.shards.Gathers, Fetch: r.fetch, Parked: r.shards.Parked,
 		Self: r.self, Ready: r.unready, Starts: r.startless, Log: o.Log, Metrics: o.Metrics, Token: o.Token, Tokens: o.Tokens, Backup: r.Backup, Build: Build(), MaxBody: admission.MaxEventBytes,
 	})
 	return nil

@@ -34,6 +34,10 @@ type Opener interface{ Open() error }
 // deliveries are asked for now and not given; when that grows, the sink calls Host.Wake. It is called with the outbox's lock held, and must not wait.
 type Puller interface{ Waiting() int }
 
+// A Fetcher is a sink that asks for results by tickets. Fetches is what people call those, such as "activation". What has a ticket goes to a Fetcher alone, and to it at
+// once: it is at work already, whatever is paused or waits. Of another sink its outcome is awaited, as of what was Accepted.
+type Fetcher interface{ Fetches() string }
+
 // A Delivery is one event to carry out.
 type Delivery struct {
 	Context context.Context // ends when the try's time is over or the invocation is cancelled
@@ -44,6 +48,15 @@ type Delivery struct {
 	Invoke   bool   // an invocation, whose answer is a completion; else an event, for which acceptance is all that counts
 	Attempt  int    // from 1
 	Done     func(Result)
+	// Ticket is, for a Fetcher, what an earlier delivery of this call has told Took, by this router or another one: the call is not started again, only its result is
+	// asked for. Empty: nobody has taken it yet, as far as is known.
+	Ticket string
+	// Took says that the far end has taken the call, and knows it by a ticket: a text of at most 128 bytes without control characters; no other is kept, nor a second
+	// one. It does not wait: the ticket is journaled soon, and whoever has the call then is given it. It may be called until Done, and is nil where no outcome is asked for.
+	Took func(ticket string)
+	// News has an entry when somebody says that the outcome of the call with this ticket is there. Who says so is not proved; it may come early, twice, or never. nil is
+	// never.
+	News <-chan struct{}
 }
 
 // A Verdict is how a delivery ended.

@@ -19,6 +19,9 @@ const (
 	Continue  = "dev.onward.function.continue"
 )
 
+// Ticket is the attribute of an event which says that a call is done that its function's platform knows by that.
+const Ticket = "onwardticket"
+
 // An Answer is what a function has answered.
 type Answer struct {
 	// Type is the event's, where the answer is one.

@@ -49,6 +49,9 @@ type Runs interface {
 	Beat(ctx context.Context, beats []engine.Beat) []triggers.Fate
 	// Gathers reports of each key whether a run waits for its events, here or at another router; false where nobody could be asked.
 	Gathers(ctx context.Context, keys []engine.RoundKey) []bool
+	// Fetch has the results of calls asked for that are said to be done, by their tickets, here and at the other routers, and returns whose they are; zero for what no
+	// call of whom the context asks for has.
+	Fetch(ctx context.Context, tickets []string) []journal.RunID
 	// Await tells, once, what the fold made of a record that is about to be appended; nil when another router folds its run. stop ends the waiting.
 	Await(rec *journal.Record) (said <-chan engine.Said, stop func())
 }
@@ -130,6 +133,7 @@ type intake struct {
 	beaters  []int // per beat: its receipt
 	meets    []meeting
 	doubts   []doubt
+	done     []done
 }
 
 // Admit takes events of any kind in, for those who do not ask what becomes of facts.
@@ -153,7 +157,7 @@ func (g *Gate) For(d Door) triggers.Admit {
 		if panicked := guard.Do("admission", func() { receipts, err = g.admit(ctx, &d, events) }); panicked != nil {
 			return nil, panicked
 		}
-		g.say(d.Source, events, receipts)
+		g.say(&d, events, receipts)
 		return receipts, err
 	}
 }
@@ -175,6 +179,7 @@ func (g *Gate) admit(ctx context.Context, door *Door, events []event.Event) ([]t
 	in.settleDoubts()
 	in.hand()
 	in.passBeats()
+	in.passTickets()
 	err := in.append(ctx)
 	in.until, in.records = time.Now().Add(patience), nil
 	g.metrics.admit.Observe(time.Since(in.began).Seconds())
@@ -235,7 +240,7 @@ func (in *intake) take(i int, e *event.Event) {
 	if receipt.Err != nil || receipt.Kind == triggers.Signal || receipt.Kind == triggers.Heartbeat {
 		return
 	}
-	completed := receipt.Kind == triggers.Completion
+	completed, done := receipt.Kind == triggers.Completion, in.addTicket(i, e)
 	a := filter.Of(e)
 	matched, c := in.owned(in.rules.match(e.Type(), a, in.g.metrics)), &content{e: e}
 	var nos []no
@@ -253,6 +258,8 @@ func (in *intake) take(i int, e *event.Event) {
 	case completed:
 	case foreign:
 		receipt.Err = fmt.Errorf("%w: causationid %q is no id of an invocation that this router sent; send back the id as it came, to its last character", triggers.ErrRefused, clip(envelope.Extension(e, extCausation)))
+	case !in.accepts.Starts && done:
+		receipt.Kind, receipt.Note = triggers.Unmatched, "no call of this router's has its ticket; others' calls are nothing to it"
 	case !in.accepts.Starts:
 		receipt.Err = in.notAccepted("events that start something")
 	default:

@@ -36,7 +36,9 @@ type desk struct {
 	handed  []journal.Kind
 	others  string // why the router that has the runs takes no starts
 	beats   []engine.Beat
-	gathers []string // keys for whose events runs wait
+	gathers []string                 // keys for whose events runs wait
+	calls   map[string]journal.RunID // by their tickets
+	asked   [][]string               // tickets
 }
 
 func (d *desk) Append(_ context.Context, records []journal.Record) error {
@@ -91,6 +93,16 @@ func (d *desk) Gathers(_ context.Context, keys []engine.RoundKey) []bool {
 		is[i] = slices.Contains(d.gathers, keys[i].Key)
 	}
 	return is
+}
+
+// Fetch knows the calls that the test says.
+func (d *desk) Fetch(_ context.Context, tickets []string) []journal.RunID {
+	d.asked = append(d.asked, tickets)
+	runs := make([]journal.RunID, len(tickets))
+	for i := range tickets {
+		runs[i] = d.calls[tickets[i]]
+	}
+	return runs
 }
 
 // Await tells at once what the test says that the fold makes of everything.

@@ -26,8 +26,12 @@ func refusal(err error) string {
 }
 
 // say says which events of a source were refused, and which no trigger took: who sent them may not look at the answer.
-func (g *Gate) say(source string, events []event.Event, receipts []triggers.Receipt) {
+func (g *Gate) say(d *Door, events []event.Event, receipts []triggers.Receipt) {
+	source := d.Source
 	for i := range receipts {
+		if receipts[i].Kind == triggers.Unmatched && !d.Accepts.Starts {
+			continue // A call of others is done, of which the source tells too.
+		}
 		if errors.Is(receipts[i].Err, errBehind) {
 			continue // It is told when its turn comes.
 		}

@@ -116,22 +116,23 @@ type Options struct {
 	Controls Controls
 	Test     func(e *event.Event) []triggers.Tried // what each trigger would make of an event
 
-	Sources   func() []Source                                          // those in force: those that are paths are served; what they park is listed
-	Child     func(inv *engine.Invocation) (journal.RunID, bool)       // gives the run that a call of a trigger starts; nil: nobody knows
-	Seal      func(id string) string                                   // gives the id of a call as it is sent; nil: as it is
-	Set       func() *config.Set                                       // the documents in force
-	Functions func() []control.FunctionStatus                          // tells of the functions' queues
-	Load      func() any                                               // tells other routers whether starts are taken
-	Gathers   func(ctx context.Context, keys []engine.RoundKey) []bool // tells them for events of which keys runs wait here
-	Parked    func() []triggers.Parked                                 // places in the journal that hold no record
-	Self      func() RouterLine                                        // this router, but for its state
-	Ready     func() error                                             // why nothing is taken in; nil when it is
-	Starts    func() error                                             // why nothing new is started, while all else is taken in; nil when it is
-	Redrive   func(ctx context.Context, x *engine.Letter) error        // sends a dead letter again; nil once it has arrived
-	Beat      func(ctx context.Context, b *engine.Beat) triggers.Fate  // takes a heartbeat of an invocation that is here
-	Backup    func(ctx context.Context, to io.Writer) error            // writes a backup of this router; what an error comes after is none
-	Build     any                                                      // what the binary was made of
-	Log       *slog.Logger                                             // may be nil
+	Sources   func() []Source                                             // those in force: those that are paths are served; what they park is listed
+	Child     func(inv *engine.Invocation) (journal.RunID, bool)          // gives the run that a call of a trigger starts; nil: nobody knows
+	Seal      func(id string) string                                      // gives the id of a call as it is sent; nil: as it is
+	Set       func() *config.Set                                          // the documents in force
+	Functions func() []control.FunctionStatus                             // tells of the functions' queues
+	Load      func() any                                                  // tells other routers whether starts are taken
+	Gathers   func(ctx context.Context, keys []engine.RoundKey) []bool    // tells them for events of which keys runs wait here
+	Fetch     func(ctx context.Context, tickets []string) []journal.RunID // tells them whose calls are said to be done, and has their results asked for
+	Parked    func() []triggers.Parked                                    // places in the journal that hold no record
+	Self      func() RouterLine                                           // this router, but for its state
+	Ready     func() error                                                // why nothing is taken in; nil when it is
+	Starts    func() error                                                // why nothing new is started, while all else is taken in; nil when it is
+	Redrive   func(ctx context.Context, x *engine.Letter) error           // sends a dead letter again; nil once it has arrived
+	Beat      func(ctx context.Context, b *engine.Beat) triggers.Fate     // takes a heartbeat of an invocation that is here
+	Backup    func(ctx context.Context, to io.Writer) error               // writes a backup of this router; what an error comes after is none
+	Build     any                                                         // what the binary was made of
+	Log       *slog.Logger                                                // may be nil
 	Registry  *plugin.Registry
 	Metrics   prometheus.Gatherer
 	Token     plugin.Secret  // guards what is under /v1, where it is set: whoever has it may do all

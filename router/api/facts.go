@@ -77,6 +77,25 @@ func (a *API) postGathers(w http.ResponseWriter, q *http.Request) error {
 	return reply(w, http.StatusOK, map[string][]string{"became": became})
 }
 
+// postTickets tells another router whose calls are said to be done, of those that are here, and has their results asked for.
+func (a *API) postTickets(w http.ResponseWriter, q *http.Request) error {
+	b, err := io.ReadAll(q.Body) // It was bounded when it was proved.
+	if err != nil {
+		return err
+	}
+	tickets, err := engine.DecodeTickets(b)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRequest, err)
+	}
+	became := make([]string, len(tickets))
+	for i, run := range a.Fetch(q.Context(), tickets) {
+		if !run.IsZero() {
+			became[i] = run.String()
+		}
+	}
+	return reply(w, http.StatusOK, map[string][]string{"became": became})
+}
+
 // factOf is what a router takes of another one's record.
 func factOf(rec journal.Record) (_ journal.Record, err error) {
 	switch rec.Kind {

@@ -218,6 +218,7 @@ var accounts = map[string]account{
 	"POST /v1/facts":   {id: "giveFacts", help: "What routers hand one another: facts about runs.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
 	"POST /v1/beats":   {id: "giveBeats", help: "What routers hand one another: heartbeats.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
 	"POST /v1/gathers": {id: "askGathers", help: "What routers ask one another: whether runs wait for events of some keys.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
+	"POST /v1/tickets": {id: "askTickets", help: "What routers ask one another: whether calls that are said to be done are theirs.", body: bodyWire, says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
 	"GET /v1/load":     {id: "getLoad", help: "What routers tell one another: whether starts are taken.", says: map[int]any{200: map[string]any{}}, fails: map[int]string{404: "who asks is no router"}},
 	"GET /v1/peer":     {id: "provePeer", help: "How routers prove to one another who they are.", says: map[int]any{200: bare{}}, fails: map[int]string{404: "who asks is no router"}},
 

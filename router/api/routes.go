@@ -79,6 +79,7 @@ func (a *API) routes() []route {
 		{"POST /v1/beats", access.Operate, ofPeers, a.postBeats},
 		{"GET /v1/load", access.Read, ofPeers, a.getLoad},
 		{"POST /v1/gathers", access.Operate, ofPeers, a.postGathers},
+		{"POST /v1/tickets", access.Operate, ofPeers, a.postTickets},
 		{"GET /v1/peer", access.Read, ofPeers, func(w http.ResponseWriter, q *http.Request) error {
 			a.Cluster.Prove(w, q)
 			return nil

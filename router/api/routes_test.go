@@ -172,6 +172,7 @@ var operations = []operation{
 	{"POST /v1/beats", "", "", 404, 404, "became"},
 	{"GET /v1/load", "", "", 404, 404, "full"},
 	{"POST /v1/gathers", "", "", 404, 404, "became"},
+	{"POST /v1/tickets", "", "", 404, 404, "became"},
 	{"GET /v1/peer", "", "", 404, 404, "proved"},
 }
 

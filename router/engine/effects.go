@@ -112,8 +112,11 @@ type Invocation struct {
 }
 
 // Before is when an invocation was accepted, and when it was sent first and not answered, on the fold's clock; zero before. Of what was accepted Tried is
-// not known any more.
-type Before struct{ Accepted, Tried time.Time }
+// not known any more. Ticket is what its far end has said that it knows it by; empty is nothing.
+type Before struct {
+	Accepted, Tried time.Time
+	Ticket          string
+}
 
 // Past is what an owner has done about an invocation.
 func (i *Invocation) Past() Before {

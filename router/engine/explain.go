@@ -89,7 +89,7 @@ func (l *live) status() *InvocationStatus {
 	st := &InvocationStatus{
 		ID: l.inv.ID(), N: l.inv.N, Function: l.inv.to(), Attempt: l.inv.Attempt, Created: l.inv.Created, Expires: l.inv.Expires,
 	}
-	st.Accepted = timeOf(max(l.accepted, 0))
+	st.Accepted, st.Ticket = timeOf(max(l.accepted, 0)), l.ticketed()
 	if l.inv.Purpose == Call && l.inv.ToTrigger != "" {
 		st.Starts = l.inv
 	}

@@ -73,8 +73,14 @@ type TimedOutFact struct {
 	Sending
 }
 
-// NumbersFact names invocations: Accepted, Tried.
+// NumbersFact names invocations: Tried.
 type NumbersFact struct{ Numbers []uint32 }
+
+// AcceptedFact names invocations that have arrived. Tickets are what their far ends know them by, one for each number, empty for those without; nil: none has one.
+type AcceptedFact struct {
+	Numbers []uint32
+	Tickets []string
+}
 
 // GaveUpFact says that an invocation could not be delivered.
 type GaveUpFact struct {
@@ -350,6 +356,40 @@ func DecodeNumbers(p []byte) (f NumbersFact, err error) {
 		f.Numbers[i] = r.number()
 	}
 	return f, r.end("numbers")
+}
+
+// Append appends the fact's payload to b.
+func (f *AcceptedFact) Append(b []byte) []byte {
+	b = (&NumbersFact{f.Numbers}).Append(b)
+	for _, ticket := range f.Tickets {
+		b = appendText(b, ticket)
+	}
+	return b
+}
+
+// DecodeAccepted reads AcceptedFact.Append's form, also that of binaries that knew no tickets.
+func DecodeAccepted(p []byte) (f AcceptedFact, err error) {
+	r := reader{b: p}
+	f.Numbers = make([]uint32, r.count())
+	for i := range f.Numbers {
+		f.Numbers[i] = r.number()
+	}
+	if len(r.b) > 0 && !r.bad {
+		f.Tickets = make([]string, len(f.Numbers))
+		some := false
+		for i := range f.Tickets {
+			if f.Tickets[i] = r.text(); f.Tickets[i] != "" {
+				some = true
+				if !IsTicket(f.Tickets[i]) {
+					r.fail()
+				}
+			}
+		}
+		if !some {
+			r.fail()
+		}
+	}
+	return f, r.end("accepted")
 }
 
 // Append appends the fact's payload to b.

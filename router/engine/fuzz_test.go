@@ -93,7 +93,8 @@ func FuzzFold(f *testing.F) {
 	for _, rec := range []journal.Record{
 		engine.Record(journal.Completion, journal.RunID{1}, &engine.CompletionFact{N: 2, Outcome: lang.Success(lang.Of(7)), Cause: "c"}),
 		engine.Record(journal.Completion, journal.RunID{5}, &engine.CompletionFact{N: 2, Outcome: lang.Failure(lang.Failf(lang.ClassFunction, "boom", "it broke"))}),
-		engine.Record(journal.Accepted, journal.RunID{1}, &engine.NumbersFact{Numbers: []uint32{1, 2, 3}}),
+		engine.Record(journal.Accepted, journal.RunID{1}, &engine.AcceptedFact{Numbers: []uint32{1, 2, 3}}),
+		engine.Record(journal.Accepted, journal.RunID{1}, &engine.AcceptedFact{Numbers: []uint32{1, 2, 3}, Tickets: []string{"", "a", "b"}}),
 		engine.Record(journal.TimedOut, journal.RunID{1}, &engine.NumbersFact{Numbers: []uint32{2}}),
 		engine.Record(journal.GaveUp, journal.RunID{1}, &engine.GaveUpFact{N: 2, Err: lang.Failf(lang.ClassPlatform, "undelivered", "no")}),
 		engine.Record(journal.Signal, journal.RunID{4}, &engine.SignalFact{Source: "/s", ID: "1", Name: "go", Data: lang.Of(1)}),

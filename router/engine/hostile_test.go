@@ -256,7 +256,7 @@ func (a *attack) play(def *lang.Definition) {
 		all := slices.Concat(a.open, a.told)
 		a.open, a.told = nil, nil
 		for _, inv := range all {
-			a.fold(engine.Record(journal.Accepted, journal.RunID{1}, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+			a.fold(engine.Record(journal.Accepted, journal.RunID{1}, &engine.AcceptedFact{Numbers: []uint32{inv.N}}))
 		}
 	}
 	if st := a.state.Stats(); len(a.ends) != 1 || st.Runs+st.Invocations+st.Timers+st.Open+st.Bytes != 0 {

@@ -129,6 +129,7 @@ func (s *State) loadLives(l *loader, r *run) {
 			entry := loadLive(l, r)
 			r.live.put(entry.inv.N, entry)
 			s.live++
+			s.hold(r, len(entry.ticketed()))
 		}
 	}
 	for range l.count() {
@@ -216,13 +217,19 @@ func loadLive(l *loader, r *run) *live {
 		inv.Starts = []byte(starts)
 	}
 	inv.Fuel, inv.Continued = l.whole(), l.whole()
-	flags := l.flags(hasCounts | callBeats | callDressed)
+	flags := l.flags(hasCounts | callBeats | callDressed | callTicket)
 	inv.counts = l.counts(flags, r.retryOf(inv.Path))
 	if flags&callBeats != 0 {
 		inv.Heartbeat = time.Duration(l.int())
 	}
 	if flags&callDressed != 0 {
 		inv.Attributes = l.value()
+	}
+	if flags&callTicket != 0 {
+		ticket := l.text()
+		if entry.ticket = &ticket; l.err == nil && !IsTicket(ticket) {
+			l.fail(errSnapshot)
+		}
 	}
 	return entry
 }

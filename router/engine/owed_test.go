@@ -217,7 +217,7 @@ func TestWhatARunKeepsIsBounded(t *testing.T) {
 				t.Errorf("it ended with %q after %d results, and kept %d bytes", got, answered, peak)
 			}
 			for _, inv := range l.out.Send {
-				l.must(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+				l.must(engine.Record(journal.Accepted, inv.Run, &engine.AcceptedFact{Numbers: []uint32{inv.N}}))
 			}
 			if st := l.state.Stats(); st.Bytes != 0 || st.Open != 0 || st.Runs != 0 {
 				t.Errorf("left: %+v", st)
@@ -284,7 +284,7 @@ func TestDefinitionsAreDropped(t *testing.T) {
 		l.must(defineRecord(def))
 		l.must(startRecord(byte(i+1), def, lang.Null))
 		l.answer()
-		l.must(engine.Record(journal.Accepted, journal.RunID{byte(i + 1)}, &engine.NumbersFact{Numbers: []uint32{l.out.Send[0].N}}))
+		l.must(engine.Record(journal.Accepted, journal.RunID{byte(i + 1)}, &engine.AcceptedFact{Numbers: []uint32{l.out.Send[0].N}}))
 	}
 	if n := l.state.Stats().Definitions; n != most+1 {
 		t.Errorf("%d definitions are kept, the limit is %d", n, most)

@@ -148,7 +148,7 @@ func TestPlays(t *testing.T) {
 func (s *stage) do(t *testing.T, d *datadriven.TestData) string {
 	s.trace.Reset()
 	verbs := map[string]func(*datadriven.TestData){
-		"define": s.define, "claim": s.claim, "start": s.start, "complete": s.complete, "accepted": s.numbers(journal.Accepted), "tried": s.numbers(journal.Tried),
+		"define": s.define, "claim": s.claim, "start": s.start, "complete": s.complete, "accepted": s.accepted, "tried": s.numbers(journal.Tried),
 		"timed-out": s.timedOut, "gave-up": s.gaveUp, "fired": s.fired, "due": s.due, "signal": s.signal, "cancel": s.cancel,
 		"matched": s.matched, "skip": s.skip, "release": s.release, "restart": s.restart, "outstanding": s.outstanding, "raw": s.raw, "wait": s.wait, "owing": s.owing, "more": s.more,
 		"stats": s.stats, "status": s.status, "tries": s.tries, "pause": s.turn(journal.Pause), "resume": s.turn(journal.Resume), "window": s.window,
@@ -320,6 +320,9 @@ func (s *stage) sent(verb string, inv *engine.Invocation) {
 	}
 	if past := inv.Past(); !past.Accepted.IsZero() {
 		line += " accepted"
+		if past.Ticket != "" {
+			line += " ticket=" + past.Ticket
+		}
 	}
 	if past := inv.Past(); !past.Tried.IsZero() {
 		line += fmt.Sprintf(" tried=%s", past.Tried.Sub(s.begin))
@@ -443,6 +446,24 @@ func (s *stage) complete(d *datadriven.TestData) {
 		o = lang.Failure(&lang.Error{Type: kind, Message: "it broke", Class: class, Data: s.value(d)})
 	}
 	s.fold(d, engine.Record(journal.Completion, s.run(d), &engine.CompletionFact{N: uint32(s.number(d, "n", 0)), Outcome: o, Cause: s.text(d, "cause", "")}))
+}
+
+// accepted has the tickets of its numbers as ticket=(a,b); - is none.
+func (s *stage) accepted(d *datadriven.TestData) {
+	var f engine.AcceptedFact
+	for _, arg := range d.CmdArgs {
+		for i, text := range arg.Vals {
+			switch arg.Key {
+			case "n":
+				var n int
+				arg.Scan(s.t, i, &n)
+				f.Numbers = append(f.Numbers, uint32(n))
+			case "ticket":
+				f.Tickets = append(f.Tickets, strings.TrimPrefix(text, "-"))
+			}
+		}
+	}
+	s.fold(d, engine.Record(journal.Accepted, s.run(d), &f))
 }
 
 func (s *stage) numbers(kind journal.Kind) func(*datadriven.TestData) {

@@ -199,7 +199,7 @@ func TestRedriveIsCounted(t *testing.T) {
 		}
 		sent := slices.Clone(out.Send)
 		for _, inv := range sent {
-			accepted := engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}})
+			accepted := engine.Record(journal.Accepted, inv.Run, &engine.AcceptedFact{Numbers: []uint32{inv.N}})
 			accepted.Time = now
 			if _, err := s.Fold(&accepted, &out); err != nil {
 				t.Fatal(err)

@@ -137,7 +137,7 @@ func (x *tale) step(n int) {
 			if inv.Purpose == engine.Call {
 				x.fold(engine.Record(journal.Completion, inv.Run, &engine.CompletionFact{N: inv.N, Outcome: lang.Success(lang.Of(n))}))
 			} else {
-				x.fold(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+				x.fold(engine.Record(journal.Accepted, inv.Run, &engine.AcceptedFact{Numbers: []uint32{inv.N}}))
 			}
 		}
 	case 3:

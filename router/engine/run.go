@@ -57,6 +57,7 @@ type live struct {
 	task *task
 	// accepted is when; below zero it is when it was tried first, in vain, and nobody has accepted it since.
 	accepted int64
+	ticket   *string // what its far end knows it by, of one that was accepted; nil is nothing
 }
 
 // tried is when it was tried first, as far as that counts: 0 is never, or it was accepted since.
@@ -243,8 +244,7 @@ func (s *State) dropLive(r *run, n uint32) {
 	if l == nil {
 		return
 	}
-	r.live.remove(n)
-	s.live--
+	s.part(r, l)
 	s.out.Stop = append(s.out.Stop, l.inv)
 	x := r.own()
 	if x.superseded = append(x.superseded, n); len(x.superseded) > 2*supersededKept { // Not at each one.
@@ -288,8 +288,7 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 		s.deliveryEnded(r, l.inv, f.Outcome.Err)
 		return Applied
 	}
-	r.live.remove(f.N)
-	s.live--
+	s.part(r, l)
 	if f.Cause != "" {
 		// It came as an event: whoever still times the invocation, or waits for its answer, need not.
 		s.out.Stop = append(s.out.Stop, l.inv)
@@ -300,13 +299,16 @@ func (s *State) foldCompletion(r *run, payload []byte) Reason {
 }
 
 func (s *State) foldAccepted(r *run, payload []byte) Reason {
-	f, err := DecodeNumbers(payload)
+	f, err := DecodeAccepted(payload)
 	if err != nil {
 		return Malformed
 	}
 	reason := Duplicate
-	for _, n := range f.Numbers {
-		l := r.live.get(n)
+	for i, n := range f.Numbers {
+		l, ticket := r.live.get(n), ""
+		if f.Tickets != nil {
+			ticket = f.Tickets[i]
+		}
 		switch {
 		case l == nil:
 			continue
@@ -318,12 +320,15 @@ func (s *State) foldAccepted(r *run, payload []byte) Reason {
 			s.deliveryEnded(r, l.inv, nil)
 			reason = Applied
 			continue
-		case l.accepted > 0:
+		case l.accepted > 0 && (ticket == "" || l.ticket != nil):
 			continue
-		default:
+		case l.accepted <= 0:
 			l.accepted = s.now
 		}
-		s.note(r, Change{Kind: Delivered, N: n, Path: l.inv.Path})
+		if ticket != "" && l.task != nil {
+			s.bookTicket(r, l, ticket)
+		}
+		s.note(r, Change{Kind: Delivered, N: n, Path: l.inv.Path, Text: ticket})
 		reason = Applied
 	}
 	return reason

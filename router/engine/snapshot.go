@@ -338,6 +338,9 @@ func saveLive(w *writer, l *live) {
 	if !inv.Attributes.IsNull() {
 		flags |= callDressed
 	}
+	if l.ticket != nil {
+		flags |= callTicket
+	}
 	w.uint(flags)
 	w.counts(inv.counts)
 	if inv.Heartbeat > 0 {
@@ -345,6 +348,9 @@ func saveLive(w *writer, l *live) {
 	}
 	if !inv.Attributes.IsNull() {
 		w.value(inv.Attributes)
+	}
+	if l.ticket != nil {
+		w.text(*l.ticket)
 	}
 	w.flush(64 << 10)
 }
@@ -395,6 +401,7 @@ const (
 	_           = 1 << iota // hasCounts
 	callBeats               // its heartbeat
 	callDressed             // the attributes of its event
+	callTicket              // what its far end knows it by
 )
 
 const (

@@ -359,7 +359,7 @@ func (s *State) Outstanding(yield func(*Invocation)) {
 			inv := l.inv
 			if l.accepted != 0 || l.tried() != 0 {
 				copied := *inv
-				copied.Before = &Before{Accepted: timeOf(max(l.accepted, 0)), Tried: timeOf(l.tried())}
+				copied.Before = &Before{Accepted: timeOf(max(l.accepted, 0)), Tried: timeOf(l.tried()), Ticket: l.ticketed()}
 				inv = &copied
 			}
 			yield(inv)

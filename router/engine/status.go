@@ -121,6 +121,7 @@ type InvocationStatus struct {
 	Attempt  int       `json:"attempt"`
 	Created  time.Time `json:"created"`
 	Accepted time.Time `json:"accepted,omitzero"`
+	Ticket   string    `json:"ticket,omitempty"` // what its far end knows it by, such as the id of an activation
 	Expires  time.Time `json:"expires,omitzero"`
 	GivesUp  time.Time `json:"givesUp,omitzero"` // when the outbox will give it up, if nothing changes
 	// RetryAt and LastError are set while a delivery pauses before another try.

@@ -376,7 +376,6 @@ func (l *live) left() bool { return l.task == nil && l.inv.Purpose == Call }
 
 // forget takes an invocation that was left alone out of its run.
 func (s *State) forget(r *run, l *live) {
-	r.live.remove(l.inv.N)
-	s.live--
+	s.part(r, l)
 	s.leaveIfDone(r)
 }

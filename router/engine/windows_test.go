@@ -105,7 +105,7 @@ func TestWindowsWhileTheClockIsAhead(t *testing.T) {
 	x.reload()
 	behind, _ := x.window(def, 3, "behind")
 	for range 80 { // A second each.
-		x.fold(engine.Record(journal.Accepted, journal.RunID{77}, &engine.NumbersFact{Numbers: []uint32{1}}))
+		x.fold(engine.Record(journal.Accepted, journal.RunID{77}, &engine.AcceptedFact{Numbers: []uint32{1}}))
 		for _, d := range x.state.Due(x.state.Now(), 10) {
 			x.fold(engine.Record(journal.Fired, d.Run, &engine.FiredFact{Timer: d.Timer}))
 		}

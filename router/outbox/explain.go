@@ -45,8 +45,12 @@ func (o *Outbox) explain(run journal.RunID, n uint32) (why string, since, end ti
 		why = fmt.Sprintf("function %s at its concurrency limit of %d", l.name, l.limit)
 	case it.inv.Purpose == engine.Cancel && it.state == sending:
 		why = fmt.Sprintf("function %s is being told that a call is dropped", l.name)
+	case it.state == sending && it.ticket != "":
+		why = fmt.Sprintf("function %s is at work: %s", l.name, it.atWork())
 	case it.state == sending:
 		why = fmt.Sprintf("function %s is at work", l.name)
+	case it.state == accepted && it.ticket != "":
+		why = fmt.Sprintf("function %s has accepted it (%s), and is none any more that is asked for results by that; its completion event has not come", l.name, it.ticket)
 	case it.state == accepted:
 		why = fmt.Sprintf("function %s has accepted it; its completion event has not come", l.name)
 	default:
@@ -75,6 +79,15 @@ func (o *Outbox) Standing(run journal.RunID, numbers []uint32) []engine.StepStat
 		o.mu.Unlock()
 	}
 	return out
+}
+
+// atWork says what an item's far end knows it by, and since when it is there.
+func (it *item) atWork() string {
+	what := "ticket"
+	if f := it.fetcher(); f != nil {
+		what = f.Fetches()
+	}
+	return fmt.Sprintf("%s %s, started at %s", what, it.ticket, it.since.UTC().Format(time.RFC3339))
 }
 
 func tries(n int) string {

@@ -176,6 +176,14 @@ func (o *Outbox) rebind() {
 		if it.age != nil {
 			o.watchAge(it)
 		}
+		if it.state == accepted && it.ticket != "" && it.fetcher() != nil { // It is one again that is asked for results.
+			for _, t := range []*time.Timer{it.timer, it.age} {
+				if t != nil {
+					t.Stop()
+				}
+			}
+			o.fetches(it)
+		}
 	}
 	for _, l := range o.lanes {
 		o.fill(l)

@@ -96,6 +96,9 @@ func (o *Outbox) withdraw(it *item, k *kept) {
 	again := *it // The one that stands in the lane goes when its turn comes.
 	o.forget(it)
 	o.items[itemKey{it.inv.Run, it.inv.N}] = &again
+	if it.ticket != "" {
+		o.tickets[it.ticket] = itemKey{it.inv.Run, it.inv.N}
+	}
 	o.setAside(&again, k)
 }
 

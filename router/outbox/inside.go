@@ -19,7 +19,7 @@ func (o *Outbox) route(s Owner, inv *engine.Invocation) {
 	}
 	matched := o.Intake.Match(inv)
 	if matched == nil {
-		s.Accepted(inv)
+		s.Accepted(inv, "")
 		return
 	}
 	s.Write(engine.Record(journal.Matched, inv.Run, matched))
@@ -42,7 +42,7 @@ func (o *Outbox) start(s Owner, inv *engine.Invocation, gone time.Time) {
 		completed(s, inv, lang.Success(lang.Of(map[string]string{"run": id.String()})), engine.Sending{})
 		return
 	case err == nil:
-		s.Accepted(inv)
+		s.Accepted(inv, "")
 		return
 	case s.Context().Err() != nil:
 		return

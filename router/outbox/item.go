@@ -47,10 +47,14 @@ type item struct {
 	by     *kept           // that it is kept by
 	busy   <-chan struct{} // its function works on though it was given up
 	pulse  pulse
+	ticket string        // what the far end knows it by, that has taken it; empty is nothing
+	news   chan struct{} // somebody says that its result is there; nil where nobody listens
 }
 
 // unsent reports a call that no function has been sent yet.
-func (it *item) unsent() bool { return it.tries == 0 && it.inv.Purpose == engine.Call }
+func (it *item) unsent() bool {
+	return it.tries == 0 && it.ticket == "" && it.inv.Purpose == engine.Call
+}
 
 // successorTries is how long an owner tries at least, of what a former one has tried for longer than it may: it may be that owner who could not.
 const successorTries = time.Minute

@@ -19,8 +19,8 @@ import (
 // An Owner is the shard that an invocation is of: it journals what became of it.
 type Owner interface {
 	Context() context.Context // ends with the tenure
-	// Accepted writes down that an invocation or event has arrived.
-	Accepted(inv *engine.Invocation)
+	// Accepted writes down that an invocation or event has arrived, with the ticket that its far end has given; empty is none.
+	Accepted(inv *engine.Invocation, ticket string)
 	// Write appends a record of the owner's soon.
 	Write(rec journal.Record)
 	// Now is the time by which Accepted times are: the fold's, which this machine's clock may be far from. It is asked by whoever adds.
@@ -70,6 +70,9 @@ type Outbox struct {
 	// owners are those whose tries are out, with what stops the looking out for the end of their tenures.
 	owners map[Owner]func() bool
 	kept   map[journal.RunID]*kept // runs that are paused
+	// tickets are of items, early those that were named before their items were known here.
+	tickets map[string]itemKey
+	early   early
 	// stopped are the functions and triggers that people have paused, limits what they allow functions at a time.
 	stopped   map[string]*kept
 	limits    map[string]int
@@ -87,7 +90,7 @@ type Outbox struct {
 
 // New makes an outbox without functions: Load brings them.
 func New(o Options) *Outbox {
-	out := &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item), owners: make(map[Owner]func() bool), kept: make(map[journal.RunID]*kept), stopped: make(map[string]*kept)}
+	out := &Outbox{Options: o, metrics: newMetrics(o.Metrics), lanes: make(map[string]*lane), items: make(map[itemKey]*item), owners: make(map[Owner]func() bool), tickets: make(map[string]itemKey), kept: make(map[journal.RunID]*kept), stopped: make(map[string]*kept)}
 	if o.Metrics != nil {
 		o.Metrics.MustRegister(out)
 	}
@@ -142,7 +145,7 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 	}
 	if inv.Purpose == engine.Cancel && o.neverSent(inv.Cause) {
 		o.metrics.cancels.WithLabelValues(inv.Function, "not needed").Inc()
-		s.Accepted(inv)
+		s.Accepted(inv, "")
 		return
 	}
 	now := time.Now()
@@ -156,9 +159,12 @@ func (o *Outbox) add(s Owner, inv *engine.Invocation) {
 	past := inv.Past()
 	if !past.Accepted.IsZero() {
 		it.since = it.since.Add(min(past.Accepted.Sub(s.Now()), 0))
-		it.state, it.first = accepted, it.since
-		o.watchAccepted(it)
-		o.listen(it)
+		it.first = it.since
+		if past.Ticket != "" {
+			o.goOn(it, past.Ticket)
+			return
+		}
+		o.await(it)
 		return
 	}
 	if !past.Tried.IsZero() {
@@ -212,7 +218,7 @@ func (o *Outbox) neverSent(call string) bool {
 }
 
 func (o *Outbox) enqueue(it *item) {
-	if o.keeps(it) {
+	if it.ticket != "" && o.fetches(it) || o.keeps(it) {
 		return
 	}
 	l := it.lane
@@ -276,6 +282,7 @@ func (o *Outbox) isCurrent(it *item) bool { return !it.gone }
 // forget takes an item out, wherever it is.
 func (o *Outbox) forget(it *item) {
 	delete(o.items, itemKey{it.inv.Run, it.inv.N})
+	o.unticket(it)
 	it.gone = true
 	switch it.state {
 	case queued:
@@ -338,12 +345,14 @@ func (o *Outbox) place(l *lane, it *item, now time.Time) {
 	if it.parcel == nil {
 		l.rooms++
 	}
-	l.bucket.Take()
+	if it.ticket == "" {
+		l.bucket.Take()
+	}
 	if !l.dry.IsZero() {
 		o.metrics.rateWait.WithLabelValues(l.name).Add(now.Sub(l.dry).Seconds())
 		l.dry = time.Time{}
 	}
-	if l.is != up {
+	if l.is != up && it.ticket == "" { // What is at work proves nothing of who takes more.
 		it.probe, l.probe = true, it
 		o.wakeAt(l, now.Add(probePatience))
 	}

@@ -44,8 +44,12 @@ type owner struct {
 
 func (w *owner) Context() context.Context { return w.ctx }
 
-func (w *owner) Accepted(inv *engine.Invocation) {
-	w.Write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+func (w *owner) Accepted(inv *engine.Invocation, ticket string) {
+	f := engine.AcceptedFact{Numbers: []uint32{inv.N}}
+	if ticket != "" {
+		f.Tickets = []string{ticket}
+	}
+	w.Write(engine.Record(journal.Accepted, inv.Run, &f))
 }
 
 func (w *owner) Now() time.Time { return time.Now().Add(w.off) }

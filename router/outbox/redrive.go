@@ -57,8 +57,12 @@ type redriver struct {
 // Context ends when nobody waits for it any more.
 func (r *redriver) Context() context.Context { return r.ctx }
 
-// Accepted says that it has arrived.
-func (r *redriver) Accepted(*engine.Invocation) { r.end(nil) }
+// Accepted says that it has arrived. What has a ticket is at work, and is waited for.
+func (r *redriver) Accepted(_ *engine.Invocation, ticket string) {
+	if ticket == "" {
+		r.end(nil)
+	}
+}
 
 // Now is this machine's time: what is sent again was accepted by nobody.
 func (r *redriver) Now() time.Time { return time.Now() }

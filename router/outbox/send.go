@@ -46,49 +46,45 @@ func (o *Outbox) prepare(it *item, as *function) (*sinks.Delivery, *function) {
 	inv, now := it.inv, time.Now()
 	o.mu.Lock()
 	if it.old() {
-		it.lane.bucket.Untake()
+		it.untake()
 		o.mu.Unlock()
 		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, inv, it.undelivered()) })
 		return nil, nil
 	}
 	if !o.isCurrent(it) {
-		it.lane.bucket.Untake()
+		it.untake()
 		o.mu.Unlock()
 		o.release(it)
 		return nil, nil
 	}
 	fn := it.lane.fn
 	if fn == nil || as != nil && fn != as { // A reload has taken the function away, or changed it, since there was room.
-		it.lane.bucket.Untake()
+		it.untake()
 		it.leaveRoom()
 		o.enqueue(it)
 		o.mu.Unlock()
 		return nil, nil
 	}
-	if fn.Concurrency == 0 && inv.Purpose != engine.Cancel {
-		it.lane.bucket.Untake()
+	if fn.Concurrency == 0 && inv.Purpose != engine.Cancel && it.ticket == "" {
+		it.untake()
 		o.mu.Unlock()
 		o.finish(it, wasGivenUp, func() { o.gaveUp(it.owner, inv, stopped(fn)) })
 		return nil, nil
 	}
-	wait := now.Sub(it.since)
-	it.since = now
-	if it.tries++; it.tries == 1 {
-		it.sentFirst(now)
-		o.metrics.queue.Observe(wait.Seconds(), now, inv.Run.String)
-	} else {
-		o.metrics.resent.Inc()
-	}
-	o.listen(it)
+	o.begins(it, now)
 	out := &dispatch{o: o, it: it, fn: fn, began: now}
 	out.try.owner = it.owner.Context()
 	out.try.due, out.timed = it.bound(fn.Timeout, now)
 	it.try = &out.try
 	o.endsWith(it.owner)
+	fetches := it.listens()
 	o.under.begin()
 	fn.use()
 	o.mu.Unlock()
 	out.d = sinks.Delivery{Context: &out.try, Function: inv.Function, Contract: inv.Contract, Invoke: inv.Purpose == engine.Call, Attempt: inv.Attempt, Done: out.done}
+	if fetches {
+		out.d.Ticket, out.d.News, out.d.Took = it.ticket, it.news, out.took
+	}
 	var bad error
 	if out.d.Outgoing, bad = o.Intake.Outgoing(inv); bad != nil {
 		o.unuse(fn, 1)
@@ -124,6 +120,25 @@ func (s *dispatch) done(r sinks.Result) {
 	o.done(s.it, r, how, end)
 }
 
+// begins books a sending. What has a ticket is not sent: its result is asked for. The lock is held.
+func (o *Outbox) begins(it *item, now time.Time) {
+	wait := now.Sub(it.since)
+	if it.ticket == "" {
+		it.since = now
+	}
+	if it.tries++; it.tries == 1 {
+		it.sentFirst(now)
+	}
+	switch {
+	case it.ticket != "":
+	case it.tries == 1:
+		o.metrics.queue.Observe(wait.Seconds(), now, it.inv.Run.String)
+	default:
+		o.metrics.resent.Inc()
+	}
+	o.listen(it)
+}
+
 // handed books that a sink has what it was to be given.
 func (o *Outbox) handed(l *lane, n int) {
 	o.mu.Lock()
@@ -147,10 +162,24 @@ func (it *item) bound(timeout time.Duration, now time.Time) (at time.Time, timed
 	case timeout <= 0 && it.inv.Heartbeat > 0: // Its age does not cut it, either, while its heart beats.
 	case timeout <= 0:
 		at = it.end()
-	case at.IsZero() || now.Add(timeout).Before(at):
-		at, timed = now.Add(timeout), true
+	default:
+		if over := it.over(timeout, now); at.IsZero() || over.Before(at) {
+			at, timed = over, true
+		}
 	}
 	return at, timed
+}
+
+// over is when the time of a try is over: counted from its sending, also by a successor, who asks for a while at least for the result of what is at work.
+func (it *item) over(timeout time.Duration, now time.Time) time.Time {
+	if it.ticket == "" {
+		return now.Add(timeout)
+	}
+	over := it.since.Add(timeout)
+	if least := now.Add(min(successorTries, timeout)); it.tries == 1 && over.Before(least) {
+		return least
+	}
+	return over
 }
 
 // An over says why a delivery's context had ended when the delivery did.
@@ -261,7 +290,7 @@ func (o *Outbox) done(it *item, r sinks.Result, how over, end time.Time) {
 		if inv.Purpose == engine.Cancel {
 			o.metrics.cancels.WithLabelValues(inv.Function, "told").Inc()
 		}
-		o.finish(it, "", func() { s.Accepted(inv) })
+		o.finish(it, "", func() { s.Accepted(inv, "") })
 	case how == aborted && !arrived:
 		o.abort(it)
 	case how == tryOver && call:
@@ -307,7 +336,7 @@ func (o *Outbox) judge(it *item, r sinks.Result, arrived bool, how over, now tim
 	l := it.lane
 	was := l.is
 	switch {
-	case arrived || r.Verdict == sinks.Failed && how == notOver || r.Heard:
+	case arrived || r.Verdict == sinks.Failed && how == notOver || r.Heard || it.ticket != "": // What has a ticket was taken: whatever keeps its result, it is up.
 		l.answered(it, now)
 	case how != aborted && !it.parcel.refusedBefore():
 		l.refused(it, r, now)
@@ -363,7 +392,7 @@ func (o *Outbox) accept(it *item) {
 	if o.isCurrent(it) {
 		it.state, it.try = accepted, nil // It is over, and need not be kept.
 		o.watchAccepted(it)
-		it.owner.Accepted(it.inv)
+		it.owner.Accepted(it.inv, "")
 	}
 	o.mu.Unlock()
 	o.release(it)

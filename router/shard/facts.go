@@ -33,6 +33,7 @@ const lastWords = 2 * time.Second
 type acceptance struct {
 	at      int // in pending
 	numbers []uint32
+	tickets []string // of them; nil: none has one
 }
 
 // acceptedMost bounds the numbers of one record.
@@ -51,8 +52,18 @@ func (f *facts) take(spare []journal.Record) []journal.Record {
 	return records
 }
 
+func (a *acceptance) add(n uint32, ticket string) {
+	if ticket != "" {
+		a.tickets = append(append(a.tickets, make([]string, len(a.numbers)-len(a.tickets))...), ticket)
+	}
+	a.numbers = append(a.numbers, n)
+}
+
 func (a *acceptance) write(records []journal.Record) {
-	fact := engine.NumbersFact{Numbers: a.numbers}
+	fact := engine.AcceptedFact{Numbers: a.numbers}
+	if a.tickets != nil {
+		fact.Tickets = append(a.tickets, make([]string, len(a.numbers)-len(a.tickets))...)
+	}
 	records[a.at].Payload = fact.Append(nil)
 }
 
@@ -135,13 +146,17 @@ func (s *Shard) smaller(rec *journal.Record, reason error) (journal.Record, bool
 // Now is the fold's time, as far as this machine can tell. Only the shard's own loop may ask.
 func (s *Shard) Now() time.Time { return s.clock.time() }
 
-// Accepted writes down that an invocation or event has arrived, with what else of its run arrives before the next append.
-func (s *Shard) Accepted(inv *engine.Invocation) {
+// Accepted writes down that an invocation or event has arrived, with what else of its run arrives before the next append, and with its ticket. That is not kept
+// waiting: until it is durable, a successor would start the call again.
+func (s *Shard) Accepted(inv *engine.Invocation, ticket string) {
 	f := &s.facts
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if ticket != "" {
+		defer s.awake()
+	}
 	if a := f.accepted[inv.Run]; a != nil && len(a.numbers) < acceptedMost {
-		a.numbers = append(a.numbers, inv.N)
+		a.add(inv.N, ticket)
 		return
 	} else if a != nil {
 		a.write(f.pending)
@@ -149,9 +164,11 @@ func (s *Shard) Accepted(inv *engine.Invocation) {
 	if f.accepted == nil {
 		f.accepted = make(map[journal.RunID]*acceptance)
 	}
-	f.accepted[inv.Run] = &acceptance{at: len(f.pending), numbers: []uint32{inv.N}}
-	f.pending = append(f.pending, s.stamped(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{})))
-	if !f.lingering {
+	a := &acceptance{at: len(f.pending)}
+	a.add(inv.N, ticket)
+	f.accepted[inv.Run] = a
+	f.pending = append(f.pending, s.stamped(engine.Record(journal.Accepted, inv.Run, &engine.AcceptedFact{})))
+	if !f.lingering && ticket == "" {
 		f.lingering = true
 		time.AfterFunc(acceptedLinger, s.awake)
 	}

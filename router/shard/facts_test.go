@@ -17,7 +17,7 @@ func TestAcceptedRecordsOfARunGoTogether(t *testing.T) {
 	t.Parallel()
 	s := &Shard{set: new(Set), t: partitionOnly{}, facts: facts{wake: make(chan struct{}, 1)}}
 	one, two := journal.RunID{1}, journal.RunID{2}
-	accept := func(run journal.RunID, n uint32) { s.Accepted(&engine.Invocation{Run: run, N: n}) }
+	accept := func(run journal.RunID, n uint32) { s.Accepted(&engine.Invocation{Run: run, N: n}, "") }
 	timeOut := func(run journal.RunID, n uint32) {
 		s.Write(engine.Record(journal.TimedOut, run, &engine.NumbersFact{Numbers: []uint32{n}}))
 	}
@@ -73,5 +73,29 @@ func TestAcceptedRecordsOfARunGoTogether(t *testing.T) {
 	}
 	if len(records) != 3 || len(all) != n || all[0] != 1 || all[n-1] != n {
 		t.Errorf("%d records of %d numbers", len(records), len(all))
+	}
+}
+
+// TestTicketsGoWithTheirNumbers: and are not kept waiting for company.
+func TestTicketsGoWithTheirNumbers(t *testing.T) {
+	t.Parallel()
+	s := &Shard{set: new(Set), t: partitionOnly{}, facts: facts{wake: make(chan struct{}, 1)}}
+	run := journal.RunID{1}
+	for n, ticket := range []string{"", "", "a", "", "b", ""} {
+		s.Accepted(&engine.Invocation{Run: run, N: uint32(n)}, ticket)
+		select {
+		case <-s.facts.wake:
+			if ticket == "" && n < 2 {
+				t.Error("what nobody waits for woke the appender at once")
+			}
+		default:
+			if ticket != "" {
+				t.Error("a ticket waits")
+			}
+		}
+	}
+	f, err := engine.DecodeAccepted(s.facts.take(nil)[0].Payload)
+	if err != nil || !slices.Equal(f.Numbers, []uint32{0, 1, 2, 3, 4, 5}) || !slices.Equal(f.Tickets, []string{"", "", "a", "", "b", ""}) {
+		t.Errorf("%+v, %v", f, err)
 	}
 }

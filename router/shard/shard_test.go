@@ -69,7 +69,7 @@ func (d *desk) calls() (out []*engine.Invocation) {
 		if inv.Purpose == engine.Call {
 			out = append(out, inv)
 		} else {
-			d.owner.Accepted(inv)
+			d.owner.Accepted(inv, "")
 		}
 	}
 	d.sent = nil

@@ -125,7 +125,7 @@ func (o *outbox) end(inv *engine.Invocation) {
 			}
 			w.start(ChildID(def.Trigger, inv.ID()), key, inv, def, engine.Share(inv.Fuel, len(starts), i))
 		}
-		o.t.write(engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}}))
+		o.t.write(engine.Record(journal.Accepted, inv.Run, &engine.AcceptedFact{Numbers: []uint32{inv.N}}))
 	})
 }
 
@@ -175,7 +175,7 @@ func (o *outbox) between(inv *engine.Invocation) {
 		if o.t.over {
 			return
 		}
-		done := engine.Record(journal.Accepted, inv.Run, &engine.NumbersFact{Numbers: []uint32{inv.N}})
+		done := engine.Record(journal.Accepted, inv.Run, &engine.AcceptedFact{Numbers: []uint32{inv.N}})
 		switch inv.Purpose {
 		case engine.Return:
 			rec, _ := inv.Answer()

@@ -116,7 +116,7 @@ func recorded(body []byte) sinks.Result {
 		return unread("the activation record cannot be read: " + err.Error())
 	}
 	var r record
-	if err := v.Decode(&r); err != nil || r.Response.Status == "" && !r.Response.Success {
+	if err := v.Decode(&r); err != nil || r.Response.Status == "" && r.Response.Code == 0 && !r.Response.Success {
 		return unread("what was answered is no activation record; is that OpenWhisk's address?")
 	}
 	result := lang.Null

@@ -21,6 +21,7 @@ type controller struct {
 	*asking
 	action, activations *url.URL
 	poll                time.Duration
+	told                bool          // user events say when results are there
 	looks               chan struct{} // has one for each question for a record
 }
 
@@ -28,7 +29,9 @@ type controller struct {
 const (
 	firstLook = 50 * time.Millisecond // after which it is asked for first; then after twice that, and so on
 	pollUsual = time.Second
-	looksMost = 16 // at a time, so that a burst of calls is no burst of questions
+	pollTold  = 30 * time.Second // with user events
+	newsPause = time.Second      // between two questions about one activation, of those that events lead to, but for the first
+	looksMost = 16               // at a time, so that a burst of calls is no burst of questions
 )
 
 func newController(k *asking, concurrency int) (sinks.Sink, error) {
@@ -36,8 +39,12 @@ func newController(k *asking, concurrency int) (sinks.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &controller{asking: k, poll: k.s.Poll.D(), looks: make(chan struct{}, min(max(concurrency, 1), looksMost))}
-	if c.poll == 0 {
+	c := &controller{asking: k, poll: k.s.Poll.D(), told: k.s.Events, looks: make(chan struct{}, min(max(concurrency, 1), looksMost))}
+	switch {
+	case c.poll > 0:
+	case c.told:
+		c.poll = pollTold
+	default:
 		c.poll = pollUsual
 	}
 	at := base.JoinPath("api", "v1", "namespaces", url.PathEscape(k.s.Namespace))
@@ -59,7 +66,16 @@ func (c *controller) Deliver(_ context.Context, deliveries []*sinks.Delivery) {
 	sinks.Each(deliveries, c.deliver)
 }
 
+// Fetches says that results are asked for by the ids of activations.
+func (c *controller) Fetches() string { return "activation" }
+
 func (c *controller) deliver(d *sinks.Delivery) sinks.Result {
+	if d.Ticket != "" {
+		if !isActivation.MatchString(d.Ticket) { // Another sink has told it, before the documents were changed.
+			return sinks.Fail(&sinks.Error{Type: "bad_ticket", Message: fmt.Sprintf("%q is no id of an activation: the call was made by another sink, and is not made again", d.Ticket), Class: "platform"})
+		}
+		return c.result(d, d.Ticket, 0)
+	}
 	params, wrong := c.s.params(d.Event())
 	if wrong != nil {
 		return sinks.Fail(wrong)
@@ -84,7 +100,10 @@ func (c *controller) deliver(d *sinks.Delivery) sinks.Result {
 	if id == "" {
 		return unread("202 without an activationId; is that OpenWhisk's address?")
 	}
-	return c.result(d, id)
+	if d.Took != nil {
+		d.Took(id)
+	}
+	return c.result(d, id, firstLook)
 }
 
 // prove adds the key.
@@ -122,17 +141,69 @@ func activationOf(a *contract.Answer) string {
 	return ""
 }
 
-// result asks for an activation's record until it is there. The action is at work, or done: whatever keeps the record from coming, it is not started again.
-func (c *controller) result(d *sinks.Delivery, id string) sinks.Result {
-	last := "it is not there yet"
-	for pause := min(firstLook, c.poll); ; pause = min(2*pause, c.poll) {
-		timer := time.NewTimer(pause)
+// A pace is when an activation's record is asked for: after pauses that grow, and when an event says that it is there. After the first event they grow anew, for it
+// may be ahead of the record; those that come behind it, which anybody may have made, shorten pauses to newsPause and no more, however many come.
+type pace struct {
+	most   time.Duration
+	pause  time.Duration // until the next look
+	grows  bool          // else pauses are as long as they get
+	heard  int           // events
+	asked  int           // of them, those that a look has followed
+	looked time.Time
+	news   <-chan struct{}
+}
+
+// wait returns when the next look is due; false when ctx has ended.
+func (p *pace) wait(ctx context.Context) bool {
+	at := time.Now().Add(p.pause)
+	for {
+		timer := time.NewTimer(time.Until(at))
 		select {
 		case <-timer.C:
-		case <-d.Context.Done():
+			p.looked = time.Now()
+			return true
+		case <-ctx.Done():
 			timer.Stop()
+			return false
+		case <-p.news:
+			timer.Stop()
+			now := time.Now()
+			if p.heard++; p.heard > 1 {
+				now = p.looked.Add(newsPause)
+			}
+			if now.Before(at) {
+				at = now
+			}
+		}
+	}
+}
+
+// next is after a look in vain, which is not to be followed by another one within least.
+func (p *pace) next(least time.Duration) {
+	switch {
+	case p.asked == 0 && p.heard > 0:
+		p.pause, p.grows = firstLook, true
+	case p.asked < p.heard:
+		p.pause = min(2*p.pause, newsPause)
+	case p.grows:
+		p.pause *= 2
+	default:
+		p.pause = p.most
+	}
+	p.asked = p.heard
+	p.pause = max(min(p.pause, p.most), least)
+}
+
+// result asks for an activation's record until it is there, first after a while. The action is at work, or done: whatever keeps the record from coming, it is not
+// started again.
+func (c *controller) result(d *sinks.Delivery, id string, first time.Duration) sinks.Result {
+	last := "it is not there yet"
+	p := pace{most: c.poll, pause: min(first, c.poll), grows: !c.told, news: d.News}
+	for {
+		if !p.wait(d.Context) {
 			return sinks.Ended(d.Context, fmt.Sprintf("no result of activation %s (%s)", id, last))
 		}
+		asked := time.Duration(0)
 		a, err := c.look(d.Context, id)
 		switch {
 		case err != nil && d.Context.Err() != nil: // Of which the next round tells.
@@ -149,10 +220,11 @@ func (c *controller) result(d *sinks.Delivery, id string) sinks.Result {
 			last = "it is not there yet"
 		case unproven(a.Code):
 			r := a.Again()
-			last, pause = r.Err.Message, max(pause, min(r.After, time.Minute))
+			last, asked = r.Err.Message, min(r.After, time.Minute)
 		default:
 			return refused(a)
 		}
+		p.next(asked)
 	}
 }
 

@@ -29,7 +29,8 @@ type Settings struct {
 	Namespace string          `doc:"namespace" help:"the action's namespace; _ is that of auth" default:"_"`
 	Action    string          `doc:"action" help:"the action's name, or PACKAGE/NAME; beside runtime it is what the action is told, by default the function's name"`
 	Auth      *plugin.Secret  `doc:"auth" help:"the key, as wsk has it (USER:PASSWORD): {env: NAME} or {file: PATH}"`
-	Poll      plugin.Duration `doc:"poll,above0" help:"how long at most between two questions whether a result is there; the first come sooner. Default: 1s"`
+	Poll      plugin.Duration `doc:"poll,above0" help:"how long at most between two questions whether a result is there; the first come sooner. Default: 1s, and 30s with userEvents"`
+	Events    bool            `doc:"userEvents" help:"OpenWhisk's user events come in by a source, whose as: says the activation as ticket: results are asked for when one says that they are there, and else only every poll"`
 
 	Runtime string                  `doc:"runtime" help:"the address of a runtime, such as http://127.0.0.1:8080; in place of host"`
 	Code    *Code                   `doc:"code" help:"the action's code, which the runtime is given: a text, or {file: PATH}"`
@@ -92,7 +93,7 @@ func (s *Settings) Check() (out []plugin.Problem) {
 		if s.Code == nil {
 			find("code", "a runtime alone has no code", "write code: {file: PATH}")
 		}
-		for key, said := range map[string]bool{"auth": s.Auth != nil, "poll": s.Poll != 0} {
+		for key, said := range map[string]bool{"auth": s.Auth != nil, "poll": s.Poll != 0, "userEvents": s.Events} {
 			if said {
 				find(key, key+" is for an OpenWhisk, and not for a runtime alone", "leave it out")
 			}

@@ -44,8 +44,11 @@ func describe(r sinks.Result) string {
 // TestGolden: what is made of records, of answers that are none, and of what runtimes answer.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"record", "run"} {
+	for _, name := range []string{"record", "run", "event"} {
 		datadriven.RunTest(t, "testdata/golden/"+name+".txt", func(t *testing.T, d *datadriven.TestData) string {
+			if d.Cmd == "event" {
+				return asEvent(t, d.Input)
+			}
 			if d.Cmd == "record" {
 				return describe(recorded([]byte(d.Input))) + "\n"
 			}
@@ -428,6 +431,7 @@ func TestCheck(t *testing.T) {
 		"binary is for a runtime":     {Host: "http://h", Action: "a", Binary: true},
 		"has no code":                 {Runtime: "http://r"},
 		"poll is for an OpenWhisk":    {Runtime: "http://r", Code: &Code{Text: "x"}, Poll: 1},
+		"userEvents is for an Open":   {Runtime: "http://r", Code: &Code{Text: "x"}, Events: true},
 		"is not an http":              {Host: "ftp://h", Action: "a"},
 		"without user":                {Host: "http://u:p@h", Action: "a"},
 		"is no action":                {Host: "http://h", Action: "/ns/p/a"},

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cloudevents/sdk-go/v2/types"
@@ -89,6 +90,7 @@ func Run(t *testing.T, h Harness) {
 	}
 	t.Run("the event is not changed, and twice it is the same bytes", l.same)
 	t.Run("awkward texts arrive", l.awkward)
+	t.Run("what has a ticket is not started again", l.fetched)
 }
 
 type laws struct{ h Harness }
@@ -495,4 +497,41 @@ func Describe(r sinks.Result) string {
 		return "continue " + string(r.Completion.Data)
 	}
 	return "completed " + string(r.Completion.Data)
+}
+
+// fetched: a Fetcher tells the ticket of what it has started while the delivery is under way, and asks for the result of what has one. The others do neither.
+func (l *laws) fetched(t *testing.T) {
+	l.use(t, Answer, func(e End) {
+		_, fetches := e.Sink.(sinks.Fetcher)
+		var tickets []string
+		w := deliveryOf(t.Context(), invocation("run~p.1"))
+		w.d.Took = func(ticket string) { tickets = append(tickets, ticket) }
+		deliver(t, e.Sink, w)
+		first := w.result(t)
+		if !fetches {
+			if len(tickets) > 0 {
+				t.Errorf("it tells tickets %q, and takes none: it is no Fetcher", tickets)
+			}
+			return
+		}
+		if len(tickets) != 1 || !isTicket(tickets[0]) {
+			t.Fatalf("tickets %q", tickets)
+		}
+		arrived := len(e.Arrived())
+		news := make(chan struct{}, 1)
+		news <- struct{}{}
+		again := deliveryOf(t.Context(), invocation("run~p.1"))
+		again.d.Ticket, again.d.News = tickets[0], news
+		again.d.Took = func(ticket string) { t.Errorf("another ticket: %q", ticket) }
+		deliver(t, e.Sink, again)
+		if got := again.result(t); got.Verdict != first.Verdict || string(got.Completion.Data) != string(first.Completion.Data) || len(e.Arrived()) != arrived {
+			t.Errorf("%+v, was %+v; %d have arrived", got, first, len(e.Arrived()))
+		}
+		again.once(t)
+	})
+}
+
+// isTicket is what the router keeps.
+func isTicket(s string) bool {
+	return s != "" && len(s) <= 128 && strings.ToValidUTF8(s, "") == s && !strings.ContainsFunc(s, unicode.IsControl)
 }

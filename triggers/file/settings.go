@@ -90,6 +90,7 @@ file:
     time: "${ item.at }"
     cause: "${ item[?'call'].orValue(null) }"
     verdict: "${ 'call' in item ? 'succeeded' : null }"
+    ticket: "${ item[?'activation'].orValue(null) }"
     extensions: { region: "${ item[?'region'].orValue(null) }" }
     data: "${ item }"
 `,

@@ -28,6 +28,7 @@ kafka:
     time: "${ item.at }"
     cause: "${ item[?'call'].orValue(null) }"
     verdict: "${ 'call' in item ? 'succeeded' : null }"
+    ticket: "${ item[?'activation'].orValue(null) }"
     extensions: { region: "${ headers[?'region'].orValue(null) }" }
     data: { order: "${ item }" }
   session: 20s

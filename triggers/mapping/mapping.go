@@ -34,6 +34,7 @@ type As struct {
 	Time       lang.Expr            `doc:"time" help:"the event's time, by RFC 3339; default: when it was written, where that is known"`
 	Cause      lang.Expr            `doc:"cause" help:"the id of the invocation that this is about, as it was sent (causationid); null is none"`
 	Verdict    lang.Expr            `doc:"verdict" help:"what became of the invocation that cause names: succeeded, failed or continue; the data is its result, or its error. null: nothing, it is an event of type"`
+	Ticket     lang.Expr            `doc:"ticket" help:"what a function's platform knows a call by that is done, such as OpenWhisk's activationId (onwardticket): its result is asked for at once, where the call is ours and the source accepts completions. null is none"`
 	Extensions map[string]lang.Expr `doc:"extensions" help:"other attributes, by name; null is none"`
 	Data       lang.Expr            `doc:"data" help:"the event's data; default: the body as it came, or the item"`
 }
@@ -44,7 +45,7 @@ const mostItems = 10_000
 // exprs are all expressions by their keys.
 func (a *As) exprs() map[string]lang.Expr {
 	all := map[string]lang.Expr{
-		"each": a.Each, "when": a.When, "park": a.Park, "type": a.Type, "source": a.Source, "id": a.ID, "subject": a.Subject, "time": a.Time, "cause": a.Cause, "verdict": a.Verdict, "data": a.Data,
+		"each": a.Each, "when": a.When, "park": a.Park, "type": a.Type, "source": a.Source, "id": a.ID, "subject": a.Subject, "time": a.Time, "cause": a.Cause, "verdict": a.Verdict, "ticket": a.Ticket, "data": a.Data,
 	}
 	for name, x := range a.Extensions {
 		all["extensions."+name] = x
@@ -54,7 +55,7 @@ func (a *As) exprs() map[string]lang.Expr {
 
 // reserved are attributes that have keys of their own.
 var reserved = map[string]string{
-	"id": "id", "source": "source", "type": "type", "subject": "subject", "time": "time", "causationid": "cause", "data": "data", "specversion": "", "datacontenttype": "data", "dataschema": "",
+	"id": "id", "source": "source", "type": "type", "subject": "subject", "time": "time", "causationid": "cause", envelope.Ticket: "ticket", "data": "data", "specversion": "", "datacontenttype": "data", "dataschema": "",
 }
 
 // Problems reports what cannot become an event. names are those that the source gives to expressions, sorted.
@@ -347,6 +348,11 @@ func (w *work) attributes(ctx *event.EventContextV1, id string) (err error) {
 	ctx.Extensions = make(map[string]any)
 	if caused {
 		ctx.Extensions["causationid"] = cause
+	}
+	if text, said, err := w.text("ticket", w.Ticket); err != nil {
+		return err
+	} else if said {
+		ctx.Extensions[envelope.Ticket] = text
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.Extensions)) {
 		text, said, err := w.text("extensions."+name, w.Extensions[name])

@@ -74,6 +74,9 @@ func TestRead(t *testing.T) {
 		{"type: t\ntime: '${ body }'", `"2026-01-02T03:04:05.678+01:00"`, `{"specversion":"1.0","id":"def","source":"/test","type":"t","datacontenttype":"application/json","time":"2026-01-02T02:04:05.678Z","data":"2026-01-02T03:04:05.678+01:00"}`},
 		{"cause: c\nverdict: '${ body }'", `"succeeded"`, `{"specversion":"1.0","id":"def","source":"/test","type":"dev.onward.function.succeeded","datacontenttype":"application/json","causationid":"c","data":"succeeded"}`},
 		{"type: t\ncause: c\nverdict: '${ body }'", `null`, `{"specversion":"1.0","id":"def","source":"/test","type":"t","datacontenttype":"application/json","causationid":"c","data":null}`},
+		{"type: t\nticket: '${ body }'", `"act-1"`, `{"specversion":"1.0","id":"def","source":"/test","type":"t","datacontenttype":"application/json","onwardticket":"act-1","data":"act-1"}`},
+		{"type: t\nticket: '${ body }'", `null`, `{"specversion":"1.0","id":"def","source":"/test","type":"t","datacontenttype":"application/json","data":null}`},
+		{"type: t\nticket: '${ body }'", `[1]`, `as.ticket yields [1] and not a text`},
 		{"type: t\nwhen: '${ body.yes }'", `{"yes":false}`, ``},
 		{"type: t\npark: 'look: ${ body }'", `7`, `look: 7`},
 		{"type: t\neach: '${ body }'\nid: '${ item.n }-${ index }'", `[{"n":1},{"n":2}]`, `{"specversion":"1.0","id":"1-0","source":"/test","type":"t","datacontenttype":"application/json","data":{"n":1}}

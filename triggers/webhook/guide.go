@@ -26,6 +26,7 @@ webhook:
     time: "${ item.at }"
     cause: "${ headers[?'x-call-id'].orValue(null) }"
     verdict: "${ 'x-call-id' in headers ? 'succeeded' : null }"
+    ticket: "${ item[?'activation'].orValue(null) }"
     extensions: { region: "${ query[?'region'].orValue(null) }" }
     data: "${ item }"
 `,
