@@ -24,20 +24,20 @@ type awaitDoc struct {
 
 type awaitedDoc struct {
 	Filters   []filter.Filter `doc:"filters,required" help:"all of them, and those of the trigger, must let an event through"`
-	Correlate lang.Expr       `doc:"correlate" help:"the key of these events, where it is not the trigger's correlate"`
+	Correlate lang.Expr       `doc:"correlate" help:"the key of these events, or a list of keys, where it is not the trigger's correlate"`
 	Count     lang.Expr       `doc:"count" help:"how many of them, if not one: a number, or an expression over event and data, of which the first event of the round that yields a number tells it. Then they are a list in arrived"`
 }
 
 type signalDoc struct {
 	Filters   []filter.Filter `doc:"filters,required" help:"all of them must let an event through"`
-	Correlate lang.Expr       `doc:"correlate" help:"the key of these events, where it is not the trigger's correlate"`
+	Correlate lang.Expr       `doc:"correlate" help:"the key of these events, or a list of keys, where it is not the trigger's correlate"`
 }
 
 type batchDoc struct {
 	Every plugin.Duration `doc:"every,required,above0" help:"how long a batch gathers, from its first event"`
 	Count int             `doc:"count" help:"how many events make one, if they come sooner" default:"1000"`
 	Bytes plugin.Size     `doc:"bytes" help:"how large their data may grow, if that comes sooner" default:"1MiB"`
-	Key   lang.Expr       `doc:"key" help:"events of one key make batches of their own: a text, a number, true or false of event and data; default: all are together, in one partition"`
+	Key   lang.Expr       `doc:"key" help:"events of one key make batches of their own: a text, a number, true or false of event and data, or a list of up to 100 of those, each of whose batches has the event; default: all are together, in one partition"`
 }
 
 var (
@@ -110,6 +110,7 @@ type Meet struct {
 	Name    string
 	Filters []filter.Filter // beside those of the trigger
 	Key     lang.Expr       // zero: all have one key
+	Called  bool            // only a step or a destination that names the trigger brings it
 }
 
 // together is the key of events that say none.
@@ -118,39 +119,56 @@ const together = "all"
 // Gathers reports whether events of the trigger meet by key.
 func (t *Trigger) Gathers() bool { return len(t.Meets) > 0 }
 
-// MeetOf says which of the expected events an event is that the trigger's filters let through - more than one name where the filters of several do - and its key.
-// The error says why it is none of them.
-func (t *Trigger) MeetOf(a filter.Attributes, event, data lang.Value) (names []string, key string, err error) {
+// A Met is an event under one of its keys: which of the expected events it is there. It has more than one name where the filters of several let it through.
+type Met struct {
+	Key   string
+	Names []string
+}
+
+// MeetOf says under which keys an event meets others that the trigger's filters let through. Where several of the expected events could be it, its keys are those
+// of the first. The error says why it is none of them, or has no key.
+func (t *Trigger) MeetOf(a filter.Attributes, event, data lang.Value) (met []Met, err error) {
 	var first error
 	for i := range t.Meets {
 		m := &t.Meets[i]
-		if !filter.MatchAll(m.Filters, a) {
+		if m.Called || !filter.MatchAll(m.Filters, a) {
 			continue
 		}
-		k := together
+		keys := []string{together}
 		if !m.Key.IsZero() {
-			if k, err = keyOf(m.Key, event, data, "correlate"); err != nil {
+			if keys, err = keysOf(m.Key, event, data); err != nil {
 				first = cmp.Or(first, err)
 				continue
 			}
 		}
-		if len(names) == 0 {
-			key = k
+		if len(met) == 0 {
+			met = metBy(keys, m.Name)
+			continue
 		}
-		if k == key {
-			names = append(names, m.Name)
+		for k := range met {
+			if slices.Contains(keys, met[k].Key) {
+				met[k].Names = append(met[k].Names, m.Name)
+			}
 		}
 	}
 	switch {
-	case len(names) > 0:
-		return names, key, nil
+	case len(met) > 0:
+		return met, nil
 	case first != nil:
-		return nil, "", first
+		return nil, first
 	case t.Definition.Await.Signals: // It is started by its name, whatever its filters.
-		key, err := keyOf(t.Meets[0].Key, event, data, "correlate")
-		return []string{""}, key, err
+		keys, err := keysOf(t.Meets[0].Key, event, data)
+		return metBy(keys, ""), err
 	}
-	return nil, "", errors.New("it is none of the events that the trigger awaits")
+	return nil, errors.New("it is none of the events that the trigger awaits")
+}
+
+func metBy(keys []string, name string) []Met {
+	met := make([]Met, len(keys))
+	for i, key := range keys {
+		met[i] = Met{key, []string{name}}
+	}
+	return met
 }
 
 // gathers checks how events of a trigger meet, and says so in its definition.
@@ -210,8 +228,9 @@ func (c *checker) signalled(t *triggerDoc, path string) []Meet {
 		}
 		return meets
 	}
-	if a.Deadline = cmp.Or(t.Early, early); len(t.said) == 0 {
-		c.find(t.pos, path+".filters", "write filters: for the event that begins a run", "without filters every event begins a run, those that are to be signals as well")
+	a.Deadline = cmp.Or(t.Early, early)
+	if meets[0].Called = len(t.said) == 0; meets[0].Called && !c.l.called()[t.name] {
+		c.find(t.pos, path+".filters", "write filters: for the event that begins a run, or start it by a step: subrun: "+t.name, "a trigger with signals that nothing begins")
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Signals)) {
 		m, at := t.Signals[name], path+".signals."+name
@@ -229,9 +248,43 @@ func (c *checker) signalled(t *triggerDoc, path string) []Meet {
 		} else {
 			c.correlate(m.Correlate, at+".correlate")
 		}
-		a.Events, meets = append(a.Events, lang.Awaited{Name: name, Any: true}), append(meets, Meet{name, m.Filters, m.Correlate})
+		a.Events, meets = append(a.Events, lang.Awaited{Name: name, Any: true}), append(meets, Meet{Name: name, Filters: m.Filters, Key: m.Correlate})
 	}
 	return meets
+}
+
+// called are the triggers that a step or a destination names.
+func (l *loader) called() map[string]bool {
+	if l.named != nil {
+		return l.named
+	}
+	l.named = make(map[string]bool)
+	var walk func(s *lang.Step)
+	walk = func(s *lang.Step) {
+		if s == nil {
+			return
+		}
+		if x, ok := s.Policy.(lang.Starter); ok {
+			name, _ := x.Starts()
+			l.named[name] = true
+		}
+		for _, child := range lang.Children(s.Policy) {
+			walk(child)
+		}
+		for i := range s.Catch {
+			walk(&s.Catch[i].Do)
+		}
+	}
+	for _, flow := range l.set.Flows {
+		walk(flow)
+	}
+	for _, t := range append(slices.Collect(maps.Values(l.triggers)), l.calls...) {
+		walk(t.Flow)
+		for _, d := range slices.Concat(t.destinations[0], t.destinations[1]) {
+			l.named[d.Trigger] = true
+		}
+	}
+	return l.named
 }
 
 // correlate checks the expression of a key.
@@ -239,8 +292,8 @@ func (c *checker) correlate(e lang.Expr, path string) {
 	c.expr(e, scope{vars: []string{"event", "data"}}, path)
 	if v, constant := e.Const(); constant {
 		c.find(e.Pos(), path, `write an expression: "${ data.orderId }"; events that all belong together are a batch:`, "the same key for all events: %.80s", v.JSON())
-	} else if kind := e.Kind(); kind == "list" || kind == "object" || kind == "null" {
-		c.find(e.Pos(), path, `write an expression that yields a text or a number: "${ data.orderId }"`, "a key is a text, a number, true or false, and %s always yields a %s", e.Source(), kind)
+	} else if kind := e.Kind(); kind == "object" || kind == "null" {
+		c.find(e.Pos(), path, `write an expression that yields a text or a number: "${ data.orderId }"`, "a key is a text, a number, true or false, or there is a list of those, and %s always yields a %s", e.Source(), kind)
 	}
 }
 
@@ -275,7 +328,7 @@ func (c *checker) await(t *triggerDoc, path string) (meets []Meet) {
 			c.find(t.pos, path, `add correlate: "${ data.orderId }" to the trigger`, "nothing says which events belong together")
 		}
 		c.count(m.Count, path+".count")
-		out.Events, meets = append(out.Events, lang.Awaited{Name: name, Count: m.Count, Any: name == "" && m.Count.IsZero()}), append(meets, Meet{name, m.Filters, m.Correlate})
+		out.Events, meets = append(out.Events, lang.Awaited{Name: name, Count: m.Count, Any: name == "" && m.Count.IsZero()}), append(meets, Meet{Name: name, Filters: m.Filters, Key: m.Correlate})
 	}
 	if len(a.Events) == 0 {
 		add("", awaitedDoc{Count: a.Count}, path)
@@ -350,8 +403,8 @@ func (t *triggerDoc) taking() []filter.Filter {
 			return append(slices.Clip(t.Filters), some[0])
 		}
 		return append(slices.Clip(t.Filters), filter.Filter{Any: some})
-	case len(t.Signals) > 0 && len(t.Filters) > 0:
-		add(t.Filters)
+	case len(t.Signals) > 0:
+		add(t.Filters) // Without any a step begins the run, and no event.
 		for _, name := range slices.Sorted(maps.Keys(t.Signals)) {
 			add(t.Signals[name].Filters)
 		}

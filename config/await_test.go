@@ -25,7 +25,7 @@ func TestWhatCannotMeet(t *testing.T) {
 	for trigger, want := range map[string]string{
 		`await: { events: { ` + a + ` } }, flow: { pass: {} }`:                                                                                                          `nothing says which events belong together; add correlate: "${ data.orderId }" to the trigger`,
 		`correlate: same, await: { count: 2 }, flow: { pass: {} }`:                                                                                                      "the same key for all events",
-		`correlate: "${ [data] }", await: { count: 2 }, flow: { pass: {} }`:                                                                                             "a key is a text, a number, true or false",
+		`correlate: "${ {'k': data} }", await: { count: 2 }, flow: { pass: {} }`:                                                                                        "a key is a text, a number, true or false",
 		`correlate: "${ nobody }", await: { count: 2 }, flow: { pass: {} }`:                                                                                             `unknown name "nobody"`,
 		`correlate: "${ data }", flow: { pass: {} }`:                                                                                                                    "nothing uses the key",
 		`correlate: "${ data }", await: {}, flow: { pass: {} }`:                                                                                                         "an await that says not what for; add events",
@@ -53,7 +53,7 @@ func TestWhatCannotMeet(t *testing.T) {
 		`batch: { every: 1s, count: 10001 }, flow: { pass: {} }`:                                                                                                        "a batch of 10001 events",
 		`batch: { every: 1s, bytes: 9MiB }, flow: { pass: {} }`:                                                                                                         "write 1B to 8MiB",
 		`filters: [{ exact: { type: x } }], signals: { ` + a + ` }, flow: { signal: a }`:                                                                                `nothing says to which run a signal goes; add correlate: "${ data.orderId }"`,
-		`correlate: "${ data }", signals: { ` + a + ` }, flow: { signal: a }`:                                                                                           "without filters every event begins a run",
+		`correlate: "${ data }", signals: { ` + a + ` }, flow: { signal: a }`:                                                                                           "a trigger with signals that nothing begins",
 		`filters: [{ exact: { type: x } }], correlate: "${ data }", signals: { a: { filters: [] } }, flow: { signal: a }`:                                               "filters that take every event",
 		`filters: [{ exact: { type: x } }], correlate: "${ data }", signals: { a: { filters: [{ exact: { type: a } }, { exact: { type: b } }] } }, flow: { signal: a }`: "filters that no event passes",
 		`filters: [{ exact: { type: x } }], correlate: "${ data }", signals: { ` + a + ` }, flow: { pass: {} }`:                                                         "nothing uses the key",
@@ -62,7 +62,7 @@ func TestWhatCannotMeet(t *testing.T) {
 		`flow: { pass: {}, input: "${ arrived }" }`:                                                                                                                     `unknown name "arrived"`,
 		`batch: { every: 1s }, flow: { pass: {}, input: "${ arived }" }`:                                                                                                `did you mean "arrived"?`,
 		`batch: { every: 1s }, flow: { map: { items: "${ data }", as: arrived, do: { pass: {} } } }`:                                                                    "shadows one of the language",
-		`flow: { subrun: m }, onSuccess: { log: x }`:                                                                                                                    `trigger "m" gathers events: what it is given may join a run of others; write wait: false`,
+		`flow: { subrun: m }, onSuccess: { log: x }`:                                                                                                                    `trigger "m" gathers events: what it is given may join a run of others; let it have signals: in place of await:`,
 	} {
 		doc := "version: 1\ntriggers: { t: { " + trigger + " }, m: { filters: [{ exact: { type: m } }], batch: { every: 1s }, onSuccess: { log: x } } }\n"
 		_, findings := Parse("t.yaml", []byte(doc), meetingRegistry(), nil)
@@ -128,13 +128,77 @@ triggers:
 		if takes := filter.MatchAll(tr.Filters, a); takes != (c.kind != "com.c") {
 			t.Errorf("%s passes the trigger's filters: %t", c.kind, takes)
 		}
-		names, key, err := tr.MeetOf(a, lang.Null, lang.Trusted(c.data))
-		if strings.Join(names, " ") != c.names || key != c.key || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+		met, err := tr.MeetOf(a, lang.Null, lang.Trusted(c.data))
+		names, key := c.names, c.key
+		if err == nil {
+			names, key = strings.Join(met[0].Names, " "), met[0].Key
+		}
+		if names != c.names || key != c.key || len(met) > 1 || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
 			t.Errorf("%s %.80s: %q %q %v; want %+v", c.kind, c.data, names, key, err, c)
 		}
 	}
 	again, err := lang.ParseDefinition(tr.Definition.Canonical(), meetingRegistry())
 	if err != nil || again.Digest() != tr.Digest || len(again.Await.Events) != 3 || again.Await.Deadline.D().Hours() != 24 || again.Await.Join.Word != "all" {
 		t.Errorf("the definition is not what was written: %v %+v", err, again.Await)
+	}
+}
+
+// TestAnEventOfSeveralKeys: it meets each of them once, all or none.
+func TestAnEventOfSeveralKeys(t *testing.T) {
+	t.Parallel()
+	set, findings := Parse("t.yaml", []byte(`version: 1
+triggers:
+  t:
+    correlate: "${ data.k }"
+    await:
+      events:
+        a: { filters: [{ exact: { type: a } }] }
+        b: { filters: [{ prefix: { type: a } }], correlate: "${ data.far }" }
+    onSuccess: { log: x, data: "${ arrived.a }" }
+  s: { correlate: "${ data }", signals: { paid: { filters: [{ exact: { type: paid } }], correlate: "${ data.orders }" } }, flow: { signal: paid } }
+  m: { filters: [{ exact: { type: m } }], flow: { map: { items: "${ data }", do: { subrun: s } } } }
+  batch: { filters: [{ exact: { type: r } }], batch: { every: 1s, key: "${ data }" }, onSuccess: { log: x } }
+`), meetingRegistry(), nil)
+	for _, f := range findings {
+		t.Fatal(f)
+	}
+	many := func(n int) string {
+		list := make([]int, n)
+		for i := range list {
+			list[i] = i
+		}
+		return lang.Of(list).JSON()
+	}
+	for _, c := range []struct{ trigger, kind, data, want, fault string }{
+		{"t", "a", `{"k":["x","y"],"far":"z"}`, "x:a y:a", ""},
+		{"t", "a", `{"k":["x","y"],"far":["z","y"]}`, "x:a y:a+b", ""},
+		{"t", "a", `{"k":[5,"5",5.0,true,-0.5e1]}`, "5:a true:a -5:a", ""},
+		{"t", "ab", `{"far":["x"]}`, "x:b", ""},
+		{"t", "a", `{"k":["x",["y"]],"far":[]}`, "", `item 1 of its keys: it has no key for correlate: ${ data.k } yields ["y"]`},
+		{"t", "a", `{"k":["x",null],"far":{}}`, "", "item 1 of its keys"},
+		{"t", "a", `{"k":[""],"far":null}`, "", "item 0 of its keys"},
+		{"t", "a", `{"k":[],"far":null}`, "", "yields an empty list"},
+		{"t", "a", `{"k":["x","` + strings.Repeat("y", MaxKey+1) + `"],"far":null}`, "", "has 1025 bytes"},
+		{"t", "a", `{"k":["x",{"y":1}],"far":null}`, "", "item 1 of its keys"},
+		{"s", "paid", `{"orders":["x","y"]}`, "x:paid y:paid", ""}, {"s", "other", `["x"]`, "x:", ""},
+		{"batch", "r", `["x","y"]`, "x: y:", ""},
+		{"batch", "r", many(MaxKeys), "", ""},
+		{"batch", "r", many(MaxKeys + 1), "", "more than 100 keys for correlate: ${ data } yields a list of 101"},
+		{"batch", "r", "[" + strings.Repeat(`"x",`, 10_000) + `"y"]`, "x: y:", ""},
+	} {
+		a := filter.Texts(func(name string) (string, bool) { return c.kind, name == "type" })
+		met, err := set.Triggers[c.trigger].MeetOf(a, lang.Null, lang.Trusted(c.data))
+		var said []string
+		for _, m := range met {
+			said = append(said, m.Key+":"+strings.Join(m.Names, "+"))
+		}
+		if got := strings.Join(said, " "); c.want != "" && got != c.want || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) || c.want == "" && err == nil && len(met) != MaxKeys {
+			t.Errorf("%s %s %.80s: %q %v; want %+v", c.trigger, c.kind, c.data, got, err, c)
+		}
+	}
+	for kind, takes := range map[string]bool{"paid": true, "other": false, "dev.onward.subrun": false} {
+		if got := filter.MatchAll(set.Triggers["s"].Filters, filter.Texts(func(name string) (string, bool) { return kind, name == "type" })); got != takes {
+			t.Errorf("the trigger that only steps begin takes %s: %t", kind, got)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,11 +27,56 @@ func (t *Trigger) KeyOf(event, data lang.Value) (string, error) {
 
 // keyOf is what a key's expression yields of an event, as a text.
 func keyOf(e lang.Expr, event, data lang.Value, what string) (string, error) {
-	v, err := e.Eval(lang.Vars{{Name: "event", Value: event}, {Name: "data", Value: data}}, nil) // It is asked once of an event: nothing is worth remembering.
+	v, err := keyValue(e, event, data, what)
 	if err != nil {
-		return "", fmt.Errorf("it has no key for %s: %w", what, err)
+		return "", err
 	}
 	return keyText(e, v, what)
+}
+
+func keyValue(e lang.Expr, event, data lang.Value, what string) (lang.Value, error) {
+	v, err := e.Eval(lang.Vars{{Name: "event", Value: event}, {Name: "data", Value: data}}, nil) // It is asked once of an event: nothing is worth remembering.
+	if err != nil {
+		return lang.Null, fmt.Errorf("it has no key for %s: %w", what, err)
+	}
+	return v, nil
+}
+
+// MaxKeys is how many keys one event may have: it is a record of each.
+const MaxKeys = 100
+
+// keysOf are the keys that a correlate yields of an event: one, or a list of them, each once.
+func keysOf(e lang.Expr, event, data lang.Value) ([]string, error) {
+	const what = "correlate"
+	v, err := keyValue(e, event, data, what)
+	if err != nil {
+		return nil, err
+	}
+	if v.JSON()[0] != '[' {
+		key, err := keyText(e, v, what)
+		return []string{key}, err
+	}
+	var list []lang.Value
+	if err := v.Decode(&list); err != nil {
+		return nil, fmt.Errorf("it has no key for %s: %w", what, err)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("it has no key for %s: %s yields an empty list", what, e.Source())
+	}
+	var keys []string
+	for i, member := range list {
+		key, err := keyText(e, member, what)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("item %d of its keys: %w", i, err)
+		case slices.Contains(keys, key):
+		case len(keys) == MaxKeys:
+			return nil, fmt.Errorf("it has more than %d keys for %s: %s yields a list of %d; send it as several events", MaxKeys, what, e.Source(), len(list))
+		default:
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
 }
 
 // keyText is a key as a text.

@@ -235,6 +235,7 @@ type loader struct {
 	warnings []lang.Finding
 	alones   map[string]placed // by what no other can have
 	gathered bool              // the file at hand was found in a folder, and not named
+	named    map[string]bool   // triggers, by steps and destinations; see called
 }
 
 // A placed is where something stands.
@@ -247,7 +248,7 @@ type triggerDoc struct {
 	Tenant      string               `doc:"tenant" help:"who the trigger and its runs belong to" default:"default"`
 	Filters     []filter.Filter      `doc:"filters" help:"all of them must let an event through; without any, every event is let through but those of runs' ends and functions' completions (dev.onward.run.*, dev.onward.function.*)"`
 	When        lang.Expr            `doc:"when" help:"what must be true of an event that the filters let through, of event and data: \"${ data.amount > 13 }\". Where it is false or fails the trigger does not take the event"`
-	Correlate   lang.Expr            `doc:"correlate" help:"the key by which events belong together, of event and data: a text, a number, true or false; an event that has none starts nothing"`
+	Correlate   lang.Expr            `doc:"correlate" help:"the key by which events belong together, of event and data: a text, a number, true or false, or a list of up to 100 of those, each of which the event meets; an event that has none starts nothing"`
 	Await       *awaitDoc            `doc:"await" help:"the events of one key that make a round: the flow begins once they are enough, and sees them as arrived. Without it, what comes of a key while its run is at work are signals to that, by the type of the event"`
 	Signals     map[string]signalDoc `doc:"signals" help:"events of the key that begin no run and are signals to the one that is at work, by these names: a signal step of the flow waits for them"`
 	Early       plugin.Duration      `doc:"early,above0" help:"how long signals are kept that come before the event which begins their run; default: 1h"`

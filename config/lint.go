@@ -146,8 +146,8 @@ func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
 			switch t := c.l.triggers[name]; {
 			case t == nil:
 				c.find(s.Pos, path+"."+s.Use, lang.Nearest(name, slices.Sorted(maps.Keys(c.l.triggers))), "unknown trigger %q", name)
-			case waits && (t.Await != nil || t.Batch != nil || !t.Correlate.IsZero()):
-				c.find(s.Pos, path+"."+s.Use, "write wait: false", "trigger %q gathers events: what it is given may join a run of others", name)
+			case waits && (t.Await != nil || t.Batch != nil):
+				c.find(s.Pos, path+"."+s.Use, "let it have signals: in place of await:, which its flow awaits, or write wait: false", "trigger %q gathers events: what it is given may join a run of others", name)
 			}
 		}
 	}

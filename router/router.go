@@ -226,13 +226,26 @@ func (r *Router) note(e *event.Event, source string, got *triggers.Receipt) {
 	} else {
 		past.Taken = got.Kind.String()
 	}
-	for _, run := range got.Runs {
+	for i, run := range got.Runs {
 		if run.Key != "" && past.Note == "" {
 			past.Note = fmt.Sprintf("trigger %s: its key is %q; its run is this one if it has opened a round, else that which gathers for the key", run.Trigger, run.Key)
+			if keys := keysOf(got.Runs[i:], run.Trigger); len(keys) > 1 {
+				past.Note = fmt.Sprintf("trigger %s: its keys are %q; its runs are these, as far as it has opened rounds, else those which gather for the keys", run.Trigger, keys)
+			}
 		}
 		past.Runs = append(past.Runs, engine.PastRun{Run: run.ID, Trigger: run.Trigger})
 	}
 	r.endings.Note(&past)
+}
+
+// keysOf are the keys under which an event met others of a trigger.
+func keysOf(runs []triggers.Run, trigger string) (keys []string) {
+	for _, run := range runs {
+		if run.Trigger == trigger && run.Key != "" {
+			keys = append(keys, run.Key)
+		}
+	}
+	return keys
 }
 
 // openControls reads what is paused, before anything is sent.

@@ -154,7 +154,9 @@ type Tried struct {
 	Why     string `json:"why,omitempty"` // it is not taken
 	Run     string `json:"run,omitempty"` // that it would start, or has started; empty where events of a key meet
 	Key     string `json:"key,omitempty"` // of its events or runs
-	As      string `json:"as,omitempty"`  // which of the events that the trigger awaits it is
+	// Keys are the event's, where it has several.
+	Keys []string `json:"keys,omitempty"`
+	As   string   `json:"as,omitempty"` // which of the events that the trigger awaits it is
 }
 
 // A Guarded source asks those who send for secrets. Without one of them somebody is kept out, so a router does not start.

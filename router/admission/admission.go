@@ -210,20 +210,11 @@ func (in *intake) add(rec journal.Record, receipt int) bool {
 
 // guarded takes event i. Whatever panics over it ends it, and nothing beside it.
 func (in *intake) guarded(i int, e *event.Event) {
-	n := len(in.records)
-	err := guard.Do("admission", func() { in.take(i, e) })
-	if err == nil {
-		return
+	n, met := len(in.records), len(in.meets)
+	if err := guard.Do("admission", func() { in.take(i, e) }); err != nil {
+		in.takeBack(n, met)
+		in.receipts[i] = triggers.Receipt{Err: fmt.Errorf("%w: %w", triggers.ErrPanicked, err)}
 	}
-	k := n
-	for at := n; at < len(in.records); at++ {
-		if in.records[at].Kind == journal.Define { // It is booked as appended.
-			in.records[k], in.whose[k] = in.records[at], in.whose[at]
-			k++
-		}
-	}
-	in.records, in.whose = in.records[:k], in.whose[:k]
-	in.receipts[i] = triggers.Receipt{Err: fmt.Errorf("%w: %w", triggers.ErrPanicked, err)}
 }
 
 // take classifies event i.
@@ -330,7 +321,7 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 	}
 	if !completed && !in.inside {
 		if why, doubts := in.crowded(begins); doubts {
-			in.doubts = append(in.doubts, doubt{i, c, begins, fuel, outside, why})
+			in.doubts = append(in.doubts, doubt{i, c, begins, shares(begins, fuel, outside), why})
 			return
 		} else if why != nil {
 			receipt.Err = why
@@ -339,7 +330,7 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 		}
 		if err := in.pay(begins); err != nil {
 			if slices.ContainsFunc(begins, func(b beginning) bool { return b.names != nil }) {
-				in.doubts = append(in.doubts, doubt{i, c, begins, fuel, outside, err})
+				in.doubts = append(in.doubts, doubt{i, c, begins, shares(begins, fuel, outside), err})
 				return
 			}
 			*receipt = triggers.Receipt{Err: err}
@@ -347,29 +338,45 @@ func (in *intake) takeStarts(i int, c *content, matched []*config.Trigger) {
 			return
 		}
 	}
-	in.begin(i, c, begins, fuel, outside)
-}
-
-// begin lets an event begin what it begins; outside says that it has led to nothing before.
-func (in *intake) begin(i int, c *content, begins []beginning, fuel int, outside bool) {
-	receipt := &in.receipts[i]
-	completed := receipt.Kind == triggers.Completion
-	for k, b := range begins {
-		share := engine.Share(fuel, len(begins), k)
-		if outside {
-			share = max(share, 1) // What many triggers take is no chain yet.
-		}
-		if in.start(&b, c.attrs, c.data, share, i) {
-			run := in.g.handle(b.run, b.trigger.Name)
-			if b.names != nil {
-				run.Key = b.key
-			}
-			receipt.Runs = append(receipt.Runs, run)
-		}
-	}
+	in.begin(i, attrs, data, begins, shares(begins, fuel, outside))
 	if !completed {
 		in.g.metrics.taken[triggers.Matched].Inc()
 	}
+}
+
+// begin lets event i begin what it begins, all of it or nothing, each with its share of the chain's fuel.
+func (in *intake) begin(i int, attrs, data lang.Value, begins []beginning, fuel []int) {
+	receipt, n, met := &in.receipts[i], len(in.records), len(in.meets)
+	runs := receipt.Runs
+	for k := range begins {
+		b := &begins[k]
+		if !in.start(b, attrs, data, fuel[k], i) {
+			in.takeBack(n, met)
+			receipt.Runs = runs
+			return
+		}
+		run := in.g.handle(b.run, b.trigger.Name)
+		if b.names != nil {
+			run.Key = b.key
+		}
+		receipt.Runs = append(receipt.Runs, run)
+	}
+}
+
+// takeBack drops the records from n on, and the meetings from met on. Definitions stay: they are booked as appended.
+func (in *intake) takeBack(n, met int) {
+	k := n
+	for at := n; at < len(in.records); at++ {
+		if in.records[at].Kind == journal.Define {
+			in.records[k], in.whose[k] = in.records[at], in.whose[at]
+			k++
+		}
+	}
+	in.records, in.whose = in.records[:k], in.whose[:k]
+	for i := range in.meets[met:] {
+		in.meets[met+i].stop()
+	}
+	in.meets = in.meets[:met]
 }
 
 // check refuses an event that no reader of ours would have let through: sources are anybody's.

@@ -150,12 +150,12 @@ func (g *Gate) StartFor(ctx context.Context, inv *engine.Invocation) error {
 		}
 		in := &intake{g: g, rules: rl, receipts: make([]triggers.Receipt, 1)}
 		attrs := envelope.Attributes(e)
-		b, err := g.beginning(t, nameOf(e), e, attrs, inv.Input)
+		begins, err := g.beginnings(nil, t, nameOf(e), e, attrs, inv.Input)
 		if err != nil {
 			g.Log.Warn("a trigger that was matched has no key for this event; its start is left out", "trigger", m.Trigger, "run", inv.Run, "error", err)
 			continue
 		}
-		in.start(&b, attrs, inv.Input, engine.Share(inv.Fuel, len(starts), i), 0)
+		in.begin(0, attrs, inv.Input, begins, shares(begins, engine.Share(inv.Fuel, len(starts), i), false))
 		if err := in.receipts[0].Err; err != nil {
 			return &lang.Error{Type: "too_large", Message: err.Error(), Class: lang.ClassPlatform} // It never will be taken.
 		}

@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/router/engine"
@@ -15,14 +16,26 @@ type meeting struct {
 	receipt int
 	run     journal.RunID // as which it goes
 	trigger string
+	key     string             // of several that the event has; empty where it has one
 	said    <-chan engine.Said // nil where another router folds it
 	stop    func()
 }
 
-func (in *intake) meeting(rec *journal.Record, trigger string, receipt int) meeting {
-	m := meeting{receipt: receipt, run: rec.Run, trigger: trigger}
+func (in *intake) meeting(rec *journal.Record, b *beginning, receipt int) meeting {
+	m := meeting{receipt: receipt, run: rec.Run, trigger: b.trigger.Name}
+	if b.several {
+		m.key = b.key
+	}
 	m.said, m.stop = in.g.Runs.Await(rec)
 	return m
+}
+
+// note is what is told of the meeting, as a receipt's note.
+func (m *meeting) note(what string) string {
+	if m.key != "" {
+		return clip(fmt.Sprintf("trigger %s, key %.100q: %s", m.trigger, m.key, what))
+	}
+	return clip("trigger " + m.trigger + ": " + what)
 }
 
 // A doubt is an event that is refused unless runs wait for it: those are asked together.
@@ -30,8 +43,7 @@ type doubt struct {
 	receipt int
 	c       *content
 	begins  []beginning
-	fuel    int
-	outside bool
+	fuel    []int // of each
 	why     error // it is refused
 }
 
@@ -55,7 +67,9 @@ func (in *intake) crowded(begins []beginning) (why error, doubts bool) {
 	return why, doubts
 }
 
-// settleDoubts takes those events for which runs wait, and refuses the others. What is waited for costs nothing of a rate.
+// settleDoubts takes those events for which runs wait, and refuses the others. What is waited for costs nothing of a rate. Of an event with several keys those
+// are taken for which runs wait, whatever becomes of the others, or what would make room could not end; as a whole it is refused then, and sent again it is
+// completed: what was taken counts once.
 func (in *intake) settleDoubts() {
 	if len(in.doubts) == 0 {
 		return
@@ -74,6 +88,8 @@ func (in *intake) settleDoubts() {
 	for i := range in.doubts {
 		d := &in.doubts[i]
 		joins, costs := true, []beginning(nil)
+		var awaited []beginning // for want of room, of several keys
+		var fuel []int
 		for k := range d.begins {
 			b := &d.begins[k]
 			if b.names == nil {
@@ -82,24 +98,36 @@ func (in *intake) settleDoubts() {
 			}
 			if !gathers[0] {
 				costs = append(costs, *b)
+			} else if b.several {
+				awaited, fuel = append(awaited, *b), append(fuel, d.fuel[k])
 			}
 			room := in.busy() == nil && in.g.Runs.Full(b.run) == ""
 			joins = joins && (gathers[0] || room)
 			gathers = gathers[1:]
 		}
-		if !joins {
-			in.receipts[d.receipt] = triggers.Receipt{Err: d.why}
-			in.g.overRate(d.why)
+		why := d.why
+		if joins {
+			why = in.pay(costs)
+		}
+		if why == nil {
+			in.beginDoubtful(d, d.begins, d.fuel)
+			in.g.metrics.taken[triggers.Matched].Inc()
 			continue
 		}
-		if err := in.pay(costs); err != nil {
-			in.receipts[d.receipt] = triggers.Receipt{Err: err}
-			in.g.overRate(err)
-			continue
+		in.receipts[d.receipt] = triggers.Receipt{}
+		if in.beginDoubtful(d, awaited, fuel); in.receipts[d.receipt].Err == nil {
+			in.receipts[d.receipt] = triggers.Receipt{Err: why}
 		}
-		if panicked := guard.Do("admission", func() { in.begin(d.receipt, d.c, d.begins, d.fuel, d.outside) }); panicked != nil {
-			in.receipts[d.receipt] = triggers.Receipt{Err: fmt.Errorf("%w: %w", triggers.ErrPanicked, panicked)}
-		}
+		in.g.overRate(why)
+	}
+}
+
+// beginDoubtful lets what was in doubt begin.
+func (in *intake) beginDoubtful(d *doubt, begins []beginning, fuel []int) {
+	n, met := len(in.records), len(in.meets)
+	if panicked := guard.Do("admission", func() { in.begin(d.receipt, d.c.attrs, d.c.data, begins, fuel) }); panicked != nil {
+		in.takeBack(n, met)
+		in.receipts[d.receipt] = triggers.Receipt{Err: fmt.Errorf("%w: %w", triggers.ErrPanicked, panicked)}
 	}
 }
 
@@ -131,28 +159,26 @@ func (in *intake) met(ctx context.Context) {
 
 // tell makes a receipt say what became of its event.
 func (in *intake) tell(m *meeting, r *triggers.Receipt, said engine.Said) {
-	at := -1
-	for i := range r.Runs {
-		if r.Runs[i].Trigger == m.trigger {
-			at = i
-		}
-	}
+	id := m.run.String()
+	at := slices.IndexFunc(r.Runs, func(run triggers.Run) bool { return run.ID == id })
 	if at < 0 {
 		return
 	}
+	note := func(what string) {
+		if r.Note == "" && what != "" {
+			r.Note = m.note(what)
+		}
+	}
 	drop := func(why string) {
 		r.Runs = append(r.Runs[:at], r.Runs[at+1:]...)
-		if r.Note == "" {
-			r.Note = clip("trigger " + m.trigger + ": " + why)
-		}
+		note(why)
 	}
 	switch {
 	case said.Reason == engine.Applied:
 		r.Runs[at].Key = "" // It has opened the round.
+		note(said.Met.Why)
 	case said.Reason == 0: // Nobody could say in time.
-		if r.Note == "" {
-			r.Note = clip("trigger " + m.trigger + ": it is durable; the run is this one, unless another one gathers for its key")
-		}
+		note("it is durable; the run is this one, unless another one gathers for its key")
 	case said.Reason == engine.Unmatched, said.Reason == engine.Limited:
 		drop(said.Met.Why)
 		if len(r.Runs) == 0 && r.Kind == triggers.Matched && said.Reason == engine.Unmatched {
@@ -162,8 +188,6 @@ func (in *intake) tell(m *meeting, r *triggers.Receipt, said engine.Said) {
 		drop("it has come before, and counts once")
 	case !said.Met.Run.IsZero():
 		r.Runs[at] = in.g.handle(said.Met.Run, m.trigger)
-		if said.Met.Why != "" && r.Note == "" {
-			r.Note = clip("trigger " + m.trigger + ": " + said.Met.Why)
-		}
+		note(said.Met.Why)
 	}
 }

@@ -20,6 +20,7 @@ type beginning struct {
 	run     journal.RunID
 	key     string
 	names   []string // which of the events that the trigger awaits it is; nil for a trigger whose every event starts a run
+	several bool     // the event has other keys of the trigger as well
 	tenant  string
 	parent  string // the invocation that waits for its end
 	overlap engine.Overlap
@@ -38,42 +39,89 @@ func (in *intake) nameOf(i int, e *event.Event) name {
 	return nameOf(e)
 }
 
-// beginning says which run of a trigger an event starts that is known by a name. The error says why it has no key.
-func (g *Gate) beginning(t *config.Trigger, n name, e *event.Event, attrs, data lang.Value) (beginning, error) {
+// beginnings adds to a list which runs of a trigger an event starts that is known by a name: more than one where it has several keys. The error says why it has none.
+func (g *Gate) beginnings(to []beginning, t *config.Trigger, n name, e *event.Event, attrs, data lang.Value) ([]beginning, error) {
 	if t.Gathers() {
-		names, key, err := t.MeetOf(filter.Of(e), attrs, data)
+		met, err := t.MeetOf(filter.Of(e), attrs, data)
 		if err != nil {
-			return beginning{}, err
+			return to, err
 		}
-		return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Keyed(t.Tenant, t.Name, key, n.source, n.id), key: key, names: names}, nil
+		if whole := attrs.Size() + data.Size(); len(met) > 1 && len(met)*whole > maxKeyed {
+			return to, fmt.Errorf("it has %d keys for correlate and %d bytes, and is journaled once a key, with %d bytes in all at most; pass large data by reference (dataref)", len(met), whole, maxKeyed)
+		}
+		for _, m := range met {
+			to = append(to, beginning{trigger: t, tenant: t.Tenant, run: g.ids.Keyed(t.Tenant, t.Name, m.Key, n.source, n.id), key: m.Key, names: m.Names, several: len(met) > 1})
+		}
+		return to, nil
 	}
 	key, err := t.KeyOf(attrs, data)
 	switch {
 	case err != nil:
-		return beginning{}, err
+		return to, err
 	case key == "":
-		return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Of(t.Tenant, t.Name, n.source, n.id)}, nil
+		return append(to, beginning{trigger: t, tenant: t.Tenant, run: g.ids.Of(t.Tenant, t.Name, n.source, n.id)}), nil
 	}
-	return beginning{trigger: t, tenant: t.Tenant, run: g.ids.Keyed(t.Tenant, t.Name, key, n.source, n.id), key: key}, nil
+	return append(to, beginning{trigger: t, tenant: t.Tenant, run: g.ids.Keyed(t.Tenant, t.Name, key, n.source, n.id), key: key}), nil
+}
+
+// maxKeyed bounds what one event with several keys comes to in the journal: it is journaled once a key. One key always has room.
+const maxKeyed = 16 << 20
+
+// beginning is beginnings for who starts one run by name. The error says so of an event that would start several.
+func (g *Gate) beginning(t *config.Trigger, n name, e *event.Event, attrs, data lang.Value) (beginning, error) {
+	begins, err := g.beginnings(nil, t, n, e, attrs, data)
+	switch {
+	case err != nil:
+		return beginning{}, err
+	case len(begins) > 1:
+		return beginning{}, fmt.Errorf("its correlate yields %d keys, and this is to start one run; send it as an event, or let a map start a run of each", len(begins))
+	}
+	return begins[0], nil
 }
 
 // beginnings are the runs that an event starts; without says of which trigger it starts none, for want of a key: it is a dead letter then.
 func (in *intake) beginnings(matched []*config.Trigger, n name, e *event.Event, attrs, data lang.Value) (begins []beginning, without string) {
 	begins = make([]beginning, 0, len(matched))
 	for _, t := range matched {
-		b, err := in.g.beginning(t, n, e, attrs, data)
+		var err error
+		before := len(begins)
+		begins, err = in.g.beginnings(begins, t, n, e, attrs, data)
 		if err == nil && in.door.Overlap != 0 && t.Key.IsZero() { // All that the source starts of the trigger lies together.
+			b := &begins[before]
 			b.overlap, b.key = in.door.Overlap, "source/"+in.door.Source
 			b.run = in.g.ids.Keyed(t.Tenant, t.Name, b.key, n.source, n.id)
 		}
-		if err == nil {
-			begins = append(begins, b)
-		} else if without == "" {
+		if err != nil && without == "" {
 			without = clip(fmt.Sprintf("trigger %s starts nothing: %v", t.Name, err))
 			in.bury(t, e, err)
 		}
 	}
 	return begins, without
+}
+
+// shares divides what an event's chain has left among what it begins: the triggers that take it share it, and so do the keys of an event that runs have brought
+// about. One from outside, for which outside stands, brings as much for each of its keys as an event of that key alone would, and one run at least.
+func shares(begins []beginning, fuel int, outside bool) []int {
+	triggers, all := 0, make([]int, len(begins))
+	for i := range begins {
+		if i == 0 || begins[i].trigger != begins[i-1].trigger {
+			triggers++
+		}
+	}
+	for i, at := 0, 0; i < len(begins); at++ {
+		end := i + 1
+		for end < len(begins) && begins[end].trigger == begins[i].trigger {
+			end++
+		}
+		share := engine.Share(fuel, triggers, at)
+		for k := i; k < end; k++ {
+			if all[k] = engine.Share(share, end-i, k-i); outside {
+				all[k] = max(share, 1) // What many triggers take is no chain yet.
+			}
+		}
+		i = end
+	}
+	return all
 }
 
 // start adds the record that starts a run with so much of its chain's fuel; false when the receipt says why there is none.
@@ -92,7 +140,7 @@ func (in *intake) start(b *beginning, attrs, data lang.Value, fuel, receipt int)
 		return false
 	}
 	if b.names != nil && in.asks {
-		in.meets = append(in.meets, in.meeting(&in.records[len(in.records)-1], t.Name, receipt))
+		in.meets = append(in.meets, in.meeting(&in.records[len(in.records)-1], b, receipt))
 	}
 	return true
 }
@@ -154,19 +202,20 @@ func (g *Gate) startInside(ctx context.Context, trigger string, e *event.Event, 
 		return nil, journal.RunID{}, err
 	}
 	in := &intake{g: g, ctx: ctx, asks: asks, rules: rl, receipts: make([]triggers.Receipt, 1)}
-	fuel, _ := g.fuelOf(e)
+	fuel, outside := g.fuelOf(e)
 	attrs := envelope.Attributes(e)
-	b, err := g.beginning(t, nameOf(e), e, attrs, data)
+	begins, err := g.beginnings(nil, t, nameOf(e), e, attrs, data)
+	if err == nil && asks && len(begins) > 1 {
+		_, err = g.beginning(t, nameOf(e), e, attrs, data) // Who asks is told of one run.
+	}
 	if err != nil {
 		return nil, journal.RunID{}, fmt.Errorf("%w: trigger %q: %w", triggers.ErrInvalid, trigger, err)
 	}
-	if in.start(&b, attrs, data, fuel, 0) {
-		in.receipts[0].Runs = append(in.receipts[0].Runs, g.handle(b.run, t.Name))
-	}
+	in.begin(0, attrs, data, begins, shares(begins, fuel, outside))
 	if err := in.append(ctx); err != nil {
-		return nil, b.run, err
+		return nil, begins[0].run, err
 	}
-	return in, b.run, in.receipts[0].Err
+	return in, begins[0].run, in.receipts[0].Err
 }
 
 // RunIDOf returns the id of the run that Start makes of an event.

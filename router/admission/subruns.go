@@ -34,13 +34,24 @@ func (g *Gate) startedBy(inv *engine.Invocation) (beginning, *event.Event, error
 			return beginning{}, nil, &lang.Error{Type: "bad_matches", Message: err.Error(), Class: lang.ClassPlatform}
 		}
 		if t != nil || inv.Purpose == engine.Cancel {
-			return beginning{trigger: t, run: run, key: at.Key, tenant: at.Tenant}, e, nil
+			b := beginning{trigger: t, run: run, key: at.Key, tenant: at.Tenant, names: at.Names}
+			if t != nil && t.Gathers() && b.names == nil { // Another document said otherwise when its place was found.
+				b.names = []string{""}
+			}
+			return b, e, nil
 		}
 	}
 	if t == nil {
 		return beginning{}, nil, fmt.Errorf("%w %q; %s", triggers.ErrNoTrigger, inv.ToTrigger, lang.Nearest(inv.ToTrigger, set.TriggerNames()))
 	}
 	b, err := g.beginning(t, nameOf(e), e, envelope.Attributes(e), inv.Input)
+	waits := inv.Type == engine.TypeSub && inv.Purpose == engine.Call
+	switch {
+	case err == nil && waits && t.Gathers() && !t.Definition.Await.Signals:
+		err = errors.New("it gathers events, and what a step waits for is a run of its own; let it have signals: in place of await:, or write wait: false")
+	case err == nil && waits && t.Gathers():
+		b.names = []string{""} // It begins a run, whatever the filters.
+	}
 	if err != nil {
 		err = &lang.Error{Type: "bad_event", Message: fmt.Sprintf("trigger %s: %v", inv.ToTrigger, err), Class: lang.ClassFunction} // It never will be taken.
 	}
@@ -49,9 +60,10 @@ func (g *Gate) startedBy(inv *engine.Invocation) (beginning, *event.Event, error
 
 // A place is where a run goes that a step starts, as it was journaled before it started: another document does not change it.
 type place struct {
-	Run    string `json:"run"`
-	Key    string `json:"key,omitempty"`
-	Tenant string `json:"tenant"`
+	Run    string   `json:"run"`
+	Key    string   `json:"key,omitempty"`
+	Names  []string `json:"names,omitempty"` // which of the events that the trigger awaits the start is
+	Tenant string   `json:"tenant"`
 }
 
 // Place says which run a call starts, for its own run's journal.
@@ -60,7 +72,7 @@ func (g *Gate) Place(inv *engine.Invocation) (*engine.MatchedFact, error) {
 	if err != nil {
 		return nil, err
 	}
-	starts, err := json.Marshal(place{b.run.String(), b.key, b.tenant})
+	starts, err := json.Marshal(place{b.run.String(), b.key, b.names, b.tenant})
 	if err != nil {
 		return nil, &lang.Error{Type: "bad_event", Message: err.Error(), Class: lang.ClassFunction}
 	}

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -46,14 +47,28 @@ func (g *Gate) wouldStart(x triggers.Tried, t *config.Trigger, c *content) trigg
 		x.Why = unwanted(t)
 		return x
 	}
-	b, err := g.beginning(t, nameOf(c.e), c.e, c.attrs, c.data)
+	begins, err := g.beginnings(nil, t, nameOf(c.e), c.e, c.attrs, c.data)
 	if err != nil {
 		x.Why = err.Error()
 		return x
 	}
-	x.Taken, x.Run = true, b.run.String()
-	if x.Key = b.key; b.names != nil {
-		x.Run, x.As = "", strings.Join(b.names, " or ") // Which run it comes to is said by what has come before.
+	x.Taken = true
+	if b := &begins[0]; len(begins) == 1 {
+		x.Run, x.Key = b.run.String(), b.key
+	}
+	var names []string
+	for i := range begins {
+		if len(begins) > 1 {
+			x.Keys = append(x.Keys, begins[i].key)
+		}
+		for _, name := range begins[i].names {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	if begins[0].names != nil {
+		x.Run, x.As = "", strings.Join(names, " or ") // Which run it comes to is said by what has come before.
 	}
 	return x
 }

@@ -203,6 +203,20 @@ func as(name string) string {
 	return "as " + name + "; "
 }
 
+// quotedKeys are the first of some keys, and how many there are behind them.
+func quotedKeys(keys []string) string {
+	const most = 10
+	quoted := make([]string, 0, most)
+	for _, key := range keys[:min(len(keys), most)] {
+		quoted = append(quoted, strconv.Quote(key))
+	}
+	said := strings.Join(quoted, ", ")
+	if rest := len(keys) - len(quoted); rest > 0 {
+		said += fmt.Sprintf(" and %d more", rest)
+	}
+	return said
+}
+
 func (p *program) tested(tried router.TestedEvent) error {
 	taken := false
 	for _, x := range tried.Triggers {
@@ -214,6 +228,8 @@ func (p *program) tested(tried router.TestedEvent) error {
 			switch {
 			case !x.Taken:
 				fmt.Fprintf(w, "%s\tno\t%s\n", x.Trigger, x.Why)
+			case len(x.Keys) > 0:
+				fmt.Fprintf(w, "%s\tyes\t%sits keys are %s: of each it joins the run that gathers, or opens one\n", x.Trigger, as(x.As), quotedKeys(x.Keys))
 			case x.As != "" || x.Key != "" && x.Run == "":
 				fmt.Fprintf(w, "%s\tyes\t%sits key is %s: it joins the run that gathers for that, or opens one\n", x.Trigger, as(x.As), strconv.Quote(x.Key))
 			case x.Paused:

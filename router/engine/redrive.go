@@ -329,6 +329,9 @@ func (s *State) gather(r *run, f *RedriveFact) Reason {
 	case key != "" && r.def.Concurrency != nil:
 		s.admit(r, key, r.def.Concurrency)
 	default:
+		if key != "" && r.def.Await != nil && r.def.Await.Signals {
+			s.keyAgain(r, key)
+		}
 		s.openFlow(r)
 	}
 	return Applied

@@ -128,7 +128,6 @@ func (s *State) meet(id journal.RunID, tenant string, def *definition, f *StartF
 		s.out.Met = Met{Run: r.id}
 		return Duplicate
 	}
-	s.cause = cause{event: f.Event}
 	if reason, decided := s.toRound(r, id, f); decided {
 		return reason
 	}
@@ -178,7 +177,10 @@ func called(names []string) string {
 
 // signalLater gives an event to the run of its key that is at work, as a signal by its type.
 func (s *State) signalLater(r *run, id journal.RunID, f *StartFact) Reason {
-	k := keptSignal{name: f.Names[0], data: f.Data}
+	k := keptSignal{data: f.Data}
+	if len(f.Names) > 0 {
+		k.name = f.Names[0]
+	}
 	if k.name == "" {
 		k.name = attribute(f.Event, "type")
 	}
@@ -250,6 +252,7 @@ func (s *State) join(r *run, id journal.RunID, kind int, f *StartFact) {
 	enough, e := s.enough(r, f)
 	switch {
 	case e != nil:
+		s.out.Met.Why = "its run fails: " + e.Message
 		s.endRun(r, lang.Failure(e))
 	case enough:
 		s.roundOver(r)
@@ -400,7 +403,6 @@ func (s *State) roundOver(r *run) {
 // beginSignalled lets a run begin with the event that begins one; what came of its key before are signals that came early.
 func (s *State) beginSignalled(r *run) {
 	x := r.rare().round
-	var early []keptSignal
 	for i := range x.arrived {
 		y := &x.arrived[i]
 		if i > 0 {
@@ -409,13 +411,9 @@ func (s *State) beginSignalled(r *run) {
 		if y.kind == 0 {
 			s.hold(r, size(y.event)+size(y.data)-size(r.event)-size(r.data))
 			r.event, r.data, r.traced = y.event, y.data, traced(y.event)
-			continue
 		}
-		k := keptSignal{name: r.def.Await.Events[y.kind].Name, data: y.data}
-		copy(k.key[:], y.id[:])
-		early = append(early, k)
 	}
-	s.keepSignals(r, early...)
+	s.keepSignals(r, x.early(r.def.Await)...)
 }
 
 // leaveRound lets other runs have the events of a run's key.
@@ -425,7 +423,9 @@ func (s *State) leaveRound(r *run) {
 		return
 	}
 	name := r.roundName()
-	delete(s.rounds, name)
+	if s.rounds[name] == r { // A run that found its key taken has it by name only.
+		delete(s.rounds, name)
+	}
 	s.hold(r, -x.keptBytes)
 	r.seldom.round = nil
 	if r.def.Await.Late == lang.LateUnmatched {

@@ -94,8 +94,12 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	if tenant == def.Tenant {
 		tenant = def.Tenant // One text for all.
 	}
+	s.cause = cause{event: f.Event}
+	var had inheritance
 	if def.Await != nil && f.Arrived.IsNull() {
-		if reason := s.meet(id, tenant, def, f); reason != Applied {
+		if def.Await.Signals && f.Parent != "" {
+			had = s.inherit(keyName{tenant, def.Trigger, f.Key}, id)
+		} else if reason := s.meet(id, tenant, def, f); reason != Applied {
 			return reason
 		}
 	}
@@ -104,7 +108,6 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	r.child(f)
 	s.fuel(r, f)
 	s.note(r, Change{Kind: RunStarted, Text: def.Trigger})
-	s.cause = cause{event: f.Event}
 	for _, v := range []*lang.Value{&r.event, &r.data} {
 		if e := s.unfit("the event", *v); e != nil {
 			*v = lang.Null
@@ -119,6 +122,9 @@ func (s *State) begin(id journal.RunID, tenant string, def *definition, f *Start
 	}
 	if def.Flow == nil && def.Await == nil {
 		s.endRun(r, lang.Success(r.data))
+		return Applied
+	}
+	if !s.takeInheritance(r, f.Key, &had) {
 		return Applied
 	}
 	if before != nil {
