@@ -70,6 +70,7 @@ const (
 	whyPaused     = "paused"     // by a person
 	whyQueued     = "queued"     // behind other runs of its key
 	whyRound      = "round"      // events of its key are missing
+	whyRun        = "run"        // what a run is at that a step has started, and waits for
 	whyDefinition = "definition" // it is not known
 	whyEnded      = "ended"      // how
 	whyFailed     = "failed"     // a call, for good
@@ -109,6 +110,7 @@ func (a *API) Explain(ctx context.Context, id journal.RunID) (*Explanation, erro
 	now := time.Now()
 	said := &Explanation{Run: st.Run.String(), Trigger: st.Trigger, State: st.State, Reasons: explain(st, now)}
 	a.doubt(ctx, said.Reasons, now)
+	said.Reasons = append(said.Reasons, a.behind(ctx, st, now)...)
 	return said, nil
 }
 
