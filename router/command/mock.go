@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config"
+	"github.com/onward-router/onward/config/filter"
 	"github.com/onward-router/onward/config/lang"
 	"github.com/onward-router/onward/router"
 	"github.com/onward-router/onward/router/engine"
@@ -61,7 +62,7 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 			return f.Rate.Per / time.Duration(f.Rate.N), f.Burst
 		},
 		Key: func(def *lang.Definition, event, data lang.Value) (string, error) {
-			return set.Triggers[def.Trigger].KeyOf(event, data)
+			return keyFor(set.Triggers[def.Trigger], event, data)
 		},
 	})
 	begin := time.Now()
@@ -84,6 +85,21 @@ func (p *program) mock(set *config.Set, trigger string, input lang.Value, file s
 	return p.result(engine.EndingOf(&m.world.Ended[ended].Ended), &hops{}, quiet)
 }
 
+// keyFor is the key of a run that a step starts: that by which its trigger counts runs, or by which its events meet.
+func keyFor(t *config.Trigger, event, data lang.Value) (string, error) {
+	if !t.Gathers() {
+		return t.KeyOf(event, data)
+	}
+	met, err := t.MeetOf(filter.Texts(func(string) (string, bool) { return "", false }), event, data)
+	switch {
+	case err != nil:
+		return "", err
+	case len(met) > 1:
+		return "", fmt.Errorf("its correlate yields %d keys, and a step starts one run", len(met))
+	}
+	return met[0].Key, nil
+}
+
 // starts are the subruns: what the ends of runs lead to is not played.
 func (m *mock) starts(inv *engine.Invocation) []*lang.Definition {
 	if inv.Purpose != engine.Call {
@@ -96,6 +112,9 @@ func (m *mock) start(trigger string, input lang.Value) error {
 	def := m.set.Triggers[trigger].Definition
 	event := lang.Of(map[string]string{"specversion": "1.0", "id": "mock", "source": "/onward/run", "type": "dev.onward.start"})
 	key, err := m.set.Triggers[trigger].KeyOf(event, input)
+	if err == nil && def.Await != nil && def.Await.Signals {
+		key, err = keyFor(m.set.Triggers[trigger], event, input)
+	}
 	if err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}

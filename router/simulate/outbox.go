@@ -135,16 +135,26 @@ func ChildID(trigger, event string) journal.RunID {
 	return journal.RunID(hash[:16])
 }
 
+// KeyedID is ChildID of a trigger whose events meet: those of one key lie in one partition.
+func KeyedID(trigger, key, event string) journal.RunID {
+	run, route := ChildID(trigger, key+" "+event), ChildID(trigger, key)
+	copy(run[:4], route[:4])
+	return run
+}
+
 // place is the run that a call starts, and its key: what the owner finds that is first to journal it. Another one finds another run, as with other documents.
 func (o *outbox) place(inv *engine.Invocation) ([]byte, error) {
-	run := ChildID(inv.ToTrigger, fmt.Sprint(inv.ID(), " by ", o.t.id))
-	w, key := o.t.w, ""
+	event := fmt.Sprint(inv.ID(), " by ", o.t.id)
+	run, w, key := ChildID(inv.ToTrigger, event), o.t.w, ""
 	for _, def := range w.o.Starts(inv) {
 		if w.o.Key != nil {
 			var err error
 			if key, err = w.o.Key(def, eventOf(inv), inv.Input); err != nil {
 				return nil, err
 			}
+		}
+		if def.Await != nil {
+			run = KeyedID(inv.ToTrigger, key, event)
 		}
 	}
 	return append(run[:], key...), nil
@@ -208,6 +218,9 @@ func (w *World) start(run journal.RunID, key string, inv *engine.Invocation, def
 	}
 	if inv.Type == engine.TypeSub {
 		f.Parent = inv.ID()
+	}
+	if def.Await != nil {
+		f.Names = []string{""}
 	}
 	rec := engine.Record(journal.Start, run, &f)
 	rec.Tenant = def.Tenant
