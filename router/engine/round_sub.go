@@ -10,9 +10,6 @@ import (
 // A run that a step starts, and waits for, is the step's own, under the id that was journaled for it: it never joins another. Of a trigger with signals it has the
 // events of its key all the same. What came before it is handed over by the run that has kept it; where another run of the key is at work it fails.
 
-// KeyTaken is the type of the error of a subrun whose key another run has.
-const KeyTaken = "key_taken"
-
 // An inheritance is what a run finds of its key as it begins.
 type inheritance struct {
 	early []keptSignal
@@ -29,7 +26,7 @@ func (s *State) inherit(name keyName, id journal.RunID) (had inheritance) {
 	s.saving.before(r)
 	x := r.rare().round
 	if !x.open {
-		had.taken = lang.Failf(lang.ClassPlatform, KeyTaken, "run %s of key %q is at work, and the events of the key are for that; let this one begin when that has ended: retry: { on: [%s] }", r.id, name.key, KeyTaken)
+		had.taken = lang.Failf(lang.ClassPlatform, "key_taken", "run %s of key %q is at work, and the events of the key are for that; let this one begin when that has ended: retry: { on: [key_taken] }", r.id, name.key)
 		return had
 	}
 	had.early, had.fuel = x.early(r.def.Await), r.fuel
