@@ -28,27 +28,38 @@ type takers struct {
 	own, of map[string]string
 }
 
-// takers looks at the end of each trigger's runs with an index of all filters: among many triggers few can take it.
+// takers looks at the end of each trigger's runs, with an index of the filters of those that chains looks at: among many triggers few can take it. Who has taken one of
+// another is asked no more.
 func (l *loader) takers(names []string) (t takers) {
 	t.own, t.of = make(map[string]string), make(map[string]string)
-	lists := make([][]filter.Filter, len(names))
-	for i, name := range names {
-		lists[i] = l.triggers[name].Filters
-	}
-	index := filter.NewIndex(lists)
+	var left []string
 	for _, name := range names {
+		x := l.triggers[name]
+		if !x.isLookedAt() {
+			continue
+		}
+		left = append(left, name)
+		if at := slices.IndexFunc(endTypes, func(kind string) bool { return filter.MatchAll(x.Filters, endOf(name, kind)) }); at >= 0 {
+			t.own[name] = endTypes[at]
+		}
+	}
+	lists, index := l.indexed(left)
+	found := 0
+	for _, name := range names {
+		if 2*found > len(left) {
+			left = slices.DeleteFunc(left, func(taker string) bool { return t.of[taker] != "" })
+			lists, index = l.indexed(left)
+			found = 0
+		}
+		if l.over() || len(left) == 0 {
+			break
+		}
 		for _, kind := range endTypes {
 			end := endOf(name, kind)
 			for _, i := range index.Candidates(end, nil) {
-				taker := names[i]
-				if taker != name && t.of[taker] != "" || taker == name && t.own[name] != "" || !filter.MatchAll(lists[i], end) {
-					continue
-				}
-				if taker == name {
-					t.own[name] = kind
-				}
-				if t.of[taker] == "" {
+				if taker := left[i]; taker != name && t.of[taker] == "" && filter.MatchAll(lists[i], end) {
 					t.of[taker] = name
+					found++
 				}
 			}
 		}
@@ -56,10 +67,22 @@ func (l *loader) takers(names []string) (t takers) {
 	return t
 }
 
+// indexed are the filters of some triggers, with an index of them.
+func (l *loader) indexed(names []string) (lists [][]filter.Filter, index *filter.Index) {
+	lists = make([][]filter.Filter, len(names))
+	for i, name := range names {
+		lists[i] = l.triggers[name].Filters
+	}
+	return lists, filter.NewIndex(lists)
+}
+
+// isLookedAt reports whether the ends of runs that a trigger takes are looked at. Without filters it does not see them; with a condition it says itself which it means.
+func (t *triggerDoc) isLookedAt() bool { return len(t.Filters) > 0 && t.When.IsZero() }
+
 // chains warns of filters that take the ends of runs: those of the trigger's own, which starts itself again and again, and any that no filter speaks of.
 func (l *loader) chains(t *triggerDoc, takes takers) {
-	if len(t.Filters) == 0 || !t.When.IsZero() {
-		return // Without filters a trigger does not see them; with a condition it says itself which it means.
+	if !t.isLookedAt() {
+		return
 	}
 	warn := func(what, cure string) {
 		l.warnings = append(l.warnings, lang.Finding{Pos: t.pos, Path: "triggers." + t.name + ".filters", What: what, Cure: cure, Warning: true})

@@ -4,6 +4,7 @@ package config
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -160,11 +161,23 @@ func Texts(paths []string) (texts []Text, findings []lang.Finding) {
 
 // Read is Load of documents that are in memory.
 func Read(texts []Text, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding) {
-	return newLoader(r, check).read(texts)
+	set, findings, _ := ReadUntil(context.Background(), texts, r, check) // It ends never.
+	return set, findings
+}
+
+// ReadUntil is Read for documents of others: it gives up when the context ends, and returns its error.
+func ReadUntil(ctx context.Context, texts []Text, r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) (*Set, []lang.Finding, error) {
+	l := newLoader(r, check)
+	l.ctx = ctx
+	set, findings := l.read(texts)
+	if l.over() {
+		return nil, nil, ctx.Err()
+	}
+	return set, findings, nil
 }
 
 func newLoader(r *plugin.Registry, check func(c plugin.Component, name string, settings any) error) *loader {
-	return &loader{registry: r, check: check, untold: make(map[string]bool), set: &Set{
+	return &loader{ctx: context.Background(), registry: r, check: check, untold: make(map[string]bool), set: &Set{
 		Functions: make(map[string]*Function), Sources: make(map[string]*Source), Triggers: make(map[string]*Trigger), Flows: make(map[string]*lang.Step),
 		Tenants: make(map[string]*Tenant), Calls: make(map[string]*Trigger), None: make(map[string]bool),
 	}, triggers: make(map[string]*triggerDoc)}
@@ -173,7 +186,9 @@ func newLoader(r *plugin.Registry, check func(c plugin.Component, name string, s
 func (l *loader) read(texts []Text) (*Set, []lang.Finding) {
 	for _, t := range texts {
 		l.gathered = t.Found
-		l.file(t.File, []byte(t.Text))
+		if l.file(t.File, []byte(t.Text)); l.over() {
+			return nil, nil
+		}
 	}
 	return l.finish()
 }
@@ -224,6 +239,7 @@ func cleanError(err error) string {
 
 // A loader gathers the documents; what refers to other parts is looked up once all are there.
 type loader struct {
+	ctx      context.Context
 	registry *plugin.Registry
 	check    func(plugin.Component, string, any) error
 	set      *Set
@@ -264,6 +280,9 @@ type triggerDoc struct {
 	said         []filter.Filter // as its filters say; Filters have those of what it awaits as well, once all is read
 	destinations [2][]destination
 }
+
+// over reports that nobody waits for the rest: what has been found is of no use any more.
+func (l *loader) over() bool { return l.ctx.Err() != nil }
 
 func (l *loader) find(pos lang.Pos, path, cure, format string, a ...any) {
 	l.findings = append(l.findings, lang.Finding{Pos: pos, Path: path, What: fmt.Sprintf(format, a...), Cure: cure})
@@ -306,6 +325,9 @@ func (l *loader) file(name string, text []byte) {
 		}
 		l.version(n)
 		for i, key := range n.Keys {
+			if l.over() {
+				return
+			}
 			l.section(key, n.Items[i])
 		}
 	}
@@ -331,6 +353,9 @@ func (l *loader) section(key lang.Key, n *lang.Node) {
 			if !isName(k.Name) {
 				l.find(k.Pos, key.Name, "names have letters, digits, - and _", "%q is not a name", k.Name)
 				continue
+			}
+			if l.over() {
+				return
 			}
 			enter(k.Name, k.Pos, n.Items[i])
 		}
@@ -514,9 +539,15 @@ func (l *loader) finish() (*Set, []lang.Finding) {
 	}
 	takes := l.takers(names)
 	for _, name := range names {
+		if l.over() {
+			return nil, nil
+		}
 		l.compile(l.triggers[name], takes)
 	}
 	for _, t := range l.calls {
+		if l.over() {
+			return nil, nil
+		}
 		if len(l.findings) == 0 || len(t.destinations[0])+len(t.destinations[1]) > 0 { // What is wrong with a function is said once.
 			l.compile(t, takes)
 		}

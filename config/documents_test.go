@@ -1,7 +1,9 @@
 package config_test
 
 import (
+	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -157,5 +159,43 @@ func TestDocumentsAreBounded(t *testing.T) {
 		if _, findings := config.Load([]string{file}, registry(), nil); len(findings) != 1 || !strings.Contains(findings[0].String(), want) {
 			t.Errorf("%d bytes: %v", size, findings)
 		}
+	}
+}
+
+// fading is a context that ends once it was asked so often.
+type fading struct {
+	context.Context
+	left, after int
+}
+
+func (f *fading) Err() error {
+	if f.left--; f.left > 0 {
+		return nil
+	}
+	f.after++
+	return context.Canceled
+}
+
+// TestReadUntil: whoever goes away amid documents of thousands of parts has them given up there.
+func TestReadUntil(t *testing.T) {
+	t.Parallel()
+	var doc strings.Builder
+	doc.WriteString("version: 1\nfunctions:\n")
+	for i := range 1000 {
+		fmt.Fprintf(&doc, "  f%d: { exec: cat }\n", i)
+	}
+	doc.WriteString("triggers:\n")
+	for i := range 1000 {
+		fmt.Fprintf(&doc, "  t%d: { filters: [{ not: { exact: { type: x%d } } }], flow: { sequence: [{ function: f%d }] } }\n", i, i, i)
+	}
+	for _, left := range []int{1, 500, 1500, 2500, 4000} {
+		f := &fading{Context: t.Context(), left: left}
+		if set, findings, err := config.ReadUntil(f, []config.Text{{File: "t.yaml", Text: doc.String()}}, registry(), nil); err == nil || set != nil || findings != nil || f.after > 10 {
+			t.Errorf("after %d: %v, asked %d times more", left, err, f.after)
+		}
+	}
+	set, findings, err := config.ReadUntil(t.Context(), []config.Text{{File: "t.yaml", Text: doc.String()}}, registry(), nil)
+	if err != nil || len(findings) > 0 || len(set.Triggers) != 1000 || len(set.Warnings) != 1000 {
+		t.Errorf("%v, %d findings", err, len(findings))
 	}
 }

@@ -119,6 +119,9 @@ func (c *checker) collect(s *lang.Step) {
 
 // step checks a step in the scope it stands in, and completes it for the definition. It reports whether it could follow all that the step names.
 func (c *checker) step(s *lang.Step, sc scope, path string) (whole bool) {
+	if c.l.over() {
+		return false
+	}
 	if s.Name != "" {
 		path += "(" + s.Name + ")"
 	}

@@ -98,3 +98,27 @@ func TestReloadTellsWhomItHurts(t *testing.T) {
 		}
 	}
 }
+
+// TestDiffOfWrongDocuments: of thousands of things that are wrong it tells the first.
+func TestDiffOfWrongDocuments(t *testing.T) {
+	t.Parallel()
+	r := startWith(t, "version: 1\nfunctions: { f: { exec: cat } }\n", func(*router.Options) {})
+	var doc strings.Builder
+	doc.WriteString("version: 1\nfunctions:\n")
+	for i := range 3000 {
+		fmt.Fprintf(&doc, "  f%d: { %s: 1 }\n", i, strings.Repeat("x", 500))
+	}
+	body, err := json.Marshal(map[string]any{"documents": []config.Text{{File: "new.yaml", Text: doc.String()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Post("http://"+r.Addr()+"/v1/diff", "application/json", strings.NewReader(string(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusBadRequest || len(b) > 200_000 || !strings.Contains(string(b), "new.yaml:3:") || !strings.Contains(string(b), "2900 more") {
+		t.Errorf("%v, %d, %d bytes: %.300s", err, resp.StatusCode, len(b), b)
+	}
+}

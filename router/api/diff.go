@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/lang"
@@ -69,6 +70,8 @@ type Documents struct {
 const (
 	documentsMost  = 16 << 20
 	documentsCount = 10_000
+	readTime       = 10 * time.Second // after which they are given up
+	findingsMost   = 100              // that are told
 )
 
 // getDefinitions tells what open runs go by: another router of its own, anybody else of all.
@@ -211,11 +214,21 @@ func (a *API) postDiff(w http.ResponseWriter, q *http.Request) error {
 	if len(asked.Documents) > documentsCount {
 		return fmt.Errorf("%w: %d documents, and %d are compared at most; write more into one", errRequest, len(asked.Documents), documentsCount)
 	}
-	set, findings := config.Read(asked.Documents, a.Registry, nil)
-	if len(findings) > 0 {
-		said := make([]string, 0, len(findings))
-		for _, f := range findings {
-			said = append(said, f.String())
+	ctx, cancel := context.WithTimeout(q.Context(), readTime)
+	defer cancel()
+	set, findings, err := config.ReadUntil(ctx, asked.Documents, a.Registry, nil)
+	switch {
+	case q.Context().Err() != nil:
+		return q.Context().Err()
+	case err != nil:
+		return fmt.Errorf("%w: the documents are not read within %s; compare them without the router: onward diff NEW --against OLD", triggers.ErrTooLarge, readTime)
+	case len(findings) > 0:
+		said := make([]string, 0, findingsMost+1)
+		for _, f := range findings[:min(len(findings), findingsMost)] {
+			said = append(said, fmt.Sprintf("%.1000s", f.String()))
+		}
+		if more := len(findings) - findingsMost; more > 0 {
+			said = append(said, fmt.Sprintf("%d more", more))
 		}
 		return refuse(w, http.StatusBadRequest, "the documents are wrong: "+strings.Join(said, "; "), "see onward lint FILE")
 	}
