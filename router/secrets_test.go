@@ -132,6 +132,17 @@ func TestNoSecretIsSeen(t *testing.T) {
 			t.Errorf("case %d: %d; want %d: %s", i, got, c.want, answers[len(answers)-1])
 		}
 	}
+	for _, path := range []string{"/", "/runs", "/inbox", "/nowhere", "/v1/runs", "/v1/nowhere", "/v1/runs/x", "/metrics", "/readyz", "/assets/x"} { // A token where nobody asks for one.
+		for _, query := range []string{"access_token=in-" + canary, "%61ccess_token=in-" + canary + "&%zz"} {
+			resp, err := http.Get("http://" + r.Addr() + path + "?" + query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			answers = append(answers, fmt.Sprint(path, resp.Status, resp.Header, string(b)))
+		}
+	}
 	for trigger, want := range map[string]string{"bearer": "failed", "basic": "failed", "token": "succeeded", "refused": "failed"} {
 		if f := r.run(trigger, trigger, "1"); f.State != want {
 			t.Errorf("%s: %s %v", trigger, f.State, f.Error)

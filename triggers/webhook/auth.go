@@ -3,8 +3,8 @@ package webhook
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/onward-router/onward/config/lang"
@@ -92,7 +92,7 @@ func (o *OIDC) Check() []plugin.Problem {
 
 // Schema tells what Check refuses.
 func (*OIDC) Schema() plugin.Schema {
-	safe := plugin.Schema{"pattern": `^([hH][tT][tT][pP][sS]://[^/?#]|[hH][tT][tT][pP]://(localhost|127[.]|\[::1\]))`}
+	safe := plugin.Schema{"pattern": `^([hH][tT][tT][pP][sS]://[^/?#]|[hH][tT][tT][pP]://(localhost|127([.][0-9]{1,3}){3}|\[::1\])(:[0-9]+)?(/|$))`}
 	scalar := []any{"string", "number", "boolean"}
 	return plugin.Schema{"properties": plugin.Schema{
 		"issuer": safe, "audience": plugin.Schema{"not": plugin.Schema{"const": []any{}}}, "keys": plugin.Schema{"anyOf": []any{plugin.Schema{"const": ""}, safe}},
@@ -108,8 +108,8 @@ func isSafe(address string) bool {
 	if err != nil || u.Host == "" {
 		return false
 	}
-	host := u.Hostname()
-	return u.Scheme == "https" || u.Scheme == "http" && (host == "localhost" || host == "::1" || strings.HasPrefix(host, "127."))
+	ip, err := netip.ParseAddr(u.Hostname()) // 127.example.com is anybody's.
+	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && ip.IsLoopback())
 }
 
 // scalarsOf are the values of which a claim has to be one; nil where there is none to compare with.

@@ -120,7 +120,7 @@ func (i *issuer) identify(ctx context.Context, token string) (tenant string, no 
 // judge looks at the claims of a token that is good.
 func (i *issuer) judge(said *oidc.IDToken) (tenant string, no *unproven) {
 	var claims map[string]json.RawMessage
-	if err := said.Claims(&claims); err != nil {
+	if err := said.Claims(&claims); err != nil || isBeyond(claims["nbf"]) {
 		return "", &unproven{http.StatusUnauthorized, kindWrong, "no valid token"}
 	}
 	for name, want := range i.claims {
@@ -137,6 +137,12 @@ func (i *issuer) judge(said *oidc.IDToken) (tenant string, no *unproven) {
 	return tenant, nil
 }
 
+// isBeyond reports a time that has no number of seconds: the verifier takes it for one long ago.
+func isBeyond(text json.RawMessage) bool {
+	var seconds float64
+	return len(text) > 0 && json.Unmarshal(text, &seconds) == nil && seconds > 1e15
+}
+
 // VerifySignature checks a token's signature by the issuer's keys, for the verifier.
 func (i *issuer) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	jws, err := jose.ParseSigned(token, algorithms)
@@ -145,6 +151,9 @@ func (i *issuer) VerifySignature(ctx context.Context, token string) ([]byte, err
 	}
 	if len(jws.Signatures) != 1 {
 		return nil, errors.New("not one signature")
+	}
+	if _, is := jws.Signatures[0].Protected.ExtraHeaders["b64"]; is {
+		return nil, errors.New("a token's payload is base64 (RFC 7797, section 7)")
 	}
 	id := jws.Signatures[0].Header.KeyID
 	keys, err := i.keysFor(ctx, id)

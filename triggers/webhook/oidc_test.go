@@ -96,7 +96,23 @@ func (l *login) token(t *testing.T, signer string, change map[string]any) string
 	if err != nil {
 		t.Fatal(err)
 	}
-	jws, err := l.signers[signer].Sign(text)
+	return l.signed(t, signer, string(text))
+}
+
+// headed is a good token with something in its head, which is signed.
+func (l *login) headed(t *testing.T, head map[jose.HeaderKey]any) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: l.rsa}, &jose.SignerOptions{ExtraHeaders: head})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.signers["headed"] = signer
+	return l.token(t, "headed", nil)
+}
+
+func (l *login) signed(t *testing.T, signer, text string) string {
+	t.Helper()
+	jws, err := l.signers[signer].Sign([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +169,19 @@ func TestTokensOfAnIssuer(t *testing.T) {
 		{strings.Repeat("a", tokenMost) + ".b.c", 401, "no valid token"},
 		{coded(`{"alg":"RS256","kid":"r","jwk":{"kty":"RSA","n":"AQAB","e":"AQAB"}}`) + "." + payload + "." + signature, 401, "no valid token"}, // A key that the token brings along.
 		{coded(`{"alg":"RS256","kid":"r","crit":["x"],"x":1}`) + "." + payload + "." + signature, 401, "no valid token"},
+		// Whatever the head says that is signed as well: options are not known here, addresses of keys are not asked, names are no paths.
+		{l.headed(t, map[jose.HeaderKey]any{"crit": []string{"exp"}, "exp": 1}), 401, "no valid token"},
+		{l.headed(t, map[jose.HeaderKey]any{"crit": []string{"b64"}, "b64": false}), 401, "no valid token"},
+		{l.headed(t, map[jose.HeaderKey]any{"jku": l.URL + "/stolen", "x5u": l.URL + "/stolen", "x5c": []string{"AA=="}}), 401, "no valid token"},
+		{l.headed(t, map[jose.HeaderKey]any{"jku": l.URL + "/stolen", "x5u": l.URL + "/stolen", "typ": "at+jwt", "cty": "JWT"}), 202, ""},
+		{l.headed(t, map[jose.HeaderKey]any{"kid": "../../../../dev/null"}), 401, "no valid token"},
+		{l.token(t, "r", map[string]any{"exp": 1e300}), 401, ""}, {l.token(t, "r", map[string]any{"exp": -1}), 401, "time is over"}, {l.token(t, "r", map[string]any{"exp": "never"}), 401, "no valid token"},
+		{l.token(t, "r", map[string]any{"exp": float64(l.now.Unix()) + 3600.5}), 202, ""}, {l.token(t, "r", map[string]any{"nbf": 1e300}), 401, "no valid token"}, {l.token(t, "r", map[string]any{"iat": in(1000 * time.Hour)}), 202, ""},
+		{l.token(t, "r", map[string]any{"aud": []any{"onward", 1}}), 401, "no valid token"}, {l.token(t, "r", map[string]any{"aud": map[string]any{"onward": 1}}), 401, "no valid token"}, {l.token(t, "r", map[string]any{"iss": []string{l.URL}}), 401, "no valid token"},
+		{l.signed(t, "r", `"not an object"`), 401, "no valid token"}, {l.signed(t, "r", good), 401, "no valid token"}, {l.signed(t, "r", ""), 401, "no valid token"},
+		{l.signed(t, "r", strings.Replace(string(admin), `"org":"bank"`, `"org":"bank","org":"shop"`, 1)), 202, ""}, // Its issuer has signed that; the last counts.
+		{good + "\x00", 401, "no valid token"}, {good + "=", 401, "no valid token"}, {good + ".", 401, "no valid token"}, {"Bearer " + good, 401, "no valid token"},
+		{`{"payload":"` + payload + `","protected":"` + head + `","signature":"` + signature + `"}`, 401, "no valid token"},
 	} {
 		d.took = ""
 		rec := d.ask(posted("/events", "1", bearing(c.token)))
@@ -285,6 +314,8 @@ func TestForeignDiscovery(t *testing.T) {
 	token := newLogin(t).token(t, "r", nil)
 	for text, want := range map[string]string{
 		`{"issuer":"https://evil.example","jwks_uri":"` + s.URL + `"}`: "another issuer", `{"issuer":"` + s.URL + `","jwks_uri":"http://evil.example/keys"}`: "can be believed",
+		`{"issuer":"` + s.URL + `","jwks_uri":"http://127.evil.example/keys"}`: "can be believed", `{"issuer":"` + s.URL + `","jwks_uri":"http://127.0.0.1@evil.example/keys"}`: "can be believed",
+		`{"issuer":"` + s.URL + `","jwks_uri":"file:///etc/passwd"}`: "can be believed", `{"issuer":"` + s.URL + `","jwks_uri":"https://2852039166/keys"}`: "", `{"issuer":"` + s.URL + `","jwks_uri":"https://[fe80::1%25lo]/keys"}`: "link-local",
 		`{"issuer":"` + s.URL + `","jwks_uri":"https://169.254.169.254/keys"}`: "link-local", `<html>`: "JSON", `{"issuer":"` + s.URL + `","jwks_uri":"` + s.URL + `"}`: "no public keys",
 	} {
 		said.Store(&text)
