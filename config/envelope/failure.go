@@ -34,11 +34,14 @@ func FailureOf(v lang.Value, problem bool) Failure {
 	}
 	_ = json.Unmarshal(text, &said) // It is an object.
 	beyond := false
+	if problem {
+		return problemOf(v, said)
+	}
 	if json.Unmarshal(said["error"], &inner) == nil && inner != nil {
 		said, beyond = inner, len(said) > 1
 	}
 	f := Failure{Class: textIn(said, "class")}
-	if kind := textIn(said, "type"); !problem && isErrorType(kind) {
+	if kind := textIn(said, "type"); isErrorType(kind) {
 		f.Type = kind
 	}
 	from := ""
@@ -65,6 +68,18 @@ func FailureOf(v lang.Value, problem bool) Failure {
 	}
 	if beyond {
 		f.Data = v
+	}
+	return f
+}
+
+// problemOf reads a problem report: its members are the specification's, whatever its extensions are called, and a member of a wrong type is as good as none
+// (RFC 9457, section 3.1). All of it is the data.
+func problemOf(v lang.Value, said map[string]json.RawMessage) Failure {
+	f := Failure{Data: v}
+	for _, from := range []string{"detail", "title", "message"} {
+		if f.Message = cut(textIn(said, from)); f.Message != "" {
+			break
+		}
 	}
 	return f
 }

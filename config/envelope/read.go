@@ -392,9 +392,9 @@ func (h *Head) read(body []byte, l Limits) ([]event.Event, []Bad, error) {
 	return events, bad, nil
 }
 
-// Each calls f for each event of a batch that is one, in order, as Read makes them; an event is f's until it returns. The error is for all of the batch: f may
-// have been called before it was found.
-func (h *Head) Each(body []byte, l Limits, f func(e *event.Event)) error {
+// Each calls f for each event of a batch, in order, as Read makes them, or with why it is none; an event is f's until it returns. The error is for all of the batch:
+// f may have been called before it was found.
+func (h *Head) Each(body []byte, l Limits, f func(e *event.Event, err error)) error {
 	body, err := h.text(body, l)
 	if err != nil {
 		return err
@@ -402,9 +402,8 @@ func (h *Head) Each(body []byte, l Limits, f func(e *event.Event)) error {
 	d := new(draft) // One for all: most of what an event costs is room for it.
 	return batch(body, func(raw []byte) {
 		d.clear()
-		if e, err := fromJSON(d, raw, l); err == nil {
-			f(&e)
-		}
+		e, err := fromJSON(d, raw, l)
+		f(&e, err)
 	})
 }
 

@@ -95,9 +95,17 @@ func TestBatches(t *testing.T) {
 		"by a rule": {fail: "${ body.error != null }", answer: func(w http.ResponseWriter, ids []string) {
 			writeBatch(w, []oneAnswer{reply(ids[0], "t", `{"error":"boom"}`), reply(ids[1], "t", `{"n":1}`), reply(ids[2], "t", "")})
 		}, want: []string{`error function failed: boom {"error":"boom"}`, `completed {"n":1}`, "completed null"}},
-		"all fail":    {answer: func(w http.ResponseWriter, _ []string) { http.Error(w, "it broke", 500) }, want: []string{"error function http_500: status 500: it broke", "error function http_500", "error function http_500"}},
-		"all again":   {answer: func(w http.ResponseWriter, _ []string) { w.Header().Set("Retry-After", "2"); w.WriteHeader(503) }, want: []string{"retry 2s platform http_503", "retry 2s", "retry 2s"}},
-		"all later":   {answer: func(w http.ResponseWriter, _ []string) { w.WriteHeader(202) }, want: []string{"accepted", "accepted", "accepted"}},
+		"all fail":  {answer: func(w http.ResponseWriter, _ []string) { http.Error(w, "it broke", 500) }, want: []string{"error function http_500: status 500: it broke", "error function http_500", "error function http_500"}},
+		"all again": {answer: func(w http.ResponseWriter, _ []string) { w.Header().Set("Retry-After", "2"); w.WriteHeader(503) }, want: []string{"retry 2s platform http_503", "retry 2s", "retry 2s"}},
+		"all later": {answer: func(w http.ResponseWriter, _ []string) { w.WriteHeader(202) }, want: []string{"accepted", "accepted", "accepted"}},
+		"a list": {answer: func(w http.ResponseWriter, _ []string) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `[{"n":1}]`)
+		}, want: []string{`error function no_batch: a batch was answered by status 200, and its Content-Type "application/json" is not application/cloudevents-batch+json`, "error function no_batch", "error function no_batch"}},
+		"no event": {answer: func(w http.ResponseWriter, _ []string) {
+			w.Header().Set("Content-Type", "application/cloudevents-batch+json")
+			fmt.Fprint(w, `[{"specversion":"1.0","id":""}]`)
+		}, want: []string{"retry 0s platform batch_unanswered", "retry 0s platform batch_unanswered", "retry 0s platform batch_unanswered"}},
 		"not a batch": {answer: func(w http.ResponseWriter, _ []string) { fmt.Fprint(w, `{"n":1}`) }, want: []string{"error function no_batch: a batch was answered by status 200, and it is no batch", "error function no_batch", "error function no_batch"}},
 		"nothing":     {answer: func(http.ResponseWriter, []string) {}, want: []string{"error function no_batch", "error function no_batch", "error function no_batch"}},
 		"not JSON": {answer: func(w http.ResponseWriter, _ []string) {

@@ -221,6 +221,9 @@ func (a *Answer) failureOf(answer envelope.Answer, unreadable error) *sinks.Erro
 	body := a.Body
 	if text, isText := answer.Text(); isText {
 		body = []byte(text)
+		if raw, isJSON := lang.TextOf(bytes.TrimSpace(a.Body)); isJSON && raw == text {
+			said.Data = answer.Value
+		}
 	} else if unreadable == nil {
 		said = envelope.FailureOf(answer.Value, answer.Problem)
 		body = []byte(answer.Value.JSON())

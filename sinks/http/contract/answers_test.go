@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/sinktest"
 )
 
@@ -94,6 +96,11 @@ func TestFailures(t *testing.T) {
 		"FastAPI's text":  {said{code: 404, header: asJSON, body: `{"detail":"Not Found"}`}, `error function http_404: Not Found {"detail":"Not Found"}`},
 		"a problem":       {said{code: 403, header: problem, body: `{"type":"https://example.com/credit","title":"No credit","detail":"30 of 50","status":403}`}, `error function http_403: 30 of 50 {"type":"https://example.com/credit","title":"No credit","detail":"30 of 50","status":403}`},
 		"a problem, word": {said{code: 403, header: problem + "; charset=utf-8", body: `{"type":"credit","title":"No credit"}`}, `error function http_403: No credit {"type":"credit","title":"No credit"}`},
+		"its own words":   {said{code: 403, header: problem, body: `{"type":"https://x.example/p","title":"T","message":"ext","data":{"a":1},"error":{"type":"E","message":"m"}}`}, `error function http_403: T {"type":"https://x.example/p","title":"T","message":"ext","data":{"a":1},"error":{"type":"E","message":"m"}}`},
+		"wrong types":     {said{code: 400, header: problem, body: `{"type":5,"title":["x"],"detail":{"a":1},"status":"400"}`}, `error function http_400: status 400: {"type":5,"title":["x"],"detail":{"a":1},"status":"400"} {"type":5,"title":["x"],"detail":{"a":1},"status":"400"}`},
+		"no title":        {said{code: 422, header: problem, body: `{"balance":30}`}, `error function http_422: status 422: {"balance":30} {"balance":30}`},
+		"a JSON text":     {said{code: 500, header: asJSON, body: ` "boom" `}, `error function http_500: status 500: boom "boom"`},
+		"a number":        {said{code: 500, header: asJSON, body: `5`}, `error function http_500: status 500: 5 5`},
 		"about:blank":     {said{code: 500, header: asJSON, body: `{"type":"about:blank","title":"T"}`}, `error function http_500: T {"type":"about:blank","title":"T"}`},
 		"a word for it":   {said{code: 500, header: asJSON, body: `{"error":"boom"}`}, `error function http_500: boom {"error":"boom"}`},
 		"enveloped":       {said{code: 500, header: asJSON, body: `{"error":{"type":"T","message":"m","data":[1]}}`}, `error function T: m [1]`},
@@ -161,5 +168,16 @@ func TestLambda(t *testing.T) {
 	// What is Lambda's counts for functions of that contract only.
 	if got := (said{body: failure}).judge(t); got != "completed "+failure {
 		t.Error(got)
+	}
+}
+
+// TestOddBatch: whose answer in a batch is no event is told why, beside that there is none for it.
+func TestOddBatch(t *testing.T) {
+	t.Parallel()
+	c := Named("http")
+	a := &Answer{Code: 200, Header: http.Header{"Content-Type": {"application/cloudevents-batch+json"}}, Body: []byte(`[{"specversion":"1.0","id":"","source":"/f","type":"t","causationid":"a"}]`)}
+	r := c.ReadBatch(a, []Asked{{ID: "a", Invoke: true}}, lang.Expr{})
+	if want := "the batch of 1 answers has none whose causationid is its id; 1 of them are no events: "; r[0].Verdict != sinks.Retry || !strings.HasPrefix(r[0].Err.Message, want) || !strings.Contains(r[0].Err.Message, "id") {
+		t.Errorf("%v %v", r[0].Verdict, r[0].Err)
 	}
 }

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 
@@ -35,7 +36,11 @@ func (c *Contract) ReadBatch(a *Answer, asked []Asked, fail lang.Expr) []sinks.R
 	head, err := envelope.FromHTTP(a.Header)
 	if err != nil || !head.IsBatch() {
 		if len(a.Body) > 0 || asksAny(asked) {
-			return all(noBatch(a, "it is no batch: "+a.message(a.Body)))
+			why := "it is no batch: " + a.message(a.Body)
+			if text := bytes.TrimSpace(a.Body); len(text) > 0 && text[0] == '[' {
+				why = fmt.Sprintf("its Content-Type %.100q is not application/cloudevents-batch+json, a batch's", a.Header.Get("Content-Type"))
+			}
+			return all(noBatch(a, why))
 		}
 		return all(sinks.Accept())
 	}
@@ -43,9 +48,15 @@ func (c *Contract) ReadBatch(a *Answer, asked []Asked, fail lang.Expr) []sinks.R
 	for i, x := range asked {
 		at[x.ID] = i
 	}
-	answers := 0
-	if err := head.Each(a.Body, envelope.Limits{Event: MaxResponse, Batch: MaxResponse}, func(e *event.Event) {
-		answers++
+	answers, odd, why := 0, 0, error(nil)
+	if err := head.Each(a.Body, envelope.Limits{Event: MaxResponse, Batch: MaxResponse}, func(e *event.Event, err error) {
+		if answers++; err != nil {
+			odd++
+			if why == nil {
+				why = err
+			}
+			return
+		}
 		if k, is := at[envelope.Extension(e, "causationid")]; is && out[k].Verdict == 0 {
 			out[k] = a.one(e, fail)
 		}
@@ -57,7 +68,11 @@ func (c *Contract) ReadBatch(a *Answer, asked []Asked, fail lang.Expr) []sinks.R
 		case !asked[i].Invoke:
 			out[i] = sinks.Accept()
 		case out[i].Verdict == 0:
-			out[i] = sinks.Again(0, &sinks.Error{Type: "batch_unanswered", Message: fmt.Sprintf("the batch of %d answers has none whose causationid is its id", answers), Class: "platform"})
+			what := fmt.Sprintf("the batch of %d answers has none whose causationid is its id", answers)
+			if odd > 0 {
+				what += fmt.Sprintf("; %d of them are no events: %v", odd, why)
+			}
+			out[i] = sinks.Again(0, &sinks.Error{Type: "batch_unanswered", Message: what, Class: "platform"})
 			out[i].Heard = true
 		}
 	}
