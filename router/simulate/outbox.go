@@ -21,6 +21,8 @@ type Answer struct {
 	Later bool
 	// Twice says that it does so, and that the event comes twice.
 	Twice bool
+	// Ticket says that it takes the call under a ticket, and is asked for the outcome by that; by whoever has the call then.
+	Ticket bool
 	// Never says that no answer comes at all.
 	Never bool
 	// Beats is how many heartbeats it sends, each after Every, or, where that is 0, when half of the time has passed that the try may go without one. Then it is
@@ -43,6 +45,7 @@ type item struct {
 	sent   time.Duration
 	beat   time.Duration // when its last heartbeat came, or listening began
 	tries  int
+	ticket string
 }
 
 // A lane is a function's queue.
@@ -83,6 +86,10 @@ func (o *outbox) add(inv *engine.Invocation) {
 	}
 	it := &item{inv: inv}
 	o.items[k] = it
+	if ticket := inv.Past().Ticket; ticket != "" {
+		o.goOn(it, ticket)
+		return
+	}
 	if at := inv.Past().Accepted; !at.IsZero() {
 		if inv.Timeout > 0 {
 			o.timeOut(it, at.Add(inv.Timeout).Sub(o.t.clock()))
@@ -271,12 +278,17 @@ func (o *outbox) pauses(it *item) bool {
 }
 
 func (o *outbox) enqueue(it *item) {
-	l := o.lanes[it.inv.Function]
+	l := o.lane(it.inv.Function)
+	l.queue = append(l.queue, it)
+}
+
+func (o *outbox) lane(function string) *lane {
+	l := o.lanes[function]
 	if l == nil {
 		l = &lane{}
-		o.lanes[it.inv.Function] = l
+		o.lanes[function] = l
 	}
-	l.queue = append(l.queue, it)
+	return l
 }
 
 func (o *outbox) current(it *item) bool { return o.items[key{it.inv.Run, it.inv.N}] == it && !o.t.over }
@@ -396,6 +408,11 @@ func (o *outbox) arrive(it *item) {
 	}
 	switch {
 	case a.Never:
+	case a.Ticket:
+		ticket := fmt.Sprintf("%s.%d#%d", inv.Run, inv.N, w.calls[k])
+		w.tickets[ticket] = result{w.now + a.After, a.Outcome}
+		o.knew(inv)
+		w.After(w.transit(), func() { o.took(it, ticket) })
 	case a.Later || a.Twice:
 		w.After(w.transit(), func() { o.answered(it, journal.Accepted, lang.Outcome{}) })
 		w.After(a.After, func() { w.complete(inv, a.Outcome, a.Twice) })

@@ -304,6 +304,8 @@ func (p *play) function(inv *engine.Invocation, _ int) simulate.Answer {
 		a.Later, a.After, a.Beats = true, 30*time.Second, 20
 	case chance < 5:
 		a.Later = true
+	case chance < 8:
+		a.Ticket, a.After = true, time.Duration(inv.N%5)*10*time.Second
 	}
 	return a
 }
@@ -313,7 +315,7 @@ func TestPlays(t *testing.T) {
 	t.Parallel()
 	reg := registry()
 	total, reached, seen := make(map[simulate.Fault]int), make(map[string]int), make(map[string]int)
-	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, told, tidied, cancelled, children, across, tried, silent, redriven, died int
+	var steps, repeated, records, invocations, failed, stale, parts, dead, chained, signals, held, told, tidied, cancelled, children, across, tried, silent, redriven, died, goneOn int
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	const workers = 4
@@ -343,7 +345,7 @@ func TestPlays(t *testing.T) {
 				invocations, repeated, failed = invocations+r.invocations, repeated+r.repeated, failed+r.failed
 				stale += r.stale
 				redriven, died = redriven+r.redriven, died+p.died
-				parts += r.parts
+				parts, goneOn = parts+r.parts, goneOn+p.w.GoneOn
 				held, told = held+r.held, told+r.told
 				children, across, tried, silent = children+r.children, across+r.across, tried+r.tried, silent+r.silent
 				tidied, cancelled = tidied+r.tidied, cancelled+r.cancelled
@@ -373,6 +375,9 @@ func TestPlays(t *testing.T) {
 	}
 	if across < *seeds/4 || tried < *seeds/4 || silent < *seeds/4 {
 		t.Errorf("%d children, %d of them in another partition, %d calls that were not answered and %d that fell silent prove nothing", children, across, tried, silent)
+	}
+	if goneOn < *seeds/10 {
+		t.Errorf("%d calls that a successor has the ticket of prove nothing", goneOn)
 	}
 	if redriven < *seeds/5 || died < *seeds/100 {
 		t.Errorf("%d ends of runs that were redriven and %d senders that died prove nothing", redriven, died)

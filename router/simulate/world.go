@@ -58,11 +58,14 @@ type World struct {
 	partitions []*partition
 	calls      map[key]int
 	beating    map[key]bool // calls that are listened to
+	tickets    map[string]result
 	fate       error
 
 	// Sent and Ended are what the owners did, for checkers.
 	Sent  []Send
 	Ended []End
+	// GoneOn counts calls that an owner has taken over with a ticket.
+	GoneOn int
 }
 
 // A Send is one sending of an invocation by an owner.
@@ -89,7 +92,7 @@ func New(o Options) *World {
 	if o.Start.IsZero() {
 		o.Start = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	w := &World{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x6f6e7761)), counts: make(map[Fault]int), calls: make(map[key]int), beating: make(map[key]bool)}
+	w := &World{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x6f6e7761)), counts: make(map[Fault]int), calls: make(map[key]int), beating: make(map[key]bool), tickets: make(map[string]result)}
 	for n := range max(o.Partitions, 1) {
 		p := &partition{w: w, n: n}
 		if o.Partitions > 1 && w.chance(Skew) {
