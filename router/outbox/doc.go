@@ -9,6 +9,7 @@
 //	           |                                       |       (its completion comes as an event: the shard stops it)
 //	           +-------- resending <---no answer-------+
 //	                     (a pause)
+//	add, with the ticket of a call that was taken before --> sending: its result is asked for, and it waits for nothing (ticket.go)
 //
 //	too old, sent too often: given up, with the reason. stop, leave: from anywhere, forgotten; a delivery under way is aborted, and says nothing
 //

@@ -3,17 +3,25 @@
 import json
 import os
 import threading
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ROUTER = os.environ["ONWARD_ADDR"]
 ACTIVATION = "44794bd6aab74415b4e42a308d880e5b"
-looks = []
+done = threading.Event()
 
 
 def call_back(call):
     headers = {"X-Call-Id": call, "X-Function-Name": "resize", "X-Function-Status": "200", "Content-Type": "application/json"}
     urllib.request.urlopen(urllib.request.Request(ROUTER + "/callbacks", b'{"by": "OpenFaaS"}', headers))
+
+
+def run_action():
+    time.sleep(1)
+    done.set()
+    event = {"source": "invoker0", "body": {"name": "guest/images/resize", "activationId": ACTIVATION, "statusCode": 0, "duration": 1000}, "namespace": "guest", "eventType": "Activation"}
+    urllib.request.urlopen(urllib.request.Request(ROUTER + "/activations", json.dumps(event).encode(), {"Content-Type": "application/json"}))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -40,10 +48,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, failure, X_Amz_Function_Error="Unhandled", X_Amzn_RequestId="e4b46cbf")
         else:
             self.answer(202, {"activationId": ACTIVATION})
+            threading.Thread(target=run_action).start()
 
     def do_GET(self):
-        looks.append(self.path)
-        if len(looks) < 3:
+        if not done.is_set():
             self.answer(404, {"error": "The requested resource does not exist."})
         else:
             self.answer(200, {"activationId": ACTIVATION, "response": {"status": "success", "success": True, "result": {"by": "OpenWhisk"}}})
