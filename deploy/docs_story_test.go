@@ -3,17 +3,19 @@ package deploy_test
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 // A story is a page at work: a folder with the program and nothing else, its terminals, and what stands for what.
@@ -44,10 +46,10 @@ func newStory(t *testing.T, page string, blocks []block) *story {
 		t.Fatal(err)
 	}
 	var pairs []string
-	s.port(t, "8080", &pairs)
+	s.port("8080", &pairs)
 	for _, b := range blocks {
 		for _, p := range pagePort.FindAllString(b.text, -1) {
-			s.port(t, p, &pairs)
+			s.port(p, &pairs)
 		}
 	}
 	s.back = strings.NewReplacer(pairs...)
@@ -59,17 +61,11 @@ func newStory(t *testing.T, page string, blocks []block) *story {
 	return s
 }
 
-func (s *story) port(t *testing.T, p string, pairs *[]string) {
-	t.Helper()
+func (s *story) port(p string, pairs *[]string) {
 	if s.ports[p] != "" {
 		return
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, s.ports[p], _ = net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
+	s.ports[p] = strconv.Itoa(tooltest.Port())
 	*pairs = append(*pairs, ":"+s.ports[p], ":"+p)
 }
 

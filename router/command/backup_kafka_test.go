@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 // TestBackupOnKafka: the backup of a router whose journal is on Kafka says that the journal is not in it. A router that has lost its folder goes on from the
@@ -50,7 +51,7 @@ triggers:
 		}
 	}
 	start := func(data string) (stop func()) {
-		addr = freeAddr(t)
+		addr = tooltest.Address()
 		child := exec.Command(os.Args[0], append([]string{"serve", doc, "--journal", "kafka", "--kafka-session", "3s", "--listen", addr, "--advertise", addr, "--data", data, "--log-level", "error"}, onKafka...)...)
 		child.Env, child.Stderr = append(os.Environ(), childVariable+"=1"), os.Stderr
 		if err := child.Start(); err != nil {

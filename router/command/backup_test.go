@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 // onwardCommand is the real program in a process of its own.
@@ -77,7 +78,7 @@ triggers:
 	if err := os.WriteFile(doc, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
+	addr := tooltest.Address()
 	child := spawn(t, addr, doc, dir)
 	dead := false
 	defer func() {
@@ -166,7 +167,7 @@ triggers:
 	hold = false
 	clear(done)
 	mu.Unlock()
-	addr = freeAddr(t)
+	addr = tooltest.Address()
 	again := spawn(t, addr, doc, elsewhere)
 	defer func() { _ = again.Process.Signal(os.Interrupt); _ = again.Wait() }()
 	waitReady(t, addr)

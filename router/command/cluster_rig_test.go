@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 // A rig is three brokers, routers that share the journal on them, and the outside world.
@@ -110,7 +111,7 @@ func (g *rig) all() []*replica {
 func (g *rig) add() *replica {
 	g.t.Helper()
 	g.mu.Lock()
-	r := &replica{name: fmt.Sprint("replica-", len(g.replicas)), addr: freeAddr(g.t), brokers: g.brokers.Brokers()}
+	r := &replica{name: fmt.Sprint("replica-", len(g.replicas)), addr: tooltest.Address(), brokers: g.brokers.Brokers()}
 	if len(g.replicas) == 0 {
 		r.brokers = g.link.Brokers()
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/config/tooltest"
 	segmentio "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kversion"
@@ -228,12 +228,8 @@ func TestDoctorAndClustersThatRefuse(t *testing.T) {
 	expect(t, lines, gradeFail, "kafka.sasl", `"NOWHERE" is empty or not set`)
 	expect(t, lines, gradeFail, "kafka", `"NOWHERE" is empty or not set`)
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	d := &doctor{s: config.Settings{Journal: "kafka", Kafka: kafka.Cluster{Brokers: []string{l.Addr().String()}}, Prefix: "onward"}}
+	away := tooltest.Address()
+	d := &doctor{s: config.Settings{Journal: "kafka", Kafka: kafka.Cluster{Brokers: []string{away}}, Prefix: "onward"}}
 	d.checkKafka(context.Background())
 	expect(t, d.lines, gradeFail, "kafka", "none of 1 brokers takes connections; correct kafka.brokers")
 }
@@ -312,13 +308,9 @@ func TestDoctorMissesABroker(t *testing.T) {
 	t.Parallel()
 	c := kafkatest.Fake(t, 3)
 	makeJournal(t, c, "onward", nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	lines, _ := diagnose(t, c, "--kafka-brokers", c.Brokers()[0]+","+l.Addr().String())
-	expect(t, lines, gradeWarn, "kafka", "broker "+l.Addr().String()+": connect: connection refused; correct kafka.brokers, or start it")
+	away := tooltest.Address()
+	lines, _ := diagnose(t, c, "--kafka-brokers", c.Brokers()[0]+","+away)
+	expect(t, lines, gradeWarn, "kafka", "broker "+away+": connect: connection refused; correct kafka.brokers, or start it")
 	expect(t, lines, gradeOK, "kafka", "3 brokers, all reached")
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/onward-router/onward/schedulers/builtin"
 	sinks "github.com/onward-router/onward/sinks/all"
 	triggers "github.com/onward-router/onward/triggers/all"
@@ -166,7 +166,7 @@ func newShell(t *testing.T, dir, document string) *shell {
 	builtin.Register(reg)
 	sinks.Register(reg)
 	triggers.Register(reg)
-	listen := freeAddr(t)
+	listen := tooltest.Address()
 	child := exec.Command(os.Args[0], "serve", doc, "--listen", listen, "--data", filepath.Join(dir, "data"), "--durability", "os", "--disk-low-water", "1", "--log-level", "error")
 	child.Env, child.Stderr = append(os.Environ(), childVariable+"=1"), os.Stderr
 	if err := child.Start(); err != nil {
@@ -218,12 +218,7 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "wrong.yaml"), []byte("version: 1\nfunctions: { x: { nope: 1 } }\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	away := l.Addr().String()
-	_ = l.Close()
+	away := tooltest.Address()
 	names := []string{"$DIR", dir, "$DOC", filepath.Join(dir, "doc.yaml"), "$ROUTER", strings.TrimPrefix(s.addr, "http://"), "$AWAY", away, "$NO", "00000000000000000000000000"}
 	for name, of := range map[string][]string{
 		"$DONE": {"done", "done", "runs", "list", "--trigger", "done", "--state", "succeeded"}, "$FAILED": {"fail", "fail", "runs", "list", "--state", "failed"},

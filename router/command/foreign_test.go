@@ -166,7 +166,7 @@ func (g *foreign) router() {
 	if err := child("kafka", "init", "--partitions", "4", "--replication", "1").Run(); err != nil {
 		g.t.Fatal(err)
 	}
-	g.addr = freeAddr(g.t)
+	g.addr = tooltest.Address()
 	serve := child("serve", documents, "--journal", "kafka", "--listen", g.addr, "--data", g.t.TempDir(), "--log-level", "error", "--drain", "1s")
 	if err := serve.Start(); err != nil {
 		g.t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -71,7 +72,7 @@ func newJoining(t *testing.T, document string, arguments ...string) *joining {
 	}
 	t.Cleanup(g.client.Close)
 	for n := range 2 {
-		r := &replica{name: fmt.Sprint("replica-", n), addr: freeAddr(t), brokers: g.brokers.Brokers()}
+		r := &replica{name: fmt.Sprint("replica-", n), addr: tooltest.Address(), brokers: g.brokers.Brokers()}
 		g.start(r)
 		g.replicas = append(g.replicas, r)
 		t.Cleanup(func() { g.stop(r) })

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 const killedSources = `version: 1
@@ -45,7 +47,7 @@ func TestKillSources(t *testing.T) {
 		}
 		lines += n
 	}
-	addr := freeAddr(t)
+	addr := tooltest.Address()
 	for n := range 5 {
 		write(1000)
 		child := spawn(t, addr, doc, dir)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/onward-router/onward/config/kafka/kafkatest"
 	"github.com/onward-router/onward/config/plugin"
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/onward-router/onward/schedulers"
 	"github.com/onward-router/onward/schedulers/builtin"
 	sinks "github.com/onward-router/onward/sinks/all"
@@ -73,7 +73,7 @@ triggers:
 	if err := os.WriteFile(doc, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
+	addr := tooltest.Address()
 	child := spawn(t, addr, doc, dir)
 	waitReady(t, addr)
 	if resp, err := sendEvent(addr, "fatal", "1", ""); err == nil { // It may die before it has answered.
@@ -115,16 +115,6 @@ func sendEvent(addr, kind, id, prefer string) (*http.Response, error) {
 		req.Header.Set(k, v)
 	}
 	return http.DefaultClient.Do(req)
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // tally is the outside world: functions that note what they were asked for.
@@ -178,7 +168,7 @@ triggers:
 	if err := os.WriteFile(doc, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
+	addr := tooltest.Address()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var acked []string

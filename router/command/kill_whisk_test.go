@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 // TestKillBetweenStartAndResult: a router is killed while OpenWhisk is at work on its call. The next one knows the activation, is told of its end by a user event, and
@@ -47,7 +49,7 @@ triggers: { one: { filters: [{ exact: { type: one } }], flow: { function: act } 
 	if err := os.WriteFile(doc, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
+	addr := tooltest.Address()
 	child := spawn(t, addr, doc, dir)
 	waitReady(t, addr)
 	code, body := postEvent(t, addr, "one", "1", "")

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 var nestedWhole = flag.Bool("nested-whole", false, "TestKillNested makes 100,000 calls and TestKill kills a hundred times, as make soak does")
@@ -137,7 +139,7 @@ func killNested(t *testing.T, m mapOfMaps, kills int) {
 	if err := os.WriteFile(doc, []byte(m.document(functions.URL)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
+	addr := tooltest.Address()
 	child := spawn(t, addr, doc, dir)
 	waitReady(t, addr)
 	begin := time.Now()

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 // TestSystemdIsTold once the router takes events, and when it stops.
@@ -28,7 +30,7 @@ func TestSystemdIsTold(t *testing.T) {
 	if err := os.WriteFile(doc, []byte("version: 1\ntriggers: { t: { flow: { wait: 1s } } }\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
+	addr := tooltest.Address()
 	child := exec.Command(os.Args[0], "serve", doc, "--listen", addr, "--data", filepath.Join(dir, "data"), "--durability", "os", "--disk-low-water", "1", "--log-level", "error")
 	child.Env, child.Stderr = append(os.Environ(), childVariable+"=1", "NOTIFY_SOCKET="+socket), os.Stderr
 	if err := child.Start(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -26,19 +26,16 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
+			address := tooltest.Address()
 			examples, err := filepath.Abs("../../deploy/examples")
 			if err != nil {
 				return err
 			}
 			env.Setenv("EXAMPLES", examples)
-			env.Setenv("LISTEN", l.Addr().String())
-			env.Setenv("ONWARD_ADDR", "http://"+l.Addr().String())
+			env.Setenv("LISTEN", address)
+			env.Setenv("ONWARD_ADDR", "http://"+address)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // Else every command takes a second to end under the race detector.
-			return l.Close()
+			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready, "until": until, "keep": keep, "exitcode": exitCode, "terminate": terminate, "hangup": hangup, "damage": damage, "asked": asked, "certificates": certificates},
 	})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/onward-router/onward/config/kafka"
 	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/config/tooltest"
 	segmentio "github.com/segmentio/kafka-go"
 )
 
@@ -122,7 +123,7 @@ triggers:
 // serve starts a router, and stops it with the test; it returns where it listens, and the file of what it says.
 func (c *visitor) serve(t *testing.T, args ...string) (addr, log string) {
 	t.Helper()
-	addr, log = freeAddr(t), filepath.Join(t.TempDir(), "log")
+	addr, log = tooltest.Address(), filepath.Join(t.TempDir(), "log")
 	said, err := os.Create(log)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 const familyDocument = `version: 1
@@ -75,7 +77,7 @@ func TestKillSubruns(t *testing.T) {
 	if err := os.WriteFile(doc, []byte(strings.ReplaceAll(familyDocument, "URL", functions.URL)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
+	addr := tooltest.Address()
 	child := spawn(t, addr, doc, dir)
 	waitReady(t, addr)
 	for i := range events {

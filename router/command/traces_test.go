@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/onward-router/onward/config/kafka/kafkatest"
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -86,7 +87,7 @@ func TestTraceContextGoesThroughKafka(t *testing.T) {
 		if err := os.WriteFile(doc, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		addr := freeAddr(t)
+		addr := tooltest.Address()
 		child := exec.Command(os.Args[0], "serve", doc, "--listen", addr, "--data", filepath.Join(dir, "data"), "--kafka-brokers", strings.Join(c.Brokers(), ","), "--durability", "os", "--disk-low-water", "1", "--log-level", "error")
 		child.Env, child.Stderr = append(os.Environ(), childVariable+"=1"), os.Stderr
 		far := newCollector(t)

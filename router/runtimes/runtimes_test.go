@@ -112,15 +112,10 @@ func golang() (*tooltest.Tool, error) {
 }
 
 // free is an address that nobody listens at.
-func free(t *testing.T) (address, port string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return l.Addr().String(), port
+func free() (address, port string) {
+	address = tooltest.Address()
+	_, port, _ = net.SplitHostPort(address)
+	return address, port
 }
 
 // run starts a process that ends with the test.
@@ -289,7 +284,7 @@ func TestRuntimes(t *testing.T) {
 	}
 	pythons, nodes := filepath.Join(wd, "testdata/python"), filepath.Join(wd, "testdata/node")
 	serve := func(t *testing.T, command func(port string) *exec.Cmd, dir string, env ...string) string {
-		address, port := free(t)
+		address, port := free()
 		run(t, command(port), dir, append(env, "PORT="+port, "LISTEN_ADDRESS="+address)...)
 		listening(t, address)
 		return address
@@ -360,7 +355,7 @@ func TestLambdaRuntimes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			commands := []*exec.Cmd{c.command(t), c.command(t), c.command(t)}
-			address, _ := free(t)
+			address, _ := free()
 			drive(t, `{ lambdaRuntime: "`+address+`", timeout: 1500ms }`, func() {
 				for _, x := range commands {
 					run(t, x, "testdata/python", "AWS_LAMBDA_RUNTIME_API="+address, "AWS_LAMBDA_FUNCTION_NAME=f", "AWS_LAMBDA_FUNCTION_VERSION=1", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128", "AWS_REGION=local")
@@ -390,8 +385,8 @@ func TestEmulator(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			handler, env := c.handler(t)
-			address, _ := free(t)
-			api, _ := free(t)
+			address, _ := free()
+			api, _ := free()
 			x := &tooltest.Tool{Path: filepath.Join(withGo.Get(t).Path, "aws-lambda-rie"), Env: env}
 			run(t, x.Command(context.Background(), append([]string{"--log-level", "error", "--runtime-interface-emulator-address", address, "--runtime-api-address", api}, handler...)...), "testdata/python", "AWS_LAMBDA_FUNCTION_TIMEOUT="+c.limit)
 			listening(t, address)

@@ -21,6 +21,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/lang"
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/http/client"
 	"github.com/onward-router/onward/sinks/http/contract"
@@ -469,13 +470,7 @@ func TestWholeCalls(t *testing.T) {
 
 func TestNoAnswer(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
-	if got := sinktest.Describe(deliver(t, &Settings{URL: "http://" + addr}, invocation(context.Background()))); got != "retry 0s platform unreachable" {
+	if got := sinktest.Describe(deliver(t, &Settings{URL: "http://" + tooltest.Address()}, invocation(context.Background()))); got != "retry 0s platform unreachable" {
 		t.Errorf("nobody listens: %s", got)
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/onward-router/onward/sinks"
 )
 
@@ -54,7 +55,7 @@ const ask = "GET " + prefix + "invocation/next HTTP/1.1\r\nHost: localhost\r\n"
 // a call keeps its connection, another is served all the while, and one of another address gets its turn among those that poll.
 func TestThousandsOfStrangers(t *testing.T) {
 	t.Parallel()
-	s := &Settings{Listen: free(t)}
+	s := &Settings{Listen: tooltest.Address()}
 	k := open(t, "f", s, sinks.Host{})
 	defer k.Close()
 	h := k.at.hub
@@ -123,7 +124,7 @@ func TestThousandsOfStrangers(t *testing.T) {
 // TestLargeHeads: AWS's runtimes send a failure's stack in a header besides, up to 1 MB. Few may be held at a time, and nobody else's may be as large.
 func TestLargeHeads(t *testing.T) {
 	t.Parallel()
-	s := &Settings{Listen: free(t)}
+	s := &Settings{Listen: tooltest.Address()}
 	k := open(t, "f", s, sinks.Host{})
 	defer k.Close()
 	stack := strings.Repeat("x", 1_000_000)
@@ -161,7 +162,7 @@ func TestLargeHeads(t *testing.T) {
 // TestOddRequests: what a runtime never sends.
 func TestOddRequests(t *testing.T) {
 	t.Parallel()
-	s := &Settings{Listen: free(t)}
+	s := &Settings{Listen: tooltest.Address()}
 	k := open(t, "f", s, sinks.Host{})
 	defer k.Close()
 	if got := status(t, raw(t, "127.0.0.1", s.Listen, ask+"Content-Length: 5\r\n\r\n")); got != "400 Bad Request" || k.Waiting() != 0 {

@@ -17,20 +17,10 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/onward-router/onward/config/envelope"
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/onward-router/onward/sinks"
 	"github.com/onward-router/onward/sinks/sinktest"
 )
-
-// free is an address that nobody listens at.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 func open(t *testing.T, name string, s *Settings, h sinks.Host) *sink {
 	t.Helper()
@@ -125,7 +115,7 @@ func TestLaws(t *testing.T) {
 		Behaviours: []sinktest.Behaviour{sinktest.Answer, sinktest.Fail, sinktest.Hang},
 		Many:       60,
 		New: func(t *testing.T, b sinktest.Behaviour, h sinks.Host) sinktest.End {
-			address := free(t)
+			address := tooltest.Address()
 			k := open(t, "f", &Settings{Listen: address}, h)
 			ctx, stop := context.WithCancel(context.Background())
 			var all sync.WaitGroup
@@ -173,7 +163,7 @@ func TestLaws(t *testing.T) {
 // TestACall: what a runtime is told, and each way to answer.
 func TestACall(t *testing.T) {
 	t.Parallel()
-	address := free(t)
+	address := tooltest.Address()
 	k := open(t, "resize", &Settings{Listen: address, Path: "/resize"}, sinks.Host{})
 	defer k.Close()
 	r := newRuntime(t, address+"/resize")
@@ -274,7 +264,7 @@ func atWork(k *sink) []string {
 // TestARuntimeThatDies has lost its call at once, unless it has had it for so long that a client may have put the connection away.
 func TestARuntimeThatDies(t *testing.T) {
 	t.Parallel()
-	address := free(t)
+	address := tooltest.Address()
 	k := open(t, "f", &Settings{Listen: address}, sinks.Host{})
 	defer k.Close()
 	for _, long := range []bool{false, true} {
@@ -305,7 +295,7 @@ func TestARuntimeThatDies(t *testing.T) {
 // TestWaiting: the sink tells how much is asked for, and wakes the router.
 func TestWaiting(t *testing.T) {
 	t.Parallel()
-	address, woken := free(t), make(chan struct{}, 10)
+	address, woken := tooltest.Address(), make(chan struct{}, 10)
 	k := open(t, "f", &Settings{Listen: address}, sinks.Host{Wake: func() { woken <- struct{}{} }})
 	defer k.Close()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -343,7 +333,7 @@ func TestWaiting(t *testing.T) {
 // TestReload: a sink takes over its function's address while the other is open; another function does not get it.
 func TestReload(t *testing.T) {
 	t.Parallel()
-	address := free(t)
+	address := tooltest.Address()
 	k := open(t, "f", &Settings{Listen: address}, sinks.Host{})
 	d, done := delivery(t.Context(), "a", "1")
 	k.Deliver(t.Context(), []*sinks.Delivery{d})
@@ -420,7 +410,7 @@ func TestNoWebPage(t *testing.T) {
 // TestAnAnswerThatNeverEnds is waited for as long as its call has, and no longer: its connection ends too.
 func TestAnAnswerThatNeverEnds(t *testing.T) {
 	t.Parallel()
-	s := &Settings{Listen: free(t)}
+	s := &Settings{Listen: tooltest.Address()}
 	k := open(t, "f", s, sinks.Host{})
 	defer k.Close()
 	r := newRuntime(t, s.Listen)

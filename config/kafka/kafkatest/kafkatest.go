@@ -9,8 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -115,32 +113,6 @@ func start(nodes int, link *Link, more func(*node) (string, error)) (*Cluster, e
 		return nil, err
 	}
 	return c, nil
-}
-
-var ports struct {
-	sync.Mutex
-	given map[int]bool
-}
-
-func freePort() int {
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.given == nil {
-		ports.given = make(map[int]bool)
-	}
-	for {
-		port := 20000 + rand.IntN(12000)
-		if ports.given[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		ports.given[port] = true
-		return port
-	}
 }
 
 func notRun(t testing.TB, err error) {

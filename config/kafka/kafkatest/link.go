@@ -2,11 +2,12 @@ package kafkatest
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"sync"
 	"testing"
+
+	"github.com/onward-router/onward/config/tooltest"
 )
 
 // A Link is a second way to a cluster, which can be cut: what is under way is stuck then, as in a network that loses packets, and arrives once the link
@@ -50,7 +51,7 @@ func newLink(nodes int) (*Link, error) {
 			l.close()
 			return nil, err
 		}
-		target := fmt.Sprintf("127.0.0.1:%d", freePort())
+		target := tooltest.Address()
 		l.ends, l.targets = append(l.ends, end), append(l.targets, target)
 		l.wait.Go(func() { l.accept(end, target) })
 	}

@@ -47,7 +47,7 @@ func startReal(nodes int, link *Link, more func(*node) (string, error)) (*real, 
 	r := &real{dir: dir, jars: libs, link: link, more: more}
 	for id := range nodes {
 		n := &node{id: id, dir: filepath.Join(dir, fmt.Sprint(id)), jars: libs}
-		n.broker, n.quorum = freePort(), freePort()
+		n.broker, n.quorum = tooltest.Port(), tooltest.Port()
 		r.nodes = append(r.nodes, n)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "log4j2.properties"), []byte(log4j), 0o644); err != nil {

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onward-router/onward/config/tooltest"
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl/scram"
 )
@@ -159,7 +160,7 @@ func (s *Secured) properties(n *node) (string, error) {
 		name string
 		at   *string
 	}{{"SSL", &s.SSL}, {"MUTUAL", &s.Mutual}, {"SASL", &s.SASL}, {"SASLSSL", &s.SASLSSL}} {
-		*l.at = fmt.Sprintf("127.0.0.1:%d", freePort())
+		*l.at = tooltest.Address()
 		listeners += fmt.Sprintf(",%s://%s", l.name, *l.at)
 	}
 	var logins strings.Builder
