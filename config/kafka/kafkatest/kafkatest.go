@@ -153,7 +153,7 @@ func (c *Cluster) close() {
 
 // await waits until all nodes are members and lead.
 func (c *Cluster) await(nodes int) error {
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(4 * time.Minute)
 	for {
 		probe := &kafka.Client{Addr: kafka.TCP(c.brokers...), Timeout: 5 * time.Second, Transport: &kafka.Transport{}}
 		res, err := probe.Metadata(context.Background(), &kafka.MetadataRequest{})
