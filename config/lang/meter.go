@@ -129,6 +129,8 @@ func (e *evaluation) resolve(name string) ref.Val {
 		v = e.decode(name, t)
 	case Members:
 		v = &members{e: e, m: t}
+	case *Gathered:
+		v = t.val()
 	default:
 		if v = typeNamed(name); ok || v == nil {
 			v = types.NewErr("unknown name %q", name)

@@ -439,6 +439,9 @@ func (e Expr) EvalText(scope Scope, cache *Cache, in func(before, s string) (str
 func (c *compiled) value(scope Scope, cache *Cache) (Value, error) {
 	if c.bare != "" {
 		if term, ok := scope.Lookup(c.bare); ok {
+			if g, ok := term.(*Gathered); ok {
+				return g.whole(), nil
+			}
 			if v, ok := term.(Value); ok {
 				return v, nil
 			}

@@ -28,6 +28,7 @@ type round struct {
 	have    []int32                    // and how many have come
 	bytes   int                        // of their data
 	ids     map[journal.RunID]struct{} // of what has arrived, once it is many; not state
+	decoded decoded                    // not state
 
 	kept      []keptEvent // for the next round
 	keptBytes int
@@ -327,47 +328,6 @@ func (x *round) tally() (total, have int, complete bool) {
 	return total, have, complete
 }
 
-// An untilScope is what a round's until sees.
-type untilScope struct {
-	r    *run
-	last *StartFact
-}
-
-func (u untilScope) Lookup(name string) (lang.Term, bool) {
-	switch name {
-	case "arrived":
-		return u.r.gathered(), true
-	case "total":
-		return lang.Of(len(u.r.rare().round.arrived)), true
-	case "event":
-		return u.last.Event, true
-	case "data":
-		return u.last.Data, true
-	}
-	return nil, false
-}
-
-// lookedAt is how many bytes of what has arrived the until of a round has looked at, if it asks for that at all.
-func (x *round) lookedAt() (n int) {
-	for i := range x.arrived {
-		n += (len(x.arrived) - i) * (size(x.arrived[i].event) + size(x.arrived[i].data))
-	}
-	return n
-}
-
-func (s *State) until(r *run, last *StartFact) (bool, *lang.Error) {
-	until := r.def.Await.Join.Until
-	if x := r.rare().round; slices.Contains(until.Names(), "arrived") && x.lookedAt() > s.limits.UntilBytes {
-		return false, lang.Failf(lang.ClassFunction, "cost_limit", "until: %s has looked at %d MiB of events, all that had come at each of %d that came; let it ask data and total only, or let an event tell the count",
-			until.Source(), s.limits.UntilBytes>>20, len(x.arrived))
-	}
-	ok, err := until.EvalBool(untilScope{r, last}, s.cache)
-	if err != nil {
-		return false, expressionError("until", err)
-	}
-	return ok, nil
-}
-
 // roundOver lets the flow of a run begin with what has arrived.
 func (s *State) roundOver(r *run) {
 	x, a := r.rare().round, r.def.Await
@@ -388,7 +348,7 @@ func (s *State) roundOver(r *run) {
 		}
 		s.note(r, Change{Kind: RoundOver, N: uint32(len(x.arrived))})
 	}
-	x.arrived, x.ids = nil, nil
+	x.arrived, x.ids, x.decoded = nil, nil, decoded{}
 	if a.Late != lang.LateBuffer && !a.Signals {
 		s.leaveRound(r)
 	}

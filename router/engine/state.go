@@ -60,6 +60,7 @@ type State struct {
 	keys        map[keyName]*keyRoom
 	rounds      map[keyName]*run // the runs whose rounds take the events of a key; the runs say it
 	reopened    []reopening      // keys whose next round is to be opened by this record
+	decoding    []*round         // whose until has decoded what has arrived; not state
 	ready       []*keyRoom       // of which the next run may begin, by this record
 	owingKeys   []*keyRoom       // the same, by a record of its own
 	idle        int              // definitions that no run needs
