@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,6 +119,54 @@ func TestRules(t *testing.T) {
 	if err != nil || files < 50 {
 		t.Fatalf("%d files, %v", files, err)
 	}
+}
+
+// TestWithoutRaceDetector: what make test runs without the race detector, the pattern PURE, starts no goroutine.
+func TestWithoutRaceDetector(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^PURE := (.*)$`).FindSubmatch(text)
+	if line == nil {
+		t.Fatal("the Makefile has no PURE")
+	}
+	without := regexp.MustCompile(strings.ReplaceAll(string(line[1]), "$$", "$"))
+	set, folders := token.NewFileSet(), make(map[string]bool)
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		folder := filepath.ToSlash(filepath.Dir(strings.TrimPrefix(filepath.ToSlash(path), "../")))
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || !without.MatchString("/"+folder) {
+			return err
+		}
+		file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		folders[folder] = true
+		ast.Inspect(file, func(n ast.Node) bool {
+			if starts(n) {
+				t.Errorf("%s starts a goroutine, and make test runs its tests without the race detector", set.Position(n.Pos()))
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil || len(folders) < 20 || !folders["config"] || !folders["router/engine"] {
+		t.Errorf("%d folders, %v", len(folders), err)
+	}
+}
+
+// starts tells a go statement, and the call of a method Go.
+func starts(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.GoStmt:
+		return true
+	case *ast.CallExpr:
+		f, ok := n.Fun.(*ast.SelectorExpr)
+		return ok && f.Sel.Name == "Go"
+	}
+	return false
 }
 
 func within(folder, parent string) bool {
