@@ -151,9 +151,12 @@ func (c *Cluster) close() {
 	}
 }
 
+// patience is how long a node may take to come and to go, also on a machine that is ten times slower for a while.
+const patience = 4 * time.Minute
+
 // await waits until all nodes are members and lead.
 func (c *Cluster) await(nodes int) error {
-	deadline := time.Now().Add(4 * time.Minute)
+	deadline := time.Now().Add(patience)
 	for {
 		probe := &kafka.Client{Addr: kafka.TCP(c.brokers...), Timeout: 5 * time.Second, Transport: &kafka.Transport{}}
 		res, err := probe.Metadata(context.Background(), &kafka.MetadataRequest{})
@@ -162,7 +165,7 @@ func (c *Cluster) await(nodes int) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("the cluster is not up after a minute: %w", err)
+			return fmt.Errorf("the cluster is not up after %s: %w", patience, err)
 		}
 		if c.real.dead() {
 			return errors.New("a node has ended")

@@ -3,6 +3,7 @@
 package kafkatest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 // real is a cluster of Apache Kafka's own processes, each a broker and a controller.
 type real struct {
 	dir, jars string
+	warm      string // folder of what the first node has made
 	nodes     []*node
 	link      *Link                       // nil without one
 	more      func(*node) (string, error) // further properties; nil without any
@@ -26,7 +28,8 @@ type real struct {
 type node struct {
 	id             int
 	dir, jars      string
-	broker, quorum int // ports
+	share          string // Java's argument for the classes
+	broker, quorum int    // ports
 	mu             sync.Mutex
 	process        *os.Process
 	exited         chan struct{}
@@ -40,26 +43,23 @@ func startReal(nodes int, link *Link, more func(*node) (string, error)) (*real, 
 	if err != nil {
 		return nil, err
 	}
+	made, err := warm(libs)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "onward-kafka-")
 	if err != nil {
 		return nil, err
 	}
-	r := &real{dir: dir, jars: libs, link: link, more: more}
+	r := &real{dir: dir, jars: libs, warm: made, link: link, more: more}
 	for id := range nodes {
-		n := &node{id: id, dir: filepath.Join(dir, fmt.Sprint(id)), jars: libs}
+		n := &node{id: id, dir: filepath.Join(dir, fmt.Sprint(id)), jars: libs, share: "-XX:SharedArchiveFile=" + filepath.Join(made, classes)}
 		n.broker, n.quorum = tooltest.Port(), tooltest.Port()
 		r.nodes = append(r.nodes, n)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "log4j2.properties"), []byte(log4j), 0o644); err != nil {
-		return nil, err
-	}
-	errs := make(chan error, nodes)
 	for _, n := range r.nodes {
-		go func() { errs <- r.prepare(n) }()
-	}
-	for range r.nodes {
-		if e := <-errs; e != nil && err == nil {
-			err = e
+		if err == nil {
+			err = errors.Join(r.configure(n), r.format(n))
 		}
 	}
 	for _, n := range r.nodes {
@@ -82,8 +82,12 @@ appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d %p %m (%c)%n
 `
 
-func (r *real) prepare(n *node) error {
-	if err := os.MkdirAll(filepath.Join(n.dir, "data"), 0o755); err != nil {
+// configure writes what a node is to be.
+func (r *real) configure(n *node) error {
+	if err := os.MkdirAll(n.dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, "log4j2.properties"), []byte(log4j), 0o644); err != nil {
 		return err
 	}
 	text := r.properties(n)
@@ -94,22 +98,15 @@ func (r *real) prepare(n *node) error {
 		}
 		text += more // Of two values of a property, the later one counts.
 	}
-	if err := os.WriteFile(n.properties(), []byte(text), 0o600); err != nil {
-		return err
-	}
-	cmd := exec.Command("java", n.java("kafka.tools.StorageTool", "format", "-t", "T253YXJkVGVzdHNLYWZrYQ", "-c", n.properties())...)
-	cmd.SysProcAttr = tooltest.DieWithParent()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("format node %d: %w: %s", n.id, err, out)
-	}
-	return nil
+	return os.WriteFile(n.properties(), []byte(text), 0o600)
 }
 
+func (n *node) data() string       { return filepath.Join(n.dir, "data") }
 func (n *node) properties() string { return filepath.Join(n.dir, "server.properties") }
 
 func (n *node) java(args ...string) []string {
 	return append([]string{
-		"-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+		"-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", n.share,
 		"-Dlog4j2.configurationFile=" + filepath.Join(filepath.Dir(n.dir), "log4j2.properties"), "-cp", filepath.Join(n.jars, "*"),
 	}, args...)
 }
@@ -154,7 +151,7 @@ num.io.threads=2
 background.threads=2
 log.cleaner.dedupe.buffer.size=16777216
 log.segment.bytes=16777216
-`, n.id, n.broker, n.quorum, strings.Join(voters, ","), filepath.Join(n.dir, "data"), len(r.nodes), (len(r.nodes)+1)/2, listeners, advertised, protocols)
+`, n.id, n.broker, n.quorum, strings.Join(voters, ","), n.data(), len(r.nodes), (len(r.nodes)+1)/2, listeners, advertised, protocols)
 }
 
 // start runs the node from a thread that lives as long as it does: the kernel ends a child with the thread that started it.
