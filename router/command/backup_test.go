@@ -175,7 +175,7 @@ triggers:
 		acked = append(acked, fmt.Sprint("held-", i))
 	}
 	var missing []string
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var list struct{ Total int }
 		missing = missing[:0]
 		for _, id := range acked {

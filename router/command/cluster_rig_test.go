@@ -155,7 +155,7 @@ func (g *rig) stop(r *replica) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(within):
 		_ = r.child.Process.Kill()
 		<-done
 	}

@@ -112,7 +112,7 @@ func (g *rig) suffer(f fault, perSecond int, calm time.Duration) account {
 	cancel()
 	load.Wait()
 	var a account
-	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
 		hanging := g.open()
 		if a = g.account(); a.lost == 0 && hanging == 0 || time.Now().After(deadline) {
 			a.hanging = hanging
@@ -181,7 +181,7 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	seen, wrong := g.world.wrongTicks()
-	for end := time.Now().Add(30 * time.Second); len(wrong) > 0 && time.Now().Before(end); seen, wrong = g.world.wrongTicks() {
+	for end := time.Now().Add(within); len(wrong) > 0 && time.Now().Before(end); seen, wrong = g.world.wrongTicks() {
 		time.Sleep(50 * time.Millisecond) // One may be on its way still.
 	}
 	if len(wrong) > 0 || seen < 10 {

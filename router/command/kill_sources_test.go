@@ -79,7 +79,7 @@ func TestKillSources(t *testing.T) {
 		}
 		return said.Total
 	}
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
 		done, skipped, cancelled := runs("trigger=line&state=succeeded"), runs("trigger=skips&state=skipped"), runs("trigger=cancels&state=cancelled")
 		skips, cancels := runs("trigger=skips&state=waiting"), runs("trigger=cancels&state=waiting")
 		if skips > 1 || cancels > 1 || done > lines {

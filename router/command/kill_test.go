@@ -190,7 +190,7 @@ triggers:
 	load.Wait()
 	want := "[0,3,6,9,12,15,18,21]"
 	missing := 0
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		missing = 0
 		world.mu.Lock()
 		for _, id := range acked {
@@ -259,7 +259,7 @@ func spawn(t *testing.T, addr, doc, dir string) *exec.Cmd {
 
 func waitReady(t *testing.T, addr string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		resp, err := http.Get("http://" + addr + "/readyz")
 		if err != nil {
 			continue

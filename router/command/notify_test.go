@@ -39,7 +39,7 @@ func TestSystemdIsTold(t *testing.T) {
 	defer func() { _ = child.Process.Kill() }()
 	told := func() string {
 		b := make([]byte, 100)
-		_ = l.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_ = l.SetReadDeadline(time.Now().Add(within))
 		n, err := l.Read(b)
 		if err != nil {
 			t.Fatal(err)

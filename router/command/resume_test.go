@@ -61,7 +61,7 @@ triggers: { many: { flow: { map: { items: 8, do: { function: work, input: "${ in
 	for range 4 {
 		select {
 		case <-answered:
-		case <-time.After(30 * time.Second):
+		case <-time.After(within):
 			t.Fatal("the functions are not called")
 		}
 	}
@@ -116,7 +116,7 @@ func TestInterruptedRunSaysHowItGoesOn(t *testing.T) {
 		r, err := file.Inspect(t.Context(), file.Options{Dir: data})
 		return err == nil && r.Records >= r.Partitions+2
 	}
-	for deadline := time.Now().Add(30 * time.Second); !begun(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(within); !begun(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the run does not begin")
 		}

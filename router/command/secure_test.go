@@ -356,7 +356,7 @@ func TestRenewedPasswordOfRouters(t *testing.T) {
 // awaitLine waits until a file has a line with both texts.
 func awaitLine(t *testing.T, path, a, b string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -374,7 +374,7 @@ func awaitLine(t *testing.T, path, a, b string) {
 func owns(t *testing.T, addr string, n int) {
 	t.Helper()
 	want := fmt.Sprintf("\nonward_journal_partitions %d\n", n)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get("http://" + addr + "/metrics")
 		if err != nil {
 			continue
