@@ -32,7 +32,7 @@ type function struct {
 	former bool        // a reload has replaced it: it is closed with the last of its uses
 }
 
-// room is how many invocations may be at work. Those of a function that concurrency: 0 has stopped go one after the other: each to be given up.
+// room is how many invocations may be at work. One that concurrency: 0 has stopped is told of dropped calls one after the other.
 func (f *function) room() int { return max(f.Concurrency, 1) }
 
 // rate is how often it is sent to, and how much at once: what the documents say, or less where the far end allows less.

@@ -95,11 +95,16 @@ func (l *lane) bind(fn *function) {
 }
 
 // open reports whether one more may be sent now.
-func (l *lane) open(now time.Time) bool { return l.free(now) && l.bucket.Wait(now) == 0 }
+func (l *lane) open(now time.Time) bool { return l.stopped() || l.free(now) && l.bucket.Wait(now) == 0 }
+
+// stopped says that concurrency: 0 has stopped the function: what waits is given up at once, whatever is at work yet, and needs neither room nor turn.
+func (l *lane) stopped() bool { return l.fn != nil && l.fn.Concurrency == 0 && !l.cancels }
 
 // free is open but for the rate. A lane that is held is free for a probe when its time has come.
 func (l *lane) free(now time.Time) bool {
 	switch {
+	case l.stopped():
+		return true
 	case l.rooms >= l.limit || !l.asked():
 		return false
 	case l.is == up:

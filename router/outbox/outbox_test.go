@@ -323,3 +323,26 @@ func TestStoppedFunction(t *testing.T) {
 		t.Errorf("%v", errs)
 	}
 }
+
+// TestStoppedWhileAtWork: a reload stops a function that is at work on a call, for however long. What waits behind that is given up at once.
+func TestStoppedWhileAtWork(t *testing.T) {
+	t.Parallel()
+	var at *sinks.Delivery
+	o, w, leave := inside(t, func(d *sinks.Delivery) { at = d })
+	defer leave()
+	for n := range uint32(3) {
+		o.add(w, &engine.Invocation{Run: journal.RunID{1}, N: n, Purpose: engine.Call, Function: "f", Created: w.Now()})
+	}
+	o.pump()
+	was := o.bound.functions.Load().byName["f"]
+	o.bound.functions.Store(&functions{byName: map[string]*function{"f": {Function: &config.Function{}, sink: was.sink}}})
+	o.rebind()
+	o.pump()
+	if facts := w.take(); at == nil || len(facts) != 2 || facts[0].Kind != journal.GaveUp || facts[1].Kind != journal.GaveUp {
+		t.Fatalf("%v, and at work: %t", kinds(facts), at != nil)
+	}
+	at.Done(sinks.Complete([]byte("1")))
+	if facts := w.take(); len(facts) != 1 || facts[0].Kind != journal.Completion {
+		t.Errorf("%v", kinds(facts))
+	}
+}
