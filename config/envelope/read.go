@@ -3,6 +3,8 @@ package envelope
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -18,10 +20,15 @@ import (
 // one is an outcome of its own, which the router books once it has got it.
 const MaxCompletion = 17 << 20
 
+// MaxBatchEvents is how many events a batch may have: the smallest take up thirty times their bytes.
+const MaxBatchEvents = 100_000
+
 // Limits are what a door takes, in bytes.
 type Limits struct {
 	Event int // the data of one event
 	Batch int // the text of one batch
+	// Strict: of a batch with bad events the first is told, and the others are not read.
+	Strict bool
 }
 
 // IsCompletion reports the types of functions' outcomes (DESIGN 7).
@@ -378,15 +385,17 @@ func (h *Head) read(body []byte, l Limits) ([]event.Event, []Bad, error) {
 	var events []event.Event
 	var bad []Bad
 	n := 0
-	err = batch(body, func(raw []byte) {
-		if e, err := fromJSON(new(draft), raw, l); err != nil {
-			bad = append(bad, Bad{n, raw, err})
-		} else {
+	err = batch(body, func(raw []byte) error {
+		e, err := fromJSON(new(draft), raw, l)
+		if err == nil {
 			events = append(events, e)
+		} else if bad = append(bad, Bad{n, raw, err}); l.Strict {
+			return errEnough
 		}
 		n++
+		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errEnough) {
 		return nil, nil, err
 	}
 	return events, bad, nil
@@ -400,10 +409,11 @@ func (h *Head) Each(body []byte, l Limits, f func(e *event.Event, err error)) er
 		return err
 	}
 	d := new(draft) // One for all: most of what an event costs is room for it.
-	return batch(body, func(raw []byte) {
+	return batch(body, func(raw []byte) error {
 		d.clear()
 		e, err := fromJSON(d, raw, l)
 		f(&e, err)
+		return nil
 	})
 }
 
@@ -421,12 +431,24 @@ func (h *Head) text(body []byte, l Limits) ([]byte, error) {
 	return unmarked(body), nil
 }
 
-func batch(body []byte, f func(raw []byte)) error {
+// errEnough ends the reading of a batch.
+var errEnough = errors.New("the rest is not read")
+
+// batch calls f for each element of a batch, until that returns an error.
+func batch(body []byte, f func(raw []byte) error) error {
+	n, ended := 0, error(nil)
 	err := lang.EachElement(body, func(raw []byte) error {
-		f(raw)
-		return nil
+		if n++; n > MaxBatchEvents {
+			ended = &Refusal{TooLarge, fmt.Sprintf("a batch of more than %d events; send less at a time", MaxBatchEvents)}
+		} else {
+			ended = f(raw)
+		}
+		return ended
 	})
-	if err != nil {
+	switch {
+	case ended != nil:
+		return ended
+	case err != nil:
 		return invalid("the batch is not a JSON list: %v", err)
 	}
 	return nil

@@ -39,8 +39,8 @@ type As struct {
 	Data       lang.Expr            `doc:"data" help:"the event's data; default: the body as it came, or the item"`
 }
 
-// mostItems bounds the events of one message.
-const mostItems = 10_000
+// MostItems bounds the events of one message.
+const MostItems = 10_000
 
 // exprs are all expressions by their keys.
 func (a *As) exprs() map[string]lang.Expr {
@@ -220,8 +220,8 @@ func (a *As) read(m *Message, l envelope.Limits, budget uint64) (events []event.
 		return nil, nil, nil
 	case !ok:
 		return nil, nil, fmt.Errorf("as.each yields %.80s and not a list", list)
-	case n > mostItems:
-		return nil, nil, &envelope.Refusal{Reason: envelope.TooLarge, What: fmt.Sprintf("as.each yields %d items, and the limit is %d; send less at a time", n, mostItems)}
+	case n > MostItems:
+		return nil, nil, &envelope.Refusal{Reason: envelope.TooLarge, What: fmt.Sprintf("as.each yields %d items, and the limit is %d; send less at a time", n, MostItems)}
 	}
 	for i := range n {
 		item := cache.Element(list, i)

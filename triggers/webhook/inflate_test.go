@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/triggers"
 )
 
@@ -68,7 +69,71 @@ func TestFewBodiesAreDecompressedAtATime(t *testing.T) {
 	}
 	close(goOn)
 	all.Wait()
-	if n := most.Load(); n > inflating || len(w.inflated) != 0 {
-		t.Errorf("%d were at work at a time; %d places are taken yet", n, len(w.inflated))
+	if n := most.Load(); n > inflating || !w.becoming.inflated.TryAcquire(inflating) {
+		t.Errorf("%d were at work at a time; or places are taken yet", n)
+	}
+}
+
+// TestLargeBatchesTakeTurns: an event of fifty bytes takes up a kilobyte, so what is read of batches at a time is bounded in events; who sends a plain event does not wait
+// for them. More than a batch may have is refused, and of one with bad events the first is told.
+func TestLargeBatchesTakeTurns(t *testing.T) {
+	t.Parallel()
+	s, err := New("w", &Settings{Path: "/events", MaxEvent: 1 << 20, MaxBatch: 16 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := s.(*Webhook)
+	var now, most atomic.Int64
+	full, goOn := make(chan struct{}), make(chan struct{})
+	admit := func(_ context.Context, events []event.Event) ([]triggers.Receipt, error) {
+		if len(events) > 1 {
+			if n := now.Add(1); n > most.Load() {
+				if most.Store(n); n == 3 {
+					close(full)
+				}
+			}
+			<-goOn
+			now.Add(-1)
+		}
+		return make([]triggers.Receipt, len(events)), nil
+	}
+	post := func(ctx context.Context, body string) (int, string) {
+		r := httptest.NewRequest("POST", "/events", strings.NewReader(body)).WithContext(ctx)
+		r.Header.Set("Content-Type", "application/cloudevents-batch+json")
+		rec := httptest.NewRecorder()
+		w.serve(rec, r, admit)
+		return rec.Code, rec.Body.String()
+	}
+	const one = `{"specversion":"1.0","id":"1","source":"/","type":"t"}`
+	third := "[" + one + "," + one + strings.Repeat(" ", leastEvent*roomLarge/3-200) + "]"
+	var all sync.WaitGroup
+	for range 12 {
+		all.Go(func() {
+			if code, said := post(t.Context(), third); code != 202 {
+				t.Errorf("%d %.200s", code, said)
+			}
+		})
+	}
+	<-full
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	post(gone, third) // It waits no longer than its sender.
+	if code, said := post(t.Context(), "["+one+"]"); code != 202 {
+		t.Errorf("a small batch beside them: %d %s", code, said)
+	}
+	close(goOn)
+	all.Wait()
+	if n := most.Load(); n > 3 || !w.becoming.large.TryAcquire(roomLarge) || !w.becoming.small.TryAcquire(roomSmall) {
+		t.Errorf("%d were at work at a time; or places are taken yet", n)
+	}
+	w.becoming = newBecoming()
+	for body, want := range map[string]string{
+		"[" + strings.Repeat("1,", 1<<20) + "1]":                         `"event 0: the event is not a JSON object`,
+		"[" + strings.Repeat(one+",", envelope.MaxBatchEvents) + "1]":    "a batch of more than 100000 events",
+		"[" + one + "," + one + ",{}," + strings.Repeat("1,", 10) + "1]": `"event 2: specversion is missing`,
+	} {
+		if code, said := post(t.Context(), body); code/100 != 4 || !strings.Contains(said, want) {
+			t.Errorf("%d %.300s; want %s", code, said, want)
+		}
 	}
 }

@@ -99,13 +99,13 @@ type Webhook struct {
 	ended    bool          // nothing goes on beside requests any more
 	draining chan struct{} // closed when no more events are taken
 	busy     sync.WaitGroup
-	inflated chan struct{} // has one for each request whose body was decompressed
+	becoming becoming
 }
 
 // New makes the source.
 func New(name string, s *Settings) (triggers.Source, error) {
 	w := &Webhook{
-		Lot: triggers.NewLot(name), name: name, s: s, draining: make(chan struct{}), inflated: make(chan struct{}, inflating), origins: http.NewCrossOriginProtection(),
+		Lot: triggers.NewLot(name), name: name, s: s, draining: make(chan struct{}), becoming: newBecoming(), origins: http.NewCrossOriginProtection(),
 		unproven: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onward_unproven_requests_total", Help: "Requests to a webhook whose callers have not proved who they are, by source and reason.", ConstLabels: prometheus.Labels{"source": name},
 		}, []string{"reason"}),
@@ -325,7 +325,7 @@ func (w *Webhook) events(rw http.ResponseWriter, r *http.Request, who *proof) (e
 		w.refuseUnproven(rw, no, false)
 		return nil, nil, nil
 	}
-	if leave = w.room(r); leave == nil {
+	if leave = w.room(r, head, body); leave == nil {
 		return nil, nil, nil
 	}
 	if panicked := guard.Do("decode", func() { events, code, err = w.read(rw, head, body) }); panicked != nil {
@@ -347,22 +347,6 @@ func (w *Webhook) events(rw http.ResponseWriter, r *http.Request, who *proof) (e
 	}
 	leave()
 	return nil, nil, nil
-}
-
-// inflating bounds the requests at a time that have a body to be decompressed: a few bytes of it may be all that an event or a batch may have.
-const inflating = 4
-
-// room waits for room for what a compressed body becomes, and returns what gives it back, which may be called twice; nil: the client has gone meanwhile.
-func (w *Webhook) room(r *http.Request) (leave func()) {
-	if r.Header.Get("Content-Encoding") == "" {
-		return func() {}
-	}
-	select {
-	case w.inflated <- struct{}{}:
-		return sync.OnceFunc(func() { <-w.inflated })
-	case <-r.Context().Done():
-		return nil
-	}
 }
 
 // maxWait bounds Prefer: wait.
@@ -411,7 +395,7 @@ func (w *Webhook) body(rw http.ResponseWriter, r *http.Request, whole bool) ([]b
 }
 
 func (w *Webhook) limits() envelope.Limits {
-	return envelope.Limits{Event: int(w.s.MaxEvent), Batch: int(w.s.MaxBatch)}
+	return envelope.Limits{Event: int(w.s.MaxEvent), Batch: int(w.s.MaxBatch), Strict: true}
 }
 
 // read takes the events out of a body, or says with which status it is refused.
