@@ -136,6 +136,10 @@ func TestUnreadableRecords(t *testing.T) {
 	if _, err := s.Decode("t", 0, &kafka.Record{Bad: kafka.ErrDamaged}); !errors.Is(err, kafka.ErrDamaged) {
 		t.Error(err)
 	}
+	many := &kafka.Record{Headers: []kafka.Header{{Key: "content-type", Value: []byte(envelope.Batched)}}, Value: []byte("[" + strings.Repeat("1,", envelope.MaxBatchEvents) + "1]")}
+	if events, err := s.Decode("t", 0, many); err == nil || !strings.Contains(err.Error(), "more than 100000 events") || events != nil {
+		t.Errorf("%d events, %v", len(events), err)
+	}
 	c := fake(t)
 	f := newFar(t, c, 1)
 	defer f.close()

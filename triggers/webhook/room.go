@@ -60,4 +60,3 @@ func (w *Webhook) room(r *http.Request, head form, body []byte) (leave func()) {
 	}
 	return sync.OnceFunc(func() { of.Release(n) })
 }
-
