@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/onward-router/onward/config"
 	"github.com/onward-router/onward/config/access"
 	"github.com/onward-router/onward/config/egress"
+	"github.com/onward-router/onward/config/envelope"
 	"github.com/onward-router/onward/config/guard"
 	"github.com/onward-router/onward/config/plugin"
 	"github.com/onward-router/onward/config/quiet"
@@ -220,7 +222,7 @@ func (r *Router) openFolder(timed journal.Journal) (err error) {
 
 // note keeps what became of an event that was to start something.
 func (r *Router) note(e *event.Event, source string, got *triggers.Receipt) {
-	past := engine.PastEvent{ID: e.ID(), Source: e.Source(), Type: e.Type(), Came: time.Now().UTC(), By: source, Taken: "refused", Note: got.Note}
+	past := engine.PastEvent{ID: e.ID(), Source: envelope.SourceOf(e), Type: e.Type(), Came: time.Now().UTC(), By: source, Taken: "refused", Note: got.Note}
 	if got.Err != nil {
 		past.Note = got.Err.Error()
 	} else {
@@ -228,7 +230,7 @@ func (r *Router) note(e *event.Event, source string, got *triggers.Receipt) {
 	}
 	for i, run := range got.Runs {
 		if run.Key != "" && past.Note == "" {
-			past.Note = fmt.Sprintf("trigger %s: its key is %q; its run is this one if it has opened a round, else that which gathers for the key", run.Trigger, run.Key)
+			past.Note = "trigger " + run.Trigger + ": its key is " + strconv.Quote(run.Key) + "; its run is this one if it has opened a round, else that which gathers for the key"
 			if keys := keysOf(got.Runs[i:], run.Trigger); len(keys) > 1 {
 				past.Note = fmt.Sprintf("trigger %s: its keys are %q; its runs are these, as far as it has opened rounds, else those which gather for the keys", run.Trigger, keys)
 			}

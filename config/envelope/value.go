@@ -89,6 +89,14 @@ func each(version string, ctx *event.EventContextV1, timeText func(time.Time) st
 	}
 }
 
+// SourceOf returns an event's source as its Source does, which puts the text of it together each time.
+func SourceOf(e *event.Event) string {
+	if ctx, ok := e.Context.(*event.EventContextV1); ok {
+		return uriText(&ctx.Source.URL)
+	}
+	return e.Source()
+}
+
 // uriText is a URI's text. Most are what Source makes of a path, or the SDK does, and need not be put together.
 func uriText(u *url.URL) string {
 	switch {
@@ -146,7 +154,12 @@ func Attributes(e *event.Event) lang.Value {
 		}
 		return 1
 	})
-	b := append(make([]byte, 0, size), '{')
+	var most [1 << 10]byte
+	b := most[:0]
+	if size > len(most) {
+		b = make([]byte, 0, size)
+	}
+	b = append(b, '{')
 	for i, a := range list {
 		if i > 0 {
 			b = append(b, ',')

@@ -263,7 +263,7 @@ func (in *intake) take(i int, e *event.Event) {
 
 // another refuses a tick of a schedule of ours that somebody else sends: its id can be guessed, and the true one would count as its repeat.
 func (in *intake) another(e *event.Event) error {
-	name, is := strings.CutPrefix(e.Source(), "/schedule/")
+	name, is := strings.CutPrefix(envelope.SourceOf(e), "/schedule/")
 	if !is || in.inside || in.door == nil || in.door.Source == name || in.door.Source == deadLetters {
 		return nil
 	}

@@ -29,7 +29,7 @@ type beginning struct {
 // A name is that by which it is known whether an event has come before.
 type name struct{ source, id string }
 
-func nameOf(e *event.Event) name { return name{e.Source(), e.ID()} }
+func nameOf(e *event.Event) name { return name{envelope.SourceOf(e), e.ID()} }
 
 // nameOf is the name of event i of those that came together. No source of a CloudEvent is "sealed:", for that is no URI reference.
 func (in *intake) nameOf(i int, e *event.Event) name {

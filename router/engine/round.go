@@ -263,11 +263,11 @@ func (s *State) join(r *run, id journal.RunID, kind int, f *StartFact) {
 // enough reports whether the events of a round are enough, now that one has come. An error is the run's.
 func (s *State) enough(r *run, last *StartFact) (bool, *lang.Error) {
 	a, x := r.def.Await, r.rare().round
-	scope := lang.Vars{{Name: "event", Value: last.Event}, {Name: "data", Value: last.Data}}
 	for i := range a.Events {
 		if x.known[i] >= 0 || a.Events[i].Count.IsZero() {
 			continue
 		}
+		scope := lang.Vars{{Name: "event", Value: last.Event}, {Name: "data", Value: last.Data}}
 		v, err := a.Events[i].Count.Eval(scope, s.cache)
 		if err != nil || v.IsNull() {
 			continue // This event does not tell it.
@@ -426,56 +426,69 @@ func (s *State) roundDue(r *run) {
 // attributes with its data.
 func (r *run) gathered() lang.Value {
 	a, x := r.def.Await, r.rare().round
+	var b strings.Builder
+	b.Grow(x.room())
 	if len(a.Events) == 1 && a.Events[0].Name == "" {
-		return lang.Trusted(string(x.listed(make([]byte, 0, x.bytes+256*len(x.arrived)+2), 0)))
+		x.list(&b, 0)
+		return lang.Trusted(b.String())
 	}
-	b := []byte{'{'}
+	b.WriteByte('{')
 	for i := range a.Events {
 		if i > 0 {
-			b = append(b, ',')
+			b.WriteByte(',')
 		}
-		b = append(lang.AppendString(b, a.Events[i].Name), ':')
+		b.Write(append(lang.AppendString(nil, a.Events[i].Name), ':'))
 		if !a.Events[i].One() {
-			b = x.listed(b, i)
+			x.list(&b, i)
 			continue
 		}
 		at := slices.IndexFunc(x.arrived, func(y arrival) bool { return y.kind == int32(i) })
 		if at < 0 {
-			b = append(b, "null"...)
+			b.WriteString("null")
 			continue
 		}
-		b = x.arrived[at].append(b)
+		x.arrived[at].write(&b)
 	}
-	return lang.Trusted(string(append(b, '}')))
+	b.WriteByte('}')
+	return lang.Trusted(b.String())
 }
 
-// listed appends the list of the events of a kind, in the order of the journal.
-func (x *round) listed(b []byte, kind int) []byte {
-	b = append(b, '[')
-	begin := len(b)
+// room is about the bytes of what has arrived.
+func (x *round) room() (n int) {
+	for i := range x.arrived {
+		n += x.arrived[i].event.Size() + x.arrived[i].data.Size() + len(`,"data":,`)
+	}
+	return n + 2
+}
+
+// list writes the list of the events of a kind, in the order of the journal.
+func (x *round) list(b *strings.Builder, kind int) {
+	b.WriteByte('[')
+	begin := b.Len()
 	for i := range x.arrived {
 		if x.arrived[i].kind != int32(kind) {
 			continue
 		}
-		if len(b) > begin {
-			b = append(b, ',')
+		if b.Len() > begin {
+			b.WriteByte(',')
 		}
-		b = x.arrived[i].append(b)
+		x.arrived[i].write(b)
 	}
-	return append(b, ']')
+	b.WriteByte(']')
 }
 
-// append appends the event as one object: its attributes, and data behind them.
-func (y *arrival) append(b []byte) []byte {
+// write writes the event as one object: its attributes, and data behind them.
+func (y *arrival) write(b *strings.Builder) {
 	attributes := strings.TrimSuffix(y.event.JSON(), "}")
 	if !strings.HasPrefix(attributes, "{") {
 		attributes = "{" // Nobody writes an event without attributes; then it has none.
 	}
-	if b = append(b, attributes...); len(attributes) > 1 {
-		b = append(b, ',')
+	if b.WriteString(attributes); len(attributes) > 1 {
+		b.WriteByte(',')
 	}
-	b = append(append(b, `"data":`...), y.data.JSON()...)
-	return append(b, '}')
+	b.WriteString(`"data":`)
+	b.WriteString(y.data.JSON())
+	b.WriteByte('}')
 }
 
 // gathers reports whether r waits for events of its round.

@@ -19,6 +19,7 @@ type group struct {
 	bytes    int64
 	end      int64 // offset after it
 	room     int   // bytes that it is likely to have
+	likely   []int // and records, by partition
 	done     chan struct{}
 	answered bool // done is closed
 	err      error
@@ -37,12 +38,18 @@ func newGroup(end int64) *group { return &group{done: make(chan struct{}), end: 
 // next is the group behind g. Groups are much alike from one to the next: room for as much is made at once, and not bit by bit.
 func (g *group) next() *group {
 	n := newGroup(g.end)
-	n.room = int(min(g.bytes, mostRoom))
+	n.room, n.likely = int(min(g.bytes, mostRoom)), make([]int, len(g.records))
+	for p, records := range g.records {
+		n.likely[p] = min(len(records), mostLikely)
+	}
 	return n
 }
 
-// mostRoom bounds what is made for a group before anything is in it.
-const mostRoom = 256 << 10
+// What is made for a group before anything is in it: bytes at most, and records of a partition.
+const (
+	mostRoom   = 1 << 20
+	mostLikely = 4 << 10
+)
 
 // part returns the piece for a segment at a position.
 func (g *group) part(segment uint64, pos, size int64) *part {
@@ -75,6 +82,9 @@ func (g *group) add(r *journal.Record, segment uint64, pos, size int64) int64 {
 	r.Payload = frame[len(frame)-len(r.Payload) : len(frame) : len(frame)]
 	for len(g.records) <= r.Partition {
 		g.records = append(g.records, nil)
+	}
+	if g.records[r.Partition] == nil && r.Partition < len(g.likely) {
+		g.records[r.Partition] = make([]journal.Record, 0, g.likely[r.Partition])
 	}
 	g.records[r.Partition] = append(g.records[r.Partition], *r)
 	g.count++
