@@ -33,12 +33,23 @@ func TestEachIsRead(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		want, _, whole := head.Read([]byte(c.Body), limits)
-		var got []string
-		err = head.Each([]byte(c.Body), limits, func(e *event.Event) { got = append(got, e.String()) })
-		if (err == nil) != (whole == nil) || whole == nil && len(got) != len(want) {
-			t.Errorf("%s: %d of %d, %v; %v", c.Name, len(got), len(want), err, whole)
+		want, wrong, whole := head.Read([]byte(c.Body), limits)
+		var got, bad []string
+		err = head.Each([]byte(c.Body), limits, func(e *event.Event, err error) {
+			if err != nil {
+				bad = append(bad, err.Error())
+			} else {
+				got = append(got, e.String())
+			}
+		})
+		if (err == nil) != (whole == nil) || whole == nil && (len(got) != len(want) || len(bad) != len(wrong)) {
+			t.Errorf("%s: %d of %d, %d bad of %d, %v; %v", c.Name, len(got), len(want), len(bad), len(wrong), err, whole)
 			continue
+		}
+		for i := range wrong {
+			if bad[i] != wrong[i].Err.Error() {
+				t.Errorf("%s: %s; %s", c.Name, bad[i], wrong[i].Err)
+			}
 		}
 		for i := range want {
 			if whole == nil && got[i] != want[i].String() {
