@@ -74,9 +74,7 @@ func LetterOfEvent(trigger, tenant, source, id, kind string, event lang.Value, w
 
 // Letter is the dead letter of an event that found no room.
 func (m *Missed) Letter(at time.Time) *Letter {
-	var b strings.Builder
-	(&arrival{event: m.Event, data: m.Data}).write(&b)
-	event := lang.Trusted(b.String())
+	event := (&arrival{event: m.Event, data: m.Data}).whole()
 	why := lang.Failf(lang.ClassPlatform, "round_full", "%s", m.Why)
 	return LetterOfEvent(m.Trigger, m.Tenant, attribute(m.Event, "source"), attribute(m.Event, "id"), attribute(m.Event, "type"), event, why, at)
 }

@@ -477,6 +477,13 @@ func (x *round) list(b *strings.Builder, kind int) {
 	b.WriteByte(']')
 }
 
+// whole is the event as one object.
+func (y *arrival) whole() lang.Value {
+	var b strings.Builder
+	y.write(&b)
+	return lang.Trusted(b.String())
+}
+
 // write writes the event as one object: its attributes, and data behind them.
 func (y *arrival) write(b *strings.Builder) {
 	attributes := strings.TrimSuffix(y.event.JSON(), "}")

@@ -80,7 +80,7 @@ func (s *State) decodedArrivals(r *run) lang.Term {
 	for ; k.n < len(x.arrived); k.n++ {
 		y := &x.arrived[k.n]
 		list := int(y.kind)
-		if !k.at.Add(list, lang.Trusted(string(y.append(nil)))) || k.at.Size() > decodedMost {
+		if !k.at.Add(list, y.whole()) || k.at.Size() > decodedMost {
 			*k = decoded{never: true}
 			return r.gathered()
 		}
