@@ -242,7 +242,7 @@ func TestLoadOfOthers(t *testing.T) {
 	}
 	until := func(want string) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); c.Full(theirs) != want; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); c.Full(theirs) != want; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%q", c.Full(theirs))
 			}

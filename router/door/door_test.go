@@ -100,7 +100,7 @@ func (d *Door) refusedFor(t *testing.T, reason string) float64 {
 // eventually waits for a fact.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(what + ": not within 30 s")
 		}

@@ -371,7 +371,7 @@ onward_dead_letters_kept{kind="parked"} %d
 		defer close(wrote)
 		h.Write(ctx)
 	}()
-	for deadline := time.Now().Add(30 * time.Second); len(ids(t, h.Letters())) > 0; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); len(ids(t, h.Letters())) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("they stay")
 		}

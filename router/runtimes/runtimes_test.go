@@ -144,7 +144,7 @@ func run(t *testing.T, c *exec.Cmd, dir string, env ...string) {
 // listening waits until a process takes connections.
 func listening(t *testing.T, address string) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = c.Close()
@@ -329,7 +329,7 @@ func TestRuntimes(t *testing.T) {
 				form = knative
 			}
 			replies := drive(t, fmt.Sprintf(form, serve(t, c.command(t), c.dir, c.env...)), func() {}, c.want...)
-			for end := time.Now().Add(20 * time.Second); replies() != c.replies; time.Sleep(5 * time.Millisecond) {
+			for end := time.Now().Add(2 * time.Minute); replies() != c.replies; time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatalf("%d replies went on; want %d", replies(), c.replies)
 				}

@@ -253,7 +253,7 @@ func alive(pid int) bool {
 // pids reads the process ids that a script wrote, once it has written n.
 func pids(t *testing.T, file string, n int) (out []int) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		text, _ := os.ReadFile(file) // It may not be there yet.
 		if lines := strings.Fields(string(text)); len(lines) == n && strings.HasSuffix(string(text), "\n") {
 			for _, l := range lines {
@@ -272,7 +272,7 @@ func pids(t *testing.T, file string, n int) (out []int) {
 
 func allDead(t *testing.T, pids []int) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		n := 0
 		for _, pid := range pids {
 			if alive(pid) {
@@ -375,7 +375,7 @@ func TestGroupIsKilledAfterTheGrace(t *testing.T) {
 }
 
 func begun(t *testing.T, file string) {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if text, _ := os.ReadFile(file); strings.Contains(string(text), "begun") {
 			return
 		}

@@ -194,7 +194,7 @@ func TestACall(t *testing.T) {
 		select {
 		case got := <-done:
 			return describe(got)
-		case <-time.After(10 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("it does not end")
 			return ""
 		}

@@ -184,7 +184,7 @@ func call(t *testing.T, k sinks.Sink, data string) sinks.Result {
 	select {
 	case r := <-start(t.Context(), k, data):
 		return r
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("it does not end")
 		return sinks.Result{}
 	}

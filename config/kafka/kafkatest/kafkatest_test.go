@@ -38,7 +38,7 @@ func produce(t *testing.T, k *kafka.Client, topic string) error {
 
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		err := f()
 		if err == nil {
 			return

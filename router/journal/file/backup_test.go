@@ -91,7 +91,7 @@ func TestBackupAmidTraffic(t *testing.T) {
 	go func() { done <- j.Own(ctx, counted(&folded, 50, func(int) bool { return false })) }()
 	load := &traffic{t: t, j: j}
 	caughtUp := func() {
-		for deadline := time.Now().Add(30 * time.Second); folded.Load() < int64(load.n); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); folded.Load() < int64(load.n); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d of %d records are folded", folded.Load(), load.n)
 			}

@@ -128,7 +128,7 @@ func continues(t *testing.T, w *traffic, owners []*folding) {
 		from := w.last(p)
 		until := func(what string, ok func() bool) {
 			t.Helper()
-			for deadline := time.Now().Add(40 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+			for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("partition %d: no %s", p, what)
 				}
@@ -222,7 +222,7 @@ func TestBrokers(t *testing.T) {
 
 	t.Log("too few replicas")
 	b.alter(t, "min.insync.replicas", "3")
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		err := refused(t, w.j)
 		if errors.Is(err, segmentio.NotEnoughReplicas) || errors.Is(err, segmentio.NotEnoughReplicasAfterAppend) {
 			break

@@ -220,7 +220,7 @@ func TestCommitsExpire(t *testing.T) {
 			if !errors.Is(err, journal.ErrLost) || !strings.Contains(err.Error(), "no complete snapshot") {
 				t.Errorf("without snapshots and with a trimmed log: %v", err)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Error("it goes on without the records that are gone")
 		}
 	})
@@ -296,7 +296,7 @@ func TestLeaving(t *testing.T) {
 		first, second := own(t, b.open(t, b.options())), own(t, b.open(t, b.options()))
 		share := func(o *owner, n int) {
 			t.Helper()
-			for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 				if mine, ok := o.j.Assigned(); ok && len(mine) == n {
 					return
 				}

@@ -212,7 +212,7 @@ func TestWordAtTheLastMoment(t *testing.T) {
 	b.reform()
 	<-h.held
 	down.Store(false)
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if is, _ := now(); is != was {
 			break
 		}
