@@ -61,7 +61,7 @@ func warm(jars string) (string, error) {
 	})
 }
 
-// train has a node write the classes that it has loaded, when it ends in good order.
+// train has a node write the classes that it has loaded, when it ends in good order. A Java that has no such archives writes none, and needs none to start.
 func (r *real) train(n *node, classes string) error {
 	n.share = "-XX:ArchiveClassesAtExit=" + classes
 	if err := n.start(); err != nil {
@@ -80,9 +80,6 @@ func (r *real) train(n *node, classes string) error {
 	case <-n.exited:
 	case <-time.After(patience):
 		return fmt.Errorf("a node did not end\n%s", r.output())
-	}
-	if _, err := os.Stat(classes); err != nil {
-		return fmt.Errorf("java wrote no classes: %w\n%s", err, r.output())
 	}
 	return nil
 }
