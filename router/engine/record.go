@@ -56,10 +56,10 @@ func (r *run) tried() int {
 }
 
 // invoked is how often AWS would say that the function was: throttled tries and those that its platform failed are no invocations (LocalStack's event manager, held to AWS by its
-// snapshots, counts none of them, and none where the function is stopped).
+// snapshots, counts none of them, and none where the function is stopped). A flow of which no function failed counts once.
 func (r *run) invoked() int {
 	switch {
-	case r.outcome.Err != nil:
+	case r.outcome.Err != nil && r.attempts > 0:
 		return max(0, int(r.attempts-r.rare().spared))
 	case r.def.Flow != nil && r.def.Flow.Use == lang.UseFunction:
 		return int(r.calls - r.rare().spared)
