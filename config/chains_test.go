@@ -100,3 +100,23 @@ func TestDestinationsAreNamedByContent(t *testing.T) {
 		}
 	}
 }
+
+// TestTicketsNobodyAsksFor: a source that says which calls are done, and accepts no completions, is said to do nothing with it; it is no fault.
+func TestTicketsNobodyAsksFor(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{"webhook: { as: { type: t%s } }", "file: { path: /tmp/x, as: { type: t%s } }", "kafka: { topics: [t], brokers: [\"127.0.0.1:9092\"], group: g, as: { type: t%s } }"} {
+		for _, c := range []struct {
+			ticket, accepts string
+			want            bool
+		}{{", ticket: x", "accepts: [starts], ", true}, {", ticket: x", "accepts: [starts, completions], ", false}, {", ticket: x", "", false}, {"", "accepts: [starts], ", false}} {
+			doc := "version: 1\nsources: { s: { " + c.accepts + fmt.Sprintf(source, c.ticket) + " } }\n"
+			set, findings := config.Parse("t.yaml", []byte(doc), registry(), nil)
+			if len(findings) > 0 {
+				t.Fatal(doc, findings)
+			}
+			if got := fmt.Sprint(set.Warnings); strings.Contains(got, "as.ticket has no result asked for") != c.want || !c.want && len(set.Warnings) > 0 {
+				t.Errorf("%s: %s", doc, got)
+			}
+		}
+	}
+}

@@ -512,6 +512,9 @@ func (l *loader) source(name string, pos lang.Pos, n *lang.Node) {
 	} else if ok {
 		l.build(c, path, name, settings, pos)
 	}
+	if x, is := settings.(plugin.Ticketing); ok && is && x.SaysTickets() && !doc.accepts().Completions {
+		l.say(true, pos, path, "add completions to accepts, or leave as.ticket out", "as.ticket has no result asked for: the source does not accept completions")
+	}
 }
 
 func (l *loader) trigger(name string, pos lang.Pos, n *lang.Node) {

@@ -88,6 +88,9 @@ type Batching interface {
 	Batches(contract string) (why string)
 }
 
+// A Ticketing is the settings of a source that may say which calls are done, by their tickets.
+type Ticketing interface{ SaysTickets() bool }
+
 // An Uncancelled is the settings of a sink whose functions cannot be told that a call is dropped: it says why not.
 type Uncancelled interface{ NotCancelled() string }
 

@@ -100,3 +100,6 @@ file: /var/spool/events.ndjson
 		},
 	}
 }
+
+// SaysTickets reports whether as: says which calls are done.
+func (s *Settings) SaysTickets() bool { return s.As.SaysTicket() }

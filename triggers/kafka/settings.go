@@ -113,3 +113,6 @@ func pattern(topic string) (string, bool) {
 	}
 	return "", false
 }
+
+// SaysTickets reports whether as: says which calls are done.
+func (s *Settings) SaysTickets() bool { return s.As.SaysTicket() }

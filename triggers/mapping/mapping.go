@@ -39,6 +39,9 @@ type As struct {
 	Data       lang.Expr            `doc:"data" help:"the event's data; default: the body as it came, or the item"`
 }
 
+// SaysTicket reports whether events may say which calls are done. There may be no as:.
+func (a *As) SaysTicket() bool { return a != nil && !a.Ticket.IsZero() }
+
 // MostItems bounds the events of one message.
 const MostItems = 10_000
 

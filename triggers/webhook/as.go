@@ -27,6 +27,9 @@ type As struct {
 	Answer lang.Expr `doc:"answer" help:"what a sender is answered at once that only asks whether anybody is there, such as { challenge: \"${ body.challenge }\" }, and no event is made; null: it does not ask"`
 }
 
+// SaysTickets reports whether as: says which calls are done.
+func (s *Settings) SaysTickets() bool { return s.As != nil && s.As.SaysTicket() }
+
 // asNames are what the expressions see, sorted.
 var asNames = []string{"body", "headers", "path", "query"}
 
