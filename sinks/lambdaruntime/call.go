@@ -122,14 +122,13 @@ func failed(kind string, body []byte) sinks.Result {
 	e := &sinks.Error{Type: "Unhandled", Message: "the handler failed", Class: "function"}
 	v, err := lang.ParseValue(body)
 	if err == nil {
-		said := envelope.FailureOf(v, true) // type, were there one, would be no error type of Lambda's.
 		var own struct {
 			Type string `json:"errorType"`
 		}
 		if e.Data = []byte(v.JSON()); v.Decode(&own) == nil && own.Type != "" {
 			kind = own.Type
 		}
-		e.Message = cmp.Or(said.Message, e.Message)
+		e.Message = cmp.Or(envelope.FailureOf(v, false).Message, e.Message) // A type, were there one, would be none of Lambda's.
 	}
 	e.Type = cmp.Or(strings.ToValidUTF8(kind[:min(len(kind), maxErrorType)], ""), e.Type)
 	return sinks.CompleteError(e)
