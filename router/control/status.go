@@ -17,7 +17,7 @@ type FunctionStatus struct {
 	InFlight    int           `json:"inFlight"`
 	Queued      int           `json:"queued"`
 	Held        int           `json:"held,omitempty"`    // because it, or their run or trigger, is paused
-	Ended       uint64        `json:"ended"`             // calls that were sent here and have their outcome, since this router began
+	Ended       uint64        `json:"ended"`             // calls, and events of destinations, that were sent here and have their outcome, since this router began
 	Failed      uint64        `json:"failed"`            // of them, those that failed, timed out or were given up
 	FailedAt    time.Time     `json:"failedAt,omitzero"` // the last of those
 	Paused      *engine.Pause `json:"paused,omitempty"`

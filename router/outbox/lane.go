@@ -48,7 +48,7 @@ type lane struct {
 	dead    int // items that wait and are not
 	held    int // items whose runs are paused
 
-	ended    uint64 // calls, since the router began
+	ended    uint64 // calls and events, since the router began
 	broken   uint64 // of them, those that failed, timed out or were given up
 	brokenAt time.Time
 

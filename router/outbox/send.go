@@ -254,15 +254,17 @@ func (o *Outbox) finish(it *item, outcome string, write func()) {
 	o.release(it)
 }
 
-// timed tells which outcome an invocation has, and how long it took. What never was sent has none of its function's.
+// timed tells which outcome an invocation has, and how long it took; of an event it is empty once that was taken. What never was sent has none of its function's.
 func (o *Outbox) timed(it *item, outcome string) {
-	if it.inv.Purpose != engine.Call || it.first.IsZero() {
+	if it.first.IsZero() {
 		return
 	}
 	now := time.Now()
-	o.metrics.function.Of(it.inv.Function).Observe(now.Sub(it.first).Seconds(), now, it.inv.Run.String)
-	o.metrics.calls.WithLabelValues(o.metrics.names.Of(it.inv.Function), outcome).Inc()
-	failed := outcome != lang.Succeeded.String() && outcome != lang.Continue.String()
+	if it.inv.Purpose == engine.Call {
+		o.metrics.function.Of(it.inv.Function).Observe(now.Sub(it.first).Seconds(), now, it.inv.Run.String)
+		o.metrics.calls.WithLabelValues(o.metrics.names.Of(it.inv.Function), outcome).Inc()
+	}
+	failed := outcome != "" && outcome != lang.Succeeded.String() && outcome != lang.Continue.String()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if it.lane.ended++; failed {
