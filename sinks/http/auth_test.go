@@ -278,7 +278,7 @@ func TestOddTokens(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			if r := sendWithin(ctx, k); r.Verdict != sinks.Retry || r.Err.Type != "unready" || !strings.Contains(r.Err.Message, "no token yet") {
 				t.Error(sinktest.Describe(r), r.Err)

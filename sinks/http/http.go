@@ -243,7 +243,7 @@ const roomAtOnce = 1 << 20
 
 // noAnswer tells a try whose time is over from a delivery that may not have arrived, and from one that was not sent.
 func (k *sink) noAnswer(d *sinks.Delivery, err error) sinks.Result {
-	if d.Context.Err() != nil {
+	if gone := d.Context.Err(); gone != nil && !(errors.Is(gone, context.DeadlineExceeded) && errors.Is(err, client.ErrUnready)) {
 		return sinks.Ended(d.Context, "no answer from "+k.url.Host)
 	}
 	return k.unanswered(err)

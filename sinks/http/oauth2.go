@@ -60,6 +60,8 @@ func (t *tokens) close() {
 	}
 }
 
+var errNoToken = errors.New("there is no token yet")
+
 // get returns a token that is good for a while. Who waits for one gives up before his time is over: nothing was sent, and that is no time-out.
 func (t *tokens) get(ctx context.Context) (string, error) {
 	t.mu.Lock()
@@ -84,13 +86,16 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 	}
 	if at, bounded := ctx.Deadline(); bounded {
 		var over context.CancelFunc
-		ctx, over = context.WithTimeoutCause(ctx, time.Until(at)*3/4, errors.New("there is no token yet"))
+		ctx, over = context.WithTimeoutCause(ctx, time.Until(at)*3/4, errNoToken)
 		defer over()
 	}
 	select {
 	case <-flight:
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+		if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+			return "", cause
+		}
+		return "", errNoToken
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
