@@ -84,7 +84,7 @@ func keyText(e lang.Expr, v lang.Value, what string) (string, error) {
 	key := v.JSON()
 	switch {
 	case v.IsNull(), key[0] == '{', key[0] == '[', key == `""`:
-		return "", fmt.Errorf("it has no key for %s: %s yields %.80s and not a text, a number, true or false", what, e.Source(), key)
+		return "", fmt.Errorf("it has no key for %s: %s yields %.80s; a key is a number, true, false, or a text that is not empty", what, e.Source(), key)
 	case key[0] == '"':
 		key, _ = lang.TextOf([]byte(key)) // It is a text.
 	case strings.ContainsAny(key, ".eE-") && key != "true" && key != "false":

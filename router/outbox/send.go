@@ -468,26 +468,32 @@ func (o *Outbox) later(it *item, pause time.Duration) {
 }
 
 // undelivered says why an item was given up that had no answer.
-func (it *item) undelivered() (e *lang.Error) {
-	if it.kind != "" {
-		defer func() { e.Data = lang.Object(lang.Member{Key: "last", Value: lang.Text(it.kind)}) }()
-	}
-	last, fn, now := cmp.Or(it.err, "no answer"), it.lane.fn, time.Now()
-	tries := fmt.Sprintf("%d tries, the last: %s", it.tries, last)
-	if it.tries == 1 {
-		tries = "one try: " + last
-	}
-	switch {
-	case it.state == accepted && fn != nil:
+func (it *item) undelivered() *lang.Error {
+	fn := it.lane.fn
+	if it.state == accepted && fn != nil {
 		return lang.Failf(lang.ClassTimeout, "unanswered", "function %s accepted it, and no completion came within %s (maxAge)", it.inv.Function, fn.MaxAge)
-	case !it.inv.Expires.IsZero() && !now.Before(it.inv.Expires):
-		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered by the deadline of its step; %s", tries)
-	case fn == nil:
-		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered: the documents have not had function %q for %s; load those that define it, then: onward dead redrive", it.inv.Function, missingAge)
-	case fn.Resends != nil && *fn.Resends == 0:
-		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered: no answer, and it is not to be sent again (resends: 0); %s", tries)
-	case fn.Resends != nil && it.again > *fn.Resends:
-		return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered: sent again %d times (resends), and no answer; %s", *fn.Resends, tries)
 	}
-	return lang.Failf(lang.ClassPlatform, "undelivered", "not delivered within %s of its first sending (maxAge); %s", fn.MaxAge, tries)
+	sent := fmt.Sprintf("%d tries, the last: ", it.tries)
+	if it.tries == 1 {
+		sent = "one try: "
+	}
+	sent += cmp.Or(it.err, "no answer")
+	why := ""
+	switch {
+	case !it.inv.Expires.IsZero() && !time.Now().Before(it.inv.Expires):
+		why = "not delivered by the deadline of its step; " + sent
+	case fn == nil:
+		why = fmt.Sprintf("not delivered: the documents have not had function %q for %s; load those that define it, then: onward dead redrive", it.inv.Function, missingAge)
+	case fn.Resends != nil && *fn.Resends == 0:
+		why = "not delivered: no answer, and it is not to be sent again (resends: 0); " + sent
+	case fn.Resends != nil && it.again > *fn.Resends:
+		why = fmt.Sprintf("not delivered: no answer, and it is not to be sent again more often (resends: %d); %s", *fn.Resends, sent)
+	default:
+		why = fmt.Sprintf("not delivered within %s of its first sending (maxAge); %s", fn.MaxAge, sent)
+	}
+	e := lang.Failf(lang.ClassPlatform, "undelivered", "%s", why)
+	if it.kind != "" {
+		e.Data = lang.Object(lang.Member{Key: "last", Value: lang.Text(it.kind)})
+	}
+	return e
 }
